@@ -1,0 +1,53 @@
+"""The one error that is meant for users, and the exit codes that a script can rely on."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of the `harness` command."""
+
+    OK = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    MISSING = 3
+    """Weights or data are missing, or cannot be used as they are."""
+    FAILED_SAMPLES = 4
+    """The run finished, and some of its samples could not be answered."""
+    CHECK_FAILED = 5
+    INTERRUPTED = 130
+
+
+class HarnessError(Exception):
+    """Something that a user can put right.
+
+    Args:
+        what: what is wrong, in which file, row or option; one sentence.
+        known: what is known about it: what was looked for and where, what would be valid.
+        remedy: the command or the change that helps.
+        code: the exit code of the command that ends with this error.
+    """
+
+    def __init__(
+        self, what: str, *, known: str = "", remedy: str = "", code: Exit = Exit.USAGE
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.known = known
+        self.remedy = remedy
+        self.code = code
+
+    def __str__(self) -> str:
+        return "\n".join(part for part in (self.what, self.known, self.remedy) if part)
+
+
+class DataError(HarnessError):
+    """Data that is missing or does not fit its schema; names the file, the row and the field."""
+
+    def __init__(self, what: str, *, known: str = "", remedy: str = "") -> None:
+        super().__init__(what, known=known, remedy=remedy, code=Exit.MISSING)
+
+
+class SampleError(Exception):
+    """One sample cannot be used (a corrupt image, say): it becomes an error row, the run goes on."""

@@ -1,0 +1,306 @@
+"""The run folder: run.json says what was run and what came out, predictions.jsonl has each answer.
+
+This module alone knows the files' layout. Predictions are appended and fsynced; run.json is written
+aside and renamed; a lock that ends with its process keeps a second writer out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import IO, Any, Self, TypeVar
+
+from harness.errors import DataError, HarnessError
+from harness.types import Prediction, Value
+
+T = TypeVar("T")
+
+FORMAT = 1
+RECORD = "run.json"
+PREDICTIONS = "predictions.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskInfo:
+    """The task as it was when the run was made."""
+
+    name: str
+    title: str
+    split: str
+    source: str = ""
+    revision: str | None = None
+    licence: str = ""
+    unit: str = "questions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """The model as it was when the run was made: a record outlives the catalogue."""
+
+    name: str
+    title: str
+    size: str = ""
+    """As people write it: "2B"."""
+    parameters: int | None = None
+    """Counted on the loaded model."""
+    role: str = "baseline"
+    """teacher, student, distilled or baseline."""
+    repo: str | None = None
+    revision: str | None = None
+    weights: str = ""
+    """Where the weights were loaded from, in words."""
+    licence: str = ""
+    adapter: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many samples there were, and what became of them."""
+
+    total: int
+    """Rows of the split, before filtering."""
+    filtered: Mapping[str, int] = field(default_factory=dict)
+    available: int = 0
+    """Samples of the split after filtering."""
+    done: int = 0
+    """Samples with a line in predictions.jsonl, failed ones included: the n of accuracies."""
+    failed: int = 0
+    unread: int = 0
+    """Answers in which nothing could be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """Everything that is needed to print a run's row a year later."""
+
+    task: TaskInfo
+    model: ModelInfo
+    fingerprint: Mapping[str, Any]
+    """What must be equal for a run to be continued: see harness.evaluate."""
+    counts: Counts
+    status: str = "running"
+    """running, interrupted, partial (a limit, or failed samples), complete."""
+    metrics: Mapping[str, Value] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Prompt style and template, decoding, dtype, attention kernel, batch size ... as used last."""
+    timing: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    command: Sequence[str] = ()
+    sessions: Sequence[Mapping[str, Any]] = ()
+    """One entry for each process that worked on this run."""
+    format: int = FORMAT
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], *, label: str) -> Self:
+        """The record in `data`; `label` is the file that errors name."""
+        try:
+            if data["format"] > FORMAT:
+                raise DataError(
+                    f"{label} was written by a newer harness (format {data['format']}).",
+                    remedy="Update harness, or use --fresh.",
+                )
+            parts = dict(data)
+            parts["task"] = _build(TaskInfo, data["task"])
+            parts["model"] = _build(ModelInfo, data["model"])
+            parts["counts"] = _build(Counts, data["counts"])
+            parts["metrics"] = {k: _build(Value, v) for k, v in data["metrics"].items()}
+            return _build(cls, parts)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{label} is not a run record: {type(error).__name__} {error}.",
+                remedy="Move its folder away, or run the same command with --fresh.",
+            ) from error
+
+
+def _build(cls: type[T], data: Mapping[str, Any]) -> T:
+    """`cls` from the fields of `data` that it knows."""
+    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]  # only dataclasses come here
+    return cls(**{key: value for key, value in data.items() if key in known})
+
+
+def prediction_from_json(data: Mapping[str, Any]) -> Prediction:
+    """One line of predictions.jsonl; raises TypeError where fields are missing."""
+    prediction = _build(Prediction, data)
+    return _build(
+        Prediction,
+        {
+            **asdict(prediction),
+            "choices": tuple(prediction.choices),
+            "images": tuple(prediction.images),
+        },
+    )
+
+
+def safe_name(label: str) -> str:
+    """A folder name for a model's or a task's label: never a path, never hidden, never empty."""
+    name = re.sub(r"[^\w.+-]+", "-", label, flags=re.ASCII).strip(".-")[:100]
+    return name or "unnamed"
+
+
+class RunFolder:
+    """One run on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[bytes] | None = None
+
+    @classmethod
+    def of(cls, runs: Path, *, task: str, model: str, split: str) -> Self:
+        """The folder of a run under `runs`."""
+        return cls(runs / safe_name(task) / safe_name(model) / safe_name(split))
+
+    @property
+    def record_path(self) -> Path:
+        return self.path / RECORD
+
+    @property
+    def predictions_path(self) -> Path:
+        return self.path / PREDICTIONS
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for writing. The kernel lets the lock go when the process ends, however it
+        ends; a second writer is refused."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / ".lock", "a+b") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise HarnessError(
+                    f"Another process is writing to {self.path}.",
+                    remedy="Wait for it, or choose another folder with --runs.",
+                ) from None
+            try:
+                yield
+            finally:
+                if self._file is not None:
+                    self._file.close()
+                    self._file = None
+
+    def read_record(self) -> RunRecord | None:
+        """run.json, or None where there is none."""
+        try:
+            text = self.record_path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.record_path} is not UTF-8: {error}.") from error
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{self.record_path} is not JSON: {error}.",
+                remedy="Move its folder away, or run the same command with --fresh.",
+            ) from error
+        return RunRecord.from_json(data, label=str(self.record_path))
+
+    def read_predictions(self) -> list[Prediction]:
+        """The predictions, in the file's order; a last line that was cut is left out."""
+        return [prediction for prediction, _ in self._lines()]
+
+    def _lines(self) -> Iterator[tuple[Prediction, int]]:
+        """Each prediction with the file offset behind its line."""
+        try:
+            file = open(self.predictions_path, "rb")
+        except FileNotFoundError:
+            return
+        with file:
+            offset = 0
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    return  # cut by a crash
+                offset += len(line)
+                try:
+                    yield prediction_from_json(json.loads(line)), offset
+                except (ValueError, TypeError, AttributeError) as error:
+                    raise DataError(
+                        f"{self.predictions_path}, line {number} is not a prediction: {error}.",
+                        remedy="Remove that line and run the same command again, or use --fresh.",
+                    ) from error
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        """Append and fsync. On the first call a cut last line is removed."""
+        if self._file is None:
+            end = 0
+            for _, end in self._lines():
+                pass
+            self._file = open(self.predictions_path, "ab")
+            self._file.truncate(end)
+        self._file.write(b"".join(_line(p) for p in predictions))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def rewrite(self, predictions: Sequence[Prediction]) -> None:
+        """Replace all predictions at once: either the old file or the new one is there."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        write_atomically(self.predictions_path, b"".join(_line(p) for p in predictions))
+
+    def write_record(self, record: RunRecord) -> None:
+        """Replace run.json at once."""
+        text = json.dumps(_finite(record.to_json()), ensure_ascii=False, indent=1) + "\n"
+        write_atomically(self.record_path, text.encode())
+
+    def move_aside(self) -> Path | None:
+        """Rename what is there, so that a fresh run can begin; returns the new path."""
+        if not self.record_path.exists() and not self.predictions_path.exists():
+            return None
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        for number in range(1000):
+            aside = self.path.with_name(f"{self.path.name}.{stamp}" + f"-{number}" * bool(number))
+            if not aside.exists():
+                aside.mkdir()
+                for path in (self.predictions_path, self.record_path):
+                    if path.exists():
+                        path.rename(aside / path.name)
+                return aside
+        raise HarnessError(f"No free name beside {self.path}.")
+
+
+def find_runs(runs: Path) -> list[RunFolder]:
+    """Every run under `runs`, sorted by path; runs that were moved aside are left out."""
+    found = sorted(path.parent for path in runs.glob(f"*/*/*/{RECORD}"))
+    return [RunFolder(path) for path in found if not re.search(r"\.\d{8}-\d{6}", path.name)]
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write aside, fsync, rename: a reader sees the old bytes or the new ones."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(aside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _line(prediction: Prediction) -> bytes:
+    text = json.dumps(_finite(asdict(prediction)), ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _finite(value: Any) -> Any:
+    """`value` with NaN and infinities as null, which JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,215 @@
+"""The words of the harness: what a task gives, what a model takes, what a run keeps.
+
+    Task.load -> Sample -> Task.prompt -> Prompt -> Model -> raw text -> Task.read -> Prediction
+
+`Prompt` is the seam: a task makes it, a model takes it, neither names the other. The right answer
+is in `Sample` and in `Prediction`, never in a `Prompt`, so that no model can see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Style = Literal["direct", "structured", "cot"]
+Target = int | str
+"""A 0-based index into the choices, or the reference text of an open question."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """One picture of a sample; its bytes are read, and decoded, only when asked for."""
+
+    label: str
+    """What an error message calls it: a path within the data folder, or a row and a field."""
+    read: Callable[[], bytes]
+    """Returns the encoded file; raises SampleError where it cannot be read."""
+
+    def digest(self) -> str:
+        """The sha256 of the encoded bytes, in hex; raises SampleError."""
+        return sha256(self.read()).hexdigest()
+
+    def decode(self) -> Image:
+        """The picture in RGB, upright; raises SampleError."""
+        from harness.images import decode
+
+        return decode(self.read(), label=self.label)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One question with its answer, as the data set has it."""
+
+    id: str
+    question: str
+    target: Target
+    choices: tuple[str, ...] = ()
+    images: tuple[ImageRef, ...] = ()
+    topic: str = ""
+    context: str = ""
+    """What the data set says beside the question (ScienceQA's hint, VQAonline's context)."""
+    lecture: str = ""
+    solution: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What a model is asked. It never holds the answer."""
+
+    text: str
+    """The whole question as the task words it, options and context included."""
+    question: str
+    """The question alone, for models that do not take text and options in one piece."""
+    choices: tuple[str, ...] = ()
+    images: tuple[Image, ...] = ()
+    style: Style = "direct"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read out of a model's raw text."""
+
+    answer: Target | None
+    """None: nothing could be read; counted as wrong, and counted."""
+    rule: str
+    """The name of the rule that fired, or of the reason why none did."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One line of predictions.jsonl: what was asked, what came back, and what was made of it.
+
+    It repeats what it needs of the sample, so that a run can be read again, compared and printed
+    when neither the data nor the model is at hand.
+    """
+
+    sample_id: str
+    raw: str
+    answer: Target | None
+    rule: str
+    correct: bool | None
+    """None for open answers, and for samples that failed."""
+    target: Target
+    question: str = ""
+    choices: tuple[str, ...] = ()
+    topic: str = ""
+    images: tuple[str, ...] = ()
+    """sha256 of each picture's encoded bytes, in hex; "" for one that could not be read."""
+    prompt: str = ""
+    """The text as it was sent to the model's tokenizer."""
+    seconds: float | None = None
+    """Preprocessing and generation: the batch's wall time divided by its samples. None: not timed
+    (answers made elsewhere)."""
+    preprocess_seconds: float | None = None
+    """The part of `seconds` spent before the model was called."""
+    tokens: int | None = None
+    """Tokens generated, the end token included."""
+    tokens_in: int | None = None
+    """Tokens of the prompt, image tokens included, padding not."""
+    error: str | None = None
+    """Why this sample has no answer; None where it has one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """One figure of a run."""
+
+    value: float | None
+    """None: not computed, see `note`; never 0 for that."""
+    n: int
+    """The number of samples it is computed from."""
+    low: float | None = None
+    high: float | None = None
+    """The ends of the 95% interval."""
+    note: str = ""
+    """The metric's signature, or the reason why there is no value."""
+
+
+Metric = Callable[[Sequence[Prediction]], Mapping[str, Value]]
+"""A function over a whole run; accuracies and shares are fractions, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataOptions:
+    """Where a task's samples come from."""
+
+    path: Path | None = None
+    """A file or folder; None: the task's own data set on the hub, or its offline cache."""
+    split: str = "test"
+    revision: str | None = None
+    """Branch, tag or commit of the hub data set."""
+    text_only: bool = False
+    """Keep rows without an image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleSet:
+    """The samples of one split, in the data's own order, and what was left out of them."""
+
+    samples: Sequence[Sample]
+    total: int
+    """Rows of the split before anything was left out."""
+    filtered: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> rows left out for it, such as {"no image": 2224}."""
+    source: str = ""
+    """The hub repository or the path that the rows came from, for provenance."""
+    revision: str | None = None
+    licence: str = ""
+    unit: str = "questions"
+    """What n counts, in words: "image questions"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A data set with its way of asking, reading and scoring. One file per task in `tasks/`."""
+
+    name: str
+    title: str
+    load: Callable[[DataOptions], SampleSet]
+    prompt: Callable[[Sample, Style], Prompt]
+    """Decodes the sample's images; raises SampleError where one cannot be."""
+    read: Callable[[str, Sequence[str]], Reading]
+    """(raw text, choices) -> reading."""
+    metrics: tuple[Metric, ...]
+    max_new_tokens: int = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How text is generated. Greedy where `temperature` is 0."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a model gave for one prompt."""
+
+    raw: str
+    prompt: str
+    tokens_in: int
+    tokens: int
+
+
+class Model(Protocol):
+    """A loaded model. Preparing and generating are apart so that each can be timed, and so that
+    preparing can run ahead."""
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """What the record keeps of it: parameters, dtype, device, attention kernel ..."""
+
+    def prepare(self, prompts: Sequence[Prompt]) -> Any:
+        """Everything before the forward pass: templates, tokens, pixels. Touches no accelerator."""
+
+    def generate(self, prepared: Any, decoding: Decoding) -> list[Output]:
+        """One output per prompt, in order; the same whatever else is in the batch."""
