@@ -37,6 +37,8 @@ class ModelSpec:
     """Jinja source, for checkpoint folders that come without one."""
     style: Style = "direct"
     """The prompt style it was trained for, used where none is asked for."""
+    plain_styles: tuple[Style, ...] = ()
+    """Styles in which it was trained to answer the bare question: no instruction is added."""
     max_new_tokens: int = 500
     """The paper's limit, section 4.3 and Table 3."""
     processor_args: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -75,6 +77,7 @@ CATALOG: tuple[ModelSpec, ...] = (
         model_type="mllama",
         chat_template=_LLAMA_TURN,
         style="structured",
+        plain_styles=("structured",),
         gigabytes=21.3,
     ),
     ModelSpec(
@@ -108,6 +111,7 @@ CATALOG: tuple[ModelSpec, ...] = (
         licence="apache-2.0",
         adapter="moondream",
         model_type="moondream1",
+        plain_styles=("direct",),
         max_new_tokens=512,
         gigabytes=3.7,
     ),
@@ -141,6 +145,7 @@ CATALOG: tuple[ModelSpec, ...] = (
         adapter="moondream",
         model_type="moondream1",
         style="structured",
+        plain_styles=("structured",),
         max_new_tokens=512,
     ),
 )
@@ -149,3 +154,8 @@ CATALOG: tuple[ModelSpec, ...] = (
 def find(name: str) -> ModelSpec | None:
     """The row called `name`; None where there is none."""
     return next((spec for spec in CATALOG if spec.name == name.lower()), None)
+
+
+def find_type(model_type: str) -> ModelSpec | None:
+    """The first row whose checkpoints have this `model_type`; None where there is none."""
+    return next((spec for spec in CATALOG if spec.model_type == model_type), None)

@@ -1,0 +1,221 @@
+"""Where a model's weights are, and what is in them, without loading them.
+
+A checkpoint is always a folder here: the user's own, or a snapshot in the hub's cache. Its
+fingerprint is made of its files' contents, so that other weights under the same path are noticed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.catalog import CATALOG, ModelSpec, find, find_type
+from harness.errors import Exit, HarnessError
+
+SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
+"""The files that decide what a model answers; nothing else of a repository is fetched or read."""
+
+Random = Literal["random"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Weights that were found."""
+
+    name: str
+    """What the run is called."""
+    folder: Path
+    spec: ModelSpec | None
+    """The catalogue's row: by name, or the first of the same model_type (for its template and
+    adapter); None for other architectures."""
+    named: bool
+    """Whether the user asked for `spec` by name: then the row's title and size are its own."""
+    config: Mapping[str, Any]
+    repo: str | None = None
+    revision: str | None = None
+
+    @property
+    def model_type(self) -> str:
+        return str(self.config.get("model_type", ""))
+
+    @property
+    def adapter(self) -> str:
+        return self.spec.adapter if self.spec else "chat"
+
+    @property
+    def weights(self) -> str:
+        """Where the weights come from, in words."""
+        if self.repo is None:
+            return f"folder {self.folder.name}"
+        return self.repo + (f" @ {self.revision}" if self.revision else "")
+
+
+def find_checkpoint(
+    model: str,
+    *,
+    weights: str | None = None,
+    revision: str | None = None,
+    name: str | None = None,
+) -> Checkpoint:
+    """The checkpoint that `--model` and `--weights` mean.
+
+    Args:
+        model: a row of the catalogue, a folder, or ORG/REPO on the hub.
+        weights: a folder, or ORG/REPO, in place of the row's own repository.
+        revision: branch, tag or commit of the hub repository.
+        name: what the run is called; by default the row's, the folder's or the repository's name.
+
+    Raises:
+        HarnessError: nothing is there (exit 3), or `model` names nothing (exit 2).
+    """
+    spec = find(model)
+    source = weights or (spec.repo if spec else model)
+    if source is None:
+        raise HarnessError(
+            f"{spec.title if spec else model} has no published weights.",
+            known="It is what `harness distill` makes.",
+            remedy=f"harness eval --model {model} --weights FOLDER",
+            code=Exit.MISSING,
+        )
+    default_name = spec.name if spec else re.sub(r"[/\\]+", "--", model.strip("/\\"))
+    path = Path(source).expanduser()
+    if path.is_dir():
+        folder, repo, found_revision = path.resolve(), None, None
+        if not spec:
+            default_name = folder.name
+    elif path.exists():
+        raise HarnessError(
+            f"{source} is a file; a checkpoint is a folder with config.json and *.safetensors.",
+            code=Exit.MISSING,
+        )
+    elif re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", source):
+        wanted = revision or (spec.revision if spec and source == spec.repo else None)
+        folder, found_revision = _hub_snapshot(source, wanted)
+        repo = source
+    else:
+        rows = ", ".join(row.name for row in CATALOG)
+        raise HarnessError(
+            f"No model called {source!r}.",
+            known=f"It is no folder here, no ORG/REPO, and no row of the catalogue ({rows}).",
+            remedy="harness list models",
+            code=Exit.MISSING if path.is_absolute() or os.sep in source else Exit.USAGE,
+        )
+    config = _read_config(folder)
+    named = spec is not None
+    model_type = str(config.get("model_type", ""))
+    if spec is None:
+        spec = find_type(model_type)
+    elif model_type != spec.model_type:
+        raise HarnessError(
+            f"{folder.name} holds a {model_type or 'nameless'} checkpoint; {spec.title} needs "
+            f"{spec.model_type}.",
+            remedy=f"harness eval --model {source}",
+            code=Exit.MISSING,
+        )
+    return Checkpoint(
+        name=name or default_name,
+        folder=folder,
+        spec=spec,
+        named=named,
+        config=config,
+        repo=repo,
+        revision=found_revision,
+    )
+
+
+def _hub_snapshot(repo: str, revision: str | None) -> tuple[Path, str]:
+    """The snapshot folder of a hub repository and its commit; fetched unless offline."""
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(
+            snapshot_download(
+                repo, revision=revision, allow_patterns=[f"*{suffix}" for suffix in SUFFIXES]
+            )
+        )
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+        at = f" at revision {revision}" if revision else ""
+        offline = " (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else ""
+        option = f" --revision {revision}" if revision else ""
+        raise HarnessError(
+            f"The weights of {repo}{at} are not here.",
+            known=f"Looked in the hub cache {constants.HF_HUB_CACHE}{offline}: "
+            f"{type(error).__name__}.",
+            remedy=f"hf download {repo}{option}",
+            code=Exit.MISSING,
+        ) from error
+    return folder, folder.name
+
+
+def _read_config(folder: Path) -> Mapping[str, Any]:
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise HarnessError(
+            f"{folder} has no config.json: it is not a checkpoint.", code=Exit.MISSING
+        ) from None
+    except (ValueError, OSError) as error:
+        raise HarnessError(f"{path} cannot be read: {error}.", code=Exit.MISSING) from error
+    if not isinstance(config, dict):
+        raise HarnessError(f"{path} is not a JSON object.", code=Exit.MISSING)
+    _check_shards(folder)
+    return config
+
+
+def _check_shards(folder: Path) -> None:
+    """Refuse a checkpoint whose weights are absent, pickled, or only partly there."""
+    if not any(folder.glob("*.safetensors")):
+        pickled = sorted(path.name for path in folder.glob("*.bin"))
+        raise HarnessError(
+            f"{folder} has no *.safetensors.",
+            known=f"It has {pickled[0]}, a pickle, which is never loaded." if pickled else "",
+            remedy="Convert it: AutoModel...from_pretrained(...).save_pretrained(FOLDER)."
+            if pickled
+            else "",
+            code=Exit.MISSING,
+        )
+    for index in sorted(folder.glob("*.safetensors.index.json")):
+        try:
+            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise HarnessError(f"{index} cannot be read: {error}.", code=Exit.MISSING) from error
+        missing = sorted(str(s) for s in shards if not (folder / str(s)).is_file())
+        if missing:
+            raise HarnessError(
+                f"{folder} lacks {len(missing)} of {len(shards)} weight files: {missing[0]} ...",
+                remedy="Download it again: an interrupted download leaves such a folder.",
+                code=Exit.MISSING,
+            )
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 over the names and contents of the files that decide what a model answers.
+
+    Large files in the hub's cache are links to blobs named by their sha256: those are not read.
+    """
+    total = sha256()
+    for path in sorted(folder.iterdir(), key=lambda p: p.name):
+        if path.suffix not in SUFFIXES or not path.is_file():
+            continue
+        total.update(f"{path.name}\0{_content_hash(path)}\0".encode())
+    return f"sha256:{total.hexdigest()}"
+
+
+def _content_hash(path: Path) -> str:
+    if path.is_symlink():
+        target = path.resolve()
+        if target.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", target.name):
+            return target.name
+    digest = sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()

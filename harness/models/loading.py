@@ -1,0 +1,188 @@
+"""From a checkpoint folder to a model that answers prompts. No code in the folder is run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
+
+from harness.checkpoints import Checkpoint
+from harness.errors import Exit, HarnessError
+from harness.models import renderers
+from harness.models.generative import GenerativeModel
+
+log = logging.getLogger(__name__)
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+# What a folder that cannot be used makes the libraries raise.
+_UNUSABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    ImportError,
+    AssertionError,
+    SafetensorError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """How a checkpoint is put on a device."""
+
+    device: str
+    """As torch names it: cpu, cuda, cuda:1, mps."""
+    dtype: str
+    """A key of DTYPES."""
+    attention: str | None = None
+    """sdpa, eager, flash_attention_2 ...; None: the library's choice."""
+    processor_args: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load(checkpoint: Checkpoint, options: LoadOptions) -> GenerativeModel:
+    """The model of `checkpoint`, ready to answer.
+
+    Raises:
+        HarnessError: the folder cannot be used as it is, or its adapter is not there (exit 3).
+    """
+    if checkpoint.adapter not in renderers.RENDERERS:
+        title = checkpoint.spec.title if checkpoint.spec else checkpoint.model_type
+        raise HarnessError(
+            f"{title} cannot be run yet: its adapter {checkpoint.adapter!r} is not in this version.",
+            remedy="harness list models",
+            code=Exit.MISSING,
+        )
+    try:
+        processor = _load_processor(checkpoint, options.processor_args)
+        model = _load_model(checkpoint, options)
+        return GenerativeModel(
+            model,
+            processor,
+            render=renderers.RENDERERS[checkpoint.adapter](processor, checkpoint),
+            device=options.device,
+        )
+    except _UNUSABLE as error:
+        detail = str(error).strip().splitlines()
+        raise HarnessError(
+            f"{checkpoint.folder} cannot be loaded as {checkpoint.model_type or 'a model'}.",
+            known=f"{type(error).__name__}: {detail[0][:500] if detail else ''}",
+            remedy="Check that the download is complete and that this architecture takes images "
+            "and text.",
+            code=Exit.MISSING,
+        ) from error
+
+
+def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel:
+    extra = {"attn_implementation": options.attention} if options.attention else {}
+    model, info = AutoModelForImageTextToText.from_pretrained(
+        checkpoint.folder,
+        dtype=DTYPES[options.dtype],
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        output_loading_info=True,
+        **extra,
+    )
+    if missing := sorted(info["missing_keys"]):
+        raise HarnessError(
+            f"{checkpoint.folder} lacks {len(missing)} tensors of its architecture: "
+            f"{', '.join(missing[:3])} ...",
+            known="They would be random numbers.",
+            remedy="Download the checkpoint again.",
+            code=Exit.MISSING,
+        )
+    if unexpected := sorted(info["unexpected_keys"]):
+        log.warning(
+            "%s holds %d tensors that are not used: %s ...",
+            checkpoint.folder.name,
+            len(unexpected),
+            unexpected[0],
+        )
+    return model.to(options.device).eval()
+
+
+def _load_processor(checkpoint: Checkpoint, arguments: Mapping[str, Any]) -> Any:
+    """The folder's processor, with what older folders leave empty filled from the config."""
+    if checkpoint.adapter == "moondream":
+        from harness.models.moondream import MoondreamProcessor
+
+        return MoondreamProcessor.from_pretrained(checkpoint.folder, **arguments)
+    processor = AutoProcessor.from_pretrained(
+        checkpoint.folder,
+        backend="pil",
+        trust_remote_code=False,
+        local_files_only=True,
+        **arguments,
+    )
+    _check_arguments(processor, arguments)
+    if not hasattr(processor, "image_processor"):
+        raise HarnessError(
+            f"{checkpoint.folder} has no image processor.",
+            known="preprocessor_config.json or processor_config.json is missing, or the "
+            "architecture takes no images.",
+            code=Exit.MISSING,
+        )
+    _fill_llava_fields(processor, checkpoint.config)
+    return processor
+
+
+def _check_arguments(processor: Any, arguments: Mapping[str, Any]) -> None:
+    """Refuse a --processor-arg that nothing takes: the library ignores such a one silently."""
+    parts = [processor, *(getattr(processor, name, None) for name in ("image_processor", "tokenizer"))]
+    for key in arguments:
+        if not any(hasattr(part, key) for part in parts if part is not None):
+            raise HarnessError(
+                f"--processor-arg {key}: {type(processor).__name__} has no such setting.",
+                remedy="See the keys of preprocessor_config.json.",
+            )
+
+
+def _fill_llava_fields(processor: Any, config: Mapping[str, Any]) -> None:
+    """Older LLaVA folders leave these empty, and the library then counts image tokens wrongly."""
+    if getattr(processor, "patch_size", 0) is None:
+        processor.patch_size = config["vision_config"]["patch_size"]
+        processor.vision_feature_select_strategy = config.get(
+            "vision_feature_select_strategy", "default"
+        )
+        processor.num_additional_image_tokens = 1  # CLIP's class token
+
+
+def resolve_device(device: str) -> str:
+    """`auto` as the best device that is here; any other name checked.
+
+    Raises:
+        HarnessError: torch knows no such device, or it is not in this machine (exit 2).
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise HarnessError(
+            f"--device {device}: {str(error).splitlines()[0]}",
+            remedy="Choose auto, cpu, cuda or cuda:N.",
+        ) from error
+    return device
+
+
+def resolve_dtype(dtype: str, device: str) -> str:
+    """`auto` is bfloat16 on an accelerator and float32 on a CPU."""
+    names = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+    dtype = names.get(dtype, dtype)
+    if dtype == "auto":
+        return "float32" if device.startswith("cpu") else "bfloat16"
+    if dtype not in DTYPES:
+        raise HarnessError(f"--dtype {dtype}: choose auto, {', '.join(DTYPES)}.")
+    return dtype

@@ -1,0 +1,28 @@
+"""Small random checkpoints in the published layouts, built on the spot: for tests, and for trying
+the harness where no weights can be fetched. Nothing they answer means anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from harness.models.tiny import chat
+
+Builder = Callable[..., None]
+
+BUILDERS: Mapping[str, Builder] = MappingProxyType(
+    {
+        "llava": chat.build_llava,
+        "llava-next": chat.build_llava_next,
+        "llava-cot": chat.build_mllama,
+        "idefics3": chat.build_idefics3,
+    }
+)
+
+
+def build(name: str, folder: Path, *, seed: int = 0) -> Path:
+    """Write the tiny checkpoint of family `name`, a key of BUILDERS; returns its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    BUILDERS[name](folder, seed=seed)
+    return folder

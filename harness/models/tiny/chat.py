@@ -1,0 +1,213 @@
+"""Tiny random checkpoints of families that transformers knows, laid out as their hubs have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import PreTrainedTokenizerFast
+
+from harness.models.tiny.tokenizer import train_tokenizer
+
+_CLIP = {
+    "model_type": "clip_vision_model",
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "patch_size": 8,
+    "projection_dim": 32,
+}
+_TEXT = {
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 4096,
+}
+_LLAVA_TEMPLATE = (
+    "{% for message in messages %}{{ message.role | upper }}: "
+    "{% for part in message.content %}"
+    "{% if part.type == 'image' %}<image>\n{% else %}{{ part.text }}{% endif %}"
+    "{% endfor %} {% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"
+)
+
+
+def _llama_tokenizer(image_token: str) -> PreTrainedTokenizerFast:
+    return train_tokenizer(
+        special_tokens=["<unk>", "<s>", "</s>", "<pad>", image_token],
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        add_bos=True,
+    )
+
+
+def build_llava(folder: Path, *, seed: int = 0) -> None:
+    """LLaVA 1.5: CLIP, a projector, Llama; one picture is a fixed number of tokens."""
+    tokenizer = _llama_tokenizer("<image>")
+    config = transformers.LlavaConfig(
+        vision_config={**_CLIP, "image_size": 32},
+        text_config={**_ids(tokenizer), **_TEXT, "model_type": "llama"},
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        vision_feature_layer=-2,
+    )
+    processor = transformers.LlavaProcessor(
+        image_processor=transformers.CLIPImageProcessorPil(
+            size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+        ),
+        tokenizer=tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=_LLAVA_TEMPLATE,
+    )
+    _save(folder, transformers.LlavaForConditionalGeneration, config, processor, seed)
+
+
+def build_llava_next(folder: Path, *, seed: int = 0) -> None:
+    """LLaVA-NeXT: a picture is cut into tiles of its own shape; no template in the folder, as in
+    older conversions."""
+    tokenizer = _llama_tokenizer("<image>")
+    grid = [[32, 64], [64, 32], [64, 64]]
+    config = transformers.LlavaNextConfig(
+        vision_config={**_CLIP, "image_size": 32},
+        text_config={**_ids(tokenizer), **_TEXT, "model_type": "mistral", "sliding_window": None},
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_grid_pinpoints=grid,
+        vision_feature_layer=-2,
+    )
+    processor = transformers.LlavaNextProcessor(
+        image_processor=transformers.LlavaNextImageProcessorPil(
+            size={"shortest_edge": 32},
+            crop_size={"height": 32, "width": 32},
+            image_grid_pinpoints=grid,
+        ),
+        tokenizer=tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+    )
+    _save(folder, transformers.LlavaNextForConditionalGeneration, config, processor, seed)
+
+
+def build_mllama(folder: Path, *, seed: int = 0) -> None:
+    """Llama 3.2 vision, which LLaVA-CoT is: cross-attention, one placeholder a picture."""
+    tokenizer = train_tokenizer(
+        special_tokens=[
+            "<|begin_of_text|>",
+            "<|end_of_text|>",
+            "<|eot_id|>",
+            "<|finetune_right_pad_id|>",
+            "<|start_header_id|>",
+            "<|end_header_id|>",
+        ],
+        bos_token="<|begin_of_text|>",
+        eos_token="<|eot_id|>",
+        pad_token="<|finetune_right_pad_id|>",
+        add_bos=True,
+    )
+    # The placeholder's id is one past the vocabulary: the embedding has 8 more rows, the head none.
+    vocab_size = len(tokenizer)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|image|>"]})
+    config = transformers.MllamaConfig(
+        vision_config={
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_global_layers": 1,
+            "attention_heads": 2,
+            "image_size": 32,
+            "patch_size": 8,
+            "intermediate_layers_indices": [0],
+            "vision_output_dim": 64,
+            "max_num_tiles": 4,
+            "supported_aspect_ratios": [[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1], [4, 1]],
+        },
+        text_config={
+            **_ids(tokenizer),
+            **_TEXT,
+            "vocab_size": vocab_size,
+            "num_hidden_layers": 3,
+            "cross_attention_layers": [1],
+            "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0},
+        },
+        image_token_index=tokenizer.convert_tokens_to_ids("<|image|>"),
+    )
+    processor = transformers.MllamaProcessor(
+        image_processor=transformers.MllamaImageProcessorPil(
+            size={"height": 32, "width": 32}, max_image_tiles=4
+        ),
+        tokenizer=tokenizer,
+    )
+    _save(folder, transformers.MllamaForConditionalGeneration, config, processor, seed)
+
+
+def build_idefics3(folder: Path, *, seed: int = 0) -> None:
+    """Idefics 3: SigLIP tiles with a pixel shuffle, a template that takes lists of parts."""
+    tokenizer = train_tokenizer(
+        special_tokens=[
+            "<|begin_of_text|>",
+            "<end_of_utterance>",
+            "<pad>",
+            "<fake_token_around_image>",
+            "<image>",
+            "<global-img>",
+            *(f"<row_{r}_col_{c}>" for r in range(1, 5) for c in range(1, 5)),
+        ],
+        bos_token="<|begin_of_text|>",
+        eos_token="<end_of_utterance>",
+        pad_token="<pad>",
+        add_bos=True,
+    )
+    config = transformers.Idefics3Config(
+        vision_config={
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 32,
+            "patch_size": 8,
+        },
+        text_config={**_ids(tokenizer), **_TEXT, "model_type": "llama"},
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    processor = transformers.Idefics3Processor(
+        image_processor=transformers.Idefics3ImageProcessorPil(
+            size={"longest_edge": 64}, max_image_size={"longest_edge": 32}
+        ),
+        tokenizer=tokenizer,
+        image_seq_len=4,
+        chat_template=_LLAVA_TEMPLATE.replace("<image>\n", "<image>").replace(
+            "ASSISTANT:", "Assistant:"
+        ),
+    )
+    _save(folder, transformers.Idefics3ForConditionalGeneration, config, processor, seed)
+
+
+def _ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    return {
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+def _save(folder: Path, architecture: Any, config: Any, processor: Any, seed: int) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = architecture(config)
+        # The library's 0.02 makes all tokens almost equally likely: answers would be decided by
+        # rounding, and an equality of answers would mean nothing.
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
