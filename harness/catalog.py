@@ -43,7 +43,8 @@ class ModelSpec:
     """The paper's limit, section 4.3 and Table 3."""
     processor_args: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     gigabytes: float = 0.0
-    """Size of the published weights, for the reader who is about to download them."""
+    """Size of the published weights (parameters times bytes of their dtype), for the reader who is
+    about to download them."""
 
 
 # The published templates' wording for one user turn with its image first; written anew for
@@ -149,6 +150,10 @@ CATALOG: tuple[ModelSpec, ...] = (
         max_new_tokens=512,
     ),
 )
+
+
+ADAPTERS = ("chat", "moondream", "phi3v")
+"""The adapters that this version has; a row that names another one cannot be run yet."""
 
 
 def find(name: str) -> ModelSpec | None:

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.catalog import CATALOG, ModelSpec, find, find_type
+from harness.catalog import ADAPTERS, CATALOG, ModelSpec, find, find_type
 from harness.errors import Exit, HarnessError
 
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
@@ -75,6 +75,8 @@ def find_checkpoint(
         HarnessError: nothing is there (exit 3), or `model` names nothing (exit 2).
     """
     spec = find(model)
+    if spec:
+        _check_adapter(spec)
     source = weights or (spec.repo if spec else model)
     if source is None:
         raise HarnessError(
@@ -111,6 +113,8 @@ def find_checkpoint(
     model_type = str(config.get("model_type", ""))
     if spec is None:
         spec = find_type(model_type)
+        if spec:
+            _check_adapter(spec)
     elif model_type != spec.model_type:
         raise HarnessError(
             f"{folder.name} holds a {model_type or 'nameless'} checkpoint; {spec.title} needs "
@@ -127,6 +131,16 @@ def find_checkpoint(
         repo=repo,
         revision=found_revision,
     )
+
+
+def _check_adapter(spec: ModelSpec) -> None:
+    if spec.adapter not in ADAPTERS:
+        raise HarnessError(
+            f"{spec.title} cannot be run yet: its adapter {spec.adapter!r} comes with a later "
+            "version of harness.",
+            remedy="harness list models",
+            code=Exit.MISSING,
+        )
 
 
 def _hub_snapshot(repo: str, revision: str | None) -> tuple[Path, str]:

@@ -251,7 +251,7 @@ class RunFolder:
 
     def write_record(self, record: RunRecord) -> None:
         """Replace run.json at once."""
-        text = json.dumps(_finite(record.to_json()), ensure_ascii=False, indent=1) + "\n"
+        text = json.dumps(finite(record.to_json()), ensure_ascii=False, indent=1) + "\n"
         write_atomically(self.record_path, text.encode())
 
     def move_aside(self) -> Path | None:
@@ -291,16 +291,16 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def _line(prediction: Prediction) -> bytes:
-    text = json.dumps(_finite(asdict(prediction)), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(finite(asdict(prediction)), ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """`value` with NaN and infinities as null, which JSON does not have."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

@@ -55,15 +55,8 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> GenerativeModel:
     """The model of `checkpoint`, ready to answer.
 
     Raises:
-        HarnessError: the folder cannot be used as it is, or its adapter is not there (exit 3).
+        HarnessError: the folder cannot be used as it is (exit 3).
     """
-    if checkpoint.adapter not in renderers.RENDERERS:
-        title = checkpoint.spec.title if checkpoint.spec else checkpoint.model_type
-        raise HarnessError(
-            f"{title} cannot be run yet: its adapter {checkpoint.adapter!r} is not in this version.",
-            remedy="harness list models",
-            code=Exit.MISSING,
-        )
     try:
         processor = _load_processor(checkpoint, options.processor_args)
         model = _load_model(checkpoint, options)

@@ -206,8 +206,11 @@ def _save(folder: Path, architecture: Any, config: Any, processor: Any, seed: in
         model = architecture(config)
         # The library's 0.02 makes all tokens almost equally likely: answers would be decided by
         # rounding, and an equality of answers would mean nothing.
-        for parameter in model.parameters():
+        # Mllama's gates start at 0, and then no picture changes anything.
+        for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, std=0.3)
+            elif "gate" in name:
+                torch.nn.init.ones_(parameter)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

@@ -1,0 +1,40 @@
+# The two commands of the README, and what they are made of.
+#
+#   make demo    set up what is missing, run the main job end to end, write reports/leaderboard.html
+#   make test    set up what is missing, run all tests
+#
+# Variables:
+#   PYTHON       the interpreter that makes .venv (3.11 or later)
+#   TORCH_INDEX  address of a package index to take torch from. A machine without a GPU that gets
+#                several gigabytes of CUDA packages from its default index should give the address
+#                of the PyTorch project's index of CPU builds here (its installation page has it).
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+BIN := .venv/bin
+
+.PHONY: setup demo test lint
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Setting up .venv with torch, transformers and the rest (a few minutes, once) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+	@echo "Ready: $(BIN)/harness --help"
+
+demo: setup
+	$(BIN)/harness demo
+
+test: setup
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy

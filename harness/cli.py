@@ -1,0 +1,473 @@
+"""The `harness` command. What takes long to import is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.errors import Exit, HarnessError
+from harness.interrupts import Interrupted, interrupts
+
+if TYPE_CHECKING:
+    from harness.evaluate import Data, Run
+    from harness.types import Style
+
+log = logging.getLogger("harness")
+
+app = typer.Typer(
+    help="Evaluate small vision-language models, and see what is behind each number.",
+    epilog="Results go to stdout, logs and progress to stderr. Exit codes: 0 done, 1 unexpected, "
+    "2 usage, 3 weights or data missing or unusable, 4 finished with failed samples, 5 a check "
+    "failed, 130 interrupted with everything saved.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+listing = typer.Typer(help="List models, tasks or runs.", no_args_is_help=True)
+app.add_typer(listing, name="list")
+
+RunsDir = Annotated[Path, typer.Option("--runs", help="Folder of run folders.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
+
+SAMPLES, MODEL, DECODING, OUTPUT = "Samples", "Model", "Decoding", "Output"
+
+
+class StyleName(str, Enum):
+    """Prompt styles."""
+
+    direct = "direct"
+    structured = "structured"
+    cot = "cot"
+
+
+class TextOnly(str, Enum):
+    """What becomes of rows without an image."""
+
+    skip = "skip"
+    include = "include"
+
+
+class Sampling(str, Enum):
+    """How --limit chooses."""
+
+    first = "first"
+    stratified = "stratified"
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "harness eval --model phi-3.5 --task scienceqa\n\n"
+    "harness eval --model ./my-checkpoint --task scienceqa --data ./scienceqa --limit 200\n\n"
+    "harness eval --model moondream --weights ./my-moondream --task scienceqa --batch-size 16"
+)
+def eval(  # noqa: A001  # the command's name
+    model: Annotated[
+        list[str],
+        typer.Option(
+            "--model", "-m", help="A row of `harness list models`, ORG/REPO, or a folder. Repeatable."
+        ),
+    ],
+    task: Annotated[
+        list[str],
+        typer.Option(
+            "--task", "-t", help="A task of `harness list tasks`, or ./mine.py. Repeatable."
+        ),
+    ],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Folder or file with the questions, in place of the hub's. For several tasks: "
+            "TASK=PATH, once each.",
+            rich_help_panel=SAMPLES,
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which split.", rich_help_panel=SAMPLES)] = "test",
+    revision: Annotated[
+        str | None,
+        typer.Option(help="Revision of the hub data set.", rich_help_panel=SAMPLES),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many samples.", rich_help_panel=SAMPLES)
+    ] = None,
+    sample: Annotated[
+        Sampling,
+        typer.Option(
+            help="What --limit takes: the first ones, or as many of each topic, with and without "
+            "image.",
+            rich_help_panel=SAMPLES,
+        ),
+    ] = Sampling.first,
+    text_only: Annotated[
+        TextOnly,
+        typer.Option(
+            help="Rows without an image: leave out and count, or answer without one.",
+            rich_help_panel=SAMPLES,
+        ),
+    ] = TextOnly.skip,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or ORG/REPO in place of the row's own weights.", rich_help_panel=MODEL
+        ),
+    ] = None,
+    model_revision: Annotated[
+        str | None,
+        typer.Option(help="Branch, tag or commit of the weights.", rich_help_panel=MODEL),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What to call the run; default: the model's name.", rich_help_panel=MODEL),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:1 ...", rich_help_panel=MODEL)
+    ] = "auto",
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help="auto (bfloat16 on an accelerator, else float32), float32, bfloat16, float16.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "auto",
+    attn: Annotated[
+        str | None,
+        typer.Option(
+            help="Attention kernel: sdpa, eager, flash_attention_2 ...", rich_help_panel=MODEL
+        ),
+    ] = None,
+    processor_arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE for the checkpoint's processor, such as num_crops=16. Repeatable.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    style: Annotated[
+        StyleName | None,
+        typer.Option(
+            help="Prompt style; default: the one the model was trained for.",
+            rich_help_panel=DECODING,
+        ),
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Default: the row's, else the task's.", rich_help_panel=DECODING),
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(min=0, help="0 is greedy.", rich_help_panel=DECODING)
+    ] = 0.0,
+    top_p: Annotated[
+        float,
+        typer.Option(min=0.0001, max=1, help="With a temperature.", rich_help_panel=DECODING),
+    ] = 1.0,
+    seed: Annotated[
+        int,
+        typer.Option(help="Of sampling, and of --sample stratified.", rich_help_panel=DECODING),
+    ] = 0,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Changes speed, not answers.", rich_help_panel=DECODING)
+    ] = 4,
+    runs: Annotated[
+        Path, typer.Option(help="Folder of run folders.", rich_help_panel=OUTPUT)
+    ] = Path("runs"),
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh", help="Move a run that is there aside, begin anew.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print one JSON document, nothing else.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
+) -> None:
+    """Run models on tasks. The same command again goes on where it was interrupted."""
+    paths = _data_paths(data or [], task)
+    if weights and len(model) > 1:
+        raise HarnessError("--weights goes with one --model.")
+    if name and len(model) > 1:
+        raise HarnessError("--name goes with one --model.")
+    arguments = _key_values(processor_arg or [])
+    _quieten_libraries()
+    from harness import evaluate
+    from harness.types import DataOptions
+    from tasks import load_task
+
+    loaded: list[Data] = [
+        evaluate.Data(
+            load_task(wanted),
+            DataOptions(
+                path=paths.get(wanted),
+                split=split,
+                revision=revision,
+                text_only=text_only is TextOnly.include,
+            ),
+        )
+        for wanted in task
+    ]
+    chosen: Style | None = style.value if style else None  # type: ignore[assignment]  # its values are Style's
+    options = evaluate.RunOptions(
+        runs=runs,
+        limit=limit,
+        sample=sample.value,
+        seed=seed,
+        batch_size=batch_size,
+        fresh=fresh,
+        command=["harness", *sys.argv[1:]],
+    )
+    done: list[Run] = []
+    errors: list[HarnessError] = []
+    for wanted in model:
+        try:
+            source = evaluate.Weights(
+                evaluate.ModelOptions(
+                    model=wanted,
+                    weights=weights,
+                    revision=model_revision,
+                    name=name,
+                    device=device,
+                    dtype=dtype,
+                    attention=attn,
+                    processor_args=arguments,
+                    style=chosen,
+                    max_new_tokens=max_new_tokens,
+                    temperature=temperature,
+                    top_p=top_p,
+                )
+            )
+        except HarnessError as error:
+            errors.append(_told(error))
+            continue
+        for each in loaded:
+            try:
+                done.append(evaluate.evaluate(source, each, options))
+            except HarnessError as error:
+                errors.append(_told(error))
+            else:
+                if not as_json:
+                    _print_run(done[-1])
+    if as_json:
+        _print_json({"runs": [_run_json(run) for run in done], "errors": [e.what for e in errors]})
+    if errors:
+        raise typer.Exit(errors[0].code)
+    if any(run.record.counts.failed for run in done):
+        raise typer.Exit(Exit.FAILED_SAMPLES)
+
+
+@app.command(epilog="Example:\n\nharness report --out page.html")
+def report(
+    runs: RunsDir = Path("runs"),
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path(
+        "reports/leaderboard.html"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Write the leaderboard: one self-contained HTML page, the paper's rows beside the measured."""
+    from harness.records import find_runs, write_atomically
+    from reports.leaderboard import render
+
+    records = [record for folder in find_runs(runs) if (record := folder.read_record())]
+    if runs != Path("runs") and not runs.is_dir():
+        raise HarnessError(f"{runs} is not a folder.", code=Exit.MISSING)
+    write_atomically(out, render(records).encode())
+    if as_json:
+        _print_json({"report": str(out), "runs": len(records)})
+    else:
+        typer.echo(f"{out}: {len(records)} measured runs beside the paper's rows")
+
+
+@app.command(epilog="Example:\n\nharness show runs/scienceqa/moondream/test")
+def show(
+    run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: AsJson = False
+) -> None:
+    """Print a run's result again."""
+    from harness.evaluate import Run
+    from harness.records import RunFolder
+
+    record = RunFolder(run).read_record()
+    if record is None:
+        raise HarnessError(
+            f"{run} is not a run folder: it has no run.json.",
+            remedy="harness list runs",
+            code=Exit.MISSING,
+        )
+    made = Run(run, record)
+    if as_json:
+        _print_json(_run_json(made))
+    else:
+        _print_run(made)
+
+
+@listing.command("models")
+def list_models(as_json: AsJson = False) -> None:
+    """The rows of Table 1, and what each needs."""
+    from dataclasses import asdict
+
+    from harness.catalog import ADAPTERS, CATALOG
+    from harness.terminal import table
+
+    if as_json:
+        rows = [
+            {**asdict(spec), "processor_args": dict(spec.processor_args)} for spec in CATALOG
+        ]
+        return _print_json({"models": rows})
+    table(
+        "Models",
+        ("name", "title", "size", "role", "weights", "GB", "licence"),
+        [
+            (
+                spec.name,
+                spec.title if spec.adapter in ADAPTERS else f"{spec.title} (in a later version)",
+                spec.size,
+                spec.role,
+                f"{spec.repo}{f' @ {spec.revision}' if spec.revision else ''}"
+                if spec.repo
+                else "made by harness distill",
+                f"{spec.gigabytes:.1f}" if spec.gigabytes else "—",
+                spec.licence,
+            )
+            for spec in CATALOG
+        ],
+    )
+    typer.echo("Any other image-text model: --model ORG/REPO or --model FOLDER.")
+    return None
+
+
+@listing.command("tasks")
+def list_tasks(as_json: AsJson = False) -> None:
+    """The tasks that come with harness."""
+    from harness.terminal import table
+    from tasks import TASKS
+
+    if as_json:
+        return _print_json({"tasks": [{"name": key, "about": TASKS[key]} for key in TASKS]})
+    table("Tasks", ("name", "about"), list(TASKS.items()))
+    typer.echo("Your own: --task ./mine.py, a file that defines TASK.")
+    return None
+
+
+@listing.command("runs")
+def list_runs(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
+    """The runs that are on disk."""
+    from harness.records import find_runs
+    from harness.terminal import percent, scope, table
+
+    found = [
+        (folder.path, record) for folder in find_runs(runs) if (record := folder.read_record())
+    ]
+    if as_json:
+        listed = [{"folder": str(path), **record.to_json()} for path, record in found]
+        return _print_json({"runs": listed})
+    rows = []
+    for path, record in found:
+        accuracy = record.metrics.get("accuracy")
+        shown = percent(accuracy.value) if accuracy else "—"
+        rows.append((str(path), record.status, shown, scope(record)))
+    table("Runs", ("folder", "status", "accuracy", "n"), rows)
+    return None
+
+
+def _data_paths(given: Sequence[str], tasks: Sequence[str]) -> dict[str, Path]:
+    """--data PATH for the only task, or --data TASK=PATH."""
+    paths: dict[str, Path] = {}
+    for value in given:
+        name, equals, path = value.partition("=")
+        if equals and name in tasks:
+            paths[name] = Path(path)
+        elif len(tasks) == 1:
+            paths[tasks[0]] = Path(value)
+        else:
+            raise HarnessError(
+                f"--data {value}: with several tasks, say whose it is.",
+                remedy=f"--data {tasks[0]}={value}",
+            )
+    return paths
+
+
+def _key_values(given: Sequence[str]) -> dict[str, Any]:
+    """KEY=VALUE pairs; a value that is JSON is taken as such, any other as text."""
+    pairs: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key.isidentifier():
+            raise HarnessError(f"--processor-arg {text}: write KEY=VALUE, such as num_crops=16.")
+        try:
+            pairs[key] = json.loads(value)
+        except ValueError:
+            pairs[key] = value
+    return pairs
+
+
+def _run_json(run: Run) -> dict[str, Any]:
+    return {"folder": str(run.folder), **run.record.to_json()}
+
+
+def _print_run(run: Run) -> None:
+    from harness.terminal import print_run
+
+    print_run(run.record, str(run.folder))
+
+
+def _print_json(document: Mapping[str, Any]) -> None:
+    from harness.records import finite
+
+    typer.echo(json.dumps(finite(document), ensure_ascii=False, indent=1))
+
+
+def _told(error: HarnessError) -> HarnessError:
+    """Tell the user of `error`, on stderr."""
+    from harness.terminal import harmless
+
+    lines = [harmless(line) for line in str(error).splitlines()]
+    typer.echo("\n  ".join([f"Error: {lines[0]}", *lines[1:]]), err=True)
+    return error
+
+
+def _quieten_libraries() -> None:
+    """Leave stderr to what concerns the user; keep the libraries from looking for updates."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def main() -> None:
+    """Run the command; every error that a user can put right is told without a traceback."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    log.setLevel(logging.INFO)
+    interrupts.install()
+    try:
+        app()
+    except HarnessError as error:
+        sys.exit(_told(error).code)
+    except Interrupted as error:
+        typer.echo("Interrupted.", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of stdout has gone; Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(Exit.UNEXPECTED)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        known = "What was computed is kept; the same command goes on." if error.errno else ""
+        sys.exit(
+            _told(
+                HarnessError(
+                    f"{error.strerror or error}{where}", known=known, code=Exit.UNEXPECTED
+                )
+            ).code
+        )
+
+
+if __name__ == "__main__":
+    main()

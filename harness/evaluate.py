@@ -1,0 +1,420 @@
+"""The story of a run: find the weights, load the data, refuse what does not fit, answer what is
+missing, score, record."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import checkpoints, environment, progress, timing
+from harness.checkpoints import Checkpoint
+from harness.errors import HarnessError
+from harness.interrupts import Interrupted, interrupts
+from harness.prompts import instruction
+from harness.records import Counts, ModelInfo, RunFolder, RunRecord, TaskInfo
+from harness.runner import Runner, batches
+from harness.types import DataOptions, Decoding, Prediction, Sample, SampleSet, Style, Task
+from tasks.selection import fingerprint as data_fingerprint
+from tasks.selection import select
+
+if TYPE_CHECKING:
+    from harness.models.generative import GenerativeModel
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """Which weights, on what, and how they decode. None: the model's own default."""
+
+    model: str
+    weights: str | None = None
+    revision: str | None = None
+    name: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    attention: str | None = None
+    processor_args: Mapping[str, Any] = field(default_factory=dict)
+    style: Style | None = None
+    max_new_tokens: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Which samples, in what batches, into which folder."""
+
+    runs: Path
+    limit: int | None = None
+    sample: str = "first"
+    seed: int = 0
+    batch_size: int = 4
+    fresh: bool = False
+    command: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run and where it is."""
+
+    folder: Path
+    record: RunRecord
+
+
+class Data:
+    """A task with its samples, loaded once and used for every model of a command."""
+
+    def __init__(self, task: Task, options: DataOptions) -> None:
+        self.task = task
+        self.options = options
+
+    @cached_property
+    def samples(self) -> SampleSet:
+        return self.task.load(self.options)
+
+    @cached_property
+    def identity(self) -> tuple[str, Mapping[str, tuple[str, ...]]]:
+        """The fingerprint of all samples, and sample id -> sha256 of each image."""
+        return data_fingerprint(self.samples.samples)
+
+
+class Weights:
+    """A checkpoint that is hashed in the background, and loaded when a run first needs it."""
+
+    def __init__(self, options: ModelOptions) -> None:
+        self.options = options
+        self.checkpoint: Checkpoint = checkpoints.find_checkpoint(
+            options.model, weights=options.weights, revision=options.revision, name=options.name
+        )
+        self._hash: Future[str] = Future()
+        # A daemon, unlike an executor's threads: an interrupt does not wait for it.
+        threading.Thread(target=self._hash_folder, daemon=True).start()
+        self.load_seconds: float | None = None
+
+    def _hash_folder(self) -> None:
+        try:
+            self._hash.set_result(checkpoints.fingerprint(self.checkpoint.folder))
+        except OSError as error:
+            self._hash.set_exception(error)
+
+    @property
+    def fingerprint(self) -> str:
+        return self._hash.result()
+
+    @cached_property
+    def device(self) -> str:
+        from harness.models.loading import resolve_device
+
+        return resolve_device(self.options.device)
+
+    @cached_property
+    def dtype(self) -> str:
+        from harness.models.loading import resolve_dtype
+
+        return resolve_dtype(self.options.dtype, self.device)
+
+    @cached_property
+    def model(self) -> GenerativeModel:
+        from harness.models.loading import LoadOptions, load
+
+        started = time.perf_counter()
+        model = load(
+            self.checkpoint,
+            LoadOptions(
+                device=self.device,
+                dtype=self.dtype,
+                attention=self.options.attention,
+                processor_args=self.options.processor_args,
+            ),
+        )
+        self.load_seconds = time.perf_counter() - started
+        return model
+
+
+def evaluate(weights: Weights, data: Data, options: RunOptions) -> Run:
+    """Answer what is not answered yet, score, and leave a run folder behind.
+
+    Raises:
+        HarnessError: the run that is there was made with something else, or is being written to.
+        Interrupted: asked to stop; the run on disk can be resumed.
+    """
+    settings = _settings(weights, data, options)
+    samples = data.samples
+    folder = RunFolder.of(
+        options.runs,
+        task=data.task.name,
+        model=weights.checkpoint.name,
+        split=data.options.split,
+    )
+    selected = select(samples.samples, limit=options.limit, how=options.sample, seed=options.seed)
+    with folder.locked():
+        if options.fresh and (aside := folder.move_aside()):
+            log.info("The run that was there is now %s", aside)
+        old = folder.read_record()
+        predictions = folder.read_predictions()
+        if old is None and predictions:
+            raise HarnessError(
+                f"{folder.path} has predictions but no run.json to tell what they are of.",
+                remedy="Use --fresh to move them aside.",
+            )
+        known = _fingerprint(weights, data, options, settings)
+        if old is not None:
+            _compare(old.fingerprint, known, folder.path)
+        answered = [p for p in predictions if p.error is None]
+        pending = list(batches(selected, options.batch_size, (p.sample_id for p in answered)))
+        if pending:
+            _ = weights.model  # loaded while the weights are hashed
+        known["weights"] = weights.fingerprint
+        if old is not None:
+            _compare(old.fingerprint, known, folder.path)
+        record = _record(weights, data, options, settings, known, old)
+        if not pending and old is not None:
+            return _finish(folder, replace(record, environment=old.environment), data, predictions)
+        if len(answered) < len(predictions):
+            folder.rewrite(answered)  # what failed is tried again
+        return _answer(folder, record, weights, data, selected, pending, answered)
+
+
+def _answer(
+    folder: RunFolder,
+    record: RunRecord,
+    weights: Weights,
+    data: Data,
+    selected: Sequence[Sample],
+    pending: Sequence[Sequence[Sample]],
+    answered: list[Prediction],
+) -> Run:
+    """The part that takes the night."""
+    settings = record.settings
+    runner = Runner(
+        weights.model,
+        data.task,
+        style=settings["style"],
+        decoding=Decoding(**settings["decoding"]),
+        digests=data.identity[1],
+    )
+    session: dict[str, Any] = {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "device": weights.device,
+        "batch_size": settings["batch_size"],
+        "load_seconds": weights.load_seconds,
+    }
+    predictions = list(answered)
+    done = {p.sample_id for p in predictions}
+    energy = timing.Energy(weights.device)
+
+    def current(status: str) -> RunRecord:
+        ours = {
+            **session,
+            "samples": len(predictions) - len(answered),
+            "peak_memory_bytes": {
+                "process": timing.peak_process_memory(),
+                "device": _device_memory(weights.device),
+            },
+            "energy_joules": energy.joules(),
+        }
+        return replace(record, status=status, sessions=[*record.sessions, ours])
+
+    folder.write_record(current("running"))
+    try:
+        label = f"{data.task.name} · {weights.checkpoint.name}"
+        log.info("%s: warming up", label)
+        session["warmup_seconds"] = runner.warm_up(pending[0]) if pending else None
+        with progress.make(label, total=len(selected), done=len(done)) as bar:
+            for batch in pending:
+                new = [p for p in runner.answer(batch) if p.sample_id not in done]
+                with interrupts.shielded():
+                    folder.append(new)
+                    predictions += new
+                    done.update(p.sample_id for p in new)
+                bar.advance(new)
+    except Interrupted:
+        with interrupts.shielded():
+            _finish(folder, current("interrupted"), data, predictions)
+        log.info("Interrupted; the same command goes on where this one stopped.")
+        raise
+    return _finish(folder, current("running"), data, predictions)
+
+
+def _finish(
+    folder: RunFolder, record: RunRecord, data: Data, predictions: Sequence[Prediction]
+) -> Run:
+    """Put the predictions into the data's order, score them, write the record."""
+    order = {sample.id: place for place, sample in enumerate(data.samples.samples)}
+    ordered = sorted(predictions, key=lambda p: order[p.sample_id])
+    if ordered != list(predictions):
+        folder.rewrite(ordered)
+    failed = sum(p.error is not None for p in ordered)
+    started = time.perf_counter()
+    metrics = {name: value for m in data.task.metrics for name, value in m(ordered).items()}
+    sessions = [dict(session) for session in record.sessions]
+    if sessions:
+        sessions[-1]["score_seconds"] = time.perf_counter() - started
+    available = len(data.samples.samples)
+    status = record.status
+    if status != "interrupted":
+        status = "complete" if len(ordered) - failed == available else "partial"
+    record = replace(
+        record,
+        status=status,
+        counts=replace(
+            record.counts,
+            done=len(ordered),
+            failed=failed,
+            unread=sum(p.error is None and p.answer is None for p in ordered),
+        ),
+        metrics=metrics,
+        sessions=sessions,
+        timing=timing.summarise(ordered, sessions),
+    )
+    folder.write_record(record)
+    return Run(folder.path, record)
+
+
+def _settings(weights: Weights, data: Data, options: RunOptions) -> dict[str, Any]:
+    """Everything chosen for this run, defaults resolved."""
+    wanted, spec = weights.options, weights.checkpoint.spec
+    style: Style = wanted.style or (spec.style if spec and weights.checkpoint.named else "direct")
+    limit = spec.max_new_tokens if spec else data.task.max_new_tokens
+    return {
+        "style": style,
+        "mode": "generate",
+        "decoding": asdict(
+            Decoding(
+                max_new_tokens=wanted.max_new_tokens or limit,
+                temperature=wanted.temperature,
+                top_p=wanted.top_p,
+                seed=options.seed,
+            )
+        ),
+        "dtype": weights.dtype,
+        "attention": wanted.attention or "default",
+        "processor_args": dict(wanted.processor_args),
+        "batch_size": options.batch_size,
+        "sample": options.sample,
+        "limit": options.limit,
+        "seed": options.seed,
+        "text_only": data.options.text_only,
+    }
+
+
+def _fingerprint(
+    weights: Weights, data: Data, options: RunOptions, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What must be equal for answers to belong to one run; the weights' hash is added when known.
+
+    Batch size, device, attention kernel and limit are not in it: they change no greedy answer.
+    """
+    decoding = dict(settings["decoding"])
+    if not decoding["temperature"]:
+        del decoding["seed"], decoding["top_p"]
+    return {
+        "task": data.task.name,
+        "split": data.options.split,
+        "style": settings["style"],
+        "prompt": _prompt_hash(weights, data, settings["style"]),
+        "mode": settings["mode"],
+        "decoding": decoding,
+        "dtype": settings["dtype"],
+        "processor_args": settings["processor_args"],
+        "data": data.identity[0],
+        "text_only": settings["text_only"],
+        "sample": "first"
+        if options.sample == "first"
+        else f"{options.sample}, seed {options.seed}",
+    }
+
+
+def _prompt_hash(weights: Weights, data: Data, style: Style) -> str:
+    """A hash of the wording: of the first sample as the task asks it, and of what is added."""
+    spec = weights.checkpoint.spec
+    digest = sha256()
+    for sample in data.samples.samples[:1]:
+        prompt = data.task.prompt(replace(sample, images=()), style)
+        plain = spec.plain_styles if spec else ()
+        added = instruction(style, choices=bool(prompt.choices), plain_styles=plain)
+        digest.update(f"{prompt.text}\0{prompt.question}\0{added}".encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _compare(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
+    """Refuse to mix answers of two different runs."""
+    changed = [key for key in new if key in old and old[key] != new[key]]
+    changed += [key for key in new if key not in old and key != "weights"]
+    if not changed:
+        return
+    said = "; ".join(f"{key}: {_short(old.get(key))} then, {_short(new[key])} now" for key in changed)
+    raise HarnessError(
+        f"The run in {path} was made with another {', '.join(changed)}.",
+        known=said,
+        remedy="Add --fresh to move that run aside and begin anew, or --name or --runs to keep "
+        "both.",
+    )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:24]}…"
+
+
+def _record(
+    weights: Weights,
+    data: Data,
+    options: RunOptions,
+    settings: Mapping[str, Any],
+    known: Mapping[str, Any],
+    old: RunRecord | None,
+) -> RunRecord:
+    """The record as it is before anything is answered."""
+    checkpoint, samples = weights.checkpoint, data.samples
+    spec = checkpoint.spec if checkpoint.named else None
+    loaded = dict(weights.model.description) if "model" in weights.__dict__ else {}
+    description = loaded or (dict(old.settings.get("model", {})) if old else {})
+    return RunRecord(
+        task=TaskInfo(
+            name=data.task.name,
+            title=data.task.title,
+            split=data.options.split,
+            source=samples.source,
+            revision=samples.revision,
+            licence=samples.licence,
+            unit=samples.unit,
+        ),
+        model=ModelInfo(
+            name=checkpoint.name,
+            title=spec.title if spec else checkpoint.name,
+            size=spec.size if spec else "",
+            parameters=description.get("parameters"),
+            role=spec.role if spec else "baseline",
+            repo=checkpoint.repo,
+            revision=checkpoint.revision,
+            weights=checkpoint.weights,
+            licence=spec.licence if spec else "",
+            adapter=checkpoint.adapter,
+        ),
+        fingerprint=known,
+        counts=Counts(
+            total=samples.total, filtered=dict(samples.filtered), available=len(samples.samples)
+        ),
+        settings={**settings, "model": description},
+        environment=environment.describe(weights.device),
+        command=list(options.command),
+        sessions=old.sessions if old else (),
+    )
+
+
+def _device_memory(device: str) -> int | None:
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return torch.cuda.max_memory_allocated(torch.device(device))

@@ -1,0 +1,51 @@
+"""Ctrl-C and SIGTERM: stop at once, save that a write is never cut in two."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+
+class Interrupted(BaseException):
+    """The process was asked to stop. No `except Exception` holds it up."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.exit_code = 128 + signum
+
+
+class Interrupts:
+    """Raises Interrupted where a signal arrives, or, inside `shielded`, right behind it."""
+
+    def __init__(self) -> None:
+        self._shields = 0
+        self._pending: int | None = None
+
+    def install(self) -> None:
+        """Take over SIGINT and SIGTERM; from the main thread only."""
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, self._handle)
+
+    def _handle(self, signum: int, _frame: FrameType | None) -> None:
+        if self._shields:
+            self._pending = signum
+        else:
+            raise Interrupted(signum)
+
+    @contextlib.contextmanager
+    def shielded(self) -> Iterator[None]:
+        """Let the block finish first."""
+        self._shields += 1
+        try:
+            yield
+        finally:
+            self._shields -= 1
+            if self._pending is not None and not self._shields:
+                signum, self._pending = self._pending, None
+                raise Interrupted(signum)
+
+
+interrupts = Interrupts()
+"""Signals belong to the process, so there is one of these."""

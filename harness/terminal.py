@@ -1,0 +1,107 @@
+"""Results on stdout: tables for people. Text that came from data or models is made harmless."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from harness.records import RunRecord
+from harness.types import Value
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MISSING = "—"
+WIDTH_OF_A_PIPE = 160
+
+
+def console() -> Console:
+    """stdout; a pipe gets long lines instead of folded ones."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE, highlight=False)
+
+
+def harmless(text: str) -> str:
+    """`text` without control characters, which a terminal would obey."""
+    return "".join("\ufffd" if unicodedata.category(c) in {"Cc", "Cf", "Cs"} else c for c in text)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; columns from the second on are aligned to the right when they are numbers."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = [[harmless(cell) for cell in row] for row in rows]
+    made = Table(title=Text(harmless(title)), title_justify="left", box=box.SIMPLE_HEAD)
+    for place, column in enumerate(columns):
+        numbers = place > 0 and all(row[place][:1].isdigit() or row[place] == MISSING for row in rows)
+        made.add_column(Text(column), justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*map(Text, row))
+    console().print(made)
+
+
+def percent(value: float | None) -> str:
+    """0.7882 -> "78.82"; None -> an em dash."""
+    return MISSING if value is None else f"{100 * value:.2f}"
+
+
+def interval(value: Value, scale: float = 100, digits: int = 1) -> str:
+    """The 95% interval in words; an em dash where there is none."""
+    if value.low is None or value.high is None:
+        return MISSING
+    return f"{scale * value.low:.{digits}f} to {scale * value.high:.{digits}f}"
+
+
+def scope(record: RunRecord) -> str:
+    """What n is a count of: "2,017 of 4,241, image questions"."""
+    counts = record.counts
+    answered = counts.done - counts.failed
+    words = f"{counts.available:,} of {counts.total:,}, {record.task.unit}"
+    if answered < counts.available:
+        words = f"partial: {answered:,} of {counts.available:,} ({words})"
+    if counts.failed:
+        words += f"; {counts.failed:,} failed"
+    return words
+
+
+def print_run(record: RunRecord, folder: str) -> None:
+    """A run's metrics, topic by topic, and how long it took."""
+    title = (
+        f"{record.model.title} ({record.model.weights}) on {record.task.title} "
+        f"{record.task.split}: {record.status}. n: {scope(record)}"
+    )
+    rows = []
+    for name, value in record.metrics.items():
+        shares = name.split("/")[0] in {"accuracy", "chance", "unread"}
+        shown = percent(value.value) if shares else _plain(value.value)
+        ends = interval(value) if shares else interval(value, 1, 4)
+        rows.append((_title(name), shown, ends, f"{value.n:,}", "" if shares else value.note))
+    heads = ("metric", "value", "95% interval", "n", "note")
+    if not any(row[4] for row in rows):
+        heads, rows = heads[:4], [row[:4] for row in rows]  # type: ignore[assignment,misc]  # one column less
+    table(title, heads, rows)
+    out = console()
+    minutes = record.timing.get("inference_minutes")
+    if minutes is not None:
+        speed = record.timing.get("tokens_per_second")
+        out.print(
+            f"Inference {minutes:.2f} min, {record.timing['seconds_per_sample']['mean']:.3f} s a "
+            f"question{'' if speed is None else f', {speed:.0f} tokens/s'}; {record.counts.unread} "
+            "answers in which nothing could be read.",
+            markup=False,
+        )
+    out.print(f"Run: {folder}", markup=False, soft_wrap=True)
+
+
+def _title(name: str) -> str:
+    metric, _, topic = name.partition("/")
+    return f"  {topic}" if topic and metric == "accuracy" else name
+
+
+def _plain(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.4f}"

@@ -1,0 +1,122 @@
+"""What is timed, and how the figures are made of it.
+
+*Inference minutes* is the sum over all answered samples of `Prediction.seconds`, in minutes:
+preprocessing (decoding the picture, template, tokens, pixels) and generation, the batch's wall time
+shared equally by its samples. Loading, warming up, reading answers and scoring are outside. Each
+sample counts once, in whichever process it was answered: what is resumed is never counted again.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.types import Prediction
+
+DEFINITION = (
+    "sum over samples of preprocessing and generation, the batch's wall time shared equally; "
+    "loading, warm-up and scoring left out; every sample counted once"
+)
+
+
+def percentile(sorted_values: Sequence[float], share: float) -> float:
+    """The value at `share` (0 to 1) of `sorted_values`, interpolated linearly as numpy does."""
+    position = share * (len(sorted_values) - 1)
+    below = int(position)
+    above = min(below + 1, len(sorted_values) - 1)
+    weight = position - below
+    return sorted_values[below] * (1 - weight) + sorted_values[above] * weight
+
+
+def summarise(
+    predictions: Sequence[Prediction], sessions: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The `timing` of a record.
+
+    Args:
+        predictions: all of the run; those that failed or were not timed here are left out.
+        sessions: one entry for each process that worked on the run, with load, warm-up and scoring
+            seconds, peak memory in bytes and energy in joules.
+    """
+    timed = [p for p in predictions if p.seconds is not None and p.error is None]
+    seconds = sorted(p.seconds for p in timed if p.seconds is not None)
+    total = sum(seconds)
+    preprocess = sum(p.preprocess_seconds or 0.0 for p in timed)
+    tokens = sum(p.tokens or 0 for p in timed)
+    peaks = [session.get("peak_memory_bytes") or {} for session in sessions]
+    energy = [session.get("energy_joules") for session in sessions]
+    return {
+        "inference_minutes": total / 60 if timed else None,
+        "inference_minutes_definition": DEFINITION,
+        "timed_samples": len(timed),
+        "seconds_per_sample": {
+            "mean": total / len(timed),
+            "p50": percentile(seconds, 0.50),
+            "p90": percentile(seconds, 0.90),
+            "p99": percentile(seconds, 0.99),
+        }
+        if timed
+        else None,
+        "samples_per_second": len(timed) / total if total else None,
+        "tokens_per_second": tokens / (total - preprocess) if total > preprocess else None,
+        "tokens_out": tokens,
+        "tokens_in": sum(p.tokens_in or 0 for p in timed),
+        "preprocess_seconds": preprocess,
+        "generate_seconds": total - preprocess,
+        "load_seconds": _last(sessions, "load_seconds"),
+        "warmup_seconds": _last(sessions, "warmup_seconds"),
+        "score_seconds": _last(sessions, "score_seconds"),
+        "peak_memory_bytes": {
+            kind: max((peak.get(kind) or 0 for peak in peaks), default=0) or None
+            for kind in ("process", "device")
+        },
+        # A session without a reading would make the sum too small.
+        "energy_joules": sum(e for e in energy if e is not None)
+        if energy and all(e is not None for e in energy)
+        else None,
+    }
+
+
+def _last(sessions: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    values = [session[key] for session in sessions if session.get(key) is not None]
+    return values[-1] if values else None
+
+
+def peak_process_memory() -> int:
+    """The most memory this process has held, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+class Energy:
+    """Joules taken by an NVIDIA device since this was made, where NVML answers."""
+
+    def __init__(self, device: str) -> None:
+        self._handle: Any = None
+        self._start = 0
+        if not device.startswith("cuda"):
+            return
+        try:
+            import pynvml
+        except ImportError:
+            return
+        try:
+            pynvml.nvmlInit()
+            # Torch's own numbering follows CUDA_VISIBLE_DEVICES, NVML's does not.
+            import torch
+
+            uuid = str(torch.cuda.get_device_properties(torch.device(device)).uuid)
+            self._handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+            self._start = pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
+        except pynvml.NVMLError:
+            self._handle = None
+
+    def joules(self) -> float | None:
+        """None where it cannot be known."""
+        if self._handle is None:
+            return None
+        import pynvml
+
+        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle) - self._start) / 1000

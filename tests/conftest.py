@@ -1,0 +1,96 @@
+"""Checkpoints and questions that the tests make for themselves, and the command run in-process."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import cli, demo
+
+REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+@pytest.fixture
+def harness(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Result]]:
+    """`harness(*arguments)` runs the command as the console script does, in this process."""
+    handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
+        capfd.readouterr()
+        try:
+            cli.main()
+            code: Any = 0
+        except SystemExit as error:
+            code = error.code
+        out, err = capfd.readouterr()
+        return Result(int(code or 0), out, err)
+
+    yield run
+    for signum, handler in handlers.items():
+        signal.signal(signum, handler)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`tiny("llava")` is the folder of a tiny random checkpoint, built once a session."""
+    from harness.models.tiny import build
+
+    built: dict[tuple[str, int], Path] = {}
+
+    def get(name: str, seed: int = 0) -> Path:
+        if (name, seed) not in built:
+            folder = tmp_path_factory.mktemp("checkpoints") / f"{name}-{seed}"
+            built[name, seed] = build(name, folder, seed=seed)
+        return built[name, seed]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with drawn questions: 64 of four topics. Not to be written to."""
+    folder = tmp_path_factory.mktemp("questions")
+    demo.draw_questions(folder)
+    return folder
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    """A data folder of the test's own, with the same drawn questions."""
+    folder = tmp_path / "questions"
+    demo.draw_questions(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real questions, where there is one."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"no real questions in {REAL_DATA.name}: they are not part of the repository")
+    return REAL_DATA
