@@ -91,7 +91,7 @@ def _rgb(image: Image) -> Image:
 
 
 def _from_levels(image: Image, *, usual_high: float) -> Image:
-    """Grey levels as 0 .. 255, rounded; they come from 0 .. `usual_high`, or else their own range."""
+    """Grey levels as 0 .. 255: from 0 .. `usual_high` if they fit in it, else from their range."""
     import numpy as np
     from PIL.Image import fromarray
 

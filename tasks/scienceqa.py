@@ -1,0 +1,86 @@
+"""ScienceQA (Lu et al., 2022): multiple-choice science questions, most with a picture.
+
+Only questions with an image are asked unless others are asked for: 2,017 of the test split's 4,241.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from harness.types import (
+    DataOptions,
+    Prediction,
+    Prompt,
+    Reading,
+    Sample,
+    SampleSet,
+    Style,
+    Task,
+    Value,
+)
+from tasks.schema import LETTERS, choice_question, collect
+from tasks.sources import open_source
+
+REPO = "derek-thomas/ScienceQA"
+LICENCE = "CC BY-NC-SA 4.0"
+"""The source's; the hub copy's card says CC BY-SA, which its source does not allow."""
+
+
+def load(options: DataOptions) -> SampleSet:
+    """One split of ScienceQA, or of data in its schema; raises DataError.
+
+    `options.path` is a copy of the hub's data set (Parquet or Arrow files, `save_to_disk`, the
+    image-only variant too), the original release, JSONL with images, or a CSV or TSV file with
+    base64 images.
+    """
+    source = open_source(options, repo=REPO, files="*{split}-*.parquet")
+    return collect(
+        source.rows,
+        choice_question,
+        options,
+        source=source.name,
+        revision=source.revision,
+        licence=LICENCE if source.published else "",
+    )
+
+
+def prompt(sample: Sample, style: Style) -> Prompt:
+    """`QUESTION Options: A: x, B: y`, as the paper's code words it; raises SampleError.
+
+    Hint, lecture and solution are not in it.
+    """
+    options = ", ".join(
+        f"{letter}: {choice}" for letter, choice in zip(LETTERS, sample.choices, strict=False)
+    )
+    return Prompt(
+        text=f"{sample.question} Options: {options}",
+        question=sample.question,
+        choices=sample.choices,
+        images=tuple(image.decode() for image in sample.images),
+        style=style,
+    )
+
+
+def read(raw: str, choices: Sequence[str]) -> Reading:
+    """The answer in a model's raw text."""
+    from harness.reading import read_choice
+
+    return read_choice(raw, choices)
+
+
+def score(predictions: Sequence[Prediction]) -> Mapping[str, Value]:
+    """The figures of a run."""
+    from harness.metrics import accuracy
+
+    return accuracy(predictions)
+
+
+TASK = Task(
+    name="scienceqa",
+    title="ScienceQA",
+    load=load,
+    prompt=prompt,
+    read=read,
+    metrics=(score,),
+    max_new_tokens=512,
+)

@@ -1,0 +1,77 @@
+"""VQAonline (Chen et al., 2023): questions that people asked online, with long written answers.
+
+The paper does not say on which part of the data set its Table 2 was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from harness.types import (
+    DataOptions,
+    Prediction,
+    Prompt,
+    Reading,
+    Sample,
+    SampleSet,
+    Style,
+    Task,
+    Value,
+)
+from tasks.schema import collect, open_question
+from tasks.sources import open_source
+
+REPO = "ChongyanChen/VQAonline"
+LICENCE = "CC BY-SA 4.0"
+
+
+def load(options: DataOptions) -> SampleSet:
+    """One split of VQAonline, or of data in its schema; raises DataError.
+
+    `options.path` is a copy of the hub's files (`SPLIT.json` beside the folders `images1` to
+    `images7`, which are joined by file name), or JSONL with images.
+    """
+    source = open_source(options, repo=REPO, files="{split}.json")
+    return collect(
+        source.rows,
+        open_question,
+        options,
+        source=source.name,
+        revision=source.revision,
+        licence=LICENCE if source.published else "",
+    )
+
+
+def prompt(sample: Sample, style: Style) -> Prompt:
+    """The question, an empty line, and the context where there is one; raises SampleError."""
+    return Prompt(
+        text=f"{sample.question}\n\n{sample.context}" if sample.context else sample.question,
+        question=sample.question,
+        images=tuple(image.decode() for image in sample.images),
+        style=style,
+    )
+
+
+def read(raw: str, choices: Sequence[str]) -> Reading:
+    """The answer in a model's raw text."""
+    from harness.reading import read_open
+
+    return read_open(raw, choices)
+
+
+def score(predictions: Sequence[Prediction]) -> Mapping[str, Value]:
+    """The figures of a run."""
+    from harness.metrics import text_overlap
+
+    return text_overlap(predictions)
+
+
+TASK = Task(
+    name="vqaonline",
+    title="VQAonline",
+    load=load,
+    prompt=prompt,
+    read=read,
+    metrics=(score,),
+    max_new_tokens=512,
+)
