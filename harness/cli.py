@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +17,8 @@ from harness.errors import Exit, HarnessError
 from harness.interrupts import Interrupted, interrupts
 
 if TYPE_CHECKING:
-    from harness.evaluate import Data, Run
+    from harness.evaluate import Data
+    from harness.scoring import Run
     from harness.types import Style
 
 log = logging.getLogger("harness")
@@ -38,10 +39,17 @@ app.add_typer(listing, name="list")
 RunsDir = Annotated[Path, typer.Option("--runs", help="Folder of run folders.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
 
+BertScore = Annotated[
+    str,
+    typer.Option(
+        help="Encoder of BERTScore, for written answers: a name, a folder, minilm, or none.",
+    ),
+]
+
 SAMPLES, MODEL, DECODING, OUTPUT = "Samples", "Model", "Decoding", "Output"
 
 
-class StyleName(str, Enum):
+class StyleName(StrEnum):
     """Prompt styles."""
 
     direct = "direct"
@@ -49,14 +57,14 @@ class StyleName(str, Enum):
     cot = "cot"
 
 
-class TextOnly(str, Enum):
+class TextOnly(StrEnum):
     """What becomes of rows without an image."""
 
     skip = "skip"
     include = "include"
 
 
-class Sampling(str, Enum):
+class Sampling(StrEnum):
     """How --limit chooses."""
 
     first = "first"
@@ -69,11 +77,13 @@ class Sampling(str, Enum):
     "harness eval --model ./my-checkpoint --task scienceqa --data ./scienceqa --limit 200\n\n"
     "harness eval --model moondream --weights ./my-moondream --task scienceqa --batch-size 16"
 )
-def eval(  # noqa: A001  # the command's name
+def eval(
     model: Annotated[
         list[str],
         typer.Option(
-            "--model", "-m", help="A row of `harness list models`, ORG/REPO, or a folder. Repeatable."
+            "--model",
+            "-m",
+            help="A row of `harness list models`, ORG/REPO, or a folder. Repeatable.",
         ),
     ],
     task: Annotated[
@@ -125,7 +135,9 @@ def eval(  # noqa: A001  # the command's name
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(help="What to call the run; default: the model's name.", rich_help_panel=MODEL),
+        typer.Option(
+            help="What to call the run; default: the model's name.", rich_help_panel=MODEL
+        ),
     ] = None,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:1 ...", rich_help_panel=MODEL)
@@ -175,6 +187,7 @@ def eval(  # noqa: A001  # the command's name
     batch_size: Annotated[
         int, typer.Option(min=1, help="Changes speed, not answers.", rich_help_panel=DECODING)
     ] = 4,
+    bertscore: BertScore = "roberta-large",
     runs: Annotated[
         Path, typer.Option(help="Folder of run folders.", rich_help_panel=OUTPUT)
     ] = Path("runs"),
@@ -215,7 +228,7 @@ def eval(  # noqa: A001  # the command's name
         )
         for wanted in task
     ]
-    chosen: Style | None = style.value if style else None  # type: ignore[assignment]  # its values are Style's
+    chosen: Style | None = style.value if style else None
     options = evaluate.RunOptions(
         runs=runs,
         limit=limit,
@@ -223,6 +236,7 @@ def eval(  # noqa: A001  # the command's name
         seed=seed,
         batch_size=batch_size,
         fresh=fresh,
+        bertscore=None if bertscore == "none" else bertscore,
         command=["harness", *sys.argv[1:]],
     )
     done: list[Run] = []
@@ -291,21 +305,101 @@ def show(
     run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: AsJson = False
 ) -> None:
     """Print a run's result again."""
-    from harness.evaluate import Run
     from harness.records import RunFolder
+    from harness.scoring import Run
 
-    record = RunFolder(run).read_record()
-    if record is None:
-        raise HarnessError(
-            f"{run} is not a run folder: it has no run.json.",
-            remedy="harness list runs",
-            code=Exit.MISSING,
-        )
-    made = Run(run, record)
+    _give(Run(run, RunFolder(run).existing_record()), as_json=as_json)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "harness score answers.jsonl --task scienceqa --model my-model\n\n"
+    'One line: {"id": "7", "raw": "The answer is B.", "choices": ["x", "y"], "target": 1}'
+)
+def score(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="JSONL with id, raw, target and, for multiple "
+            "choice, choices (target is then a 0-based index)."
+        ),
+    ],
+    task: Annotated[str, typer.Option("--task", "-t", help="Whose reader and metrics to use.")],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="What to call it; default: the file's name.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which split the answers are of.")] = "test",
+    bertscore: BertScore = "roberta-large",
+    runs: RunsDir = Path("runs"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Move a run that is there aside.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score answers that were made elsewhere: a run like any other, without a model."""
+    _quieten_libraries()
+    from harness.scoring import score_file
+    from tasks import load_task
+
+    run = score_file(
+        file,
+        load_task(task),
+        label=model or file.stem,
+        runs=runs,
+        split=split,
+        fresh=fresh,
+        bertscore=None if bertscore == "none" else bertscore,
+        command=["harness", *sys.argv[1:]],
+    )
+    _give(run, as_json=as_json)
+
+
+@app.command(epilog="Example:\n\nharness rescore runs/scienceqa/moondream/test --reader paper-base")
+def rescore(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    reader: Annotated[str, typer.Option(help="ours, paper-base, paper-kd or lmms-eval.")] = "ours",
+    as_json: AsJson = False,
+) -> None:
+    """Read a run's answers again, without a model. Another reader than ours makes a run beside."""
+    from harness.records import RunFolder
+    from harness.scoring import rescore as read_again
+    from tasks import load_task
+
+    folder = RunFolder(run)
+    record = folder.existing_record()
+    made = read_again(
+        folder, load_task(record.task.name), reader=reader, command=["harness", *sys.argv[1:]]
+    )
+    _give(made, as_json=as_json)
+
+
+@app.command(
+    epilog="Example:\n\n"
+    "harness compare runs/scienceqa/moondream/test runs/scienceqa/moondream-kd/test"
+)
+def compare(
+    first: Annotated[Path, typer.Argument(help="Run folder A.")],
+    second: Annotated[Path, typer.Argument(help="Run folder B.")],
+    fail_if_worse: Annotated[
+        bool,
+        typer.Option(
+            "--fail-if-worse",
+            help="Exit 5 if B is worse than A: the whole 95% interval lies below 0.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs on the questions that both answered."""
+    from harness.compare import compare as pair
+    from harness.compare import words
+    from harness.records import RunFolder
+    from harness.terminal import harmless
+
+    found = pair(RunFolder(first), RunFolder(second))
     if as_json:
-        _print_json(_run_json(made))
+        _print_json(found.to_json())
     else:
-        _print_run(made)
+        typer.echo("\n".join(map(harmless, words(found).splitlines())))
+    if fail_if_worse and found.second_is_worse:
+        raise typer.Exit(Exit.CHECK_FAILED)
 
 
 @listing.command("models")
@@ -317,9 +411,7 @@ def list_models(as_json: AsJson = False) -> None:
     from harness.terminal import table
 
     if as_json:
-        rows = [
-            {**asdict(spec), "processor_args": dict(spec.processor_args)} for spec in CATALOG
-        ]
+        rows = [{**asdict(spec), "processor_args": dict(spec.processor_args)} for spec in CATALOG]
         return _print_json({"models": rows})
     table(
         "Models",
@@ -412,6 +504,14 @@ def _run_json(run: Run) -> dict[str, Any]:
     return {"folder": str(run.folder), **run.record.to_json()}
 
 
+def _give(run: Run, *, as_json: bool) -> None:
+    """A run as the result of a command."""
+    if as_json:
+        _print_json(_run_json(run))
+    else:
+        _print_run(run)
+
+
 def _print_run(run: Run) -> None:
     from harness.terminal import print_run
 
@@ -462,9 +562,7 @@ def main() -> None:
         known = "What was computed is kept; the same command goes on." if error.errno else ""
         sys.exit(
             _told(
-                HarnessError(
-                    f"{error.strerror or error}{where}", known=known, code=Exit.UNEXPECTED
-                )
+                HarnessError(f"{error.strerror or error}{where}", known=known, code=Exit.UNEXPECTED)
             ).code
         )
 

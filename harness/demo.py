@@ -69,7 +69,13 @@ def _map(chance: random.Random) -> Drawn:
     pen.line((300, 40, 300, 15), fill=INK, width=2)
     pen.text((297, 2), "N", fill=INK)
     answer = towns[heights.index(min(heights))]
-    return picture, "Which town is farthest north?", sorted(towns), answer, f"{answer} is highest up."
+    return (
+        picture,
+        "Which town is farthest north?",
+        sorted(towns),
+        answer,
+        f"{answer} is highest up.",
+    )
 
 
 def _ramp(chance: random.Random) -> Drawn:

@@ -50,4 +50,4 @@ class DataError(HarnessError):
 
 
 class SampleError(Exception):
-    """One sample cannot be used (a corrupt image, say): it becomes an error row, the run goes on."""
+    """One sample cannot be used (a corrupt image, say): an error row, and the run goes on."""

@@ -21,9 +21,20 @@ from harness.interrupts import Interrupted, interrupts
 from harness.prompts import instruction
 from harness.records import Counts, ModelInfo, RunFolder, RunRecord, TaskInfo
 from harness.runner import Runner, batches
-from harness.types import DataOptions, Decoding, Prediction, Sample, SampleSet, Style, Task
-from tasks.selection import fingerprint as data_fingerprint
-from tasks.selection import select
+from harness.scoring import Run, metrics_of, scored
+from harness.types import (
+    DataOptions,
+    Decoding,
+    Metric,
+    Prediction,
+    Sample,
+    SampleSet,
+    Style,
+    Task,
+)
+from tasks.fingerprint import Digests, image_digests
+from tasks.fingerprint import fingerprint as data_fingerprint
+from tasks.selection import How, select
 
 if TYPE_CHECKING:
     from harness.models.generative import GenerativeModel
@@ -55,19 +66,13 @@ class RunOptions:
 
     runs: Path
     limit: int | None = None
-    sample: str = "first"
+    sample: How = "first"
     seed: int = 0
     batch_size: int = 4
     fresh: bool = False
+    bertscore: str | None = None
+    """Encoder of BERTScore, for tasks with text answers; None: not computed."""
     command: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A run and where it is."""
-
-    folder: Path
-    record: RunRecord
 
 
 class Data:
@@ -82,9 +87,12 @@ class Data:
         return self.task.load(self.options)
 
     @cached_property
-    def identity(self) -> tuple[str, Mapping[str, tuple[str, ...]]]:
-        """The fingerprint of all samples, and sample id -> sha256 of each image."""
-        return data_fingerprint(self.samples.samples)
+    def digests(self) -> Digests:
+        return image_digests(self.samples.samples)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return f"sha256:{data_fingerprint(self.samples.samples, self.digests)}"
 
 
 class Weights:
@@ -98,6 +106,7 @@ class Weights:
         self._hash: Future[str] = Future()
         # A daemon, unlike an executor's threads: an interrupt does not wait for it.
         threading.Thread(target=self._hash_folder, daemon=True).start()
+        self._model: GenerativeModel | None = None
         self.load_seconds: float | None = None
 
     def _hash_folder(self) -> None:
@@ -122,12 +131,14 @@ class Weights:
 
         return resolve_dtype(self.options.dtype, self.device)
 
-    @cached_property
-    def model(self) -> GenerativeModel:
+    def load(self) -> GenerativeModel:
+        """The model; loaded on the first call."""
+        if self._model is not None:
+            return self._model
         from harness.models.loading import LoadOptions, load
 
         started = time.perf_counter()
-        model = load(
+        self._model = load(
             self.checkpoint,
             LoadOptions(
                 device=self.device,
@@ -137,7 +148,24 @@ class Weights:
             ),
         )
         self.load_seconds = time.perf_counter() - started
-        return model
+        return self._model
+
+    @property
+    def description(self) -> Mapping[str, Any] | None:
+        """What the record says of the loaded model; None before it is loaded."""
+        return self._model.description if self._model else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One model on one task: what every step of the run needs to know."""
+
+    weights: Weights
+    data: Data
+    options: RunOptions
+    folder: RunFolder
+    settings: Mapping[str, Any]
+    metrics: Sequence[Metric]
 
 
 def evaluate(weights: Weights, data: Data, options: RunOptions) -> Run:
@@ -147,60 +175,71 @@ def evaluate(weights: Weights, data: Data, options: RunOptions) -> Run:
         HarnessError: the run that is there was made with something else, or is being written to.
         Interrupted: asked to stop; the run on disk can be resumed.
     """
-    settings = _settings(weights, data, options)
-    samples = data.samples
-    folder = RunFolder.of(
-        options.runs,
-        task=data.task.name,
-        model=weights.checkpoint.name,
-        split=data.options.split,
+    job = Job(
+        weights=weights,
+        data=data,
+        options=options,
+        folder=RunFolder.of(
+            options.runs,
+            task=data.task.name,
+            model=weights.checkpoint.name,
+            split=data.options.split,
+        ),
+        settings=_settings(weights, data, options),
+        metrics=metrics_of(data.task, bertscore=options.bertscore),
     )
-    selected = select(samples.samples, limit=options.limit, how=options.sample, seed=options.seed)
-    with folder.locked():
-        if options.fresh and (aside := folder.move_aside()):
+    selected = select(
+        data.samples.samples, limit=options.limit, how=options.sample, seed=options.seed
+    )
+    with job.folder.locked():
+        if options.fresh and (aside := job.folder.move_aside()):
             log.info("The run that was there is now %s", aside)
-        old = folder.read_record()
-        predictions = folder.read_predictions()
-        if old is None and predictions:
-            raise HarnessError(
-                f"{folder.path} has predictions but no run.json to tell what they are of.",
-                remedy="Use --fresh to move them aside.",
-            )
-        known = _fingerprint(weights, data, options, settings)
-        if old is not None:
-            _compare(old.fingerprint, known, folder.path)
-        answered = [p for p in predictions if p.error is None]
-        pending = list(batches(selected, options.batch_size, (p.sample_id for p in answered)))
-        if pending:
-            _ = weights.model  # loaded while the weights are hashed
-        known["weights"] = weights.fingerprint
-        if old is not None:
-            _compare(old.fingerprint, known, folder.path)
-        record = _record(weights, data, options, settings, known, old)
-        if not pending and old is not None:
-            return _finish(folder, replace(record, environment=old.environment), data, predictions)
-        if len(answered) < len(predictions):
-            folder.rewrite(answered)  # what failed is tried again
-        return _answer(folder, record, weights, data, selected, pending, answered)
+        return _continue(job, selected)
+
+
+def _continue(job: Job, selected: Sequence[Sample]) -> Run:
+    """Go on with what is on disk, if it is of the same run."""
+    old, predictions = job.folder.read_record(), job.folder.read_predictions()
+    if old is None and predictions:
+        raise HarnessError(
+            f"{job.folder.path} has predictions but no run.json to tell what they are of.",
+            remedy="Use --fresh to move them aside.",
+        )
+    known = _fingerprint(job)
+    if old is not None:
+        _compare(old.fingerprint, known, job.folder.path)
+    answered = [p for p in predictions if p.error is None]
+    done = [p.sample_id for p in answered]
+    pending = list(batches(selected, job.options.batch_size, done))
+    if pending:
+        job.weights.load()  # while it is hashed
+    known["weights"] = job.weights.fingerprint
+    if old is not None:
+        _compare(old.fingerprint, known, job.folder.path)
+    record = _record(job, known, old)
+    if not pending and old is not None:
+        return _finish(job, replace(record, environment=old.environment), predictions)
+    if len(answered) < len(predictions):
+        job.folder.rewrite(answered)  # what failed is tried again
+    return _answer(job, record, pending, answered=answered, total=len(selected))
 
 
 def _answer(
-    folder: RunFolder,
+    job: Job,
     record: RunRecord,
-    weights: Weights,
-    data: Data,
-    selected: Sequence[Sample],
     pending: Sequence[Sequence[Sample]],
-    answered: list[Prediction],
+    *,
+    answered: Sequence[Prediction],
+    total: int,
 ) -> Run:
     """The part that takes the night."""
-    settings = record.settings
+    weights, data, settings = job.weights, job.data, job.settings
     runner = Runner(
-        weights.model,
+        weights.load(),
         data.task,
         style=settings["style"],
         decoding=Decoding(**settings["decoding"]),
-        digests=data.identity[1],
+        digests=data.digests,
     )
     session: dict[str, Any] = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -224,60 +263,38 @@ def _answer(
         }
         return replace(record, status=status, sessions=[*record.sessions, ours])
 
-    folder.write_record(current("running"))
+    job.folder.write_record(current("running"))
     try:
         label = f"{data.task.name} · {weights.checkpoint.name}"
         log.info("%s: warming up", label)
         session["warmup_seconds"] = runner.warm_up(pending[0]) if pending else None
-        with progress.make(label, total=len(selected), done=len(done)) as bar:
+        with progress.make(label, total=total, done=len(done)) as bar:
             for batch in pending:
                 new = [p for p in runner.answer(batch) if p.sample_id not in done]
                 with interrupts.shielded():
-                    folder.append(new)
+                    job.folder.append(new)
                     predictions += new
                     done.update(p.sample_id for p in new)
                 bar.advance(new)
     except Interrupted:
         with interrupts.shielded():
-            _finish(folder, current("interrupted"), data, predictions)
+            # What takes long (BERTScore) waits for the run's end.
+            brief = replace(job, metrics=data.task.metrics)
+            _finish(brief, current("interrupted"), predictions)
         log.info("Interrupted; the same command goes on where this one stopped.")
         raise
-    return _finish(folder, current("running"), data, predictions)
+    return _finish(job, current("running"), predictions)
 
 
-def _finish(
-    folder: RunFolder, record: RunRecord, data: Data, predictions: Sequence[Prediction]
-) -> Run:
+def _finish(job: Job, record: RunRecord, predictions: Sequence[Prediction]) -> Run:
     """Put the predictions into the data's order, score them, write the record."""
-    order = {sample.id: place for place, sample in enumerate(data.samples.samples)}
+    order = {sample.id: place for place, sample in enumerate(job.data.samples.samples)}
     ordered = sorted(predictions, key=lambda p: order[p.sample_id])
     if ordered != list(predictions):
-        folder.rewrite(ordered)
-    failed = sum(p.error is not None for p in ordered)
-    started = time.perf_counter()
-    metrics = {name: value for m in data.task.metrics for name, value in m(ordered).items()}
-    sessions = [dict(session) for session in record.sessions]
-    if sessions:
-        sessions[-1]["score_seconds"] = time.perf_counter() - started
-    available = len(data.samples.samples)
-    status = record.status
-    if status != "interrupted":
-        status = "complete" if len(ordered) - failed == available else "partial"
-    record = replace(
-        record,
-        status=status,
-        counts=replace(
-            record.counts,
-            done=len(ordered),
-            failed=failed,
-            unread=sum(p.error is None and p.answer is None for p in ordered),
-        ),
-        metrics=metrics,
-        sessions=sessions,
-        timing=timing.summarise(ordered, sessions),
-    )
-    folder.write_record(record)
-    return Run(folder.path, record)
+        job.folder.rewrite(ordered)
+    record = scored(record, ordered, job.metrics)
+    job.folder.write_record(record)
+    return Run(job.folder.path, record)
 
 
 def _settings(weights: Weights, data: Data, options: RunOptions) -> dict[str, Any]:
@@ -307,13 +324,12 @@ def _settings(weights: Weights, data: Data, options: RunOptions) -> dict[str, An
     }
 
 
-def _fingerprint(
-    weights: Weights, data: Data, options: RunOptions, settings: Mapping[str, Any]
-) -> dict[str, Any]:
+def _fingerprint(job: Job) -> dict[str, Any]:
     """What must be equal for answers to belong to one run; the weights' hash is added when known.
 
     Batch size, device, attention kernel and limit are not in it: they change no greedy answer.
     """
+    data, options, settings = job.data, job.options, job.settings
     decoding = dict(settings["decoding"])
     if not decoding["temperature"]:
         del decoding["seed"], decoding["top_p"]
@@ -321,12 +337,12 @@ def _fingerprint(
         "task": data.task.name,
         "split": data.options.split,
         "style": settings["style"],
-        "prompt": _prompt_hash(weights, data, settings["style"]),
+        "prompt": _prompt_hash(job),
         "mode": settings["mode"],
         "decoding": decoding,
         "dtype": settings["dtype"],
         "processor_args": settings["processor_args"],
-        "data": data.identity[0],
+        "data": data.fingerprint,
         "text_only": settings["text_only"],
         "sample": "first"
         if options.sample == "first"
@@ -334,9 +350,9 @@ def _fingerprint(
     }
 
 
-def _prompt_hash(weights: Weights, data: Data, style: Style) -> str:
+def _prompt_hash(job: Job) -> str:
     """A hash of the wording: of the first sample as the task asks it, and of what is added."""
-    spec = weights.checkpoint.spec
+    spec, data, style = job.weights.checkpoint.spec, job.data, job.settings["style"]
     digest = sha256()
     for sample in data.samples.samples[:1]:
         prompt = data.task.prompt(replace(sample, images=()), style)
@@ -352,7 +368,9 @@ def _compare(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None
     changed += [key for key in new if key not in old and key != "weights"]
     if not changed:
         return
-    said = "; ".join(f"{key}: {_short(old.get(key))} then, {_short(new[key])} now" for key in changed)
+    said = "; ".join(
+        f"{key}: {_short(old.get(key))} then, {_short(new[key])} now" for key in changed
+    )
     raise HarnessError(
         f"The run in {path} was made with another {', '.join(changed)}.",
         known=said,
@@ -366,19 +384,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:24]}…"
 
 
-def _record(
-    weights: Weights,
-    data: Data,
-    options: RunOptions,
-    settings: Mapping[str, Any],
-    known: Mapping[str, Any],
-    old: RunRecord | None,
-) -> RunRecord:
+def _record(job: Job, known: Mapping[str, Any], old: RunRecord | None) -> RunRecord:
     """The record as it is before anything is answered."""
+    weights, data = job.weights, job.data
     checkpoint, samples = weights.checkpoint, data.samples
     spec = checkpoint.spec if checkpoint.named else None
-    loaded = dict(weights.model.description) if "model" in weights.__dict__ else {}
-    description = loaded or (dict(old.settings.get("model", {})) if old else {})
+    description = weights.description or (old.settings.get("model") if old else None) or {}
     return RunRecord(
         task=TaskInfo(
             name=data.task.name,
@@ -405,9 +416,9 @@ def _record(
         counts=Counts(
             total=samples.total, filtered=dict(samples.filtered), available=len(samples.samples)
         ),
-        settings={**settings, "model": description},
+        settings={**job.settings, "model": dict(description)},
         environment=environment.describe(weights.device),
-        command=list(options.command),
+        command=list(job.options.command),
         sessions=old.sessions if old else (),
     )
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from harness.types import Prediction
 
@@ -50,7 +50,7 @@ class Lines:
         self._write = write or (lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201  # this is what writes
         self._started = self._printed = clock()
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,7 +96,7 @@ class Bar:
         self._tokens = 0
         self._started = time.monotonic()
 
-    def __enter__(self) -> Bar:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -106,9 +106,7 @@ class Bar:
     def advance(self, predictions: Sequence[Prediction]) -> None:
         self._tokens += sum(p.tokens or 0 for p in predictions)
         speed = self._tokens / max(time.monotonic() - self._started, 1e-9)
-        self._progress.update(
-            self._task, advance=len(predictions), speed=f"{speed:.0f} tokens/s"
-        )
+        self._progress.update(self._task, advance=len(predictions), speed=f"{speed:.0f} tokens/s")
 
 
 def duration(seconds: float) -> str:

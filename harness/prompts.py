@@ -1,4 +1,4 @@
-"""What is added to a question to ask for a letter, for structured reasoning, for a chain of thought.
+"""What is added to a question to ask for a letter, for tagged steps, or for a chain of thought.
 
 The paper published Moondream's prompt only: the bare question with its options. These wordings are
 ours; a record says which one was sent. A model that was trained on bare questions in a style (see

@@ -206,6 +206,15 @@ class RunFolder:
             ) from error
         return RunRecord.from_json(data, label=str(self.record_path))
 
+    def existing_record(self) -> RunRecord:
+        """run.json; raises DataError where there is none."""
+        record = self.read_record()
+        if record is None:
+            raise DataError(
+                f"{self.path} is not a run folder: it has no {RECORD}.", remedy="harness list runs"
+            )
+        return record
+
     def read_predictions(self) -> list[Prediction]:
         """The predictions, in the file's order; a last line that was cut is left out."""
         return [prediction for prediction, _ in self._lines()]
@@ -213,7 +222,7 @@ class RunFolder:
     def _lines(self) -> Iterator[tuple[Prediction, int]]:
         """Each prediction with the file offset behind its line."""
         try:
-            file = open(self.predictions_path, "rb")
+            file = open(self.predictions_path, "rb")  # noqa: SIM115  # the next statement is `with`
         except FileNotFoundError:
             return
         with file:
@@ -233,11 +242,9 @@ class RunFolder:
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Append and fsync. On the first call a cut last line is removed."""
         if self._file is None:
-            end = 0
-            for _, end in self._lines():
-                pass
-            self._file = open(self.predictions_path, "ab")
-            self._file.truncate(end)
+            ends = [end for _, end in self._lines()]
+            self._file = open(self.predictions_path, "ab")  # noqa: SIM115  # closed with the lock
+            self._file.truncate(ends[-1] if ends else 0)
         self._file.write(b"".join(_line(p) for p in predictions))
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -285,7 +292,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
+        aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
 

@@ -88,9 +88,7 @@ class Runner:
         started = self._clock()
         prompts = [p for p in map(self._prompt, batch) if isinstance(p, Prompt)]
         if prompts:
-            decoding = replace(
-                self._decoding, max_new_tokens=min(4, self._decoding.max_new_tokens)
-            )
+            decoding = replace(self._decoding, max_new_tokens=min(4, self._decoding.max_new_tokens))
             self._answer(prompts, decoding)
         return self._clock() - started
 

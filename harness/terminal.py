@@ -38,7 +38,9 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     rows = [[harmless(cell) for cell in row] for row in rows]
     made = Table(title=Text(harmless(title)), title_justify="left", box=box.SIMPLE_HEAD)
     for place, column in enumerate(columns):
-        numbers = place > 0 and all(row[place][:1].isdigit() or row[place] == MISSING for row in rows)
+        numbers = place > 0 and all(
+            row[place][:1].isdigit() or row[place] == MISSING for row in rows
+        )
         made.add_column(Text(column), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         made.add_row(*map(Text, row))

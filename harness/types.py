@@ -177,6 +177,8 @@ class Task:
     read: Callable[[str, Sequence[str]], Reading]
     """(raw text, choices) -> reading."""
     metrics: tuple[Metric, ...]
+    answers: Literal["choice", "text"] = "choice"
+    """Whether an answer is one of the choices, or text that is compared with a reference."""
     max_new_tokens: int = 512
 
 

@@ -34,10 +34,10 @@ class Result:
 
 
 @pytest.fixture
-def harness(
+def command(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., Result]]:
-    """`harness(*arguments)` runs the command as the console script does, in this process."""
+    """`command(*arguments)` runs the command as the console script does, in this process."""
     handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*arguments: object) -> Result:

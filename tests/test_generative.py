@@ -39,9 +39,7 @@ def make_prompts(number: int, seed: int = 0) -> list[Prompt]:
 @pytest.fixture(scope="module", params=FAMILIES)
 def model(request: pytest.FixtureRequest, tiny) -> GenerativeModel:
     folder: Path = tiny(request.param)
-    return load(
-        find_checkpoint(str(folder)), LoadOptions(device="cpu", dtype="float32")
-    )
+    return load(find_checkpoint(str(folder)), LoadOptions(device="cpu", dtype="float32"))
 
 
 def answers(model: GenerativeModel, prompts: list[Prompt], size: int) -> list[str]:

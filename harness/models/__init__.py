@@ -2,4 +2,3 @@
 every family behind one protocol. Loads torch."""
 
 from __future__ import annotations
-

@@ -133,7 +133,10 @@ def _load_processor(checkpoint: Checkpoint, arguments: Mapping[str, Any]) -> Any
 
 def _check_arguments(processor: Any, arguments: Mapping[str, Any]) -> None:
     """Refuse a --processor-arg that nothing takes: the library ignores such a one silently."""
-    parts = [processor, *(getattr(processor, name, None) for name in ("image_processor", "tokenizer"))]
+    parts = [
+        processor,
+        *(getattr(processor, name, None) for name in ("image_processor", "tokenizer")),
+    ]
     for key in arguments:
         if not any(hasattr(part, key) for part in parts if part is not None):
             raise HarnessError(

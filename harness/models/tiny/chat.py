@@ -126,7 +126,16 @@ def build_mllama(folder: Path, *, seed: int = 0) -> None:
             "intermediate_layers_indices": [0],
             "vision_output_dim": 64,
             "max_num_tiles": 4,
-            "supported_aspect_ratios": [[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1], [4, 1]],
+            "supported_aspect_ratios": [
+                [1, 1],
+                [1, 2],
+                [1, 3],
+                [1, 4],
+                [2, 1],
+                [2, 2],
+                [3, 1],
+                [4, 1],
+            ],
         },
         text_config={
             **_ids(tokenizer),

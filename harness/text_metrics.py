@@ -1,0 +1,324 @@
+"""Corpus BLEU, ROUGE and BERTScore over pairs of texts, as pure functions.
+
+The values are those of sacrebleu, rouge-score and bert-score. BLEU and ROUGE are kept as integers
+per pair: a corpus, a topic or a bootstrap resample is then a sum, and several processes give what
+one gives. BERTScore alone loads torch.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
+from itertools import chain, count, pairwise
+from multiprocessing.connection import wait
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from rapidfuzz.distance import LCSseq
+from sacrebleu.tokenizers.tokenizer_re import TokenizerRegexp
+
+from harness import __version__
+
+Integers: TypeAlias = NDArray[np.int64]
+Floats: TypeAlias = NDArray[np.float64]
+Lines: TypeAlias = list[list[bytes]]
+"""The words of a text, line by line."""
+
+BLEU_SIGNATURE: Final = (
+    f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:none|order:4|scale:0-1|harness:{__version__}"
+)
+"""In sacrebleu's terms, whose value it is (divided by 100)."""
+ROUGE_SIGNATURE: Final = f"f1|mean|stemmer:no|lsum:newline|harness:{__version__}"
+"""rouge-score's F1 per pair, plain mean over the pairs."""
+ROUGE_TYPES: Final = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+
+_ORDER: Final = 4
+_CHUNK: Final = 512  # pairs that a worker takes at a time: about a megabyte of long answers
+_WORTH_WORKERS: Final = 2000  # pairs; fewer are done before a pool has started
+_KEPT: Final = b"\nabcdefghijklmnopqrstuvwxyz0123456789"
+_WORDS_ONLY: Final = bytes(c if c in _KEPT else ord(" ") for c in range(256))
+_split_symbols: Final = TokenizerRegexp()
+
+
+def bleu(statistics: Integers | Floats) -> Floats:
+    """BLEU, 0 to 1, of summed (or averaged) statistics, (..., 10) -> (...).
+
+    Papineni et al. (2002): exp(min(0, 1 - r/c)) times the geometric mean of the n-gram precisions
+    for n = 1..4, without smoothing, so 0 where any order has no match; sacrebleu's corpus score
+    over 100. An empty corpus has 0.
+    """
+    sums = np.asarray(statistics, dtype=np.float64)
+    length, reference = sums[..., 0], sums[..., 1]
+    matched, total = sums[..., 2 : 2 + _ORDER], sums[..., 2 + _ORDER :]
+    scored = (matched > 0).all(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = np.log(matched / total).mean(axis=-1)
+        brevity = np.minimum(0.0, 1 - reference / length)
+        return np.where(scored, np.exp(brevity + precision), 0.0)
+
+
+def corpus_bleu(
+    predictions: Sequence[str], references: Sequence[str], *, workers: int = 1
+) -> float:
+    """BLEU of a whole corpus, 0 to 1; see `bleu` and `bleu_statistics`."""
+    return float(bleu(bleu_statistics(predictions, references, workers=workers).sum(axis=0)))
+
+
+def bleu_statistics(
+    predictions: Sequence[str], references: Sequence[str], *, workers: int = 1
+) -> Integers:
+    """What BLEU is the sum of, for each pair, (N, 10), in sacrebleu's order.
+
+    Columns: tokens of the prediction, tokens of the reference, n-grams found in both (each as often
+    as in the rarer of the two) for n = 1..4, n-grams of the prediction for n = 1..4. Tokens are
+    mteval-v13a's, case kept.
+
+    Raises:
+        ValueError: not one reference for each prediction.
+    """
+    return _over_pairs(_bleu_rows, predictions, references, workers=workers)
+
+
+def rouge(
+    predictions: Sequence[str], references: Sequence[str], *, workers: int = 1
+) -> dict[str, Floats]:
+    """ROUGE F1 for each pair, 0 to 1: type -> (N,), for rouge1, rouge2, rougeL and rougeLsum.
+
+    Lin (2004), as rouge-score computes it: lower case, words of a-z and 0-9, no stemmer; Lsum is
+    the union LCS over lines. A pair without a match, or with an empty text, has 0.
+
+    Raises:
+        ValueError: not one reference for each prediction.
+    """
+    return rouge_f1(rouge_statistics(predictions, references, workers=workers))
+
+
+def rouge_statistics(
+    predictions: Sequence[str], references: Sequence[str], *, workers: int = 1
+) -> Integers:
+    """What ROUGE is computed from, for each pair, (N, 6).
+
+    Columns: matches for rouge1, rouge2, rougeL and rougeLsum, words of the prediction, words of the
+    reference.
+
+    Raises:
+        ValueError: not one reference for each prediction.
+    """
+    return _over_pairs(_rouge_rows, predictions, references, workers=workers)
+
+
+def rouge_f1(statistics: Integers) -> dict[str, Floats]:
+    """F1 for each pair from `rouge_statistics`, (N, 6): type -> (N,)."""
+    words = statistics[:, 4:]  # (N, 2): prediction, reference
+    scores = {}
+    for column, name in enumerate(ROUGE_TYPES):
+        totals = np.maximum(words - 1 if name == "rouge2" else words, 1)
+        precision, recall = (statistics[:, column, None] / totals).T
+        with np.errstate(invalid="ignore"):
+            f1 = 2 * precision * recall / (precision + recall)
+        scores[name] = np.where(precision + recall > 0, f1, 0.0)
+    return scores
+
+
+def _over_pairs(
+    rows: Callable[[Sequence[str], Sequence[str]], Integers],
+    predictions: Sequence[str],
+    references: Sequence[str],
+    *,
+    workers: int,
+) -> Integers:
+    """`rows` of all pairs, in order, by several processes where that is worth it."""
+    if len(predictions) != len(references):
+        raise ValueError(f"{len(predictions)} predictions and {len(references)} references")
+    if workers <= 1 or len(predictions) < _WORTH_WORKERS:
+        return rows(predictions, references)
+    starts = range(0, len(predictions), _CHUNK)
+    # Forked where the platform forks safely: such workers need no importable main module, and they
+    # touch only pure Python, numpy and rapidfuzz, never the parent's torch.
+    method = "fork" if sys.platform == "linux" else "spawn"
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
+        return np.concatenate(
+            list(
+                pool.map(
+                    rows,
+                    (predictions[i : i + _CHUNK] for i in starts),
+                    (references[i : i + _CHUNK] for i in starts),
+                )
+            )
+        )
+
+
+def _end_with_parent() -> None:
+    """Let a worker die with the process that started it, however that one ends: a forked worker
+    would otherwise hold its locks and memory for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this runs in workers only
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _bleu_rows(predictions: Sequence[str], references: Sequence[str]) -> Integers:
+    rows = np.zeros((len(predictions), 2 + 2 * _ORDER), dtype=np.int64)
+    for row, prediction, reference in zip(rows, predictions, references, strict=True):
+        hypothesis, target = _tokens_13a(prediction), _tokens_13a(reference)
+        length = len(hypothesis)
+        row[:] = (
+            length,
+            len(target),
+            *_matches(hypothesis, target, _ORDER),
+            *(max(0, length - n) for n in range(_ORDER)),
+        )
+    return rows
+
+
+def _tokens_13a(text: str) -> list[str]:
+    """The tokens of mteval-v13a, as sacrebleu's tokenizer gives them.
+
+    Behind its replacements that tokenizer looks at neighbouring characters only, and takes white
+    space as it takes the end: so it may be asked word by word, and answers for a word be kept.
+    """
+    text = text.rstrip().replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
+    if "&" in text:
+        text = text.replace("&quot;", '"').replace("&amp;", "&")
+        text = text.replace("&lt;", "<").replace("&gt;", ">")
+    tokens: list[str] = []
+    for word in text.split():
+        if word.isalnum():
+            tokens.append(word)
+        else:
+            tokens.extend(_tokens_of_word(word))
+    return tokens
+
+
+@lru_cache(maxsize=1 << 15)
+def _tokens_of_word(word: str) -> list[str]:
+    return _split_symbols(f" {word} ").split()
+
+
+def _rouge_rows(predictions: Sequence[str], references: Sequence[str]) -> Integers:
+    rows = np.zeros((len(predictions), len(ROUGE_TYPES) + 2), dtype=np.int64)
+    for row, prediction, reference in zip(rows, predictions, references, strict=True):
+        lines, target_lines = _lines(prediction), _lines(reference)
+        words, target = list(chain.from_iterable(lines)), list(chain.from_iterable(target_lines))
+        longest = LCSseq.similarity(words, target)
+        one_line = len(lines) <= 1 and len(target_lines) <= 1
+        row[:] = (
+            *_matches(words, target, 2),
+            longest,
+            longest if one_line else _union_lcs(lines, target_lines),
+            len(words),
+            len(target),
+        )
+    return rows
+
+
+def _lines(text: str) -> Lines:
+    """rouge-score's words (a-z, 0-9, in lower case), line by line, without lines that have none."""
+    plain = text.lower().encode("ascii", "replace").translate(_WORDS_ONLY)
+    return [words for line in plain.split(b"\n") if (words := line.split())]
+
+
+def _matches(first: Sequence[Hashable], second: Sequence[Hashable], order: int) -> list[int]:
+    """N-grams in both sequences, each as often as in the one with fewer of it, for n = 1..order.
+
+    An n-gram can be in both only where the two (n-1)-grams that it is made of are: most positions
+    are out after n = 2. There an n-gram is the pair of the numbers of those two.
+    """
+    found = [0] * order
+    places: Sequence[int] = range(len(first))
+    other_places: Sequence[int] = range(len(second))
+    for n in range(order):
+        counts, others = Counter(first), Counter(second)
+        common = counts.keys() & others.keys()
+        if not common:
+            break
+        found[n] = sum(map(min, map(counts.__getitem__, common), map(others.__getitem__, common)))
+        if n + 1 < order:
+            numbers = dict(zip(common, count(), strict=False))
+            places, first = _joined(places, first, numbers)
+            other_places, second = _joined(other_places, second, numbers)
+    return found
+
+
+def _joined(
+    places: Sequence[int], grams: Sequence[Hashable], numbers: dict[Hashable, int]
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """The next longer grams, of the grams that have a number and stand at following places."""
+    kept = [(i, numbers[gram]) for i, gram in zip(places, grams, strict=True) if gram in numbers]
+    longer = [(i, (a, b)) for (i, a), (j, b) in pairwise(kept) if j == i + 1]
+    return [i for i, _ in longer], [gram for _, gram in longer]
+
+
+def _union_lcs(prediction: Lines, reference: Lines) -> int:
+    """ROUGE-Lsum's matches: for each line of the reference the union, over the lines of the
+    prediction, of the words in their longest common subsequences (Lin 2004, section 3.2); no word
+    counts more often than it is in the prediction.
+
+    Two lines can have several longest common subsequences, and the union depends on which is taken.
+    rouge-score's is the one read from both ends backwards: equal words match, else the reference
+    goes back a word unless that makes the subsequence shorter. Its table is kept here as bits
+    (Hyyrö 2004), one integer for each word of the prediction with a bit for each word of the
+    reference, set where the subsequence is longer with that word than without it. All reference
+    lines are in it side by side, and an empty bit between them stops the carry.
+    """
+    places: dict[bytes, int] = {}  # word -> the bits where the reference has it
+    lines_with: dict[bytes, set[int]] = {}  # word -> the reference's lines that have it
+    spans = []  # of each line: its first bit, and the one behind its last
+    end = every = 0
+    for number, line in enumerate(reference):
+        start, end = end, end + len(line)
+        for place, word in enumerate(line, start):
+            places[word] = places.get(word, 0) | 1 << place
+            lines_with.setdefault(word, set()).add(number)
+        spans.append((start, end))
+        every |= (1 << end) - (1 << start)
+        end += 1
+    union = 0
+    for words in prediction:
+        rest = every
+        table: list[tuple[int, int]] = []  # for each word: its places, and the table's row
+        shared: list[list[int]] = [[] for _ in reference]  # for each line: words that it has too
+        for index, word in enumerate(words):
+            equal = places.get(word, 0)
+            if equal:
+                carried = rest & equal
+                rest = ((rest + carried) | (rest - carried)) & every
+                for number in lines_with[word]:
+                    shared[number].append(index)
+            table.append((equal, every ^ rest))
+        for (start, end), indices in zip(spans, shared, strict=True):
+            union |= _read_back(table, indices, start, end)
+    have = Counter(chain.from_iterable(prediction))
+    return sum(min((bits & union).bit_count(), have[word]) for word, bits in places.items())
+
+
+def _read_back(table: list[tuple[int, int]], indices: list[int], start: int, end: int) -> int:
+    """The words of one reference line, bits start..end, in the longest common subsequence."""
+    taken = 0
+    following = len(table)
+    for index in reversed(indices):
+        equal, longer = table[index]
+        # Words between this and the following one are not in the line: there the reference has
+        # gone back already to where the subsequence grows.
+        stops = longer | equal if following == index + 1 else longer
+        end = (stops & ((1 << end) - 1)).bit_length()
+        if end <= start:
+            break
+        if equal >> (end - 1) & 1:
+            end -= 1
+            taken |= 1 << end
+        following = index
+    return taken

@@ -1,0 +1,142 @@
+"""Who may import whom, and what must not be imported to say hello."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("harness", "tasks", "distill", "reports")
+HEAVY = {
+    "torch",
+    "transformers",
+    "datasets",
+    "evaluate",
+    "bert_score",
+    "pandas",
+    "pyarrow",
+    "scipy",
+}
+TOP = {"harness.cli", "harness.evaluate", "harness.demo"}
+"""These see everything."""
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that the file names in an import, wherever it stands."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative import"
+            found.add(str(node.module))
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def names(module: str, *prefixes: str) -> bool:
+    return any(module == prefix or module.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+FORBIDDEN = {
+    "tasks": ("harness.models", "harness.runner", "harness.records", "reports", "distill"),
+    "reports": ("harness.models", "harness.runner", "tasks", "distill", "torch", "transformers"),
+    "harness.models": ("tasks", "reports", "distill", "harness.records", "harness.runner"),
+    "harness": ("tasks", "reports", "distill"),
+}
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - TOP))
+def test_imports_point_downwards(module: str) -> None:
+    """Tasks never import models, models never import tasks, reports see records only."""
+    for package, forbidden in FORBIDDEN.items():
+        if names(module, package):
+            wrong = {name for name in imports(MODULES[module]) if names(name, *forbidden)}
+            assert not wrong, f"{module} imports {wrong}"
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_module_is_called_after_nothing(module: str) -> None:
+    """A file is named after what it is for."""
+    assert not {"utils", "util", "common", "helpers", "helper", "base", "misc"} & set(
+        module.split(".")
+    )
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_every_module_says_what_it_is_for(module: str) -> None:
+    """A docstring opens every module that holds anything."""
+    text = MODULES[module].read_text(encoding="utf-8")
+    assert not text.strip() or ast.get_docstring(ast.parse(text)), module
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["eval", "--help"], ["list", "models"], ["list", "tasks"], ["list", "runs"]],
+    ids=" ".join,
+)
+def test_saying_hello_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    """Help and lists come at once: no torch, transformers, datasets or evaluate."""
+    code = (
+        "import sys; from harness import cli\n"
+        f"sys.argv = ['harness', *{arguments!r}]\n"
+        "try: cli.main()\n"
+        "except SystemExit as error: assert not error.code, error.code\n"
+        f"print('HEAVY', sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert done.stderr.strip().endswith("HEAVY []")
+
+
+def test_a_users_own_tasks_py_and_reports_folder_do_not_get_in_the_way(tmp_path: Path) -> None:
+    """The console script works in a folder that has files of the same names as our packages."""
+    (tmp_path / "tasks.py").write_text("raise SystemExit('the wrong tasks')")
+    (tmp_path / "harness.py").write_text("raise SystemExit('the wrong harness')")
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "__init__.py").write_text("raise SystemExit('the wrong reports')")
+    script = Path(sys.executable).parent / "harness"
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    for arguments in (["list", "tasks"], ["report", "--out", "page.html"]):
+        subprocess.run(
+            [script, *arguments], check=True, cwd=tmp_path, env=environment, capture_output=True
+        )
+    assert (tmp_path / "page.html").exists()
+
+
+def test_nothing_runs_or_unpickles_what_others_supply() -> None:
+    """No remote code, no pickle, no eval, anywhere in the packages."""
+    for module, path in MODULES.items():
+        text = path.read_text(encoding="utf-8")
+        assert "trust_remote_code=True" not in text, module
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in {
+                    "exec",
+                    "eval",
+                    "torch.load",
+                    "pickle.load",
+                    "pickle.loads",
+                }, (
+                    module,
+                    node.lineno,
+                )

@@ -1,0 +1,152 @@
+"""Finding weights, telling what is missing, and noticing when they are others."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.checkpoints import find_checkpoint, fingerprint
+from harness.errors import Exit, HarnessError
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny) -> Path:
+    return Path(shutil.copytree(tiny("llava"), tmp_path / "mine"))
+
+
+def test_a_folder_is_a_model(folder: Path) -> None:
+    """Its name is the run's name; its model_type chooses the adapter."""
+    found = find_checkpoint(str(folder))
+    assert (found.name, found.model_type, found.adapter) == ("mine", "llava", "chat")
+    assert found.spec is None
+    assert find_checkpoint(str(folder), name="other").name == "other"
+
+
+def test_a_row_can_be_given_other_weights(tiny) -> None:
+    """--weights replaces the repository; the row keeps its name and template."""
+    found = find_checkpoint("llava-next", weights=str(tiny("llava-next")))
+    assert found.name == "llava-next"
+    assert found.named
+    assert found.spec is not None
+    assert found.spec.chat_template
+
+
+def test_a_folder_borrows_from_the_row_of_its_kind(tiny) -> None:
+    """A folder of a known architecture uses that row's template, but not its title."""
+    found = find_checkpoint(str(tiny("llava-next")))
+    assert found.spec is not None
+    assert not found.named
+
+
+def test_weights_of_another_architecture_are_refused(tiny) -> None:
+    """A row's name over other weights would put a wrong name on a number."""
+    with pytest.raises(HarnessError, match="holds a llava checkpoint") as caught:
+        find_checkpoint("phi-3.5", weights=str(tiny("llava")))
+    assert caught.value.code is Exit.MISSING
+
+
+def test_what_is_not_here_offline_names_the_command(monkeypatch, tmp_path: Path) -> None:
+    """What was looked for, where, and what fetches it."""
+    with pytest.raises(HarnessError) as caught:
+        find_checkpoint("phi-3.5")
+    assert caught.value.code is Exit.MISSING
+    assert "microsoft/Phi-3.5-vision-instruct" in caught.value.what
+    assert "hub cache" in caught.value.known
+    assert caught.value.remedy == "hf download microsoft/Phi-3.5-vision-instruct"
+
+
+def test_a_pinned_revision_is_part_of_the_command() -> None:
+    """Moondream's weights are those of one date."""
+    with pytest.raises(HarnessError) as caught:
+        find_checkpoint("moondream")
+    assert caught.value.remedy == "hf download vikhyatk/moondream2 --revision 2024-07-23"
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("no-such-row", "No model called"),
+        ("kosmos-2", "later version"),
+        ("moondream-kd", "no published weights"),
+    ],
+)
+def test_what_cannot_be_run_says_why(model: str, words: str) -> None:
+    """A row without adapter or weights, and a name that is nothing."""
+    with pytest.raises(HarnessError, match=words):
+        find_checkpoint(model)
+
+
+def break_config(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+
+
+def remove_config(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+def list_config(folder: Path) -> None:
+    (folder / "config.json").write_text("[]")
+
+
+def remove_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def pickle_weights(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def lose_a_shard(folder: Path) -> None:
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (break_config, "cannot be read"),
+        (remove_config, "no config.json"),
+        (list_config, "not a JSON object"),
+        (remove_weights, "no \\*.safetensors"),
+        (pickle_weights, "no \\*.safetensors"),
+        (lose_a_shard, "lacks 1 of 2 weight files"),
+    ],
+)
+def test_a_damaged_folder_is_told(folder: Path, damage, words: str) -> None:
+    """Exit 3, and what is wrong with it."""
+    damage(folder)
+    with pytest.raises(HarnessError, match=words) as caught:
+        find_checkpoint(str(folder))
+    assert caught.value.code is Exit.MISSING
+
+
+def test_the_fingerprint_follows_the_contents(folder: Path) -> None:
+    """Another byte in the weights, another template: another fingerprint; a README: the same."""
+    before = fingerprint(folder)
+    (folder / "README.md").write_text("hello")
+    (folder / "notes.log").write_text("hello")
+    assert fingerprint(folder) == before
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert fingerprint(folder) != before
+
+
+def test_the_hubs_cache_and_a_folder_have_one_fingerprint(folder: Path, tmp_path: Path) -> None:
+    """A blob that is named by its sha256 is not read, and counts as what it is."""
+    from hashlib import sha256
+
+    snapshot = tmp_path / "snapshots" / "abc"
+    blobs = tmp_path / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for path in folder.iterdir():
+        blob = blobs / sha256(path.read_bytes()).hexdigest()
+        shutil.copy(path, blob)
+        (snapshot / path.name).symlink_to(os.path.relpath(blob, snapshot))
+    assert fingerprint(snapshot) == fingerprint(folder)

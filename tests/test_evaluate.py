@@ -1,0 +1,333 @@
+"""`harness eval` from end to end on a tiny checkpoint and drawn questions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from harness.records import RunFolder
+from harness.types import Prediction
+
+TIMES = {"seconds": None, "preprocess_seconds": None}
+
+
+@pytest.fixture
+def evaluate(command, tiny, drawn: Path, tmp_path: Path) -> Callable[..., Any]:
+    """`harness eval` with a tiny model on the drawn questions; later options win."""
+
+    def run(*more: object, model: object = None, data: object = None) -> Any:
+        return command(
+            "eval",
+            "--model",
+            model or tiny("llava-next"),
+            "--task",
+            "scienceqa",
+            "--data",
+            data or drawn,
+            "--runs",
+            tmp_path / "runs",
+            "--max-new-tokens",
+            6,
+            "--json",
+            *more,
+        )
+
+    return run
+
+
+def predictions(run: dict[str, Any]) -> list[dict[str, Any]]:
+    lines = (Path(run["folder"]) / "predictions.jsonl").read_text().split("\n")[:-1]
+    return [{**json.loads(line), **TIMES} for line in lines]
+
+
+def only(result: Any) -> dict[str, Any]:
+    assert result.code == 0, result.stderr
+    (run,) = result.json["runs"]
+    return run
+
+
+def test_a_run_says_everything(evaluate) -> None:
+    """One document on stdout; a record with n, intervals, chance, timing, versions, fingerprint."""
+    result = evaluate("--batch-size", 16)
+    run = only(result)
+    assert run["status"] == "complete"
+    accuracy = run["metrics"]["accuracy"]
+    assert accuracy["n"] == 64
+    assert 0 <= accuracy["low"] <= accuracy["value"] <= accuracy["high"] <= 1
+    assert run["metrics"]["accuracy/geography"]["n"] == 16
+    assert run["metrics"]["chance"]["value"] == pytest.approx((1 / 4 + 1 / 3 + 1 / 4 + 1 / 2) / 4)
+    assert run["metrics"]["unread"]["n"] == 64
+    assert run["counts"]["filtered"] == {}
+    assert run["model"]["parameters"] > 10_000
+    assert run["timing"]["timed_samples"] == 64
+    assert run["timing"]["inference_minutes"] > 0
+    assert run["timing"]["warmup_seconds"] > 0
+    assert run["timing"]["peak_memory_bytes"]["process"] > 1e8
+    assert run["environment"]["torch"].startswith("2.")
+    assert run["fingerprint"]["weights"].startswith("sha256:")
+    assert run["command"][:2] == ["harness", "eval"]
+    rows = predictions(run)
+    assert [row["sample_id"] for row in rows][:2] == ["geography-00", "geography-01"]
+    assert all(row["prompt"].startswith("[INST] <image>") for row in rows)
+    assert all(row["correct"] == (row["answer"] == row["target"]) for row in rows)
+    right = sum(row["correct"] for row in rows)
+    assert accuracy["value"] == right / 64
+    assert RunFolder(Path(run["folder"])).read_predictions()[0].images
+
+
+def test_no_prompt_holds_the_answer(drawn: Path) -> None:
+    """Two samples that differ in their gold only make the same prompt."""
+    from dataclasses import replace
+
+    from harness.types import DataOptions
+    from tasks import load_task
+
+    task = load_task("scienceqa")
+    sample = task.load(DataOptions(path=drawn)).samples[0]
+    assert isinstance(sample.target, int)
+    other = replace(sample, target=(sample.target + 1) % 4, solution="the answer is A", lecture="B")
+    one, two = task.prompt(sample, "direct"), task.prompt(other, "direct")
+    assert (one.text, one.question, one.choices) == (two.text, two.question, two.choices)
+
+
+def test_the_same_command_again_does_nothing(evaluate) -> None:
+    """A complete run is reported again, without loading the model, and is not timed twice."""
+    first = only(evaluate("--limit", 8))
+    second = only(evaluate("--limit", 8))
+    assert predictions(first) == predictions(second)
+    assert second["timing"]["inference_minutes"] == first["timing"]["inference_minutes"]
+    assert len(second["sessions"]) == 1
+    assert second["model"] == first["model"]
+
+
+def test_a_limit_is_no_other_run(evaluate) -> None:
+    """--limit 10 followed by the full run goes on, and the record states the true n."""
+    part = only(evaluate("--limit", 10))
+    assert part["status"] == "partial"
+    assert part["metrics"]["accuracy"]["n"] == 10
+    whole = only(evaluate("--batch-size", 7))
+    assert whole["status"] == "complete"
+    assert whole["metrics"]["accuracy"]["n"] == 64
+    assert len(whole["sessions"]) == 2
+    assert predictions(whole) == predictions(only(evaluate("--name", "at-once")))
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        (("--style", "cot"), "style"),
+        (("--max-new-tokens", "7"), "decoding"),
+        (("--dtype", "bf16"), "dtype"),
+        (("--temperature", "0.5"), "decoding"),
+        (("--text-only", "include"), "text_only"),
+        (("--sample", "stratified"), "sample"),
+    ],
+)
+def test_another_setting_is_refused_by_name(evaluate, more: tuple[str, str], field: str) -> None:
+    """What would mix two runs names the field that differs, and touches nothing."""
+    before = predictions(only(evaluate("--limit", 4)))
+    result = evaluate("--limit", 8, *more)
+    assert result.code == 2
+    assert field in result.stderr.splitlines()[0]
+    assert "--fresh" in result.stderr
+    assert predictions(only(evaluate("--limit", 4))) == before
+
+
+def test_another_batch_size_goes_on(evaluate) -> None:
+    """Batch size changes speed, not answers."""
+    only(evaluate("--limit", 5, "--batch-size", 2))
+    again = only(evaluate("--limit", 12, "--batch-size", 5))
+    assert again["metrics"]["accuracy"]["n"] == 12
+
+
+def test_swapped_weights_are_refused(evaluate, tiny, tmp_path: Path) -> None:
+    """Other weights under the same path do not continue the run, nor pass for its result."""
+    folder = Path(shutil.copytree(tiny("llava-next"), tmp_path / "model"))
+    only(evaluate("--limit", 4, model=folder))
+    shutil.copytree(tiny("llava-next", seed=1), folder, dirs_exist_ok=True)
+    for limit in (4, 8):
+        result = evaluate("--limit", limit, model=folder)
+        assert result.code == 2
+        assert "another weights" in result.stderr
+
+
+def test_fresh_moves_the_old_run_aside(evaluate, tmp_path: Path) -> None:
+    """Nothing that was computed is deleted."""
+    first = only(evaluate("--limit", 4))
+    again = only(evaluate("--limit", 4, "--style", "cot", "--fresh"))
+    assert again["settings"]["style"] == "cot"
+    kept = [p for p in Path(first["folder"]).parent.iterdir() if p.name.startswith("test.")]
+    assert len(kept) == 1
+    assert len(RunFolder(kept[0]).read_predictions()) == 4
+
+
+def test_a_changed_picture_is_refused(evaluate, questions: Path) -> None:
+    """One other image under the same name is other data."""
+    only(evaluate("--limit", 4, data=questions))
+    Image.new("RGB", (50, 50), "red").save(questions / "images" / "biology-03.png")
+    result = evaluate("--limit", 8, data=questions)
+    assert result.code == 2
+    assert "another data" in result.stderr
+
+
+def test_bad_pictures_are_error_rows(evaluate, questions: Path) -> None:
+    """A corrupt and a missing image: two rows with their ids and reasons, exit 4, the rest done;
+    repaired by hand they are other data."""
+    (questions / "images" / "geography-02.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    (questions / "images" / "biology-00.png").unlink()
+    result = evaluate("--batch-size", 5, data=questions)
+    assert result.code == 4
+    (run,) = result.json["runs"]
+    failed = {row["sample_id"]: row["error"] for row in predictions(run) if row["error"]}
+    assert set(failed) == {"geography-02", "biology-00"}
+    assert all("images/" in reason for reason in failed.values())
+    assert run["counts"]["failed"] == 2
+    assert run["metrics"]["accuracy"]["n"] == 62
+    assert run["status"] == "partial"
+    again = evaluate("--batch-size", 5, data=questions)
+    assert again.code == 4
+    assert predictions(again.json["runs"][0]) == predictions(run)
+
+
+def test_several_models_in_one_command(evaluate, tiny) -> None:
+    """One that is missing does not keep the others from running; the exit code tells of it."""
+    result = evaluate("--limit", 3, "--model", "llava-cot", "--model", tiny("llava"))
+    assert result.code == 3
+    assert [run["model"]["name"] for run in result.json["runs"]] == ["llava-next-0", "llava-0"]
+    assert "hf download Xkev/Llama-3.2V-11B-cot" in result.stderr
+
+
+def test_a_task_of_ones_own(command, tiny, drawn: Path, tmp_path: Path) -> None:
+    """--task ./mine.py needs no change in the package."""
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from dataclasses import replace\n"
+        "from harness.types import Value\n"
+        "from tasks.scienceqa import TASK as SCIENCEQA\n"
+        "def shortness(predictions):\n"
+        "    return {'short': Value(value=0.5, n=len(predictions))}\n"
+        "def ask(sample, style):\n"
+        "    made = SCIENCEQA.prompt(sample, style)\n"
+        "    return replace(made, text=made.text.upper())\n"
+        "TASK = replace(SCIENCEQA, name='mine', title='Mine', prompt=ask, metrics=(shortness,))\n"
+    )
+    result = command(
+        "eval", "--model", tiny("llava"), "--task", mine, "--data", drawn, "--limit", 4,
+        "--runs", tmp_path / "runs", "--max-new-tokens", 4, "--json",
+    )  # fmt: skip
+    run = only(result)
+    assert run["metrics"] == {
+        "short": {"value": 0.5, "n": 4, "low": None, "high": None, "note": ""}
+    }
+    assert "WHICH TOWN" in predictions(run)[0]["prompt"]
+    mine.write_text(mine.read_text().replace("upper", "lower"))
+    again = command(
+        "eval", "--model", tiny("llava"), "--task", mine, "--data", drawn, "--limit", 4,
+        "--runs", tmp_path / "runs", "--max-new-tokens", 4, "--json",
+    )  # fmt: skip
+    assert again.code == 2
+    assert "prompt" in again.stderr
+
+
+def test_show_list_and_report_read_what_eval_wrote(evaluate, command, tmp_path: Path) -> None:
+    """The record is printed again, listed, and is a row on the page."""
+    run = only(evaluate("--limit", 6))
+    shown = command("show", run["folder"], "--json")
+    assert shown.json == run
+    table = command("show", run["folder"])
+    assert f"{100 * run['metrics']['accuracy']['value']:.2f}" in table.stdout
+    assert "partial: 6 of 64" in table.stdout
+    listed = command("list", "runs", "--runs", tmp_path / "runs", "--json")
+    assert listed.json["runs"] == [run]
+    page = tmp_path / "page.html"
+    report = command("report", "--runs", tmp_path / "runs", "--out", page, "--json")
+    assert report.json == {"report": str(page), "runs": 1}
+    html = page.read_text()
+    assert "llava-next-0" in html
+    assert "78.82" in html
+
+
+def test_the_table_is_for_people(command, tiny, drawn: Path, tmp_path: Path) -> None:
+    """Without --json stdout has the table by topic, n in words, and where the run is."""
+    result = command(
+        "eval", "--model", tiny("llava"), "--task", "scienceqa", "--data", drawn, "--limit", 20,
+        "--sample", "stratified", "--runs", tmp_path / "runs", "--max-new-tokens", 4,
+    )  # fmt: skip
+    assert result.code == 0
+    for words in ("accuracy", "geography", "chance", "unread", "partial: 20 of 64", "Run: "):
+        assert words in result.stdout
+
+
+def test_an_unknown_processor_argument_is_refused(evaluate) -> None:
+    """The library would ignore it silently."""
+    result = evaluate("--processor-arg", "num_cropz=4", "--limit", 2)
+    assert result.code == 2
+    assert "num_cropz" in result.stderr
+
+
+def test_a_known_processor_argument_counts(evaluate) -> None:
+    """It reaches the processor, and is part of the run's identity."""
+    run = only(evaluate("--limit", 2, "--processor-arg", "do_rescale=false"))
+    assert run["settings"]["processor_args"] == {"do_rescale": False}
+    assert evaluate("--limit", 2).code == 2
+
+
+@pytest.mark.parametrize("broken", ["config", "weights", "tokenizer"])
+def test_a_checkpoint_that_cannot_be_loaded_ends_with_exit_3(
+    evaluate, tiny, tmp_path: Path, broken: str
+) -> None:
+    """What is wrong is told without a traceback."""
+    folder = Path(shutil.copytree(tiny("llava"), tmp_path / "model"))
+    if broken == "config":
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "model_type": "llama"}))
+    elif broken == "weights":
+        data = (folder / "model.safetensors").read_bytes()
+        (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+    else:
+        (folder / "tokenizer.json").unlink()
+    result = evaluate("--limit", 2, model=folder)
+    assert result.code == 3
+    assert "Traceback" not in result.stderr
+    assert "cannot be loaded" in result.stderr
+
+
+def test_code_in_a_checkpoint_is_never_run(evaluate, tiny, tmp_path: Path) -> None:
+    """An auto_map that names the folder's own Python is ignored."""
+    folder = Path(shutil.copytree(tiny("llava"), tmp_path / "model"))
+    marker = tmp_path / "it-ran"
+    code = f"open({str(marker)!r}, 'w')\nclass Evil: pass\n"
+    (folder / "evil.py").write_text(code)
+    for name in ("config.json", "processor_config.json", "tokenizer_config.json"):
+        path = folder / name
+        if path.exists():
+            data = json.loads(path.read_text())
+            data["auto_map"] = {
+                "AutoConfig": "evil.Evil",
+                "AutoModelForImageTextToText": "evil.Evil",
+                "AutoProcessor": "evil.Evil",
+                "AutoTokenizer": ["evil.Evil", "evil.Evil"],
+            }
+            path.write_text(json.dumps(data))
+    evaluate("--limit", 2, model=folder)
+    assert not marker.exists()
+    assert "evil" not in sys.modules
+
+
+def test_real_questions(evaluate, real_data: Path) -> None:
+    """100 real questions: a record with every topic, none failed."""
+    run = only(evaluate("--batch-size", 16, data=real_data / "scienceqa-real"))
+    assert run["metrics"]["accuracy"]["n"] == 100
+
+
+def test_predictions_are_predictions(evaluate) -> None:
+    """Each line has the fields that the format promises."""
+    rows = predictions(only(evaluate("--limit", 2)))
+    assert set(rows[0]) == set(Prediction.__dataclass_fields__)

@@ -1,0 +1,194 @@
+"""The run folder on disk: nothing lost, nothing double, nothing half."""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.errors import DataError, Exit, HarnessError
+from harness.records import (
+    Counts,
+    ModelInfo,
+    RunFolder,
+    RunRecord,
+    TaskInfo,
+    find_runs,
+    safe_name,
+    write_atomically,
+)
+from harness.types import Prediction, Value
+
+PREDICTION = Prediction(
+    sample_id="7",
+    raw="The answer is B\u2028 \x00 \u202e \U0001f40b",
+    answer=1,
+    rule="answer phrase",
+    correct=True,
+    target=1,
+    question="Which?",
+    choices=("x", "y"),
+    topic="physics",
+    images=("ab" * 32,),
+    prompt="USER: Which?",
+    seconds=0.25,
+    preprocess_seconds=0.05,
+    tokens=5,
+    tokens_in=40,
+)
+RECORD = RunRecord(
+    task=TaskInfo(name="scienceqa", title="ScienceQA", split="test"),
+    model=ModelInfo(name="m", title="M", size="2B", parameters=5),
+    fingerprint={"weights": "sha256:1", "decoding": {"max_new_tokens": 4}},
+    counts=Counts(total=3, filtered={"no image": 1}, available=2, done=2, failed=1),
+    metrics={"accuracy": Value(value=0.5, n=2, low=0.1, high=0.9)},
+    sessions=[{"device": "cpu"}],
+    command=["harness", "eval"],
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    run = RunFolder.of(tmp_path, task="t", model="m", split="test")
+    run.path.mkdir(parents=True)
+    return run
+
+
+def rows(*ids: int) -> list[Prediction]:
+    return [replace(PREDICTION, sample_id=str(i)) for i in ids]
+
+
+def test_what_is_written_is_read_back(folder: RunFolder) -> None:
+    """Predictions and record come back equal, whatever characters are in them."""
+    lone_surrogate = replace(PREDICTION, sample_id="8", raw="\ud800 half a pair")
+    with folder.locked():
+        folder.append([PREDICTION])
+        folder.append([lone_surrogate])
+        folder.write_record(RECORD)
+    assert folder.read_predictions() == [PREDICTION, lone_surrogate]
+    assert folder.read_record() == RECORD
+
+
+def test_every_line_is_one_json_object(folder: RunFolder) -> None:
+    """Line separators inside an answer do not make lines, and NaN becomes null."""
+    with folder.locked():
+        folder.append([replace(PREDICTION, seconds=math.nan), PREDICTION])
+    lines = folder.predictions_path.read_bytes().split(b"\n")
+    assert len(lines) == 3
+    assert json.loads(lines[0])["seconds"] is None
+    assert json.loads(lines[1])["raw"] == PREDICTION.raw
+
+
+@pytest.mark.parametrize("cut", [1, 10, 200])
+def test_a_cut_last_line_is_dropped_and_overwritten(folder: RunFolder, cut: int) -> None:
+    """A crash in the middle of a line loses that line only, and the next append begins cleanly."""
+    with folder.locked():
+        folder.append(rows(1, 2))
+    whole = folder.predictions_path.read_bytes()
+    folder.predictions_path.write_bytes(whole[:-cut])
+    assert folder.read_predictions() == rows(1)
+    with folder.locked():
+        folder.append(rows(2, 3))
+    assert folder.read_predictions() == rows(1, 2, 3)
+
+
+def test_a_broken_line_in_the_middle_is_named(folder: RunFolder) -> None:
+    """What no crash can do is an error with the file and the line."""
+    with folder.locked():
+        folder.append(rows(1, 2))
+    first, second, _ = folder.predictions_path.read_bytes().split(b"\n")
+    folder.predictions_path.write_bytes(first + b"\n{broken}\n" + second + b"\n")
+    with pytest.raises(DataError, match="line 2 is not a prediction"):
+        folder.read_predictions()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", "{}", '{"format": 1}', '{"format": "x"}', '{"format": 99}', "\xff"],
+)
+def test_a_broken_record_is_named(folder: RunFolder, text: str) -> None:
+    """A run.json that is none is told as such, with its path."""
+    folder.record_path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=r"run\.json"):
+        folder.read_record()
+
+
+def test_unknown_fields_of_a_record_are_left_alone(folder: RunFolder) -> None:
+    """A record with fields that a later version added still reads."""
+    data = {**RECORD.to_json(), "later": 1}
+    data["model"]["later"] = 2
+    folder.record_path.write_text(json.dumps(data))
+    assert folder.read_record() == RECORD
+
+
+def _hold(path: Path, ready: multiprocessing.Event, leave: multiprocessing.Event) -> None:
+    with RunFolder(path).locked():
+        ready.set()
+        leave.wait(60)
+
+
+def test_a_second_writer_is_refused_until_the_first_is_gone(folder: RunFolder) -> None:
+    """The lock belongs to the process: it is refused to others, and free when that one is killed."""
+    context = multiprocessing.get_context("spawn")
+    ready, leave = context.Event(), context.Event()
+    process = context.Process(target=_hold, args=(folder.path, ready, leave))
+    process.start()
+    assert ready.wait(60)
+    with pytest.raises(HarnessError, match="Another process"), folder.locked():
+        pass
+    process.kill()
+    process.join()
+    with folder.locked():
+        pass
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    """A record is replaced at once or not at all, and nothing is left beside it."""
+    path = tmp_path / "run.json"
+    write_atomically(path, b"old")
+    with pytest.raises(TypeError):
+        write_atomically(path, None)  # type: ignore[arg-type]
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_moving_aside_keeps_everything(folder: RunFolder, tmp_path: Path) -> None:
+    """--fresh renames, never deletes; what was moved is no run any more."""
+    with folder.locked():
+        folder.append(rows(1))
+        folder.write_record(RECORD)
+    assert [run.path for run in find_runs(tmp_path)] == [folder.path]
+    aside = folder.move_aside()
+    assert aside is not None
+    assert RunFolder(aside).read_predictions() == rows(1)
+    assert RunFolder(aside).read_record() == RECORD
+    assert folder.read_predictions() == []
+    assert find_runs(tmp_path) == []
+    assert folder.move_aside() is None
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("phi-3.5", "phi-3.5"),
+        ("org--repo", "org--repo"),
+        ("../../etc", "etc"),
+        ("a/b\\c", "a-b-c"),
+        ("..", "unnamed"),
+        ("", "unnamed"),
+        ("\u202emodel\n<b>", "model-b"),
+        ("x" * 300, "x" * 100),
+    ],
+)
+def test_no_label_makes_a_path(label: str, name: str) -> None:
+    """A run's folder stays under --runs, whatever a model is called."""
+    assert safe_name(label) == name
+
+
+def test_exit_codes_are_the_documented_ones() -> None:
+    """Scripts rely on these numbers."""
+    assert [int(code) for code in Exit] == [0, 1, 2, 3, 4, 5, 130]
