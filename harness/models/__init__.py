@@ -1,4 +1,36 @@
 """The models: our own classes, registered with transformers on import, and the adapters that run
-every family behind one protocol. Loads torch."""
+every family behind one protocol. Importing this loads torch.
+
+    import harness.models
+    AutoModelForImageTextToText.from_pretrained(FOLDER)  # Moondream and Phi-3.5-vision, natively
+"""
 
 from __future__ import annotations
+
+from harness.models import moondream, phi3v
+from harness.models.moondream import (
+    MoondreamConfig,
+    MoondreamForConditionalGeneration,
+    MoondreamImageProcessor,
+    MoondreamProcessor,
+)
+from harness.models.phi3v import (
+    Phi3VConfig,
+    Phi3VForCausalLM,
+    Phi3VImageProcessor,
+    Phi3VProcessor,
+)
+
+__all__ = [
+    "MoondreamConfig",
+    "MoondreamForConditionalGeneration",
+    "MoondreamImageProcessor",
+    "MoondreamProcessor",
+    "Phi3VConfig",
+    "Phi3VForCausalLM",
+    "Phi3VImageProcessor",
+    "Phi3VProcessor",
+]
+
+moondream.register()
+phi3v.register()

@@ -6,7 +6,7 @@ What differs between families (templates, image tokens) is in their processors a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,9 +112,8 @@ class GenerativeModel:
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(decoding.seed)
-            sequences = self._model.generate(
-                **inputs, max_new_tokens=decoding.max_new_tokens, **sampling
-            )
+            generate: Callable[..., torch.Tensor] = self._model.generate  # type: ignore[assignment]  # typed as a Tensor
+            sequences = generate(**inputs, max_new_tokens=decoding.max_new_tokens, **sampling)
         prompt_length = inputs["input_ids"].shape[1]
         generated = sequences[:, prompt_length:].tolist()  # (B, new); waits for the device
         lengths = inputs["attention_mask"].sum(dim=1).tolist()

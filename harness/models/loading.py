@@ -79,7 +79,7 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> GenerativeModel:
 
 def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel:
     extra = {"attn_implementation": options.attention} if options.attention else {}
-    model, info = AutoModelForImageTextToText.from_pretrained(
+    loaded: Any = AutoModelForImageTextToText.from_pretrained(
         checkpoint.folder,
         dtype=DTYPES[options.dtype],
         use_safetensors=True,
@@ -88,6 +88,8 @@ def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel
         output_loading_info=True,
         **extra,
     )
+    model: PreTrainedModel = loaded[0]
+    info: Mapping[str, Any] = loaded[1]
     if missing := sorted(info["missing_keys"]):
         raise HarnessError(
             f"{checkpoint.folder} lacks {len(missing)} tensors of its architecture: "
@@ -103,20 +105,19 @@ def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel
             len(unexpected),
             unexpected[0],
         )
-    return model.to(options.device).eval()
+    model.to(torch.device(options.device))  # type: ignore[arg-type]  # a wrapper hides its signature
+    return model.eval()
 
 
 def _load_processor(checkpoint: Checkpoint, arguments: Mapping[str, Any]) -> Any:
     """The folder's processor, with what older folders leave empty filled from the config."""
-    if checkpoint.adapter == "moondream":
-        from harness.models.moondream import MoondreamProcessor
-
-        return MoondreamProcessor.from_pretrained(checkpoint.folder, **arguments)
+    # The library's processors have a torchvision backend too, with slightly different pixels.
+    backend = {"backend": "pil"} if checkpoint.adapter == "chat" else {}
     processor = AutoProcessor.from_pretrained(
         checkpoint.folder,
-        backend="pil",
         trust_remote_code=False,
         local_files_only=True,
+        **backend,
         **arguments,
     )
     _check_arguments(processor, arguments)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from harness.models.tiny import chat
+from harness.models.tiny import chat, moondream, phi3v
 
 Builder = Callable[..., None]
 
@@ -17,6 +17,8 @@ BUILDERS: Mapping[str, Builder] = MappingProxyType(
         "llava-next": chat.build_llava_next,
         "llava-cot": chat.build_mllama,
         "idefics3": chat.build_idefics3,
+        "moondream": moondream.build,
+        "phi-3.5": phi3v.build,
     }
 )
 

@@ -53,7 +53,7 @@ def build_llava(folder: Path, *, seed: int = 0) -> None:
     config = transformers.LlavaConfig(
         vision_config={**_CLIP, "image_size": 32},
         text_config={**_ids(tokenizer), **_TEXT, "model_type": "llama"},
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_index=_id(tokenizer, "<image>"),
         vision_feature_layer=-2,
     )
     processor = transformers.LlavaProcessor(
@@ -77,7 +77,7 @@ def build_llava_next(folder: Path, *, seed: int = 0) -> None:
     config = transformers.LlavaNextConfig(
         vision_config={**_CLIP, "image_size": 32},
         text_config={**_ids(tokenizer), **_TEXT, "model_type": "mistral", "sliding_window": None},
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_index=_id(tokenizer, "<image>"),
         image_grid_pinpoints=grid,
         vision_feature_layer=-2,
     )
@@ -145,7 +145,7 @@ def build_mllama(folder: Path, *, seed: int = 0) -> None:
             "cross_attention_layers": [1],
             "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0},
         },
-        image_token_index=tokenizer.convert_tokens_to_ids("<|image|>"),
+        image_token_index=_id(tokenizer, "<|image|>"),
     )
     processor = transformers.MllamaProcessor(
         image_processor=transformers.MllamaImageProcessorPil(
@@ -183,9 +183,8 @@ def build_idefics3(folder: Path, *, seed: int = 0) -> None:
             "patch_size": 8,
         },
         text_config={**_ids(tokenizer), **_TEXT, "model_type": "llama"},
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_id=_id(tokenizer, "<image>"),
         scale_factor=2,
-        pad_token_id=tokenizer.pad_token_id,
     )
     processor = transformers.Idefics3Processor(
         image_processor=transformers.Idefics3ImageProcessorPil(
@@ -198,6 +197,10 @@ def build_idefics3(folder: Path, *, seed: int = 0) -> None:
         ),
     )
     _save(folder, transformers.Idefics3ForConditionalGeneration, config, processor, seed)
+
+
+def _id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    return int(tokenizer.encode(token, add_special_tokens=False)[0])
 
 
 def _ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
