@@ -39,6 +39,7 @@ app.add_typer(listing, name="list")
 RunsDir = Annotated[Path, typer.Option("--runs", help="Folder of run folders.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
 
+ReportOut = Annotated[Path, typer.Option("--out", help="The page to write.")]
 BertScore = Annotated[
     str,
     typer.Option(
@@ -281,23 +282,31 @@ def eval(
 @app.command(epilog="Example:\n\nharness report --out page.html")
 def report(
     runs: RunsDir = Path("runs"),
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path(
-        "reports/leaderboard.html"
-    ),
+    out: ReportOut = Path("reports/leaderboard.html"),
     as_json: AsJson = False,
 ) -> None:
     """Write the leaderboard: one self-contained HTML page, the paper's rows beside the measured."""
-    from harness.records import find_runs, write_atomically
-    from reports.leaderboard import render
-
-    records = [record for folder in find_runs(runs) if (record := folder.read_record())]
     if runs != Path("runs") and not runs.is_dir():
         raise HarnessError(f"{runs} is not a folder.", code=Exit.MISSING)
-    write_atomically(out, render(records).encode())
-    if as_json:
-        _print_json({"report": str(out), "runs": len(records)})
-    else:
-        typer.echo(f"{out}: {len(records)} measured runs beside the paper's rows")
+    _write_report(runs, out, as_json=as_json)
+
+
+@app.command(epilog="Example:\n\nharness demo --folder /tmp/demo")
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where everything is put.")] = Path("demo"),
+    out: ReportOut = Path("reports/leaderboard.html"),
+) -> None:
+    """The whole way from questions to the page, with nothing to download.
+
+    Questions drawn on the spot, small checkpoints with random weights: it shows how everything
+    works, not how well a model does.
+    """
+    _quieten_libraries()
+    from harness import demo as whole
+
+    for run in whole.run(folder, command=["harness", *sys.argv[1:]]):
+        _print_run(run)
+    _write_report(folder / "runs", out)
 
 
 @app.command(epilog="Example:\n\nharness show runs/scienceqa/moondream/test")
@@ -502,6 +511,18 @@ def _key_values(given: Sequence[str]) -> dict[str, Any]:
 
 def _run_json(run: Run) -> dict[str, Any]:
     return {"folder": str(run.folder), **run.record.to_json()}
+
+
+def _write_report(runs: Path, out: Path, *, as_json: bool = False) -> None:
+    from harness.records import find_runs, write_atomically
+    from reports.leaderboard import render
+
+    records = [record for folder in find_runs(runs) if (record := folder.read_record())]
+    write_atomically(out, render(records).encode())
+    if as_json:
+        _print_json({"report": str(out), "runs": len(records)})
+    else:
+        typer.echo(f"{out}: {len(records)} measured runs beside the paper's rows")
 
 
 def _give(run: Run, *, as_json: bool) -> None:

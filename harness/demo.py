@@ -8,16 +8,51 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.types import DataOptions
+
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from harness.scoring import Run
+
+MODELS = ("llava-next", "moondream", "phi-3.5")
 
 PER_TOPIC = 16
 SIZE = (320, 200)
 GROUND, INK = "#fbfaf7", "#22262e"
 COLOURS = {"red": "#c0392b", "blue": "#2f6db5", "green": "#3d8b52", "yellow": "#d9a521"}
+
+
+def run(folder: Path, *, command: Sequence[str]) -> list[Run]:
+    """Draw the questions, build the checkpoints, evaluate them; all under `folder`.
+
+    What is there is used again, so that an interrupted demo goes on where it was.
+    """
+    from harness import evaluate
+    from harness.models.tiny import build
+    from tasks import load_task
+
+    questions = folder / "questions"
+    if not (questions / "test.jsonl").exists():
+        draw_questions(questions)
+    data = evaluate.Data(load_task("scienceqa"), DataOptions(path=questions))
+    runs = []
+    for name in MODELS:
+        weights = folder / "checkpoints" / f"{name}-tiny-random"
+        if not (weights / "config.json").exists():
+            build(name, weights)
+        runs.append(
+            evaluate.evaluate(
+                evaluate.Weights(evaluate.ModelOptions(model=str(weights), max_new_tokens=16)),
+                data,
+                evaluate.RunOptions(runs=folder / "runs", batch_size=16, command=command),
+            )
+        )
+    return runs
 
 
 def draw_questions(folder: Path, *, seed: int = 0) -> None:

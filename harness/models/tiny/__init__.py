@@ -3,6 +3,8 @@ the harness where no weights can be fetched. Nothing they answer means anything.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -24,7 +26,16 @@ BUILDERS: Mapping[str, Builder] = MappingProxyType(
 
 
 def build(name: str, folder: Path, *, seed: int = 0) -> Path:
-    """Write the tiny checkpoint of family `name`, a key of BUILDERS; returns its folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    BUILDERS[name](folder, seed=seed)
+    """Write the tiny checkpoint of family `name`, a key of BUILDERS; returns its folder.
+
+    The folder appears whole or not at all; one that is there is replaced.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
+        made = Path(aside) / "checkpoint"
+        made.mkdir()
+        BUILDERS[name](made, seed=seed)
+        if folder.exists():
+            shutil.rmtree(folder)
+        made.rename(folder)
     return folder
