@@ -1,0 +1,136 @@
+"""The tables of the runs of one task: how good, and at what cost. Rows of one group answered the
+same questions, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from harness.records import RunRecord
+from reports import columns, runs, untrusted
+from reports.columns import Column
+from reports.paper import PaperTable
+from reports.sanity import ACCURACY, check
+from reports.tables import Group, Heading, Row, Table, fixed, table
+
+
+def scores(records: Sequence[RunRecord], paper: PaperTable | None) -> Table:
+    """Accuracies by topic, text metrics, or both: the paper's columns and what else there is."""
+    names = {metric for run in records for metric in run.metrics}
+    expected = {column.metric for column in paper.columns} if paper else set()
+    chosen: list[Column] = []
+    if ACCURACY in names | expected:
+        chosen += columns.accuracy(records, paper)
+    chosen += [c for c in columns.TEXT_METRICS if c.key in names | expected]
+    known = {"chance", *(c.key for c in (*chosen, *columns.OUTCOMES))}
+    own = sorted(m for m in names - known if not m.startswith(runs.TOPIC))[: columns.OWN_METRICS]
+    chosen += [Column(m, untrusted.text(m, limit=40), columns.score(m)) for m in own]
+    chosen += [c for c in columns.OUTCOMES if c.key in names or c.key == "failed"]
+    chosen.append(columns.MINUTES)
+    caption = "Accuracy in percent" if ACCURACY in names | expected else "Figures"
+    return _table(
+        "measured",
+        f"{caption}, each with its 95% interval and n",
+        records,
+        chosen=chosen,
+        headline=headline(chosen),
+    )
+
+
+def costs(records: Sequence[RunRecord]) -> Table | None:
+    """Time, tokens, memory and energy of the runs that were timed; None where none was."""
+    timed = [run for run in records if runs.timing(run, "inference_minutes") is not None]
+    if not timed:
+        return None
+    return _table(
+        "cost", "Time and memory", timed, chosen=columns.COST, headline=columns.MINUTES.key
+    )
+
+
+def every_topic(records: Sequence[RunRecord]) -> Table | None:
+    """All topics of the data by name, a column for each run; None where `scores` shows them all."""
+    sizes = runs.topics(records)
+    if len(sizes) <= columns.TOPICS:
+        return None
+    rows = [
+        Row(title=runs.topic(metric), cells=tuple(columns.percent(metric)(run) for run in records))
+        for metric in sizes
+    ]
+    return table(
+        f"{runs.task_id(records[0])}-topics",
+        "Every topic, accuracy in percent with its 95% interval and n",
+        [
+            Heading(key=runs.run_id(run), title=runs.title(run), meaning=runs.asked(run))
+            for run in records
+        ],
+        groups=[Group(rows=tuple(rows))],
+        row_title="Topic",
+    )
+
+
+def headline(chosen: Sequence[Column]) -> str:
+    """The column that rows are sorted by at first: accuracy, ROUGE-1, or else the first one."""
+    keys = [column.key for column in chosen]
+    return next((key for key in (ACCURACY, "rouge1") if key in keys), keys[0])
+
+
+def same_questions(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """The runs in groups that were asked the same questions, the largest set of them first."""
+    groups: dict[tuple[str, ...], list[RunRecord]] = {}
+    for run in records:
+        groups.setdefault(runs.same_questions(run), []).append(run)
+    return sorted(groups.values(), key=lambda g: -(untrusted.whole(g[0].counts.available) or 0))
+
+
+def _table(
+    name: str,
+    caption: str,
+    records: Sequence[RunRecord],
+    *,
+    chosen: Sequence[Column],
+    headline: str,
+) -> Table:
+    place = [column.key for column in chosen].index(headline)
+    sign = 1 if chosen[place].lower_is_better else -1
+
+    def best_first(row: Row) -> tuple[bool, float]:
+        value = row.cells[place].value
+        return value is None, sign * (value or 0.0)
+
+    return table(
+        f"{runs.task_id(records[0])}-{name}",
+        caption,
+        [column.heading for column in chosen],
+        groups=[
+            Group(
+                rows=tuple(sorted((_row(run, chosen) for run in group), key=best_first)),
+                title=runs.asked(group[0]),
+                chance=_chance(group),
+            )
+            for group in same_questions(records)
+        ],
+        sorted_by=headline,
+    )
+
+
+def _chance(group: Sequence[RunRecord]) -> str:
+    """Chance as the runs computed it: of a partial run it may be another than of a full one."""
+    found = {runs.figure(run, "chance").value for run in group}
+    return " or ".join(f"{fixed(c * 100, 1)}%" for c in sorted(c for c in found if c is not None))
+
+
+def _row(run: RunRecord, chosen: Sequence[Column]) -> Row:
+    findings = check(runs.figures(run, {column.key: column.title for column in chosen}))
+    cells = []
+    for column in chosen:
+        cell = column.fill(run)
+        about = (finding for finding in findings if column.key in finding.metrics)
+        cells.append(replace(cell, findings=(*cell.findings, *about)))
+    return Row(
+        title=runs.title(run),
+        size=runs.size(run),
+        role=runs.role(run),
+        origin=runs.origin(run),
+        run=runs.run_id(run),
+        cells=tuple(cells),
+    )

@@ -1,0 +1,110 @@
+"""The way by which what a record says reaches a page.
+
+A record may come from anywhere: its strings may carry markup, control characters or megabytes, and
+its numbers may be no numbers. Escaping is the template's business (autoescape); this module alone
+decides what is shown at all.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+
+_JOINERS = "\u200c\u200d"  # needed to spell Persian, Hindi and many emoji
+_SHOWN = {"\n": " ↵ ", "\r": " ↵ ", "\t": " ⇥ "}
+_REPO_PART = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
+_LARGEST = 1e15
+"""Beyond this a float no longer holds every integer; no figure of a run comes near."""
+
+
+def text(value: object, *, limit: int = 200) -> str:
+    """`value` as it can be printed: control and bidirectional characters by their code points, no
+    line breaks, at most `limit` characters and then how much was cut."""
+    if value is None:
+        return ""
+    whole = value if isinstance(value, str) else str(value)
+    shown = "".join(_visible(character) for character in whole[:limit]).strip()
+    if len(whole) > limit:
+        shown += f" … [cut: {limit:,} of {len(whole):,} characters]"
+    return shown
+
+
+def _visible(character: str) -> str:
+    if character in _SHOWN:
+        return _SHOWN[character]
+    # Cc control, Cf format (the bidirectional ones among them), Cs lone surrogates, which UTF-8
+    # cannot carry, Cn unassigned, Zl and Zp line breaks by another name.
+    if (
+        unicodedata.category(character) in {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
+        and character not in _JOINERS
+    ):
+        return f"⟨U+{ord(character):04X}⟩"
+    return character
+
+
+def number(value: object) -> float | None:
+    """`value` as a float; None where it is no number, or none that a figure could be."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not -_LARGEST < value < _LARGEST or math.isnan(value):
+        return None
+    return float(value)
+
+
+def whole(value: object) -> int | None:
+    """`value` as a count; None where it is none."""
+    found = number(value)
+    return int(found) if found is not None and found >= 0 and found.is_integer() else None
+
+
+def mapping(value: object) -> Mapping[str, object]:
+    """`value` where it is a mapping, otherwise an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def sequence(value: object) -> Sequence[object]:
+    """`value` where it is a list, otherwise an empty one."""
+    return value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else ()
+
+
+def flat(value: Mapping[str, object], *, limit: int = 100) -> Iterator[tuple[str, str]]:
+    """(dotted key, text) of every leaf that says something, at most `limit` of them, in order."""
+    leaves = _leaves(value, (), 0)
+    for count, (keys, leaf) in enumerate(leaves):
+        if count == limit:
+            yield "…", f"[cut after {limit:,} entries]"
+            return
+        yield text(".".join(keys), limit=120), text(leaf, limit=1000)
+
+
+def _leaves(
+    value: object, keys: tuple[str, ...], depth: int
+) -> Iterator[tuple[tuple[str, ...], object]]:
+    if depth < 6 and isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, (*keys, str(key)), depth + 1)
+    elif depth < 6 and (items := sequence(value)):
+        if all(isinstance(item, str | int | float) for item in items):
+            yield keys, ", ".join(map(str, items))
+        else:
+            for index, item in enumerate(items):
+                yield from _leaves(item, (*keys, str(index)), depth + 1)
+    elif isinstance(value, bool):
+        yield keys, "yes" if value else "no"
+    elif value not in (None, "", (), [], {}):
+        yield keys, value
+
+
+def hub_url(repo: object, revision: object = None, *, kind: str = "") -> str | None:
+    """The https address of a hub repository; None where the id is not one. `kind` is "datasets/"
+    for a data set."""
+    if not isinstance(repo, str) or not re.fullmatch(f"{_REPO_PART}/{_REPO_PART}", repo):
+        return None
+    if ".." in repo or "--" in repo:
+        return None
+    url = f"https://huggingface.co/{kind}{repo}"
+    if isinstance(revision, str) and re.fullmatch(_REPO_PART, revision) and ".." not in revision:
+        url += f"/tree/{revision}"
+    return url
