@@ -8,8 +8,10 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib
+import os
 import sys
 import traceback
+from importlib.abc import SourceLoader
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
@@ -53,17 +55,29 @@ def _task_in(module: ModuleType, label: str) -> Task:
     raise HarnessError(f"{label} {problem}.", remedy="Define TASK = harness.types.Task(...) in it.")
 
 
+class _Source(SourceLoader):
+    """A Python file that is read anew each time, and beside which no bytecode is left."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get_filename(self, fullname: str) -> str:  # noqa: ARG002  # one file, whatever its name
+        return str(self._path)
+
+    def get_data(self, path: str) -> bytes:
+        return Path(path).read_bytes()
+
+
 def _execute(path: Path) -> ModuleType:
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise HarnessError(f"The task file {path} cannot be read: {error.strerror}.") from error
-    digest = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()
+    if not path.is_file():
+        raise HarnessError(f"There is no task file {path}.", remedy="Name one: --task ./mine.py")
+    loader = _Source(path)
+    digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
     module = ModuleType(f"_task_{digest[:16]}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses look their module up there
     try:
-        exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102  # the user's own
+        loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever the user's code raises
         del sys.modules[module.__name__]
         what = f"{type(error).__name__}: {error}".rstrip(": ")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
 from harness.types import ImageRef
-from tasks.files import Folder, Row, is_name, load_json, open_data
+from tasks.files import Folder, Row, is_name, load_json
 from tasks.schema import FIELDS
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 Keep = Callable[["pa.Array", int], Callable[[], bytes]]
 """(encoded pictures, place) -> how the picture there is read later."""
 
-_BATCH = 64
+_BATCH = 16
+"""Rows that are read at once: with their pictures, a few MB."""
+_BUFFER = 2**16
 
 
 def parquet_rows(paths: Sequence[Path]) -> Iterator[Row]:
@@ -148,9 +150,8 @@ def _refuse(kind: pa.DataType, path: Path) -> Any:
 def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
-    with open_data(path) as file:
-        # pre_buffer reads whole column chunks ahead, and a chunk can be all pictures of a split.
-        parquet = pq.ParquetFile(file, pre_buffer=False)
+    # Unbuffered, whole column chunks are read at once, and one can be all pictures of a split.
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER) as parquet:
         columns = [name for name in parquet.schema_arrow.names if name in FIELDS | {"image"}]
         yield from parquet.iter_batches(_BATCH, columns=columns, use_threads=False)
 
