@@ -44,7 +44,7 @@ _CHUNK: Final = 512  # pairs that a worker takes at a time: about a megabyte of 
 _WORTH_WORKERS: Final = 2000  # pairs; fewer are done before a pool has started
 _KEPT: Final = b"\nabcdefghijklmnopqrstuvwxyz0123456789"
 _WORDS_ONLY: Final = bytes(c if c in _KEPT else ord(" ") for c in range(256))
-_split_symbols: Final = TokenizerRegexp()
+_split_symbols: Callable[[str], str] = TokenizerRegexp()  # type: ignore[no-untyped-call]  # theirs
 
 
 def bleu(statistics: Integers | Floats) -> Floats:
@@ -140,6 +140,7 @@ def _over_pairs(
     if workers <= 1 or len(predictions) < _WORTH_WORKERS:
         return rows(predictions, references)
     starts = range(0, len(predictions), _CHUNK)
+    workers = min(workers, len(starts))
     # Forked where the platform forks safely: such workers need no importable main module, and they
     # touch only pure Python, numpy and rapidfuzz, never the parent's torch.
     method = "fork" if sys.platform == "linux" else "spawn"
@@ -275,14 +276,15 @@ def _union_lcs(prediction: Lines, reference: Lines) -> int:
     lines are in it side by side, and an empty bit between them stops the carry.
     """
     places: dict[bytes, int] = {}  # word -> the bits where the reference has it
-    lines_with: dict[bytes, set[int]] = {}  # word -> the reference's lines that have it
+    lines_with: dict[bytes, list[int]] = {}  # word -> the reference's lines that have it
     spans = []  # of each line: its first bit, and the one behind its last
     end = every = 0
     for number, line in enumerate(reference):
         start, end = end, end + len(line)
         for place, word in enumerate(line, start):
             places[word] = places.get(word, 0) | 1 << place
-            lines_with.setdefault(word, set()).add(number)
+        for word in set(line):
+            lines_with.setdefault(word, []).append(number)
         spans.append((start, end))
         every |= (1 << end) - (1 << start)
         end += 1
@@ -302,7 +304,9 @@ def _union_lcs(prediction: Lines, reference: Lines) -> int:
         for (start, end), indices in zip(spans, shared, strict=True):
             union |= _read_back(table, indices, start, end)
     have = Counter(chain.from_iterable(prediction))
-    return sum(min((bits & union).bit_count(), have[word]) for word, bits in places.items())
+    return sum(
+        min((places[word] & union).bit_count(), n) for word, n in have.items() if word in places
+    )
 
 
 def _read_back(table: list[tuple[int, int]], indices: list[int], start: int, end: int) -> int:
