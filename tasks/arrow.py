@@ -7,14 +7,14 @@ once into a temporary file that ends with the process.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import DataError
+from harness.errors import DataError, HarnessError
 from harness.types import ImageRef
 from tasks.files import Folder, Row, is_name, load_json
 from tasks.schema import FIELDS
@@ -53,25 +53,28 @@ def saved_files(folder: Path) -> list[Path]:
 
 
 class _Spool:
-    """Pictures in one temporary file, for reading by place, from any thread."""
+    """Pictures in one temporary file; readable by place, from any thread or forked process."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as its readers
         self._end = 0
-        self._lock = Lock()
 
     def keep(self, array: pa.Array, at: int) -> Callable[[], bytes]:
         data = array[at].as_py()
+        try:
+            self._file.write(data)
+            self._file.flush()
+        except OSError as error:
+            raise HarnessError(
+                f"The pictures cannot be kept in {tempfile.gettempdir()}: {error.strerror}.",
+                remedy="Set TMPDIR to a folder with more room.",
+            ) from error
         place = self._end
-        self._file.seek(place)
-        self._file.write(data)
         self._end += len(data)
         return partial(self._read, place, len(data))
 
     def _read(self, place: int, length: int) -> bytes:
-        with self._lock:
-            self._file.seek(place)
-            return self._file.read(length)
+        return os.pread(self._file.fileno(), length, place)
 
 
 def _bytes_at(array: pa.Array, at: int) -> bytes:
@@ -104,7 +107,7 @@ def _rows(
                         image = folder.image(names[at], where=where)
                     yield Row(where, number, fields, image)
                     number += 1
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        except (pa.ArrowException, OSError, LookupError, ValueError, ArithmeticError) as error:
             raise DataError(
                 f"{path} cannot be read: {error}.",
                 remedy="Download or write the file again; it is cut short or damaged.",

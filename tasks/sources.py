@@ -9,6 +9,7 @@ for.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from glob import escape
@@ -206,12 +207,11 @@ def _one_set(files: list[Path], root: Path) -> list[Path]:
     folders = {path.parent for path in files}
     if len(folders) > 1 or (len(files) > 1 and files[0].suffix.lower() not in _TABLES):
         names = [path.relative_to(root).as_posix() for path in files]
+        one = files[0].parent if len(folders) > 1 else files[0]
         raise DataError(
             f"{root} holds the split more than once.",
             known=f"Found {', '.join(names[:6])}.",
-            remedy=f"Name one with --data, such as `--data {folders.pop()}`."
-            if len(folders) > 1
-            else f"Name one with --data, such as `--data {files[0]}`.",
+            remedy=f"Name one, such as `--data {shlex.quote(str(one))}`.",
         )
     folder = Folder(root)
     for path in files:

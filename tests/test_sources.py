@@ -6,10 +6,12 @@ import base64
 import csv
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from harness.errors import DataError, Exit, SampleError
+from harness.errors import DataError, Exit, HarnessError, SampleError
 from harness.types import DataOptions, SampleSet
 from tasks import scienceqa, vqaonline
 
@@ -418,6 +420,34 @@ def test_a_column_of_pictures_is_never_in_memory(tmp_path: Path) -> None:
     command = [sys.executable, "-c", MEASURE, str(tmp_path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert int(done.stdout) < 50
+
+
+def pictures_in_parquet(root: Path) -> list[bytes]:
+    pictures = [os.urandom(1000 + at) for at in range(200)]
+    columns = {name: [row[name] for row in QUESTIONS] * 50 for name in QUESTIONS[0]}
+    pq.write_table(pa.table({"image": pictures, **columns}), root / "test.parquet")
+    return pictures
+
+
+def test_pictures_are_read_from_many_threads(tmp_path: Path) -> None:
+    """Readers do not move each other's place in the file."""
+    pictures = pictures_in_parquet(tmp_path)
+    images = [sample.images[0] for sample in load(tmp_path).samples]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda image: image.read(), images * 20)) == pictures * 20
+
+
+def test_a_full_disk_is_told_from_damaged_data(tmp_path: Path) -> None:
+    """The pictures of a Parquet file need room in the temporary folder."""
+    pictures_in_parquet(tmp_path)
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, usual[1]))
+    try:
+        with pytest.raises(HarnessError, match="cannot be kept in") as caught:
+            load(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert "TMPDIR" in caught.value.remedy
 
 
 BAD_ROWS: list[tuple[str, dict[str, Any], str]] = [
