@@ -37,7 +37,7 @@ def title(run: RunRecord) -> str:
 
 
 def size(run: RunRecord) -> str:
-    """The size as people write it, "2B", or else the parameters counted; empty: neither is known."""
+    """The size as people write it, "2B", or the parameters counted; empty: neither is known."""
     parameters = untrusted.whole(run.model.parameters)
     if run.model.size or not parameters:
         return untrusted.text(run.model.size, limit=20)

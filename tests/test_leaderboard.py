@@ -1,0 +1,682 @@
+"""The leaderboard page: what it says, that nothing in a record can break it, that it reads well."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from hashlib import sha256
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.records import Counts, ModelInfo, RunRecord, TaskInfo
+from harness.statistics import wilson
+from harness.types import Value
+from reports import measured, reported, runs, tables, untrusted
+from reports.leaderboard import render
+from reports.paper import load
+
+TOPICS = {"geography": (30, 18), "physics": (20, 7), "us-history": (5, 0), "civics": (4, 3)}
+"""Topic -> questions, right answers."""
+
+
+def share(k: int, n: int) -> Value:
+    ends = wilson(k, n)
+    return Value(value=k / n, n=n, low=ends.low, high=ends.high)
+
+
+def choice_run(
+    *, name: str = "moondream", title: str = "Moondream", right: int = 0, **parts: Any
+) -> RunRecord:
+    """A run of 59 of ScienceQA's questions; `right` answers more than TOPICS says."""
+    topics = {f"accuracy/{topic}": share(k, n) for topic, (n, k) in TOPICS.items()}
+    n = sum(n for n, _ in TOPICS.values())
+    k = sum(k for _, k in TOPICS.values()) + right
+    record = RunRecord(
+        task=TaskInfo(
+            name="scienceqa",
+            title="ScienceQA",
+            split="test",
+            source="derek-thomas/ScienceQA",
+            revision="main",
+            licence="CC BY-NC-SA 4.0",
+            unit="image questions",
+        ),
+        model=ModelInfo(
+            name=name,
+            title=title,
+            size="2B",
+            role="student",
+            repo="vikhyatk/moondream2",
+            revision="2024-07-23",
+            weights="a snapshot",
+            licence="apache-2.0",
+        ),
+        fingerprint={"task": "scienceqa", "data": "sha256:12", "weights": "sha256:34"},
+        counts=Counts(total=120, filtered={"no image": 61}, available=59, done=59, unread=2),
+        status="complete",
+        metrics={
+            "accuracy": share(k, n),
+            **topics,
+            "chance": Value(value=0.35, n=n),
+            "unread": share(2, n),
+        },
+        settings={"style": "direct", "decoding": {"temperature": 0.0}, "dtype": "bfloat16"},
+        timing={
+            "inference_minutes": 1.5,
+            "inference_minutes_definition": "what is summed",
+            "timed_samples": 59,
+            "seconds_per_sample": {"mean": 1.5, "p50": 1.4, "p90": 2.2, "p99": 3.3},
+            "tokens_per_second": 41.0,
+            "peak_memory_bytes": {"process": 2**31, "device": None},
+            "energy_joules": None,
+        },
+        environment={"device": "a device", "torch": "2.13.0", "commit": "c0ffee", "dirty": True},
+        command=["harness", "eval", "--model", "moondream"],
+        sessions=[{"samples": 59}],
+    )
+    return replace(record, **parts)
+
+
+def text_run(**parts: Any) -> RunRecord:
+    """A scored run of 300 open questions, without BERTScore and without times."""
+    reason = "roberta-large is not at hand"
+    metrics = {
+        "bleu": Value(value=0.0123, n=300, low=0.01, high=0.015, note="tok:13a|smooth:none"),
+        "rouge1": Value(value=0.21, n=300, low=0.2, high=0.22),
+        "rouge2": Value(value=0.03, n=300),
+        "bertscore_f1": Value(value=None, n=300, note=reason),
+    }
+    record = RunRecord(
+        task=TaskInfo(name="vqaonline", title="VQAonline", split="test"),
+        model=ModelInfo(name="vilt", title="ViLT"),
+        fingerprint={},
+        counts=Counts(total=300, available=300, done=300),
+        status="complete",
+        metrics=metrics,
+    )
+    return replace(record, **parts)
+
+
+class Page(HTMLParser):
+    """A page taken apart: its elements with their attributes, and its text."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.inside = ""
+        self.raw: dict[str, str] = {}
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        assert len(attrs) == len(dict(attrs)), f"an attribute twice in {tag}"
+        self.inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.inside in ("style", "script"):
+            self.raw[self.inside] = self.raw.get(self.inside, "") + data
+        else:
+            self.text += data
+
+    def having(self, attribute: str) -> Iterator[tuple[str, str]]:
+        for tag, attributes in self.elements:
+            if attribute in attributes:
+                yield tag, attributes[attribute] or ""
+
+    @property
+    def shape(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Elements and the names of their attributes: what no string of a record may change."""
+        return [(tag, tuple(sorted(attributes))) for tag, attributes in self.elements]
+
+
+@pytest.fixture(scope="module")
+def full() -> str:
+    return render([choice_run(), choice_run(name="mine", title="Mine", right=5), text_run()])
+
+
+# What it says
+
+
+def test_every_cell_of_the_paper_is_printed() -> None:
+    """Tables 1 and 2 stand on the page digit by digit, also where nothing was measured."""
+    printed = re.findall(r'<span class="value">([^<]*)</span>', render([]))
+    cells = [c for table in load().tables for row in table.rows for c in row.cells.values()]
+    assert printed == cells
+
+
+def test_a_page_without_runs_says_how_to_make_one() -> None:
+    """Both tasks name the command, and nothing claims to be measured."""
+    text = Page(render([])).text
+    assert "Nothing has been measured here yet" in text
+    assert "harness eval --model moondream --task scienceqa" in text
+    assert "harness eval --model moondream --task vqaonline" in text
+
+
+def test_measured_figures_have_n_and_interval(full: str) -> None:
+    """28 of 59 with Wilson's interval (statsmodels), and a topic with none right."""
+    table = measured.scores([choice_run()], load().table("scienceqa"))
+    (row,) = table.groups[0].rows
+    cells = {h.key: cell for h, cell in zip(table.headings, row.cells, strict=True)}
+    overall = cells["accuracy"]
+    assert (overall.text, overall.interval, overall.n) == ("47.46", "35.3\N{EN DASH}60.0", 59)
+    history = cells["accuracy/us-history"]
+    assert (history.text, history.interval, history.n) == ("0.00", "0.0\N{EN DASH}43.4", 5)
+    assert (cells["other"].text, cells["other"].n) == ("75.00", 4)
+    assert "47.46" in full
+    assert "59 of 120, image questions · 61 left out: no image · chance 35.0%" in Page(full).text
+
+
+def test_a_missing_figure_is_a_dash_with_its_reason() -> None:
+    """Never 0; a topic that the data lacks, a metric not computed and a time not taken."""
+    paper = load()
+    (row,) = measured.scores([choice_run()], paper.table("scienceqa")).groups[0].rows
+    biology = row.cells[4]
+    assert (biology.text, biology.value) == (tables.MISSING, None)
+    assert [finding.kind for finding in biology.findings] == ["missing"]
+    table = measured.scores([text_run()], paper.table("vqaonline"))
+    notes = {note.finding.reason: note.where for note in table.notes}
+    assert notes["roberta-large is not at hand."] == "ViLT, Avg F1"
+    assert notes["this run has no such figure."] == "ViLT, Avg precision, Avg recall"
+    assert notes["not timed, or not known on that machine."] == "ViLT, Time"
+
+
+def test_rows_are_best_first_within_their_questions() -> None:
+    """Runs on other questions stand in a group of their own, the largest set first."""
+    small = choice_run(name="small", right=20, counts=Counts(total=59, available=58, done=58))
+    better = choice_run(name="better", title="Better", right=5)
+    table = measured.scores([small, choice_run(), better], None)
+    assert [[row.run for row in group.rows] for group in table.groups] == [
+        ["run:scienceqa:better:test", "run:scienceqa:moondream:test"],
+        ["run:scienceqa:small:test"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "status", "words"),
+    [
+        (Counts(total=100, available=100, done=100), "complete", "measured"),
+        (Counts(total=100, available=100, done=12), "partial", "partial: 12 of 100"),
+        (Counts(total=100, available=100, done=100, failed=3), "partial", "measured, 3 failed"),
+        (
+            Counts(total=5000, available=2017, done=1, failed=1),
+            "interrupted",
+            "partial: 1 of 2,017, 1 failed, interrupted",
+        ),
+    ],
+)
+def test_a_row_says_how_it_came_about(counts: Counts, status: str, words: str) -> None:
+    """In words, in the row itself."""
+    assert runs.origin(choice_run(counts=counts, status=status)) == words
+    assert f">{words}</a>" in render([choice_run(counts=counts, status=status)])
+
+
+def test_the_rules_run_on_measured_rows() -> None:
+    """A share that is no count, and an accuracy below chance, are marked with their reasons."""
+    metrics = {**choice_run().metrics, "accuracy": Value(value=0.301, n=59, low=0.2, high=0.34)}
+    text = Page(render([choice_run(metrics=metrics)])).text
+    assert "No whole number of right answers out of 59 gives 30.10%" in text
+    assert "Below chance: 30.10% against 35.00% for blind guessing" in text
+
+
+def test_measured_minus_reported() -> None:
+    """28 of 59 against Moondream's 46.20: the interval is that of both Wilson intervals."""
+    paper = load().table("scienceqa")
+    assert paper is not None
+    table = reported.differences([choice_run()], paper)
+    assert table is not None
+    (row,) = table.groups[0].rows
+    # statsmodels.stats.proportion.confint_proportions_2indep(28, 59, 932, 2017, method="newcomb"):
+    # -0.1113, 0.1394
+    assert (row.cells[0].text, row.cells[0].interval) == ("+1.26", "\N{MINUS SIGN}11.1 to +13.9")
+    assert row.cells[1].text == "no clear difference"
+    (finding,) = row.cells[0].findings
+    assert finding.reason == "Not the same questions: 59 here, 2,017 in the paper."
+
+
+def test_a_model_that_the_paper_lacks_has_no_difference() -> None:
+    """Only rows of the same model are subtracted."""
+    paper = load().table("scienceqa")
+    assert paper is not None
+    assert reported.differences([choice_run(name="mine")], paper) is None
+
+
+def test_somebodys_own_task_has_a_section() -> None:
+    """Metrics that the page does not know are printed as they are, without a reported table."""
+    task = TaskInfo(name="mine", title="My task", split="dev")
+    record = text_run(task=task, metrics={"wer": Value(value=0.5, n=4)})
+    page = Page(render([record]))
+    assert "My task" in page.text
+    assert ("table", "mine-measured") in set(page.having("id"))
+    assert ("table", "mine-reported") not in set(page.having("id"))
+    assert "0.5000" in page.text
+
+
+@pytest.mark.parametrize(
+    ("record", "licence"), [(choice_run(), "CC BY-NC-SA 4.0, not"), (text_run(), "CC BY-SA 4.0.")]
+)
+def test_data_sets_are_attributed_where_they_were_used(record: RunRecord, licence: str) -> None:
+    """Whose questions they are, and the licence; nothing where no run used them."""
+    assert licence in Page(render([record])).text
+    assert licence not in Page(render([])).text
+
+
+def test_provenance_has_what_a_doubter_wants(full: str) -> None:
+    """Fingerprint, versions, commit with its dirty flag, data, weights, the command."""
+    text = " ".join(Page(full).text.split())
+    for fact in (
+        "harness eval --model moondream",
+        "commit c0ffee with uncommitted changes",
+        "torch 2.13.0",
+        "sha256:34",
+        "59 of 120, image questions · 61 left out: no image",
+        "derek-thomas/ScienceQA · revision main · test split",
+        "tok:13a|smooth:none",
+        "what is summed",
+    ):
+        assert fact in text
+
+
+# Same in, same out
+
+
+def test_the_same_records_give_the_same_bytes(full: str) -> None:
+    """In any order, and without a time of rendering."""
+    records = [text_run(), choice_run(name="mine", title="Mine", right=5), choice_run()]
+    assert render(records) == full
+
+
+def test_the_time_comes_from_source_date_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where it is set; what is no time is refused by name."""
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    plain = render([])
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    assert "1970-01-02 00:00 UTC" in render([])
+    assert render([], generated="") == plain
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(HarnessError, match="yesterday"):
+        render([])
+
+
+# What a record cannot do
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</style></script></title></details></table><h1>",
+    "<!--<script>",
+    "]]><svg onload=alert(1)>",
+    "&lt;b&gt; &#x3c;b> &amp",
+    "javascript:alert(1)",
+    "{{ 7 * 7 }}{% raw %}{# #}",
+    "`${alert(1)}`",
+    "a\nb\r\nc\td\x00\x1b[31m\x7f",
+    "\u202egnp.exe\u2066\u200b\ufeff",
+    "\ud800 alone",
+    "../../../etc/passwd",
+    "https://example.org/?a=1&b=2",
+    "=1+1",
+    "٣ שלום مرحبا",
+    "W" * 10_000,
+    "<" * 10_000,
+)
+
+
+def filled(value: Any, text: str) -> Any:
+    """`value` with `text` in place of every string, keys included; metrics keep their names'
+    beginning, by which they are known."""
+    if isinstance(value, str):
+        return text
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(
+            value, **{f.name: filled(getattr(value, f.name), text) for f in fields(value)}
+        )
+    if isinstance(value, dict):
+        return {
+            f"accuracy/{text}" if str(key).startswith("accuracy/") else key: filled(item, text)
+            for key, item in value.items()
+        } | {f"{text}{len(value)}": text for _ in value if None in value.values()}
+    if isinstance(value, list):
+        return [filled(item, text) for item in value]
+    return value
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
+def test_no_string_of_a_record_changes_the_page(text: str) -> None:
+    """With any string in all fields at once, the page has the elements and attributes that it has
+    with a harmless one, and can be written as UTF-8."""
+    records = [choice_run(), text_run()]
+    hostile = render([filled(record, text) for record in records])
+    harmless = render([filled(record, "harmless") for record in records])
+    hostile.encode()
+    assert Page(hostile).shape == Page(harmless).shape
+    # And with the task known, where other tables show it.
+    for record in records:
+        model = filled(record.model, text)
+        known = replace(filled(record, text), task=record.task, model=replace(model, name="vilt"))
+        plain = replace(filled(record, "harmless"), task=record.task)
+        plain = replace(plain, model=replace(plain.model, name="vilt"))
+        assert Page(render([known])).shape == Page(render([plain])).shape
+
+
+def test_control_and_bidirectional_characters_are_shown() -> None:
+    """By their code points; line breaks as a sign, and joiners, which scripts need, as they are."""
+    assert untrusted.text("a\u202eb\x00c\ud800") == "a⟨U+202E⟩b⟨U+0000⟩c⟨U+D800⟩"
+    assert untrusted.text("a\nb") == "a ↵ b"
+    assert untrusted.text("\u0646\u200c\u0646") == "\u0646\u200c\u0646"
+
+
+def test_long_text_is_cut_and_says_so() -> None:
+    """The page stays small, and tells how much there was."""
+    assert untrusted.text("x" * 10_000, limit=5) == "xxxxx … [cut: 5 of 10,000 characters]"
+    huge = filled(choice_run(), "x" * 1_000_000)
+    assert len(render([huge])) < 200_000
+
+
+WRONG = ("<b>", None, [], {}, True, float("nan"), float("inf"), -1, 10**400, 1e300)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: str(wrong)[:8])
+def test_a_record_of_wrong_types_still_renders(wrong: Any) -> None:
+    """Whatever stands where a number, a list or a mapping belongs, the page is made and stays
+    sound."""
+    data = choice_run().to_json()
+    for part in ("task", "model", "counts"):
+        data[part] = dict.fromkeys(data[part], wrong)
+    data["metrics"] = {
+        name: dict.fromkeys(("value", "n", "low", "high", "note"), wrong)
+        for name in data["metrics"]
+    }
+    for part in (
+        "fingerprint",
+        "status",
+        "settings",
+        "timing",
+        "environment",
+        "command",
+        "sessions",
+    ):
+        data[part] = wrong
+    page = Page(render([RunRecord.from_json(data, label="a file")]))
+    assert ("b", ()) not in page.shape
+    nested = choice_run(timing={"seconds_per_sample": wrong, "timed_samples": wrong})
+    assert Page(render([nested])).text
+
+
+@pytest.mark.parametrize(
+    ("repo", "revision", "url"),
+    [
+        ("vikhyatk/moondream2", None, "https://huggingface.co/vikhyatk/moondream2"),
+        ("a/b.c-d", "v1.0", "https://huggingface.co/a/b.c-d/tree/v1.0"),
+        ("a/b", "refs/pr/1", "https://huggingface.co/a/b"),
+        ("a/..", None, None),
+        ("../b", None, None),
+        ("a/b/c", None, None),
+        ("a/b?x=1", None, None),
+        ("a/b\n", None, None),
+        ("javascript:alert(1)", None, None),
+        ("", None, None),
+        (None, None, None),
+        (["a/b"], None, None),
+    ],
+)
+def test_links_lead_to_repositories_and_nowhere_else(
+    repo: object, revision: object, url: str | None
+) -> None:
+    """An address is built from a well-formed id, never taken from a record."""
+    assert untrusted.hub_url(repo, revision) == url
+
+
+def test_a_folder_is_not_taken_for_a_repository() -> None:
+    """A data source that looks like an id is linked only where it is the task's own data set."""
+    task = replace(choice_run().task, source="data/questions")
+    links = [url for _, url in Page(render([choice_run(task=task)])).having("href")]
+    assert not any("data/questions" in url for url in links)
+
+
+# What the page is made of
+
+
+def test_nothing_is_loaded_from_anywhere(full: str) -> None:
+    """No source, no stylesheet, no import, no address but that of a link to follow."""
+    page = Page(full)
+    for attribute in ("src", "srcset", "data", "action", "background", "poster", "ping"):
+        assert not list(page.having(attribute))
+    for tag, url in page.having("href"):
+        assert tag == "a"
+        assert url.startswith(("#", "https://huggingface.co/"))
+    assert "url(" not in page.raw["style"]
+    assert "@import" not in page.raw["style"]
+
+
+def test_the_policy_allows_this_style_and_this_script_only(full: str) -> None:
+    """The hashes are those of the inline elements, and nothing is inline besides."""
+    page = Page(full)
+    policy = next(
+        attributes["content"]
+        for tag, attributes in page.elements
+        if tag == "meta" and attributes.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy is not None
+    for element in ("style", "script"):
+        digest = base64.b64encode(sha256(page.raw[element].encode()).digest()).decode()
+        assert f"{element}-src 'sha256-{digest}'" in policy
+        assert [tag for tag, _ in page.elements].count(element) == 1
+    assert policy.startswith("default-src 'none';")
+    names = {name for _, attributes in page.elements for name in attributes}
+    assert "style" not in names
+    assert not [name for name in names if name.startswith("on")]
+
+
+def test_links_within_the_page_have_their_targets(full: str) -> None:
+    """Every id is there once, and every fragment and label points to one."""
+    page = Page(full)
+    ids = [name for _, name in page.having("id")]
+    assert len(ids) == len(set(ids))
+    pointed = {url[1:] for _, url in page.having("href") if url.startswith("#")}
+    pointed |= {name for _, name in page.having("aria-labelledby")}
+    assert pointed <= set(ids)
+
+
+def test_tables_are_marked_up_as_tables(full: str) -> None:
+    """Each has a caption; each heading says what it heads; each box can be reached by keyboard."""
+    page = Page(full)
+    tags = [tag for tag, _ in page.elements]
+    assert tags.count("table") == tags.count("caption") > 5
+    assert all("scope" in attributes for tag, attributes in page.elements if tag == "th")
+    boxes = [a for _, a in page.elements if a.get("class") == "box"]
+    assert all(a["tabindex"] == "0" and a["role"] == "region" for a in boxes)
+    assert [a["lang"] for tag, a in page.elements if tag == "html"] == ["en"]
+
+
+def colours() -> dict[str, tuple[str, str]]:
+    """Name -> (light, dark) of the style sheet's colours."""
+    style = Page(render([])).raw["style"]
+    found = re.findall(r"--(\w+): light-dark\((#\w+), (#\w+)\)", style)
+    return {name: (light, dark) for name, light, dark in found}
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, WCAG 2.2."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("ground", ["ground", "raised", "head"])
+@pytest.mark.parametrize(
+    "ink",
+    ["ink", "soft", "accent", "wrong", "doubt", "teacher", "student", "distilled", "baseline"],
+)
+def test_text_stands_out_from_its_ground(ink: str, ground: str, theme: int) -> None:
+    """At least 4.5 to 1 in both themes (WCAG 2.2, AA)."""
+    palette = colours()
+    low, high = sorted((luminance(palette[ink][theme]), luminance(palette[ground][theme])))
+    assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+# In a real browser
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, which is not installed")
+
+DRIVER = """<!doctype html><meta charset="utf-8"><body><iframe id="page" width="1280"
+height="900"></iframe><pre id="result"></pre><script>
+const frame = document.getElementById("page");
+frame.onload = async () => {{
+  const page = frame.contentDocument, view = frame.contentWindow;
+  const result = await (async () => {{ {script} }})();
+  document.getElementById("result").textContent = JSON.stringify(result);
+}};
+frame.srcdoc = {page};
+</script>"""
+
+
+def browse(url: str, folder: Path) -> tuple[str, str]:
+    """The page at `url` as the browser has it in the end, and what the console said."""
+    done = subprocess.run(
+        [
+            str(CHROMIUM),
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--enable-logging=stderr",
+            f"--user-data-dir={folder / 'profile'}",
+            "--virtual-time-budget=2000",
+            "--dump-dom",
+            url,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, "HOME": str(folder)},
+    )
+    return done.stdout, "\n".join(x for x in done.stderr.splitlines() if ":CONSOLE" in x)
+
+
+def in_browser(page: str, script: str, folder: Path) -> tuple[Any, str]:
+    """What `script` returns of the page in a frame 1280 px wide, and what the console said.
+
+    The frame has the page's own policy; the script runs outside of it.
+    """
+    content = json.dumps(page).replace("<", "\\u003c")
+    driver = folder / "driver.html"
+    driver.write_text(DRIVER.format(script=script, page=content), encoding="utf-8")
+    dumped, console = browse(driver.as_uri(), folder)
+    result = re.search(r'<pre id="result">(.+?)</pre>', dumped, re.DOTALL)
+    assert result, console
+    return json.loads(Page(result[1]).text), console
+
+
+@browser
+@pytest.mark.parametrize("hostile", [False, True])
+def test_the_page_does_not_scroll_sideways(full: str, tmp_path: Path, hostile: bool) -> None:
+    """At the width of a phone and of a desk, wide tables scroll in their own boxes, whatever the
+    names in them, and the console is silent."""
+    page = render([filled(choice_run(), "W" * 10_000)]) if hostile else full
+    script = """
+    return [320, 400, 1280].map((width) => {
+      frame.width = width;
+      const { clientWidth, scrollWidth } = page.documentElement;
+      return [view.innerWidth, scrollWidth - clientWidth];
+    });
+    """
+    widths, console = in_browser(page, script, tmp_path)
+    assert widths == [[320, 0], [400, 0], [1280, 0]]
+    assert console == ""
+
+
+@browser
+def test_the_console_would_have_told(full: str, tmp_path: Path) -> None:
+    """The control: a style attribute, which the policy forbids, is seen on the console."""
+    page = full.replace("<h1>", '<h1 style="color: red">')
+    _, console = in_browser(page, "return 0", tmp_path)
+    assert "Content Security Policy" in console
+
+
+SORT = """
+const table = page.getElementById("scienceqa-measured");
+const heading = [...table.tHead.rows[0].cells].find((c) => c.textContent.includes("%s"));
+const order = () => [...table.tBodies[0].rows].slice(1)
+  .map((row) => row.cells[0].querySelector(".model").textContent);
+const seen = [[heading.getAttribute("aria-sort"), order()]];
+for (let click = 0; click < 2; click += 1) {
+  heading.querySelector("button").click();
+  seen.push([heading.getAttribute("aria-sort"), order()]);
+}
+const sorted = table.querySelectorAll("[aria-sort]").length;
+return [seen, sorted, page.getElementById("status").textContent];
+"""
+
+
+@browser
+def test_tables_are_sorted_by_their_headings(full: str, tmp_path: Path) -> None:
+    """A heading is a button; the order is announced, on one heading at a time."""
+    (seen, sorted_headings, status), console = in_browser(full, SORT % "Overall", tmp_path)
+    assert seen == [
+        ["descending", ["Mine", "Moondream"]],
+        ["ascending", ["Moondream", "Mine"]],
+        ["descending", ["Mine", "Moondream"]],
+    ]
+    assert sorted_headings == 1
+    assert status == "Sorted by Overall %, descending"
+    assert console == ""
+
+
+@browser
+def test_missing_figures_stay_last(tmp_path: Path) -> None:
+    """In either direction: a dash is neither the best nor the worst."""
+    metrics = dict(choice_run().metrics)
+    del metrics["accuracy/physics"]
+    records = [choice_run(), choice_run(name="none", title="None", metrics=metrics)]
+    (seen, _, _), _ = in_browser(render(records), SORT % "PHY", tmp_path)
+    assert [order for _, order in seen[1:]] == [["Moondream", "None"]] * 2
+
+
+@browser
+def test_the_theme_is_chosen_by_hand(full: str, tmp_path: Path) -> None:
+    """Light and dark, each with its own ground, whatever the system prefers."""
+    script = """
+    const select = page.querySelector("#controls select");
+    return ["light", "dark"].map((theme) => {
+      select.value = theme;
+      select.dispatchEvent(new view.Event("change"));
+      return view.getComputedStyle(page.body).backgroundColor;
+    });
+    """
+    grounds, console = in_browser(full, script, tmp_path)
+    assert grounds == ["rgb(251, 250, 247)", "rgb(20, 23, 29)"]
+    assert console == ""
+
+
+@browser
+def test_a_link_to_a_run_opens_it(full: str, tmp_path: Path) -> None:
+    """The provenance that an address points to is open when the page comes up, and no other."""
+    page = tmp_path / "page.html"
+    page.write_text(full, encoding="utf-8")
+    dumped, console = browse(f"{page.as_uri()}#run:scienceqa:mine:test", tmp_path)
+    opened = [a["id"] for tag, a in Page(dumped).elements if tag == "details" and "open" in a]
+    assert opened == ["run:scienceqa:mine:test"]
+    assert console == ""
