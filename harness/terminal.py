@@ -36,7 +36,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     from rich.text import Text
 
     rows = [[harmless(cell) for cell in row] for row in rows]
-    made = Table(title=Text(harmless(title)), title_justify="left", box=box.SIMPLE_HEAD)
+    made = Table(box=box.SIMPLE_HEAD)
     for place, column in enumerate(columns):
         numbers = place > 0 and all(
             row[place][:1].isdigit() or row[place] == MISSING for row in rows
@@ -44,7 +44,9 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
         made.add_column(Text(column), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         made.add_row(*map(Text, row))
-    console().print(made)
+    out = console()
+    out.print(Text(harmless(title)), soft_wrap=True)
+    out.print(made)
 
 
 def percent(value: float | None) -> str:
@@ -65,7 +67,7 @@ def scope(record: RunRecord) -> str:
     answered = counts.done - counts.failed
     words = f"{counts.available:,} of {counts.total:,}, {record.task.unit}"
     if answered < counts.available:
-        words = f"partial: {answered:,} of {counts.available:,} ({words})"
+        words = f"{answered:,} of {counts.available:,} ({words})"
     if counts.failed:
         words += f"; {counts.failed:,} failed"
     return words
@@ -75,7 +77,7 @@ def print_run(record: RunRecord, folder: str) -> None:
     """A run's metrics, topic by topic, and how long it took."""
     title = (
         f"{record.model.title} ({record.model.weights}) on {record.task.title} "
-        f"{record.task.split}: {record.status}. n: {scope(record)}"
+        f"{record.task.split}, {record.status}; n: {scope(record)}"
     )
     rows = []
     for name, value in record.metrics.items():

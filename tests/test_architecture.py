@@ -22,7 +22,7 @@ HEAVY = {
     "pyarrow",
     "scipy",
 }
-TOP = {"harness.cli", "harness.evaluate", "harness.demo"}
+TOP = {"harness.cli", "harness.evaluate", "harness.scoring", "harness.demo"}
 """These see everything."""
 
 

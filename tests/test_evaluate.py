@@ -243,7 +243,7 @@ def test_show_list_and_report_read_what_eval_wrote(evaluate, command, tmp_path: 
     assert shown.json == run
     table = command("show", run["folder"])
     assert f"{100 * run['metrics']['accuracy']['value']:.2f}" in table.stdout
-    assert "partial: 6 of 64" in table.stdout
+    assert "partial; n: 6 of 64" in table.stdout
     listed = command("list", "runs", "--runs", tmp_path / "runs", "--json")
     assert listed.json["runs"] == [run]
     page = tmp_path / "page.html"
@@ -261,7 +261,7 @@ def test_the_table_is_for_people(command, tiny, drawn: Path, tmp_path: Path) -> 
         "--sample", "stratified", "--runs", tmp_path / "runs", "--max-new-tokens", 4,
     )  # fmt: skip
     assert result.code == 0
-    for words in ("accuracy", "geography", "chance", "unread", "partial: 20 of 64", "Run: "):
+    for words in ("accuracy", "geography", "chance", "unread", "partial; n: 20 of 64", "Run: "):
         assert words in result.stdout
 
 
