@@ -69,6 +69,7 @@ def score(metric: str, *, scale: int = 1, digits: int = 4) -> Fill:
         low, high = (end if end is None else end * scale for end in (found.low, found.high))
         return Cell(
             text=fixed(found.value * scale, digits),
+            findings=runs.caveats(found, metric),
             value=found.value * scale,
             interval=interval(low, high, digits if scale == 1 else digits - 1),
             n=found.n or None,
@@ -108,7 +109,7 @@ def other_topics(shown: Sequence[str]) -> Fill:
         right = sum(round(value.value * value.n) for value in found if value.value is not None)
         n = sum(value.n for value in found if value.value is not None)
         if not n:
-            return missing("this run has no question of another topic")
+            return missing("the run has no question of another topic")
         if not 0 <= right <= n:
             return missing("the accuracies of these topics are no shares")
         low, high = wilson(right, n)
@@ -191,7 +192,11 @@ OUTCOMES = (
         lower_is_better=True,
     ),
     Column(
-        "failed", "Failed", failed, "questions that got no answer; wrong too", lower_is_better=True
+        "failed",
+        "Failed",
+        failed,
+        "questions without an answer; in no figure",
+        lower_is_better=True,
     ),
 )
 

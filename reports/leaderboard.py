@@ -216,12 +216,14 @@ def _definition(run: RunRecord) -> str:
 
 
 def _signatures(records: Sequence[RunRecord]) -> tuple[tuple[str, str], ...]:
-    """The notes of the figures that were computed, each once."""
+    """The notes of the figures that were computed, each once; a topic's are its metric's."""
     found = {
         (untrusted.text(metric, limit=60), value.note)
         for run in records
         for metric in run.metrics
-        if (value := runs.figure(run, metric)).value is not None and value.note
+        if "/" not in metric
+        and (value := runs.figure(run, metric)).value is not None
+        and value.note
     }
     return tuple(sorted(found))
 

@@ -3,12 +3,12 @@ same questions, best first."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from harness.records import RunRecord
 from reports import columns, runs, untrusted
-from reports.columns import Column
+from reports.columns import Column, Fill
 from reports.paper import PaperTable
 from reports.sanity import ACCURACY, check
 from reports.tables import Group, Heading, Row, Table, fixed, table
@@ -23,7 +23,7 @@ def scores(records: Sequence[RunRecord], paper: PaperTable | None) -> Table:
         chosen += columns.accuracy(records, paper)
     chosen += [c for c in columns.TEXT_METRICS if c.key in names | expected]
     known = {"chance", *(c.key for c in (*chosen, *columns.OUTCOMES))}
-    own = sorted(m for m in names - known if not m.startswith(runs.TOPIC))[: columns.OWN_METRICS]
+    own = sorted(m for m in names - known if "/" not in m)[: columns.OWN_METRICS]
     chosen += [Column(m, untrusted.text(m, limit=40), columns.score(m)) for m in own]
     chosen += [c for c in columns.OUTCOMES if c.key in names or c.key == "failed"]
     chosen.append(columns.MINUTES)
@@ -48,17 +48,26 @@ def costs(records: Sequence[RunRecord]) -> Table | None:
 
 
 def every_topic(records: Sequence[RunRecord]) -> Table | None:
-    """All topics of the data by name, a column for each run; None where `scores` shows them all."""
-    sizes = runs.topics(records)
-    if len(sizes) <= columns.TOPICS:
-        return None
+    """Accuracy, or else ROUGE-1, by topic: all topics of the data by name, a column for each run;
+    None where `scores` shows them all."""
+    if len(runs.topics(records)) > columns.TOPICS:
+        return _by_topic(records, ACCURACY, columns.percent, caption="accuracy in percent")
+    if runs.topics(records, "rouge1"):
+        return _by_topic(records, "rouge1", columns.score, caption="ROUGE1")
+    return None
+
+
+def _by_topic(
+    records: Sequence[RunRecord], metric: str, fill: Callable[[str], Fill], *, caption: str
+) -> Table:
+    names = runs.topics(records, metric)
     rows = [
-        Row(title=runs.topic(metric), cells=tuple(columns.percent(metric)(run) for run in records))
-        for metric in sizes
+        Row(title=runs.topic(name), cells=tuple(fill(name)(run) for run in records))
+        for name in names
     ]
     return table(
         f"{runs.task_id(records[0])}-topics",
-        "Every topic, accuracy in percent with its 95% interval and n",
+        f"Every topic: {caption}, each with its 95% interval and n",
         [
             Heading(key=runs.run_id(run), title=runs.title(run), meaning=runs.asked(run))
             for run in records
@@ -97,6 +106,8 @@ def _table(
         value = row.cells[place].value
         return value is None, sign * (value or 0.0)
 
+    groups = same_questions(records)
+    asked = [runs.asked(group[0]) for group in groups]
     return table(
         f"{runs.task_id(records[0])}-{name}",
         caption,
@@ -104,10 +115,11 @@ def _table(
         groups=[
             Group(
                 rows=tuple(sorted((_row(run, chosen) for run in group), key=best_first)),
-                title=runs.asked(group[0]),
+                # Data of the same name and size may still differ.
+                title=title if asked.count(title) == 1 else f"{title} · {runs.data(group[0])}",
                 chance=_chance(group),
             )
-            for group in same_questions(records)
+            for group, title in zip(groups, asked, strict=True)
         ],
         sorted_by=headline,
     )

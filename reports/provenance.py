@@ -108,8 +108,8 @@ def _entries(run: RunRecord, dataset: str | None) -> Iterator[Entry]:
 
 
 def _figures(run: RunRecord) -> Iterator[Entry]:
-    """Every figure of the record with all its digits, its n, interval and signature."""
-    for number, metric in enumerate(run.metrics):
+    """The record's figures with more digits, n, interval and signature; those by topic last."""
+    for number, metric in enumerate(sorted(run.metrics, key=lambda metric: "/" in metric)):
         if number == 200:
             yield Entry("…", f"[cut after {number:,} entries]")
             return

@@ -28,9 +28,11 @@ from reports.tables import (
 
 
 def as_printed(paper: PaperTable) -> Table:
-    """A table of the paper in its own order, with what the rules and the remarks say."""
+    """A table of the paper, row by row as printed, with what the rules and the remarks say. The
+    overall accuracy comes first, as it does in the tables of measured runs."""
+    columns = _overall_first(paper.columns)
     headings = []
-    for column in paper.columns:
+    for column in columns:
         time = column.metric == "inference_minutes"
         headings.append(
             Heading(
@@ -52,16 +54,21 @@ def as_printed(paper: PaperTable) -> Table:
             Group(
                 title=paper.data,
                 chance=chance,
-                rows=tuple(_row(paper, row) for row in paper.rows),
+                rows=tuple(_row(paper, row, columns) for row in paper.rows),
             )
         ],
     )
 
 
-def _row(paper: PaperTable, row: PaperRow) -> Row:
+def _overall_first(columns: Sequence[PaperColumn]) -> list[PaperColumn]:
+    return sorted(columns, key=lambda column: column.metric != ACCURACY)
+
+
+def _row(paper: PaperTable, row: PaperRow, columns: Sequence[PaperColumn]) -> Row:
     figures, findings = paper.figures(row), paper.findings(row)
     cells = []
-    for metric, printed in row.cells.items():
+    for metric in (column.metric for column in columns):
+        printed = row.cells[metric]
         about = tuple(finding for finding in findings if metric in finding.metrics)
         if metric == "inference_minutes":
             cells.append(Cell(text=printed, value=minutes(printed), findings=about))
@@ -91,8 +98,7 @@ def differences(records: Sequence[RunRecord], paper: PaperTable) -> Table | None
     pairs = [(run, row) for run in records if (row := paper.row(str(run.model.name)))]
     if not pairs:
         return None
-    columns = [column for column in paper.columns if column.metric != "inference_minutes"]
-    columns.sort(key=lambda column: column.metric != ACCURACY)  # overall first, as measured
+    columns = [c for c in _overall_first(paper.columns) if c.metric != "inference_minutes"]
     headings = [
         Heading(key=column.metric, title=column.key, meaning=column.meaning) for column in columns
     ]
@@ -141,7 +147,7 @@ def _difference(found: Value, printed: Figure, scale: int) -> tuple[Cell, str]:
     for independent samples, since the paper gives no answers to pair with. Where the paper does
     not say its n, it is the interval of the measured figure alone.
     """
-    if found.value is None:
+    if found.value is None or runs.caveats(found, ""):
         return missing(found.note), ""
     old, digits = float(printed.value), 2 if scale == 100 else 4
     difference = found.value - old

@@ -12,7 +12,7 @@ from fractions import Fraction
 from harness.records import RunRecord, safe_name
 from harness.types import Value
 from reports import untrusted
-from reports.sanity import ACCURACY, Figure
+from reports.sanity import ACCURACY, Figure, Finding
 
 TOPIC = f"{ACCURACY}/"
 
@@ -96,6 +96,12 @@ def asked(run: RunRecord) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def data(run: RunRecord) -> str:
+    """The beginning of the data's fingerprint."""
+    found = untrusted.text(untrusted.mapping(run.fingerprint).get("data"))
+    return f"data {found[:20]}" if found else "data unknown"
+
+
 def same_questions(run: RunRecord) -> tuple[str, ...]:
     """A key that is equal for runs that were asked the same questions."""
     task, data = run.task, untrusted.mapping(run.fingerprint).get("data")
@@ -108,11 +114,13 @@ def figure(run: RunRecord, metric: str) -> Value:
     value is None and the note says why."""
     found = run.metrics.get(metric)
     if found is None:
-        return Value(value=None, n=0, note="this run has no such figure")
+        topical = "/" in metric
+        note = "the run has no question of this topic" if topical else "the run has no such figure"
+        return Value(value=None, n=0, note=note)
     value = untrusted.number(found.value)
     note = untrusted.text(found.note, limit=600)
-    if value is None and not note:
-        note = "the record holds no number here"
+    if value is None:
+        note = note or "the record holds no number here"
     return Value(
         value=value,
         n=untrusted.whole(found.n) or 0,
@@ -151,16 +159,25 @@ def timing(run: RunRecord, *keys: str) -> float | None:
     return untrusted.number(found)
 
 
-def topics(runs: Iterable[RunRecord]) -> dict[str, int]:
-    """Metric of a topic -> the most samples of it that any of the runs answered, largest first."""
+def caveats(value: Value, metric: str) -> tuple[Finding, ...]:
+    """What the record says against setting a figure beside others: the note of a BERTScore by
+    another encoder says that it is not comparable, and with what."""
+    if value.value is None or "not comparable" not in value.note:
+        return ()
+    return (Finding("doubtful", (metric,), f"Not comparable with other rows: {value.note}."),)
+
+
+def topics(runs: Iterable[RunRecord], metric: str = ACCURACY) -> dict[str, int]:
+    """The names of a metric's figures by topic -> the most samples of that topic that any of the
+    runs answered, largest first."""
     sizes: dict[str, int] = {}
     for run in runs:
-        for metric in run.metrics:
-            if metric.startswith(TOPIC):
-                sizes[metric] = max(sizes.get(metric, 0), figure(run, metric).n)
+        for name in run.metrics:
+            if name.startswith(f"{metric}/"):
+                sizes[name] = max(sizes.get(name, 0), figure(run, name).n)
     return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
 
 
-def topic(metric: str) -> str:
-    """The topic in a metric's name."""
-    return untrusted.text(metric.removeprefix(TOPIC), limit=60) or "no topic"
+def topic(name: str) -> str:
+    """The topic in the name of a figure: "biology" of "accuracy/biology"."""
+    return untrusted.text(name.partition("/")[2], limit=60) or "no topic"

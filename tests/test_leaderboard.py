@@ -153,9 +153,14 @@ def full() -> str:
 
 
 def test_every_cell_of_the_paper_is_printed() -> None:
-    """Tables 1 and 2 stand on the page digit by digit, also where nothing was measured."""
+    """Tables 1 and 2 stand on the page digit by digit, row by row, with the overall accuracy first,
+    also where nothing was measured."""
     printed = re.findall(r'<span class="value">([^<]*)</span>', render([]))
-    cells = [c for table in load().tables for row in table.rows for c in row.cells.values()]
+    cells: list[str] = []
+    for table in load().tables:
+        for row in table.rows:
+            overall = [row.cells["accuracy"]] if "accuracy" in row.cells else []
+            cells += [*overall, *(c for metric, c in row.cells.items() if metric != "accuracy")]
     assert printed == cells
 
 
@@ -187,11 +192,13 @@ def test_a_missing_figure_is_a_dash_with_its_reason() -> None:
     (row,) = measured.scores([choice_run()], paper.table("scienceqa")).groups[0].rows
     biology = row.cells[4]
     assert (biology.text, biology.value) == (tables.MISSING, None)
-    assert [finding.kind for finding in biology.findings] == ["missing"]
+    assert [(finding.kind, finding.reason) for finding in biology.findings] == [
+        ("missing", "the run has no question of this topic.")
+    ]
     table = measured.scores([text_run()], paper.table("vqaonline"))
     notes = {note.finding.reason: note.where for note in table.notes}
     assert notes["roberta-large is not at hand."] == "ViLT, Avg F1"
-    assert notes["this run has no such figure."] == "ViLT, Avg precision, Avg recall"
+    assert notes["the run has no such figure."] == "ViLT, Avg precision, Avg recall"
     assert notes["not timed, or not known on that machine."] == "ViLT, Time"
 
 
@@ -253,6 +260,38 @@ def test_a_model_that_the_paper_lacks_has_no_difference() -> None:
     paper = load().table("scienceqa")
     assert paper is not None
     assert reported.differences([choice_run(name="mine")], paper) is None
+
+
+def test_figures_by_topic_get_no_column_of_a_metric() -> None:
+    """Text metrics by topic stand in a table of topics, every one of them."""
+    metrics = {**text_run().metrics, "rouge1/travel": share(1, 4), "rouge1/law": share(2, 5)}
+    record = text_run(metrics=metrics)
+    keys = [h.key for h in measured.scores([record], load().table("vqaonline")).headings]
+    assert not [key for key in keys if "/" in key]
+    table = measured.every_topic([record])
+    assert table is not None
+    assert [row.title for row in table.groups[0].rows] == ["law", "travel"]
+
+
+def test_another_encoder_is_not_compared_with_the_paper() -> None:
+    """A BERTScore that says of itself that it is not comparable is marked, and not subtracted."""
+    note = "all-MiniLM-L6-v2_L6; not comparable with roberta-large"
+    record = text_run(metrics={"bertscore_f1": Value(value=0.9, n=300, note=note)})
+    paper = load().table("vqaonline")
+    assert paper is not None
+    for table in (measured.scores([record], paper), reported.differences([record], paper)):
+        assert table is not None
+        (row,) = table.groups[0].rows
+        place = [heading.key for heading in table.headings].index("bertscore_f1")
+        assert any(note in finding.reason for finding in row.cells[place].findings)
+    assert row.cells[place].text == tables.MISSING
+
+
+def test_groups_that_look_alike_are_told_apart() -> None:
+    """Data of one name and size with other contents are named by their fingerprints."""
+    other = choice_run(name="other", fingerprint={"data": "sha256:99"})
+    titles = [g.title for g in measured.scores([choice_run(), other], None).groups]
+    assert [title.rpartition(" · ")[2] for title in titles] == ["data sha256:12", "data sha256:99"]
 
 
 def test_somebodys_own_task_has_a_section() -> None:
