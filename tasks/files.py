@@ -94,8 +94,8 @@ class Folder:
 
     def _stays(self, path: Path) -> bool:
         # Folders repeat from row to row: each is resolved once, the last part for every row.
-        real = os.path.join(self._realpath(path.parent), path.name)
-        if os.path.islink(real):
+        real = f"{self._realpath(path.parent)}/{path.name}"
+        if os.path.islink(real):  # noqa: PTH114  # a text; a Path for each row costs more
             real = os.path.realpath(real)
         return os.path.commonpath([real, self._boundary]) == self._boundary
 
@@ -106,7 +106,7 @@ class Folder:
         way in which VQAonline is published.
         """
         path = self.inside(relative, where=where)
-        if path.parent == self.path and not os.path.exists(path):
+        if path.parent == self.path and not os.path.exists(path):  # noqa: PTH110  # Path raises for long names
             path = self._numbered.get(path.name, path)
         label = path.relative_to(self.path).as_posix()
         return ImageRef(label=label, read=partial(read_image, path, label=label))

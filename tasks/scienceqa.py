@@ -5,19 +5,9 @@ Only questions with an image are asked unless others are asked for: 2,017 of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-from harness.types import (
-    DataOptions,
-    Prediction,
-    Prompt,
-    Reading,
-    Sample,
-    SampleSet,
-    Style,
-    Task,
-    Value,
-)
+from harness.metrics import accuracy
+from harness.reading import read_choice
+from harness.types import DataOptions, Prompt, Sample, SampleSet, Style, Task
 from tasks.schema import LETTERS, choice_question, collect
 from tasks.sources import open_source
 
@@ -61,26 +51,12 @@ def prompt(sample: Sample, style: Style) -> Prompt:
     )
 
 
-def read(raw: str, choices: Sequence[str]) -> Reading:
-    """The answer in a model's raw text."""
-    from harness.reading import read_choice
-
-    return read_choice(raw, choices)
-
-
-def score(predictions: Sequence[Prediction]) -> Mapping[str, Value]:
-    """The figures of a run."""
-    from harness.metrics import accuracy
-
-    return accuracy(predictions)
-
-
 TASK = Task(
     name="scienceqa",
     title="ScienceQA",
     load=load,
     prompt=prompt,
-    read=read,
-    metrics=(score,),
+    read=read_choice,
+    metrics=(accuracy,),
     max_new_tokens=512,
 )

@@ -71,9 +71,10 @@ def open_source(options: DataOptions, *, repo: str, files: str) -> Source:
     if options.path is None:
         return _from_hub(options, repo, files)
     path = options.path.expanduser()
-    if os.path.isdir(path):
+    # Path's own methods raise where a folder above may not be read, or a name is too long.
+    if os.path.isdir(path):  # noqa: PTH112
         return _from_folder(path, options.split)
-    if os.path.isfile(path):
+    if os.path.isfile(path):  # noqa: PTH113
         return _from_file(path, options.split)
     raise DataError(
         f"There is no file or folder {path}.",

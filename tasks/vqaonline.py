@@ -5,19 +5,9 @@ The paper does not say on which part of the data set its Table 2 was measured.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-from harness.types import (
-    DataOptions,
-    Prediction,
-    Prompt,
-    Reading,
-    Sample,
-    SampleSet,
-    Style,
-    Task,
-    Value,
-)
+from harness.metrics import text_overlap
+from harness.reading import read_open
+from harness.types import DataOptions, Prompt, Sample, SampleSet, Style, Task
 from tasks.schema import collect, open_question
 from tasks.sources import open_source
 
@@ -52,26 +42,12 @@ def prompt(sample: Sample, style: Style) -> Prompt:
     )
 
 
-def read(raw: str, choices: Sequence[str]) -> Reading:
-    """The answer in a model's raw text."""
-    from harness.reading import read_open
-
-    return read_open(raw, choices)
-
-
-def score(predictions: Sequence[Prediction]) -> Mapping[str, Value]:
-    """The figures of a run."""
-    from harness.metrics import text_overlap
-
-    return text_overlap(predictions)
-
-
 TASK = Task(
     name="vqaonline",
     title="VQAonline",
     load=load,
     prompt=prompt,
-    read=read,
-    metrics=(score,),
+    read=read_open,
+    metrics=(text_overlap,),
     max_new_tokens=512,
 )

@@ -367,6 +367,13 @@ def make_text(path: Path) -> None:
     path.write_text("not a picture")
 
 
+def test_a_name_too_long_for_a_file_is_an_error_of_its_sample(tmp_path: Path) -> None:
+    """No file can be called so; the others load."""
+    data = load(jsonl(tmp_path, [{**QUESTIONS[0], "image": "x" * 300 + ".png"}]))
+    with pytest.raises(SampleError, match="File name too long"):
+        data.samples[0].images[0].read()
+
+
 @pytest.mark.parametrize("change", [make_missing, make_folder, make_pipe, make_text])
 def test_an_unusable_picture_is_an_error_of_its_sample_only(
     change: Callable[[Path], None], tmp_path: Path
@@ -683,7 +690,11 @@ def test_a_folder_with_nothing_known_says_what_was_looked_for(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("no such folder", "There is no file or folder"), ("notes.txt", "not a data file of a known")],
+    [
+        ("no such folder", "There is no file or folder"),
+        ("x" * 300, "There is no file or folder"),
+        ("notes.txt", "not a data file of a known"),
+    ],
 )
 def test_a_path_that_is_no_data_is_named(name: str, message: str, tmp_path: Path) -> None:
     """Nothing there, or nothing that is known."""
