@@ -4,6 +4,9 @@ Parameters have their published names, so that checkpoints load and save without
 Pictures reach the language model as a flat list, in the order of their slots in the batch's rows.
 """
 
+# torch and transformers are typed in part only.
+# mypy: disable-error-code="no-untyped-call, no-any-return, untyped-decorator"
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -205,14 +208,14 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):
             )
         return embeddings.masked_scatter(slots[..., None], features)
 
-    def forward(
+    def forward(  # noqa: PLR0917  # transformers fixes the arguments' names and kinds
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
-        use_cache: bool | None = None,
+        use_cache: bool | None = None,  # noqa: FBT001
         pixel_values: Tensor | None = None,
         image_sizes: Tensor | None = None,
         image_features: Sequence[Tensor] | None = None,
@@ -281,7 +284,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
         return self.model.get_image_features(pixel_values, image_sizes)
 
     @can_return_tuple
-    def forward(
+    def forward(  # noqa: PLR0917  # transformers fixes the arguments' names and kinds
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
@@ -289,7 +292,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
         past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        use_cache: bool | None = None,
+        use_cache: bool | None = None,  # noqa: FBT001
         logits_to_keep: int | Tensor = 0,
         pixel_values: Tensor | None = None,
         image_sizes: Tensor | None = None,
@@ -343,14 +346,14 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
         before, after = attention_mask[:, :cached].sum(-1), attention_mask.sum(-1)
         return cached > 0 and bool(((before <= border) & (after > border)).any())
 
-    def prepare_inputs_for_generation(
+    def prepare_inputs_for_generation(  # noqa: PLR0917  # as above
         self,
         input_ids: Tensor,
         next_sequence_length: int | None = None,
         past_key_values: Cache | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        is_first_iteration: bool | None = False,
+        is_first_iteration: bool | None = False,  # noqa: FBT001, FBT002
         pixel_values: Tensor | None = None,
         image_sizes: Tensor | None = None,
         image_features: Sequence[Tensor] | None = None,
