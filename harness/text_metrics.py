@@ -271,19 +271,22 @@ def _union_lcs(prediction: Lines, reference: Lines) -> int:
     Two lines can have several longest common subsequences, and the union depends on which is taken.
     rouge-score's is the one read from both ends backwards: equal words match, else the reference
     goes back a word unless that makes the subsequence shorter. Its table is kept here as bits
-    (Hyyrö 2004), one integer for each word of the prediction with a bit for each word of the
+    (Hyyrö 2004): one integer for each word of the prediction, with a bit for each word of the
     reference, set where the subsequence is longer with that word than without it. All reference
-    lines are in it side by side, and an empty bit between them stops the carry.
+    lines are in it side by side, with an empty bit between them that stops the carry. Words that
+    only one text has change neither the table nor the way back, but for a gap (see `_read_back`).
     """
+    have = Counter(chain.from_iterable(prediction))
     places: dict[bytes, int] = {}  # word -> the bits where the reference has it
     lines_with: dict[bytes, list[int]] = {}  # word -> the reference's lines that have it
     spans = []  # of each line: its first bit, and the one behind its last
     end = every = 0
     for number, line in enumerate(reference):
-        start, end = end, end + len(line)
-        for place, word in enumerate(line, start):
+        matchable = [word for word in line if word in have]
+        start, end = end, end + len(matchable)
+        for place, word in enumerate(matchable, start):
             places[word] = places.get(word, 0) | 1 << place
-        for word in set(line):
+        for word in set(matchable):
             lines_with.setdefault(word, []).append(number)
         spans.append((start, end))
         every |= (1 << end) - (1 << start)
@@ -291,32 +294,35 @@ def _union_lcs(prediction: Lines, reference: Lines) -> int:
     union = 0
     for words in prediction:
         rest = every
-        table: list[tuple[int, int]] = []  # for each word: its places, and the table's row
-        shared: list[list[int]] = [[] for _ in reference]  # for each line: words that it has too
+        shared: list[list[tuple[int, int, int]]] = [[] for _ in reference]
         for index, word in enumerate(words):
-            equal = places.get(word, 0)
-            if equal:
+            if word in places:
+                equal = places[word]
                 carried = rest & equal
                 rest = ((rest + carried) | (rest - carried)) & every
+                row = index, equal, every ^ rest
                 for number in lines_with[word]:
-                    shared[number].append(index)
-            table.append((equal, every ^ rest))
-        for (start, end), indices in zip(spans, shared, strict=True):
-            union |= _read_back(table, indices, start, end)
-    have = Counter(chain.from_iterable(prediction))
-    return sum(
-        min((places[word] & union).bit_count(), n) for word, n in have.items() if word in places
-    )
+                    shared[number].append(row)
+        for (start, end), rows in zip(spans, shared, strict=True):
+            union |= _read_back(rows, len(words), start, end)
+    return sum(min((bits & union).bit_count(), have[word]) for word, bits in places.items())
 
 
-def _read_back(table: list[tuple[int, int]], indices: list[int], start: int, end: int) -> int:
-    """The words of one reference line, bits start..end, in the longest common subsequence."""
+def _read_back(rows: list[tuple[int, int, int]], length: int, start: int, end: int) -> int:
+    """The words of one reference line, bits start..end, in the longest common subsequence.
+
+    Args:
+        rows: for each word of the prediction's line that is in the reference's too: its place,
+            where the reference has it, and the table's bits.
+        length: words of the prediction's line.
+        start: the reference line's first bit.
+        end: the bit behind its last.
+    """
     taken = 0
-    following = len(table)
-    for index in reversed(indices):
-        equal, longer = table[index]
-        # Words between this and the following one are not in the line: there the reference has
-        # gone back already to where the subsequence grows.
+    following = length
+    for index, equal, longer in reversed(rows):
+        # Over words that the reference's line does not have, it has gone back to where the
+        # subsequence grows.
         stops = longer | equal if following == index + 1 else longer
         end = (stops & ((1 << end) - 1)).bit_length()
         if end <= start:
