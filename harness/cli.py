@@ -514,15 +514,13 @@ def _run_json(run: Run) -> dict[str, Any]:
 
 
 def _write_report(runs: Path, out: Path, *, as_json: bool = False) -> None:
-    from harness.records import find_runs, write_atomically
-    from reports.leaderboard import render
+    from harness.reporting import write_report
 
-    records = [record for folder in find_runs(runs) if (record := folder.read_record())]
-    write_atomically(out, render(records).encode())
+    number = write_report(runs, out)
     if as_json:
-        _print_json({"report": str(out), "runs": len(records)})
+        _print_json({"report": str(out), "runs": number})
     else:
-        typer.echo(f"{out}: {len(records)} measured runs beside the paper's rows")
+        typer.echo(f"{out}: {number} measured runs beside the paper's rows")
 
 
 def _give(run: Run, *, as_json: bool) -> None:

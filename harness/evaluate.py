@@ -19,7 +19,14 @@ from harness.checkpoints import Checkpoint
 from harness.errors import HarnessError
 from harness.interrupts import Interrupted, interrupts
 from harness.prompts import instruction
-from harness.records import Counts, ModelInfo, RunFolder, RunRecord, TaskInfo
+from harness.records import (
+    Counts,
+    ModelInfo,
+    RunFolder,
+    RunRecord,
+    TaskInfo,
+    refuse_mismatch,
+)
 from harness.runner import Runner, batches
 from harness.scoring import Run, metrics_of, scored
 from harness.types import (
@@ -207,7 +214,7 @@ def _continue(job: Job, selected: Sequence[Sample]) -> Run:
         )
     known = _fingerprint(job)
     if old is not None:
-        _compare(old.fingerprint, known, job.folder.path)
+        refuse_mismatch(old.fingerprint, known, job.folder.path)
     answered = [p for p in predictions if p.error is None]
     done = [p.sample_id for p in answered]
     pending = list(batches(selected, job.options.batch_size, done))
@@ -215,7 +222,7 @@ def _continue(job: Job, selected: Sequence[Sample]) -> Run:
         job.weights.load()  # while it is hashed
     known["weights"] = job.weights.fingerprint
     if old is not None:
-        _compare(old.fingerprint, known, job.folder.path)
+        refuse_mismatch(old.fingerprint, known, job.folder.path)
     record = _record(job, known, old)
     if not pending and old is not None:
         return _finish(job, replace(record, environment=old.environment), predictions)
@@ -360,28 +367,6 @@ def _prompt_hash(job: Job) -> str:
         added = instruction(style, choices=bool(prompt.choices), plain_styles=plain)
         digest.update(f"{prompt.text}\0{prompt.question}\0{added}".encode())
     return f"sha256:{digest.hexdigest()}"
-
-
-def _compare(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
-    """Refuse to mix answers of two different runs."""
-    changed = [key for key in new if key in old and old[key] != new[key]]
-    changed += [key for key in new if key not in old and key != "weights"]
-    if not changed:
-        return
-    said = "; ".join(
-        f"{key}: {_short(old.get(key))} then, {_short(new[key])} now" for key in changed
-    )
-    raise HarnessError(
-        f"The run in {path} was made with another {', '.join(changed)}.",
-        known=said,
-        remedy="Add --fresh to move that run aside and begin anew, or --name or --runs to keep "
-        "both.",
-    )
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:24]}…"
 
 
 def _record(job: Job, known: Mapping[str, Any], old: RunRecord | None) -> RunRecord:

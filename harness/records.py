@@ -71,7 +71,7 @@ class Counts:
     available: int = 0
     """Samples of the split after filtering."""
     done: int = 0
-    """Samples with a line in predictions.jsonl, failed ones included: the n of accuracies."""
+    """Samples with a line in predictions.jsonl. Less those that failed it is the n of metrics."""
     failed: int = 0
     unread: int = 0
     """Answers in which nothing could be read."""
@@ -275,6 +275,32 @@ class RunFolder:
                         path.rename(aside / path.name)
                 return aside
         raise HarnessError(f"No free name beside {self.path}.")
+
+
+def refuse_mismatch(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
+    """Refuse to mix the results of two different settings; raises HarnessError that names them.
+
+    Fields of `old` that `new` does not have (yet) are left alone, and so are weights that were not
+    hashed yet when `old` was written.
+    """
+    changed = [key for key in new if key in old and old[key] != new[key]]
+    changed += [key for key in new if key not in old and key != "weights"]
+    if not changed:
+        return
+    said = "; ".join(
+        f"{key}: {_short(old.get(key))} then, {_short(new[key])} now" for key in changed
+    )
+    raise HarnessError(
+        f"The run in {path} was made with another {', '.join(changed)}.",
+        known=said,
+        remedy="Add --fresh to move that run aside and begin anew, or --name or --runs to keep "
+        "both.",
+    )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:24]}…"
 
 
 def find_runs(runs: Path) -> list[RunFolder]:

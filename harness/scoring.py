@@ -11,7 +11,14 @@ from pathlib import Path
 from harness import environment, timing
 from harness.catalog import find
 from harness.errors import DataError, HarnessError, SampleError
-from harness.records import Counts, ModelInfo, RunFolder, RunRecord, TaskInfo
+from harness.records import (
+    Counts,
+    ModelInfo,
+    RunFolder,
+    RunRecord,
+    TaskInfo,
+    refuse_mismatch,
+)
 from harness.types import Metric, Prediction, Reading, Target, Task
 from tasks.files import Row, found, jsonl_rows
 
@@ -128,12 +135,8 @@ def score_file(
         if fresh:
             folder.move_aside()
         old = folder.read_record()
-        if old is not None and dict(old.fingerprint) != dict(record.fingerprint):
-            raise HarnessError(
-                f"{folder.path} holds another run of {old.model.title}.",
-                known="It was made of other answers, or by `harness eval`.",
-                remedy="Add --fresh to move that run aside, or choose another --model or --runs.",
-            )
+        if old is not None:
+            refuse_mismatch(old.fingerprint, record.fingerprint, folder.path)
         return _write(folder, record, predictions, metrics_of(task, bertscore=bertscore))
 
 

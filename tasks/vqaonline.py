@@ -49,5 +49,6 @@ TASK = Task(
     prompt=prompt,
     read=read_open,
     metrics=(text_overlap,),
+    answers="text",
     max_new_tokens=512,
 )

@@ -1,0 +1,68 @@
+"""KOSMOS-2 (Peng et al., 2023), the library's own class with its generation put right.
+
+Of `Kosmos2ForConditionalGeneration` and its processor in transformers 5.23, four things are put
+right, on the instances and not in the library:
+
+- With left padding, the steps after the first count the padding as positions, so a row's answer
+  depends on how long the other rows of its batch are. Positions are counted from the mask here.
+- `generate` needs a picture. A prompt without one goes to the text model here.
+- `generate` goes by the text model's generation settings; here by those of the model it is called
+  on.
+- The processor takes 64 image tokens for granted; here it is as many as the checkpoint has.
+
+The prompt has no `<grounding>` in front: with it the model marks phrases and boxes in its text,
+which is not what the questions ask for. Boxes that it writes nevertheless stay in the raw answer,
+which is never edited; the readers of answers leave them out.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import Kosmos2ForConditionalGeneration
+
+
+def repair(model: Kosmos2ForConditionalGeneration, processor: Any) -> None:
+    """Put this model's generation and this processor right, in place; see above."""
+    text_model: Any = model.text_model
+    text_model.prepare_inputs_for_generation = _with_positions(
+        text_model.prepare_inputs_for_generation, pad=text_model.config.pad_token_id
+    )
+    model.generate = _with_or_without_picture(model)  # type: ignore[method-assign]
+    processor.num_image_tokens = model.config.latent_query_num
+
+
+def _with_positions(
+    prepare: Callable[..., dict[str, Any]], *, pad: int
+) -> Callable[..., dict[str, Any]]:
+    """`prepare`, and the positions that it leaves to the model: of the tokens that are run now, as
+    the model counts them for a single row, from pad + 1 on and without the padding."""
+
+    @functools.wraps(prepare)
+    def prepare_inputs_for_generation(
+        input_ids: torch.Tensor, *arguments: Any, **named: Any
+    ) -> dict[str, Any]:
+        inputs = prepare(input_ids, *arguments, **named)
+        mask = named["attention_mask"]  # (B, T), with what is in the cache
+        positions = mask.cumsum(dim=1) * mask + pad
+        inputs["position_ids"] = positions[:, -inputs["input_ids"].shape[1] :]
+        return inputs
+
+    return prepare_inputs_for_generation
+
+
+def _with_or_without_picture(model: Kosmos2ForConditionalGeneration) -> Callable[..., Any]:
+    library: Callable[..., Any] = type(model).generate
+    text_model: Any = model.text_model
+
+    @functools.wraps(library)
+    def generate(*, pixel_values: torch.Tensor | None = None, **arguments: Any) -> Any:
+        text_model.generation_config = model.generation_config
+        if pixel_values is None:
+            return text_model.generate(**arguments)
+        return library(model, pixel_values=pixel_values, **arguments)
+
+    return generate

@@ -1,0 +1,124 @@
+"""ViLT checkpoints with random weights, of both kinds, laid out as published."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import (
+    BertTokenizer,
+    ViltConfig,
+    ViltForMaskedLM,
+    ViltForQuestionAnswering,
+    ViltImageProcessorPil,
+    ViltProcessor,
+)
+
+from harness.models.tiny.tokenizer import CORPUS
+
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "hidden_size": 48,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "image_size": 128,
+        "patch_size": 32,
+    },
+    "full": {},
+}
+_LABELS = ("yes", "no", "2", "red", "left", "map", "dog", "north")
+
+
+def random_model(
+    *,
+    size: str = "full",
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+) -> ViltForMaskedLM:
+    """A model with random weights, made on its device and in its type, ready to answer.
+
+    Args:
+        size: "full", the published sizes (112,217,658 parameters), or "tiny" (about 240,000).
+    """
+    model: ViltForMaskedLM = _random(
+        ViltForMaskedLM, _config(size), dtype=dtype, device=device, seed=seed
+    )
+    return model
+
+
+def build(folder: Path, *, seed: int = 0, size: str = "tiny") -> None:
+    """Write a checkpoint for masked language modelling: config.json, preprocessor_config.json,
+    model.safetensors and a tokenizer trained on the spot.
+
+    Args:
+        size: "tiny", below 2 MB; or "full", the published sizes, 0.5 GB. Both in float32.
+    """
+    _save(folder, random_model(size=size, seed=seed))
+
+
+def build_vqa(folder: Path, *, seed: int = 0, size: str = "tiny") -> None:
+    """The same for a classifier: 8 labels if it is tiny; else 3,129, of which the first 8 have
+    names."""
+    labels = dict(enumerate(_LABELS))
+    if size == "full":
+        labels = {index: labels.get(index, f"label {index}") for index in range(3129)}
+    config = _config(size, id2label=labels, label2id={v: k for k, v in labels.items()})
+    _save(
+        folder,
+        _random(ViltForQuestionAnswering, config, dtype=torch.float32, device="cpu", seed=seed),
+    )
+
+
+def _config(size: str, **fields: Any) -> ViltConfig:
+    if size not in _SIZES:
+        raise ValueError(f"no size {size!r}: there are {', '.join(_SIZES)}")
+    vocabulary = {"vocab_size": len(_tokenizer())} if size == "tiny" else {}
+    return ViltConfig(**_SIZES[size], **vocabulary, **fields)
+
+
+def _random(
+    architecture: Any,
+    config: ViltConfig,
+    *,
+    dtype: torch.dtype,
+    device: torch.device | str,
+    seed: int,
+) -> Any:
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), device:
+        torch.manual_seed(seed)
+        model = architecture._from_config(config, dtype=dtype)  # noqa: SLF001  # the only way to give a dtype
+        if config.hidden_size == _SIZES["tiny"]["hidden_size"]:
+            # The library's 0.02 makes all tokens almost equally likely at this width: answers would
+            # be decided by rounding.
+            for parameter in model.parameters():
+                if parameter.dim() > 1:
+                    torch.nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+def _save(folder: Path, model: Any) -> None:
+    model.save_pretrained(folder)
+    pixels = ViltImageProcessorPil(size={"shortest_edge": model.config.image_size})
+    # Saved by the processor, for its name to stand in the tokenizer's file too.
+    ViltProcessor(pixels, _tokenizer()).save_pretrained(folder)
+    (folder / "processor_config.json").unlink()
+    (folder / "preprocessor_config.json").write_text(json.dumps(pixels.to_dict(), indent=2) + "\n")
+
+
+def _tokenizer() -> BertTokenizer:
+    """WordPiece in lower case, as BERT's, with characters for words that it does not know."""
+    trained = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    trained.normalizer = normalizers.BertNormalizer(lowercase=True)
+    trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=400, special_tokens=list(_SPECIAL), show_progress=False
+    )
+    trained.train_from_iterator(CORPUS, trainer)
+    return BertTokenizer(vocab=trained.get_vocab())

@@ -1,0 +1,345 @@
+"""ViLT (Kim et al., 2021): an encoder of 40 text tokens and a picture. It writes no text; its raw
+answer is the letter of the choice that it scores highest.
+
+Of the question it gets the question alone: options, context and instructions have no room, so the
+style of a prompt makes no difference. Two kinds of checkpoint answer, each in its own way.
+
+Masked language modelling (`ViltForMaskedLM`, dandelin/vilt-b32-mlm), as the paper describes it:
+
+- A choice of n tokens is scored under `question: QUESTION answer: [MASK]...` with n masks. Its
+  score is the mean log-probability of its tokens at the masks, all filled in one pass.
+- What exceeds 40 tokens with [CLS] and [SEP] is cut off the end of the question, never the masks;
+  as much for every choice as the longest one needs, so that scores differ by the choice alone.
+  A choice that is longer than all the room (34 tokens) is scored by its first 34, without a
+  question.
+- An open question gets one mask. The answer is the likeliest token that is a word: no punctuation,
+  no piece of a word, no special token.
+
+Classification (`ViltForQuestionAnswering`, dandelin/vilt-b32-finetuned-vqa, 3,129 labels), which
+reads the question as it is, its end cut off after 40 tokens:
+
+- A choice's score is the logit of the label that is spelled like it, but for case, white space
+  around it and a full stop. A choice that is no label cannot win.
+- Where no choice is a label, and for an open question, the answer is the likeliest label, as text.
+
+The paper published neither prompt nor rules: these are ours. Of choices with the same score the
+first one wins. Beyond 26 choices the answer is the choice's text, for want of letters.
+
+A question without a picture gets a plain grey one, which after normalisation is zero everywhere;
+one with several cannot be asked. The patches of a picture are drawn in random order by the library;
+here from a random state of their own, the same for each picture, so that the answers repeat and the
+global state is left alone. Padding takes no part in attention: answers do not depend on the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_uppercase
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from transformers import (
+    PreTrainedModel,
+    ViltConfig,
+    ViltForMaskedLM,
+    ViltForQuestionAnswering,
+)
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from harness.errors import SampleError
+from harness.models.renderers import neutraliser
+from harness.types import Decoding, Output, Prompt
+
+Target = tuple[int, ...]
+"""Token ids of a choice."""
+Texts = Mapping[int, tuple[int, ...]]
+"""Number of masks -> token ids, [CLS] to [SEP]. Choices of the same length share a text."""
+
+_ARCHITECTURES: Mapping[str, type[PreTrainedModel]] = MappingProxyType(
+    {
+        "ViltForMaskedLM": ViltForMaskedLM,
+        "ViltForQuestionAnswering": ViltForQuestionAnswering,
+    }
+)
+_GREY = (128, 128, 128)
+
+
+def from_pretrained(folder: Path, **arguments: Any) -> Any:
+    """What the library's `from_pretrained` returns, for the architecture that the folder names.
+
+    Raises:
+        ValueError: an architecture that answers no questions.
+    """
+    names = ViltConfig.from_pretrained(folder).architectures or ["ViltForMaskedLM"]
+    if names[0] not in _ARCHITECTURES:
+        raise ValueError(f"{names[0]} answers no questions; there are {', '.join(_ARCHITECTURES)}")
+    # Folders that were saved before transformers 5 name the output bias so.
+    renamed = {r"^mlm_score\.bias$": "mlm_score.decoder.bias"}
+    return _ARCHITECTURES[names[0]].from_pretrained(folder, key_mapping=renamed, **arguments)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A prompt, ready for the encoder."""
+
+    choices: tuple[str, ...]
+    pixels: torch.Tensor
+    """(1, 3, H, W); H and W are multiples of the patch size."""
+    texts: Texts
+    targets: tuple[Target, ...]
+    """The tokens of each choice; none for a checkpoint that fills no masks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the head makes of one question."""
+
+    scores: tuple[float, ...]
+    """One for each choice, the higher the likelier; -inf for one that cannot win."""
+    text: str
+    """The answer where there are no choices, or none of them can win; else it may be empty."""
+
+
+class Head(Protocol):
+    """What sets the two kinds of checkpoint apart."""
+
+    rule: str
+    """How a choice is scored, in words."""
+
+    def encode(self, prompt: Prompt) -> tuple[Texts, tuple[Target, ...]]:
+        """The texts and the targets of a `Question`."""
+
+    def read(
+        self, questions: Sequence[Question], encoded: BaseModelOutputWithPooling
+    ) -> list[Answer]:
+        """One answer for each question; `encoded` has a row for each of their texts, in order."""
+
+
+class Vilt:
+    """Either kind of checkpoint behind the harness's `Model` protocol."""
+
+    def __init__(self, model: PreTrainedModel, processor: Any, *, device: str) -> None:
+        self._model: Any = model
+        self._pixels = processor.image_processor
+        self._tokenizer = processor.tokenizer
+        self._device = torch.device(device)
+        head = _Masks if isinstance(model, ViltForMaskedLM) else _Labels
+        self._head: Head = head(model, processor)
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        return {
+            "class": type(self._model).__name__,
+            "parameters": sum(p.numel() for p in self._model.parameters()),
+            "dtype": str(self._model.dtype).removeprefix("torch."),
+            "device": str(self._device),
+            "attention": self._model.config._attn_implementation,  # noqa: SLF001  # no public name
+            "score": self._head.rule,
+        }
+
+    def prepare(self, prompts: Sequence[Prompt]) -> list[Question]:
+        """Raises SampleError for a prompt with more than one picture."""
+        return [self._prepare(prompt) for prompt in prompts]
+
+    def _prepare(self, prompt: Prompt) -> Question:
+        if len(prompt.images) > 1:
+            raise SampleError(f"ViLT takes one picture; there are {len(prompt.images)}")
+        side = self._model.config.image_size
+        picture = prompt.images[0] if prompt.images else Image.new("RGB", (side, side), _GREY)
+        texts, targets = self._head.encode(prompt)
+        return Question(
+            choices=prompt.choices,
+            pixels=self._pixels(self._thickened(picture), return_tensors="pt")["pixel_values"],
+            texts=texts,
+            targets=targets,
+        )
+
+    def _thickened(self, picture: Image.Image) -> Image.Image:
+        """Stretched to 19:1 if it is longer. The library fits a picture into 384 x 639 and cuts
+        its sides to multiples of 32: of a longer one nothing would be left."""
+        longest = int(self._pixels.size["shortest_edge"] * 1333 / 800) // self._pixels.size_divisor
+        least = math.ceil(max(picture.size) / longest)
+        if min(picture.size) >= least:
+            return picture
+        return picture.resize((max(picture.width, least), max(picture.height, least)))
+
+    def generate(self, prepared: Sequence[Question], decoding: Decoding) -> list[Output]:  # noqa: ARG002  # nothing is decoded
+        """One output per question. Its prompt is every text that was scored, a line each; its
+        tokens_in are those of all these texts and of the picture beside each of them; its tokens
+        are 0 for a choice, which is scored and not written, and 1 for a word or a label."""
+        patches = [self._embed(question.pixels) for question in prepared]
+        answers = self._answers(prepared, patches)
+        outputs = []
+        for question, answer, patch in zip(prepared, answers, patches, strict=True):
+            chosen = _best(answer.scores)
+            texts = question.texts.values()
+            outputs.append(
+                Output(
+                    raw=answer.text if chosen is None else _name(question.choices, chosen),
+                    prompt="\n".join(self._tokenizer.decode(text[1:-1]) for text in texts),
+                    tokens_in=sum(len(text) + len(patch) for text in texts),
+                    tokens=int(chosen is None),
+                )
+            )
+        return outputs
+
+    def scores(self, prepared: Sequence[Question]) -> list[tuple[float, ...]]:
+        """For each question a score for each of its choices."""
+        patches = [self._embed(question.pixels) for question in prepared]
+        return [answer.scores for answer in self._answers(prepared, patches)]
+
+    @torch.inference_mode()
+    def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The embedded patches of one picture, its class token first, (P, D)."""
+        pixels = pixels.to(self._device)
+        everywhere = torch.ones_like(pixels[:, 0], dtype=torch.long)  # (1, H, W)
+        with torch.random.fork_rng(devices=[]):  # the library draws on the CPU
+            torch.default_generator.manual_seed(0)
+            embedded: torch.Tensor = self._model.vilt.embeddings.visual_embed(
+                pixels, everywhere, max_image_length=self._model.config.max_image_length
+            )[0]
+        return embedded[0]
+
+    @torch.inference_mode()
+    def _answers(
+        self, questions: Sequence[Question], patches: Sequence[torch.Tensor]
+    ) -> list[Answer]:
+        """All texts of all questions in one pass through the encoder."""
+        texts = [torch.tensor(text) for question in questions for text in question.texts.values()]
+        pictures = [
+            patch
+            for question, patch in zip(questions, patches, strict=True)
+            for _ in question.texts
+        ]
+        encoded = self._model.vilt(
+            input_ids=_pad(texts, self._tokenizer.pad_token_id).to(self._device),  # (R, T)
+            attention_mask=_mask(texts).to(self._device),
+            image_embeds=_pad(pictures, 0),  # (R, P, D)
+            pixel_mask=_mask(pictures).to(self._device),
+        )
+        return self._head.read(questions, encoded)
+
+
+class _Masks:
+    """A checkpoint that fills masks."""
+
+    rule = "mean log-probability of the choice's tokens at masks"
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        self._model = model
+        self._tokens = _tokens(processor)
+        tokenizer = processor.tokenizer
+        self._mask = tokenizer.mask_token_id
+        self._before = (tokenizer.cls_token_id, *self._tokens("question:"))
+        self._after = self._tokens("answer:")
+        self._end = (tokenizer.sep_token_id,)
+        fixed = len(self._before) + len(self._after) + len(self._end)
+        self._room = model.config.max_position_embeddings - fixed
+        words = [(token, word) for word, token in tokenizer.get_vocab().items() if word.isalnum()]
+        self._words = dict(sorted(words))
+
+    def encode(self, prompt: Prompt) -> tuple[Texts, tuple[Target, ...]]:
+        targets = tuple(self._tokens(choice)[: self._room] for choice in prompt.choices)
+        numbers = sorted({len(target) for target in targets} - {0}) or [1]
+        question = self._tokens(prompt.question)[: self._room - numbers[-1]]
+        asked = (*self._before, *question, *self._after)
+        return {n: (*asked, *[self._mask] * n, *self._end) for n in numbers}, targets
+
+    def read(
+        self, questions: Sequence[Question], encoded: BaseModelOutputWithPooling
+    ) -> list[Answer]:
+        texts = [item for question in questions for item in question.texts.items()]
+        rows = [row for row, (n, _) in enumerate(texts) for _ in range(n)]
+        # The masks stand at the end, before [SEP].
+        places = [place for n, text in texts for place in range(len(text) - 1 - n, len(text) - 1)]
+        hidden = encoded.last_hidden_state[rows, places]  # type: ignore[index]  # typed as optional
+        logs = self._model.mlm_score(hidden).float().log_softmax(dim=-1)  # (masks, vocabulary)
+        of_texts = iter(logs.split([n for n, _ in texts]))
+        answers = []
+        for question in questions:
+            filled = {n: next(of_texts) for n in question.texts}  # n -> (n, vocabulary)
+            scores = tuple(_mean_at(filled, target) for target in question.targets)
+            answers.append(Answer(scores, "" if any(question.targets) else self._word(filled[1])))
+        return answers
+
+    def _word(self, logs: torch.Tensor) -> str:
+        """The likeliest token that is a word; `logs` is (1, vocabulary)."""
+        tokens = list(self._words)
+        return self._words[tokens[int(logs[0, tokens].argmax())]]
+
+
+class _Labels:
+    """A checkpoint that picks one of its labels."""
+
+    rule = "logit of the label that is spelled like the choice"
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        self._model = model
+        self._tokens = _tokens(processor)
+        self._start = (processor.tokenizer.cls_token_id,)
+        self._end = (processor.tokenizer.sep_token_id,)
+        self._room = model.config.max_position_embeddings - 2
+        self._labels: Mapping[int, str] = model.config.id2label
+        self._indices = {_spelling(label): index for index, label in self._labels.items()}
+
+    def encode(self, prompt: Prompt) -> tuple[Texts, tuple[Target, ...]]:
+        question = self._tokens(prompt.question)[: self._room]
+        return {0: (*self._start, *question, *self._end)}, ()
+
+    def read(
+        self, questions: Sequence[Question], encoded: BaseModelOutputWithPooling
+    ) -> list[Answer]:
+        logits = self._model.classifier(encoded.pooler_output).float().cpu()  # (B, labels)
+        answers = []
+        for question, row in zip(questions, logits, strict=True):
+            indices = [self._indices.get(_spelling(choice)) for choice in question.choices]
+            scores = tuple(-math.inf if index is None else float(row[index]) for index in indices)
+            answers.append(Answer(scores, self._labels[int(row.argmax())]))
+        return answers
+
+
+def _tokens(processor: Any) -> Callable[[str], Target]:
+    """From text to tokens; what is spelled like a control token in it is broken up."""
+    neutral = neutraliser(processor)
+
+    def tokens(text: str) -> Target:
+        encoded = processor.tokenizer(neutral(text), add_special_tokens=False, verbose=False)
+        return tuple(encoded["input_ids"])
+
+    return tokens
+
+
+def _mean_at(filled: Mapping[int, torch.Tensor], target: Target) -> float:
+    """The mean log-probability of the target's tokens, each at its own mask."""
+    if not target:
+        return -math.inf
+    logs = filled[len(target)]
+    return float(logs[list(range(len(target))), list(target)].mean())
+
+
+def _best(scores: Sequence[float]) -> int | None:
+    """The first of the highest; None where none can win."""
+    best = max(scores, default=-math.inf)
+    return None if best == -math.inf else scores.index(best)
+
+
+def _name(choices: Sequence[str], index: int) -> str:
+    return ascii_uppercase[index] if index < len(ascii_uppercase) else choices[index]
+
+
+def _spelling(text: str) -> str:
+    return text.strip().rstrip(".").casefold()
+
+
+def _pad(rows: Sequence[torch.Tensor], value: int) -> torch.Tensor:
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=value)
+
+
+def _mask(rows: Sequence[torch.Tensor]) -> torch.Tensor:
+    """1 where `_pad` has a row's own elements, 0 where it has padding."""
+    return _pad([torch.ones(len(row), dtype=torch.long) for row in rows], 0)

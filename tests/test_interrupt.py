@@ -1,0 +1,141 @@
+"""Killed, interrupted, run again: the same answers, each once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.interrupts import Interrupted, Interrupts
+
+HARNESS = Path(sys.executable).parent / "harness"
+
+
+@pytest.fixture
+def start(tiny, drawn: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts `harness eval` as a process of its own."""
+
+    def run(*more: object) -> subprocess.Popen[str]:
+        arguments = [
+            *("eval", "--model", tiny("llava"), "--task", "scienceqa", "--data", drawn),
+            *("--runs", tmp_path / "runs", "--max-new-tokens", 24, "--batch-size", 2, "--json"),
+            *more,
+        ]
+        return subprocess.Popen(
+            [HARNESS, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    return run
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """The whole lines of predictions.jsonl, without their times."""
+    path = folder / "predictions.jsonl"
+    if not path.exists():
+        return []
+    whole = path.read_bytes().split(b"\n")[:-1]
+    times = {"seconds": None, "preprocess_seconds": None}
+    return [{**json.loads(line), **times} for line in whole]
+
+
+def stop_after(
+    process: subprocess.Popen[str], folder: Path, *, number: int, signum: signal.Signals
+) -> tuple[int, str]:
+    """Send `signum` once the run has `number` lines; returns the exit code and stderr."""
+    while len(lines(folder)) < number and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=120)
+    return process.returncode, err
+
+
+def test_killed_again_and_again(start, tmp_path: Path) -> None:
+    """kill -9 at random points: no sample lost or double, what was written stays, and the answers
+    are those of an uninterrupted run."""
+    chance = random.Random(1)
+    folder = tmp_path / "runs" / "scienceqa" / "llava-0" / "test"
+    kept: list[dict[str, Any]] = []
+    for _ in range(3):
+        number = min(60, len(kept) + chance.randint(1, 16))
+        code, _ = stop_after(start(), folder, number=number, signum=signal.SIGKILL)
+        assert code == -signal.SIGKILL
+        now = lines(folder)
+        assert now[: len(kept)] == kept
+        kept = now
+    out, _ = start().communicate(timeout=120)
+    (run,) = json.loads(out)["runs"]
+    final = lines(folder)
+    assert [row["sample_id"] for row in final[: len(kept)]] == [row["sample_id"] for row in kept]
+    assert len({row["sample_id"] for row in final}) == len(final) == 64
+    assert run["status"] == "complete"
+    assert run["timing"]["timed_samples"] == 64
+    out, _ = start("--name", "whole").communicate(timeout=120)
+    (whole,) = json.loads(out)["runs"]
+    assert lines(Path(whole["folder"])) == final
+    assert whole["metrics"] == run["metrics"]
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_asked_to_stop(start, tmp_path: Path, signum: signal.Signals, code: int) -> None:
+    """Ctrl-C and SIGTERM leave a run that says so and can be resumed, and the exit code tells."""
+    folder = tmp_path / "runs" / "scienceqa" / "llava-0" / "test"
+    found, err = stop_after(start(), folder, number=3, signum=signum)
+    assert found == code
+    assert "Traceback" not in err
+    assert "goes on where this one stopped" in err
+    record = json.loads((folder / "run.json").read_text())
+    rows = lines(folder)
+    assert record["status"] == "interrupted"
+    assert record["counts"]["done"] == len(rows) >= 3
+    assert record["metrics"]["accuracy"]["n"] == len(rows)
+    out, _ = start().communicate(timeout=120)
+    assert json.loads(out)["runs"][0]["status"] == "complete"
+    assert lines(folder)[: len(rows)] == rows
+
+
+def test_two_at_once(start, tmp_path: Path) -> None:
+    """A second process on the same run is refused while the first one writes."""
+    folder = tmp_path / "runs" / "scienceqa" / "llava-0" / "test"
+    first = start()
+    while not lines(folder):
+        time.sleep(0.002)
+    first.send_signal(signal.SIGSTOP)
+    second = start()
+    _, err = second.communicate(timeout=120)
+    first.send_signal(signal.SIGCONT)
+    first.communicate(timeout=120)
+    assert second.returncode == 2
+    assert "Another process is writing" in err
+    assert first.returncode == 0
+
+
+def test_a_shield_holds_a_signal_back_until_it_ends() -> None:
+    """A write is never cut in two, and the signal is not forgotten."""
+    interrupts = Interrupts()
+    old = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    interrupts.install()
+    done = []
+    try:
+        with pytest.raises(Interrupted) as caught, interrupts.shielded():
+            signal.raise_signal(signal.SIGTERM)
+            done.append("written")
+        assert caught.value.exit_code == 143
+        assert done == ["written"]
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, old[0])
+        signal.signal(signal.SIGTERM, old[1])
