@@ -1,0 +1,287 @@
+"""What a distillation is set to. Table 3 of the paper, and every choice that it leaves open.
+
+This module alone knows the two presets: `paper`, what is printed, and `code`, what the published
+training script does instead. A field's default is the paper's value; where the paper is silent,
+the field says so.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+
+from harness.errors import HarnessError
+
+Part = Literal["vision", "projector", "embeddings", "layers", "head"]
+"""What can be frozen or trained each on its own. The last three are the text model."""
+TeacherInput = Literal["question", "answer", "lecture", "solution"]
+Stage = Literal["summary", "caption", "reasoning"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillConfig:
+    """Everything that decides what is trained. Raises HarnessError where a value cannot be.
+
+    Of Table 3, decoding is always greedy (section 3.3) and the number of image tokens is the base
+    model's own; neither can be chosen.
+    """
+
+    # Table 3.
+    optimizer: Literal["adam", "adamw", "adam8bit"] = "adam"
+    """adam8bit, the published code's, needs bitsandbytes and an NVIDIA GPU."""
+    epochs: int = 1
+    learning_rate: float = 1.4e-5
+    """The peak, reached when the warm-up ends."""
+    batch_size: int = 16
+    """Samples per optimizer step, over all processes and micro-batches."""
+    accumulation: int = 1
+    """Micro-batches that an optimizer step is made of: each has batch_size / accumulation samples.
+    It changes memory, not the result."""
+    max_new_tokens: int = 512
+    """Tokens that the student may generate per answer."""
+
+    # Data and teacher: sections 3.1, 4.1 and 4.3.
+    samples: int | None = 2000
+    """Questions with an image that are distilled; None: all there are."""
+    sample: Literal["first", "stratified"] = "first"
+    """first: section 4.3 and the published code; stratified: balanced by topic, section 4.1."""
+    teacher_input: tuple[TeacherInput, ...] = ("question", "answer", "lecture", "solution")
+    """What the teacher sees beside the image: question and answer in section 3.1, the other two as
+    well in section 4.1."""
+
+    # Target: section 3.2.
+    target: Literal["structured", "answer"] = "structured"
+    """answer: the gold letter alone, a control that the paper does not report."""
+    without: tuple[Stage, ...] = ()
+    """Stages left out of the target, for ablations."""
+    summary_weight: float = 1.0
+    """A token's weight in the loss; with all four weights at 1 it is equation 1."""
+    caption_weight: float = 1.0
+    reasoning_weight: float = 1.0
+    conclusion_weight: float = 1.0
+
+    # Optimization: the paper names Adam alone; the rest is the published code's.
+    beta1: float = 0.9
+    beta2: float = 0.95
+    epsilon: float = 1e-6
+    weight_decay: float = 0.0
+    """Decoupled, per step, as a share of the learning rate; adamw only."""
+    warmup: float = 0.1
+    """Share of all steps in which the rate rises, linearly."""
+    floor: float = 0.1
+    """Share of the peak at which the warm-up begins and the cosine ends."""
+    cosine: Literal["full", "cut"] = "full"
+    """full: the cosine reaches the floor with the last step. cut, the published code's: it is drawn
+    over as many steps but begins at the warm-up's end, so it stops at 0.122 of the peak."""
+    rate_set: Literal["before", "after"] = "before"
+    """Whether the rate of step n of N is the schedule at n / N, or, set after the step as in the
+    published code, at (n - 1) / N."""
+    clip: float | None = None
+    """The largest norm of the whole gradient; None: not clipped, as in the published code."""
+
+    # What is trained: section 4.3.
+    train: tuple[Part, ...] = ("embeddings", "layers", "head")
+    """Everything else is frozen."""
+    lora_rank: int | None = None
+    """Rank of adapters on every linear layer of the trained parts, which are then frozen
+    themselves; None: full-parameter training, as in the paper."""
+    lora_alpha: float = 16.0
+    """An adapter's output is multiplied by lora_alpha / lora_rank."""
+    lora_dropout: float = 0.0
+
+    # How it is computed; the paper does not say.
+    precision: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    """bfloat16: products in bfloat16, trained weights and their moments in float32. float16, the
+    published code's: all of it in float16, without loss scaling."""
+    bucket: int = 1
+    """Batches whose samples are sorted by length together, so that batches need less padding;
+    1: no sorting."""
+    seed: int = 0
+    """Of the data's order and of dropout."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, a third more time."""
+
+    # Housekeeping.
+    checkpoint_every: int = 50
+    """Optimizer steps between checkpoints."""
+    keep_checkpoints: int = 2
+    """Checkpoints kept on disk."""
+    feature_cache_gb: float = 8.0
+    """Disk, in GB of 1e9 bytes, that frozen image features may take; images beyond it are encoded
+    anew in every epoch. 0: no cache."""
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            if not _fits(value, hint):
+                raise _refusal(name, value, f"It takes {_words(hint)}.")
+        for name, (valid, known) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not valid(value):
+                raise _refusal(name, value, f"It must be {known}.")
+        for name in ("teacher_input", "without", "train"):
+            value = getattr(self, name)
+            if len(set(value)) != len(value):
+                raise _refusal(name, value, "It names something twice.")
+        if not self.train:
+            raise _refusal("train", self.train, "Nothing would be trained.")
+        if self.batch_size % self.accumulation:
+            raise _refusal(
+                "accumulation", self.accumulation, f"It must divide batch_size, {self.batch_size}."
+            )
+        if self.target == "answer" and self.without:
+            raise _refusal("without", self.without, "The answer-only target has no stages.")
+        if not any(self.weight_of(stage) for stage in self.stages):
+            raise _refusal("conclusion_weight", 0.0, "No token of the target would count.")
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages of a target, in order; the answer alone is a conclusion."""
+        if self.target == "answer":
+            return ("conclusion",)
+        kept = [stage for stage in get_args(Stage) if stage not in self.without]
+        return (*kept, "conclusion")
+
+    def weight_of(self, stage: str) -> float:
+        """The weight in the loss of each token of `stage`, one of `stages`."""
+        weight: float = getattr(self, f"{stage}_weight")
+        return weight
+
+    @property
+    def micro_batch_size(self) -> int:
+        """Samples per forward pass, over all processes."""
+        return self.batch_size // self.accumulation
+
+    def outcome(self) -> dict[str, Any]:
+        """The fields that decide what training gives from the same examples: with others, a run
+        that was begun cannot be continued."""
+        return {k: v for k, v in self.to_json().items() if k not in _NO_OUTCOME}
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as plain JSON values."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The config that `to_json` wrote; fields that are left out have their defaults.
+
+        Raises:
+            HarnessError: a field is unknown or cannot have its value.
+        """
+        unknown = sorted(set(data) - {f.name for f in fields(cls)})
+        if unknown:
+            raise HarnessError(
+                f"A distillation has no setting {unknown[0]!r}.",
+                known=f"It has {', '.join(f.name for f in fields(cls))}.",
+            )
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**given)
+
+
+# Who is asked, and what costs time, memory or disk only: the examples themselves are compared.
+_NO_OUTCOME = frozenset(
+    [
+        *("max_new_tokens", "samples", "sample", "teacher_input"),
+        *("accumulation", "gradient_checkpointing"),
+        *("checkpoint_every", "keep_checkpoints", "feature_cache_gb"),
+    ]
+)
+
+_POSITIVE = (lambda v: v > 0 and math.isfinite(v), "above 0")
+_NOT_NEGATIVE = (lambda v: v >= 0 and math.isfinite(v), "0 or more")
+_BELOW_ONE = (lambda v: 0 <= v < 1, "0 or more, and below 1")
+_RANGES = types.MappingProxyType(
+    {
+        "epochs": _POSITIVE,
+        "learning_rate": _POSITIVE,
+        "batch_size": _POSITIVE,
+        "accumulation": _POSITIVE,
+        "max_new_tokens": _POSITIVE,
+        "samples": _POSITIVE,
+        "summary_weight": _NOT_NEGATIVE,
+        "caption_weight": _NOT_NEGATIVE,
+        "reasoning_weight": _NOT_NEGATIVE,
+        "conclusion_weight": _NOT_NEGATIVE,
+        "beta1": _BELOW_ONE,
+        "beta2": _BELOW_ONE,
+        "epsilon": _POSITIVE,
+        "weight_decay": _NOT_NEGATIVE,
+        "warmup": _BELOW_ONE,
+        "floor": (lambda v: 0 <= v <= 1, "from 0 to 1"),
+        "clip": _POSITIVE,
+        "lora_rank": _POSITIVE,
+        "lora_alpha": _POSITIVE,
+        "lora_dropout": _BELOW_ONE,
+        "bucket": _POSITIVE,
+        "seed": _NOT_NEGATIVE,
+        "checkpoint_every": _POSITIVE,
+        "keep_checkpoints": _POSITIVE,
+        "feature_cache_gb": _NOT_NEGATIVE,
+    }
+)
+
+
+def preset(name: str, **changes: Any) -> DistillConfig:
+    """The preset `name` with `changes`, which are fields of DistillConfig.
+
+    Raises:
+        HarnessError: there is no such preset or field, or a value cannot be.
+    """
+    if name not in PRESETS:
+        raise HarnessError(f"No preset {name!r}.", known=f"There are {', '.join(PRESETS)}.")
+    if set(changes) <= {f.name for f in fields(DistillConfig)}:
+        return replace(PRESETS[name], **changes)
+    return DistillConfig.from_json({**PRESETS[name].to_json(), **changes})  # names the field
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return isinstance(value, str) and value in arguments
+    if origin is types.UnionType:
+        return any(_fits(value, each) for each in arguments)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(each, arguments[0]) for each in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _words(hint: Any) -> str:
+    """What a field takes, for a message."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return " or ".join(arguments)
+    if origin is types.UnionType:
+        return " or ".join(_words(each) for each in arguments)
+    if origin is tuple:
+        return f"a list of {_words(arguments[0])}"
+    if hint is type(None):
+        return "nothing"
+    return {int: "a whole number", float: "a number", bool: "true or false"}[hint]
+
+
+def _refusal(name: str, value: Any, known: str) -> HarnessError:
+    return HarnessError(f"{name} cannot be {value!r}.", known=known)
+
+
+PRESETS: Mapping[str, DistillConfig] = types.MappingProxyType(
+    {
+        "paper": DistillConfig(),
+        # The published script. It links its batch of 8 to the paper's learning rate by a factor of
+        # 1.4, the root of two.
+        "code": DistillConfig(
+            optimizer="adam8bit",
+            learning_rate=1e-5,
+            batch_size=8,
+            cosine="cut",
+            rate_set="after",
+            precision="float16",
+        ),
+    }
+)
