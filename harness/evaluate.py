@@ -14,11 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import checkpoints, environment, progress, timing
+from harness import checkpoints, environment, progress, structured, timing
 from harness.checkpoints import Checkpoint
 from harness.errors import HarnessError
 from harness.interrupts import Interrupted, interrupts
-from harness.prompts import instruction
+from harness.prompts import instruction, shots
 from harness.records import (
     Counts,
     ModelInfo,
@@ -27,12 +27,14 @@ from harness.records import (
     TaskInfo,
     refuse_mismatch,
 )
-from harness.runner import Runner, batches
+from harness.runner import Asking, Runner, batches
 from harness.scoring import Run, metrics_of, scored
 from harness.types import (
     DataOptions,
     Decoding,
     Metric,
+    Mode,
+    OptionForm,
     Prediction,
     Sample,
     SampleSet,
@@ -62,6 +64,9 @@ class ModelOptions:
     attention: str | None = None
     processor_args: Mapping[str, Any] = field(default_factory=dict)
     style: Style | None = None
+    mode: Mode = "generate"
+    options: OptionForm = "letter"
+    """What the mode loglikelihood scores."""
     max_new_tokens: int | None = None
     temperature: float = 0.0
     top_p: float = 1.0
@@ -76,6 +81,10 @@ class RunOptions:
     sample: How = "first"
     seed: int = 0
     batch_size: int = 4
+    shots: int = 0
+    """Answered questions of the train split that are shown first."""
+    shuffle: int | None = None
+    """Seed of the options' order; None: as the data has them."""
     fresh: bool = False
     bertscore: str | None = None
     """Encoder of BERTScore, for tasks with text answers; None: not computed."""
@@ -92,6 +101,13 @@ class Data:
     @cached_property
     def samples(self) -> SampleSet:
         return self.task.load(self.options)
+
+    def examples(self, number: int) -> tuple[str, ...]:
+        """The first `number` questions of the train split, answered."""
+        if not number:
+            return ()
+        train = self.task.load(replace(self.options, split="train", text_only=True))
+        return shots(train.samples[:number], self.task)
 
     @cached_property
     def digests(self) -> Digests:
@@ -244,7 +260,13 @@ def _answer(
     runner = Runner(
         weights.load(),
         data.task,
-        style=settings["style"],
+        asking=Asking(
+            style=settings["style"],
+            mode=settings["mode"],
+            options=settings["options"],
+            shuffle=settings["shuffle"],
+            examples=data.examples(settings["shots"]),
+        ),
         decoding=Decoding(**settings["decoding"]),
         digests=data.digests,
     )
@@ -307,17 +329,34 @@ def _finish(job: Job, record: RunRecord, predictions: Sequence[Prediction]) -> R
 def _settings(weights: Weights, data: Data, options: RunOptions) -> dict[str, Any]:
     """Everything chosen for this run, defaults resolved."""
     wanted, spec = weights.options, weights.checkpoint.spec
-    style: Style = wanted.style or (spec.style if spec and weights.checkpoint.named else "direct")
+    scoring = wanted.mode == "loglikelihood"
+    if scoring and data.task.answers == "text":
+        raise HarnessError(
+            f"--mode loglikelihood chooses among options; {data.task.title} has written answers.",
+            remedy="--mode generate",
+        )
+    if scoring and wanted.style not in {None, "direct"}:
+        raise HarnessError(
+            "--mode loglikelihood scores the options right behind the question: there is no room "
+            f"for the style {wanted.style}.",
+            remedy="--style direct",
+        )
+    own = spec.style if spec and weights.checkpoint.named and not scoring else "direct"
+    style: Style = wanted.style or own
     limit = spec.max_new_tokens if spec else data.task.max_new_tokens
     return {
         "style": style,
-        "mode": "generate",
+        "mode": wanted.mode,
+        "options": wanted.options,
+        "shots": options.shots,
+        "shuffle": options.shuffle,
         "decoding": asdict(
             Decoding(
                 max_new_tokens=wanted.max_new_tokens or limit,
                 temperature=wanted.temperature,
                 top_p=wanted.top_p,
                 seed=options.seed,
+                stop=structured.END if style == "structured" else "",
             )
         ),
         "dtype": weights.dtype,
@@ -345,7 +384,10 @@ def _fingerprint(job: Job) -> dict[str, Any]:
         "split": data.options.split,
         "style": settings["style"],
         "prompt": _prompt_hash(job),
-        "mode": settings["mode"],
+        "mode": settings["mode"]
+        if settings["mode"] == "generate"
+        else f"{settings['mode']} of each {settings['options']}",
+        "shuffle": settings["shuffle"],
         "decoding": decoding,
         "dtype": settings["dtype"],
         "processor_args": settings["processor_args"],
@@ -366,6 +408,8 @@ def _prompt_hash(job: Job) -> str:
         plain = spec.plain_styles if spec else ()
         added = instruction(style, choices=bool(prompt.choices), plain_styles=plain)
         digest.update(f"{prompt.text}\0{prompt.question}\0{added}".encode())
+    for example in data.examples(job.settings["shots"]):
+        digest.update(example.encode())
     return f"sha256:{digest.hexdigest()}"
 
 

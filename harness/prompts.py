@@ -7,9 +7,12 @@ ours; a record says which one was sent. A model that was trained on bare questio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from string import ascii_uppercase
 from types import MappingProxyType
 
-from harness.types import Prompt, Style
+from harness.types import Prompt, Sample, Style, Task
 
 _STRUCTURED = (
     "Work in four steps and write each one between its tags: <SUMMARY> what the question asks "
@@ -39,4 +42,18 @@ def instruction(style: Style, *, choices: bool, plain_styles: tuple[Style, ...] 
 def user_text(prompt: Prompt, plain_styles: tuple[Style, ...] = ()) -> str:
     """The user's turn: the task's text, and the style's instruction below it."""
     added = instruction(prompt.style, choices=bool(prompt.choices), plain_styles=plain_styles)
-    return f"{prompt.text}\n{added}" if added else prompt.text
+    asked = f"{prompt.text}\n{added}" if added else prompt.text
+    return "\n\n".join([*prompt.examples, asked])
+
+
+def shots(samples: Sequence[Sample], task: Task) -> tuple[str, ...]:
+    """Answered questions to show first (few-shot), as text: most of these models take one picture,
+    so the examples come without theirs."""
+    return tuple(
+        f"{task.prompt(replace(sample, images=()), 'direct').text}\nAnswer: {_answer(sample)}"
+        for sample in samples
+    )
+
+
+def _answer(sample: Sample) -> str:
+    return ascii_uppercase[sample.target] if isinstance(sample.target, int) else sample.target

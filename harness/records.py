@@ -137,8 +137,7 @@ def prediction_from_json(data: Mapping[str, Any]) -> Prediction:
         Prediction,
         {
             **asdict(prediction),
-            "choices": tuple(prediction.choices),
-            "images": tuple(prediction.images),
+            **{k: tuple(getattr(prediction, k)) for k in ("choices", "order", "scores", "images")},
         },
     )
 

@@ -12,14 +12,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from random import Random
+from string import ascii_uppercase
 
 from harness.errors import Exit, HarnessError, SampleError
 from harness.types import (
     Decoding,
+    Mode,
     Model,
+    OptionForm,
     Output,
     Prediction,
     Prompt,
+    Reading,
     Sample,
     Style,
     Task,
@@ -30,6 +35,19 @@ log = logging.getLogger(__name__)
 Clock = Callable[[], float]
 GIVE_UP_AFTER = 8
 """Failures of the model in a row, before any success, that end a run: it is not the samples."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """How questions are put."""
+
+    style: Style
+    mode: Mode = "generate"
+    options: OptionForm = "letter"
+    """What is scored in the mode loglikelihood: " B", or the option's own text."""
+    shuffle: int | None = None
+    """Seed of the order in which each question's options are asked; None: as the data has them."""
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +87,14 @@ class Runner:
         model: Model,
         task: Task,
         *,
-        style: Style,
+        asking: Asking,
         decoding: Decoding,
         digests: Mapping[str, tuple[str, ...]],
         clock: Clock = time.perf_counter,
     ) -> None:
         self._model = model
         self._task = task
-        self._style = style
+        self._asking = asking
         self._decoding = decoding
         self._digests = digests
         self._clock = clock
@@ -110,10 +128,19 @@ class Runner:
 
     def _prompt(self, sample: Sample) -> Prompt | str:
         """The prompt, or why there is none."""
+        choices = tuple(sample.choices[i] for i in self._order(sample))
         try:
-            return self._task.prompt(sample, self._style)
+            prompt = self._task.prompt(replace(sample, choices=choices), self._asking.style)
         except SampleError as error:
             return str(error)
+        return replace(prompt, examples=self._asking.examples)
+
+    def _order(self, sample: Sample) -> tuple[int, ...]:
+        """The places of the options in the order in which they are asked."""
+        order = list(range(len(sample.choices)))
+        if self._asking.shuffle is not None:
+            Random(f"{self._asking.shuffle} {sample.id}").shuffle(order)  # noqa: S311  # no secret
+        return tuple(order)
 
     def _answer(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Timed | str]:
         """An output or a reason for each prompt. A batch that fails is halved until the sample
@@ -147,12 +174,20 @@ class Runner:
         started = self._clock()
         prepared = self._model.prepare(prompts)
         ready = self._clock()
-        outputs = self._model.generate(prepared, decoding)
+        if self._asking.mode == "loglikelihood":
+            outputs = self._model.choose(prepared, [self._options(p) for p in prompts])
+        else:
+            outputs = self._model.generate(prepared, decoding)
         finished = self._clock()
         if len(outputs) != len(prompts):
             raise ValueError(f"{len(outputs)} outputs for {len(prompts)} prompts")
         n = len(prompts)
         return [Timed(o, (ready - started) / n, (finished - ready) / n) for o in outputs]
+
+    def _options(self, prompt: Prompt) -> Sequence[str]:
+        if self._asking.options == "text":
+            return prompt.choices
+        return ascii_uppercase[: len(prompt.choices)]
 
     def _prediction(self, sample: Sample, result: Timed | str, share: float) -> Prediction:
         common = Prediction(
@@ -170,7 +205,8 @@ class Runner:
         if isinstance(result, str):
             return replace(common, error=result)
         output = result.output
-        reading = self._task.read(output.raw, sample.choices)
+        order = self._order(sample)
+        reading = read_asked(self._task.read, output.raw, sample.choices, order)
         preprocess = share + result.preprocess_seconds
         return replace(
             common,
@@ -183,7 +219,25 @@ class Runner:
             preprocess_seconds=preprocess,
             tokens=output.tokens,
             tokens_in=output.tokens_in,
+            order=order if self._asking.shuffle is not None else (),
+            scores=tuple(output.scores[order.index(i)] for i in range(len(output.scores))),
         )
+
+
+def read_asked(
+    read: Callable[[str, Sequence[str]], Reading],
+    raw: str,
+    choices: Sequence[str],
+    order: Sequence[int],
+) -> Reading:
+    """The reading of `raw` where the i-th option asked was choices[order[i]], as an index into
+    `choices`. An empty order: they were asked as they are."""
+    if not order:
+        return read(raw, choices)
+    reading = read(raw, [choices[i] for i in order])
+    if isinstance(reading.answer, int):
+        return Reading(order[reading.answer], reading.rule)
+    return reading
 
 
 def _free_memory() -> None:

@@ -19,6 +19,7 @@ from harness.records import (
     TaskInfo,
     refuse_mismatch,
 )
+from harness.runner import read_asked
 from harness.types import Metric, Prediction, Reading, Target, Task
 from tasks.files import Row, found, jsonl_rows
 
@@ -194,7 +195,7 @@ def _write(
 def _read_again(prediction: Prediction, read: Reader) -> Prediction:
     if prediction.error is not None:
         return prediction
-    reading = read(prediction.raw, prediction.choices)
+    reading = read_asked(read, prediction.raw, prediction.choices, prediction.order)
     return replace(
         prediction,
         answer=reading.answer,

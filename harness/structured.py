@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 
 SECTIONS = ("SUMMARY", "CAPTION", "REASONING", "CONCLUSION")
+END = f"</{SECTIONS[-1]}>"
+"""What a finished rationale ends with."""
 
 _TAG = re.compile(
     rf"<\s{{0,3}}(/?)\s{{0,3}}({'|'.join(SECTIONS)})\s{{0,3}}>", re.ASCII | re.IGNORECASE

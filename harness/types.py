@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Style = Literal["direct", "structured", "cot"]
+Mode = Literal["generate", "loglikelihood"]
+OptionForm = Literal["letter", "text"]
 Target = int | str
 """A 0-based index into the choices, or the reference text of an open question."""
 
@@ -68,6 +70,8 @@ class Prompt:
     """The question alone, for models that do not take text and options in one piece."""
     choices: tuple[str, ...] = ()
     images: tuple[Image, ...] = ()
+    examples: tuple[str, ...] = ()
+    """Answered questions of the train split that are shown first (few-shot), as text."""
     style: Style = "direct"
 
 
@@ -98,6 +102,10 @@ class Prediction:
     target: Target
     question: str = ""
     choices: tuple[str, ...] = ()
+    order: tuple[int, ...] = ()
+    """Where options were shuffled: the i-th one asked was choices[order[i]]. Empty: as they are."""
+    scores: tuple[float, ...] = ()
+    """Log-likelihood of each of `choices`, per token; only where options were scored."""
     topic: str = ""
     images: tuple[str, ...] = ()
     """sha256 of each picture's encoded bytes, in hex; "" for one that could not be read."""
@@ -190,6 +198,8 @@ class Decoding:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    stop: str = ""
+    """A row ends as soon as it has written this; it is kept. Empty: only the end token ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +210,8 @@ class Output:
     prompt: str
     tokens_in: int
     tokens: int
+    scores: tuple[float, ...] = ()
+    """Log-likelihood per token of each option, where options were scored."""
 
 
 class Model(Protocol):
@@ -215,3 +227,6 @@ class Model(Protocol):
 
     def generate(self, prepared: Any, decoding: Decoding) -> list[Output]:
         """One output per prompt, in order; the same whatever else is in the batch."""
+
+    def choose(self, prepared: Any, options: Sequence[Sequence[str]]) -> list[Output]:
+        """For each prompt the letter of the most likely of its `options`, and all their scores."""

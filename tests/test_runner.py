@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError, SampleError
-from harness.runner import GIVE_UP_AFTER, Runner, batches
+from harness.runner import GIVE_UP_AFTER, Asking, Runner, batches
 from harness.types import (
     Decoding,
     ImageRef,
@@ -87,11 +87,11 @@ def make_samples(n: int, *, bad: Sequence[int] = ()) -> list[Sample]:
     ]
 
 
-def make_runner(model: Letter) -> Runner:
+def make_runner(model: Letter, asking: Asking | None = None) -> Runner:
     return Runner(
         model,
         TASK,
-        style="direct",
+        asking=asking or Asking(style="direct"),
         decoding=Decoding(max_new_tokens=9),
         digests={},
         clock=model.clock,
