@@ -53,9 +53,24 @@ SAMPLES, MODEL, DECODING, OUTPUT = "Samples", "Model", "Decoding", "Output"
 class StyleName(StrEnum):
     """Prompt styles."""
 
+    plain = "plain"
     direct = "direct"
     structured = "structured"
     cot = "cot"
+
+
+class ModeName(StrEnum):
+    """How an answer comes about."""
+
+    generate = "generate"
+    loglikelihood = "loglikelihood"
+
+
+class OptionName(StrEnum):
+    """What is scored of an option."""
+
+    letter = "letter"
+    text = "text"
 
 
 class TextOnly(StrEnum):
@@ -170,6 +185,36 @@ def eval(
             rich_help_panel=DECODING,
         ),
     ] = None,
+    mode: Annotated[
+        ModeName,
+        typer.Option(
+            help="Let the model write, or choose the option that it finds most likely.",
+            rich_help_panel=DECODING,
+        ),
+    ] = ModeName.generate,
+    options: Annotated[
+        OptionName,
+        typer.Option(
+            help="What --mode loglikelihood scores: each option's letter or its text.",
+            rich_help_panel=DECODING,
+        ),
+    ] = OptionName.letter,
+    shots: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Show so many answered questions of the train split first, as text.",
+            rich_help_panel=DECODING,
+        ),
+    ] = 0,
+    shuffle_choices: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SEED",
+            help="Ask the options in another order; answers are mapped back.",
+            rich_help_panel=DECODING,
+        ),
+    ] = None,
     max_new_tokens: Annotated[
         int | None,
         typer.Option(min=1, help="Default: the row's, else the task's.", rich_help_panel=DECODING),
@@ -230,12 +275,14 @@ def eval(
         for wanted in task
     ]
     chosen: Style | None = style.value if style else None
-    options = evaluate.RunOptions(
+    how = evaluate.RunOptions(
         runs=runs,
         limit=limit,
         sample=sample.value,
         seed=seed,
         batch_size=batch_size,
+        shots=shots,
+        shuffle=shuffle_choices,
         fresh=fresh,
         bertscore=None if bertscore == "none" else bertscore,
         command=["harness", *sys.argv[1:]],
@@ -255,6 +302,8 @@ def eval(
                     attention=attn,
                     processor_args=arguments,
                     style=chosen,
+                    mode=mode.value,
+                    options=options.value,
                     max_new_tokens=max_new_tokens,
                     temperature=temperature,
                     top_p=top_p,
@@ -265,7 +314,7 @@ def eval(
             continue
         for each in loaded:
             try:
-                done.append(evaluate.evaluate(source, each, options))
+                done.append(evaluate.evaluate(source, each, how))
             except HarnessError as error:
                 errors.append(_told(error))
             else:

@@ -335,14 +335,16 @@ def _settings(weights: Weights, data: Data, options: RunOptions) -> dict[str, An
             f"--mode loglikelihood chooses among options; {data.task.title} has written answers.",
             remedy="--mode generate",
         )
-    if scoring and wanted.style not in {None, "direct"}:
+    if scoring and wanted.style not in {None, "plain", "direct"}:
         raise HarnessError(
             "--mode loglikelihood scores the options right behind the question: there is no room "
             f"for the style {wanted.style}.",
-            remedy="--style direct",
+            remedy="--style direct, or --style plain",
         )
-    own = spec.style if spec and weights.checkpoint.named and not scoring else "direct"
-    style: Style = wanted.style or own
+    own: Style = spec.style if spec and weights.checkpoint.named else "direct"
+    if scoring:
+        own = "direct" if wanted.options == "letter" else "plain"
+    style = wanted.style or own
     limit = spec.max_new_tokens if spec else data.task.max_new_tokens
     return {
         "style": style,

@@ -21,6 +21,8 @@ _STRUCTURED = (
 )
 INSTRUCTIONS = MappingProxyType(
     {
+        ("plain", "choices"): "",
+        ("plain", "open"): "",
         ("direct", "choices"): "Answer with the letter of the correct option only.",
         ("direct", "open"): "",
         ("structured", "choices"): _STRUCTURED.format(answer="the letter of the correct option"),

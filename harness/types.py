@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Style = Literal["direct", "structured", "cot"]
+Style = Literal["plain", "direct", "structured", "cot"]
+"""plain: the bare question; direct: the letter only; structured: the four tags; cot: step by step."""
 Mode = Literal["generate", "loglikelihood"]
 OptionForm = Literal["letter", "text"]
 Target = int | str

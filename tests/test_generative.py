@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,61 @@ def test_sampling_repeats_under_one_seed_and_leaves_the_global_state_alone(
     assert sampled(1) == sampled(1)
     assert sampled(1) != sampled(2)
     assert torch.equal(state, torch.get_rng_state())
+
+
+OPTIONS = ("Alabama", "South Carolina", "the United States of America", "B")
+
+
+def naive_score(model: GenerativeModel, prompt: Prompt, option: str) -> float:
+    """One option behind the whole prompt in one forward pass, without any cache."""
+    import torch
+
+    (group,) = model.prepare([prompt])
+    tokens = model._continuation(group.texts[0], option)
+    length = group.inputs["input_ids"].shape[1]
+    inputs = dict(group.inputs)
+    for name, value in inputs.items():
+        if value.shape[1:2] == (length,) and not name.startswith("pixel"):
+            inputs[name] = torch.cat([value, *[value[:, -1:]] * len(tokens)], dim=1)
+    inputs["input_ids"][:, length:] = torch.tensor(tokens)
+    with torch.inference_mode():
+        logits = model._model(**inputs).logits[0, length - 1 : -1].log_softmax(-1)
+    return float(logits[range(len(tokens)), tokens].mean())
+
+
+def test_options_are_scored_as_the_naive_way_scores_them(model: GenerativeModel) -> None:
+    """One prompt for all options, in a batch with other questions: the same log-likelihoods."""
+    prompts = make_prompts(5)
+    options = [OPTIONS[: 2 + place % 3] for place in range(5)]
+    found = model.choose(model.prepare(prompts), options)
+    for prompt, row, output in zip(prompts, options, found, strict=True):
+        expected = [naive_score(model, prompt, option) for option in row]
+        assert output.scores == pytest.approx(expected, abs=1e-4)
+        assert output.raw == "ABCDE"[expected.index(max(expected))]
+
+
+def test_letters_are_scored_in_one_step(model: GenerativeModel) -> None:
+    """Options of one token need no second pass."""
+    prompts = make_prompts(3)
+    found = model.choose(model.prepare(prompts), ["AB"] * 3)
+    for prompt, output in zip(prompts, found, strict=True):
+        assert output.scores == pytest.approx(
+            [naive_score(model, prompt, letter) for letter in "AB"], abs=1e-4
+        )
+
+
+def test_a_row_stops_when_it_has_written_its_end(model: GenerativeModel) -> None:
+    """Each row ends by itself, what stands before the end is unchanged, and padding is no token."""
+    prompts = make_prompts(6)
+    long = Decoding(max_new_tokens=24)
+    free = model.generate(model.prepare(prompts), long)
+    stop = next(c for c in free[0].raw[4:] if c.isalnum())
+    held = model.generate(model.prepare(prompts), replace(long, stop=stop))
+    for before, after in zip(free, held, strict=True):
+        assert before.raw.startswith(after.raw)
+        assert (stop in after.raw) == (stop in before.raw)
+        assert after.raw.count(stop) <= before.raw.count(stop)
+        if stop in before.raw:
+            assert stop in after.raw[-12:]
+        assert after.tokens <= before.tokens
+    assert held[0].tokens < free[0].tokens

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from harness.errors import HarnessError, SampleError
+from harness.prompts import shots, user_text
 from harness.runner import GIVE_UP_AFTER, Asking, Runner, batches
 from harness.types import (
     Decoding,
@@ -174,3 +176,54 @@ def test_a_model_that_drops_a_row_is_noticed() -> None:
     """Fewer outputs than prompts would shift every answer behind the gap."""
     with pytest.raises(HarnessError, match="0 outputs for 1 prompts"):
         make_runner(Silent()).answer(make_samples(16))
+
+
+def test_shuffled_options_are_mapped_back() -> None:
+    """The answer, and each score, belong to the option that they were given for, in the data's
+    order; the order differs between questions and repeats under one seed."""
+    samples = [
+        Sample(id=str(i), question="q", target=0, choices=("x", "y", "z")) for i in range(12)
+    ]
+    made = make_runner(Letter(), Asking(style="direct", shuffle=1)).answer(samples)
+    assert [p.answer for p in made] == [p.order[0] for p in made]
+    assert len({p.order for p in made}) > 2
+    assert [p.correct for p in made] == [p.order[0] == 0 for p in made]
+    again = make_runner(Letter(), Asking(style="direct", shuffle=1)).answer(samples)
+    assert [p.order for p in again] == [p.order for p in made]
+
+
+class Likes(Letter):
+    """Finds the option that sorts first the most likely."""
+
+    def choose(self, prepared: Sequence[Prompt], options: Sequence[Sequence[str]]) -> list[Output]:
+        made = []
+        for prompt, row in zip(prepared, options, strict=True):
+            ranks = sorted(row)
+            scores = tuple(-float(ranks.index(option)) for option in row)
+            made.append(Output("ABCDE"[scores.index(0.0)], prompt.text, 10, 0, scores))
+        return made
+
+
+def test_scores_are_those_of_the_options_whatever_their_order() -> None:
+    """With the options' texts scored, shuffling changes neither answers nor scores."""
+    task = replace(TASK, read=lambda raw, choices: Reading("ABCDE".index(raw), "letter"))
+    samples = [Sample(id=str(i), question="q", target=1, choices=("y", "x", "z")) for i in range(6)]
+    for shuffle in (None, 1, 2):
+        asking = Asking(style="plain", mode="loglikelihood", options="text", shuffle=shuffle)
+        runner = Runner(
+            Likes(), task, asking=asking, decoding=Decoding(max_new_tokens=1), digests={}
+        )
+        made = runner.answer(samples)
+        assert [p.answer for p in made] == [1] * 6
+        assert {p.scores for p in made} == {(-1.0, 0.0, -2.0)}
+        assert all(p.correct for p in made)
+
+
+def test_examples_come_before_the_question() -> None:
+    """Few-shot examples are part of every prompt, and hold answers of the train split only."""
+    examples = shots([Sample(id="t", question="Why?", target=1, choices=("x", "y"))], TASK)
+    assert examples == ("Why?\nAnswer: B",)
+    asking = Asking(style="direct", examples=examples)
+    prompt = make_runner(Letter(), asking)._prompt(make_samples(1)[0])
+    assert isinstance(prompt, Prompt)
+    assert user_text(prompt, ("direct",)) == "Why?\nAnswer: B\n\nq0"
