@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -190,10 +190,12 @@ _NO_OUTCOME = frozenset(
     ]
 )
 
-_POSITIVE = (lambda v: v > 0 and math.isfinite(v), "above 0")
-_NOT_NEGATIVE = (lambda v: v >= 0 and math.isfinite(v), "0 or more")
-_BELOW_ONE = (lambda v: 0 <= v < 1, "0 or more, and below 1")
-_RANGES = types.MappingProxyType(
+_Range = tuple[Callable[[float], bool], str]
+_POSITIVE: _Range = (lambda v: v > 0 and math.isfinite(v), "above 0")
+_NOT_NEGATIVE: _Range = (lambda v: v >= 0 and math.isfinite(v), "0 or more")
+_BELOW_ONE: _Range = (lambda v: 0 <= v < 1, "0 or more, and below 1")
+_SHARE: _Range = (lambda v: 0 <= v <= 1, "from 0 to 1")
+_RANGES: Mapping[str, _Range] = types.MappingProxyType(
     {
         "epochs": _POSITIVE,
         "learning_rate": _POSITIVE,
@@ -210,7 +212,7 @@ _RANGES = types.MappingProxyType(
         "epsilon": _POSITIVE,
         "weight_decay": _NOT_NEGATIVE,
         "warmup": _BELOW_ONE,
-        "floor": (lambda v: 0 <= v <= 1, "from 0 to 1"),
+        "floor": _SHARE,
         "clip": _POSITIVE,
         "lora_rank": _POSITIVE,
         "lora_alpha": _POSITIVE,

@@ -1,0 +1,93 @@
+"""What the student is taught: a question with its picture, and the text that is to follow it.
+
+This module alone knows how a target is put together (section 3.2 of the paper). The conclusion is
+always the gold answer, whatever the teacher concluded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from distill.config import DistillConfig
+from harness.errors import SampleError
+from harness.structured import Rationale
+from harness.types import Sample, Task
+from tasks.fingerprint import image_digests
+from tasks.schema import LETTERS
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question, and what the teacher said on it."""
+
+    sample: Sample
+    rationale: Rationale | None
+    """None: only the answer can be taught."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of the target whose tokens weigh the same in the loss."""
+
+    text: str
+    weight: float
+
+
+def gold(sample: Sample) -> str:
+    """The right answer as the student is to write it: the option's letter, or an open question's
+    reference text."""
+    return LETTERS[sample.target] if isinstance(sample.target, int) else sample.target
+
+
+def target(example: Example, config: DistillConfig) -> tuple[Piece, ...]:
+    """The text that follows `Answer:`, stage by stage; the end token comes behind it.
+
+    Joined, the pieces are the rationale as the paper has it, with nothing before its first tag and
+    a blank line between stages, less the stages that are left out; or, for the answer-only
+    control, a space and the answer. What stands between two stages belongs to the first.
+
+    Raises:
+        SampleError: there is no rationale to teach.
+    """
+    if config.target == "answer":
+        return (Piece(f" {gold(example.sample)}", config.weight_of("conclusion")),)
+    texts = {"conclusion": gold(example.sample)}
+    if len(config.stages) > 1:
+        if example.rationale is None:
+            raise SampleError("no rationale")
+        rationale = example.rationale
+        texts |= {
+            "summary": rationale.summary,
+            "caption": rationale.caption,
+            "reasoning": rationale.reasoning,
+        }
+    *first, last = config.stages
+    return (
+        *(Piece(f"{_tagged(s, texts[s])}\n\n", config.weight_of(s)) for s in first),
+        Piece(_tagged(last, texts[last]), config.weight_of(last)),
+    )
+
+
+def _tagged(stage: str, text: str) -> str:
+    """One stage as `harness.structured.render` writes it; a test holds the two together."""
+    return f"<{stage.upper()}> {text.strip()} </{stage.upper()}>"
+
+
+def fingerprint(examples: Sequence[Example], config: DistillConfig, task: Task) -> str:
+    """The sha256, in hex, of everything that is taught, in its order: pictures, questions as the
+    task words them, targets. A picture that cannot be read counts as such."""
+    digests = image_digests([example.sample for example in examples])
+    total = sha256()
+    for example in examples:
+        question = task.prompt(replace(example.sample, images=()), "direct").text
+        try:
+            pieces = [(p.text, p.weight) for p in target(example, config)]
+        except SampleError:
+            pieces = []
+        sample = example.sample
+        content = [sample.id, sample.topic, question, pieces, digests[sample.id]]
+        total.update(sha256(json.dumps(content).encode()).digest())
+    return total.hexdigest()
