@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import sys
 import threading
 from collections import Counter
@@ -44,7 +45,11 @@ _CHUNK: Final = 512  # pairs that a worker takes at a time: about a megabyte of 
 _WORTH_WORKERS: Final = 2000  # pairs; fewer are done before a pool has started
 _KEPT: Final = b"\nabcdefghijklmnopqrstuvwxyz0123456789"
 _WORDS_ONLY: Final = bytes(c if c in _KEPT else ord(" ") for c in range(256))
-_split_symbols: Callable[[str], str] = TokenizerRegexp()  # type: ignore[no-untyped-call]  # theirs
+_SYMBOLS: Final = re.escape('{|}~[\\]^_`!"#$%&()*+:;<=>?@/')
+_TOKEN: Final = re.compile(
+    rf"(?:[^{_SYMBOLS}.,\-0-9]+|[0-9]+(?:[.,][0-9]+)*|(?<![0-9])-)+|[{_SYMBOLS}.,\-]"
+)
+_MARKS_BEFORE_DIGIT: Final = re.compile("[.,]{2}[0-9]")
 
 
 def bleu(statistics: Integers | Floats) -> Floats:
@@ -189,7 +194,7 @@ def _tokens_13a(text: str) -> list[str]:
     """The tokens of mteval-v13a, as sacrebleu's tokenizer gives them.
 
     Behind its replacements that tokenizer looks at neighbouring characters only, and takes white
-    space as it takes the end: so it may be asked word by word, and answers for a word be kept.
+    space as it takes the end: so words can be split one by one, and what they split into be kept.
     """
     text = text.rstrip().replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
     if "&" in text:
@@ -200,13 +205,19 @@ def _tokens_13a(text: str) -> list[str]:
         if word.isalnum():
             tokens.append(word)
         else:
-            tokens.extend(_tokens_of_word(word))
+            tokens.extend(_split_13a(word))
     return tokens
 
 
 @lru_cache(maxsize=1 << 15)
-def _tokens_of_word(word: str) -> list[str]:
-    return _split_symbols(f" {word} ").split()
+def _split_13a(word: str) -> list[str]:
+    """A word's tokens: each symbol, a dash behind a digit, full stops and commas unless between
+    digits, and what is left between these."""
+    if _MARKS_BEFORE_DIGIT.search(word):
+        # Here sacrebleu's rules, which consume what they match, depend on how many marks there are.
+        split: str = TokenizerRegexp()(f" {word} ")  # type: ignore[no-untyped-call]  # theirs
+        return split.split()
+    return _TOKEN.findall(word)
 
 
 def _rouge_rows(predictions: Sequence[str], references: Sequence[str]) -> Integers:

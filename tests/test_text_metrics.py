@@ -50,6 +50,7 @@ HAND_MADE = [
     ("lone \ud800 surrogate", "lone surrogate"),
     ("e\u0301 \u200b zero\x1cwidth\x85", "é zero width"),
     ("a b\nb a\n\na", "b a b\na b\nb"),
+    ("a b\na", "a a"),
     ("x y\r\nz", "z\nx\ny"),
     ("yes\n" * 30, "no\nyes\n" * 15),
     ("word " * 3000, "word other " * 1500),
@@ -114,8 +115,8 @@ def test_any_texts_score_as_in_the_reference_libraries(pairs):
     assert_equal_to_references(list(predictions), list(references))
 
 
-@settings(max_examples=300, deadline=None)
-@given(*[st.lists(st.sampled_from("abc\n"), max_size=30).map(" ".join)] * 2)
+@settings(max_examples=1000, deadline=None)
+@given(*[st.lists(st.sampled_from("abc\n"), max_size=12).map(" ".join)] * 2)
 def test_lsum_takes_the_union_that_rouge_score_takes(prediction, reference):
     """Among several longest subsequences the same one is read off, for lines of few words."""
     expected = ROUGE_SCORE.score(reference, prediction)["rougeLsum"].fmeasure
@@ -170,6 +171,26 @@ def test_workers_need_no_main_guard():
         [sys.executable, "-"], input=script, capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == "1.0"
+
+
+def test_workers_end_with_their_parent():
+    """Killed outright, it leaves none behind: they hold its output open, as they would a lock."""
+    script = """
+from harness.text_metrics import rouge_statistics
+class Watched(list):
+    def __getitem__(self, index):
+        print("taken", flush=True)
+        return list.__getitem__(self, index)
+texts = ["some words in a line " * 50] * 50_000
+rouge_statistics(Watched(texts), texts, workers=2)
+print("done", flush=True)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    for _ in range(3):  # the workers are there once the first texts were handed out
+        assert process.stdout.readline() == "taken\n"
+    process.kill()
+    rest, _ = process.communicate(timeout=30)  # ends when nobody can write any more
+    assert "done" not in rest
 
 
 @pytest.mark.parametrize("function", [corpus_bleu, rouge, bertscore])
