@@ -23,7 +23,6 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq
-from sacrebleu.tokenizers.tokenizer_re import TokenizerRegexp
 
 from harness import __version__
 
@@ -215,6 +214,8 @@ def _split_13a(word: str) -> list[str]:
     digits, and what is left between these."""
     if _MARKS_BEFORE_DIGIT.search(word):
         # Here sacrebleu's rules, which consume what they match, depend on how many marks there are.
+        from sacrebleu.tokenizers.tokenizer_re import TokenizerRegexp
+
         split: str = TokenizerRegexp()(f" {word} ")  # type: ignore[no-untyped-call]  # theirs
         return split.split()
     return _TOKEN.findall(word)
