@@ -1,0 +1,368 @@
+"""The model that learns: what the training loop needs of it, and Moondream as that.
+
+This module alone knows how an example becomes tokens and labels: BOS, the picture's embeddings, the
+question, the target, the end token; padding on the right with the end token; a label on each target
+token and on the end token, -100 elsewhere.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # the field's name for it
+
+from distill.config import DistillConfig, Part
+from distill.examples import Example, target
+from distill.features import FeatureStore
+from harness.checkpoints import SUFFIXES, find_checkpoint, fingerprint
+from harness.errors import Exit, HarnessError, SampleError
+from harness.models import renderers
+from harness.types import Task
+
+IGNORED = -100
+"""The label of tokens that are not learned."""
+
+PARTS: Mapping[Part, tuple[str, ...]] = {
+    "vision": ("model.vision_tower",),
+    "projector": ("model.projector",),
+    "embeddings": ("model.language_model.embed_tokens",),
+    "layers": ("model.language_model.layers", "model.language_model.final_layernorm"),
+    "head": ("lm_head",),
+}
+"""Every parameter of Moondream lies in one of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One example as tokens; the three are of equal length."""
+
+    ids: tuple[int, ...]
+    labels: tuple[int, ...]
+    weights: tuple[float, ...]
+    """0 where nothing is learned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Examples of one forward pass, padded on the right."""
+
+    ids: Tensor
+    """(B, L)"""
+    labels: Tensor
+    """(B, L); IGNORED where nothing is learned."""
+    weights: Tensor
+    """(B, L), in float32."""
+    features: Tensor | None = None
+    """(N, T, D): embeddings of the N pictures, in order; None where there are none or where the
+    encoder is trained."""
+    pixels: Mapping[str, Tensor] | None = None
+    """The processor's pixel_values and image_grids, where the encoder is trained."""
+    tokens: int
+    """Length of all sequences, padding left out."""
+
+    @property
+    def weight(self) -> float:
+        """The sum of the weights of all target tokens: what the batch's mean loss stands for."""
+        return float(self.weights.sum())
+
+    @property
+    def targets(self) -> int:
+        """Target tokens."""
+        return int((self.labels != IGNORED).sum())
+
+
+class Student(Protocol):
+    """What the training loop needs, and no more."""
+
+    module: nn.Module
+    """Computes the loss; accelerate may put a wrapper around it."""
+
+    def trainable(self) -> Iterable[nn.Parameter]:
+        """The parameters that are learned."""
+
+    def length(self, example: Example) -> int:
+        """Tokens of the whole sequence; raises SampleError where the example cannot be used."""
+
+    def encode(self, examples: Sequence[Example]) -> Batch: ...
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean negative log-likelihood of the target tokens (equation 1), each with its weight."""
+
+    def export(self, folder: Path) -> None:
+        """Write a checkpoint in the base's own layout and type."""
+
+
+class TargetLoss(nn.Module):
+    """Equation 1, with logits computed where there are labels and nowhere else."""
+
+    def __init__(self, model: nn.Module, autocast: torch.dtype | None) -> None:
+        super().__init__()
+        self.model = model
+        self._autocast = autocast
+
+    def forward(self, ids: Tensor, labels: Tensor, weights: Tensor, **images: Any) -> Tensor:
+        """The weighted mean over all target tokens, 0 where all weights are."""
+        model: Any = self.model
+        with torch.autocast(ids.device.type, self._autocast, enabled=self._autocast is not None):
+            # Without a mask: padding stands behind everything, where causal attention never looks,
+            # and the kernels for plain causal attention are the fastest.
+            hidden = model.model(input_ids=ids, use_cache=False, **images).last_hidden_state
+            learned = labels[:, 1:] != IGNORED  # (B, L - 1)
+            logits = model.lm_head(hidden[:, :-1][learned])  # (targets, vocabulary)
+        losses = F.cross_entropy(logits.float(), labels[:, 1:][learned], reduction="none")
+        weights = weights[:, 1:][learned]
+        return (losses * weights).sum() / weights.sum().clamp(min=torch.finfo(torch.float32).tiny)
+
+
+class MoondreamStudent:
+    """Moondream, from a folder in its published layout."""
+
+    def __init__(
+        self, base: Path, config: DistillConfig, task: Task, *, features: Path, device: str = "cpu"
+    ) -> None:
+        """Load the model and freeze what is not trained.
+
+        Args:
+            task: words the questions.
+            features: folder of cached image features.
+            device: as torch names it.
+
+        Raises:
+            HarnessError: `base` is no Moondream, or a package is missing.
+        """
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        import harness.models  # noqa: F401  # makes Moondream known to the auto classes
+
+        self._base = base
+        self._config = config
+        self._task = task
+        self._device = torch.device(device)
+        half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(config.precision)
+        in_half = config.precision == "float16"
+        model: Any = AutoModelForImageTextToText.from_pretrained(
+            base, dtype=half if in_half else torch.float32, **_LOCAL
+        )
+        if model.config.model_type != "moondream1":
+            raise HarnessError(
+                f"{base} is a {model.config.model_type}; only Moondream can be distilled into.",
+                code=Exit.MISSING,
+            )
+        self._processor: Any = AutoProcessor.from_pretrained(base, **_LOCAL)  # type: ignore[no-untyped-call]
+        self._tokenizer = self._processor.tokenizer
+        self._neutral = renderers.neutraliser(self._processor)
+        self._render = renderers.moondream(self._processor, find_checkpoint(str(base)))
+        self.context: int = model.config.text_config.max_position_embeddings
+        """Tokens that a sequence may have."""
+        self._freeze(model)
+        if half is not None:
+            for parameter in model.parameters():
+                if not parameter.requires_grad:
+                    parameter.data = parameter.data.to(half)
+        if model.config.text_config.hidden_act == "gelu_new":
+            # The same function in one kernel, and without its seven intermediate results.
+            for layer in model.model.language_model.layers:
+                layer.mlp.activation_fn = nn.GELU(approximate="tanh")
+        if config.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.to(self._device).train()
+        self._model = model
+        self.module: nn.Module = TargetLoss(model, None if in_half else half)
+        side: int = model.config.vision_config.image_size
+        self._store = FeatureStore(
+            features,
+            self._encode_image,
+            key={"weights": fingerprint(base), "image_size": side},
+            shape=(model.config.image_seq_length, model.config.text_config.hidden_size),
+            dtype=half or torch.float32,
+            limit=config.feature_cache_gb * 1e9,
+        )
+
+    @property
+    def image_tokens(self) -> int:
+        """Tokens that stand for one picture: 729 for the published model."""
+        return int(self._model.config.image_seq_length)
+
+    @property
+    def sees_frozen(self) -> bool:
+        """Whether pictures are encoded by frozen weights, so that this needs doing once."""
+        return not {"vision", "projector"} & set(self._config.train)
+
+    def trainable(self) -> Iterable[nn.Parameter]:
+        return [p for p in self._model.parameters() if p.requires_grad]
+
+    def row(self, example: Example) -> Row:
+        """The example as tokens; raises SampleError where there is nothing to teach."""
+        pieces = [(self._neutral(p.text), p.weight) for p in target(example, self._config)]
+        # The bare question, as this student is asked when it is evaluated.
+        prompt = self._task.prompt(replace(example.sample, images=()), "direct")
+        prompt = replace(prompt, images=(_PICTURE,) * len(example.sample.images))
+        ids = self._processor._encode(self._render(prompt), bos=True)  # noqa: SLF001  # its one way without pixels
+        # As one text, for the tokens to be those that the whole would have.
+        tokens = self._tokenizer(
+            "".join(text for text, _ in pieces),
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+        )
+        ends, weights, end = [], [weight for _, weight in pieces], 0
+        for text, _ in pieces:
+            end += len(text)
+            ends.append(end)
+        answer = [*tokens["input_ids"], self._tokenizer.eos_token_id]
+        learned = [
+            weights[next((i for i, end in enumerate(ends) if start < end), -1)]
+            for start, _ in tokens["offset_mapping"]
+        ]
+        return Row(
+            ids=(*ids, *answer),
+            labels=(*[IGNORED] * len(ids), *answer),
+            weights=(*[0.0] * len(ids), *learned, weights[-1]),
+        )
+
+    def length(self, example: Example) -> int:
+        """Tokens of the whole sequence. Encodes and keeps the pictures on the way.
+
+        Raises:
+            SampleError: no rationale, a picture that cannot be read, or a sequence that is longer
+                than the model's context: half a rationale is not taught.
+        """
+        length = len(self.row(example).ids)
+        if length > self.context:
+            raise SampleError(f"longer than the context of {self.context} tokens")
+        for image in example.sample.images:
+            if self.sees_frozen:
+                self._store.check(image)
+            else:
+                image.decode()
+        return length
+
+    def encode(self, examples: Sequence[Example]) -> Batch:
+        rows = [self.row(example) for example in examples]
+        images = [image for example in examples for image in example.sample.images]
+        features: Tensor | None = None
+        pixels: Mapping[str, Tensor] | None = None
+        if images and self.sees_frozen:
+            features = torch.stack([self._store(image) for image in images])
+        elif images:
+            pictures = [image.decode() for image in images]
+            pixels = dict(self._processor.image_processor.preprocess(pictures, return_tensors="pt"))
+        return Batch(
+            ids=_padded([row.ids for row in rows], self._tokenizer.eos_token_id),
+            labels=_padded([row.labels for row in rows], IGNORED),
+            weights=_padded([row.weights for row in rows], 0.0),
+            features=features,
+            pixels=pixels,
+            tokens=sum(len(row.ids) for row in rows),
+        )
+
+    def loss(self, batch: Batch) -> Tensor:
+        images = dict(batch.pixels or {})
+        if batch.features is not None:
+            images["image_features"] = batch.features
+        on_device = {name: tensor.to(self._device) for name, tensor in images.items()}
+        loss: Tensor = self.module(
+            batch.ids.to(self._device),
+            batch.labels.to(self._device),
+            batch.weights.to(self._device),
+            **on_device,
+        )
+        return loss
+
+    def export(self, folder: Path) -> None:
+        """Write the trained weights into a copy of the base: published names, the base's own type,
+        its tokenizer and config. What was frozen is the base's to the bit; adapters are merged."""
+        from transformers import AutoModelForImageTextToText
+
+        whole: Any = AutoModelForImageTextToText.from_pretrained(self._base, dtype="auto", **_LOCAL)
+        parameters = dict(whole.named_parameters())
+        with torch.no_grad():
+            if self._config.lora_rank is None:
+                for name, learned in self._model.named_parameters():
+                    if learned.requires_grad:
+                        parameters[name].copy_(learned)
+            else:
+                for name, delta in _adapters(self._model):
+                    weight = parameters[f"{name}.weight"]
+                    weight.copy_(weight.float() + delta.to("cpu", torch.float32))
+        whole.save_pretrained(folder, max_shard_size="10GB")
+        for path in sorted(self._base.iterdir()):
+            is_weights = path.suffix == ".safetensors" or path.name.endswith("index.json")
+            if path.is_file() and path.suffix in SUFFIXES and not is_weights:
+                shutil.copyfile(path, folder / path.name)
+
+    def _freeze(self, model: nn.Module) -> None:
+        prefixes = tuple(f"{name}." for part in self._config.train for name in PARTS[part])
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith(prefixes))
+        if self._config.lora_rank is not None:
+            linear = [
+                name
+                for name, module in model.named_modules()
+                if isinstance(module, nn.Linear) and f"{name}.".startswith(prefixes)
+            ]
+            _add_adapters(model, linear, self._config, rank=self._config.lora_rank)
+
+    @torch.no_grad()
+    def _encode_image(self, image: Image.Image) -> Tensor:
+        inputs = self._processor.image_processor.preprocess([image], return_tensors="pt")
+        pixels = inputs["pixel_values"].to(self._device)
+        features: Tensor = self._model.get_image_features(pixels, inputs["image_grids"])[0]
+        return features
+
+
+_LOCAL: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+_PICTURE = Image.new("RGB", (1, 1))
+"""Stands for any picture where they are only counted."""
+
+
+def _padded(rows: Sequence[Sequence[float]], value: float) -> Tensor:
+    """(B, L) of the longest row; whole numbers stay such."""
+    tensors = [torch.tensor(row) for row in rows]
+    return nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value)
+
+
+def _add_adapters(
+    model: nn.Module, names: Sequence[str], config: DistillConfig, *, rank: int
+) -> None:
+    """LoRA (Hu et al., 2021) on the linear layers `names`; only the adapters are learned."""
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise HarnessError(
+            "LoRA needs the package peft.", remedy="pip install 'harness-vlm[lora]'"
+        ) from error
+    if not names:
+        raise HarnessError(
+            f"train {', '.join(config.train)}: there is no linear layer to adapt.",
+            remedy="Train the layers or the projector, or train without LoRA.",
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        inject_adapter_in_model(
+            LoraConfig(
+                r=rank,
+                lora_alpha=config.lora_alpha,  # type: ignore[arg-type]  # a factor: any number does
+                lora_dropout=config.lora_dropout,
+                target_modules=list(names),
+            ),
+            model,
+        )
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(".lora_" in name)
+
+
+def _adapters(model: nn.Module) -> Iterable[tuple[str, Tensor]]:
+    """Name of each adapted layer, and what its adapter adds to the weight."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in model.named_modules():
+        if isinstance(module, LoraLayer):
+            (adapter,) = module.active_adapters
+            yield name, module.get_delta_weight(adapter)  # type: ignore[attr-defined]  # of its linear kind
