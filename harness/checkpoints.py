@@ -39,6 +39,10 @@ class Checkpoint:
     config: Mapping[str, Any]
     repo: str | None = None
     revision: str | None = None
+    lora: Path | None = None
+    """A folder with a LoRA adapter, to be merged into the weights."""
+    random: bool = False
+    """The weights are random: what is answered means nothing."""
 
     @property
     def model_type(self) -> str:
@@ -51,9 +55,19 @@ class Checkpoint:
     @property
     def weights(self) -> str:
         """Where the weights come from, in words."""
-        if self.repo is None:
-            return f"folder {self.folder.name}"
-        return self.repo + (f" @ {self.revision}" if self.revision else "")
+        if self.random:
+            words = "random weights"
+        elif self.repo is None:
+            words = f"folder {self.folder.name}"
+        else:
+            words = self.repo + (f" @ {self.revision}" if self.revision else "")
+        return words + (f" with LoRA {self.lora.name}" if self.lora else "")
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over the contents of everything that decides what the model answers."""
+        base = fingerprint(self.folder)
+        return f"{base} + {fingerprint(self.lora)}" if self.lora else base
 
 
 def find_checkpoint(
@@ -62,12 +76,19 @@ def find_checkpoint(
     weights: str | None = None,
     revision: str | None = None,
     name: str | None = None,
+    lora: Path | None = None,
+    size: str = "full",
+    runs: Path | None = None,
 ) -> Checkpoint:
     """The checkpoint that `--model` and `--weights` mean.
 
     Args:
         model: a row of the catalogue, a folder, or ORG/REPO on the hub.
-        weights: a folder, or ORG/REPO, in place of the row's own repository.
+        weights: a folder, or ORG/REPO, in place of the row's own repository; or "random", for
+            weights that are made here.
+        size: of random weights: "full", the published architecture, or "tiny".
+        runs: where to look for a finished distillation, for a row that is not published.
+        lora: a folder with a LoRA adapter.
         revision: branch, tag or commit of the hub repository.
         name: what the run is called; by default the row's, the folder's or the repository's name.
 
@@ -77,12 +98,18 @@ def find_checkpoint(
     spec = find(model)
     if spec:
         _check_adapter(spec)
+    random = weights == "random"
+    if random:
+        weights = str(_random_weights(spec, model, size))
     source = weights or (spec.repo if spec else model)
+    if source is None and runs is not None:
+        source = _newest_student(runs)
     if source is None:
         raise HarnessError(
             f"{spec.title if spec else model} has no published weights.",
-            known="It is what `harness distill` makes.",
-            remedy=f"harness eval --model {model} --weights FOLDER",
+            known="It is what `harness distill` makes, and there is no finished distillation"
+            + (f" under {runs / 'distill'}." if runs else "."),
+            remedy=f"harness distill, or harness eval --model {model} --weights FOLDER",
             code=Exit.MISSING,
         )
     default_name = spec.name if spec else re.sub(r"[/\\]+", "--", model.strip("/\\"))
@@ -130,6 +157,8 @@ def find_checkpoint(
         config=config,
         repo=repo,
         revision=found_revision,
+        lora=_lora_folder(lora) if lora else None,
+        random=random,
     )
 
 
@@ -141,6 +170,49 @@ def _check_adapter(spec: ModelSpec) -> None:
             remedy="harness list models",
             code=Exit.MISSING,
         )
+
+
+def _newest_student(runs: Path) -> str | None:
+    """The folder of the student that was last finished under `runs`; None where there is none."""
+    finished: list[tuple[str, str]] = []
+    for path in (runs / "distill").glob("*/distill.json"):
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+            if state["status"] == "complete":
+                finished.append((str(state["finished"]), str(path.parent / state["student"])))
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise HarnessError(f"{path} cannot be read: {error}.", code=Exit.MISSING) from error
+    return max(finished)[1] if finished else None
+
+
+def _random_weights(spec: ModelSpec | None, model: str, size: str) -> Path:
+    """A folder with random weights for a row of the catalogue; made once, then kept."""
+    if spec is None:
+        raise HarnessError(
+            f"--weights random needs a row of the catalogue, not {model}.",
+            remedy="harness list models",
+        )
+    # Imported here: building needs torch.
+    from harness.models.tiny import build
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    # A distilled model has the architecture of its student.
+    kin = find_type(spec.model_type) or spec
+    folder = cache / "harness" / "random" / f"{kin.name}-{size}"
+    if not (folder / "config.json").exists():
+        build(kin.name, folder, size=size)
+    return folder
+
+
+def _lora_folder(folder: Path) -> Path:
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (folder / name).is_file():
+            raise HarnessError(
+                f"{folder} has no {name}: it is not a LoRA adapter.",
+                known="Pickled adapters (adapter_model.bin) are never loaded.",
+                code=Exit.MISSING,
+            )
+    return folder.resolve()
 
 
 def _hub_snapshot(repo: str, revision: str | None) -> tuple[Path, str]:

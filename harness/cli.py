@@ -73,6 +73,19 @@ class OptionName(StrEnum):
     text = "text"
 
 
+class Size(StrEnum):
+    """Sizes of checkpoints with random weights."""
+
+    tiny = "tiny"
+    full = "full"
+
+
+class Quantize(StrEnum):
+    """Ways of loading weights in fewer bits."""
+
+    nf4 = "nf4"
+
+
 class TextOnly(StrEnum):
     """What becomes of rows without an image."""
 
@@ -142,8 +155,20 @@ def eval(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="Folder or ORG/REPO in place of the row's own weights.", rich_help_panel=MODEL
+            help="Folder or ORG/REPO in place of the row's own weights; or random.",
+            rich_help_panel=MODEL,
         ),
+    ] = None,
+    size: Annotated[
+        Size, typer.Option(help="Of --weights random.", rich_help_panel=MODEL)
+    ] = Size.full,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a LoRA adapter to merge in.", rich_help_panel=MODEL),
+    ] = None,
+    quantize: Annotated[
+        Quantize | None,
+        typer.Option(help="Weights in 4 bits, by bitsandbytes.", rich_help_panel=MODEL),
     ] = None,
     model_revision: Annotated[
         str | None,
@@ -254,6 +279,8 @@ def eval(
     paths = _data_paths(data or [], task)
     if weights and len(model) > 1:
         raise HarnessError("--weights goes with one --model.")
+    if adapter and len(model) > 1:
+        raise HarnessError("--adapter goes with one --model.")
     if name and len(model) > 1:
         raise HarnessError("--name goes with one --model.")
     arguments = _key_values(processor_arg or [])
@@ -297,6 +324,10 @@ def eval(
                     weights=weights,
                     revision=model_revision,
                     name=name,
+                    lora=adapter,
+                    size=size.value,
+                    quantize=quantize.value if quantize else None,
+                    runs=runs,
                     device=device,
                     dtype=dtype,
                     attention=attn,

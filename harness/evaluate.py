@@ -59,6 +59,12 @@ class ModelOptions:
     weights: str | None = None
     revision: str | None = None
     name: str | None = None
+    lora: Path | None = None
+    size: str = "full"
+    """Of random weights."""
+    quantize: str | None = None
+    runs: Path | None = None
+    """Where finished distillations are."""
     device: str = "auto"
     dtype: str = "auto"
     attention: str | None = None
@@ -124,7 +130,13 @@ class Weights:
     def __init__(self, options: ModelOptions) -> None:
         self.options = options
         self.checkpoint: Checkpoint = checkpoints.find_checkpoint(
-            options.model, weights=options.weights, revision=options.revision, name=options.name
+            options.model,
+            weights=options.weights,
+            revision=options.revision,
+            name=options.name,
+            lora=options.lora,
+            size=options.size,
+            runs=options.runs,
         )
         self._hash: Future[str] = Future()
         # A daemon, unlike an executor's threads: an interrupt does not wait for it.
@@ -134,7 +146,7 @@ class Weights:
 
     def _hash_folder(self) -> None:
         try:
-            self._hash.set_result(checkpoints.fingerprint(self.checkpoint.folder))
+            self._hash.set_result(self.checkpoint.fingerprint)
         except OSError as error:
             self._hash.set_exception(error)
 
@@ -167,6 +179,7 @@ class Weights:
                 device=self.device,
                 dtype=self.dtype,
                 attention=self.options.attention,
+                quantize=self.options.quantize,
                 processor_args=self.options.processor_args,
             ),
         )
@@ -361,7 +374,7 @@ def _settings(weights: Weights, data: Data, options: RunOptions) -> dict[str, An
                 stop=structured.END if style == "structured" else "",
             )
         ),
-        "dtype": weights.dtype,
+        "dtype": wanted.quantize or weights.dtype,
         "attention": wanted.attention or "default",
         "processor_args": dict(wanted.processor_args),
         "batch_size": options.batch_size,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+)
 
 from harness.checkpoints import Checkpoint
 from harness.errors import Exit, HarnessError
@@ -48,6 +55,8 @@ class LoadOptions:
     """A key of DTYPES."""
     attention: str | None = None
     """sdpa, eager, flash_attention_2 ...; None: the library's choice."""
+    quantize: str | None = None
+    """nf4: weights in 4 bits, by bitsandbytes; the dtype is then that of the computation."""
     processor_args: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -78,7 +87,12 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> GenerativeModel:
 
 
 def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel:
-    extra = {"attn_implementation": options.attention} if options.attention else {}
+    extra: dict[str, Any] = {}
+    if options.attention:
+        extra["attn_implementation"] = options.attention
+    if options.quantize:
+        extra["quantization_config"] = _quantization(options)
+        extra["device_map"] = options.device  # such weights are put on their device as they load
     loaded: Any = AutoModelForImageTextToText.from_pretrained(
         checkpoint.folder,
         dtype=DTYPES[options.dtype],
@@ -105,8 +119,39 @@ def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel
             len(unexpected),
             unexpected[0],
         )
-    model.to(torch.device(options.device))  # type: ignore[arg-type]  # a wrapper hides its signature
+    if checkpoint.lora:
+        model = _with_lora(model, checkpoint.lora)
+    if not options.quantize:
+        model.to(torch.device(options.device))  # type: ignore[arg-type]  # a wrapper hides its signature
     return model.eval()
+
+
+def _with_lora(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """The model with a LoRA adapter merged into its weights."""
+    if importlib.util.find_spec("peft") is None:
+        raise HarnessError("--adapter needs the package peft.", remedy="pip install peft")
+    from peft import PeftModel
+
+    adapted = PeftModel.from_pretrained(model, str(folder), use_safetensors=True)
+    merged: PreTrainedModel = adapted.merge_and_unload()
+    return merged
+
+
+def _quantization(options: LoadOptions) -> BitsAndBytesConfig:
+    """4-bit NormalFloat, as the paper's code loads LLaVA-NeXT."""
+    missing = importlib.util.find_spec("bitsandbytes") is None
+    if missing or not options.device.startswith("cuda"):
+        raise HarnessError(
+            f"--quantize {options.quantize} needs bitsandbytes and a CUDA device.",
+            known="bitsandbytes is not installed." if missing else f"Device: {options.device}.",
+            remedy="pip install bitsandbytes" if missing else "--device cuda",
+            code=Exit.MISSING,
+        )
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=DTYPES[options.dtype],
+    )
 
 
 def _load_processor(checkpoint: Checkpoint, arguments: Mapping[str, Any]) -> Any:

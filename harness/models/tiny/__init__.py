@@ -25,16 +25,19 @@ BUILDERS: Mapping[str, Builder] = MappingProxyType(
 )
 
 
-def build(name: str, folder: Path, *, seed: int = 0) -> Path:
-    """Write the tiny checkpoint of family `name`, a key of BUILDERS; returns its folder.
+def build(name: str, folder: Path, *, seed: int = 0, size: str = "tiny") -> Path:
+    """Write the checkpoint with random weights of family `name`, a key of BUILDERS; returns its
+    folder, which appears whole or not at all. One that is there is replaced.
 
-    The folder appears whole or not at all; one that is there is replaced.
+    Args:
+        size: "tiny", or "full": the published architecture at its published size.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    sizes = {} if size == "tiny" else {"size": size}
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
         made = Path(aside) / "checkpoint"
         made.mkdir()
-        BUILDERS[name](made, seed=seed)
+        BUILDERS[name](made, seed=seed, **sizes)
         if folder.exists():
             shutil.rmtree(folder)
         made.rename(folder)

@@ -69,34 +69,72 @@ def build_llava(folder: Path, *, seed: int = 0) -> None:
     _save(folder, transformers.LlavaForConditionalGeneration, config, processor, seed)
 
 
-def build_llava_next(folder: Path, *, seed: int = 0) -> None:
+def llava_next_config(tokenizer: PreTrainedTokenizerFast, size: str) -> Any:
+    """The configuration of LLaVA-NeXT 7B (Mistral), or of a small one like it."""
+    if size == "full":
+        vision: dict[str, Any] = {
+            "model_type": "clip_vision_model",
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "image_size": 336,
+            "patch_size": 14,
+            "projection_dim": 768,
+            "vocab_size": 32000,
+        }
+        text: dict[str, Any] = {
+            "hidden_size": 4096,
+            "intermediate_size": 14336,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+            "max_position_embeddings": 32768,
+            "rope_theta": 1000000.0,
+            "rms_norm_eps": 1e-5,
+            "vocab_size": 32064,
+        }
+    else:
+        vision, text = {**_CLIP, "image_size": 32}, _TEXT
+    side = vision["image_size"]
+    shapes = (
+        ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3)) if size == "full" else ((1, 2), (2, 1), (2, 2))
+    )
+    return transformers.LlavaNextConfig(
+        vision_config=vision,
+        text_config={
+            **_ids(tokenizer),
+            **text,
+            "model_type": "mistral",
+            "sliding_window": None,
+        },
+        image_token_index=_id(tokenizer, "<image>"),
+        image_grid_pinpoints=[[side * height, side * width] for height, width in shapes],
+        vision_feature_layer=-2,
+    )
+
+
+def build_llava_next(folder: Path, *, seed: int = 0, size: str = "tiny") -> None:
     """LLaVA-NeXT: a picture is cut into tiles of its own shape; no template in the folder, as in
     older conversions."""
     tokenizer = _llama_tokenizer("<image>")
-    grid = [[32, 64], [64, 32], [64, 64]]
-    config = transformers.LlavaNextConfig(
-        vision_config={**_CLIP, "image_size": 32},
-        text_config={**_ids(tokenizer), **_TEXT, "model_type": "mistral", "sliding_window": None},
-        image_token_index=_id(tokenizer, "<image>"),
-        image_grid_pinpoints=grid,
-        vision_feature_layer=-2,
-    )
+    config = llava_next_config(tokenizer, size)
+    side = config.vision_config.image_size
     processor = transformers.LlavaNextProcessor(
         image_processor=transformers.LlavaNextImageProcessorPil(
-            size={"shortest_edge": 32},
-            crop_size={"height": 32, "width": 32},
-            image_grid_pinpoints=grid,
+            size={"shortest_edge": side},
+            crop_size={"height": side, "width": side},
+            image_grid_pinpoints=config.image_grid_pinpoints,
         ),
         tokenizer=tokenizer,
-        patch_size=8,
+        patch_size=config.vision_config.patch_size,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
     )
     _save(folder, transformers.LlavaNextForConditionalGeneration, config, processor, seed)
 
 
-def build_mllama(folder: Path, *, seed: int = 0) -> None:
-    """Llama 3.2 vision, which LLaVA-CoT is: cross-attention, one placeholder a picture."""
+def _mllama_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer = train_tokenizer(
         special_tokens=[
             "<|begin_of_text|>",
@@ -111,11 +149,27 @@ def build_mllama(folder: Path, *, seed: int = 0) -> None:
         pad_token="<|finetune_right_pad_id|>",
         add_bos=True,
     )
-    # The placeholder's id is one past the vocabulary: the embedding has 8 more rows, the head none.
-    vocab_size = len(tokenizer)
+    # The placeholder is one past the vocabulary: the embedding has 8 more rows, the head none.
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|image|>"]})
-    config = transformers.MllamaConfig(
-        vision_config={
+    return tokenizer
+
+
+def mllama_config(tokenizer: PreTrainedTokenizerFast, size: str) -> Any:
+    """The configuration of Llama 3.2 Vision 11B, or of a small one like it."""
+    if size == "full":
+        vision: dict[str, Any] = {"image_size": 560, "patch_size": 14}  # the rest is the library's
+        text: dict[str, Any] = {
+            "hidden_size": 4096,
+            "intermediate_size": 14336,
+            "num_hidden_layers": 40,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+            "cross_attention_layers": [3, 8, 13, 18, 23, 28, 33, 38],
+            "max_position_embeddings": 131072,
+            "vocab_size": 128256,
+        }
+    else:
+        vision = {
             "hidden_size": 32,
             "intermediate_size": 64,
             "num_hidden_layers": 2,
@@ -125,31 +179,33 @@ def build_mllama(folder: Path, *, seed: int = 0) -> None:
             "patch_size": 8,
             "intermediate_layers_indices": [0],
             "vision_output_dim": 64,
-            "max_num_tiles": 4,
-            "supported_aspect_ratios": [
-                [1, 1],
-                [1, 2],
-                [1, 3],
-                [1, 4],
-                [2, 1],
-                [2, 2],
-                [3, 1],
-                [4, 1],
-            ],
-        },
-        text_config={
-            **_ids(tokenizer),
+        }
+        text = {
             **_TEXT,
-            "vocab_size": vocab_size,
+            "vocab_size": len(tokenizer) - 1,
             "num_hidden_layers": 3,
             "cross_attention_layers": [1],
+        }
+    shapes = [[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1], [4, 1]]
+    return transformers.MllamaConfig(
+        vision_config={**vision, "max_num_tiles": 4, "supported_aspect_ratios": shapes},
+        text_config={
+            **_ids(tokenizer),
+            **text,
             "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0},
         },
         image_token_index=_id(tokenizer, "<|image|>"),
     )
+
+
+def build_mllama(folder: Path, *, seed: int = 0, size: str = "tiny") -> None:
+    """Llama 3.2 vision, which LLaVA-CoT is: cross-attention, one placeholder a picture."""
+    tokenizer = _mllama_tokenizer()
+    config = mllama_config(tokenizer, size)
+    side = config.vision_config.image_size
     processor = transformers.MllamaProcessor(
         image_processor=transformers.MllamaImageProcessorPil(
-            size={"height": 32, "width": 32}, max_image_tiles=4
+            size={"height": side, "width": side}, max_image_tiles=4
         ),
         tokenizer=tokenizer,
     )
@@ -213,14 +269,18 @@ def _ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
 
 
 def _save(folder: Path, architecture: Any, config: Any, processor: Any, seed: int) -> None:
+    published = config.get_text_config().hidden_size > 1000
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = architecture(config)
+        # The published weights have two bytes a parameter too.
+        model = architecture._from_config(  # noqa: SLF001  # the only way to give a dtype
+            config, dtype=torch.bfloat16 if published else torch.float32
+        )
         # The library's 0.02 makes all tokens almost equally likely: answers would be decided by
         # rounding, and an equality of answers would mean nothing.
         # Mllama's gates start at 0, and then no picture changes anything.
         for name, parameter in model.named_parameters():
-            if parameter.dim() > 1:
+            if parameter.dim() > 1 and not published:
                 torch.nn.init.normal_(parameter, std=0.3)
             elif "gate" in name:
                 torch.nn.init.ones_(parameter)
