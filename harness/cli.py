@@ -100,6 +100,66 @@ class Sampling(StrEnum):
     stratified = "stratified"
 
 
+StyleOption = Annotated[
+    StyleName | None,
+    typer.Option(
+        "--style",
+        help="Prompt style; default: the one the model was trained for.",
+        rich_help_panel=DECODING,
+    ),
+]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        help="Folder or ORG/REPO in place of the row's own weights; or random.",
+        rich_help_panel=MODEL,
+    ),
+]
+SizeOption = Annotated[
+    Size, typer.Option("--size", help="Of --weights random.", rich_help_panel=MODEL)
+]
+AdapterOption = Annotated[
+    Path | None,
+    typer.Option("--adapter", help="Folder of a LoRA adapter to merge in.", rich_help_panel=MODEL),
+]
+QuantizeOption = Annotated[
+    Quantize | None,
+    typer.Option("--quantize", help="Weights in 4 bits, by bitsandbytes.", rich_help_panel=MODEL),
+]
+RevisionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model-revision", help="Branch, tag or commit of the weights.", rich_help_panel=MODEL
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...", rich_help_panel=MODEL)
+]
+DtypeOption = Annotated[
+    str,
+    typer.Option(
+        "--dtype",
+        help="auto (bfloat16 on an accelerator, else float32), float32, bfloat16, float16.",
+        rich_help_panel=MODEL,
+    ),
+]
+AttentionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--attn", help="Attention kernel: sdpa, eager, flash_attention_2 ...", rich_help_panel=MODEL
+    ),
+]
+ProcessorOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--processor-arg",
+        help="KEY=VALUE for the checkpoint's processor, such as num_crops=16. Repeatable.",
+        rich_help_panel=MODEL,
+    ),
+]
+
+
 @app.command(
     epilog="Examples:\n\n"
     "harness eval --model phi-3.5 --task scienceqa\n\n"
@@ -152,64 +212,22 @@ def eval(
             rich_help_panel=SAMPLES,
         ),
     ] = TextOnly.skip,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder or ORG/REPO in place of the row's own weights; or random.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    size: Annotated[
-        Size, typer.Option(help="Of --weights random.", rich_help_panel=MODEL)
-    ] = Size.full,
-    adapter: Annotated[
-        Path | None,
-        typer.Option(help="Folder of a LoRA adapter to merge in.", rich_help_panel=MODEL),
-    ] = None,
-    quantize: Annotated[
-        Quantize | None,
-        typer.Option(help="Weights in 4 bits, by bitsandbytes.", rich_help_panel=MODEL),
-    ] = None,
-    model_revision: Annotated[
-        str | None,
-        typer.Option(help="Branch, tag or commit of the weights.", rich_help_panel=MODEL),
-    ] = None,
+    weights: WeightsOption = None,
+    size: SizeOption = Size.full,
+    adapter: AdapterOption = None,
+    quantize: QuantizeOption = None,
+    model_revision: RevisionOption = None,
     name: Annotated[
         str | None,
         typer.Option(
             help="What to call the run; default: the model's name.", rich_help_panel=MODEL
         ),
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:1 ...", rich_help_panel=MODEL)
-    ] = "auto",
-    dtype: Annotated[
-        str,
-        typer.Option(
-            help="auto (bfloat16 on an accelerator, else float32), float32, bfloat16, float16.",
-            rich_help_panel=MODEL,
-        ),
-    ] = "auto",
-    attn: Annotated[
-        str | None,
-        typer.Option(
-            help="Attention kernel: sdpa, eager, flash_attention_2 ...", rich_help_panel=MODEL
-        ),
-    ] = None,
-    processor_arg: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="KEY=VALUE for the checkpoint's processor, such as num_crops=16. Repeatable.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    style: Annotated[
-        StyleName | None,
-        typer.Option(
-            help="Prompt style; default: the one the model was trained for.",
-            rich_help_panel=DECODING,
-        ),
-    ] = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    attn: AttentionOption = None,
+    processor_arg: ProcessorOption = None,
+    style: StyleOption = None,
     mode: Annotated[
         ModeName,
         typer.Option(
@@ -357,6 +375,125 @@ def eval(
         raise typer.Exit(errors[0].code)
     if any(run.record.counts.failed for run in done):
         raise typer.Exit(Exit.FAILED_SAMPLES)
+
+
+@app.command(epilog="Example:\n\nharness check phi-3.5")
+def check(
+    model: Annotated[str, typer.Argument(help="A row of the catalogue, ORG/REPO, or a folder.")],
+    weights: WeightsOption = None,
+    size: SizeOption = Size.full,
+    adapter: AdapterOption = None,
+    quantize: QuantizeOption = None,
+    model_revision: RevisionOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    attn: AttentionOption = None,
+    processor_arg: ProcessorOption = None,
+    runs: RunsDir = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Before a long night: load a model, ask two questions, alone and in a batch of four."""
+    _quieten_libraries()
+    from harness import evaluate, inspection
+    from harness.terminal import print_check
+
+    try:
+        loaded = evaluate.Weights(
+            evaluate.ModelOptions(
+                model=model,
+                weights=weights,
+                revision=model_revision,
+                lora=adapter,
+                size=size.value,
+                quantize=quantize.value if quantize else None,
+                runs=runs,
+                device=device,
+                dtype=dtype,
+                attention=attn,
+                processor_args=_key_values(processor_arg or []),
+            )
+        )
+    except HarnessError as error:
+        needed = inspection.download(model) if not weights else None
+        if needed and error.code is Exit.MISSING:
+            error.known += f" To download: {needed['gigabytes']:.1f} GB."
+        raise
+    report = inspection.check(loaded)
+    if as_json:
+        _print_json(report)
+    else:
+        print_check(report)
+
+
+@app.command(
+    epilog="Example:\n\n"
+    'harness ask --model moondream --image map.png --question "Which state is farthest west?" '
+    "--choices Alabama --choices Illinois"
+)
+def ask(
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A row of the catalogue, ORG/REPO, or a folder.")
+    ],
+    question: Annotated[str, typer.Option("--question", "-q", help="What to ask.")],
+    image: Annotated[
+        Path | None, typer.Option("--image", "-i", help="The picture, if there is one.")
+    ] = None,
+    choices: Annotated[
+        list[str] | None, typer.Option(help="An option, once for each; none: an open question.")
+    ] = None,
+    style: StyleOption = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Default: the row's.", rich_help_panel=DECODING)
+    ] = None,
+    weights: WeightsOption = None,
+    size: SizeOption = Size.full,
+    adapter: AdapterOption = None,
+    quantize: QuantizeOption = None,
+    model_revision: RevisionOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    attn: AttentionOption = None,
+    processor_arg: ProcessorOption = None,
+    runs: RunsDir = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Put one question to a model; a structured answer is laid out stage by stage."""
+    if len(choices or []) == 1:
+        raise HarnessError("One option is no choice.", remedy="--choices once for each option.")
+    _quieten_libraries()
+    from dataclasses import asdict
+
+    from harness import evaluate, inspection
+    from harness.terminal import harmless
+
+    loaded = evaluate.Weights(
+        evaluate.ModelOptions(
+            model=model,
+            weights=weights,
+            revision=model_revision,
+            lora=adapter,
+            size=size.value,
+            quantize=quantize.value if quantize else None,
+            runs=runs,
+            device=device,
+            dtype=dtype,
+            attention=attn,
+            processor_args=_key_values(processor_arg or []),
+            style=style.value if style else None,
+        )
+    )
+    answer = inspection.ask(
+        loaded,
+        question=question,
+        image=image,
+        choices=choices or (),
+        max_new_tokens=max_new_tokens,
+    )
+    if as_json:
+        _print_json(asdict(answer))
+    else:
+        shown = inspection.lay_out(answer, choices or ())
+        typer.echo("\n".join(map(harmless, shown.split("\n"))))
 
 
 @app.command(epilog="Example:\n\nharness report --out page.html")

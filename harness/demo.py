@@ -84,6 +84,7 @@ def draw_questions(folder: Path, *, seed: int = 0) -> None:
 
 
 Drawn = tuple["Image", str, list[str], str, str]
+"""Picture, question, choices, the right one, why."""
 
 
 def _canvas() -> tuple[Image, Any]:
@@ -93,7 +94,8 @@ def _canvas() -> tuple[Image, Any]:
     return picture, ImageDraw.Draw(picture)
 
 
-def _map(chance: random.Random) -> Drawn:
+def draw_map(chance: random.Random) -> Drawn:
+    """Towns on a map: which is farthest north."""
     picture, pen = _canvas()
     towns = chance.sample(["Arden", "Brill", "Corby", "Dunmore", "Elsing", "Farley"], 4)
     heights = chance.sample(range(30, 190, 20), 4)
@@ -127,7 +129,8 @@ def _ramp(chance: random.Random) -> Drawn:
     return picture, question, sorted(names), answer, f"The {answer} ball is the highest."
 
 
-def _pond(chance: random.Random) -> Drawn:
+def draw_pond(chance: random.Random) -> Drawn:
+    """Fish in a pond: how many of them."""
     picture, pen = _canvas()
     count = chance.randint(2, 5)
     for place in range(count):
@@ -154,4 +157,4 @@ def _beakers(chance: random.Random) -> Drawn:
     return picture, question, ["Solution A", "Solution B"], answer, f"{answer} has more particles."
 
 
-_TOPICS = {"geography": _map, "physics": _ramp, "biology": _pond, "chemistry": _beakers}
+_TOPICS = {"geography": draw_map, "physics": _ramp, "biology": draw_pond, "chemistry": _beakers}

@@ -299,7 +299,7 @@ def _answer(
             "samples": len(predictions) - len(answered),
             "peak_memory_bytes": {
                 "process": timing.peak_process_memory(),
-                "device": _device_memory(weights.device),
+                "device": timing.peak_device_memory(weights.device),
             },
             "energy_joules": energy.joules(),
         }
@@ -465,11 +465,3 @@ def _record(job: Job, known: Mapping[str, Any], old: RunRecord | None) -> RunRec
         command=list(job.options.command),
         sessions=old.sessions if old else (),
     )
-
-
-def _device_memory(device: str) -> int | None:
-    if not device.startswith("cuda"):
-        return None
-    import torch
-
-    return torch.cuda.max_memory_allocated(torch.device(device))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from harness.records import RunRecord
 from harness.types import Value
@@ -80,15 +80,15 @@ def print_run(record: RunRecord, folder: str) -> None:
         f"{record.task.split}, {record.status}; n: {scope(record)}"
     )
     rows = []
+    notes: dict[str, list[str]] = {}
     for name, value in record.metrics.items():
         shares = name.split("/")[0] in {"accuracy", "chance", "unread"}
         shown = percent(value.value) if shares else _plain(value.value)
         ends = interval(value) if shares else interval(value, 1, 4)
-        rows.append((_title(name), shown, ends, f"{value.n:,}", "" if shares else value.note))
-    heads = ("metric", "value", "95% interval", "n", "note")
-    if not any(row[4] for row in rows):
-        heads, rows = heads[:4], [row[:4] for row in rows]  # type: ignore[assignment,misc]  # one column less
-    table(title, heads, rows)
+        rows.append((_title(name), shown, ends, f"{value.n:,}"))
+        if value.note and not shares and "/" not in name:
+            notes.setdefault(value.note, []).append(name)
+    table(title, ("metric", "value", "95% interval", "n"), rows)
     out = console()
     minutes = record.timing.get("inference_minutes")
     if minutes is not None:
@@ -99,7 +99,32 @@ def print_run(record: RunRecord, folder: str) -> None:
             "answers in which nothing could be read.",
             markup=False,
         )
+    for note, names in notes.items():
+        out.print(harmless(f"{', '.join(names)}: {note}"), markup=False, soft_wrap=True)
     out.print(f"Run: {folder}", markup=False, soft_wrap=True)
+
+
+def print_check(report: Mapping[str, Any]) -> None:
+    """What `harness check` found."""
+    memory = report["peak_memory_bytes"]
+    rows = [
+        ("weights", report["weights"]),
+        ("class", report["class"]),
+        ("parameters", f"{report['parameters']:,}"),
+        ("device, dtype", f"{report['device']}, {report['dtype']}"),
+        ("attention", str(report["attention"])),
+        ("loading", f"{report['load_seconds']:.1f} s"),
+        *((f"{k}", f"{v:.0f} tokens/s") for k, v in report["tokens_per_second"].items()),
+        ("peak memory", f"process {memory['process'] / 2**30:.1f} GiB"),
+        (
+            "same answers in a batch",
+            "yes" if report["same_answers_in_a_batch"] else "no: rounding decides some",
+        ),
+        *(("answer", answer[:120] or "(empty)") for answer in report["answers"]),
+    ]
+    if memory["device"]:
+        rows.insert(8, ("", f"device {memory['device'] / 2**30:.1f} GiB"))
+    table(f"{report['model']} works", ("", ""), rows)
 
 
 def _title(name: str) -> str:

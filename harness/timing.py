@@ -90,6 +90,15 @@ def peak_process_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def peak_device_memory(device: str) -> int | None:
+    """The most memory that torch has held on an accelerator, in bytes; None on a CPU."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return torch.cuda.max_memory_allocated(torch.device(device))
+
+
 class Energy:
     """Joules taken by an NVIDIA device since this was made, where NVML answers."""
 

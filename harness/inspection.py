@@ -1,0 +1,161 @@
+"""One model before a long night, and one question from the shell."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import images, structured, timing
+from harness.catalog import find
+from harness.demo import draw_map, draw_pond
+from harness.errors import DataError, Exit, HarnessError, SampleError
+from harness.evaluate import Weights
+from harness.types import Decoding, Output, Prompt, Reading, Sample, Style
+from tasks import load_task
+
+TOKENS = 64
+"""How many tokens `check` lets a model write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model said to one question."""
+
+    output: Output
+    reading: Reading
+    seconds: float
+
+
+def ask(
+    weights: Weights,
+    *,
+    question: str,
+    image: Path | None = None,
+    choices: Sequence[str] = (),
+    max_new_tokens: int | None = None,
+) -> Answer:
+    """Put one question; raises DataError where the picture cannot be used."""
+    spec = weights.checkpoint.spec
+    task = load_task("scienceqa" if choices else "vqaonline")
+    own: Style = spec.style if spec and weights.checkpoint.named else "direct"
+    style = weights.options.style or own
+    sample = Sample(id="question", question=question, target=0, choices=tuple(choices))
+    prompt = Prompt(
+        text=task.prompt(sample, style).text,
+        question=question,
+        choices=sample.choices,
+        images=(_picture(image),) if image else (),
+        style=style,
+    )
+    model = weights.load()
+    decoding = Decoding(
+        max_new_tokens=max_new_tokens or (spec.max_new_tokens if spec else task.max_new_tokens),
+        stop=structured.END if style == "structured" else "",
+    )
+    started = time.perf_counter()
+    (output,) = model.generate(model.prepare([prompt]), decoding)
+    seconds = time.perf_counter() - started
+    return Answer(output, task.read(output.raw, sample.choices), seconds)
+
+
+def _picture(path: Path) -> Any:
+    try:
+        return images.decode(path.read_bytes(), label=str(path))
+    except SampleError as error:
+        raise DataError(str(error)) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def lay_out(answer: Answer, choices: Sequence[str]) -> str:
+    """The answer as the paper's Figure 1 shows one: stage by stage where it has stages."""
+    parsed = structured.parse(answer.output.raw)
+    stages = {
+        "Summary": parsed.summary,
+        "Caption": parsed.caption,
+        "Reasoning": parsed.reasoning,
+        "Conclusion": parsed.conclusion,
+    }
+    if any(stages.values()):
+        lines = [f"{name}\n  {text}\n" for name, text in stages.items() if text]
+    else:
+        lines = [f"{answer.output.raw.strip()}\n"]
+    found = answer.reading.answer
+    if isinstance(found, int):
+        lines.append(f"Answer: {'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[found]}, {choices[found]}")
+    elif choices:
+        lines.append(f"Answer: none could be read ({answer.reading.rule})")
+    rate = answer.output.tokens / answer.seconds
+    lines.append(f"{answer.seconds:.1f} s, {answer.output.tokens} tokens, {rate:.0f} tokens/s")
+    return "\n".join(lines)
+
+
+def check(weights: Weights) -> dict[str, Any]:
+    """Load a model and let it answer two drawn questions, alone and in a batch of four.
+
+    Raises:
+        HarnessError: in float32 an answer depends on the batch (exit 5).
+    """
+    model = weights.load()
+    task = load_task("scienceqa")
+    chance = random.Random(0)  # noqa: S311  # drawing, not secrecy
+    prompts = []
+    for draw in (draw_map, draw_pond):
+        picture, question, choices, _, _ = draw(chance)
+        sample = Sample(id=question, question=question, target=0, choices=tuple(choices))
+        prompts.append(
+            Prompt(
+                text=task.prompt(sample, "direct").text,
+                question=question,
+                choices=sample.choices,
+                images=(picture,),
+            )
+        )
+    decoding = Decoding(max_new_tokens=TOKENS)
+    model.generate(model.prepare(prompts[:1]), Decoding(max_new_tokens=2))  # warm up
+    single, alone = _timed(weights, [[p] for p in prompts], decoding)
+    batched, together = _timed(weights, [prompts * 2], decoding)
+    same = [output.raw for output in batched[:2]] == [output.raw for output in single]
+    report = {
+        "model": weights.checkpoint.name,
+        "weights": weights.checkpoint.weights,
+        **model.description,
+        "load_seconds": weights.load_seconds,
+        "tokens_per_second": {"batch 1": alone, "batch 4": together},
+        "peak_memory_bytes": {
+            "process": timing.peak_process_memory(),
+            "device": timing.peak_device_memory(weights.device),
+        },
+        "same_answers_in_a_batch": same,
+        "answers": [output.raw for output in single],
+    }
+    if not same and model.description["dtype"] == "float32":
+        raise HarnessError(
+            f"{weights.checkpoint.name} answers otherwise in a batch than alone.",
+            known=f"Alone: {single[0].raw[:80]!r}. In a batch: {batched[0].raw[:80]!r}.",
+            remedy="Run it with --batch-size 1.",
+            code=Exit.CHECK_FAILED,
+        )
+    return report
+
+
+def _timed(
+    weights: Weights, batches: Sequence[Sequence[Prompt]], decoding: Decoding
+) -> tuple[list[Output], float]:
+    """The outputs of all batches, and tokens a second."""
+    model = weights.load()
+    started = time.perf_counter()
+    outputs = [o for batch in batches for o in model.generate(model.prepare(batch), decoding)]
+    return outputs, sum(o.tokens for o in outputs) / (time.perf_counter() - started)
+
+
+def download(model: str) -> Mapping[str, Any] | None:
+    """What a row of the catalogue would download; None for anything else."""
+    spec = find(model)
+    if spec is None or spec.repo is None:
+        return None
+    return {"repo": spec.repo, "revision": spec.revision, "gigabytes": spec.gigabytes}

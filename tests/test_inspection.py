@@ -1,0 +1,76 @@
+"""`harness check` and `harness ask`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.inspection import Answer, lay_out
+from harness.types import Output, Reading
+
+FIGURE_1 = (
+    "<SUMMARY> Find the state farthest west. </SUMMARY>\n\n<CAPTION> A map.\n\n"
+    "<REASONING> Illinois is farthest west. </REASONING>\n\n<CONCLUSION> B </CONCLUSION>"
+)
+
+
+def test_check_answers_alone_and_in_a_batch(command, tiny) -> None:
+    """Device, dtype, memory, speed at batch 1 and 4, and whether the batch changes an answer."""
+    report = command("check", tiny("llava"), "--json").json
+    assert report["class"] == "LlavaForConditionalGeneration"
+    assert report["dtype"] == "float32"
+    assert report["same_answers_in_a_batch"] is True
+    assert set(report["tokens_per_second"]) == {"batch 1", "batch 4"}
+    assert len(report["answers"]) == 2
+    shown = command("check", tiny("llava"))
+    assert shown.code == 0
+    assert "peak memory" in shown.stdout
+
+
+def test_check_says_what_would_be_downloaded(command) -> None:
+    """What is missing, the command that fetches it, and its size, before anyone waits for it."""
+    result = command("check", "phi-3.5")
+    assert result.code == 3
+    assert "hf download microsoft/Phi-3.5-vision-instruct" in result.stderr
+    assert "8.3 GB" in result.stderr
+
+
+def test_random_weights_need_nothing(command, tmp_path: Path, monkeypatch) -> None:
+    """--weights random builds the row's architecture once, and keeps it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for _ in range(2):
+        report = command(
+            "check", "moondream", "--weights", "random", "--size", "tiny", "--json"
+        ).json
+        assert report["weights"] == "random weights"
+    assert [path.name for path in (tmp_path / "harness" / "random").iterdir()] == ["moondream-tiny"]
+
+
+def test_ask_one_question(command, tiny, drawn: Path) -> None:
+    """One question from the shell, with a picture and options, or without either."""
+    arguments = ("ask", "--model", tiny("llava"), "--max-new-tokens", 5, "--json")
+    picture = drawn / "images" / "biology-00.png"
+    answer = command(
+        *arguments, "-q", "How many?", "-i", picture, "--choices", "2", "--choices", "3"
+    ).json
+    assert "How many? Options: A: 2, B: 3" in answer["output"]["prompt"]
+    assert "<image>" in answer["output"]["prompt"]
+    answer = command(*arguments, "-q", "Why?").json
+    assert "<image>" not in answer["output"]["prompt"]
+    assert command(*arguments, "-q", "Why?", "--choices", "x").code == 2
+    assert command(*arguments, "-q", "Why?", "-i", drawn / "no.png").code == 3
+
+
+def test_a_structured_answer_is_laid_out_by_stage() -> None:
+    """As in the paper's Figure 1, a caption that was never closed included."""
+    answer = Answer(Output(FIGURE_1, "", 9, 40), Reading(1, "conclusion"), 2.0)
+    assert lay_out(answer, ["Alabama", "Illinois"]) == (
+        "Summary\n  Find the state farthest west.\n\nCaption\n  A map.\n\n"
+        "Reasoning\n  Illinois is farthest west.\n\nConclusion\n  B\n\n"
+        "Answer: B, Illinois\n2.0 s, 40 tokens, 20 tokens/s"
+    )
+
+
+def test_an_answer_without_stages_is_shown_as_it_is() -> None:
+    """And it is said when nothing could be read."""
+    answer = Answer(Output("no idea", "", 9, 2), Reading(None, "refusal"), 1.0)
+    assert lay_out(answer, ["x", "y"]).startswith("no idea\n\nAnswer: none could be read (refusal)")
