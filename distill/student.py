@@ -1,15 +1,14 @@
 """The model that learns: what the training loop needs of it, and Moondream as that.
 
-This module alone knows how an example becomes tokens and labels: BOS, the picture's embeddings, the
-question, the target, the end token; padding on the right with the end token; a label on each target
-token and on the end token, -100 elsewhere.
+This module alone knows the parts of the model, which of them are frozen, and how batches are padded:
+on the right, with the end token.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,15 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from distill.config import DistillConfig, Part
-from distill.examples import Example, target
+from distill.examples import Example
 from distill.features import FeatureStore
-from harness.checkpoints import SUFFIXES, find_checkpoint, fingerprint
+from distill.tokens import IGNORED, row_maker
+from harness.checkpoints import SUFFIXES, fingerprint
 from harness.errors import Exit, HarnessError, SampleError
-from harness.models import renderers
 from harness.types import Task
-
-IGNORED = -100
-"""The label of tokens that are not learned."""
 
 PARTS: Mapping[Part, tuple[str, ...]] = {
     "vision": ("model.vision_tower",),
@@ -37,16 +33,6 @@ PARTS: Mapping[Part, tuple[str, ...]] = {
     "head": ("lm_head",),
 }
 """Every parameter of Moondream lies in one of these."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One example as tokens; the three are of equal length."""
-
-    ids: tuple[int, ...]
-    labels: tuple[int, ...]
-    weights: tuple[float, ...]
-    """0 where nothing is learned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +129,6 @@ class MoondreamStudent:
 
         self._base = base
         self._config = config
-        self._task = task
         self._device = torch.device(device)
         half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(config.precision)
         in_half = config.precision == "float16"
@@ -156,9 +141,8 @@ class MoondreamStudent:
                 code=Exit.MISSING,
             )
         self._processor: Any = AutoProcessor.from_pretrained(base, **_LOCAL)  # type: ignore[no-untyped-call]
-        self._tokenizer = self._processor.tokenizer
-        self._neutral = renderers.neutraliser(self._processor)
-        self._render = renderers.moondream(self._processor, find_checkpoint(str(base)))
+        self.row = row_maker(self._processor, base, config, task)
+        """From an example to its tokens."""
         self.context: int = model.config.text_config.max_position_embeddings
         """Tokens that a sequence may have."""
         self._freeze(model)
@@ -198,34 +182,6 @@ class MoondreamStudent:
     def trainable(self) -> Iterable[nn.Parameter]:
         return [p for p in self._model.parameters() if p.requires_grad]
 
-    def row(self, example: Example) -> Row:
-        """The example as tokens; raises SampleError where there is nothing to teach."""
-        pieces = [(self._neutral(p.text), p.weight) for p in target(example, self._config)]
-        # The bare question, as this student is asked when it is evaluated.
-        prompt = self._task.prompt(replace(example.sample, images=()), "direct")
-        prompt = replace(prompt, images=(_PICTURE,) * len(example.sample.images))
-        ids = self._processor._encode(self._render(prompt), bos=True)  # noqa: SLF001  # its one way without pixels
-        # As one text, for the tokens to be those that the whole would have.
-        tokens = self._tokenizer(
-            "".join(text for text, _ in pieces),
-            add_special_tokens=False,
-            return_offsets_mapping=True,
-        )
-        ends, weights, end = [], [weight for _, weight in pieces], 0
-        for text, _ in pieces:
-            end += len(text)
-            ends.append(end)
-        answer = [*tokens["input_ids"], self._tokenizer.eos_token_id]
-        learned = [
-            weights[next((i for i, end in enumerate(ends) if start < end), -1)]
-            for start, _ in tokens["offset_mapping"]
-        ]
-        return Row(
-            ids=(*ids, *answer),
-            labels=(*[IGNORED] * len(ids), *answer),
-            weights=(*[0.0] * len(ids), *learned, weights[-1]),
-        )
-
     def length(self, example: Example) -> int:
         """Tokens of the whole sequence. Encodes and keeps the pictures on the way.
 
@@ -254,7 +210,7 @@ class MoondreamStudent:
             pictures = [image.decode() for image in images]
             pixels = dict(self._processor.image_processor.preprocess(pictures, return_tensors="pt"))
         return Batch(
-            ids=_padded([row.ids for row in rows], self._tokenizer.eos_token_id),
+            ids=_padded([row.ids for row in rows], self._processor.tokenizer.eos_token_id),
             labels=_padded([row.labels for row in rows], IGNORED),
             weights=_padded([row.weights for row in rows], 0.0),
             features=features,
@@ -318,8 +274,6 @@ class MoondreamStudent:
 
 
 _LOCAL: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-_PICTURE = Image.new("RGB", (1, 1))
-"""Stands for any picture where they are only counted."""
 
 
 def _padded(rows: Sequence[Sequence[float]], value: float) -> Tensor:

@@ -1,0 +1,107 @@
+"""The training loss as a picture, in the manner of the paper's Figure 3: an SVG that needs nothing
+else, without script."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+WIDTH, HEIGHT = 640, 400
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 18, 40, 48
+_INK, _FAINT, _RAW, _SMOOTH = "#22262e", "#d9dbe0", "#9db8dd", "#1f5fae"
+
+
+def loss_svg(losses: Sequence[float], *, title: str = "Training loss") -> str:
+    """The loss of steps 1, 2, ... and its running mean.
+
+    Args:
+        losses: mean negative log-likelihood per token, in nats; finite.
+        title: plain text.
+    """
+    smooth = smoothed(losses)
+    high = _ceiling(max(losses, default=1.0))
+    last = max(len(losses), 2)
+
+    def x(step: float) -> float:
+        return _LEFT + (step - 1) / (last - 1) * (WIDTH - _LEFT - _RIGHT)
+
+    def y(loss: float) -> float:
+        return HEIGHT - _BOTTOM - loss / high * (HEIGHT - _TOP - _BOTTOM)
+
+    def line(values: Sequence[float], colour: str, width: float) -> str:
+        points = " ".join(f"{x(n):.1f},{y(v):.1f}" for n, v in enumerate(values, start=1))
+        return (
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{width}" '
+            'stroke-linejoin="round"/>'
+        )
+
+    rows = [high * k / 5 for k in range(6)]
+    columns = sorted({1, *(round(1 + (last - 1) * k / 5) for k in range(1, 6))})
+    parts = [
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+            f'width="{WIDTH}" height="{HEIGHT}" role="img" font-family="sans-serif" font-size="12" '
+            f'fill="{_INK}">'
+        ),
+        f"<title>{escape(title)}</title>",
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        f'<text x="{_LEFT}" y="24" font-size="15">{escape(title)}</text>',
+    ]
+    for value in rows:
+        parts += [
+            f'<path d="M{_LEFT} {y(value):.1f}H{WIDTH - _RIGHT}" stroke="{_FAINT}"/>',
+            f'<text x="{_LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>',
+        ]
+    parts += [
+        f'<text x="{x(step):.1f}" y="{HEIGHT - _BOTTOM + 18}" text-anchor="middle">{step}</text>'
+        for step in columns
+    ]
+    middle = (_TOP + HEIGHT - _BOTTOM) / 2
+    parts += [
+        (
+            f'<path d="M{_LEFT} {_TOP}V{HEIGHT - _BOTTOM}H{WIDTH - _RIGHT}" fill="none" '
+            f'stroke="{_INK}"/>'
+        ),
+        (
+            f'<text x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">'
+            "Optimizer step</text>"
+        ),
+        (
+            f'<text transform="translate(16 {middle}) rotate(-90)" text-anchor="middle">'
+            "Loss (nats per token)</text>"
+        ),
+        line(losses, _RAW, 1.2),
+        line(smooth, _SMOOTH, 2.2),
+        *_legend(),
+        "</svg>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def smoothed(losses: Sequence[float]) -> list[float]:
+    """The mean of each loss and of those before it, up to a tenth of all."""
+    window = max(1, len(losses) // 10)
+    return [
+        math.fsum(losses[max(0, end - window) : end]) / min(window, end)
+        for end in range(1, len(losses) + 1)
+    ]
+
+
+def _legend() -> list[str]:
+    right = WIDTH - _RIGHT
+    parts = []
+    for place, (label, colour) in enumerate((("each step", _RAW), ("running mean", _SMOOTH))):
+        top = 16 + 15 * place
+        parts += [
+            f'<path d="M{right - 120} {top}h22" stroke="{colour}" stroke-width="2.2"/>',
+            f'<text x="{right - 92}" y="{top + 4}">{label}</text>',
+        ]
+    return parts
+
+
+def _ceiling(value: float) -> float:
+    """The next number of the form 1, 2, 2.5 or 5 times a power of ten, in fifths."""
+    fifth = max(value, 1e-6) / 5
+    power = 10.0 ** math.floor(math.log10(fifth))
+    return 5 * next(f * power for f in (1, 2, 2.5, 5, 10) if f * power >= fifth * (1 - 1e-9))

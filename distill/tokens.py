@@ -1,0 +1,72 @@
+"""How an example becomes tokens and labels: BOS, the picture's places, the question, the target, the
+end token; a label on each token of the target and on the end token, -100 elsewhere."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from distill.config import DistillConfig
+from distill.examples import Example, target
+from harness.checkpoints import find_checkpoint
+from harness.types import Task
+
+IGNORED = -100
+"""The label of tokens that are not learned."""
+
+_PICTURE = Image.new("RGB", (1, 1))
+"""Stands for any picture where they are only counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One example as tokens; the three are of equal length."""
+
+    ids: tuple[int, ...]
+    labels: tuple[int, ...]
+    weights: tuple[float, ...]
+    """Of each token in the loss; 0 where nothing is learned."""
+
+
+def row_maker(
+    processor: Any, base: Path, config: DistillConfig, task: Task
+) -> Callable[[Example], Row]:
+    """A function from an example to its tokens; it raises SampleError where there is nothing to
+    teach.
+
+    The question is worded and tokenized as this student will be asked it: bare, in the style
+    "direct". The target is tokenized apart from it and as a whole, since a model that answers
+    begins behind the last token of the question.
+    """
+    from harness.models import renderers
+
+    render = renderers.moondream(processor, find_checkpoint(str(base)))
+    neutral = renderers.neutraliser(processor)
+    tokenizer = processor.tokenizer
+
+    def row(example: Example) -> Row:
+        pieces = [(neutral(piece.text), piece.weight) for piece in target(example, config)]
+        prompt = task.prompt(replace(example.sample, images=()), "direct")
+        prompt = replace(prompt, images=(_PICTURE,) * len(example.sample.images))
+        ids = processor._encode(render(prompt), bos=True)  # noqa: SLF001  # its one way without pixels
+        tokens = tokenizer(
+            "".join(text for text, _ in pieces),
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+        )
+        ends = list(accumulate(len(text) for text, _ in pieces))
+        weights = [pieces[bisect_right(ends, start)][1] for start, _ in tokens["offset_mapping"]]
+        answer = [*tokens["input_ids"], tokenizer.eos_token_id]
+        return Row(
+            ids=(*ids, *answer),
+            labels=(*[IGNORED] * len(ids), *answer),
+            weights=(*[0.0] * len(ids), *weights, pieces[-1][1]),
+        )
+
+    return row
