@@ -1,0 +1,72 @@
+"""Which rationales are kept, and why the others are not.
+
+The paper reports no filter and trains on all 2,000 rationales, so `none` is the default. Whatever
+the teacher concluded, the conclusion of a kept rationale is the gold answer (section 3.2).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from distill.examples import gold
+from distill.quality import is_complete
+from harness import structured
+from harness.errors import HarnessError
+from harness.structured import Parsed, Rationale
+from harness.types import Sample, Task
+
+Filter = Literal["none", "format", "agrees"]
+"""none: any text at all. format: the four stages, each filled, once and in order. agrees: format,
+and the teacher's own conclusion is the gold answer."""
+
+
+def check_filter(keep: Filter, task: Task) -> None:
+    """Refuse a filter that the task's answers cannot be judged by; raises HarnessError."""
+    if keep == "agrees" and task.answers == "text":
+        raise HarnessError(
+            f"--filter agrees compares options; {task.title} has written answers.",
+            remedy="--filter format",
+        )
+
+
+def why_rejected(raw: str, sample: Sample, task: Task, *, keep: Filter) -> tuple[str, ...]:
+    """The reasons against a raw text; empty where it is kept."""
+    parsed = structured.parse(raw)
+    if not any(_stages(parsed)):
+        return ("empty",)
+    if keep == "none":
+        return ()
+    reasons = _flaws(parsed)
+    if keep == "agrees" and not reasons:
+        reading = task.read(raw, sample.choices)
+        if reading.answer is None:
+            return (f"conclusion cannot be read: {reading.rule}",)
+        if reading.answer != sample.target:
+            return ("concludes another option",)
+    return reasons
+
+
+def rationale(raw: str, sample: Sample) -> Rationale:
+    """The rationale of a kept text, concluding with the gold answer.
+
+    A stage that is missing is "". A text without any tag is a reasoning: with filter `none` that
+    is what a teacher that knows no tags gives.
+    """
+    summary, caption, reasoning = _stages(structured.parse(raw))
+    return Rationale(summary, caption, reasoning, gold(sample))
+
+
+def _stages(parsed: Parsed) -> tuple[str, str, str]:
+    """Summary, caption and reasoning. What stands outside the tags is the reasoning where there is
+    no REASONING, else it is left out."""
+    return (parsed.summary or "", parsed.caption or "", parsed.reasoning or parsed.outside)
+
+
+def _flaws(parsed: Parsed) -> tuple[str, ...]:
+    if is_complete(parsed):
+        return ()
+    reasons = [f"no {name}" for name in parsed.missing]
+    reasons += [f"{name} twice" for name in parsed.repeated]
+    if not parsed.in_order:
+        reasons.append("not in order")
+    return tuple(reasons)

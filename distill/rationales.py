@@ -1,0 +1,558 @@
+"""The first stage (section 3.1): a teacher writes a rationale for each training question.
+
+The story of it: load the data, refuse what does not fit what is there, ask for what is missing
+batch by batch, keep and reject, record. `distill.importing` does the same with texts that were
+written elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from distill import filters
+from distill.config import TeacherInput
+from distill.examples import gold
+from distill.filters import Filter
+from distill.quality import Measured, measure
+from distill.store import Attempt, Store, append_lines, replace_lines
+from distill.teacher import INPUTS, PROMPT_VERSION, teacher_task, wording
+from harness import environment, progress, structured
+from harness.errors import HarnessError
+from harness.evaluate import Data, Weights
+from harness.interrupts import Interrupted, interrupts
+from harness.prompts import instruction
+from harness.records import RunFolder, refuse_mismatch
+from harness.runner import Asking, Runner
+from harness.structured import Rationale
+from harness.types import Decoding, Model, Prediction, Sample
+from tasks.selection import How, select
+
+log = logging.getLogger(__name__)
+
+Choose = Literal["best", "first"]
+"""best: make all attempts and keep the one that scores highest. first: stop at the first that
+passes the filter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Teacher:
+    """Who writes the rationales. What takes long is a function, called when it is needed."""
+
+    name: str
+    about: Mapping[str, Any]
+    """Title, repository, revision, licence: what a model card says of it."""
+    max_new_tokens: int
+    instruction: str
+    """What its prompt adds below the question, "" for a teacher that needs none."""
+    settings: Mapping[str, Any]
+    """What else decides what it writes: dtype, arguments of its processor."""
+    load: Callable[[], Model]
+    fingerprint: Callable[[], str]
+    """Of its weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RationaleOptions:
+    """Which questions, how often they are asked, and what is kept."""
+
+    folder: Path
+    inputs: Sequence[TeacherInput] = INPUTS
+    """What the teacher is given beside the image."""
+    attempts: int = 1
+    """Per question: the first greedy, the others sampled."""
+    choose: Choose = "best"
+    hint_on_retry: bool = False
+    """Ask once more, with the answer as a hint, where every attempt was rejected."""
+    keep: Filter = "none"
+    temperature: float = 0.7
+    """Of attempts from the second on, as `top_p`."""
+    top_p: float = 0.95
+    limit: int | None = 2000
+    sample: How = "first"
+    seed: int = 0
+    """Of stratified selection and of sampled attempts."""
+    batch_size: int = 4
+    fresh: bool = False
+    command: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One pass over a batch."""
+
+    number: int
+    hinted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What became of a sample's attempts."""
+
+    kept: Attempt | None
+    rejected: Sequence[tuple[Attempt, tuple[str, ...]]]
+
+
+def teacher_of(weights: Weights) -> Teacher:
+    """A row of the catalogue, or a folder, as a teacher."""
+    checkpoint = weights.checkpoint
+    spec = checkpoint.spec
+    wanted = weights.options
+    plain = spec.plain_styles if spec else ()
+    return Teacher(
+        name=checkpoint.name,
+        about={
+            "name": checkpoint.name,
+            "title": spec.title if spec and checkpoint.named else checkpoint.name,
+            "repo": checkpoint.repo,
+            "revision": checkpoint.revision,
+            "weights": checkpoint.weights,
+            "licence": spec.licence if spec and checkpoint.named else "",
+        },
+        max_new_tokens=wanted.max_new_tokens or (spec.max_new_tokens if spec else 512),
+        instruction=instruction("structured", choices=True, plain_styles=plain),
+        settings={"dtype": weights.dtype, "processor_args": dict(wanted.processor_args)},
+        load=weights.load,
+        fingerprint=lambda: weights.fingerprint,
+    )
+
+
+def generate(teacher: Teacher, data: Data, options: RationaleOptions) -> dict[str, Any]:
+    """Ask for what is missing, and leave the files of `distill.store` behind; returns the record.
+
+    Raises:
+        HarnessError: what is there was made with something else, or is being written to.
+        Interrupted: asked to stop; the same call goes on.
+    """
+    filters.check_filter(options.keep, data.task)
+    if not options.inputs:
+        raise HarnessError("--teacher-input names nothing.", known=f"Known: {', '.join(INPUTS)}.")
+    work = Work(data, options, rounds=_rounds(options))
+    with RunFolder(options.folder).locked():
+        work.open()
+        known = _fingerprint(teacher, data, options)
+        work.compare(known)
+        pending = list(work.pending())
+        if pending:
+            teacher.load()  # while it is hashed
+        known["weights"] = teacher.fingerprint()
+        work.compare(known)
+        work.begin(known, about=teacher.about)
+        if pending:
+            _ask(teacher, work, pending)
+        return work.finish()
+
+
+def _rounds(options: RationaleOptions) -> list[Round]:
+    plain = [Round(number, hinted=False) for number in range(1, options.attempts + 1)]
+    return [*plain, Round(1, hinted=True)] if options.hint_on_retry else plain
+
+
+def read_rationales(folder: Path) -> dict[str, Rationale]:
+    """Sample id -> its kept rationale, which concludes with the gold answer.
+
+    Raises:
+        DataError: a line of rationales.jsonl is not one.
+    """
+    return {
+        row["id"]: Rationale(row["summary"], row["caption"], row["reasoning"], row["conclusion"])
+        for row in Store(folder).read_kept()
+    }
+
+
+class Work:
+    """The attempts that are there, and what follows from them."""
+
+    def __init__(self, data: Data, options: RationaleOptions, *, rounds: Sequence[Round]) -> None:
+        """`rounds` are every pass that a batch may need, in order; none where nobody is asked."""
+        self.data = data
+        self.options = options
+        self.rounds = tuple(rounds)
+        self.store = Store(options.folder)
+        self.selected = select(
+            data.samples.samples, limit=options.limit, how=options.sample, seed=options.seed
+        )
+        self.attempts: dict[str, list[Attempt]] = defaultdict(list)
+        self.failed: dict[str, str] = {}
+        """Sample id -> why the teacher could not be asked, or gave nothing."""
+        self.strays: list[Mapping[str, Any]] = []
+        """Lines for rejected.jsonl that belong to no selected sample."""
+        self._old: dict[str, Any] | None = None
+        self._record: dict[str, Any] = {}
+        self._started = time.perf_counter()
+
+    def open(self) -> None:
+        """Read what is there, or move it aside."""
+        if self.options.fresh and (aside := self.store.move_aside()):
+            log.info("The rationales that were there are now in %s", aside)
+        self._old = self.store.read_record()
+        for attempt in self.store.read_attempts():
+            self.add(attempt)
+        if self._old is None and self.attempts:
+            raise HarnessError(
+                f"{self.store.attempts_path} is there, but no record of what it was made with.",
+                remedy="Use --fresh to move it aside.",
+            )
+
+    def compare(self, known: Mapping[str, Any]) -> None:
+        """Refuse to mix the rationales of two settings; raises HarnessError."""
+        if self._old is None:
+            return
+        old = dict(self._old["fingerprint"])
+        if "sampling" in known:
+            # Until now nothing was sampled: a second attempt may be added.
+            old.setdefault("sampling", known["sampling"])
+        refuse_mismatch(old, known, self.store.folder)
+
+    def begin(self, known: Mapping[str, Any], *, about: Mapping[str, Any]) -> None:
+        """Write down what is made before anything is."""
+        samples = self.data.samples
+        old = self._old or {}
+        self._record = {
+            "status": "running",
+            "fingerprint": {**old.get("fingerprint", {}), **known},
+            "teacher": dict(about),
+            "data": {
+                "task": self.data.task.name,
+                "title": self.data.task.title,
+                "split": self.data.options.split,
+                "source": samples.source,
+                "revision": samples.revision,
+                "licence": samples.licence,
+            },
+            "settings": {
+                "teacher_input": list(self.options.inputs),
+                "attempts": self.options.attempts,
+                "choose": self.options.choose,
+                "hint_on_retry": self.options.hint_on_retry,
+                "filter": self.options.keep,
+                "limit": self.options.limit,
+                "sample": self.options.sample,
+                "seed": self.options.seed,
+                "prompt_version": PROMPT_VERSION,
+            },
+            "counts": old.get("counts", {}),
+            "seconds": old.get("seconds", 0.0),
+            "environment": old.get("environment", {}),
+            "command": list(self.options.command),
+        }
+        self.write_views()
+        if self._old is None:
+            self.store.write_record(self._record)
+
+    def pending(self) -> Iterator[Sequence[Sample]]:
+        """The batches in which something is still to be asked, whole: a resumed run then makes the
+        same batches, and the same texts, as an uninterrupted one."""
+        size = self.options.batch_size
+        for start in range(0, len(self.selected), size):
+            batch = self.selected[start : start + size]
+            if not all(map(self.is_decided, batch)):
+                yield batch
+
+    def is_decided(self, sample: Sample) -> bool:
+        """Nothing more is to be asked about this sample."""
+        return all(self.has(sample, each) for each in self.rounds if self.wants(sample, each))
+
+    def wants(self, sample: Sample, each: Round) -> bool:
+        """Whether this round is for this sample, going by the rounds before it alone."""
+        if each.number == 1 and not each.hinted:
+            return True
+        if self.options.choose == "best" and not each.hinted:
+            return True
+        before = [
+            attempt
+            for attempt in self.attempts[sample.id]
+            if not attempt.hinted and (each.hinted or attempt.attempt < each.number)
+        ]
+        return all(self.reasons(sample, attempt) for attempt in before)
+
+    def has(self, sample: Sample, each: Round) -> bool:
+        key = (sample.id, each.hinted, each.number)
+        return any(attempt.key == key for attempt in self.attempts[sample.id])
+
+    def add(self, attempt: Attempt) -> bool:
+        """Take an attempt in; False where it is there already."""
+        mine = self.attempts[attempt.id]
+        if any(attempt.key == each.key for each in mine):
+            return False
+        mine.append(attempt)
+        return True
+
+    def reasons(self, sample: Sample, attempt: Attempt) -> tuple[str, ...]:
+        return filters.why_rejected(attempt.raw, sample, self.data.task, keep=self.options.keep)
+
+    def judge(self, sample: Sample) -> Judged:
+        """The best of a sample's attempts, and why the others are not it.
+
+        One that needed no hint comes before one that did, then the score decides, then the earlier.
+        """
+        found = [
+            attempt
+            for attempt in self.attempts[sample.id]
+            if not self.rounds or Round(attempt.attempt, attempt.hinted) in self.rounds
+        ]
+        reasons = {attempt.key: self.reasons(sample, attempt) for attempt in found}
+        passed = [attempt for attempt in found if not reasons[attempt.key]]
+        kept = min(
+            passed,
+            key=lambda a: (a.hinted, -self.score(sample, a), a.attempt),
+            default=None,
+        )
+        return Judged(
+            kept=kept,
+            rejected=[
+                (attempt, reasons[attempt.key] or ("another attempt is better",))
+                for attempt in found
+                if attempt is not kept
+            ],
+        )
+
+    def score(self, sample: Sample, attempt: Attempt) -> float:
+        return measure(attempt.raw, choices=sample.choices, target=sample.target).score
+
+    def views(self, samples: Sequence[Sample]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The lines of rationales.jsonl and of rejected.jsonl for these samples."""
+        kept, rejected = [], []
+        for sample in samples:
+            judged = self.judge(sample)
+            if judged.kept:
+                kept.append(_kept_line(sample, judged.kept, self.score(sample, judged.kept)))
+            for attempt, reasons in judged.rejected:
+                rejected.append({**asdict(attempt), "topic": sample.topic, "reasons": reasons})
+            if sample.id in self.failed:
+                reason = f"failed: {self.failed[sample.id]}"
+                rejected.append({"id": sample.id, "topic": sample.topic, "reasons": (reason,)})
+        return kept, rejected
+
+    def write_views(self) -> None:
+        """Make both files what follows from the attempts, in the data's order."""
+        done = [s for s in self.selected if s.id in self.failed or self.is_decided(s)]
+        kept, rejected = self.views(done)
+        replace_lines(self.store.kept_path, kept)
+        replace_lines(self.store.rejected_path, [*rejected, *self.strays])
+
+    def finish(self, status: str | None = None) -> dict[str, Any]:
+        """Count, write the record, and return it."""
+        self.write_views()
+        judged = {sample.id: self.judge(sample) for sample in self.selected}
+        kept = [each.kept for each in judged.values() if each.kept]
+        missing = [s for s in self.selected if s.id not in self.failed and not self.is_decided(s)]
+        reasons = Counter(
+            reason
+            for each in judged.values()
+            if not each.kept
+            for reason in (each.rejected[-1][1] if each.rejected else ())
+        )
+        topics: dict[str, dict[str, int]] = defaultdict(lambda: {"kept": 0, "dropped": 0})
+        for sample in self.selected:
+            topics[sample.topic]["kept" if judged[sample.id].kept else "dropped"] += 1
+        whole = not self.failed and not missing
+        self._record |= {
+            "status": status or ("complete" if whole else "partial"),
+            "counts": {
+                "selected": len(self.selected),
+                "kept": len(kept),
+                "dropped": len(self.selected) - len(kept),
+                "hinted": sum(attempt.hinted for attempt in kept),
+                "failed": len(self.failed),
+                "unasked": sum(
+                    s.id not in self.failed and not self.attempts[s.id] for s in self.selected
+                ),
+                "attempts": sum(len(self.attempts[s.id]) for s in self.selected),
+                "reasons": dict(reasons.most_common()),
+                "topics": dict(topics),
+            },
+        }
+        self.store.write_record(self._record)
+        return self._record
+
+    def worked(self, device: str | None) -> None:
+        """Add this session's time to the record."""
+        self._record["seconds"] += time.perf_counter() - self._started
+        self._record["environment"] = environment.describe(device)
+
+    def measured(self) -> Iterator[Measured]:
+        """The measures of each selected sample's kept attempt or, where none is, its last one."""
+        for sample in self.selected:
+            judged = self.judge(sample)
+            shown = judged.kept or (judged.rejected[-1][0] if judged.rejected else None)
+            yield Measured(
+                sample.topic,
+                kept=judged.kept is not None,
+                quality=measure(
+                    shown.raw,
+                    choices=sample.choices,
+                    target=sample.target,
+                    solution=sample.solution,
+                )
+                if shown
+                else None,
+            )
+
+
+def _ask(teacher: Teacher, work: Work, pending: Sequence[Sequence[Sample]]) -> None:
+    """The part that takes the night."""
+    model = teacher.load()
+    runners = {each: _runner(model, teacher, work, each) for each in work.rounds}
+    done = sum(map(work.is_decided, work.selected))
+    label = f"{work.data.task.name} · rationales by {teacher.name}"
+    device = model.description.get("device")
+    try:
+        with progress.make(label, total=len(work.selected), done=done) as bar:
+            for batch in pending:
+                open_before = [sample for sample in batch if not work.is_decided(sample)]
+                predictions = _ask_batch(teacher, work, batch, runners=runners)
+                with interrupts.shielded():
+                    kept, rejected = work.views(open_before)
+                    append_lines(work.store.kept_path, kept)
+                    append_lines(work.store.rejected_path, rejected)
+                bar.advance(_one_each(open_before, predictions))
+    except Interrupted:
+        with interrupts.shielded():
+            work.worked(device)
+            work.finish("interrupted")
+        log.info("What was written is in %s; the same command goes on.", work.store.folder)
+        raise
+    work.worked(device)
+
+
+def _ask_batch(
+    teacher: Teacher, work: Work, batch: Sequence[Sample], *, runners: Mapping[Round, Runner]
+) -> list[Prediction]:
+    """Every round that this batch still needs; each is on disk before the next begins."""
+    predictions: list[Prediction] = []
+    for each, runner in runners.items():
+        asked = [s for s in batch if s.id not in work.failed and work.wants(s, each)]
+        if all(work.has(sample, each) for sample in asked):
+            continue
+        answers = runner.answer(asked)
+        predictions += answers
+        new = []
+        for prediction in answers:
+            if prediction.error is not None:
+                work.failed[prediction.sample_id] = prediction.error
+                continue
+            attempt = _attempt(teacher, work.options, each, prediction)
+            if work.add(attempt):
+                new.append(attempt)
+        with interrupts.shielded():
+            work.store.append_attempts(new)
+    return predictions
+
+
+def _runner(model: Model, teacher: Teacher, work: Work, each: Round) -> Runner:
+    return Runner(
+        model,
+        teacher_task(work.data.task, work.options.inputs, hinted=each.hinted),
+        asking=Asking(style="structured"),
+        decoding=_decoding(teacher, work.options, each),
+        digests=work.data.digests,
+    )
+
+
+def _decoding(teacher: Teacher, options: RationaleOptions, each: Round) -> Decoding:
+    """Greedy at first, and with a hint; sampled, each attempt with a seed of its own, between."""
+    greedy = Decoding(max_new_tokens=teacher.max_new_tokens, stop=structured.END)
+    if each.hinted or each.number == 1:
+        return greedy
+    return replace(
+        greedy,
+        temperature=options.temperature,
+        top_p=options.top_p,
+        seed=options.seed * 1000 + each.number,
+    )
+
+
+def _attempt(
+    teacher: Teacher, options: RationaleOptions, each: Round, prediction: Prediction
+) -> Attempt:
+    return Attempt(
+        id=prediction.sample_id,
+        attempt=each.number,
+        hinted=each.hinted,
+        images=prediction.images,
+        teacher=teacher.name,
+        teacher_fingerprint=teacher.fingerprint(),
+        prompt_version=PROMPT_VERSION,
+        decoding=asdict(_decoding(teacher, options, each)),
+        prompt=prediction.prompt,
+        raw=prediction.raw,
+        tokens=prediction.tokens,
+        seconds=prediction.seconds,
+    )
+
+
+def _kept_line(sample: Sample, attempt: Attempt, score: float) -> dict[str, Any]:
+    found = filters.rationale(attempt.raw, sample)
+    return {
+        **asdict(attempt),
+        "topic": sample.topic,
+        "answer": gold(sample),
+        "score": round(score, 4),
+        "summary": found.summary,
+        "caption": found.caption,
+        "reasoning": found.reasoning,
+        "conclusion": found.conclusion,
+    }
+
+
+def _one_each(samples: Sequence[Sample], predictions: Sequence[Prediction]) -> list[Prediction]:
+    """One prediction a sample, with the tokens of all its attempts: what progress counts."""
+    tokens: Counter[str] = Counter()
+    last: dict[str, Prediction] = {}
+    for prediction in predictions:
+        tokens[prediction.sample_id] += prediction.tokens or 0
+        last[prediction.sample_id] = prediction
+    return [replace(last[s.id], tokens=tokens[s.id]) for s in samples if s.id in last]
+
+
+def _fingerprint(teacher: Teacher, data: Data, options: RationaleOptions) -> dict[str, Any]:
+    """What must be equal for texts to belong together; the weights' hash is added when known.
+
+    Filter, limit, number of attempts and, where all texts are greedy, batch size are not in it:
+    they change no text.
+    """
+    known = {
+        **data_fingerprint(data, options),
+        "teacher_input": sorted(options.inputs),
+        "prompt_version": PROMPT_VERSION,
+        "prompt": _prompt_hash(teacher, data, options),
+        "max_new_tokens": teacher.max_new_tokens,
+        **teacher.settings,
+    }
+    if options.attempts > 1:
+        known["sampling"] = {
+            "temperature": options.temperature,
+            "top_p": options.top_p,
+            "seed": options.seed,
+            "batch_size": options.batch_size,
+        }
+    return known
+
+
+def data_fingerprint(data: Data, options: RationaleOptions) -> dict[str, Any]:
+    """The part of a fingerprint that says which questions are asked."""
+    stratified = f"{options.sample}, seed {options.seed}"
+    return {
+        "task": data.task.name,
+        "split": data.options.split,
+        "data": data.fingerprint,
+        "sample": "first" if options.sample == "first" else stratified,
+    }
+
+
+def _prompt_hash(teacher: Teacher, data: Data, options: RationaleOptions) -> str:
+    """A hash of the wording: of the first sample as the teacher is asked, with and without hint."""
+    digest = sha256(teacher.instruction.encode())
+    for sample in data.samples.samples[:1]:
+        question = data.task.prompt(replace(sample, images=()), "structured").text
+        for hinted in (False, True):
+            text = wording(question, sample, options.inputs, hinted=hinted)
+            digest.update(f"\0{text}".encode())
+    return f"sha256:{digest.hexdigest()}"
