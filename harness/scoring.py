@@ -96,7 +96,7 @@ def score_file(
     """
     predictions: list[Prediction] = []
     lines: dict[str, str] = {}
-    content = sha256()
+    answers, questions = sha256(), []
     for row in jsonl_rows(path):
         prediction = _prediction(row, task)
         if prediction.sample_id in lines:
@@ -106,12 +106,16 @@ def score_file(
             )
         lines[prediction.sample_id] = row.where
         predictions.append(prediction)
-        content.update(repr(prediction).encode("utf-8", "backslashreplace"))
+        answers.update(repr(prediction).encode("utf-8", "backslashreplace"))
+        asked = (prediction.sample_id, prediction.target, prediction.choices)
+        questions.append(repr(asked).encode("utf-8", "backslashreplace"))
     if not predictions:
         raise DataError(f"{path} holds no rows.")
     spec = find(label)
     record = RunRecord(
-        task=TaskInfo(name=task.name, title=task.title, split=split, source=path.name),
+        task=TaskInfo(
+            name=task.name, title=task.title, split=split, source="answers made elsewhere"
+        ),
         model=ModelInfo(
             name=label,
             title=spec.title if spec else label,
@@ -124,7 +128,9 @@ def score_file(
             "task": task.name,
             "split": split,
             "mode": "scored",
-            "answers": f"sha256:{content.hexdigest()}",
+            # Two files with the same questions have the same data, whatever their order.
+            "data": f"sha256:{sha256(b''.join(sorted(questions))).hexdigest()}",
+            "answers": f"sha256:{answers.hexdigest()}",
         },
         counts=Counts(total=len(predictions), available=len(predictions)),
         settings={"mode": "scored"},

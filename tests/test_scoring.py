@@ -1,0 +1,216 @@
+"""`harness score`, `harness rescore` and `harness compare`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHOICES = ["Alabama", "Illinois", "Connecticut"]
+
+
+def write(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def choice_rows(raws: list[str], targets: list[int] | None = None) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": i,
+            "raw": raw,
+            "choices": CHOICES,
+            "target": targets[i] if targets else 1,
+            "topic": "geography" if i % 2 else "physics",
+            "question": "Which?",
+            "image": f"{i // 2}.png",
+        }
+        for i, raw in enumerate(raws)
+    ]
+
+
+def test_answers_made_elsewhere_are_a_run_like_any_other(command, tmp_path: Path) -> None:
+    """Read, scored by topic, recorded, listed, shown and on the page; never timed."""
+    raws = ["B", "The answer is (A).", "Illinois", "", "no idea", "<CONCLUSION> B </CONCLUSION>"]
+    file = write(tmp_path / "answers.jsonl", choice_rows(raws))
+    runs = tmp_path / "runs"
+    result = command("score", file, "-t", "scienceqa", "-m", "phi-3.5", "--runs", runs, "--json")
+    run = result.json
+    assert result.code == 0
+    assert run["metrics"]["accuracy"]["value"] == 3 / 6
+    assert run["metrics"]["accuracy/geography"]["n"] == 3
+    assert run["metrics"]["chance"]["value"] == pytest.approx(1 / 3)
+    assert run["metrics"]["unread"]["value"] == 2 / 6
+    assert run["model"]["title"] == "Phi-3.5-vision-instruct"
+    assert run["timing"]["inference_minutes"] is None
+    assert run["status"] == "complete"
+    rows = [json.loads(x) for x in (Path(run["folder"]) / "predictions.jsonl").open()]
+    assert [row["raw"] for row in rows] == raws
+    assert [row["answer"] for row in rows] == [1, 0, 1, None, None, 1]
+    assert rows[0]["images"] == rows[1]["images"] != rows[2]["images"]
+    assert command("show", run["folder"], "--json").json == run
+    page = tmp_path / "page.html"
+    command("report", "--runs", runs, "--out", page)
+    assert "Phi-3.5-vision-instruct" in page.read_text()
+
+
+def test_the_same_file_again_is_the_same_run_and_another_is_refused(
+    command, tmp_path: Path
+) -> None:
+    """Other answers do not replace a run silently."""
+    runs = ("--runs", tmp_path / "runs", "-m", "x", "-t", "scienceqa")
+    first = write(tmp_path / "a.jsonl", choice_rows(["A", "B"]))
+    other = write(tmp_path / "b.jsonl", choice_rows(["B", "B"]))
+    assert command("score", first, *runs).code == 0
+    assert command("score", first, *runs).code == 0
+    refused = command("score", other, *runs)
+    assert refused.code == 2
+    assert "answers" in refused.stderr
+    assert command("score", other, *runs, "--fresh").code == 0
+
+
+def test_written_answers(command, tmp_path: Path) -> None:
+    """Text answers have BLEU and ROUGE; without its encoder BERTScore has a reason, not a 0."""
+    rows = [
+        {"id": "a", "raw": "the cat sat on the mat", "target": "the cat sat on the mat"},
+        {"id": "b", "raw": "", "target": "nothing was said"},
+    ]
+    file = write(tmp_path / "text.jsonl", rows)
+    run = command(
+        "score", file, "-t", "vqaonline", "-m", "x", "--runs", tmp_path / "runs", "--json"
+    ).json
+    assert run["metrics"]["rouge1"]["value"] == pytest.approx(0.5)
+    assert run["metrics"]["unread"]["value"] == 0.5
+    assert run["metrics"]["bertscore_f1"]["value"] is None
+    assert "hf download roberta-large" in run["metrics"]["bertscore_f1"]["note"]
+    assert "bertscore_f1" not in command(
+        "score", file, "-t", "vqaonline", "-m", "y", "--bertscore", "none", "--runs",
+        tmp_path / "runs", "--json",
+    ).json["metrics"]  # fmt: skip
+
+
+def test_a_run_is_read_again_by_another_rule(command, tmp_path: Path) -> None:
+    """The paper's rule reads the last capital letter; its run stands beside ours, which stays."""
+    raws = ["B. Illinois", "The answer is b", "It is Connecticut"]
+    file = write(tmp_path / "a.jsonl", choice_rows(raws))
+    runs = tmp_path / "runs"
+    run = command("score", file, "-t", "scienceqa", "-m", "m", "--runs", runs, "--json").json
+    before = (Path(run["folder"]) / "predictions.jsonl").read_bytes()
+    other = command("rescore", run["folder"], "--reader", "paper-base", "--json").json
+    assert Path(other["folder"]) == runs / "scienceqa" / "m+paper-base" / "test"
+    rows = [json.loads(x) for x in (Path(other["folder"]) / "predictions.jsonl").open()]
+    assert [row["raw"] for row in rows] == raws
+    assert [row["answer"] for row in rows] == [None, None, 2]  # I(llinois), T(he), C
+    assert (Path(run["folder"]) / "predictions.jsonl").read_bytes() == before
+    again = command("rescore", run["folder"], "--json").json
+    assert again["metrics"] == run["metrics"]
+    assert command("rescore", run["folder"], "--reader", "mine").code == 2
+
+
+@pytest.fixture
+def pair(command, tmp_path: Path):
+    """Makes two runs of raw answers, and compares them."""
+
+    def make(first: list[str], second: list[str], *more: str) -> Any:
+        folders = []
+        for name, raws in (("first", first), ("second", second)):
+            rows = [{**row, "image": None} for row in choice_rows(raws)]
+            file = write(tmp_path / f"{name}.jsonl", rows)
+            run = command(
+                "score", file, "-t", "scienceqa", "-m", name, "--runs", tmp_path / "r", "--json",
+                "--fresh",
+            ).json  # fmt: skip
+            folders.append(run["folder"])
+        return command("compare", *folders, *more)
+
+    return make
+
+
+def test_comparing_in_plain_words(pair) -> None:
+    """Who is better, by how many points, with the interval and the questions that decide."""
+    result = pair(["A"] * 40 + ["B"] * 60, ["B"] * 100)
+    assert result.code == 0
+    assert result.stdout.startswith("second is better by 40.0 points, 29.")
+    assert "40 questions only second got right, 0 only first" in result.stdout
+    assert "100 questions that both answered" in result.stdout
+
+
+def test_worse_is_a_failed_check_only_where_it_is_certain(pair) -> None:
+    """--fail-if-worse is for scripts: 5 where the interval lies below zero."""
+    assert pair(["B"] * 100, ["A"] * 40 + ["B"] * 60, "--fail-if-worse").code == 5
+    assert pair(["B"] * 100, ["A"] + ["B"] * 99, "--fail-if-worse").code == 0
+    assert pair(["A"] * 100, ["B"] * 100, "--fail-if-worse").code == 0
+
+
+def test_a_comparison_is_on_shared_questions(pair) -> None:
+    """Questions that only one run has are left out, and counted."""
+    found = pair(["B"] * 10, ["B"] * 7, "--json").json
+    assert (found["n"], found["left_out"]) == (7, 3)
+    assert found["differences"]["accuracy"]["difference"] == 0
+    assert found["differences"]["accuracy"]["p"] == 1
+
+
+def test_questions_that_share_a_picture_make_the_interval_wider(command, tmp_path: Path) -> None:
+    """Clustered by image where that tells of less certainty."""
+    folders = []
+    for name, raw in (("a", "A"), ("b", "B")):
+        rows = choice_rows([raw] * 40 + ["B"] * 40)
+        for row in rows:
+            row["image"] = f"{row['id'] // 10}.png"
+        file = write(tmp_path / f"{name}.jsonl", rows)
+        folders.append(
+            command("score", file, "-t", "scienceqa", "--runs", tmp_path / "r", "--json").json[
+                "folder"
+            ]
+        )
+    found = command("compare", *folders, "--json").json
+    assert "clustered by image" in found["interval"]
+    assert found["differences"]["accuracy"]["low"] < 0.2
+
+
+def test_text_runs_are_compared_by_bootstrap(command, tmp_path: Path) -> None:
+    """ROUGE-L decides; every text metric is told."""
+    folders = []
+    for name, raw in (("a", "a cat"), ("b", "the cat sat on the mat")):
+        rows = [{"id": i, "raw": raw, "target": f"the cat sat on the mat {i}"} for i in range(30)]
+        file = write(tmp_path / f"{name}.jsonl", rows)
+        folders.append(
+            command("score", file, "-t", "vqaonline", "--runs", tmp_path / "r", "--json").json[
+                "folder"
+            ]
+        )
+    result = command("compare", *folders)
+    assert result.stdout.startswith("b is better in rougeL by ")
+    assert "bleu" in result.stdout
+    assert command("compare", folders[1], folders[0], "--fail-if-worse").code == 5
+
+
+def test_the_real_answers_of_seven_models(command, real_data: Path, tmp_path: Path) -> None:
+    """The published models' answers on VQAonline: scored, and together in one group of the page."""
+    rows = [
+        json.loads(line)
+        for line in (real_data / "vqaonline-real" / "test.jsonl").read_text().splitlines()
+    ]
+    models = sorted(rows[0]["predictions"])
+    assert len(models) == 7
+    for model in models:
+        answers = [
+            {"id": row["id"], "raw": row["predictions"][model], "target": row["answer"]}
+            for row in rows
+        ]
+        file = write(tmp_path / f"{model}.jsonl", answers)
+        run = command(
+            "score", file, "-t", "vqaonline", "-m", model, "--runs", tmp_path / "r", "--json"
+        ).json
+        for name in ("bleu", "rouge1", "rouge2", "rougeL"):
+            value = run["metrics"][name]
+            assert 0 < value["low"] <= value["value"] <= value["high"] < 1
+            assert value["n"] == 300
+    page = tmp_path / "page.html"
+    assert command("report", "--runs", tmp_path / "r", "--out", page).code == 0
+    text = page.read_text()
+    assert all(model in text for model in models)
+    assert text.count("test split · answers made elsewhere") == 1
