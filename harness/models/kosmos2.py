@@ -22,16 +22,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from transformers import Kosmos2ForConditionalGeneration
 
 
-def repair(model: Kosmos2ForConditionalGeneration, processor: Any) -> None:
+def repair(model: Any, processor: Any) -> None:
     """Put this model's generation and this processor right, in place; see above."""
-    text_model: Any = model.text_model
+    text_model = model.text_model
     text_model.prepare_inputs_for_generation = _with_positions(
         text_model.prepare_inputs_for_generation, pad=text_model.config.pad_token_id
     )
-    model.generate = _with_or_without_picture(model)  # type: ignore[method-assign]
+    model.generate = _with_or_without_picture(model)
     processor.num_image_tokens = model.config.latent_query_num
 
 
@@ -46,17 +45,18 @@ def _with_positions(
         input_ids: torch.Tensor, *arguments: Any, **named: Any
     ) -> dict[str, Any]:
         inputs = prepare(input_ids, *arguments, **named)
-        mask = named["attention_mask"]  # (B, T), with what is in the cache
-        positions = mask.cumsum(dim=1) * mask + pad
-        inputs["position_ids"] = positions[:, -inputs["input_ids"].shape[1] :]
+        mask = named.get("attention_mask")  # (B, T), with what is in the cache
+        if mask is not None:  # None: no row has padding, and the model counts right
+            positions = mask.cumsum(dim=1) * mask + pad
+            inputs["position_ids"] = positions[:, -inputs["input_ids"].shape[1] :]
         return inputs
 
     return prepare_inputs_for_generation
 
 
-def _with_or_without_picture(model: Kosmos2ForConditionalGeneration) -> Callable[..., Any]:
+def _with_or_without_picture(model: Any) -> Callable[..., Any]:
     library: Callable[..., Any] = type(model).generate
-    text_model: Any = model.text_model
+    text_model = model.text_model
 
     @functools.wraps(library)
     def generate(*, pixel_values: torch.Tensor | None = None, **arguments: Any) -> Any:

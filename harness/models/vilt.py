@@ -1,8 +1,8 @@
 """ViLT (Kim et al., 2021): an encoder of 40 text tokens and a picture. It writes no text; its raw
 answer is the letter of the choice that it scores highest.
 
-Of the question it gets the question alone: options, context and instructions have no room, so the
-style of a prompt makes no difference. Two kinds of checkpoint answer, each in its own way.
+Of a prompt it gets the question alone: options, context, examples and instructions have no room, so
+style and shots make no difference. Two kinds of checkpoint answer, each in its own way.
 
 Masked language modelling (`ViltForMaskedLM`, dandelin/vilt-b32-mlm), as the paper describes it:
 
@@ -18,8 +18,9 @@ Masked language modelling (`ViltForMaskedLM`, dandelin/vilt-b32-mlm), as the pap
 Classification (`ViltForQuestionAnswering`, dandelin/vilt-b32-finetuned-vqa, 3,129 labels), which
 reads the question as it is, its end cut off after 40 tokens:
 
-- A choice's score is the logit of the label that is spelled like it, but for case, white space
-  around it and a full stop. A choice that is no label cannot win.
+- A choice's score is the log-probability (the sigmoid's, as it was trained) of the label that is
+  spelled like it, but for case, white space around it and a full stop. A choice that is no label
+  cannot win.
 - Where no choice is a label, and for an open question, the answer is the likeliest label, as text.
 
 The paper published neither prompt nor rules: these are ours. Of choices with the same score the
@@ -168,14 +169,28 @@ class Vilt:
             return picture
         return picture.resize((max(picture.width, least), max(picture.height, least)))
 
-    def generate(self, prepared: Sequence[Question], decoding: Decoding) -> list[Output]:  # noqa: ARG002  # nothing is decoded
-        """One output per question. Its prompt is every text that was scored, a line each; its
-        tokens_in are those of all these texts and of the picture beside each of them; its tokens
-        are 0 for a choice, which is scored and not written, and 1 for a word or a label."""
-        patches = [self._embed(question.pixels) for question in prepared]
-        answers = self._answers(prepared, patches)
+    def generate(self, prepared: Sequence[Question], decoding: Decoding) -> list[Output]:
+        """One output per question, with a score for each of its choices; nothing is decoded.
+
+        Its prompt is every text that was scored, a line each; its tokens_in are those of all these
+        texts and of the picture beside each of them; its tokens are 0 for a choice, which is scored
+        and not written, and 1 for a word or a label.
+        """
+        del decoding
+        return self._outputs(prepared)
+
+    def choose(
+        self, prepared: Sequence[Question], options: Sequence[Sequence[str]]
+    ) -> list[Output]:
+        """As `generate`, which scores the choices themselves: their letters are in no text."""
+        del options
+        return self._outputs(prepared)
+
+    def _outputs(self, questions: Sequence[Question]) -> list[Output]:
+        patches = [self._embed(question.pixels) for question in questions]
+        answers = self._answers(questions, patches)
         outputs = []
-        for question, answer, patch in zip(prepared, answers, patches, strict=True):
+        for question, answer, patch in zip(questions, answers, patches, strict=True):
             chosen = _best(answer.scores)
             texts = question.texts.values()
             outputs.append(
@@ -184,14 +199,10 @@ class Vilt:
                     prompt="\n".join(self._tokenizer.decode(text[1:-1]) for text in texts),
                     tokens_in=sum(len(text) + len(patch) for text in texts),
                     tokens=int(chosen is None),
+                    scores=answer.scores,
                 )
             )
         return outputs
-
-    def scores(self, prepared: Sequence[Question]) -> list[tuple[float, ...]]:
-        """For each question a score for each of its choices."""
-        patches = [self._embed(question.pixels) for question in prepared]
-        return [answer.scores for answer in self._answers(prepared, patches)]
 
     @torch.inference_mode()
     def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -276,7 +287,7 @@ class _Masks:
 class _Labels:
     """A checkpoint that picks one of its labels."""
 
-    rule = "logit of the label that is spelled like the choice"
+    rule = "log-probability of the label that is spelled like the choice"
 
     def __init__(self, model: Any, processor: Any) -> None:
         self._model = model
@@ -294,9 +305,10 @@ class _Labels:
     def read(
         self, questions: Sequence[Question], encoded: BaseModelOutputWithPooling
     ) -> list[Answer]:
-        logits = self._model.classifier(encoded.pooler_output).float().cpu()  # (B, labels)
+        logits = self._model.classifier(encoded.pooler_output)  # (B, labels)
+        logs = torch.nn.functional.logsigmoid(logits.float()).cpu()
         answers = []
-        for question, row in zip(questions, logits, strict=True):
+        for question, row in zip(questions, logs, strict=True):
             indices = [self._indices.get(_spelling(choice)) for choice in question.choices]
             scores = tuple(-math.inf if index is None else float(row[index]) for index in indices)
             answers.append(Answer(scores, self._labels[int(row.argmax())]))
@@ -323,7 +335,9 @@ def _mean_at(filled: Mapping[int, torch.Tensor], target: Target) -> float:
 
 
 def _best(scores: Sequence[float]) -> int | None:
-    """The first of the highest; None where none can win."""
+    """The first of the highest; None where none can win. Raises SampleError for NaN."""
+    if any(map(math.isnan, scores)):
+        raise SampleError("the model's scores are not numbers; float16 may be too narrow for it")
     best = max(scores, default=-math.inf)
     return None if best == -math.inf else scores.index(best)
 

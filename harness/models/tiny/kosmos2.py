@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     CLIPImageProcessorPil,
     GenerationConfig,
@@ -48,7 +47,7 @@ def random_model(
     """A model with random weights, made on its device and in its type, ready to answer.
 
     Args:
-        size: "full", the published sizes (1,664,485,376 parameters), or "tiny" (about 170,000).
+        size: "full", the published sizes (1,664,485,376 parameters), or "tiny" (about 144,000).
     """
     device = torch.device(device)
     config = _config(size)
@@ -65,7 +64,7 @@ def random_model(
 
 def build(folder: Path, *, seed: int = 0, size: str = "tiny") -> None:
     """Write config.json, generation_config.json, preprocessor_config.json, model.safetensors and a
-    tokenizer trained on the spot.
+    small tokenizer.
 
     Args:
         size: "tiny", below 2 MB; or "full", the published sizes, 6.7 GB. Both in float32.
@@ -76,7 +75,8 @@ def build(folder: Path, *, seed: int = 0, size: str = "tiny") -> None:
     # Saved by the processor, for its name to stand in the tokenizer's file too.
     Kosmos2Processor(CLIPImageProcessorPil(), _tokenizer()).save_pretrained(folder)
     (folder / "processor_config.json").unlink()
-    side = model.config.vision_config.image_size
+    config: Any = model.config
+    side = config.vision_config.image_size
     pixels = CLIPImageProcessorPil(
         size={"height": side, "width": side}, crop_size={"height": side, "width": side}
     )
@@ -87,10 +87,10 @@ def build(folder: Path, *, seed: int = 0, size: str = "tiny") -> None:
 def _config(size: str) -> Kosmos2Config:
     if size not in _SIZES:
         raise ValueError(f"no size {size!r}: there are {', '.join(_SIZES)}")
-    config = Kosmos2Config(**_SIZES[size])
+    fields = {**_SIZES[size]}
     if size == "tiny":
-        config.text_config.vocab_size = len(_tokenizer())
-    return config
+        fields["text_config"] = {**fields["text_config"], "vocab_size": len(_tokenizer())}
+    return Kosmos2Config(**fields)
 
 
 def _spread(model: Kosmos2ForConditionalGeneration) -> None:
@@ -98,29 +98,22 @@ def _spread(model: Kosmos2ForConditionalGeneration) -> None:
     would leave them at this width."""
     for parameter in model.parameters():
         if parameter.dim() > 1:
-            torch.nn.init.normal_(parameter, std=0.3)
-    # Tags and patch indices are most of the vocabulary; without these zeros they would be most of
-    # the answers.
-    with torch.no_grad():
-        model.get_input_embeddings().weight[_tokenizer().convert_tokens_to_ids("</doc>") :] = 0
+            torch.nn.init.normal_(parameter, std=0.6)
+    # The embedding is the head too: a token's own part in it must not outweigh all else, or the
+    # last token is repeated. Tags and patch indices are most of the vocabulary; without zeros they
+    # would be most of the answers.
+    embedding: torch.nn.Parameter = model.get_parameter("text_model.model.embed_tokens.weight")
+    torch.nn.init.normal_(embedding, std=0.1)
+    torch.nn.init.zeros_(embedding[_tokenizer().convert_tokens_to_ids("</doc>") :])
 
 
 def _tokenizer() -> XLMRobertaTokenizer:
-    """Unigrams in XLM-RoBERTa's order, then the tags and 1,024 patch indices of KOSMOS-2. What is
-    not ASCII is unknown to it."""
-    trained = Tokenizer(models.Unigram())
-    trained.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
-    )
-    trainer = trainers.UnigramTrainer(
-        vocab_size=400,
-        special_tokens=list(_SPECIAL),
-        unk_token="<unk>",
-        initial_alphabet=[chr(code) for code in range(ord("!"), ord("~") + 1)],
-        show_progress=False,
-    )
-    trained.train_from_iterator(CORPUS, trainer)
-    pieces = [(piece, score) for piece, score in json.loads(trained.to_str())["model"]["vocab"]]
-    tokenizer = XLMRobertaTokenizer(vocab=[*pieces, ("<mask>", 0.0)])
+    """Unigrams in XLM-RoBERTa's order: the words of the corpus, and ASCII characters for others;
+    then the tags and the 1,024 patch indices of KOSMOS-2."""
+    words = sorted({f"\u2581{word}" for text in CORPUS for word in text.split()})
+    characters = ["\u2581", *map(chr, range(ord("!"), ord("~") + 1))]
+    pieces = [*((word, -6.0) for word in words), *((c, -9.0) for c in characters)]
+    special = [(token, 0.0) for token in _SPECIAL]
+    tokenizer = XLMRobertaTokenizer(vocab=[*special, *dict(pieces).items(), ("<mask>", 0.0)])
     Kosmos2Processor(CLIPImageProcessorPil(), tokenizer)  # adds its tokens to the tokenizer
     return tokenizer
