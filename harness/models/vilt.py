@@ -26,7 +26,7 @@ reads the question as it is, its end cut off after 40 tokens:
 The paper published neither prompt nor rules: these are ours. Of choices with the same score the
 first one wins. Beyond 26 choices the answer is the choice's text, for want of letters.
 
-A question without a picture gets a plain grey one, which after normalisation is zero everywhere;
+A question without a picture gets a plain grey one, which normalisation takes to within 0.004 of 0;
 one with several cannot be asked. The patches of a picture are drawn in random order by the library;
 here from a random state of their own, the same for each picture, so that the answers repeat and the
 global state is left alone. Padding takes no part in attention: answers do not depend on the batch.
