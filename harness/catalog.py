@@ -152,10 +152,6 @@ CATALOG: tuple[ModelSpec, ...] = (
 )
 
 
-ADAPTERS = ("chat", "moondream", "phi3v")
-"""The adapters that this version has; a row that names another one cannot be run yet."""
-
-
 def find(name: str) -> ModelSpec | None:
     """The row called `name`; None where there is none."""
     return next((spec for spec in CATALOG if spec.name == name.lower()), None)

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.catalog import ADAPTERS, CATALOG, ModelSpec, find, find_type
+from harness.catalog import CATALOG, ModelSpec, find, find_type
 from harness.errors import Exit, HarnessError
 
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
@@ -96,8 +96,6 @@ def find_checkpoint(
         HarnessError: nothing is there (exit 3), or `model` names nothing (exit 2).
     """
     spec = find(model)
-    if spec:
-        _check_adapter(spec)
     random = weights == "random"
     if random:
         weights = str(_random_weights(spec, model, size))
@@ -140,8 +138,6 @@ def find_checkpoint(
     model_type = str(config.get("model_type", ""))
     if spec is None:
         spec = find_type(model_type)
-        if spec:
-            _check_adapter(spec)
     elif model_type != spec.model_type:
         raise HarnessError(
             f"{folder.name} holds a {model_type or 'nameless'} checkpoint; {spec.title} needs "
@@ -160,16 +156,6 @@ def find_checkpoint(
         lora=_lora_folder(lora) if lora else None,
         random=random,
     )
-
-
-def _check_adapter(spec: ModelSpec) -> None:
-    if spec.adapter not in ADAPTERS:
-        raise HarnessError(
-            f"{spec.title} cannot be run yet: its adapter {spec.adapter!r} comes with a later "
-            "version of harness.",
-            remedy="harness list models",
-            code=Exit.MISSING,
-        )
 
 
 def _newest_student(runs: Path) -> str | None:

@@ -633,7 +633,7 @@ def list_models(as_json: AsJson = False) -> None:
     """The rows of Table 1, and what each needs."""
     from dataclasses import asdict
 
-    from harness.catalog import ADAPTERS, CATALOG
+    from harness.catalog import CATALOG
     from harness.terminal import table
 
     if as_json:
@@ -645,7 +645,7 @@ def list_models(as_json: AsJson = False) -> None:
         [
             (
                 spec.name,
-                spec.title if spec.adapter in ADAPTERS else f"{spec.title} (in a later version)",
+                spec.title,
                 spec.size,
                 spec.role,
                 f"{spec.repo}{f' @ {spec.revision}' if spec.revision else ''}"

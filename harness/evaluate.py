@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import checkpoints, environment, progress, structured, timing
 from harness.checkpoints import Checkpoint
@@ -34,6 +34,7 @@ from harness.types import (
     Decoding,
     Metric,
     Mode,
+    Model,
     OptionForm,
     Prediction,
     Sample,
@@ -44,9 +45,6 @@ from harness.types import (
 from tasks.fingerprint import Digests, image_digests
 from tasks.fingerprint import fingerprint as data_fingerprint
 from tasks.selection import How, select
-
-if TYPE_CHECKING:
-    from harness.models.generative import GenerativeModel
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +139,7 @@ class Weights:
         self._hash: Future[str] = Future()
         # A daemon, unlike an executor's threads: an interrupt does not wait for it.
         threading.Thread(target=self._hash_folder, daemon=True).start()
-        self._model: GenerativeModel | None = None
+        self._model: Model | None = None
         self.load_seconds: float | None = None
 
     def _hash_folder(self) -> None:
@@ -166,7 +164,7 @@ class Weights:
 
         return resolve_dtype(self.options.dtype, self.device)
 
-    def load(self) -> GenerativeModel:
+    def load(self) -> Model:
         """The model; loaded on the first call."""
         if self._model is not None:
             return self._model

@@ -13,7 +13,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar
@@ -253,7 +253,7 @@ class RunFolder:
         if self._file is not None:
             self._file.close()
             self._file = None
-        write_atomically(self.predictions_path, b"".join(_line(p) for p in predictions))
+        write_atomically(self.predictions_path, map(_line, predictions))
 
     def write_record(self, record: RunRecord) -> None:
         """Replace run.json at once."""
@@ -308,13 +308,17 @@ def find_runs(runs: Path) -> list[RunFolder]:
     return [RunFolder(path) for path in found if not re.search(r"\.\d{8}-\d{6}", path.name)]
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write aside, fsync, rename: a reader sees the old bytes or the new ones."""
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write aside, fsync, rename: a reader sees the old bytes or the new ones.
+
+    Args:
+        data: the bytes, or pieces of them in order.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(aside, "wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)

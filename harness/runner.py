@@ -150,7 +150,8 @@ class Runner:
         try:
             answers = self._run(prompts, decoding)
         except Exception as error:  # noqa: BLE001  # here a bad sample becomes an error row
-            reason = f"{type(error).__name__}: {error}"
+            ours = isinstance(error, SampleError)
+            reason = str(error) if ours else f"{type(error).__name__}: {error}"
         else:
             self._successes += len(prompts)
             return list(answers)
@@ -160,7 +161,7 @@ class Runner:
             middle = len(prompts) // 2
             first = self._answer(prompts[:middle], decoding)
             return first + self._answer(prompts[middle:], decoding)
-        self._failures += 1
+        self._failures += not ours
         if not self._successes and self._failures >= GIVE_UP_AFTER:
             raise HarnessError(
                 f"The model failed on each of the first {self._failures} samples.",

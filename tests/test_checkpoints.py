@@ -70,7 +70,6 @@ def test_a_pinned_revision_is_part_of_the_command() -> None:
     ("model", "words"),
     [
         ("no-such-row", "No model called"),
-        ("kosmos-2", "later version"),
         ("moondream-kd", "no published weights"),
     ],
 )

@@ -20,8 +20,9 @@ from transformers import (
 
 from harness.checkpoints import Checkpoint
 from harness.errors import Exit, HarnessError
-from harness.models import renderers
+from harness.models import kosmos2, renderers, vilt
 from harness.models.generative import GenerativeModel
+from harness.types import Model
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class LoadOptions:
     processor_args: Mapping[str, Any] = field(default_factory=dict)
 
 
-def load(checkpoint: Checkpoint, options: LoadOptions) -> GenerativeModel:
+def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
     """The model of `checkpoint`, ready to answer.
 
     Raises:
@@ -69,6 +70,10 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> GenerativeModel:
     try:
         processor = _load_processor(checkpoint, options.processor_args)
         model = _load_model(checkpoint, options)
+        if checkpoint.adapter == "vilt":
+            return vilt.Vilt(model, processor, device=options.device)
+        if checkpoint.adapter == "kosmos2":
+            kosmos2.repair(model, processor)
         return GenerativeModel(
             model,
             processor,
@@ -93,7 +98,8 @@ def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel
     if options.quantize:
         extra["quantization_config"] = _quantization(options)
         extra["device_map"] = options.device  # such weights are put on their device as they load
-    loaded: Any = AutoModelForImageTextToText.from_pretrained(
+    source: Any = vilt if checkpoint.adapter == "vilt" else AutoModelForImageTextToText
+    loaded: Any = source.from_pretrained(
         checkpoint.folder,
         dtype=DTYPES[options.dtype],
         use_safetensors=True,
@@ -157,7 +163,7 @@ def _quantization(options: LoadOptions) -> BitsAndBytesConfig:
 def _load_processor(checkpoint: Checkpoint, arguments: Mapping[str, Any]) -> Any:
     """The folder's processor, with what older folders leave empty filled from the config."""
     # The library's processors have a torchvision backend too, with slightly different pixels.
-    backend = {"backend": "pil"} if checkpoint.adapter == "chat" else {}
+    backend = {} if checkpoint.adapter in {"moondream", "phi3v"} else {"backend": "pil"}
     processor = AutoProcessor.from_pretrained(
         checkpoint.folder,
         trust_remote_code=False,

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.checkpoints import Checkpoint
-from harness.errors import Exit, HarnessError
+from harness.errors import Exit, HarnessError, SampleError
 from harness.prompts import user_text
 from harness.types import Prompt
 
@@ -70,8 +70,22 @@ def phi3v(processor: Any, checkpoint: Checkpoint) -> Renderer:
     return render
 
 
+def kosmos2(processor: Any, checkpoint: Checkpoint) -> Renderer:
+    """Question and Answer; the processor puts the picture's tokens in front, and `<grounding>` is
+    left out: boxes are not asked for."""
+    neutral = neutraliser(processor)
+    plain = checkpoint.spec.plain_styles if checkpoint.spec else ()
+
+    def render(prompt: Prompt) -> str:
+        if len(prompt.images) > 1:
+            raise SampleError(f"KOSMOS-2 takes one picture; there are {len(prompt.images)}")
+        return f"Question: {neutral(user_text(prompt, plain))} Answer:"
+
+    return render
+
+
 RENDERERS: Mapping[str, Callable[[Any, Checkpoint], Renderer]] = MappingProxyType(
-    {"chat": chat, "moondream": moondream, "phi3v": phi3v}
+    {"chat": chat, "moondream": moondream, "phi3v": phi3v, "kosmos2": kosmos2}
 )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from harness.models.tiny import chat, moondream, phi3v
+from harness.models.tiny import chat, kosmos2, moondream, phi3v, vilt
 
 Builder = Callable[..., None]
 
@@ -21,6 +21,9 @@ BUILDERS: Mapping[str, Builder] = MappingProxyType(
         "idefics3": chat.build_idefics3,
         "moondream": moondream.build,
         "phi-3.5": phi3v.build,
+        "kosmos-2": kosmos2.build,
+        "vilt": vilt.build,
+        "vilt-vqa": vilt.build_vqa,
     }
 )
 
