@@ -75,12 +75,9 @@ def save(folder: Path, snapshot: Snapshot, *, keep: int) -> Path:
             save_file({k: v.detach().contiguous() for k, v in values.items()}, aside / name)
         state = {"step": snapshot.step, **snapshot.state, "optimizer": numbers}
         (aside / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-        for written in (*aside.iterdir(), aside):
-            _fsync(written)
         if path.exists():
             _remove(path)
-        aside.rename(path)
-        _fsync(folder)
+        publish(aside, path)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
@@ -117,6 +114,16 @@ def load(path: Path) -> Snapshot:
             f"The checkpoint {path} is damaged: {type(error).__name__} {error}.",
             remedy="Remove that folder, and the same command goes on from the one before it.",
         ) from error
+
+
+def publish(aside: Path, folder: Path) -> None:
+    """Give what was written at `aside` its name, all of it on disk; what is there is replaced."""
+    for written in (*aside.iterdir(), aside):
+        _fsync(written)
+    if folder.exists():
+        shutil.rmtree(folder)
+    aside.rename(folder)
+    _fsync(folder.parent)
 
 
 def clean(folder: Path) -> None:

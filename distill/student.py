@@ -1,7 +1,7 @@
 """The model that learns: what the training loop needs of it, and Moondream as that.
 
-This module alone knows the parts of the model, which of them are frozen, and how batches are padded:
-on the right, with the end token.
+This module alone knows the parts of the model, which of them are frozen, and how batches are
+padded: on the right, with the end token.
 """
 
 from __future__ import annotations
@@ -192,11 +192,14 @@ class MoondreamStudent:
         length = len(self.row(example).ids)
         if length > self.context:
             raise SampleError(f"longer than the context of {self.context} tokens")
-        for image in example.sample.images:
-            if self.sees_frozen:
-                self._store.check(image)
-            else:
-                image.decode()
+        try:
+            for image in example.sample.images:
+                if self.sees_frozen:
+                    self._store.check(image)
+                else:
+                    image.decode()
+        except SampleError as error:
+            raise SampleError(f"its picture cannot be used: {error}") from error
         return length
 
     def encode(self, examples: Sequence[Example]) -> Batch:

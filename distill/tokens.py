@@ -1,5 +1,8 @@
-"""How an example becomes tokens and labels: BOS, the picture's places, the question, the target, the
-end token; a label on each token of the target and on the end token, -100 elsewhere."""
+"""How an example becomes tokens and labels.
+
+BOS, the places of the picture, the question, the target, the end token; a label on each token of
+the target and on the end token, -100 elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,136 @@
+"""The student's model card: what it was made of, and how. Its results are filled in when there are
+any."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.config import DistillConfig
+from harness.errors import DataError
+from harness.records import write_atomically
+
+_BEGIN, _END = "<!-- results -->", "<!-- end of results -->"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What a student is made of, in words; "": not known."""
+
+    base: str = ""
+    """Name of the model that was trained."""
+    base_licence: str = ""
+    teacher: str = ""
+    teacher_licence: str = ""
+    data: str = ""
+    """The questions' data set, with its split and revision."""
+    data_licence: str = ""
+
+
+def card(
+    config: DistillConfig, sources: Sources, *, image_tokens: int, record: Mapping[str, Any]
+) -> str:
+    """The text of README.md.
+
+    Args:
+        image_tokens: tokens per picture, of Table 3.
+        record: what distill.json says of the finished run.
+    """
+    counts, losses = record["counts"], record["losses"]
+    structured = config.target == "structured"
+    made = (
+        "structured rationales" if structured else "answers alone, the control without rationales"
+    )
+    left_out = ", ".join(f"{n} ({_plain(why)})" for why, n in counts["left_out"].items())
+    table3 = {
+        "Optimizer": config.optimizer,
+        "Epochs": config.epochs,
+        "Learning rate": f"{config.learning_rate:g}",
+        "Batch size": config.batch_size,
+        "Gradient accumulation": config.accumulation,
+        "Decoding": "greedy",
+        "Image tokens": image_tokens,
+        "Maximum of new tokens": config.max_new_tokens,
+    }
+    return f"""---
+license: other
+pipeline_tag: image-text-to-text
+tags: [distillation, structured-rationales]
+base_model: {_yaml(sources.base)}
+datasets: [{_yaml(sources.data)}]
+---
+
+# {_plain(sources.base) or "Student"}, distilled on {made}
+
+## Sources and licences
+
+{
+        _table(
+            {
+                "Base": f"{_plain(sources.base)} ({_plain(sources.base_licence)})",
+                "Teacher": f"{_plain(sources.teacher)} ({_plain(sources.teacher_licence)})"
+                if structured
+                else "none",
+                "Data": f"{_plain(sources.data)} ({_plain(sources.data_licence)})",
+            },
+            ("Part", "Source (licence)"),
+        )
+    }
+
+Whoever passes this model on is bound by all of these licences.
+
+## Training
+
+{counts["used"]} questions, {record["steps"]} optimizer steps; the loss went from \
+{losses["first"]:.3f} to {losses["last"]:.3f} nats per token. Left out: {left_out or "none"}.
+
+![Training loss](loss.svg)
+
+{_table(table3, ("Table 3", "Value"))}
+
+All settings are in `distill_config.json`.
+
+## Training questions by topic
+
+{_table({_plain(k): v for k, v in counts["by_topic"].items()}, ("Topic", "Questions"))}
+
+## Results
+
+{_BEGIN}
+Not evaluated yet.
+{_END}
+"""
+
+
+def fill_results(path: Path, markdown: str) -> None:
+    """Put `markdown` into the card's section on results, in place of what stands there.
+
+    Raises:
+        DataError: `path` has no such section.
+    """
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not (begin and end):
+        raise DataError(f"{path} has no section for results: it was not written by harness.")
+    filled = f"{before}{begin}\n{markdown.strip()}\n{end}{after}"
+    write_atomically(path, filled.encode())
+
+
+def _table(rows: Mapping[str, Any], head: tuple[str, str]) -> str:
+    lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {value} |" for name, value in rows.items())])
+
+
+def _plain(text: str) -> str:
+    """Text from elsewhere, so that it stays text: no markup, no line of its own."""
+    return re.sub(r"([\\`*_{}\[\]<>|#!])", r"\\\1", " ".join(text.split()))
+
+
+def _yaml(text: str) -> str:
+    """A JSON string is a YAML string."""
+    return json.dumps(" ".join(text.split()))

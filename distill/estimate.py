@@ -1,0 +1,252 @@
+"""What a training run will take, before anyone spends a night: samples, steps, memory, disk, time.
+
+Nothing is loaded but the tokenizer; no picture is decoded. Every figure comes with its formula.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.config import DistillConfig
+from distill.examples import Example
+from distill.schedule import order
+from distill.student import PARTS
+from distill.tokens import IGNORED, row_maker
+from harness.errors import SampleError
+from harness.types import Task
+
+UTILISATION = 0.4
+"""Share of the device's rate for plain matrix products that training is taken to reach."""
+_SAVED = {"float32": 60, "bfloat16": 38, "float16": 30}
+"""Bytes that a layer keeps for the backward pass per token, divided by the width: inputs of the
+norm, of the four projections and of the MLP, queries, keys, values and attention's output."""
+
+FORMULAS: Mapping[str, str] = {
+    "steps": "epochs x (questions / batch_size, rounded up)",
+    "weights": "4 bytes per trained parameter (2 in float16) + frozen at the precision's size",
+    "gradients": "as many bytes as the trained weights",
+    "optimizer": "two moments per trained parameter, of the trained weights' type (1 byte each for "
+    "adam8bit)",
+    "autocast": "2 bytes per trained parameter, in bfloat16 only",
+    "activations": f"layers x width x tokens x {_SAVED['bfloat16']} bytes ({_SAVED['float32']} in "
+    f"float32, {_SAVED['float16']} in float16) of the largest micro-batch; with gradient "
+    "checkpointing 4 x layers x width x tokens and one layer's whole",
+    "logits": "target tokens of the largest micro-batch x vocabulary x 12 bytes",
+    "flops": "6 x parameters of the layers x tokens + 6 x those of the head x target tokens + 6 x "
+    "layers x width x squared lengths (causal attention), a third more with gradient "
+    "checkpointing, in every epoch; once 2 x vision and projector parameters x image tokens, for "
+    "pictures that are not tiled",
+    "seconds": f"flops / ({UTILISATION} x this device's measured rate for matrix products)",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Figures before a run."""
+
+    samples: int
+    """Examples that fit."""
+    left_out: Mapping[str, int]
+    """Reason -> examples. Pictures are not looked at, so those that are corrupt are not in it."""
+    steps: int
+    tokens: int
+    """Of all sequences of one epoch, padding left out."""
+    target_tokens: int
+    parameters: int
+    trained: int
+    """Parameters that are learned, adapters included."""
+    memory: Mapping[str, int]
+    """Bytes on the device, by what they hold."""
+    disk: Mapping[str, int]
+    """Bytes: image features, all checkpoints that are kept and one that is being written, the
+    student."""
+    flops: float
+    """Of the whole run."""
+    device_flops: float
+    """Multiply-adds count twice; measured, per second."""
+    seconds: float
+    formulas: Mapping[str, str]
+
+    @property
+    def memory_total(self) -> int:
+        return sum(self.memory.values())
+
+    @property
+    def disk_total(self) -> int:
+        return sum(self.disk.values())
+
+
+def estimate(
+    examples: Sequence[Example],
+    *,
+    base: Path,
+    config: DistillConfig,
+    task: Task,
+    device: str = "cpu",
+) -> Estimate:
+    """What `train` with the same arguments will take.
+
+    Raises:
+        HarnessError: `base` is not a checkpoint.
+    """
+    from transformers import AutoConfig, AutoProcessor
+
+    import harness.models  # noqa: F401  # makes Moondream known to the auto classes
+
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    shape = AutoConfig.from_pretrained(base, **local)
+    processor: Any = AutoProcessor.from_pretrained(base, **local)  # type: ignore[no-untyped-call]
+    row = row_maker(processor, base, config, task)
+    lengths: list[int] = []
+    targets: list[int] = []
+    left_out: Counter[str] = Counter()
+    context = shape.text_config.max_position_embeddings
+    for example in examples:
+        try:
+            made = row(example)
+        except SampleError as error:
+            left_out[str(error)] += 1
+            continue
+        if len(made.ids) > context:
+            left_out[f"longer than the context of {context} tokens"] += 1
+            continue
+        lengths.append(len(made.ids))
+        targets.append(sum(label != IGNORED for label in made.labels))
+    parts, adapters = _parameters(shape, config)
+    steps = order(lengths, config)
+    micro = [
+        s[i : i + config.micro_batch_size]
+        for s in steps
+        for i in range(0, len(s), config.micro_batch_size)
+    ]
+    widest = max((len(m) * max(lengths[i] for i in m) for m in micro), default=0)
+    learned = max((sum(targets[i] for i in m) for m in micro), default=0)
+    flops = _flops(shape, parts, lengths, targets, config)
+    rate = _matrix_rate(config.precision, device)
+    trained = adapters or sum(parts[part] for part in config.train)
+    return Estimate(
+        samples=len(lengths),
+        left_out=dict(left_out),
+        steps=len(steps),
+        tokens=sum(lengths),
+        target_tokens=sum(targets),
+        parameters=sum(parts.values()),
+        trained=trained,
+        memory=_memory(
+            shape,
+            config,
+            total=sum(parts.values()),
+            trained=trained,
+            tokens=widest,
+            targets=learned,
+        ),
+        disk=_disk(shape, config, images=len(lengths), total=sum(parts.values()), trained=trained),
+        flops=flops,
+        device_flops=rate,
+        seconds=flops / (UTILISATION * rate),
+        formulas=FORMULAS,
+    )
+
+
+def _parameters(shape: Any, config: DistillConfig) -> tuple[dict[str, int], int]:
+    """Parameters of each part, and those of adapters (0 without), counted on a model without
+    memory."""
+    import torch
+
+    from harness.models import MoondreamForConditionalGeneration
+
+    with torch.device("meta"):
+        model = MoondreamForConditionalGeneration(shape)
+    prefixes = {part: tuple(f"{name}." for name in names) for part, names in PARTS.items()}
+    parts: Counter[str] = Counter()
+    for name, parameter in model.named_parameters():
+        parts[next(p for p, start in prefixes.items() if name.startswith(start))] += (
+            parameter.numel()
+        )
+    trained = tuple(start for part in config.train for start in prefixes[part])
+    adapters = sum(
+        (config.lora_rank or 0) * (module.in_features + module.out_features)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and f"{name}.".startswith(trained)
+    )
+    return dict(parts), adapters
+
+
+def _memory(
+    shape: Any, config: DistillConfig, *, total: int, trained: int, tokens: int, targets: int
+) -> dict[str, int]:
+    half = config.precision == "float16"
+    text = shape.text_config
+    each, frozen = (2 if half else 4), (4 if config.precision == "float32" else 2)
+    held = total if config.lora_rank else total - trained
+    per_layer = text.hidden_size * tokens * _SAVED[config.precision]
+    activations = per_layer * text.num_hidden_layers
+    if config.gradient_checkpointing:
+        activations = per_layer + 4 * text.hidden_size * tokens * text.num_hidden_layers
+    moment = 1 if config.optimizer == "adam8bit" else each
+    return {
+        "weights": trained * each + held * frozen,
+        "gradients": trained * each,
+        "optimizer": 2 * trained * moment,
+        "autocast": 2 * trained if config.precision == "bfloat16" else 0,
+        "activations": activations,
+        "logits": 12 * targets * text.vocab_size,
+    }
+
+
+def _disk(
+    shape: Any, config: DistillConfig, *, images: int, total: int, trained: int
+) -> dict[str, int]:
+    size = 4 if config.precision == "float32" else 2
+    features = images * shape.image_seq_length * shape.text_config.hidden_size * size
+    if {"vision", "projector"} & set(config.train):
+        features = 0
+    each = 2 if config.precision == "float16" else 4
+    moment = 1 if config.optimizer == "adam8bit" else each
+    return {
+        "features": min(features, int(config.feature_cache_gb * 1e9)),
+        "checkpoints": (config.keep_checkpoints + 1) * trained * (each + 2 * moment),
+        "student": total * (shape.dtype.itemsize if shape.dtype is not None else 4),
+    }
+
+
+def _flops(
+    shape: Any,
+    parts: Mapping[str, int],
+    lengths: Sequence[int],
+    targets: Sequence[int],
+    config: DistillConfig,
+) -> float:
+    text = shape.text_config
+    quadratic = 6.0 * text.num_hidden_layers * text.hidden_size * sum(n * n for n in lengths)
+    training = 6.0 * parts["layers"] * sum(lengths) + 6.0 * parts["head"] * sum(targets) + quadratic
+    if config.gradient_checkpointing:
+        training *= 4 / 3
+    seen = 2.0 * (parts["vision"] + parts["projector"]) * shape.image_seq_length * len(lengths)
+    return config.epochs * training + seen
+
+
+def _matrix_rate(precision: str, device: str) -> float:
+    """Operations per second of square matrix products on `device`, from a fraction of a second."""
+    import torch
+
+    side = 4096 if device.startswith("cuda") else 512
+    matrix = torch.ones(side, side, dtype=getattr(torch, precision), device=device)
+
+    def wait() -> None:
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+
+    matrix @ matrix  # the first one chooses a kernel
+    wait()
+    started, runs = time.perf_counter(), 0
+    while runs < 3 or time.perf_counter() - started < 0.2:
+        matrix @ matrix
+        runs += 1
+        wait()
+    return 2.0 * side * side * side * runs / (time.perf_counter() - started)

@@ -1,0 +1,579 @@
+"""The story of a training run: refuse what does not fit, find what can be learned, learn it step by
+step, leave a student behind.
+
+    OUT/distill.json        what was trained on what, and whether it is complete
+    OUT/training_log.jsonl  one line for each optimizer step
+    OUT/loss.svg            the same as a picture, Figure 3
+    OUT/checkpoints/        what an interrupted run goes on from
+    OUT/features/           image features, for as long as the encoder is frozen
+    OUT/student/            the trained model in its published layout
+
+The loop runs on accelerate: with several processes each takes its share of every batch, and the
+result is that of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill import checkpointing
+from distill.card import Sources, card
+from distill.checkpointing import Log, Snapshot
+from distill.config import DistillConfig
+from distill.curve import loss_svg
+from distill.estimate import Estimate, estimate
+from distill.examples import Example, fingerprint
+from distill.progress import Make, Silent
+from distill.schedule import learning_rate, order
+from harness import checkpoints, environment, timing
+from harness.errors import DataError, Exit, HarnessError, SampleError
+from harness.interrupts import Interrupted, interrupts
+from harness.records import write_atomically
+from harness.types import Task
+from tasks import scienceqa
+
+if TYPE_CHECKING:
+    import torch
+
+    from distill.student import Batch, MoondreamStudent
+
+__all__ = ["Estimate", "Sources", "estimate", "train"]
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+RECORD, LOG, CURVE, CONFIG, CARD = (
+    "distill.json",
+    "training_log.jsonl",
+    "loss.svg",
+    "distill_config.json",
+    "README.md",
+)
+_CHECKPOINTS, _STUDENT = "checkpoints", "student"
+
+
+def train(
+    examples: Sequence[Example],
+    *,
+    base: Path,
+    out: Path,
+    config: DistillConfig,
+    device: str = "cpu",
+    task: Task = scienceqa.TASK,
+    sources: Sources | None = None,
+    features: Path | None = None,
+    fresh: bool = False,
+    progress: Make = Silent,
+) -> Path:
+    """Train a student on `examples`, or go on with a run that was interrupted; returns its folder.
+
+    A run that is complete is left as it is.
+
+    Args:
+        base: the checkpoint to begin from, in Moondream's published layout.
+        out: the run's folder; see above.
+        device: as torch names it; with several processes accelerate chooses.
+        task: words the questions.
+        sources: what the model card says of the data, the teacher and their licences.
+        features: folder of image features, to share it between runs; None: in `out`.
+        fresh: move a run that is there aside, and begin anew.
+
+    Raises:
+        HarnessError: the run in `out` was made from something else, and the message says from what;
+            nothing can be learned; the loss is no longer finite; the disk is full. In the last two
+            cases the newest checkpoint is named.
+        Interrupted: asked to stop; a checkpoint has been written.
+    """
+    from accelerate import Accelerator  # type: ignore[import-untyped]  # it has no types
+
+    accelerator = Accelerator()
+    alone = accelerator.is_main_process
+    with checkpointing.locked(out) if alone else contextlib.nullcontext():
+        if fresh and alone and (aside := _move_aside(out)):
+            log.info("The run that was there is now %s", aside)
+        accelerator.wait_for_everyone()
+        known = {
+            "data": f"sha256:{fingerprint(examples, config, task)}",
+            "weights": checkpoints.fingerprint(base),
+            **config.outcome(),
+        }
+        record = _read_record(out)
+        if record is not None:
+            _refuse_mismatch(record["fingerprint"], known, out)
+            if record["status"] == "complete" and (out / _STUDENT).is_dir():
+                return out / _STUDENT
+        elif checkpointing.latest(out / _CHECKPOINTS):
+            raise HarnessError(
+                f"{out} has checkpoints, but no {RECORD} to tell what they are of.",
+                remedy="Use --fresh to move them aside.",
+            )
+        run = _Run(
+            out=out,
+            config=config,
+            sources=sources or Sources(base=base.name),
+            record={
+                "format": FORMAT,
+                "status": "running",
+                "fingerprint": known,
+                "config": config.to_json(),
+                "base": base.name,
+                "student": _STUDENT,
+                "started": record["started"] if record else _now(),
+                "finished": None,
+            },
+            progress=progress,
+        )
+        if accelerator.num_processes > 1:
+            device = str(accelerator.device)
+        return _train(
+            run,
+            examples,
+            base=base,
+            task=task,
+            features=features or out / "features",
+            accelerator=accelerator,
+            device=device,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What every step of the run needs to know."""
+
+    out: Path
+    config: DistillConfig
+    sources: Sources
+    record: dict[str, Any]
+    progress: Make
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.out / _CHECKPOINTS
+
+    def write_record(self) -> None:
+        text = json.dumps(self.record, ensure_ascii=False, indent=1) + "\n"
+        write_atomically(self.out / RECORD, text.encode())
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turns a full disk into words."""
+        from safetensors import SafetensorError
+
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            raise HarnessError(
+                f"{self.out} cannot be written to: {error}.",
+                known=self.last_good(),
+                remedy="Make room and run the same command again: it goes on from there.",
+                code=Exit.UNEXPECTED,
+            ) from error
+
+    def last_good(self) -> str:
+        """Where the run can be taken up."""
+        path = checkpointing.latest(self.checkpoints)
+        return f"Last good checkpoint: {path}." if path else "There is no checkpoint yet."
+
+
+def _train(
+    run: _Run,
+    examples: Sequence[Example],
+    *,
+    base: Path,
+    task: Task,
+    features: Path,
+    accelerator: Any,
+    device: str,
+) -> Path:
+    """What remains of the run, its student included."""
+    import torch
+
+    from distill.student import MoondreamStudent
+
+    config = run.config
+    on_gpu = [torch.device(device)] if device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=on_gpu):
+        torch.manual_seed(config.seed)
+        student = MoondreamStudent(base, config, task, features=features, device=device)
+        with run.writing(), accelerator.main_process_first():
+            usable, lengths, left_out = _usable(student, examples, run.progress)
+        if not usable:
+            raise HarnessError(
+                "None of the examples can be learned.",
+                known="; ".join(f"{n} {why}" for why, n in _reasons(left_out).items()),
+                code=Exit.MISSING,
+            )
+        steps = order(lengths, config)
+        run.record["steps"] = len(steps)
+        run.record["counts"] = {
+            "examples": len(examples),
+            "used": len(usable),
+            "left_out": _reasons(left_out),
+            "left_out_ids": dict(left_out),
+            "by_topic": dict(Counter(e.sample.topic for e in usable).most_common()),
+        }
+        run.record["image_tokens"] = student.image_tokens
+        run.record["versions"] = environment.describe(device)
+        loop = _Loop(run, student, [[usable[i] for i in s] for s in steps], accelerator, device)
+        if accelerator.is_main_process:
+            with run.writing():
+                checkpointing.clean(run.checkpoints)
+                run.write_record()
+        losses = loop.run()
+    if accelerator.is_main_process:
+        with run.writing():
+            _finish(run, student, losses)
+    accelerator.wait_for_everyone()
+    return run.out / _STUDENT
+
+
+def _usable(
+    student: MoondreamStudent, examples: Sequence[Example], progress: Make
+) -> tuple[list[Example], list[int], list[tuple[str, str]]]:
+    """The examples that can be learned, their lengths in tokens, and (id, reason) of the rest."""
+    usable, lengths, left_out = [], [], []
+    with progress("images", total=len(examples), done=0) as bar:
+        for example in examples:
+            try:
+                lengths.append(student.length(example))
+                usable.append(example)
+            except SampleError as error:
+                left_out.append((example.sample.id, str(error)))
+                log.warning("%s is left out: %s", example.sample.id, error)
+            bar.advance()
+    return usable, lengths, left_out
+
+
+def _reasons(left_out: Sequence[tuple[str, str]]) -> dict[str, int]:
+    """Reason -> examples, without what is particular to each."""
+    return dict(Counter(reason.partition(": ")[0] for _, reason in left_out))
+
+
+class _Loop:
+    """The steps, from wherever the last process left off."""
+
+    def __init__(
+        self,
+        run: _Run,
+        student: MoondreamStudent,
+        steps: Sequence[Sequence[Example]],
+        accelerator: Any,
+        device: str,
+    ) -> None:
+        self._run = run
+        self._student = student
+        self._steps = steps
+        self._accelerator = accelerator
+        self._device = device
+        self._named = {n: p for n, p in student.module.named_parameters() if p.requires_grad}
+        optimizer = _optimizer(list(student.trainable()), run.config, device)
+        student.module, self._optimizer = accelerator.prepare(
+            student.module, optimizer, device_placement=[False, False]
+        )
+        self._log = Log(run.out / LOG)
+        self._done = self._saved = 0
+
+    def run(self) -> list[float]:
+        """The loss of every step, those of earlier processes included."""
+        config, total = self._run.config, len(self._steps)
+        path = checkpointing.latest(self._run.checkpoints)
+        if path is not None:
+            self._restore(checkpointing.load(path), path)
+        losses = [line["loss"] for line in self._rewind()]
+        if self._done == total:
+            return losses
+        try:
+            with self._run.progress("training", total=total, done=self._done) as bar:
+                batches = self._encode(self._done)
+                while self._done < total:
+                    # A step is taken whole or not at all.
+                    with interrupts.shielded():
+                        line, batches = self._step(batches)
+                        with self._run.writing():
+                            if self._accelerator.is_main_process:
+                                self._log.append(line)
+                        self._done += 1
+                        if self._done % config.checkpoint_every == 0 or self._done == total:
+                            self._save()
+                    losses.append(line["loss"])
+                    bar.advance(tokens=line["tokens"], loss=line["loss"])
+        except Interrupted:
+            if self._done > self._saved:
+                with interrupts.shielded():
+                    self._save()
+            log.info("Interrupted; the same command goes on where this one stopped.")
+            raise
+        return losses
+
+    def _encode(self, place: int) -> list[Batch]:
+        """What this process takes of each micro-batch of the step at `place`; the last has no next."""
+        if place >= len(self._steps):
+            return []
+        step, size = self._steps[place], self._run.config.micro_batch_size
+        rank, processes = self._accelerator.process_index, self._accelerator.num_processes
+        batches = []
+        for start in range(0, len(step), size):
+            whole = step[start : start + size]
+            share = whole[rank::processes]
+            batch = self._student.encode(share or whole[:1])
+            if not share:
+                batch.weights.zero_()  # every process must take part in every pass
+            batches.append(batch)
+        return batches
+
+    def _step(self, batches: list[Batch]) -> tuple[dict[str, Any], list[Batch]]:
+        """One optimizer step; returns its line for the log, and the batches of the next."""
+        config, accelerator = self._run.config, self._accelerator
+        step, started = self._done + 1, time.perf_counter()
+        rate = learning_rate(step, len(self._steps), config)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        # Each token counts the same, in whichever micro-batch and process it is.
+        weight = self._sum(sum(batch.weight for batch in batches))
+        parts: list[torch.Tensor] = []
+        for number, batch in enumerate(batches, start=1):
+            synced = number == len(batches)
+            with contextlib.nullcontext() if synced else accelerator.no_sync(self._student.module):
+                loss = self._student.loss(batch) * (batch.weight / weight)
+                # DistributedDataParallel takes the mean over processes.
+                accelerator.backward(loss * accelerator.num_processes)
+                parts.append(loss.detach())
+        upcoming = self._encode(step)  # while an accelerator is still at work
+        norm = accelerator.clip_grad_norm_(
+            list(self._named.values()), config.clip if config.clip is not None else math.inf
+        )
+        line = {
+            "step": step,
+            "loss": self._sum(float(sum(parts))),
+            "lr": rate,
+            "grad_norm": float(norm),
+            "tokens": round(self._sum(sum(batch.tokens for batch in batches))),
+            "target_tokens": round(self._sum(sum(batch.targets for batch in batches))),
+        }
+        self._refuse_not_finite(line)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        line["seconds"] = round(time.perf_counter() - started, 6)
+        line["memory"] = self._memory()
+        return line, upcoming
+
+    def _sum(self, value: float) -> float:
+        """`value` summed over all processes."""
+        if self._accelerator.num_processes == 1:
+            return value
+        import torch
+
+        tensor = torch.tensor(value, dtype=torch.float32, device=self._device)
+        return float(self._accelerator.reduce(tensor, reduction="sum"))
+
+    def _refuse_not_finite(self, line: Mapping[str, Any]) -> None:
+        wrong = [name for name in ("loss", "grad_norm") if not math.isfinite(line[name])]
+        if wrong:
+            names = [example.sample.id for example in self._steps[line["step"] - 1]]
+            raise HarnessError(
+                f"Step {line['step']}: {wrong[0]} is {line[wrong[0]]}.",
+                known=f"Samples: {', '.join(names)}. {self._run.last_good()}",
+                remedy="Lower the learning rate, clip the gradient, or train in bfloat16 or "
+                "float32; a changed setting needs --fresh.",
+                code=Exit.UNEXPECTED,
+            )
+
+    def _memory(self) -> int:
+        """The most bytes held so far: on the accelerator, or else by this process."""
+        import torch
+
+        if self._device.startswith("cuda"):
+            return torch.cuda.max_memory_allocated(torch.device(self._device))
+        return timing.peak_process_memory()
+
+    def _order_digest(self) -> str:
+        ids = [[example.sample.id for example in step] for step in self._steps]
+        return sha256(json.dumps(ids).encode()).hexdigest()
+
+    def _save(self) -> None:
+        self._accelerator.wait_for_everyone()
+        self._saved = self._done
+        if not self._accelerator.is_main_process:
+            return
+        state = self._optimizer.state_dict()["state"]
+        names = list(self._named)
+        config = self._run.config
+        snapshot = Snapshot(
+            step=self._done,
+            model=self._named,
+            optimizer={names[index]: kept for index, kept in state.items()},
+            random=self._random(),
+            state={
+                "schedule": {
+                    "steps": len(self._steps),
+                    "lr": learning_rate(self._done, len(self._steps), config),
+                },
+                "order": {
+                    "seed": config.seed,
+                    "next_step": self._done + 1,
+                    "sha256": self._order_digest(),
+                },
+            },
+        )
+        with self._run.writing():
+            checkpointing.save(self._run.checkpoints, snapshot, keep=config.keep_checkpoints)
+
+    def _random(self) -> dict[str, torch.Tensor]:
+        import torch
+
+        states = {"cpu": torch.get_rng_state()}
+        if self._device.startswith("cuda"):
+            states["cuda"] = torch.cuda.get_rng_state(self._device)
+        return states
+
+    def _restore(self, snapshot: Snapshot, path: Path) -> None:
+        import torch
+
+        expected = {"steps": len(self._steps), "sha256": self._order_digest()}
+        state = snapshot.state
+        found = {"steps": state["schedule"]["steps"], "sha256": state["order"]["sha256"]}
+        if found != expected or set(snapshot.model) != set(self._named):
+            raise DataError(
+                f"The checkpoint {path} was made with other samples, in another order, or of "
+                "another model.",
+                remedy="Put them back as they were, or use --fresh.",
+            )
+        with torch.no_grad():
+            for name, tensor in snapshot.model.items():
+                self._named[name].copy_(tensor)
+        whole = self._optimizer.state_dict()
+        places = {name: place for place, name in enumerate(self._named)}
+        whole["state"] = {places[name]: dict(kept) for name, kept in snapshot.optimizer.items()}
+        self._optimizer.load_state_dict(whole)
+        torch.set_rng_state(snapshot.random["cpu"])
+        if self._device.startswith("cuda") and "cuda" in snapshot.random:
+            torch.cuda.set_rng_state(snapshot.random["cuda"], self._device)
+        self._done = self._saved = snapshot.step
+
+    def _rewind(self) -> list[dict[str, Any]]:
+        with self._accelerator.main_process_first():
+            return self._log.rewind(self._done)
+
+
+def _optimizer(
+    parameters: list[torch.nn.Parameter], config: DistillConfig, device: str
+) -> torch.optim.Optimizer:
+    """Raises HarnessError where 8-bit Adam cannot be had."""
+    import torch
+
+    settings: dict[str, Any] = {
+        "lr": config.learning_rate,
+        "betas": (config.beta1, config.beta2),
+        "eps": config.epsilon,
+    }
+    if config.optimizer == "adam":
+        return torch.optim.Adam(parameters, **settings)
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, **settings, weight_decay=config.weight_decay)
+    try:
+        from bitsandbytes.optim import Adam8bit  # type: ignore[import-not-found]  # optional
+    except ImportError as error:
+        raise HarnessError(
+            "8-bit Adam needs the package bitsandbytes, and an NVIDIA GPU.",
+            remedy="pip install bitsandbytes, or choose the optimizer adam, with more memory.",
+        ) from error
+    if not device.startswith("cuda"):
+        raise HarnessError(
+            f"8-bit Adam needs an NVIDIA GPU; this run is on {device}.",
+            remedy="Choose the optimizer adam.",
+        )
+    made: torch.optim.Optimizer = Adam8bit(parameters, **settings)
+    return made
+
+
+def _finish(run: _Run, student: MoondreamStudent, losses: Sequence[float]) -> None:
+    """Everything that a finished run leaves; distill.json last, which says that it is complete."""
+    tail = losses[-max(1, len(losses) // 10) :]
+    run.record["losses"] = {
+        "first": losses[0],
+        "last": losses[-1],
+        "mean_of_last_tenth": math.fsum(tail) / len(tail),
+        "lowest": min(losses),
+    }
+    curve = loss_svg(losses, title=f"Training loss, {run.config.target} target")
+    write_atomically(run.out / CURVE, curve.encode())
+    aside = run.out / f".{_STUDENT}.tmp"
+    shutil.rmtree(aside, ignore_errors=True)
+    student.export(aside)
+    texts = {
+        CONFIG: json.dumps(run.config.to_json(), indent=1) + "\n",
+        CARD: card(
+            run.config,
+            run.sources,
+            image_tokens=student.image_tokens,
+            record=run.record,
+        ),
+        CURVE: curve,
+        LOG: (run.out / LOG).read_text(encoding="utf-8"),
+    }
+    for name, text in texts.items():
+        (aside / name).write_text(text, encoding="utf-8")
+    checkpointing.publish(aside, run.out / _STUDENT)
+    run.record.update(status="complete", finished=_now())
+    run.write_record()
+
+
+def _read_record(out: Path) -> dict[str, Any] | None:
+    path = out / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["format"] > FORMAT:
+            raise DataError(f"{path} was written by a newer harness.", remedy="Update harness.")
+        for name in ("fingerprint", "status", "started"):
+            record[name]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is not the record of a training run: {type(error).__name__} {error}.",
+            remedy="Use --fresh to move the run aside and begin anew.",
+        ) from error
+    return dict(record)
+
+
+def _refuse_mismatch(old: Mapping[str, Any], new: Mapping[str, Any], out: Path) -> None:
+    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    if changed:
+        said = "; ".join(f"{n}: {old.get(n)} then, {new.get(n)} now" for n in changed)
+        raise HarnessError(
+            f"The training in {out} was begun with another {', '.join(changed)}.",
+            known=said,
+            remedy="Use --fresh to move it aside and begin anew, or choose another folder.",
+        )
+
+
+def _move_aside(out: Path) -> Path | None:
+    """Rename what is there of a run, into a folder beside `out`; image features stay."""
+    names = (RECORD, LOG, CURVE, _CHECKPOINTS, _STUDENT)
+    found = [out / name for name in names if (out / name).exists()]
+    if not found:
+        return None
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for number in range(1000):
+        aside = out.with_name(f"{out.name}.{stamp}" + f"-{number}" * bool(number))
+        if not aside.exists():
+            aside.mkdir()
+            for path in found:
+                path.rename(aside / path.name)
+            return aside
+    raise HarnessError(f"No free name beside {out}.")
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
