@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,11 @@ def card(
         "structured rationales" if structured else "answers alone, the control without rationales"
     )
     left_out = ", ".join(f"{n} ({_plain(why)})" for why, n in counts["left_out"].items())
+    parts = {
+        "Base": (sources.base, sources.base_licence),
+        "Teacher": (sources.teacher, sources.teacher_licence) if structured else ("none", "none"),
+        "Questions": (sources.data, sources.data_licence),
+    }
     table3 = {
         "Optimizer": config.optimizer,
         "Epochs": config.epochs,
@@ -61,25 +66,13 @@ license: other
 pipeline_tag: image-text-to-text
 tags: [distillation, structured-rationales]
 base_model: {_yaml(sources.base)}
-datasets: [{_yaml(sources.data)}]
 ---
 
 # {_plain(sources.base) or "Student"}, distilled on {made}
 
 ## Sources and licences
 
-{
-        _table(
-            {
-                "Base": f"{_plain(sources.base)} ({_plain(sources.base_licence)})",
-                "Teacher": f"{_plain(sources.teacher)} ({_plain(sources.teacher_licence)})"
-                if structured
-                else "none",
-                "Data": f"{_plain(sources.data)} ({_plain(sources.data_licence)})",
-            },
-            ("Part", "Source (licence)"),
-        )
-    }
+{_table(parts, ("Part", "Source", "Licence"))}
 
 Whoever passes this model on is bound by all of these licences.
 
@@ -90,13 +83,13 @@ Whoever passes this model on is bound by all of these licences.
 
 ![Training loss](loss.svg)
 
-{_table(table3, ("Table 3", "Value"))}
+{_table({k: (str(v),) for k, v in table3.items()}, ("Table 3", "Value"))}
 
 All settings are in `distill_config.json`.
 
 ## Training questions by topic
 
-{_table({_plain(k): v for k, v in counts["by_topic"].items()}, ("Topic", "Questions"))}
+{_table({k: (str(n),) for k, n in counts["by_topic"].items()}, ("Topic", "Questions"))}
 
 ## Results
 
@@ -121,9 +114,10 @@ def fill_results(path: Path, markdown: str) -> None:
     write_atomically(path, filled.encode())
 
 
-def _table(rows: Mapping[str, Any], head: tuple[str, str]) -> str:
-    lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
-    return "\n".join([*lines, *(f"| {name} | {value} |" for name, value in rows.items())])
+def _table(rows: Mapping[str, Sequence[str]], head: Sequence[str]) -> str:
+    lines = [head, ["---"] * len(head)]
+    lines += [[_plain(each) or "not known" for each in (name, *row)] for name, row in rows.items()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _plain(text: str) -> str:

@@ -317,7 +317,7 @@ class _Loop:
         return losses
 
     def _encode(self, place: int) -> list[Batch]:
-        """What this process takes of each micro-batch of the step at `place`; the last has no next."""
+        """What this process takes of each micro-batch of the step at `place`."""
         if place >= len(self._steps):
             return []
         step, size = self._steps[place], self._run.config.micro_batch_size
