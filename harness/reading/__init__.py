@@ -1,0 +1,154 @@
+"""Readers: what a model's raw text answers.
+
+One reader, `read_choice`, serves multiple choice for every model. It never guesses: a text that
+commits to no option, or to more than one, has no answer, and the reading says why.
+
+`transcript` takes the model's own answer out of the text: template residue goes, an echoed prompt
+goes, and so does everything from a newly invented question or turn on. `references` makes one
+private character of every place that names an option: a letter that is used as a letter (not the
+article of "A food web", not the pronoun I, not vitamin C), the text of an option (longest match on
+word boundaries; case matters where options differ only by case), or both ("B. Illinois"). `rules`
+are short patterns over that marked text, tried in this order:
+
+    conclusion      the last CONCLUSION tag that is not empty; what follows reads its content
+    option text     the whole answer is an option's text, word for word (unless that is a letter:
+                    with the options "B", "A" the answer "B" is the option that is labelled B)
+    answer phrase   "the answer is B", "Final answer: B"                     ]
+    closing phrase  "So D.", "I think it is C", "I'd go with C"              ]  the last one wins
+    verdict         "B is correct"                                           ]
+    leading letter  the text starts with a letter: "B", "(B)", "B. Illinois", "B, because ..."
+    closing letter  the last sentence is a letter, or ends with the only letter that is named
+    option text     exactly one option's text is named; a first or last sentence that is nothing
+                    but an option's text outweighs options named in passing
+
+An option that is negated or rejected ("not A", "A is wrong", "B rather than A") is no answer
+unless a later phrase commits to it. A question commits to nothing. Reasons for no answer:
+
+    empty                         nothing but white space and template residue
+    empty conclusion              a CONCLUSION tag with nothing in it
+    no conclusion                 a structured text that never came to its conclusion, and whose
+                                  reasoning does not say what the answer is
+    echo of the options           the options were repeated and none was chosen
+    two letters, two options      more than one option, without commitment to one
+    letter outside the options    E where there are three
+    letter and text disagree      "B. Alabama" where Alabama is A
+    rejected                      options were named only to be rejected
+    refusal                       "I cannot see the image", "None of the above", "N/A"
+    nothing recognised            none of these
+
+The other readers are for comparison: `paper-base` and `paper-kd` are the two of the paper's code,
+`lmms-eval` is that harness's rule for ScienceQA.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from string import ascii_uppercase
+from types import MappingProxyType
+
+from harness import structured
+from harness.reading.references import Options, prepare
+from harness.reading.rules import read_prose
+from harness.reading.transcript import clean, own_answers, own_text
+from harness.types import Reading
+
+Reader = Callable[[str, Sequence[str]], Reading]
+"""(raw text, choices) -> reading; never raises, and an index read is always one of the choices."""
+
+_SAYS_NOTHING = ("empty", "nothing recognised", "echo of the options")  # the last is most telling
+
+
+def read_choice(raw: str, choices: Sequence[str]) -> Reading:
+    """The 0-based index of the option that a raw text commits to, with the rule that fired.
+
+    None, with the reason as the rule, where it commits to none: it is never guessed. Letters are
+    read for the first 26 choices. The rules are listed at the top of this package.
+    """
+    return _read(clean(raw), prepare(choices))
+
+
+def read_open(raw: str, choices: Sequence[str] = ()) -> Reading:  # noqa: ARG001  # a Reader
+    """The answer to an open question: the text, without template residue and invented turns.
+
+    Where there is a CONCLUSION, it is that; an empty text is None. `choices` is there because every
+    reader takes it.
+    """
+    text = own_text(raw)
+    if not text:
+        return Reading(None, "empty")
+    concluded = structured.conclusion(text)
+    if concluded is None:
+        return Reading(text, "whole text")
+    return Reading(concluded, "conclusion") if concluded else Reading(None, "empty conclusion")
+
+
+def read_last_capital(raw: str, choices: Sequence[str]) -> Reading:
+    """`paper-base`: the last capital letter anywhere in the text, taken for an option's letter.
+
+    The original raises an IndexError where there is none.
+    """
+    capitals = re.findall("[A-Z]", raw)
+    if not capitals:
+        return Reading(None, "no capital letter")
+    return _labelled(capitals[-1], choices, rule="last capital letter")
+
+
+def read_exact_conclusion(raw: str, choices: Sequence[str]) -> Reading:
+    """`paper-kd`: what stands between the two CONCLUSION tags must be a letter and nothing else."""
+    concluded = structured.strict_conclusion(raw)
+    if concluded is None:
+        return Reading(None, "no conclusion")
+    return _labelled(concluded, choices, rule="conclusion")
+
+
+def read_exact_letter(raw: str, choices: Sequence[str]) -> Reading:
+    """`lmms-eval`: the text is a letter, or starts with a letter and a full stop."""
+    text = raw.strip()
+    return _labelled(text[:1] if text[1:2] == "." else text, choices, rule="exact letter")
+
+
+READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "ours": read_choice,
+        "paper-base": read_last_capital,
+        "paper-kd": read_exact_conclusion,
+        "lmms-eval": read_exact_letter,
+    }
+)
+
+
+def _read(text: str, options: Options) -> Reading:
+    """Reads a clean text: the first piece that says anything."""
+    reading = Reading(None, "empty")
+    for answer in own_answers(text, restates=options.all_in):
+        found = _read_answer(answer, options) if answer else Reading(None, "empty")
+        if found.rule not in _SAYS_NOTHING:
+            return found
+        reading = max(reading, found, key=lambda candidate: _SAYS_NOTHING.index(candidate.rule))
+    return reading
+
+
+def _read_answer(text: str, options: Options) -> Reading:
+    """Reads one piece of clean text: by its conclusion where it is a rationale."""
+    parsed = structured.parse(text)
+    if parsed.conclusion is not None:
+        if not parsed.conclusion:
+            return Reading(None, "empty conclusion")
+        reading = _read(parsed.conclusion, options)
+        return reading if reading.answer is None else Reading(reading.answer, "conclusion")
+    if structured.span(text) is None:
+        return read_prose(text, options)
+    reading = read_prose(parsed.outside, options)
+    if reading.answer is None and parsed.reasoning:
+        reading = read_prose(parsed.reasoning, options, committed_only=True)
+    return reading if reading.answer is not None else Reading(None, "no conclusion")
+
+
+def _labelled(label: str, choices: Sequence[str], *, rule: str) -> Reading:
+    if len(label) != 1 or label not in ascii_uppercase:
+        return Reading(None, "not a letter")
+    index = ascii_uppercase.index(label)
+    if index >= len(choices):
+        return Reading(None, "letter outside the options")
+    return Reading(index, rule)

@@ -1,0 +1,303 @@
+"""Where a text names an option: each such place becomes one private character.
+
+A reference is a letter that is used as a letter, an option's text, both ("B. Illinois"), a letter
+outside the options, or a label with another option's text, which names nothing. The character
+classes `L`, `T`, `B` and `R` are for the patterns of `rules`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+
+from harness.reading.transcript import normal, tidy
+
+MOST = 0x800  # options that can be told apart; data sets have five
+_LETTER, _TEXT, _BOTH = 0xE000, 0xE800, 0xF000  # first character of each kind; add the index
+OUTSIDE = "\uf8fe"  # a letter that is none of ours
+CONFLICT = "\uf8ff"  # "B. Alabama" where Alabama is A
+
+_letter, T, B = (f"{chr(kind)}-{chr(kind + MOST - 1)}" for kind in (_LETTER, _TEXT, _BOTH))
+L = f"{_letter}{OUTSIDE}"
+R = f"{L}{T}{B}{CONFLICT}"
+
+_MARKUP = re.compile(
+    r"</?(?:p|b|i|u|em|strong|br|span|div|code|pre) ?/?>|[*`]+|~~"
+    r"|(?<![^\W_])_|_(?![^\W_])|^[ \t]*(?:#+|[-+>\u2022]) +|\\(?:text|math)\w* ?(?=\{)",
+    re.MULTILINE,
+)
+_BEFORE_UNIT = re.compile(r" (?=[%\u00b0])|(?<=\u00b0) (?=[CFK]\b)")
+_ARTICLE = re.compile(r"^(?:the|an?) (?=\S)", re.IGNORECASE)
+
+# Options that are also ordinary words count only where they stand as an answer.
+_PARTICLES = frozenset({"yes", "no", "none", "neither", "both", "all"})
+_PARTICLE_BEFORE = re.compile(
+    r"(?:^|[\n.,;:!?\"'(\[>)-] ?"
+    r"|\b(?:is|be|answer|say|so|but|therefore|thus|hence|choose|select|pick) )$"
+)
+_PARTICLE_AFTER = re.compile(
+    r" ?(?:$|[\n.,;:!?\"')\]<-]|[a-h][.:)]|\([a-h]\)|is (?:correct|right|the)\b)"
+    r"| (?:because|since|as|but|it|they|he|she|this|that|these|we|i|you)\b"
+)
+
+# What makes a place part of a longer word, number or name, before and after it.
+_WORD_BEFORE, _WORD_AFTER = re.compile(r"(?:\w|\w[-'])$"), re.compile(r"\w|[-']\w")
+_NUMBER_BEFORE, _NUMBER_AFTER = re.compile(r"(?:\d[.,:/]|-)$"), re.compile(r"[.,:/]\d|[%\u00b0]")
+_NAME_BEFORE, _NAME_AFTER = re.compile(r"\b(?:north|south|east|west|new) $"), re.compile(r" city\b")
+
+_GOES_ON = re.compile(r",? (?:and|or|nor|is|are)\b")
+_NOT_APPLICABLE = re.compile(r"\bn ?/ ?a\b", re.IGNORECASE)
+
+_LETTER_ALONE = re.compile(
+    r"(?<![\w\u00b0.\\-])(?<!\w')[A-Za-z](?![\w\u00b0&]|[-']\w|\.\w(?![a-z]))"
+)
+_ENCLOSED_BEFORE, _ENCLOSED_AFTER = re.compile(r"[(\[{<\"'$]$"), re.compile(r"[)\]}>\"'$]")
+_INTRODUCED = re.compile(
+    r"\b(?:option|choice|letter|alternative|statement|selection)s? ?[:\"'(\[]{0,3}$", re.IGNORECASE
+)
+_LINE_LABEL = re.compile(r"(?:^|\n)[ (\[\"']*$")
+_ANSWER_IS = re.compile(r"\b(?:answer|ans|option|choice)(?: is)?\W*$", re.IGNORECASE)
+_COMMITTED = re.compile(
+    r"\b(?:is|be|answer|ans|option|choice|choose|chose|pick|select|with|say|guess|think|therefore"
+    r"|so) ?[:\"'(\[]{0,3} ?$",
+    re.IGNORECASE,
+)
+_WORD_BEFORE_SPACE = re.compile(r"([\w']+) [\"'(\[]{0,2}$")
+
+# After these words a capital is a letter; after others it is part of a name (vitamin C, plan B).
+_MAY_PRECEDE = re.compile(
+    r"is|be|are|was|answers?|ans|options?|choices?|letters?|alternative|statement|selection"
+    r"|choose|chose|pick|picked|select|selected|prefer|mark|circle|with|say|guess|think|believe"
+    r"|conclude|therefore|so|thus|hence|and|or|nor|but|not|never|neither|either|both|only|except"
+    r"|that|than|between|actually|definitely|probably|likely|clearly|certainly|indeed|then|towards?"
+    r"|to|for|of|as|by|out|eliminate|exclude|leaves|leaving|unlike|because|since|while|whereas|if"
+    r"|whether|when|no|wait|correct|right|maybe|possibly|perhaps|rather"
+)
+# What follows a letter; anything else makes of A an article, and of another part of a name.
+_MAY_FOLLOW = re.compile(
+    rf"$|[\n\"')\]}}>]| ?[^\w\s\"'(\[{{]| ?\(?[{R}]| \(?[A-H](?!\w)| \((?!\w+\) \w)"
+    r"| (?:because|since|as|for|and|or|nor|but|which|that|given|due|based|in|is|was|are|were|with"
+    r"|it|this|these|from|where|who|when|if|on|at|by|than|rather|instead|while|whereas|has|have"
+    r"|does|do|did|too|not|seems?|appears?|looks|fits|matches|shows?|makes|represents|cannot|can't"
+    r"|isn't|doesn't|(?:can|could|will|would|must|may|might|should)(?: not)? be)\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The choices, prepared for looking them up."""
+
+    plain: tuple[str, ...]
+    texts: Mapping[str, int]
+    """What an option may be called, folded, without its closing punctuation or its article."""
+    letters: Mapping[str, int]
+    """Labels in both cases, and options whose whole text is a letter that labels no option."""
+    cased: bool
+    """Some options differ only by case."""
+
+    def fold(self, text: str) -> str:
+        """The text as options are compared."""
+        return _fold(text, cased=self.cased)
+
+    def exact(self, text: str) -> int | None:
+        """The option whose text this is, word for word; None where it is an option's label."""
+        name = self.fold(_bare(plain(text)))
+        is_label = name.upper() in ascii_uppercase[: len(self.plain)]
+        return None if is_label else self.texts.get(name)
+
+    def all_in(self, text: str) -> bool:
+        """Each of the choices is somewhere in the text."""
+        folded = self.fold(plain(text))
+        named = {index for name, index in self.texts.items() if name in folded}
+        return 0 < len(self.plain) == len(named)
+
+
+def prepare(choices: Sequence[str]) -> Options:
+    """The choices as they are looked up in texts. Labels end at Z, and choices at `MOST`."""
+    texts = [plain(normal(choice)).replace("\n", " ") for choice in choices[:MOST]]
+    cased = len({text.lower() for text in texts}) < len(set(texts))
+    named: dict[str, int] = {}
+    for shorten in (_bare, _without_article):
+        names = [_fold(shorten(text), cased=cased) for text in texts]
+        # A name that two options could go by is nobody's; an option's full name is its own.
+        named |= {n: i for i, n in enumerate(names) if n not in named and names.count(n) == 1}
+    named.pop("", None)
+    letters = {name: index for name, index in named.items() if _is_letter(name)}
+    if not cased:
+        letters |= {name.upper(): index for name, index in letters.items()}
+    for index, label in enumerate(ascii_uppercase[: len(texts)]):
+        letters |= {label: index, label.lower(): index}
+    return Options(tuple(texts), named, letters, cased)
+
+
+def plain(text: str) -> str:
+    r"""Without emphasis, headings, bullets and LaTeX; \boxed{B} becomes an answer phrase."""
+    text = text.replace("\\boxed{", " final answer: {").replace("\\(", " ").replace("\\)", " ")
+    return tidy(_BEFORE_UNIT.sub("", _MARKUP.sub("", text)))
+
+
+def mark(text: str, options: Options) -> str:
+    """The plain text with each letter and each option's text as one character of `L` or `T`."""
+    pieces: list[str] = []
+    start = 0
+    for begin, end, index in _text_spans(text, options):
+        pieces += text[start:begin], chr(_TEXT + index)
+        start = end
+        # An option's own full stop ends no sentence in "this. or that.", nor does its own question
+        # mark make a question of the answer.
+        closing = text[end : end + 1]
+        if closing and closing in ".!?" and options.plain[index].endswith(closing):
+            start += 1
+            pieces.append("" if _GOES_ON.match(text, start) else ".")
+    marked = _NOT_APPLICABLE.sub("not-applicable", "".join([*pieces, text[start:]]))
+    return _LETTER_ALONE.sub(lambda found: _letter_mark(found, options), marked)
+
+
+def index_of(reference: str) -> int:
+    """The option that a character of `L`, `T` or `B` names; not for `OUTSIDE` and `CONFLICT`."""
+    return (ord(reference) - _LETTER) % MOST
+
+
+def both(letter: str, text: str) -> str:
+    """One character for a letter and its own text; "" where they are not the same option."""
+    if letter == OUTSIDE or index_of(letter) != index_of(text):
+        return ""
+    return chr(_BOTH + index_of(letter))
+
+
+def references(text: str) -> str:
+    """Every reference of a marked text, in order."""
+    return "".join(re.findall(f"[{R}]", text))
+
+
+def option_of(named: str) -> int | str:
+    """The one option that all these references name, or the reason why they name none."""
+    if CONFLICT in named:
+        return "letter and text disagree"
+    labels = {ref if ref == OUTSIDE else index_of(ref) for ref in re.findall(f"[{L}{B}]", named)}
+    texts = {index_of(ref) for ref in re.findall(f"[{T}{B}]", named)}
+    if len(labels) > 1:
+        return "two letters"
+    if OUTSIDE in labels:
+        return "letter outside the options"
+    if len(labels | texts) > 1:
+        return "letter and text disagree" if labels else "two options"
+    return index_of(named[0]) if named else "nothing recognised"
+
+
+def _fold(text: str, *, cased: bool) -> str:
+    """As long as the text, so that places agree."""
+    folded = text if cased else text.lower()
+    if len(folded) == len(text):
+        return folded
+    return "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+
+
+def _bare(text: str) -> str:
+    return text.strip(" \n\"'").rstrip(".!?,;: ")
+
+
+def _without_article(text: str) -> str:
+    return _ARTICLE.sub("", _bare(text))
+
+
+def _is_letter(text: str) -> bool:
+    return len(text) == 1 and text.isascii() and text.isalpha()
+
+
+def _text_spans(text: str, options: Options) -> list[tuple[int, int, int]]:
+    """(start, end, index) of each option's text; of two that overlap the first, the longest."""
+    folded = options.fold(text)
+    spans = []
+    for name, index in options.texts.items():
+        if _is_letter(name):
+            continue
+        stands = _stands_as_answer if name.lower() in _PARTICLES else _stands_alone
+        at = folded.find(name)
+        while at >= 0:
+            end = at + len(name)
+            if stands(folded, at, end):
+                spans.append((at, end, index))
+            at = folded.find(name, at + 1)
+    spans.sort(key=lambda span: (span[0], -span[1]))
+    kept: list[tuple[int, int, int]] = []
+    for span in spans:
+        if not kept or span[0] >= kept[-1][1]:
+            kept.append(span)
+    return kept
+
+
+def _stands_alone(text: str, begin: int, end: int) -> bool:
+    """True where this place of a folded text is a name of its own.
+
+    It is not where it is part of a longer word (arid in semi-arid), number (5 in 1.5), possessive
+    or name (Virginia in West Virginia, even where that is no option).
+    """
+    before, after = text[max(0, begin - 8) : begin], text[end : end + 8]
+    first, last = text[begin], text[end - 1]
+    return not (
+        (first.isalnum() and _WORD_BEFORE.search(before))
+        or (last.isalnum() and _WORD_AFTER.match(after))
+        or (first.isdigit() and _NUMBER_BEFORE.search(before))
+        or (last.isdigit() and _NUMBER_AFTER.match(after))
+        or _NAME_BEFORE.search(before.lower())
+        or _NAME_AFTER.match(after.lower())
+    )
+
+
+def _stands_as_answer(text: str, begin: int, end: int) -> bool:
+    """True where this particle (yes, no, both ...) is an answer, not a word of a sentence."""
+    before, after = text[max(0, begin - 12) : begin].lower(), text[end : end + 12].lower()
+    alone = _stands_alone(text, begin, end)
+    return bool(alone and _PARTICLE_BEFORE.search(before) and _PARTICLE_AFTER.match(after))
+
+
+def _letter_mark(found: re.Match[str], options: Options) -> str:
+    """The character for a letter that stands alone; the letter itself where it is only a word."""
+    letter, at = found[0], found.start()
+    index = options.letters.get(letter)
+    before, after = found.string[max(0, at - 24) : at], found.string[at + 1 : at + 24]
+    if index is None and letter not in "ABCDEFGHabcdefgh":
+        return letter
+    if not _is_used(letter, before, after) or _is_article(letter, after, options):
+        return letter
+    return OUTSIDE if index is None else chr(_LETTER + index)
+
+
+def _is_used(letter: str, before: str, after: str) -> bool:
+    """True where a letter is used as a letter, going by what stands around it."""
+    if _ENCLOSED_BEFORE.search(before) and _ENCLOSED_AFTER.match(after):
+        return True
+    followed = _MAY_FOLLOW.match(after) is not None
+    if _INTRODUCED.search(before):
+        return followed or letter != "a"
+    if letter.islower():
+        return _is_used_in_lower_case(letter, before, after)
+    if letter == "I":  # not the pronoun
+        followed = followed and not after.startswith(" ")
+    word = _WORD_BEFORE_SPACE.search(before)
+    if word is None or "'" in word[1] or _is_letter(word[1]):  # "it's B", "A B C D"
+        return followed
+    return followed and _MAY_PRECEDE.fullmatch(word[1].lower()) is not None
+
+
+def _is_used_in_lower_case(letter: str, before: str, after: str) -> bool:
+    """Only as the label of a line or in a phrase that commits, and not the article of "it is a",
+    where the text was cut off, or of "the answer is a B"."""
+    if _LINE_LABEL.search(before) and (not after or after[0] in ".:)\n"):
+        return True
+    article = re.match(r" [A-H]\b", after) or (
+        letter == "a" and not after and not _ANSWER_IS.search(before)
+    )
+    return bool(_COMMITTED.search(before) and _MAY_FOLLOW.match(after) and not article)
+
+
+def _is_article(letter: str, after: str, options: Options) -> bool:
+    """True for the A of "A brick", where brick is another option and no proper name."""
+    named = re.match(rf" ([{T}])", after)
+    if letter not in "Aa" or named is None:
+        return False
+    index = index_of(named[1])
+    return index != options.letters.get(letter) and not options.plain[index][:1].isupper()
