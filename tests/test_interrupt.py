@@ -64,7 +64,7 @@ def stop_after(
 
 
 def test_killed_again_and_again(start, tmp_path: Path) -> None:
-    """kill -9 at random points: no sample lost or double, what was written stays, and the answers
+    """With kill -9 at random points no sample lost or double, what was written stays, and the answers
     are those of an uninterrupted run."""
     chance = random.Random(1)
     folder = tmp_path / "runs" / "scienceqa" / "llava-0" / "test"
@@ -130,7 +130,7 @@ def test_a_shield_holds_a_signal_back_until_it_ends() -> None:
     interrupts.install()
     done = []
     try:
-        with pytest.raises(Interrupted) as caught, interrupts.shielded():
+        with pytest.raises(Interrupted) as caught, interrupts.shielded():  # noqa: PT012  # the shield is what is tested
             signal.raise_signal(signal.SIGTERM)
             done.append("written")
         assert caught.value.exit_code == 143
