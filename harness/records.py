@@ -15,8 +15,10 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import IO, Any, Self, TypeVar
+from types import NoneType, UnionType
+from typing import IO, Any, Self, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from harness.errors import DataError, HarnessError
 from harness.types import Prediction, Value
@@ -106,18 +108,18 @@ class RunRecord:
     def from_json(cls, data: Mapping[str, Any], *, label: str) -> Self:
         """The record in `data`; `label` is the file that errors name."""
         try:
-            if data["format"] > FORMAT:
+            parts = dict(data)
+            if isinstance(data["format"], int) and data["format"] > FORMAT:
                 raise DataError(
                     f"{label} was written by a newer harness (format {data['format']}).",
                     remedy="Update harness, or use --fresh.",
                 )
-            parts = dict(data)
             parts["task"] = _build(TaskInfo, data["task"])
             parts["model"] = _build(ModelInfo, data["model"])
             parts["counts"] = _build(Counts, data["counts"])
             parts["metrics"] = {k: _build(Value, v) for k, v in data["metrics"].items()}
             return _build(cls, parts)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 f"{label} is not a run record: {type(error).__name__} {error}.",
                 remedy="Move its folder away, or run the same command with --fresh.",
@@ -130,16 +132,75 @@ def _build(cls: type[T], data: Mapping[str, Any]) -> T:
     return cls(**{key: value for key, value in data.items() if key in known})
 
 
+Types: TypeAlias = tuple[type, ...]
+
+
+def _check(made: Any) -> None:
+    """Raises TypeError where a field of a dataclass, made from JSON, has another type than it says;
+    one level deep."""
+    for name, (types, items) in _kinds(type(made)).items():
+        value = getattr(made, name)
+        inner = value.values() if isinstance(value, dict) else value
+        if not _is_one(value, types) or (items and not all(_is_one(i, items) for i in inner)):
+            raise TypeError(f"field {name!r} cannot be {ascii(value)[:60]}")
+
+
+def _is_one(value: object, types: Types) -> bool:
+    # For Python a bool is an int; in a record it is not.
+    return isinstance(value, types) and (bool in types or not isinstance(value, bool))
+
+
+@cache
+def _kinds(cls: type) -> Mapping[str, tuple[Types, Types]]:
+    """Field of a dataclass -> the types that JSON may give for it, and those of the items in it;
+    no types of items: they may be anything."""
+    kinds = {}
+    for name, hint in get_type_hints(cls).items():
+        arguments = get_args(hint)[-1:] if get_origin(hint) is Mapping else get_args(hint)[:1]
+        inner = () if get_origin(hint) in _UNIONS or arguments == (Any,) else arguments
+        kinds[name] = (_json_types(hint), tuple(t for hint in inner for t in _json_types(hint)))
+    return kinds
+
+
+_UNIONS = (Union, UnionType)
+
+
+def _json_types(hint: Any) -> Types:
+    origin = get_origin(hint) or hint
+    if origin in _UNIONS:
+        return tuple(kind for part in get_args(hint) for kind in _json_types(part))
+    if origin is float:
+        return (float, int, NoneType)  # None: what was not finite
+    return {Mapping: (dict,), Sequence: (list, tuple), tuple: (list, tuple)}.get(origin, (origin,))
+
+
+def _parse(text: str | bytes) -> Any:
+    """The JSON value in `text`; raises ValueError, also for what is JSON for Python alone."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
 def prediction_from_json(data: Mapping[str, Any]) -> Prediction:
-    """One line of predictions.jsonl; raises TypeError where fields are missing."""
-    prediction = _build(Prediction, data)
-    return _build(
-        Prediction,
-        {
-            **asdict(prediction),
-            **{k: tuple(getattr(prediction, k)) for k in ("choices", "order", "scores", "images")},
-        },
-    )
+    """One line of predictions.jsonl; raises TypeError where fields are missing or do not fit."""
+    lists = {name: tuple(data[name]) for name in _LISTS if isinstance(data.get(name), list)}
+    prediction = _build(Prediction, {**data, **lists})
+    _check(prediction)
+    return prediction
+
+
+_LISTS = ("choices", "order", "scores", "images")
+
+
+def _refuse_double(sample_id: str, seen: set[str]) -> None:
+    if sample_id in seen:
+        raise ValueError(f"sample {sample_id!r} is there twice")
+    seen.add(sample_id)
 
 
 def safe_name(label: str) -> str:
@@ -172,8 +233,15 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Hold the run for writing. The kernel lets the lock go when the process ends, however it
         ends; a second writer is refused."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / ".lock", "a+b") as lock:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / ".lock", "a+b")  # noqa: SIM115  # the next statement is `with`
+        except OSError as error:
+            raise HarnessError(
+                f"{self.path} cannot be written: {error.strerror}.",
+                remedy="Choose another folder with --runs.",
+            ) from error
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -196,14 +264,31 @@ class RunFolder:
             return None
         except UnicodeDecodeError as error:
             raise DataError(f"{self.record_path} is not UTF-8: {error}.") from error
+        except OSError as error:
+            raise DataError(f"{self.record_path} cannot be read: {error.strerror}.") from error
         try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
+            data = _parse(text)
+        except ValueError as error:
             raise DataError(
                 f"{self.record_path} is not JSON: {error}.",
                 remedy="Move its folder away, or run the same command with --fresh.",
             ) from error
-        return RunRecord.from_json(data, label=str(self.record_path))
+        record = RunRecord.from_json(data, label=str(self.record_path))
+        try:
+            for part in (
+                record,
+                record.task,
+                record.model,
+                record.counts,
+                *record.metrics.values(),
+            ):
+                _check(part)
+        except TypeError as error:
+            raise DataError(
+                f"{self.record_path} is not a run record: {error}.",
+                remedy="Move its folder away, or run the same command with --fresh.",
+            ) from error
+        return record
 
     def existing_record(self) -> RunRecord:
         """run.json; raises DataError where there is none."""
@@ -224,19 +309,24 @@ class RunFolder:
             file = open(self.predictions_path, "rb")  # noqa: SIM115  # the next statement is `with`
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise DataError(f"{self.predictions_path} cannot be read: {error.strerror}.") from error
         with file:
             offset = 0
+            seen: set[str] = set()
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     return  # cut by a crash
                 offset += len(line)
                 try:
-                    yield prediction_from_json(json.loads(line)), offset
+                    prediction = prediction_from_json(_parse(line))
+                    _refuse_double(prediction.sample_id, seen)
                 except (ValueError, TypeError, AttributeError) as error:
                     raise DataError(
                         f"{self.predictions_path}, line {number} is not a prediction: {error}.",
                         remedy="Remove that line and run the same command again, or use --fresh.",
                     ) from error
+                yield prediction, offset
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Append and fsync. On the first call a cut last line is removed."""
