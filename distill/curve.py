@@ -20,7 +20,8 @@ def loss_svg(losses: Sequence[float], *, title: str = "Training loss") -> str:
         title: plain text.
     """
     smooth = smoothed(losses)
-    high = _ceiling(max(losses, default=1.0))
+    rows = _ticks(max(losses, default=1.0))
+    high = rows[-1]
     last = max(len(losses), 2)
 
     def x(step: float) -> float:
@@ -36,7 +37,6 @@ def loss_svg(losses: Sequence[float], *, title: str = "Training loss") -> str:
             'stroke-linejoin="round"/>'
         )
 
-    rows = [high * k / 5 for k in range(6)]
     columns = sorted({1, *(round(1 + (last - 1) * k / 5) for k in range(1, 6))})
     parts = [
         (
@@ -100,8 +100,9 @@ def _legend() -> list[str]:
     return parts
 
 
-def _ceiling(value: float) -> float:
-    """The next number of the form 1, 2, 2.5 or 5 times a power of ten, in fifths."""
+def _ticks(value: float) -> list[float]:
+    """Round numbers from 0 to the first that is not below `value`: four to six of them."""
     fifth = max(value, 1e-6) / 5
     power = 10.0 ** math.floor(math.log10(fifth))
-    return 5 * next(f * power for f in (1, 2, 2.5, 5, 10) if f * power >= fifth * (1 - 1e-9))
+    apart = next(f * power for f in (1, 2, 2.5, 5, 10) if f * power >= fifth * (1 - 1e-9))
+    return [n * apart for n in range(math.ceil(value / apart - 1e-9) + 1)]

@@ -224,10 +224,14 @@ def _flops(
 ) -> float:
     text = shape.text_config
     quadratic = 6.0 * text.num_hidden_layers * text.hidden_size * sum(n * n for n in lengths)
-    training = 6.0 * parts["layers"] * sum(lengths) + 6.0 * parts["head"] * sum(targets) + quadratic
+    training: float = (
+        6.0 * parts["layers"] * sum(lengths) + 6.0 * parts["head"] * sum(targets) + quadratic
+    )
     if config.gradient_checkpointing:
         training *= 4 / 3
-    seen = 2.0 * (parts["vision"] + parts["projector"]) * shape.image_seq_length * len(lengths)
+    seen: float = (
+        2.0 * (parts["vision"] + parts["projector"]) * shape.image_seq_length * len(lengths)
+    )
     return config.epochs * training + seen
 
 
