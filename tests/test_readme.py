@@ -1,0 +1,87 @@
+"""The README does not lie: every command in it is run here."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    for line in block.splitlines()
+    if line.strip() and not line.startswith("#")
+]
+
+
+def test_the_readme_has_its_two_commands_first() -> None:
+    """One sets up and runs the main job, one sets up and passes the tests."""
+    assert COMMANDS[:2] == ["make demo", "make test"]
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make")])
+def test_make_knows_its_targets(command: str) -> None:
+    """What make would do is printed, not done: the demo has its own test, and this is the test."""
+    subprocess.run([*shlex.split(command), "-n"], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder, with what the README's commands name."""
+    for name, family in (("my-checkpoint", "llava"), ("my-phi", "phi-3.5")):
+        shutil.copytree(tiny(family), tmp_path / name)
+    shutil.copytree(tiny("moondream"), tmp_path / "my-moondream")
+    shutil.copytree(drawn, tmp_path / "my-questions")
+    shutil.copy(drawn / "images" / "biology-00.png", tmp_path / "pond.png")
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import replace\n"
+        "from harness.types import DataOptions\n"
+        "from tasks.scienceqa import TASK as SCIENCEQA\n"
+        "from pathlib import Path\n"
+        "def load(options):\n"
+        "    return SCIENCEQA.load(replace(options, path=Path('my-questions')))\n"
+        "TASK = replace(SCIENCEQA, name='mine', load=load, max_new_tokens=4)\n"
+    )
+    question = json.loads((drawn / "test.jsonl").read_text().splitlines()[0])
+    answer = {"id": question["id"], "raw": "The answer is B.", "choices": question["choices"]}
+    (tmp_path / "answers.jsonl").write_text(json.dumps({**answer, "target": question["answer"]}))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_harness_command(command, folder: Path) -> None:
+    """In the README's order, in one folder: done, or stopped by what cannot be downloaded."""
+    # What the commands that need published weights would have left behind.
+    for row in ("moondream", "moondream-kd"):
+        command("score", "answers.jsonl", "--task", "scienceqa", "--model", row)
+    missing = []
+    for line in COMMANDS:
+        program, *arguments = shlex.split(line)
+        if program != "harness":
+            continue
+        result = command(*arguments)
+        if result.code == 3 and "hf download" in result.stderr:
+            missing.append(line)
+        else:
+            assert result.code == 0, (line, result.stderr)
+    assert missing, "the README has no command for published weights"
+    assert (folder / "reports" / "leaderboard.html").exists()
+
+
+def test_the_demo(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From questions to the page with nothing to download; again, nothing is computed twice."""
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        result = command("demo")
+        assert result.code == 0, result.stderr
+        assert "reports/leaderboard.html: 3 measured runs" in result.stdout
+    record = json.loads(next((tmp_path / "demo" / "runs").glob("*/*/*/run.json")).read_text())
+    assert len(record["sessions"]) == 1
+    assert "measured" in (tmp_path / "reports" / "leaderboard.html").read_text()
