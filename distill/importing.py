@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from distill import filters
-from distill.rationales import RationaleOptions, Work, data_fingerprint
+from distill.rationales import RationaleOptions, Work, data_fingerprint, rounds
 from distill.store import Attempt
 from harness.errors import DataError
 from harness.evaluate import Data
@@ -55,7 +55,7 @@ def import_rationales(path: Path, data: Data, options: RationaleOptions) -> dict
     if not rows:
         raise DataError(f"{path} holds no rows.")
     content = f"sha256:{sha256(path.read_bytes()).hexdigest()}"
-    work = Work(data, options, rounds=())
+    work = Work(data, options, rounds=rounds(options, path))
     known = {**data_fingerprint(data, options), "imported": content}
     with RunFolder(options.folder).locked():
         work.open()

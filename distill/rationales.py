@@ -133,7 +133,7 @@ def generate(teacher: Teacher, data: Data, options: RationaleOptions) -> dict[st
     filters.check_filter(options.keep, data.task)
     if not options.inputs:
         raise HarnessError("--teacher-input names nothing.", known=f"Known: {', '.join(INPUTS)}.")
-    work = Work(data, options, rounds=_rounds(options))
+    work = Work(data, options, rounds=rounds(options))
     with RunFolder(options.folder).locked():
         work.open()
         known = _fingerprint(teacher, data, options)
@@ -149,7 +149,10 @@ def generate(teacher: Teacher, data: Data, options: RationaleOptions) -> dict[st
         return work.finish()
 
 
-def _rounds(options: RationaleOptions) -> list[Round]:
+def rounds(options: RationaleOptions, imported: Path | None = None) -> list[Round]:
+    """Every pass that a batch may need, in order; none where the texts come from a file."""
+    if imported is not None:
+        return []
     plain = [Round(number, hinted=False) for number in range(1, options.attempts + 1)]
     return [*plain, Round(1, hinted=True)] if options.hint_on_retry else plain
 
@@ -222,6 +225,8 @@ class Work:
                 "task": self.data.task.name,
                 "title": self.data.task.title,
                 "split": self.data.options.split,
+                "path": str(path.resolve()) if (path := self.data.options.path) else None,
+                "asked_revision": self.data.options.revision,
                 "source": samples.source,
                 "revision": samples.revision,
                 "licence": samples.licence,

@@ -1,0 +1,124 @@
+"""Does a rationale need its picture? What the untrained student makes of it with and without.
+
+A rationale that is as likely without the picture tells nothing that is seen there: the student
+would learn to write it blindly. This is the one measure of quality that costs forward passes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from distill.config import DistillConfig
+from distill.examples import Example
+from distill.quality import mean, share
+from harness import checkpoints, progress
+from harness.errors import SampleError
+from harness.records import write_atomically
+from harness.types import Prediction, Task, Value
+
+FILE = "dependence.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Dependence:
+    """Mean negative log-likelihood per token of one target, in nats."""
+
+    with_image: float
+    without_image: float
+
+    @property
+    def gain(self) -> float:
+        """Nats per token that the picture saves; at or below 0 it does not help."""
+        return self.without_image - self.with_image
+
+
+def image_dependence(
+    examples: Sequence[Example], *, base: Path, folder: Path, task: Task, device: str = "cpu"
+) -> dict[str, Dependence]:
+    """Sample id -> its dependence, for the examples with a picture and a rationale.
+
+    The result is kept in `folder`, and taken from there as long as examples and base are the same.
+
+    Args:
+        base: the student before training, in Moondream's layout.
+        folder: of the distillation.
+    """
+    usable = [e for e in examples if e.rationale and e.sample.images]
+    known = {"base": checkpoints.fingerprint(base), "examples": _fingerprint(usable)}
+    path = folder / FILE
+    if path.exists():
+        there = json.loads(path.read_text(encoding="utf-8"))
+        if there.get("fingerprint") == known:
+            return {key: Dependence(*pair) for key, pair in there["values"].items()}
+    found = _measured(usable, base=base, folder=folder, task=task, device=device)
+    values = {key: [each.with_image, each.without_image] for key, each in found.items()}
+    write_atomically(path, json.dumps({"fingerprint": known, "values": values}).encode())
+    return found
+
+
+def summarise_dependence(found: Sequence[Dependence]) -> dict[str, Value]:
+    """Means in nats per token, and the share of rationales that the picture makes likelier."""
+    return {
+        "nll_with_image": mean(each.with_image for each in found),
+        "nll_without_image": mean(each.without_image for each in found),
+        "image_gain": mean(each.gain for each in found),
+        "image_helps": share(each.gain > 0 for each in found),
+    }
+
+
+def _measured(
+    examples: Sequence[Example], *, base: Path, folder: Path, task: Task, device: str
+) -> dict[str, Dependence]:
+    import torch
+
+    from distill.student import MoondreamStudent
+
+    precision: Any = "float32" if device == "cpu" else "bfloat16"
+    student = MoondreamStudent(
+        base, DistillConfig(precision=precision), task, features=folder / "features", device=device
+    )
+    student.module.eval()
+    found: dict[str, Dependence] = {}
+    with (
+        torch.inference_mode(),
+        progress.make("dependence on the image", total=len(examples), done=0) as bar,
+    ):
+        for example in examples:
+            blind = replace(example, sample=replace(example.sample, images=()))
+            try:
+                student.length(example)
+            except SampleError:
+                continue
+            pair = [float(student.loss(student.encode([each]))) for each in (example, blind)]
+            found[example.sample.id] = Dependence(*pair)
+            bar.advance([_counted(example)])
+    return found
+
+
+def _counted(example: Example) -> Prediction:
+    """What progress counts."""
+    return Prediction(
+        sample_id=example.sample.id,
+        raw="",
+        answer=None,
+        rule="",
+        correct=None,
+        target=example.sample.target,
+    )
+
+
+def _fingerprint(examples: Sequence[Example]) -> str:
+    digest = hashlib.sha256()
+    for example in examples:
+        pictures = [image.digest() for image in example.sample.images]
+        digest.update(
+            repr((example.sample.id, example.rationale, pictures)).encode(
+                "utf-8", "backslashreplace"
+            )
+        )
+    return f"sha256:{digest.hexdigest()}"

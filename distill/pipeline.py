@@ -1,0 +1,478 @@
+"""All stages in one: rationales, their quality, training, evaluation, the report.
+
+Each stage finds what it left on disk and does only what is missing: run again after an interrupt,
+or with everything complete, it goes on from there.
+
+    RUNS/distill/NAME/rationales.jsonl ...   see distill.store
+    RUNS/distill/NAME/quality.json           the rationales' measures, the teacher's and students'
+    RUNS/distill/NAME/distill.json ...       see distill.train
+    RUNS/distill/NAME-answer-only/...        the control
+    RUNS/TASK/NAME/SPLIT/...                 a run like any other
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from distill import dependence, importing, rationales
+from distill.analysis import structure
+from distill.config import DistillConfig
+from distill.examples import Example, gold
+from distill.quality import Measured, Summary, measure, summarise
+from distill.rationales import RationaleOptions, Work
+from distill.store import Store
+from distill.train import Estimate, Sources, estimate, train
+from harness.catalog import find
+from harness.checkpoints import Checkpoint, find_checkpoint
+from harness.errors import DataError, HarnessError
+from harness.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
+from harness.records import RunFolder, finite, safe_name, write_atomically
+from harness.scoring import Run
+from harness.structured import Rationale
+from harness.types import Prediction, Sample
+from tasks.selection import select
+
+log = logging.getLogger(__name__)
+
+QUALITY = "quality.json"
+CONTROL = "-answer-only"
+"""Behind the name of the student that is taught answers alone."""
+_WORDS = {"summary": 40, "caption": 60, "reasoning": 100}
+"""Of a stage that no teacher has written yet, for an estimate: about what LLaVA-CoT writes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is distilled from what into what."""
+
+    name: str
+    runs: Path
+    data: Data
+    """The training questions."""
+    test: Data
+    teacher: ModelOptions
+    imported: Path | None
+    """A file of rationales in place of a teacher."""
+    asking: RationaleOptions
+    base: ModelOptions
+    config: DistillConfig
+    preset: str
+    device: str
+    dtype: str
+    """Of evaluation; training has its own in the config."""
+    baseline: bool
+    """Evaluate the student before training too."""
+    control: bool
+    """Train and evaluate a student on answers alone too."""
+    dependence: bool
+    """Measure how much the rationales depend on their pictures."""
+    test_limit: int | None
+    test_batch_size: int
+    bertscore: str | None
+    out: Path
+    """The page."""
+    fresh: bool
+    command: Sequence[str]
+
+    @property
+    def folder(self) -> Path:
+        return folder_of(self.runs, self.name)
+
+    @property
+    def needs_rationales(self) -> bool:
+        """Answers alone can be taught without a teacher."""
+        return self.config.target == "structured" or self.imported is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of it all."""
+
+    rationales: Mapping[str, Any] | None
+    """The record of the first stage; None where none were needed."""
+    quality: Mapping[str, Any] | None
+    students: Mapping[str, Path]
+    """Name -> folder of the trained model."""
+    runs: Sequence[Run]
+    preset: str
+    overlap: int
+    """Test questions that are among the training questions, pictures and all."""
+
+
+def folder_of(runs: Path, name: str) -> Path:
+    """Where the distillation called `name` is."""
+    return runs / "distill" / safe_name(name)
+
+
+def distill(plan: Plan, *, told: Callable[[Run], None] = lambda _: None) -> Outcome:
+    """Every stage that is not complete yet.
+
+    Args:
+        told: is given each evaluation as soon as it is there.
+
+    Raises:
+        HarnessError: a stage was made with other settings, or cannot be done.
+        Interrupted: asked to stop; the same call goes on.
+    """
+    from harness.reporting import write_report
+
+    record = make_rationales(plan) if plan.needs_rationales else None
+    overlap = count_overlap(plan)
+    examples = make_examples(plan)
+    found = write_quality(plan, examples) if record else None
+    students = {plan.name: train_student(plan, examples)}
+    if plan.control and plan.config.target == "structured":
+        students[plan.name + CONTROL] = train_control(plan, examples)
+    done = []
+    for name, folder in students.items():
+        done.append(evaluate_student(plan, name, folder))
+        told(done[-1])
+    if plan.baseline:
+        done.append(evaluate_base(plan))
+        told(done[-1])
+    for name, folder in students.items():
+        _fill_card(folder, name, done)
+    if found is not None:
+        found = write_quality(plan, examples, runs=done)
+    write_report(plan.runs, plan.out)
+    return Outcome(
+        rationales=record,
+        quality=found,
+        students=students,
+        runs=done,
+        preset=plan.preset,
+        overlap=overlap,
+    )
+
+
+def make_rationales(plan: Plan) -> dict[str, Any]:
+    """The first stage; returns its record.
+
+    Where it is complete and the teacher's weights are no longer there, it is taken as it is.
+    """
+    if plan.imported is not None:
+        return importing.import_rationales(plan.imported, plan.data, plan.asking)
+    try:
+        weights = Weights(plan.teacher)
+    except HarnessError as error:
+        record = Store(plan.folder).read_record()
+        if record is None or plan.asking.fresh or not _is_complete(plan, record):
+            raise
+        log.warning("%s Its rationales are complete, and are used as they are.", error.what)
+        work = Work(plan.data, plan.asking, rounds=rationales.rounds(plan.asking))
+        work.open()
+        work.begin(record["fingerprint"], about=record["teacher"])
+        return work.finish()
+    return rationales.generate(rationales.teacher_of(weights), plan.data, plan.asking)
+
+
+def _is_complete(plan: Plan, record: Mapping[str, Any]) -> bool:
+    """Whether the rationales on disk are by this teacher, and as many as are wanted."""
+    known = rationales.data_fingerprint(plan.data, plan.asking)
+    if any(record["fingerprint"].get(key) != value for key, value in known.items()):
+        return False
+    if record["teacher"]["name"] not in {plan.teacher.model, Path(plan.teacher.model).name}:
+        return False
+    work = Work(plan.data, plan.asking, rounds=rationales.rounds(plan.asking))
+    work.open()
+    return not any(work.pending())
+
+
+def selected(plan: Plan) -> list[Sample]:
+    """The questions that are distilled."""
+    how, seed = plan.asking.sample, plan.asking.seed
+    return select(plan.data.samples.samples, limit=plan.asking.limit, how=how, seed=seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How far the first stage is."""
+
+    rationales: int
+    """Kept ones on disk."""
+    remaining: int
+    """Questions that no attempt was made on."""
+    seconds: float | None
+    """For those, at the speed so far and one attempt each; None: nothing was asked yet."""
+
+
+def estimate_rationales(plan: Plan) -> Asked:
+    """What the first stage still has to do."""
+    store = Store(plan.folder)
+    attempts = store.read_attempts()
+    done = {attempt.id for attempt in attempts}
+    remaining = sum(sample.id not in done for sample in selected(plan))
+    times = [attempt.seconds for attempt in attempts if attempt.seconds is not None]
+    seconds = remaining * fmean(times) if times else None
+    return Asked(len(store.read_kept()), remaining, seconds)
+
+
+def make_examples(plan: Plan) -> list[Example]:
+    """What the student is taught: the selected questions that have a kept rationale or, where only
+    answers are taught and nobody wrote any, all of them.
+
+    Raises:
+        DataError: there are no rationales, or they are of other data.
+    """
+    record = Store(plan.folder).read_record()
+    if record is None:
+        if plan.config.target == "answer":
+            return [Example(sample, None) for sample in selected(plan)]
+        raise DataError(f"{plan.folder} has no rationales.", remedy="harness distill rationales")
+    known = rationales.data_fingerprint(plan.data, plan.asking)
+    for key, value in known.items():
+        if record["fingerprint"].get(key) != value:
+            raise DataError(
+                f"The rationales in {plan.folder} are of another {key}.",
+                known=f"{record['fingerprint'].get(key)} then, {value} now.",
+            )
+    if record["status"] != "complete":
+        log.warning("%s: the rationales are %s.", plan.folder, record["status"])
+    kept = rationales.read_rationales(plan.folder)
+    examples = [Example(s, kept[s.id]) for s in selected(plan) if s.id in kept]
+    if not examples:
+        raise DataError(
+            f"None of the rationales in {plan.folder} was kept.",
+            known=f"The reasons: {record['counts'].get('reasons')}",
+            remedy="Choose a wider --filter: none keeps any text.",
+        )
+    return examples
+
+
+def train_student(plan: Plan, examples: Sequence[Example], *, fresh: bool = False) -> Path:
+    """The second stage; returns the student's folder."""
+    return _train(plan, examples, plan.config, plan.folder, fresh=fresh or plan.fresh)
+
+
+def train_control(plan: Plan, examples: Sequence[Example]) -> Path:
+    """The same questions, in the same order, with the answers alone; returns that student's
+    folder."""
+    config = replace(plan.config, target="answer", without=())
+    return _train(
+        plan, examples, config, folder_of(plan.runs, plan.name + CONTROL), fresh=plan.fresh
+    )
+
+
+def _train(
+    plan: Plan, examples: Sequence[Example], config: DistillConfig, out: Path, *, fresh: bool
+) -> Path:
+    from distill import progress
+    from harness.models.loading import resolve_device
+
+    base = find_base(plan)
+    return train(
+        examples,
+        base=base.folder,
+        out=out,
+        config=config,
+        device=resolve_device(plan.device),
+        task=plan.data.task,
+        sources=_sources(plan, base),
+        features=plan.folder / "features",
+        fresh=fresh,
+        progress=progress.make,
+    )
+
+
+def find_base(plan: Plan) -> Checkpoint:
+    """The student before training; raises HarnessError where it is not here."""
+    return find_checkpoint(plan.base.model, weights=plan.base.weights, revision=plan.base.revision)
+
+
+def estimate_training(plan: Plan) -> Estimate:
+    """What training will take. Questions without a rationale yet are taken to get one of some 200
+    words."""
+    from harness.models.loading import resolve_device
+
+    known = rationales.read_rationales(plan.folder)
+    texts = {name: "word " * words for name, words in _WORDS.items()}
+    return estimate(
+        [
+            Example(s, known.get(s.id) or Rationale(**texts, conclusion=gold(s)))
+            for s in selected(plan)
+        ],
+        base=find_base(plan).folder,
+        config=plan.config,
+        task=plan.data.task,
+        device=resolve_device(plan.device),
+    )
+
+
+def write_quality(
+    plan: Plan, examples: Sequence[Example], *, runs: Sequence[Run] = ()
+) -> dict[str, Any]:
+    """quality.json: the measures of the teacher's rationales and of those that students wrote in
+    their runs; returns it."""
+    asking = replace(plan.asking, fresh=False)
+    work = Work(plan.data, asking, rounds=rationales.rounds(asking, plan.imported))
+    work.open()
+    found: dict[str, Any] = {"teacher": asdict(summarise(work.measured()))}
+    if plan.dependence:
+        from harness.models.loading import resolve_device
+
+        depends = dependence.image_dependence(
+            examples,
+            base=find_base(plan).folder,
+            folder=plan.folder,
+            task=plan.data.task,
+            device=resolve_device(plan.device),
+        )
+        topics = {e.sample.id: e.sample.topic for e in examples}
+        found["dependence"] = _by_topic(depends, topics)
+    samples = {sample.id: sample for sample in plan.test.samples.samples}
+    found["students"] = {
+        run.record.model.name: measure_run(RunFolder(run.folder).read_predictions(), samples)
+        for run in runs
+    }
+    text = json.dumps(finite(found), ensure_ascii=False, indent=1)
+    write_atomically(plan.folder / QUALITY, f"{text}\n".encode())
+    return found
+
+
+def measure_run(
+    predictions: Sequence[Prediction], samples: Mapping[str, Sample] | None = None
+) -> dict[str, Any]:
+    """The measures of what a model wrote itself: its rationales', and how they end.
+
+    Args:
+        samples: id -> sample, for the solutions; None: ROUGE-L is left out.
+    """
+    answered = [p for p in predictions if p.error is None]
+    summary: Summary = summarise(
+        Measured(
+            p.topic,
+            kept=True,
+            quality=measure(
+                p.raw,
+                choices=p.choices,
+                target=p.target,
+                solution=samples[p.sample_id].solution
+                if samples and p.sample_id in samples
+                else "",
+            ),
+        )
+        for p in answered
+    )
+    structures = {name: asdict(value) for name, value in structure(predictions).items()}
+    return {**asdict(summary), "structure": structures}
+
+
+def evaluate_student(plan: Plan, name: str, folder: Path) -> Run:
+    """A trained student on the test questions. The run of one that was trained before, and is no
+    more, is moved aside."""
+    is_control = name.endswith(CONTROL)
+    weights = Weights(
+        ModelOptions(
+            # The control is no row of the catalogue: it is asked for a letter, under its own name.
+            model=str(folder) if is_control else "moondream-kd",
+            weights=None if is_control else str(folder),
+            name=name,
+            runs=plan.runs,
+            device=plan.device,
+            dtype=plan.dtype,
+            max_new_tokens=plan.config.max_new_tokens,
+        )
+    )
+    there = RunFolder.of(
+        plan.runs, task=plan.test.task.name, model=name, split=plan.test.options.split
+    ).read_record()
+    outdated = there is not None and there.fingerprint.get("weights") != weights.fingerprint
+    return evaluate(weights, plan.test, _run_options(plan, fresh=plan.fresh or outdated))
+
+
+def evaluate_base(plan: Plan) -> Run:
+    """The student before training, on the same questions."""
+    return evaluate(
+        Weights(
+            replace(
+                plan.base,
+                device=plan.device,
+                dtype=plan.dtype,
+                max_new_tokens=plan.config.max_new_tokens,
+            )
+        ),
+        plan.test,
+        _run_options(plan, fresh=False),
+    )
+
+
+def count_overlap(plan: Plan) -> int:
+    """Test questions that were trained on: equal in question, options and pictures."""
+    test = plan.test
+    taught = {(s.question, s.choices, plan.data.digests[s.id]) for s in selected(plan)}
+    both = sum((s.question, s.choices, test.digests[s.id]) in taught for s in test.samples.samples)
+    if both:
+        log.warning(
+            "%d of %d test questions are among those that are trained on.",
+            both,
+            len(test.samples.samples),
+        )
+    return both
+
+
+def _run_options(plan: Plan, *, fresh: bool) -> RunOptions:
+    return RunOptions(
+        runs=plan.runs,
+        limit=plan.test_limit,
+        batch_size=plan.test_batch_size,
+        fresh=fresh,
+        bertscore=plan.bertscore,
+        command=plan.command,
+    )
+
+
+def _sources(plan: Plan, base: Checkpoint) -> Sources:
+    record = Store(plan.folder).read_record() or {}
+    teacher = record.get("teacher", {})
+    samples = plan.data.samples
+    spec = base.spec if base.named else find(plan.base.model)
+    revision = f" @ {samples.revision}" if samples.revision else ""
+    return Sources(
+        base=spec.title if spec else base.name,
+        base_licence=spec.licence if spec else "",
+        teacher=teacher.get("title") or teacher.get("name", ""),
+        teacher_licence=teacher.get("licence", ""),
+        data=f"{plan.data.task.title}, {samples.source}{revision}, {plan.data.options.split}",
+        data_licence=samples.licence,
+    )
+
+
+def _by_topic(
+    depends: Mapping[str, dependence.Dependence], topics: Mapping[str, str]
+) -> dict[str, Any]:
+    def figures(chosen: Sequence[dependence.Dependence]) -> dict[str, Any]:
+        return {k: asdict(v) for k, v in dependence.summarise_dependence(chosen).items()}
+
+    names = sorted({topics[key] for key in depends})
+    return {
+        "all": figures(list(depends.values())),
+        "topics": {
+            name: figures([each for key, each in depends.items() if topics[key] == name])
+            for name in names
+        },
+    }
+
+
+def _fill_card(folder: Path, name: str, runs: Sequence[Run]) -> None:
+    from distill.card import fill_results
+
+    rows = ["| Model | Questions | Accuracy | 95% interval |", "|---|---|---|---|"]
+    for run in runs:
+        record = run.record
+        accuracy = record.metrics.get("accuracy")
+        if accuracy is None or accuracy.value is None:
+            continue
+        own = " (this model)" if record.model.name == name else ""
+        low, high = 100 * (accuracy.low or 0), 100 * (accuracy.high or 0)
+        label = safe_name(record.model.name)
+        rows.append(
+            f"| {label}{own} | {accuracy.n} | {100 * accuracy.value:.2f} | "
+            f"{low:.1f} to {high:.1f} |"
+        )
+    fill_results(folder / "README.md", "\n".join(rows))
