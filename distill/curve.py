@@ -37,7 +37,7 @@ def loss_svg(losses: Sequence[float], *, title: str = "Training loss") -> str:
             'stroke-linejoin="round"/>'
         )
 
-    columns = sorted({1, *(round(1 + (last - 1) * k / 5) for k in range(1, 6))})
+    columns = sorted({1, *(int(tick) for tick in _ticks(last) if 1 <= tick <= last)})
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
@@ -101,7 +101,7 @@ def _legend() -> list[str]:
 
 
 def _ticks(value: float) -> list[float]:
-    """Round numbers from 0 to the first that is not below `value`: four to six of them."""
+    """Round numbers from 0 to the first that is not below `value`: three to six of them."""
     fifth = max(value, 1e-6) / 5
     power = 10.0 ** math.floor(math.log10(fifth))
     apart = next(f * power for f in (1, 2, 2.5, 5, 10) if f * power >= fifth * (1 - 1e-9))

@@ -117,7 +117,7 @@ def estimate(
             continue
         lengths.append(len(made.ids))
         targets.append(sum(label != IGNORED for label in made.labels))
-    parts, adapters = _parameters(shape, config)
+    parts, adapters = parameters_of(shape, config)
     steps = order(lengths, config)
     micro = [
         s[i : i + config.micro_batch_size]
@@ -126,8 +126,8 @@ def estimate(
     ]
     widest = max((len(m) * max(lengths[i] for i in m) for m in micro), default=0)
     learned = max((sum(targets[i] for i in m) for m in micro), default=0)
-    flops = _flops(shape, parts, lengths, targets, config)
-    rate = _matrix_rate(config.precision, device)
+    flops = flops_of(shape, parts, lengths, targets, config)
+    rate = matrix_rate(config.precision, device)
     trained = adapters or sum(parts[part] for part in config.train)
     return Estimate(
         samples=len(lengths),
@@ -153,7 +153,7 @@ def estimate(
     )
 
 
-def _parameters(shape: Any, config: DistillConfig) -> tuple[dict[str, int], int]:
+def parameters_of(shape: Any, config: DistillConfig) -> tuple[dict[str, int], int]:
     """Parameters of each part, and those of adapters (0 without), counted on a model without
     memory."""
     import torch
@@ -215,13 +215,15 @@ def _disk(
     }
 
 
-def _flops(
+def flops_of(
     shape: Any,
     parts: Mapping[str, int],
     lengths: Sequence[int],
     targets: Sequence[int],
     config: DistillConfig,
 ) -> float:
+    """Floating-point operations of training on sequences of these lengths, in tokens, with so many
+    target tokens each; a multiply-add is two."""
     text = shape.text_config
     quadratic = 6.0 * text.num_hidden_layers * text.hidden_size * sum(n * n for n in lengths)
     training: float = (
@@ -235,7 +237,7 @@ def _flops(
     return config.epochs * training + seen
 
 
-def _matrix_rate(precision: str, device: str) -> float:
+def matrix_rate(precision: str, device: str) -> float:
     """Operations per second of square matrix products on `device`, from a fraction of a second."""
     import torch
 

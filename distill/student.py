@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,6 +62,15 @@ class Batch:
     def targets(self) -> int:
         """Target tokens."""
         return int((self.labels != IGNORED).sum())
+
+    def muted(self) -> Batch:
+        """The same with nothing to learn: its loss is 0."""
+        return replace(
+            self,
+            labels=torch.full_like(self.labels, IGNORED),
+            weights=torch.zeros_like(self.weights),
+            tokens=0,
+        )
 
 
 class Student(Protocol):

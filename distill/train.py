@@ -326,10 +326,10 @@ class _Loop:
         for start in range(0, len(step), size):
             whole = step[start : start + size]
             share = whole[rank::processes]
-            batch = self._student.encode(share or whole[:1])
-            if not share:
-                batch.weights.zero_()  # every process must take part in every pass
-            batches.append(batch)
+            # Every process must take part in every pass: without a share, with nothing to learn.
+            batches.append(
+                self._student.encode(share) if share else self._student.encode(whole[:1]).muted()
+            )
         return batches
 
     def _step(self, batches: list[Batch]) -> tuple[dict[str, Any], list[Batch]]:

@@ -1,0 +1,153 @@
+"""One optimizer step of the distillation at full size, with random weights: time, memory, and how
+much of the device's arithmetic it uses.
+
+    python benchmarks/distill_step.py --device cuda
+
+Batches are as in Table 3 of the paper: 16 questions, each with one picture of 729 tokens, in
+bfloat16, the text model trained in full. Random weights cost what trained ones cost. The last line
+is one JSON document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from distill.config import PRESETS, DistillConfig
+from distill.estimate import estimate, flops_of, matrix_rate, parameters_of
+from distill.examples import Example
+from distill.student import MoondreamStudent
+from harness import environment
+from harness.models.tiny import moondream
+from harness.structured import Rationale
+from harness.types import ImageRef, Sample
+from tasks.scienceqa import TASK
+
+PEAKS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}
+"""Dense bfloat16 operations per second, as the maker states them."""
+QUESTIONS = 2000
+
+
+def example(number: int, words: int) -> Example:
+    """A question with a picture of its own, and a rationale of about `words` tokens."""
+    picture = io.BytesIO()
+    Image.new("RGB", (480, 360), (number % 256, 90, 160)).save(picture, "PNG")
+    data = picture.getvalue()
+    return Example(
+        Sample(
+            id=str(number),
+            question="Which of these states is farthest west?",
+            target=1,
+            choices=("Alabama", "Illinois"),
+            images=(ImageRef(f"{number}.png", lambda: data),),
+        ),
+        Rationale("What is asked.", "A map.", "w " * (words // 2 - 30), "B"),
+    )
+
+
+def measure(
+    base: Path, config: DistillConfig, *, steps: int, words: int, device: str
+) -> dict[str, Any]:
+    """Seconds per step (the median, the first two left out), bytes, share of the peak."""
+    cuda = device.startswith("cuda")
+    examples = [example(number, words) for number in range(config.batch_size)]
+    expected = estimate(examples, base=base, config=config, task=TASK, device=device)
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    with tempfile.TemporaryDirectory() as features:
+        student = MoondreamStudent(base, config, TASK, features=Path(features), device=device)
+        student.length(examples[0])  # the first pass chooses kernels
+        started = time.perf_counter()
+        for each in examples[1:]:
+            student.length(each)
+        picture_seconds = (time.perf_counter() - started) / max(len(examples) - 1, 1)
+        optimizer = torch.optim.Adam(student.trainable(), lr=1e-5)
+        size = config.micro_batch_size
+        seconds = []
+        for _ in range(steps + 2):
+            started = time.perf_counter()
+            for at in range(0, len(examples), size):
+                batch = student.encode(examples[at : at + size])
+                (student.loss(batch) / config.accumulation).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            if cuda:
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - started)
+        rows = [student.row(each) for each in examples]
+    step_seconds = sorted(seconds[2:])[steps // 2]
+    lengths = [len(row.ids) for row in rows]
+    targets = [sum(weight > 0 for weight in row.weights) for row in rows]
+    shape = student._model.config  # noqa: SLF001  # its sizes
+    parts, _ = parameters_of(shape, config)
+    flops = flops_of(shape, {**parts, "vision": 0, "projector": 0}, lengths, targets, config)
+    rate = matrix_rate(config.precision, device)
+    name = torch.cuda.get_device_name(device) if cuda else "CPU"
+    peak = next((value for key, value in PEAKS.items() if key in name), None)
+    whole = -(-QUESTIONS // config.batch_size) * step_seconds + QUESTIONS * picture_seconds
+    peak_host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "parameters": expected.parameters,
+        "trained": expected.trained,
+        "precision": config.precision,
+        "batch": config.batch_size,
+        "accumulation": config.accumulation,
+        "gradient_checkpointing": config.gradient_checkpointing,
+        "tokens_per_sequence": sum(lengths) / len(lengths),
+        "target_tokens_per_sequence": sum(targets) / len(targets),
+        "image_tokens": student.image_tokens,
+        "step_seconds": step_seconds,
+        "tokens_per_second": sum(lengths) / step_seconds,
+        "picture_seconds": picture_seconds,
+        "flops_per_step": flops,
+        "share_of_matrix_rate": flops / step_seconds / rate,
+        "share_of_stated_peak": flops / step_seconds / peak if peak else None,
+        "peak_device_bytes": torch.cuda.max_memory_allocated() if cuda else None,
+        "peak_host_bytes": peak_host * (1 if sys.platform == "darwin" else 1024),
+        "estimated_bytes": expected.memory_total,
+        "table_3_hours": whole / 3600,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=["full", "tiny"], default="full")
+    parser.add_argument("--batch", type=int, default=16, help="questions per optimizer step")
+    parser.add_argument("--accumulation", type=int, default=1, help="micro-batches per step")
+    parser.add_argument("--gradient-checkpointing", action="store_true")
+    parser.add_argument("--words", type=int, default=300, help="target tokens, about")
+    parser.add_argument("--steps", type=int, default=10, help="steps that are timed")
+    parser.add_argument("--precision", choices=["bfloat16", "float32", "float16"])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    config = replace(
+        PRESETS["paper"],
+        batch_size=options.batch,
+        accumulation=options.accumulation,
+        gradient_checkpointing=options.gradient_checkpointing,
+        precision=options.precision or PRESETS["paper"].precision,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"making {options.size} weights ...", flush=True)
+        moondream.build(Path(folder), size=options.size)
+        result = measure(
+            Path(folder), config, steps=options.steps, words=options.words, device=options.device
+        )
+    print(f"{result['step_seconds']:.3f} s a step, {result['tokens_per_second']:.0f} tokens/s")
+    machine = environment.describe(options.device)
+    print(json.dumps({"environment": machine, "size": options.size, **result}))
+
+
+if __name__ == "__main__":
+    main()
