@@ -228,23 +228,38 @@ def _hub_snapshot(repo: str, revision: str | None) -> tuple[Path, str]:
 
 def _read_config(folder: Path) -> Mapping[str, Any]:
     path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if (folder / "adapter_config.json").exists():
+        # The library would load another model, from wherever this file says.
+        raise HarnessError(
+            f"{folder} holds a LoRA adapter: it has an adapter_config.json.",
+            remedy=f"harness eval --model BASE --adapter {folder}",
+            code=Exit.MISSING,
+        )
+    if not path.is_file():
         raise HarnessError(
             f"{folder} has no config.json: it is not a checkpoint.", code=Exit.MISSING
-        ) from None
-    except (ValueError, OSError) as error:
-        raise HarnessError(f"{path} cannot be read: {error}.", code=Exit.MISSING) from error
+        )
+    config = _read_json(path)
     if not isinstance(config, dict):
         raise HarnessError(f"{path} is not a JSON object.", code=Exit.MISSING)
+    if not isinstance(config.get("model_type"), str):
+        raise HarnessError(
+            f"{path} has no model_type, which names the architecture.", code=Exit.MISSING
+        )
     _check_shards(folder)
     return config
 
 
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise HarnessError(f"{path} cannot be read: {error}.", code=Exit.MISSING) from error
+
+
 def _check_shards(folder: Path) -> None:
     """Refuse a checkpoint whose weights are absent, pickled, or only partly there."""
-    if not any(folder.glob("*.safetensors")):
+    if not any(path.is_file() for path in folder.glob("*.safetensors")):
         pickled = sorted(path.name for path in folder.glob("*.bin"))
         raise HarnessError(
             f"{folder} has no *.safetensors.",
@@ -256,10 +271,15 @@ def _check_shards(folder: Path) -> None:
         )
     for index in sorted(folder.glob("*.safetensors.index.json")):
         try:
-            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            raise HarnessError(f"{index} cannot be read: {error}.", code=Exit.MISSING) from error
-        missing = sorted(str(s) for s in shards if not (folder / str(s)).is_file())
+            shards = set(_read_json(index)["weight_map"].values())
+        except (KeyError, TypeError, AttributeError) as error:
+            raise HarnessError(f"{index} has no usable weight_map.", code=Exit.MISSING) from error
+        for shard in shards:
+            if not isinstance(shard, str) or shard != Path(shard).name:
+                raise HarnessError(
+                    f"{index}: {shard!r} is not the name of a file beside it.", code=Exit.MISSING
+                )
+        missing = sorted(s for s in shards if not (folder / s).is_file())
         if missing:
             raise HarnessError(
                 f"{folder} lacks {len(missing)} of {len(shards)} weight files: {missing[0]} ...",

@@ -138,7 +138,7 @@ Types: TypeAlias = tuple[type, ...]
 def _check(made: Any) -> None:
     """Raises TypeError where a field of a dataclass, made from JSON, has another type than it says;
     one level deep."""
-    for name, (types, items) in _kinds(type(made)).items():
+    for name, (types, items) in _kinds(type(made)).items():  # type: ignore[arg-type]  # a class is hashable
         value = getattr(made, name)
         inner = value.values() if isinstance(value, dict) else value
         if not _is_one(value, types) or (items and not all(_is_one(i, items) for i in inner)):

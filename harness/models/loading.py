@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
+    AttentionInterface,
     AutoModelForImageTextToText,
     AutoProcessor,
     BitsAndBytesConfig,
@@ -42,7 +44,10 @@ _UNUSABLE = (
     RuntimeError,
     ImportError,
     AssertionError,
+    ArithmeticError,
+    MemoryError,
     SafetensorError,
+    StrictDataclassError,
 )
 
 
@@ -81,10 +86,10 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
             device=options.device,
         )
     except _UNUSABLE as error:
-        detail = str(error).strip().splitlines()
+        detail = " ".join(str(error).split())
         raise HarnessError(
             f"{checkpoint.folder} cannot be loaded as {checkpoint.model_type or 'a model'}.",
-            known=f"{type(error).__name__}: {detail[0][:500] if detail else ''}",
+            known=f"{type(error).__name__}: {detail[:500]}",
             remedy="Check that the download is complete and that this architecture takes images "
             "and text.",
             code=Exit.MISSING,
@@ -94,7 +99,7 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
 def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel:
     extra: dict[str, Any] = {}
     if options.attention:
-        extra["attn_implementation"] = options.attention
+        extra["attn_implementation"] = _known_attention(options.attention)
     if options.quantize:
         extra["quantization_config"] = _quantization(options)
         extra["device_map"] = options.device  # such weights are put on their device as they load
@@ -106,10 +111,19 @@ def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel
         trust_remote_code=False,
         local_files_only=True,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are refused below, by name
         **extra,
     )
     model: PreTrainedModel = loaded[0]
     info: Mapping[str, Any] = loaded[1]
+    if mismatched := sorted(info["mismatched_keys"]):
+        name, found, wanted = mismatched[0]
+        raise HarnessError(
+            f"{checkpoint.folder}: the weights do not fit config.json: {name} is {list(found)}, not "
+            f"{list(wanted)} ...",
+            remedy="Download the checkpoint again; its files do not belong together.",
+            code=Exit.MISSING,
+        )
     if missing := sorted(info["missing_keys"]):
         raise HarnessError(
             f"{checkpoint.folder} lacks {len(missing)} tensors of its architecture: "
@@ -130,6 +144,16 @@ def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel
     if not options.quantize:
         model.to(torch.device(options.device))  # type: ignore[arg-type]  # a wrapper hides its signature
     return model.eval()
+
+
+def _known_attention(name: str) -> str:
+    """`name`, if it is a kernel of the library's; it takes any other for code on the hub."""
+    known = ["eager", *(key for key in AttentionInterface().valid_keys() if "|" not in key)]
+    if name not in known:
+        raise HarnessError(
+            f"--attn {name}: there is no such kernel.", known=f"There are {', '.join(known)}."
+        )
+    return name
 
 
 def _with_lora(model: PreTrainedModel, folder: Path) -> PreTrainedModel:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from jinja2 import TemplateError
+
 from harness.checkpoints import Checkpoint
 from harness.errors import Exit, HarnessError, SampleError
 from harness.prompts import user_text
@@ -34,14 +36,27 @@ def chat(processor: Any, checkpoint: Checkpoint) -> Renderer:
     neutral = neutraliser(processor)
     plain = checkpoint.spec.plain_styles if checkpoint.spec else ()
 
-    def render(prompt: Prompt) -> str:
-        content = [{"type": "image"} for _ in prompt.images]
-        content.append({"type": "text", "text": neutral(user_text(prompt, plain))})
+    def turn(images: int, text: str) -> str:
+        content = [{"type": "image"} for _ in range(images)]
+        content.append({"type": "text", "text": text})
         turns = [{"role": "user", "content": content}]
-        text: str = processor.apply_chat_template(
+        made: str = processor.apply_chat_template(
             turns, chat_template=template, add_generation_prompt=True, tokenize=False
         )
-        return text
+        return made
+
+    try:
+        turn(1, "?")  # a template that fails is the folder's fault, not that of a sample
+    except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+        raise HarnessError(
+            f"The chat template of {checkpoint.folder} cannot be used.",
+            known=f"{type(error).__name__}: {error}"[:500],
+            remedy="Put the template that the model was trained with into chat_template.jinja.",
+            code=Exit.MISSING,
+        ) from error
+
+    def render(prompt: Prompt) -> str:
+        return turn(len(prompt.images), neutral(user_text(prompt, plain)))
 
     return render
 
