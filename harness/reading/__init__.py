@@ -56,7 +56,8 @@ from harness.types import Reading
 Reader = Callable[[str, Sequence[str]], Reading]
 """(raw text, choices) -> reading; never raises, and an index read is always one of the choices."""
 
-_SAYS_NOTHING = ("empty", "nothing recognised", "echo of the options")  # the last is most telling
+_ECHO = "echo of the options"
+_SAYS_NOTHING = ("empty", "nothing recognised", _ECHO)  # the last is the most telling
 
 
 def read_choice(raw: str, choices: Sequence[str]) -> Reading:
@@ -126,7 +127,7 @@ def _read(text: str, options: Options) -> Reading:
         if found.rule not in _SAYS_NOTHING:
             return found
         reading = max(reading, found, key=lambda candidate: _SAYS_NOTHING.index(candidate.rule))
-    return reading
+    return Reading(None, _ECHO) if options.all_in(text) else reading
 
 
 def _read_answer(text: str, options: Options) -> Reading:

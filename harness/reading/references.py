@@ -35,17 +35,20 @@ _ARTICLE = re.compile(r"^(?:the|an?) (?=\S)", re.IGNORECASE)
 _PARTICLES = frozenset({"yes", "no", "none", "neither", "both", "all"})
 _PARTICLE_BEFORE = re.compile(
     r"(?:^|[\n.,;:!?\"'(\[>)-] ?"
-    r"|\b(?:is|be|answer|say|so|but|therefore|thus|hence|choose|select|pick) )$"
+    r"|\b(?:is|be|answer|say|so|but|therefore|thus|hence|choose|select|pick) )\Z"
 )
 _PARTICLE_AFTER = re.compile(
-    r" ?(?:$|[\n.,;:!?\"')\]<-]|[a-h][.:)]|\([a-h]\)|is (?:correct|right|the)\b)"
+    r" ?(?:$|[\n.,;:!?\"')(\]<-]|[a-h][.:)]|is (?:correct|right|the)\b)"
     r"| (?:because|since|as|but|it|they|he|she|this|that|these|we|i|you)\b"
 )
 
 # What makes a place part of a longer word, number or name, before and after it.
-_WORD_BEFORE, _WORD_AFTER = re.compile(r"(?:\w|\w[-'])$"), re.compile(r"\w|[-']\w")
-_NUMBER_BEFORE, _NUMBER_AFTER = re.compile(r"(?:\d[.,:/]|-)$"), re.compile(r"[.,:/]\d|[%\u00b0]")
-_NAME_BEFORE, _NAME_AFTER = re.compile(r"\b(?:north|south|east|west|new) $"), re.compile(r" city\b")
+_WORD_BEFORE, _WORD_AFTER = re.compile(r"(?:\w|\w[-'])\Z"), re.compile(r"\w|[-']\w")
+_NUMBER_BEFORE, _NUMBER_AFTER = re.compile(r"(?:\d[.,:/]|-)\Z"), re.compile(r"[.,:/]\d|[%\u00b0]")
+_NAME_BEFORE, _NAME_AFTER = (
+    re.compile(r"\b(?:north|south|east|west|new) \Z"),
+    re.compile(r" city\b"),
+)
 
 _GOES_ON = re.compile(r",? (?:and|or|nor|is|are)\b")
 _NOT_APPLICABLE = re.compile(r"\bn ?/ ?a\b", re.IGNORECASE)
@@ -53,18 +56,18 @@ _NOT_APPLICABLE = re.compile(r"\bn ?/ ?a\b", re.IGNORECASE)
 _LETTER_ALONE = re.compile(
     r"(?<![\w\u00b0.\\-])(?<!\w')[A-Za-z](?![\w\u00b0&]|[-']\w|\.\w(?![a-z]))"
 )
-_ENCLOSED_BEFORE, _ENCLOSED_AFTER = re.compile(r"[(\[{<\"'$]$"), re.compile(r"[)\]}>\"'$]")
+_ENCLOSED_BEFORE, _ENCLOSED_AFTER = re.compile(r"[(\[{<\"'$]\Z"), re.compile(r"[)\]}>\"'$]")
 _INTRODUCED = re.compile(
-    r"\b(?:option|choice|letter|alternative|statement|selection)s? ?[:\"'(\[]{0,3}$", re.IGNORECASE
+    r"\b(?:option|choice|letter|alternative|statement|selection)s? ?[:\"'(\[]{0,3}\Z", re.IGNORECASE
 )
-_LINE_LABEL = re.compile(r"(?:^|\n)[ (\[\"']*$")
-_ANSWER_IS = re.compile(r"\b(?:answer|ans|option|choice)(?: is)?\W*$", re.IGNORECASE)
+_LINE_LABEL = re.compile(r"(?:^|\n)[ (\[\"']*\Z")
+_ANSWER_IS = re.compile(r"\b(?:answer|ans|option|choice)(?: is)?\W*\Z", re.IGNORECASE)
 _COMMITTED = re.compile(
     r"\b(?:is|be|answer|ans|option|choice|choose|chose|pick|select|with|say|guess|think|therefore"
-    r"|so) ?[:\"'(\[]{0,3} ?$",
+    r"|so) ?[:\"'(\[]{0,3} ?\Z",
     re.IGNORECASE,
 )
-_WORD_BEFORE_SPACE = re.compile(r"([\w']+) [\"'(\[]{0,2}$")
+_WORD_BEFORE_SPACE = re.compile(r"([\w']+) [\"'(\[]{0,2}\Z")
 
 # After these words a capital is a letter; after others it is part of a name (vitamin C, plan B).
 _MAY_PRECEDE = re.compile(
@@ -108,9 +111,8 @@ class Options:
         return None if is_label else self.texts.get(name)
 
     def all_in(self, text: str) -> bool:
-        """Each of the choices is somewhere in the text."""
-        folded = self.fold(plain(text))
-        named = {index for name, index in self.texts.items() if name in folded}
+        """Each of the choices is named in the text."""
+        named = {index for _, _, index in _text_spans(plain(text), self)}
         return 0 < len(self.plain) == len(named)
 
 

@@ -39,6 +39,10 @@ class _Claim(NamedTuple):
     named: str
 
 
+_RANK = {"closing phrase": 0, "answer phrase": 1, "verdict": 1, "": 2}
+"""Of claims at one place the last counts: "so the answer is B"; "not that B is right"."""
+
+
 def read_prose(text: str, options: Options, *, committed_only: bool = False) -> Reading:
     """Reads one piece of clean text without tags.
 
@@ -51,12 +55,13 @@ def read_prose(text: str, options: Options, *, committed_only: bool = False) -> 
     marked = "\n".join(sentences)
     rejections = list(_rejections(marked))
     claims = [*_answer_phrases(marked), *_closing_phrases(marked), *_verdicts(marked), *rejections]
-    # Where a claim and a rejection share a place ("not that B is right") the rejection comes last.
-    committed = _last_commitment(sorted(claims, key=lambda claim: (claim.at, not claim.rule)))
+    committed = _last_commitment(sorted(claims, key=lambda claim: (claim.at, _RANK[claim.rule])))
     if committed or committed_only:
         return committed or Reading(None, "nothing recognised")
     rejected = {option for claim in rejections if isinstance(option := option_of(claim.named), int)}
     rejected |= {index_of(letter) for letter in _DENIED_LETTER.findall(marked)}
+    if (closing := _closing_sentence(sentences)) is not None:
+        return _reading(closing, "closing phrase")
     for rule, find in (("leading letter", _leading_letter), ("closing letter", _closing_letter)):
         if (labelled := find(sentences, rejected)) is not None:
             return _reading(labelled, rule)
@@ -105,7 +110,11 @@ _STOPS = (  # what ends a commitment; not the comma of "So Alabama, being east, 
     r"(?= ?(?:[.!;)<\n]|$|-"
     r"|,? (?:because|since|as|given|due|not|and not|rather|instead|which)\b))"
 )
-_TEXT_THEN_LETTER = re.compile(rf"([{T}]) ?[(\[]([{L}])[)\]]")
+_TEXT_THEN_LETTER = re.compile(
+    rf"([{T}]) ?[(\[]([{L}])[)\]](?! ?[{T}])"
+    rf"|(?<!not )([{T}]),(?: (?:which|that) (?:is|matches|corresponds to))? ([{L}])"
+    rf"(?!\. ?[{T}]){_STOPS}"
+)
 _QUOTING = re.compile(rf"[\"'(\[{{<$]{{1,4}} ?(?=[{R}])|(?<=[{R}]) ?[\"')\]}}>$]{{1,4}}")
 _LETTER_THEN_TEXT = re.compile(
     rf"([{L}])(?P<between> ?[.:,-]? ?(?:the |an? )?|,? (?:which|that) is (?:the )?)([{T}])"
@@ -122,11 +131,17 @@ def _canonical(text: str, options: Options) -> tuple[str, bool]:
     text = mark(plain(text), options).lower()
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
-    text = _TEXT_THEN_LETTER.sub(lambda found: both(found[2], found[1]) or CONFLICT, text)
+    text = _TEXT_THEN_LETTER.sub(_named_twice, text)
     text = _QUOTING.sub("", text)
     text = _LETTER_THEN_TEXT.sub(_labelled, text)
     text, lists = _without_lists(text, len(options.plain))
     return _TAG_QUESTION.sub(".", _HYPOTHETICAL.sub("", text)).strip(), lists
+
+
+def _named_twice(found: re.Match[str]) -> str:
+    """One reference for "Illinois (B)" and "Illinois, which is option B"."""
+    text, letter = references(found[0])[0], references(found[0])[1]
+    return both(letter, text) or CONFLICT
 
 
 def _labelled(found: re.Match[str]) -> str:
@@ -172,7 +187,9 @@ def _without_list(run: str, count: int, *, in_order: bool) -> str:
 _JOIN = r" ?[,/&+|(]? ?(?:(?:and/or|and|or|plus) )?(?:(?:the|an?|both|maybe|possibly|perhaps) )?"
 _VERBS = r"(?:is|are|was|were|would|has|have|does|do|did|can|could|will|shows|seems|looks|being)"
 _OBJECT = rf"(?P<named>[{R}](?:{_JOIN}[{R}](?! {_VERBS}\b)){{0,30}}+)"
-_SUBJECT = rf"(?P<named>[{R}](?:{_JOIN}[{R}]){{0,30}}+)"
+_SUBJECT = (  # "A, B and C", but only the B of "not A, B is right"
+    rf"(?P<named>[{R}](?:(?:, (?:the |an? )?[{R}]){{0,30}}+,? (?:and|or) (?:the |an? )?[{R}])?+)"
+)
 _NEITHER = (
     rf"(?:the |an? )?(?P<named>[{R}]"
     rf"(?:(?:, |,? (?:or|nor) )(?:the |an? )?[{R}](?! {_VERBS}\b)){{0,30}}+)"
@@ -180,10 +197,10 @@ _NEITHER = (
 
 # Sentences. A question commits to nothing, "B, right?" and a lone "B?" apart.
 
-_HYPOTHETICAL = re.compile(rf"\b(?:whether|if) (?:\w+ ){{0,5}}?{_SUBJECT}")
+_HYPOTHETICAL = re.compile(rf"\b(?:whether|if|although|though) (?:\w+ ){{0,5}}?{_SUBJECT}")
 _TAG_QUESTION = re.compile(r", ?(?:right|correct|ok|okay|no|is it not|is not it)\?")
 _ONLY = re.compile(
-    rf"[ \"'(\[|:,>=-]*+(?:(?:the|an?) )?{_OBJECT}[ .!,|)\"'-]*+"
+    rf"[ \"'(\[|:,>=-]*+(?:(?:the|an?|only) )?{_OBJECT}[ .!,|)\"'-]*+"
     r"(?:(?:because|since|due to|given) [^\n]*)?"
 )
 
@@ -206,7 +223,7 @@ _HEAD = re.compile(
 )
 _SEEKING = re.compile(  # "to answer", "to find the answer": nothing is said to be the answer yet
     r"(?:\bto|\b(?:find|finding|determine|determining|identify|know|reach|deduce)(?: the| an)?"
-    r"(?: correct| right| best)?) $"
+    r"(?: correct| right| best)?) \Z"
 )
 _COPULA = re.compile(
     r"(?P<gap>[^.!?;:=\n]{0,100}?)"
@@ -251,9 +268,10 @@ def _answer_phrases(text: str) -> Iterator[_Claim]:
 
 
 _THEREFORE = (
-    r"(?:so|therefore|thus|hence|consequently|accordingly|finally|then|(?<!thing )(?<!all )but"
-    r"|rather|instead|overall|leaving|leaves|conclusion|summary|short|as a result|elimination"
-    r"|this means|which means|means|(?:no|wait)(?=,))(?: us)?(?: with)?,?(?: that)?"
+    r"(?:so|therefore|thus|hence|consequently|accordingly|(?<!thing )(?<!all )but|rather"
+    rf"|(?:then|finally)(?=,? [{L}{B}])|instead|overall|leaving|leaves|conclusion|summary|short"
+    r"|as a result|elimination|this means|which means|(?:no|wait)(?=,))"
+    r"(?: us)?(?: with)?,?(?: that)?"
     r"(?: (?:it|this|that|they|these|the \w+|these \w+)"
     r"(?: (?:is|are|will|(?:must|should|would|has to) be))?)?"
 )
@@ -268,22 +286,38 @@ _CLOSING = re.compile(
     rf"\b(?:{_THEREFORE}|{_CHOOSE}|(?:it is|(?:must|has to|should|would|gotta) be)(?= [{L}{B}]))"
     rf":? (?:only )?(?:the |an? )?{_OBJECT}{_STOPS}"
 )
-_CLOSING_SENTENCE = re.compile(
-    r"(?:so|therefore|thus|hence|consequently|accordingly|in (?:conclusion|summary|short)|overall"
-    r"|as a result|based on|among|of (?:these|the)|(?:it|this|that) (?:is|must be|would be))\b"
+_LAST_SENTENCE = re.compile(
+    rf"(?:it|this|that) (?:is|must be|would be) (?:the |an? )?{_OBJECT}{_STOPS}"
+    r"|(?P<so>so|therefore|thus|hence|consequently|accordingly|in (?:conclusion|summary|short)"
+    r"|overall|as a result|based on|among|of (?:these|the))\b"
 )
+_AT_THE_END = re.compile(rf"[{R}]{_STOPS}")
 
 
 def _closing_phrases(text: str) -> Iterator[_Claim]:
-    """Finds "so D.", "I think it is C", and a last sentence: "Therefore, the magnets repel"."""
+    """Finds "so D.", "I think it is C", and a last sentence "Therefore, the magnets repel"."""
     for found in _CLOSING.finditer(text):
         yield _Claim(found.start("named"), "closing phrase", found["named"])
-    last = text.rpartition("\n")[2]
-    if _CLOSING_SENTENCE.match(last):
-        rejected = "".join(claim.named for claim in _rejections(last))
-        named = "".join(reference for reference in references(last) if reference not in rejected)
-        if isinstance(option_of(named), int):
-            yield _Claim(len(text), "closing phrase", named)
+    start = text.rfind("\n") + 1
+    if last := _LAST_SENTENCE.match(text, start):
+        named = last["named"] or _only_named(text[start:])
+        places = [found.start() for found in _AT_THE_END.finditer(text, start)]
+        if named and places:
+            yield _Claim(places[-1], "closing phrase", named)
+
+
+def _closing_sentence(sentences: Sequence[str]) -> int | str | None:
+    """The only option of a last sentence such as "Based on the map, Illinois is farthest west"."""
+    last = _LAST_SENTENCE.match(sentences[-1])
+    named = _only_named(sentences[-1]) if last and last["so"] else ""
+    return option_of(named) if named else None
+
+
+def _only_named(sentence: str) -> str:
+    """The references of a sentence that are not rejected, where they name one option, or ""."""
+    rejected = "".join(claim.named for claim in _rejections(sentence))
+    named = "".join(reference for reference in references(sentence) if reference not in rejected)
+    return named if isinstance(option_of(named), int) else ""
 
 
 _GOOD = (
@@ -293,7 +327,7 @@ _GOOD = (
 )
 _VERDICT = re.compile(
     rf"(?<!neither )(?<!nor ){_SUBJECT}"
-    r"(?:,? (?:is|are|was|seems|looks|appears|(?:seems to|appears to|would|should|must|has to) be)"
+    r"(?:,? (?:is|are|was|(?:would|should|must|has to) be)"
     rf"(?: all| both)?(?: the| my| our)?(?: only| most| single| one)? {_GOOD}"
     rf"|,? it is{_STOPS}| ?[-:(] ?correct\b| makes (?:the )?most sense\b"
     r"|(?: \w+){0,4} fits best\b)"
@@ -357,7 +391,8 @@ def _last_commitment(claims: Sequence[_Claim]) -> Reading | None:
 
 _LABEL = re.compile(f"[{L}{B}{CONFLICT}]")
 _LEADING = re.compile(
-    rf"[ \"'(\[|:.,>=-]{{0,8}}(?:the )?(?=[{L}{B}{CONFLICT}]){_OBJECT}(?P<verb> {_VERBS}\b)?"
+    rf"[ \"'(\[|:.,>=-]{{0,8}}(?:(?:the|only) )?(?=[{L}{B}{CONFLICT}]){_OBJECT}"
+    rf"(?P<verb> {_VERBS}\b)?"
 )
 _LAST_PART = re.compile(r"[,:;-] ?|\b(?:is|are) ")
 _REFUSAL = re.compile(
@@ -369,9 +404,10 @@ _REFUSAL = re.compile(
     r"|\b(?:not possible|impossible|hard|difficult) to"
     r" (?:determine|tell|say|answer|know|identify)\b"
     r"|\b(?:not enough|insufficient|not sufficient) (?:information|context|detail|data)"
-    r"|\bnone of (?:the|these|those|them)\b|\bneither of\b|\bis neither\b|^ ?neither\b"
+    r"|\bnone of (?:the|these|those|them)\b|^ ?none\b"
+    rf"|\bneither\b(?! (?:the |an? )?[{R}])"
     r"|\bnot (?:clear|certain|sure|among|listed|one of)\b|\bunclear\b|\buncertain\b"
-    r"|\bnot-applicable\b|\bunanswerable\b|\bunknown\b|\bno (?:answer|image|picture)\b"
+    r"|\bnot[- ]applicable\b|\bunanswerable\b|\bunknown\b|\bno (?:answer|image|picture)\b"
     r"|\bas an ai\b|^ ?(?:i am )?(?:so |very )?sorry\b(?! for the confusion)"
 )
 
@@ -414,12 +450,11 @@ def _closing_letter(sentences: Sequence[str], rejected: set[int]) -> int | str |
     """
     last_part = _LAST_PART.split(sentences[-1])[-1]
     only = _ONLY.fullmatch(last_part)
-    if only is None or not _LABEL.match(only["named"]):
+    if only is None or not _LABEL.match(only["named"]) or _labels(only["named"]) & rejected:
         return None
     if last_part != sentences[-1] and len(_labels("".join(sentences)) - rejected) > 1:
         return "two letters"
-    option = option_of(only["named"])
-    return None if option in rejected else option
+    return option_of(only["named"])
 
 
 def _only_text(sentences: Sequence[str], rejected: set[int]) -> int | str | None:

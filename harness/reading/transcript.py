@@ -156,7 +156,7 @@ def _after_echo(question: str) -> str:
         return question.partition(ASSISTANT)[2]
     if reply := _REPLY.search(question):
         return question[reply.start() :]
-    if END in question:
+    if question.startswith(USER) and END in question:
         return question.partition(END)[2]
     if listed := next((m for m in _QUESTION.finditer(question) if m["options"]), None):
         return question[listed.end() :]
