@@ -72,7 +72,8 @@ def save(folder: Path, snapshot: Snapshot, *, keep: int) -> Path:
             (OPTIMIZER, tensors),
             (RANDOM, snapshot.random),
         ):
-            save_file({k: v.detach().contiguous() for k, v in values.items()}, aside / name)
+            # Apart from each other: 8-bit Adam keeps one table for all parameters on its device.
+            save_file({k: v.detach().cpu().contiguous() for k, v in values.items()}, aside / name)
         state = {"step": snapshot.step, **snapshot.state, "optimizer": numbers}
         (aside / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
         if path.exists():

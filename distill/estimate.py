@@ -19,6 +19,7 @@ from distill.student import PARTS
 from distill.tokens import IGNORED, row_maker
 from harness.errors import SampleError
 from harness.types import Task
+from tasks import scienceqa
 
 UTILISATION = 0.4
 """Share of the device's rate for plain matrix products that training is taken to reach."""
@@ -86,7 +87,7 @@ def estimate(
     *,
     base: Path,
     config: DistillConfig,
-    task: Task,
+    task: Task = scienceqa.TASK,
     device: str = "cpu",
 ) -> Estimate:
     """What `train` with the same arguments will take.

@@ -194,6 +194,25 @@ def test_a_checkpoint_holds_what_the_next_step_needs(whole: Path) -> None:
     assert snapshot.state["order"]["next_step"] == 5
 
 
+def test_a_checkpoint_takes_numbers_and_bytes(tmp_path: Path) -> None:
+    """As 8-bit Adam has them: what is no tensor goes through JSON, each type comes back."""
+    adam = {"a.weight": {"step": 3, "state1": torch.tensor([1, 255], dtype=torch.uint8)}}
+    snapshot = checkpointing.Snapshot(
+        step=3, model={"a.weight": torch.ones(2)}, optimizer=adam, random={}, state={"order": {}}
+    )
+    for step in (1, 2, 3):
+        path = checkpointing.save(tmp_path, replace(snapshot, step=step), keep=2)
+    assert checkpointing.latest(tmp_path) == path
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
+    found = checkpointing.load(path)
+    assert found.step == 3
+    assert found.state == {"order": {}}
+    kept = found.optimizer["a.weight"]
+    assert kept["step"] == 3
+    assert kept["state1"].tolist() == [1, 255]
+    assert kept["state1"].dtype == torch.uint8
+
+
 def test_a_complete_run_is_left_alone(whole: Path, run) -> None:
     """The same call again changes no file."""
     before = {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file()}
