@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -270,7 +271,7 @@ def train(
 
     student = pipeline.train_student(plan, pipeline.make_examples(plan))
     if as_json:
-        _print_json({"student": str(student), "preset": preset.value, **_training(plan)})
+        _print_json({"preset": preset.value, **_training(plan), "student": str(student)})
     else:
         typer.echo(f"Student: {student}")
         typer.echo(f"harness eval --model moondream-kd --weights {student} --task {task}")
@@ -620,8 +621,9 @@ def _print_json(document: Mapping[str, Any]) -> None:
 
 
 def _quieten_libraries() -> None:
-    """Leave stderr to what concerns the user; keep the libraries from looking for updates."""
+    """Leave stderr to what concerns the user."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.getLogger("distill").setLevel(logging.INFO)

@@ -122,8 +122,11 @@ def distill(plan: Plan, *, told: Callable[[Run], None] = lambda _: None) -> Outc
     """
     from harness.reporting import write_report
 
-    record = make_rationales(plan) if plan.needs_rationales else None
+    # What is missing is told before the night, not after it.
+    rationales.check(plan.data, plan.asking)
     overlap = count_overlap(plan)
+    find_base(plan)
+    record = make_rationales(plan) if plan.needs_rationales else None
     examples = make_examples(plan)
     found = write_quality(plan, examples) if record else None
     students = {plan.name: train_student(plan, examples)}
@@ -158,6 +161,8 @@ def make_rationales(plan: Plan) -> dict[str, Any]:
     """
     if plan.imported is not None:
         return importing.import_rationales(plan.imported, plan.data, plan.asking)
+    rationales.check(plan.data, plan.asking)
+    selected(plan)
     try:
         weights = Weights(plan.teacher)
     except HarnessError as error:
@@ -224,7 +229,7 @@ def make_examples(plan: Plan) -> list[Example]:
     if record is None:
         if plan.config.target == "answer":
             return [Example(sample, None) for sample in selected(plan)]
-        raise DataError(f"{plan.folder} has no rationales.", remedy="harness distill rationales")
+        raise _no_rationales(plan)
     known = rationales.data_fingerprint(plan.data, plan.asking)
     for key, value in known.items():
         if record["fingerprint"].get(key) != value:
@@ -243,6 +248,12 @@ def make_examples(plan: Plan) -> list[Example]:
             remedy="Choose a wider --filter: none keeps any text.",
         )
     return examples
+
+
+def _no_rationales(plan: Plan) -> DataError:
+    return DataError(
+        f"{plan.folder} has no rationales.", remedy=f"harness distill rationales --name {plan.name}"
+    )
 
 
 def train_student(plan: Plan, examples: Sequence[Example], *, fresh: bool = False) -> Path:
@@ -309,6 +320,8 @@ def write_quality(
 ) -> dict[str, Any]:
     """quality.json: the measures of the teacher's rationales and of those that students wrote in
     their runs; returns it."""
+    if Store(plan.folder).read_record() is None:
+        raise _no_rationales(plan)
     asking = replace(plan.asking, fresh=False)
     work = Work(plan.data, asking, rounds=rationales.rounds(asking, plan.imported))
     work.open()

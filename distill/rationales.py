@@ -130,9 +130,7 @@ def generate(teacher: Teacher, data: Data, options: RationaleOptions) -> dict[st
         HarnessError: what is there was made with something else, or is being written to.
         Interrupted: asked to stop; the same call goes on.
     """
-    filters.check_filter(options.keep, data.task)
-    if not options.inputs:
-        raise HarnessError("--teacher-input names nothing.", known=f"Known: {', '.join(INPUTS)}.")
+    check(data, options)
     work = Work(data, options, rounds=rounds(options))
     with RunFolder(options.folder).locked():
         work.open()
@@ -147,6 +145,13 @@ def generate(teacher: Teacher, data: Data, options: RationaleOptions) -> dict[st
         if pending:
             _ask(teacher, work, pending)
         return work.finish()
+
+
+def check(data: Data, options: RationaleOptions) -> None:
+    """Refuse, before anything is loaded, what cannot be asked; raises HarnessError."""
+    filters.check_filter(options.keep, data.task)
+    if not options.inputs:
+        raise HarnessError("--teacher-input names nothing.", known=f"Known: {', '.join(INPUTS)}.")
 
 
 def rounds(options: RationaleOptions, imported: Path | None = None) -> list[Round]:
@@ -247,9 +252,9 @@ class Work:
             "environment": old.get("environment", {}),
             "command": list(self.options.command),
         }
-        self.write_views()
-        if self._old is None:
+        if self._old is None or any(self.pending()):
             self.store.write_record(self._record)
+        self.write_views()
 
     def pending(self) -> Iterator[Sequence[Sample]]:
         """The batches in which something is still to be asked, whole: a resumed run then makes the
