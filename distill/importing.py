@@ -70,7 +70,9 @@ def import_rationales(path: Path, data: Data, options: RationaleOptions) -> dict
         work.begin(known, about={"name": f"imported from {path.name}"})
         work.store.append_attempts(new)
         if work.strays:
-            log.warning("%d of %d rows fit none of the questions.", len(work.strays), len(rows))
+            log.warning(
+                "%d of %d rows fit none of the selected questions.", len(work.strays), len(rows)
+            )
         return work.finish()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -59,6 +60,13 @@ class Precision(StrEnum):
     float32 = "float32"
     bfloat16 = "bfloat16"
     float16 = "float16"
+
+
+def _finite(value: float) -> float:
+    """NaN is neither below a minimum nor above a maximum."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 TaskName = Annotated[
@@ -185,12 +193,23 @@ Filter = Annotated[
 ]
 Temperature = Annotated[
     float,
-    typer.Option("--temperature", min=0.01, help="Of sampled attempts.", rich_help_panel=TEACHER),
+    typer.Option(
+        "--temperature",
+        min=0.01,
+        callback=_finite,
+        help="Of sampled attempts.",
+        rich_help_panel=TEACHER,
+    ),
 ]
 TopP = Annotated[
     float,
     typer.Option(
-        "--top-p", min=0.0001, max=1, help="Of sampled attempts.", rich_help_panel=TEACHER
+        "--top-p",
+        min=0.0001,
+        max=1,
+        callback=_finite,
+        help="Of sampled attempts.",
+        rich_help_panel=TEACHER,
     ),
 ]
 Import = Annotated[

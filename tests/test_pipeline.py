@@ -1,0 +1,206 @@
+"""The pipeline's own parts: what is taught, what is measured, what is noticed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distill import pipeline
+from distill.config import DistillConfig
+from distill.dependence import Dependence, image_dependence, summarise_dependence
+from distill.examples import Example
+from distill.pipeline import Plan
+from distill.rationales import RationaleOptions
+from harness.errors import DataError
+from harness.evaluate import Data, ModelOptions
+from harness.structured import Rationale, render
+from harness.types import DataOptions, Prediction
+from tasks import load_task
+
+TASK = load_task("scienceqa")
+
+
+@pytest.fixture
+def plan(drawn: Path, tiny: Callable[..., Path], tmp_path: Path) -> Plan:
+    """Rationales from a file for the drawn questions, which are also the test."""
+    data = Data(TASK, DataOptions(path=drawn))
+    texts = []
+    for sample in data.samples.samples[:8]:
+        option = sample.choices[sample.target]  # type: ignore[index]
+        wrong = "ABCD"[(int(sample.target) + 1) % len(sample.choices)]
+        raw = render(Rationale("Look.", "A drawing.", f"It is {option}.", wrong))
+        texts.append({"id": sample.id, "rationale": raw})
+    texts[3]["rationale"] = "no tags"
+    imported = tmp_path / "theirs.jsonl"
+    imported.write_text("".join(json.dumps(text) + "\n" for text in texts))
+    folder = pipeline.folder_of(tmp_path / "runs", "kd")
+    return Plan(
+        name="kd",
+        runs=tmp_path / "runs",
+        data=data,
+        test=data,
+        teacher=ModelOptions(model="llava-cot"),
+        imported=imported,
+        asking=RationaleOptions(folder=folder, limit=8, keep="format"),
+        base=ModelOptions(model="moondream", weights=str(tiny("moondream"))),
+        config=DistillConfig(precision="float32", batch_size=4),
+        preset="paper",
+        device="cpu",
+        dtype="float32",
+        baseline=False,
+        control=False,
+        dependence=False,
+        test_limit=4,
+        test_batch_size=4,
+        bertscore=None,
+        out=tmp_path / "page.html",
+        fresh=False,
+        command=(),
+    )
+
+
+def test_examples_are_the_kept_rationales_in_order(plan: Plan) -> None:
+    """With the gold answer for a conclusion, whatever the file concludes."""
+    pipeline.make_rationales(plan)
+    examples = pipeline.make_examples(plan)
+    samples = plan.data.samples.samples
+    assert [e.sample.id for e in examples] == [s.id for s in samples[:8] if s is not samples[3]]
+    for example in examples:
+        assert example.rationale is not None
+        assert example.rationale.conclusion == "ABCD"[int(example.sample.target)]
+
+
+def test_rationales_of_other_data_are_not_taught(plan: Plan, questions: Path) -> None:
+    """The questions have changed since: refused, by what is different."""
+    pipeline.make_rationales(plan)
+    path = questions / "test.jsonl"
+    path.write_text(path.read_text().replace("farthest north", "northernmost"))
+    changed = replace(plan, data=Data(TASK, DataOptions(path=questions)))
+    with pytest.raises(DataError, match="another data"):
+        pipeline.make_examples(changed)
+
+
+def test_nothing_kept_says_why(plan: Plan) -> None:
+    """The reasons of the rejected are in the message."""
+    strict = replace(plan, asking=replace(plan.asking, limit=1, keep="agrees"))
+    pipeline.make_rationales(strict)
+    with pytest.raises(DataError, match="None of the rationales") as caught:
+        pipeline.make_examples(strict)
+    assert "concludes another option" in str(caught.value)
+
+
+def test_without_rationales_there_is_nothing_to_teach(plan: Plan) -> None:
+    """Save answers alone, which need none."""
+    with pytest.raises(DataError, match="no rationales"):
+        pipeline.make_examples(plan)
+    answers = replace(plan, config=replace(plan.config, target="answer"))
+    assert pipeline.make_examples(answers) == [
+        Example(sample, None) for sample in plan.data.samples.samples[:8]
+    ]
+
+
+def test_test_questions_that_are_taught_are_noticed(
+    plan: Plan, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Equal question, options and picture: here the test is the training set."""
+    assert pipeline.count_overlap(plan) == 8
+    assert "8 of 64 test questions" in caplog.text
+
+
+def test_quality_of_teacher_and_student(plan: Plan, tmp_path: Path) -> None:
+    """quality.json has the teacher's measures with kept and dropped, and those of a run."""
+    pipeline.make_rationales(plan)
+    found = pipeline.write_quality(plan, [])
+    everything = found["teacher"]["all"]
+    assert (everything["n"], everything["kept"], everything["dropped"]) == (8, 7, 1)
+    assert everything["measures"]["reasoning_right"]["value"] == 1
+    assert everything["measures"]["reasoning_right"]["n"] == 7
+    assert everything["measures"]["rouge_l"]["n"] == 7
+    assert json.loads((plan.folder / "quality.json").read_text()) == found
+
+
+def test_the_students_rationales_have_the_same_measures(plan: Plan) -> None:
+    """From its predictions alone, and with ROUGE-L where the questions are at hand."""
+    sample = plan.data.samples.samples[0]
+    option = sample.choices[sample.target]  # type: ignore[index]
+    wrong = "ABCD"[(int(sample.target) + 1) % 4]
+    predictions = [
+        Prediction(
+            sample_id=sample.id,
+            raw=render(Rationale("Look.", "A map.", f"It is {option}.", wrong)),
+            answer=(int(sample.target) + 1) % 4,
+            rule="conclusion",
+            correct=False,
+            target=sample.target,
+            choices=sample.choices,
+            topic=sample.topic,
+        )
+    ]
+    found = pipeline.measure_run(predictions, {sample.id: sample})
+    measures = found["all"]["measures"]
+    assert measures["reasoning_right"]["value"] == 1
+    assert measures["conclusion_right"]["value"] == 0
+    assert measures["rouge_l"]["n"] == 1
+    assert found["structure"]["reasoning_to_error"]["value"] == 1
+    assert pipeline.measure_run(predictions)["all"]["measures"]["rouge_l"]["n"] == 0
+
+
+def test_dependence_on_the_image(plan: Plan, tiny: Callable[..., Path]) -> None:
+    """Two likelihoods for each rationale, by the untrained student; computed once."""
+    pipeline.make_rationales(plan)
+    examples = pipeline.make_examples(plan)
+    arguments: dict[str, Any] = {"base": tiny("moondream"), "folder": plan.folder, "task": TASK}
+    found = image_dependence(examples, **arguments)
+    assert list(found) == [example.sample.id for example in examples]
+    assert all(each.with_image > 0 for each in found.values())
+    assert any(each.gain for each in found.values())
+    kept = plan.folder / "dependence.json"
+    before = kept.stat().st_mtime_ns
+    assert image_dependence(examples, **arguments) == found
+    assert kept.stat().st_mtime_ns == before
+    assert list(image_dependence(examples[:2], **arguments)) == list(found)[:2]
+
+
+def test_dependence_is_what_the_picture_saves() -> None:
+    """Nats per token without, less those with; the share is of those that it helps."""
+    values = summarise_dependence([Dependence(1.0, 3.0), Dependence(2.0, 1.0)])
+    assert values["image_gain"].value == 0.5
+    assert values["image_helps"].value == 0.5
+    assert values["nll_with_image"].value == 1.5
+    assert values["nll_without_image"].value == 2
+
+
+def test_dependence_equals_the_models_own_likelihood(plan: Plan, tiny: Callable[..., Path]) -> None:
+    """Against the probabilities that the model gives to each token of the target, one by one."""
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    import harness.models  # noqa: F401  # makes Moondream known
+
+    sample = plan.data.samples.samples[0]
+    rationale = Rationale("Look.", "A map.", "So it is.", "A")
+    folder = tiny("moondream")
+    found = image_dependence(
+        [Example(sample, rationale)], base=folder, folder=plan.folder, task=TASK
+    )[sample.id]
+    model = AutoModelForImageTextToText.from_pretrained(folder).eval()
+    processor = AutoProcessor.from_pretrained(folder)
+    question = TASK.prompt(sample, "direct").text
+    target = render(replace(rationale, conclusion="ABCD"[int(sample.target)]))
+    prompt = f"<image>\n\nQuestion: {question}\n\nAnswer:"
+    picture = sample.images[0].decode()
+    asked = processor(text=[prompt], images=[[picture]], return_tensors="pt")
+    answer = processor.tokenizer(target, add_special_tokens=False)["input_ids"]
+    answer = torch.tensor([[*answer, processor.tokenizer.eos_token_id]])
+    start = asked["input_ids"].shape[1]
+    asked["input_ids"] = torch.cat([asked["input_ids"], answer], dim=1)
+    asked["attention_mask"] = torch.ones_like(asked["input_ids"])
+    with torch.no_grad():
+        logits = model(**asked).logits[0, start - 1 : -1].log_softmax(-1)
+    nll = -logits.gather(1, answer[0, :, None]).mean()
+    assert found.with_image == pytest.approx(float(nll), abs=1e-4)
