@@ -42,9 +42,12 @@ TABLE = list(table())
 @pytest.mark.parametrize("clause", sorted({clause for clause, *_ in TABLE}))
 def test_table(clause):
     """Each text gives the index and the rule that the table says."""
-    rows = [(choices, raw, expected) for name, choices, raw, expected in TABLE if name == clause]
-    read = [(choices, raw, read_choice(raw, choices)) for choices, raw, _ in rows]
-    assert read == rows
+    wrong = [
+        (raw, choices, expected, read)
+        for name, choices, raw, expected in TABLE
+        if name == clause and (read := read_choice(raw, choices)) != expected
+    ]
+    assert not wrong
 
 
 RESIDUE = ("<|end|>", "</s>", "<|endoftext|>", "<|eot_id|>", "<|im_end|>", " \n", "<pad><pad>")
@@ -233,45 +236,12 @@ def test_any_text_and_any_choices_are_read(raw, choices):
 @pytest.mark.parametrize(
     "piece",
     [
-        *(
-            "<CONCLUSION>",
-            "answer is ",
-            "Answer: ",
-            "B ",
-            "B, ",
-            "(B) ",
-            "A/",
-            "((",
-            "**",
-            "###",
-            "- ",
-        ),
-        *(
-            "Alabama, ",
-            "A. Alabama\n",
-            "Question: ",
-            "<|user|>",
-            "<|end|>",
-            "<object>",
-            "not ",
-            "if a ",
-        ),
-        *(
-            "so ",
-            "i think it is ",
-            "B is correct ",
-            "a a ",
-            "\n",
-            " ",
-            "? ",
-            "\u0316\u0301",
-            "\\boxed{",
-        ),
-        *("the ", "to find the correct ", "_a", "'", "0", "1.", "yes ", "\u0130", "B\n\n"),
+        *("<CONCLUSION>", "answer is ", "B ", "A/", "###", "Alabama, ", "A. Alabama\n", "<|user|>"),
+        *("<object>", "not a ", "a a ", "B\n\n", "? ", "\u0316\u0301", "\\boxed{", "if not i "),
     ],
 )
 def test_hostile_repetition_takes_linear_time(piece):
-    """A megabyte of anything is read in less than two seconds of one core, by every reader."""
+    """A megabyte of anything is read by all readers in well under two seconds, also on a busy core."""
     raw = piece * (1_000_000 // len(piece))
     before = time.process_time()
     for reader in READERS.values():

@@ -54,7 +54,7 @@ _GOES_ON = re.compile(r",? (?:and|or|nor|is|are)\b")
 _NOT_APPLICABLE = re.compile(r"\bn ?/ ?a\b", re.IGNORECASE)
 
 _LETTER_ALONE = re.compile(
-    r"(?<![\w\u00b0.\\-])(?<!\w')[A-Za-z](?![\w\u00b0&]|[-']\w|\.\w(?![a-z]))"
+    r"(?<![\w\u00b0.\\^+-])(?<!\w')[A-Za-z](?![\w\u00b0&^+=]|[-']\w|\.\w(?![a-z]))"
 )
 _ENCLOSED_BEFORE, _ENCLOSED_AFTER = re.compile(r"[(\[{<\"'$]\Z"), re.compile(r"[)\]}>\"'$]")
 _INTRODUCED = re.compile(
@@ -67,11 +67,12 @@ _COMMITTED = re.compile(
     r"|so) ?[:\"'(\[]{0,3} ?\Z",
     re.IGNORECASE,
 )
+_LETTERS_BEFORE = re.compile(r"(?:\b[A-Z](?:, ?| ))+(?:(?:and|or|nor) )?\Z")
 _WORD_BEFORE_SPACE = re.compile(r"([\w']+) [\"'(\[]{0,2}\Z")
 
 # After these words a capital is a letter; after others it is part of a name (vitamin C, plan B).
 _MAY_PRECEDE = re.compile(
-    r"is|be|are|was|answers?|ans|options?|choices?|letters?|alternative|statement|selection"
+    r"is|be|are|was|an?|answers?|ans|options?|choices?|letters?|alternative|statement|selection"
     r"|choose|chose|pick|picked|select|selected|prefer|mark|circle|with|say|guess|think|believe"
     r"|conclude|therefore|so|thus|hence|and|or|nor|but|not|never|neither|either|both|only|except"
     r"|that|than|between|actually|definitely|probably|likely|clearly|certainly|indeed|then|towards?"
@@ -260,7 +261,7 @@ def _letter_mark(found: re.Match[str], options: Options) -> str:
     """The character for a letter that stands alone; the letter itself where it is only a word."""
     letter, at = found[0], found.start()
     index = options.letters.get(letter)
-    before, after = found.string[max(0, at - 24) : at], found.string[at + 1 : at + 24]
+    before, after = found.string[max(0, at - 40) : at], found.string[at + 1 : at + 24]
     if index is None and letter not in "ABCDEFGHabcdefgh":
         return letter
     if not _is_used(letter, before, after) or _is_article(letter, after, options):
@@ -270,7 +271,8 @@ def _letter_mark(found: re.Match[str], options: Options) -> str:
 
 def _is_used(letter: str, before: str, after: str) -> bool:
     """True where a letter is used as a letter, going by what stands around it."""
-    if _ENCLOSED_BEFORE.search(before) and _ENCLOSED_AFTER.match(after):
+    enclosed = _ENCLOSED_BEFORE.search(before) and _ENCLOSED_AFTER.match(after)
+    if enclosed and (letter.isupper() or before[-1] in "(["):
         return True
     followed = _MAY_FOLLOW.match(after) is not None
     if _INTRODUCED.search(before):
@@ -279,10 +281,10 @@ def _is_used(letter: str, before: str, after: str) -> bool:
         return _is_used_in_lower_case(letter, before, after)
     if letter == "I":  # not the pronoun
         followed = followed and not after.startswith(" ")
-    word = _WORD_BEFORE_SPACE.search(before)
-    if word is None or "'" in word[1] or _is_letter(word[1]):  # "it's B", "A B C D"
-        return followed
-    return followed and _MAY_PRECEDE.fullmatch(word[1].lower()) is not None
+    # The B of "A and B" is what the A is: a label, or a point of a figure ("points A and B").
+    word = _WORD_BEFORE_SPACE.search(_LETTERS_BEFORE.sub("", before))
+    may_follow = word is None or "'" in word[1] or _MAY_PRECEDE.fullmatch(word[1].lower())
+    return followed and bool(may_follow)
 
 
 def _is_used_in_lower_case(letter: str, before: str, after: str) -> bool:

@@ -291,6 +291,7 @@ _LAST_SENTENCE = re.compile(
     r"|(?P<so>so|therefore|thus|hence|consequently|accordingly|in (?:conclusion|summary|short)"
     r"|overall|as a result|based on|among|of (?:these|the))\b"
 )
+_LETTER_IS_SUBJECT = re.compile(rf"(?:,|\b(?:so|therefore|thus|hence|that)) [{L}]")
 _AT_THE_END = re.compile(rf"[{R}]{_STOPS}")
 
 
@@ -310,7 +311,9 @@ def _closing_sentence(sentences: Sequence[str]) -> int | str | None:
     """The only option of a last sentence such as "Based on the map, Illinois is farthest west"."""
     last = _LAST_SENTENCE.match(sentences[-1])
     named = _only_named(sentences[-1]) if last and last["so"] else ""
-    return option_of(named) if named else None
+    if re.search(f"[{T}{B}]", named) or (named and _LETTER_IS_SUBJECT.search(sentences[-1])):
+        return option_of(named)
+    return None
 
 
 def _only_named(sentence: str) -> str:

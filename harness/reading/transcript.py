@@ -85,7 +85,23 @@ def clean(raw: str) -> str:
 
 def normal(text: str) -> str:
     """NFC, with one character for each kind of quote, dash and line break, and none unseen."""
-    return unicodedata.normalize("NFC", text.translate(_CHARACTERS))
+    if text.isascii():
+        return text.translate(_CHARACTERS)
+    return unicodedata.normalize("NFC", _without_stacks(text.translate(_CHARACTERS)))
+
+
+def _without_stacks(text: str) -> str:
+    """At most 30 combining marks in a row (the stream-safe format of UAX 15).
+
+    Putting a long row of them in order takes time that grows with its square.
+    """
+    kept: list[str] = []
+    row = 0
+    for character in text:
+        row = row + 1 if unicodedata.combining(character) else 0
+        if row <= 30:
+            kept.append(character)
+    return "".join(kept)
 
 
 def tidy(text: str) -> str:
