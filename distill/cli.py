@@ -379,8 +379,8 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
             rationales were made.
     """
     _quieten_libraries()
+    from distill.attempts import RationaleOptions
     from distill.pipeline import Plan, folder_of
-    from distill.rationales import RationaleOptions
     from distill.store import Store
     from harness.evaluate import Data, ModelOptions
     from harness.types import DataOptions

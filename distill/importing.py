@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from distill import filters
-from distill.rationales import RationaleOptions, Work, data_fingerprint, rounds
+from distill.attempts import RationaleOptions, Work, data_fingerprint, rounds
 from distill.store import Attempt
 from harness.errors import DataError
 from harness.evaluate import Data

@@ -20,12 +20,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from distill import dependence, importing, rationales
+from distill import attempts, dependence, importing, rationales
 from distill.analysis import structure
+from distill.attempts import RationaleOptions, Work
 from distill.config import DistillConfig
 from distill.examples import Example, gold
 from distill.quality import Measured, Summary, measure, summarise
-from distill.rationales import RationaleOptions, Work
 from distill.store import Store
 from distill.train import Estimate, Sources, estimate, train
 from harness.catalog import find
@@ -123,7 +123,7 @@ def distill(plan: Plan, *, told: Callable[[Run], None] = lambda _: None) -> Outc
     from harness.reporting import write_report
 
     # What is missing is told before the night, not after it.
-    rationales.check(plan.data, plan.asking)
+    attempts.check(plan.data, plan.asking)
     overlap = count_overlap(plan)
     find_base(plan)
     record = make_rationales(plan) if plan.needs_rationales else None
@@ -139,10 +139,10 @@ def distill(plan: Plan, *, told: Callable[[Run], None] = lambda _: None) -> Outc
     if plan.baseline:
         done.append(evaluate_base(plan))
         told(done[-1])
-    for name, folder in students.items():
-        _fill_card(folder, name, done)
     if found is not None:
         found = write_quality(plan, examples, runs=done)
+    for name, folder in students.items():
+        _fill_card(plan, name, folder, done, found)
     write_report(plan.runs, plan.out)
     return Outcome(
         rationales=record,
@@ -161,7 +161,7 @@ def make_rationales(plan: Plan) -> dict[str, Any]:
     """
     if plan.imported is not None:
         return importing.import_rationales(plan.imported, plan.data, plan.asking)
-    rationales.check(plan.data, plan.asking)
+    attempts.check(plan.data, plan.asking)
     selected(plan)
     try:
         weights = Weights(plan.teacher)
@@ -170,7 +170,7 @@ def make_rationales(plan: Plan) -> dict[str, Any]:
         if record is None or plan.asking.fresh or not _is_complete(plan, record):
             raise
         log.warning("%s Its rationales are complete, and are used as they are.", error.what)
-        work = Work(plan.data, plan.asking, rounds=rationales.rounds(plan.asking))
+        work = Work(plan.data, plan.asking, rounds=attempts.rounds(plan.asking))
         work.open()
         work.begin(record["fingerprint"], about=record["teacher"])
         return work.finish()
@@ -179,12 +179,12 @@ def make_rationales(plan: Plan) -> dict[str, Any]:
 
 def _is_complete(plan: Plan, record: Mapping[str, Any]) -> bool:
     """Whether the rationales on disk are by this teacher, and as many as are wanted."""
-    known = rationales.data_fingerprint(plan.data, plan.asking)
+    known = attempts.data_fingerprint(plan.data, plan.asking)
     if any(record["fingerprint"].get(key) != value for key, value in known.items()):
         return False
     if record["teacher"]["name"] not in {plan.teacher.model, Path(plan.teacher.model).name}:
         return False
-    work = Work(plan.data, plan.asking, rounds=rationales.rounds(plan.asking))
+    work = Work(plan.data, plan.asking, rounds=attempts.rounds(plan.asking))
     work.open()
     return not any(work.pending())
 
@@ -210,10 +210,10 @@ class Asked:
 def estimate_rationales(plan: Plan) -> Asked:
     """What the first stage still has to do."""
     store = Store(plan.folder)
-    attempts = store.read_attempts()
-    done = {attempt.id for attempt in attempts}
+    written = store.read_attempts()
+    done = {attempt.id for attempt in written}
     remaining = sum(sample.id not in done for sample in selected(plan))
-    times = [attempt.seconds for attempt in attempts if attempt.seconds is not None]
+    times = [attempt.seconds for attempt in written if attempt.seconds is not None]
     seconds = remaining * fmean(times) if times else None
     return Asked(len(store.read_kept()), remaining, seconds)
 
@@ -230,7 +230,7 @@ def make_examples(plan: Plan) -> list[Example]:
         if plan.config.target == "answer":
             return [Example(sample, None) for sample in selected(plan)]
         raise _no_rationales(plan)
-    known = rationales.data_fingerprint(plan.data, plan.asking)
+    known = attempts.data_fingerprint(plan.data, plan.asking)
     for key, value in known.items():
         if record["fingerprint"].get(key) != value:
             raise DataError(
@@ -239,7 +239,7 @@ def make_examples(plan: Plan) -> list[Example]:
             )
     if record["status"] != "complete":
         log.warning("%s: the rationales are %s.", plan.folder, record["status"])
-    kept = rationales.read_rationales(plan.folder)
+    kept = attempts.read_rationales(plan.folder)
     examples = [Example(s, kept[s.id]) for s in selected(plan) if s.id in kept]
     if not examples:
         raise DataError(
@@ -301,7 +301,7 @@ def estimate_training(plan: Plan) -> Estimate:
     words."""
     from harness.models.loading import resolve_device
 
-    known = rationales.read_rationales(plan.folder)
+    known = attempts.read_rationales(plan.folder)
     texts = {name: "word " * words for name, words in _WORDS.items()}
     return estimate(
         [
@@ -323,7 +323,7 @@ def write_quality(
     if Store(plan.folder).read_record() is None:
         raise _no_rationales(plan)
     asking = replace(plan.asking, fresh=False)
-    work = Work(plan.data, asking, rounds=rationales.rounds(asking, plan.imported))
+    work = Work(plan.data, asking, rounds=attempts.rounds(asking, plan.imported))
     work.open()
     found: dict[str, Any] = {"teacher": asdict(summarise(work.measured()))}
     if plan.dependence:
@@ -472,20 +472,34 @@ def _by_topic(
     }
 
 
-def _fill_card(folder: Path, name: str, runs: Sequence[Run]) -> None:
+def _fill_card(
+    plan: Plan, name: str, folder: Path, runs: Sequence[Run], found: Mapping[str, Any] | None
+) -> None:
+    """Put the results, and how the student's answers are built, into its model card."""
     from distill.card import fill_results
 
-    rows = ["| Model | Questions | Accuracy | 95% interval |", "|---|---|---|---|"]
+    task, split = plan.test.task.title, plan.test.options.split
+    rows = [
+        f"{task}, {split}; settings: preset `{plan.preset}`, as in the table above.\n",
+        "| Model | Questions | Accuracy | 95% interval |",
+        "|---|---|---|---|",
+    ]
     for run in runs:
-        record = run.record
-        accuracy = record.metrics.get("accuracy")
+        accuracy = run.record.metrics.get("accuracy")
         if accuracy is None or accuracy.value is None:
             continue
-        own = " (this model)" if record.model.name == name else ""
+        own = " (this model)" if run.record.model.name == name else ""
         low, high = 100 * (accuracy.low or 0), 100 * (accuracy.high or 0)
-        label = safe_name(record.model.name)
         rows.append(
-            f"| {label}{own} | {accuracy.n} | {100 * accuracy.value:.2f} | "
-            f"{low:.1f} to {high:.1f} |"
+            f"| {safe_name(run.record.model.name)}{own} | {accuracy.n} | "
+            f"{100 * accuracy.value:.2f} | {low:.1f} to {high:.1f} |"
         )
+    if found is not None and not name.endswith(CONTROL):
+        structures = found["students"][name]["structure"]
+        tags, wrong = structures["all_tags"], structures["reasoning_to_error"]
+        if tags["value"] is not None:
+            rows.append(f"\nAnswers with all four stages: {100 * tags['value']:.1f}%.")
+        if wrong["value"] is not None:
+            value = f"{100 * wrong['value']:.1f}% of {wrong['n']}"
+            rows.append(f"Wrong answers whose reasoning is right: {value}.")
     fill_results(folder / "README.md", "\n".join(rows))

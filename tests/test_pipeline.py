@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from distill import pipeline
+from distill.attempts import RationaleOptions
 from distill.config import DistillConfig
 from distill.dependence import Dependence, image_dependence, summarise_dependence
 from distill.examples import Example
 from distill.pipeline import Plan
-from distill.rationales import RationaleOptions
 from harness.errors import DataError
 from harness.evaluate import Data, ModelOptions
 from harness.structured import Rationale, render

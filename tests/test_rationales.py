@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from distill.attempts import RationaleOptions, read_rationales
 from distill.filters import rationale, why_rejected
 from distill.importing import import_rationales
-from distill.rationales import RationaleOptions, Teacher, generate, read_rationales, teacher_of
+from distill.rationales import Teacher, generate, teacher_of
 from distill.store import Store, append_lines, read_lines
 from distill.teacher import wording
 from harness.errors import DataError, HarnessError

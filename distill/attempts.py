@@ -1,0 +1,361 @@
+"""What follows from a teacher's attempts: what is still to be asked, what is kept, what is counted.
+
+Whoever writes the texts, a model (`distill.rationales`) or a file (`distill.importing`), adds them
+to a `Work`, which alone decides what becomes of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from distill import filters
+from distill.config import TeacherInput
+from distill.examples import gold
+from distill.filters import Filter
+from distill.quality import Measured, measure
+from distill.store import Attempt, Store, replace_lines
+from distill.teacher import INPUTS, PROMPT_VERSION
+from harness import environment
+from harness.errors import HarnessError
+from harness.evaluate import Data
+from harness.records import refuse_mismatch
+from harness.structured import Rationale
+from harness.types import Sample
+from tasks.selection import How, select
+
+log = logging.getLogger(__name__)
+
+Choose = Literal["best", "first"]
+"""best: make all attempts and keep the one that scores highest. first: stop at the first that
+passes the filter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RationaleOptions:
+    """Which questions, how often they are asked, and what is kept."""
+
+    folder: Path
+    inputs: Sequence[TeacherInput] = INPUTS
+    """What the teacher is given beside the image."""
+    attempts: int = 1
+    """Per question: the first greedy, the others sampled."""
+    choose: Choose = "best"
+    hint_on_retry: bool = False
+    """Ask once more, with the answer as a hint, where every attempt was rejected."""
+    keep: Filter = "none"
+    temperature: float = 0.7
+    """Of attempts from the second on, as `top_p`."""
+    top_p: float = 0.95
+    limit: int | None = 2000
+    sample: How = "first"
+    seed: int = 0
+    """Of stratified selection and of sampled attempts."""
+    batch_size: int = 4
+    fresh: bool = False
+    command: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One pass over a batch."""
+
+    number: int
+    hinted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What became of a sample's attempts."""
+
+    kept: Attempt | None
+    rejected: Sequence[tuple[Attempt, tuple[str, ...]]]
+
+
+def check(data: Data, options: RationaleOptions) -> None:
+    """Refuse, before anything is loaded, what cannot be asked; raises HarnessError."""
+    filters.check_filter(options.keep, data.task)
+    if not options.inputs:
+        raise HarnessError("--teacher-input names nothing.", known=f"Known: {', '.join(INPUTS)}.")
+
+
+def rounds(options: RationaleOptions, imported: Path | None = None) -> list[Round]:
+    """Every pass that a batch may need, in order; none where the texts come from a file."""
+    if imported is not None:
+        return []
+    plain = [Round(number, hinted=False) for number in range(1, options.attempts + 1)]
+    return [*plain, Round(1, hinted=True)] if options.hint_on_retry else plain
+
+
+def read_rationales(folder: Path) -> dict[str, Rationale]:
+    """Sample id -> its kept rationale, which concludes with the gold answer.
+
+    Raises:
+        DataError: a line of rationales.jsonl is not one.
+    """
+    return {
+        row["id"]: Rationale(row["summary"], row["caption"], row["reasoning"], row["conclusion"])
+        for row in Store(folder).read_kept()
+    }
+
+
+def data_fingerprint(data: Data, options: RationaleOptions) -> dict[str, Any]:
+    """The part of a fingerprint that says which questions are asked."""
+    stratified = f"{options.sample}, seed {options.seed}"
+    return {
+        "task": data.task.name,
+        "split": data.options.split,
+        "data": data.fingerprint,
+        "sample": "first" if options.sample == "first" else stratified,
+    }
+
+
+class Work:
+    """The attempts that are there, and what follows from them."""
+
+    def __init__(self, data: Data, options: RationaleOptions, *, rounds: Sequence[Round]) -> None:
+        """`rounds` are every pass that a batch may need, in order; none where nobody is asked."""
+        self.data = data
+        self.options = options
+        self.rounds = tuple(rounds)
+        self.store = Store(options.folder)
+        self.selected = select(
+            data.samples.samples, limit=options.limit, how=options.sample, seed=options.seed
+        )
+        self.attempts: dict[str, list[Attempt]] = defaultdict(list)
+        self.failed: dict[str, str] = {}
+        """Sample id -> why the teacher could not be asked, or gave nothing."""
+        self.strays: list[Mapping[str, Any]] = []
+        """Lines for rejected.jsonl that belong to no selected sample."""
+        self._old: dict[str, Any] | None = None
+        self._record: dict[str, Any] = {}
+        self._started = time.perf_counter()
+
+    def open(self) -> None:
+        """Read what is there, or move it aside."""
+        if self.options.fresh and (aside := self.store.move_aside()):
+            log.info("The rationales that were there are now in %s", aside)
+        self._old = self.store.read_record()
+        for attempt in self.store.read_attempts():
+            self.add(attempt)
+        if self._old is None and self.attempts:
+            raise HarnessError(
+                f"{self.store.attempts_path} is there, but no record of what it was made with.",
+                remedy="Use --fresh to move it aside.",
+            )
+
+    def compare(self, known: Mapping[str, Any]) -> None:
+        """Refuse to mix the rationales of two settings; raises HarnessError."""
+        if self._old is None:
+            return
+        old = dict(self._old["fingerprint"])
+        if "sampling" in known:
+            # Until now nothing was sampled: a second attempt may be added.
+            old.setdefault("sampling", known["sampling"])
+        refuse_mismatch(old, known, self.store.folder)
+
+    def begin(self, known: Mapping[str, Any], *, about: Mapping[str, Any]) -> None:
+        """Write down what is made before anything is."""
+        samples = self.data.samples
+        old = self._old or {}
+        self._record = {
+            "status": "running",
+            "fingerprint": {**old.get("fingerprint", {}), **known},
+            "teacher": dict(about),
+            "data": {
+                "task": self.data.task.name,
+                "title": self.data.task.title,
+                "split": self.data.options.split,
+                "path": str(path.resolve()) if (path := self.data.options.path) else None,
+                "asked_revision": self.data.options.revision,
+                "source": samples.source,
+                "revision": samples.revision,
+                "licence": samples.licence,
+            },
+            "settings": {
+                "teacher_input": list(self.options.inputs),
+                "attempts": self.options.attempts,
+                "choose": self.options.choose,
+                "hint_on_retry": self.options.hint_on_retry,
+                "filter": self.options.keep,
+                "limit": self.options.limit,
+                "sample": self.options.sample,
+                "seed": self.options.seed,
+                "prompt_version": PROMPT_VERSION,
+            },
+            "counts": old.get("counts", {}),
+            "seconds": old.get("seconds", 0.0),
+            "environment": old.get("environment", {}),
+            "command": list(self.options.command),
+        }
+        if self._old is None or any(self.pending()):
+            self.store.write_record(self._record)
+        self.write_views()
+
+    def pending(self) -> Iterator[Sequence[Sample]]:
+        """The batches in which something is still to be asked, whole: a resumed run then makes the
+        same batches, and the same texts, as an uninterrupted one."""
+        size = self.options.batch_size
+        for start in range(0, len(self.selected), size):
+            batch = self.selected[start : start + size]
+            if not all(map(self.is_decided, batch)):
+                yield batch
+
+    def is_decided(self, sample: Sample) -> bool:
+        """Nothing more is to be asked about this sample."""
+        return all(self.has(sample, each) for each in self.rounds if self.wants(sample, each))
+
+    def wants(self, sample: Sample, each: Round) -> bool:
+        """Whether this round is for this sample, going by the rounds before it alone."""
+        if each.number == 1 and not each.hinted:
+            return True
+        if self.options.choose == "best" and not each.hinted:
+            return True
+        before = [
+            attempt
+            for attempt in self.attempts[sample.id]
+            if not attempt.hinted and (each.hinted or attempt.attempt < each.number)
+        ]
+        return all(self.reasons(sample, attempt) for attempt in before)
+
+    def has(self, sample: Sample, each: Round) -> bool:
+        key = (sample.id, each.hinted, each.number)
+        return any(attempt.key == key for attempt in self.attempts[sample.id])
+
+    def add(self, attempt: Attempt) -> bool:
+        """Take an attempt in; False where it is there already."""
+        mine = self.attempts[attempt.id]
+        if any(attempt.key == each.key for each in mine):
+            return False
+        mine.append(attempt)
+        return True
+
+    def reasons(self, sample: Sample, attempt: Attempt) -> tuple[str, ...]:
+        return filters.why_rejected(attempt.raw, sample, self.data.task, keep=self.options.keep)
+
+    def judge(self, sample: Sample) -> Judged:
+        """The best of a sample's attempts, and why the others are not it.
+
+        One that needed no hint comes before one that did, then the score decides, then the earlier.
+        """
+        found = [
+            attempt
+            for attempt in self.attempts[sample.id]
+            if not self.rounds or Round(attempt.attempt, attempt.hinted) in self.rounds
+        ]
+        reasons = {attempt.key: self.reasons(sample, attempt) for attempt in found}
+        passed = [attempt for attempt in found if not reasons[attempt.key]]
+        kept = min(
+            passed,
+            key=lambda a: (a.hinted, -self.score(sample, a), a.attempt),
+            default=None,
+        )
+        return Judged(
+            kept=kept,
+            rejected=[
+                (attempt, reasons[attempt.key] or ("another attempt is better",))
+                for attempt in found
+                if attempt is not kept
+            ],
+        )
+
+    def score(self, sample: Sample, attempt: Attempt) -> float:
+        return measure(attempt.raw, choices=sample.choices, target=sample.target).score
+
+    def views(self, samples: Sequence[Sample]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The lines of rationales.jsonl and of rejected.jsonl for these samples."""
+        kept, rejected = [], []
+        for sample in samples:
+            judged = self.judge(sample)
+            if judged.kept:
+                kept.append(_kept_line(sample, judged.kept, self.score(sample, judged.kept)))
+            for attempt, reasons in judged.rejected:
+                rejected.append({**asdict(attempt), "topic": sample.topic, "reasons": reasons})
+            if sample.id in self.failed:
+                reason = f"failed: {self.failed[sample.id]}"
+                rejected.append({"id": sample.id, "topic": sample.topic, "reasons": (reason,)})
+        return kept, rejected
+
+    def write_views(self) -> None:
+        """Make both files what follows from the attempts, in the data's order."""
+        done = [s for s in self.selected if s.id in self.failed or self.is_decided(s)]
+        kept, rejected = self.views(done)
+        replace_lines(self.store.kept_path, kept)
+        replace_lines(self.store.rejected_path, [*rejected, *self.strays])
+
+    def finish(self, status: str | None = None) -> dict[str, Any]:
+        """Count, write the record, and return it."""
+        self.write_views()
+        judged = {sample.id: self.judge(sample) for sample in self.selected}
+        kept = [each.kept for each in judged.values() if each.kept]
+        missing = [s for s in self.selected if s.id not in self.failed and not self.is_decided(s)]
+        reasons = Counter(
+            reason
+            for each in judged.values()
+            if not each.kept
+            for reason in (each.rejected[-1][1] if each.rejected else ())
+        )
+        topics: dict[str, dict[str, int]] = defaultdict(lambda: {"kept": 0, "dropped": 0})
+        for sample in self.selected:
+            topics[sample.topic]["kept" if judged[sample.id].kept else "dropped"] += 1
+        whole = not self.failed and not missing
+        self._record |= {
+            "status": status or ("complete" if whole else "partial"),
+            "counts": {
+                "selected": len(self.selected),
+                "kept": len(kept),
+                "dropped": len(self.selected) - len(kept),
+                "hinted": sum(attempt.hinted for attempt in kept),
+                "failed": len(self.failed),
+                "unasked": sum(
+                    s.id not in self.failed and not self.attempts[s.id] for s in self.selected
+                ),
+                "attempts": sum(len(self.attempts[s.id]) for s in self.selected),
+                "reasons": dict(reasons.most_common()),
+                "topics": dict(topics),
+            },
+        }
+        self.store.write_record(self._record)
+        return self._record
+
+    def worked(self, device: str | None) -> None:
+        """Add this session's time to the record."""
+        self._record["seconds"] += time.perf_counter() - self._started
+        self._record["environment"] = environment.describe(device)
+
+    def measured(self) -> Iterator[Measured]:
+        """The measures of each selected sample's kept attempt or, where none is, its last one."""
+        for sample in self.selected:
+            judged = self.judge(sample)
+            shown = judged.kept or (judged.rejected[-1][0] if judged.rejected else None)
+            yield Measured(
+                sample.topic,
+                kept=judged.kept is not None,
+                quality=measure(
+                    shown.raw,
+                    choices=sample.choices,
+                    target=sample.target,
+                    solution=sample.solution,
+                )
+                if shown
+                else None,
+            )
+
+
+def _kept_line(sample: Sample, attempt: Attempt, score: float) -> dict[str, Any]:
+    found = filters.rationale(attempt.raw, sample)
+    return {
+        **asdict(attempt),
+        "topic": sample.topic,
+        "answer": gold(sample),
+        "score": round(score, 4),
+        "summary": found.summary,
+        "caption": found.caption,
+        "reasoning": found.reasoning,
+        "conclusion": found.conclusion,
+    }
