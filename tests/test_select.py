@@ -161,7 +161,7 @@ SAMPLE = Sample(
         {"images": (picture(b"one"), picture(b"one"))},
         {"images": (picture(None),)},
     ],
-    ids=lambda change: " ".join(change),
+    ids=" ".join,
 )
 def test_the_fingerprint_sees_every_change(change: dict[str, object]) -> None:
     """Text, choices, gold, topic and each byte of each picture."""
