@@ -11,12 +11,15 @@ import importlib
 import os
 import sys
 import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.abc import SourceLoader
 from pathlib import Path
 from types import MappingProxyType, ModuleType
+from typing import Any
 
-from harness.errors import HarnessError
-from harness.types import Task
+from harness.errors import HarnessError, SampleError
+from harness.types import Prompt, Reading, SampleSet, Task, Value
 
 TASKS = MappingProxyType(
     {
@@ -38,7 +41,8 @@ def load_task(name_or_path: str) -> Task:
     if name_or_path in TASKS:
         return _task_in(importlib.import_module(f"tasks.{name_or_path}"), name_or_path)
     if name_or_path.endswith(".py"):
-        return _task_in(_execute(Path(name_or_path).expanduser()), name_or_path)
+        path = Path(name_or_path).expanduser()
+        return _guarded(_task_in(_execute(path), name_or_path), path)
     close = difflib.get_close_matches(name_or_path, TASKS, n=1)
     raise HarnessError(
         f"There is no task {name_or_path!r}.",
@@ -50,9 +54,65 @@ def load_task(name_or_path: str) -> Task:
 def _task_in(module: ModuleType, label: str) -> Task:
     task = getattr(module, "TASK", None)
     if isinstance(task, Task):
-        return task
+        return _checked(task, label)
     problem = "defines no TASK" if task is None else f"has a {type(task).__name__} as its TASK"
     raise HarnessError(f"{label} {problem}.", remedy="Define TASK = harness.types.Task(...) in it.")
+
+
+def _checked(task: Task, label: str) -> Task:
+    """`task`, if its fields are what they say: Python itself does not look."""
+    fits = {
+        "name": isinstance(task.name, str),
+        "title": isinstance(task.title, str),
+        "load": callable(task.load),
+        "prompt": callable(task.prompt),
+        "read": callable(task.read),
+        "metrics": isinstance(task.metrics, tuple) and all(map(callable, task.metrics)),
+        "answers": task.answers in {"choice", "text"},
+        "max_new_tokens": isinstance(task.max_new_tokens, int) and task.max_new_tokens > 0,
+    }
+    for name, is_right in fits.items():
+        if not is_right:
+            raise HarnessError(
+                f"{label}: TASK has {ascii(getattr(task, name))[:60]} as its {name}.",
+                remedy="See harness.types.Task for what each field holds.",
+            )
+    return task
+
+
+def _guarded(task: Task, path: Path) -> Task:
+    """A user's task whose mistakes, when it is used, are told with their line."""
+    return replace(
+        task,
+        load=_guard(task.load, SampleSet, path),
+        prompt=_guard(task.prompt, Prompt, path),
+        read=_guard(task.read, Reading, path),
+        metrics=tuple(_guard(metric, Mapping, path) for metric in task.metrics),
+    )
+
+
+def _guard(function: Callable[..., Any], wanted: type, path: Path) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        try:
+            made = function(*arguments)
+        except (HarnessError, SampleError):
+            raise
+        except Exception as error:  # whatever the user's code raises
+            raise _told(error, path) from error
+        values = made.values() if isinstance(made, Mapping) else ()
+        if not isinstance(made, wanted) or not all(isinstance(v, Value) for v in values):
+            name = getattr(function, "__name__", str(function))
+            raise HarnessError(
+                f"{path}: {name} returned {ascii(made)[:60]}, not a {wanted.__name__}"
+                f"{' of names to Values' if wanted is Mapping else ''}.",
+                remedy=_KEPT,
+            )
+        return made
+
+    return call
+
+
+_KEPT = "What was answered is kept: mend the file and give the same command again."
 
 
 class _Source(SourceLoader):
@@ -80,9 +140,13 @@ def _execute(path: Path) -> ModuleType:
         loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever the user's code raises
         del sys.modules[module.__name__]
-        what = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise HarnessError(f"{path}, line {_line(error, path)}: {what}.") from error
+        raise _told(error, path) from error
     return module
+
+
+def _told(error: BaseException, path: Path) -> HarnessError:
+    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    return HarnessError(f"{path}, line {_line(error, path)}: {what}.")
 
 
 def _line(error: BaseException, path: Path) -> int:

@@ -184,7 +184,8 @@ def _data_files(root: Path) -> Iterator[Path]:
         )
         for name in sorted(names):
             suffix = Path(name).suffix.lower()
-            if suffix in _TABLES or (depth == 0 and suffix in _READERS):
+            fits = suffix in _TABLES or (depth == 0 and suffix in _READERS)
+            if fits and Path(parent, name).is_file():  # reading a pipe would wait for ever
                 yield Path(parent, name)
 
 
