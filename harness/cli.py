@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,8 @@ BertScore = Annotated[
     ),
 ]
 
+SHOWN = 5
+"""Failed samples that are named on stderr."""
 SAMPLES, MODEL, DECODING, OUTPUT = "Samples", "Model", "Decoding", "Output"
 
 
@@ -160,6 +163,20 @@ ProcessorOption = Annotated[
 ]
 
 
+def _finite(value: float) -> float:
+    """For options: infinity is above every minimum."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number.")
+    return value
+
+
+def _label(name: str | None) -> str | None:
+    """For options: what a run is called is never taken for a path."""
+    if name is not None and (not name.strip() or ".." in Path(name).parts or name[0] in "/\\~"):
+        raise typer.BadParameter(f"{name!r} is a path, or nothing; say what to call the run.")
+    return name
+
+
 @app.command(
     epilog="Examples:\n\n"
     "harness eval --model phi-3.5 --task scienceqa\n\n"
@@ -220,7 +237,9 @@ def eval(
     name: Annotated[
         str | None,
         typer.Option(
-            help="What to call the run; default: the model's name.", rich_help_panel=MODEL
+            callback=_label,
+            help="What to call the run; default: the model's name.",
+            rich_help_panel=MODEL,
         ),
     ] = None,
     device: DeviceOption = "auto",
@@ -263,11 +282,22 @@ def eval(
         typer.Option(min=1, help="Default: the row's, else the task's.", rich_help_panel=DECODING),
     ] = None,
     temperature: Annotated[
-        float, typer.Option(min=0, help="0 is greedy.", rich_help_panel=DECODING)
+        float,
+        typer.Option(
+            min=0,
+            callback=_finite,
+            help="0 is greedy.",
+            rich_help_panel=DECODING,
+        ),
     ] = 0.0,
     top_p: Annotated[
         float,
-        typer.Option(min=0.0001, max=1, help="With a temperature.", rich_help_panel=DECODING),
+        typer.Option(
+            min=0.0001,
+            max=1,
+            help="With a temperature.",
+            rich_help_panel=DECODING,
+        ),
     ] = 1.0,
     seed: Annotated[
         int,
@@ -367,6 +397,7 @@ def eval(
             except HarnessError as error:
                 errors.append(_told(error))
             else:
+                _tell_failures(done[-1])
                 if not as_json:
                     _print_run(done[-1])
     if as_json:
@@ -733,11 +764,20 @@ def _run_json(run: Run) -> dict[str, Any]:
 def _write_report(runs: Path, out: Path, *, as_json: bool = False) -> None:
     from harness.reporting import write_report
 
-    number = write_report(runs, out)
+    if out.exists() and not out.is_file():  # a device would be replaced by a file
+        raise _unwritable(out, "it is no file")
+    try:
+        number = write_report(runs, out)
+    except OSError as error:
+        raise _unwritable(out, error.strerror) from error
     if as_json:
         _print_json({"report": str(out), "runs": number})
     else:
         typer.echo(f"{out}: {number} measured runs beside the paper's rows")
+
+
+def _unwritable(out: Path, reason: str | None) -> HarnessError:
+    return HarnessError(f"{out} cannot be written: {reason}.", remedy="Name a file with --out.")
 
 
 def _give(run: Run, *, as_json: bool) -> None:
@@ -754,10 +794,27 @@ def _print_run(run: Run) -> None:
     print_run(run.record, str(run.folder))
 
 
+def _tell_failures(run: Run) -> None:
+    """The first samples without an answer, and why, on stderr."""
+    from harness.records import PREDICTIONS, RunFolder
+    from harness.terminal import harmless
+
+    if not run.record.counts.failed:
+        return
+    failed = [p for p in RunFolder(run.folder).read_predictions() if p.error is not None]
+    for prediction in failed[:SHOWN]:
+        typer.echo(harmless(f"Failed: {prediction.sample_id}: {prediction.error}"), err=True)
+    if len(failed) > SHOWN:
+        rest = len(failed) - SHOWN
+        typer.echo(f"... and {rest:,} more; see `error` in {run.folder / PREDICTIONS}", err=True)
+
+
 def _print_json(document: Mapping[str, Any]) -> None:
     from harness.records import finite
 
-    typer.echo(json.dumps(finite(document), ensure_ascii=False, indent=1))
+    text = json.dumps(finite(document), ensure_ascii=False, indent=1)
+    # What UTF-8 cannot hold (half of a surrogate pair) becomes JSON's own escape.
+    typer.echo(text.encode("utf-8", "backslashreplace").decode())
 
 
 def _told(error: HarnessError) -> HarnessError:
@@ -777,9 +834,20 @@ def _quieten_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
+class _Harmless(logging.Formatter):
+    """What is logged can hold text from data and from models."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from harness.terminal import harmless
+
+        return harmless(super().format(record))
+
+
 def main() -> None:
     """Run the command; every error that a user can put right is told without a traceback."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Harmless("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     log.setLevel(logging.INFO)
     interrupts.install()
     try:

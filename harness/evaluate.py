@@ -16,7 +16,7 @@ from typing import Any
 
 from harness import checkpoints, environment, progress, structured, timing
 from harness.checkpoints import Checkpoint
-from harness.errors import HarnessError
+from harness.errors import DataError, HarnessError
 from harness.interrupts import Interrupted, interrupts
 from harness.prompts import instruction, shots
 from harness.records import (
@@ -242,6 +242,7 @@ def _continue(job: Job, selected: Sequence[Sample]) -> Run:
     known = _fingerprint(job)
     if old is not None:
         refuse_mismatch(old.fingerprint, known, job.folder.path)
+    _refuse_unknown(predictions, job)
     answered = [p for p in predictions if p.error is None]
     done = [p.sample_id for p in answered]
     pending = list(batches(selected, job.options.batch_size, done))
@@ -256,6 +257,16 @@ def _continue(job: Job, selected: Sequence[Sample]) -> Run:
     if len(answered) < len(predictions):
         job.folder.rewrite(answered)  # what failed is tried again
     return _answer(job, record, pending, answered=answered, total=len(selected))
+
+
+def _refuse_unknown(predictions: Sequence[Prediction], job: Job) -> None:
+    known = {sample.id for sample in job.data.samples.samples}
+    for prediction in predictions:
+        if prediction.sample_id not in known:
+            raise DataError(
+                f"{job.folder.predictions_path}: the data have no sample {prediction.sample_id!r}.",
+                remedy="Use --fresh to move that run aside and begin anew.",
+            )
 
 
 def _answer(

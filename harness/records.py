@@ -252,9 +252,13 @@ class RunFolder:
             try:
                 yield
             finally:
-                if self._file is not None:
-                    self._file.close()
-                    self._file = None
+                self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            with _named(self.predictions_path):
+                self._file.close()
+            self._file = None
 
     def read_record(self) -> RunRecord | None:
         """run.json, or None where there is none."""
@@ -334,21 +338,20 @@ class RunFolder:
             ends = [end for _, end in self._lines()]
             self._file = open(self.predictions_path, "ab")  # noqa: SIM115  # closed with the lock
             self._file.truncate(ends[-1] if ends else 0)
-        self._file.write(b"".join(_line(p) for p in predictions))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with _named(self.predictions_path):
+            self._file.write(b"".join(_line(p) for p in predictions))
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def rewrite(self, predictions: Sequence[Prediction]) -> None:
         """Replace all predictions at once: either the old file or the new one is there."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._close()
         write_atomically(self.predictions_path, map(_line, predictions))
 
     def write_record(self, record: RunRecord) -> None:
         """Replace run.json at once."""
         text = json.dumps(finite(record.to_json()), ensure_ascii=False, indent=1) + "\n"
-        write_atomically(self.record_path, text.encode())
+        write_atomically(self.record_path, text.encode("utf-8", "backslashreplace"))
 
     def move_aside(self) -> Path | None:
         """Rename what is there, so that a fresh run can begin; returns the new path."""
@@ -407,13 +410,23 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(aside, "wb") as file:
+        with _named(path), open(aside, "wb") as file:
             file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """The error of a full disk names no file; this one does."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def _line(prediction: Prediction) -> bytes:
