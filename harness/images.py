@@ -54,7 +54,7 @@ def decode(data: bytes, *, label: str) -> Image:
             f"{'' if data else ' (the file is empty)'}"
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise SampleError(_too_large(label, str(error))) from error
+        raise SampleError(_too_large(label, "its number of pixels")) from error
     except _BROKEN as error:
         raise SampleError(f"{label}: cannot be decoded: {error}") from error
 

@@ -119,8 +119,8 @@ def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel
     if mismatched := sorted(info["mismatched_keys"]):
         name, found, wanted = mismatched[0]
         raise HarnessError(
-            f"{checkpoint.folder}: the weights do not fit config.json: {name} is {list(found)}, not "
-            f"{list(wanted)} ...",
+            f"{checkpoint.folder}: the weights do not fit config.json: {name} is "
+            f"{list(found)}, not {list(wanted)} ...",
             remedy="Download the checkpoint again; its files do not belong together.",
             code=Exit.MISSING,
         )
