@@ -38,7 +38,7 @@ _PARTICLE_BEFORE = re.compile(
     r"|\b(?:is|be|answer|say|so|but|therefore|thus|hence|choose|select|pick) )\Z"
 )
 _PARTICLE_AFTER = re.compile(
-    r" ?(?:$|[\n.,;:!?\"')(\]<-]|[a-h][.:)]|is (?:correct|right|the)\b)"
+    r" ?(?:$|[\n.,;:!?\"')(\]<-]|[a-h][.:)]|is\b)"
     r"| (?:because|since|as|but|it|they|he|she|this|that|these|we|i|you)\b"
 )
 
@@ -50,7 +50,7 @@ _NAME_BEFORE, _NAME_AFTER = (
     re.compile(r" city\b"),
 )
 
-_GOES_ON = re.compile(r",? (?:and|or|nor|is|are)\b")
+_GOES_ON = re.compile(r",| (?:and|or|nor|is|are)\b")
 _NOT_APPLICABLE = re.compile(r"\bn ?/ ?a\b", re.IGNORECASE)
 
 _LETTER_ALONE = re.compile(

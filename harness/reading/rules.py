@@ -366,7 +366,7 @@ _REJECTIONS = (
 )
 # What is said not to be so is no answer, though it may yet be one: "Illinois is not on the coast".
 _DENIED = r"(?= (?:is|are|was|were|do|does|did|can|could|will|would|has|have) not\b)"
-_DENIED_LETTER = re.compile(rf"[{L}]{_DENIED}")
+_DENIED_LETTER = re.compile(rf"[{L}{B}]{_DENIED}")
 _DENIED_TEXT = re.compile(rf"[{T}{B}]{_DENIED}")
 
 

@@ -60,12 +60,12 @@ _ASSISTANT_TURN = re.compile(
 _QUESTION = re.compile(
     rf"(?P<options>\b(?-i:Options|Choices|OPTIONS|CHOICES) ?:)|{USER}"
     # "Question 2:", "Next question:", "Q."
-    r"|^ ?(?:the |another )?(?:next |new )?(?:question|q|problem|exercise|quiz)"
+    r"|^ ?(?:the |another )?(?:next |new |follow-?up )?(?:question|q|problem|exercise|quiz)"
     r" ?(?:no\.? ?)?\d{0,3} ?(?:is ?)?[:.)]"
     r"|(?<!the )(?<!this )\b(?-i:Q|Question) ?\d{0,3}:"
     # A line that asks something, before a list of options.
     r"|^(?!\(?[a-h][.):]|[^\n]{0,300}\b(?:options|choices|answer) ?:)"
-    r"[^\n]{1,300}\?(?=\s\(?a[.):])",
+    r"[^\n]{1,300}\?(?=\s\(?a[.):][^?]{1,200}\s\(?b[.):])",
     re.MULTILINE | re.IGNORECASE,
 )
 _REPLY = re.compile(r"\b(?:answer|response) ?:", re.IGNORECASE)
