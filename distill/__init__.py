@@ -1,1 +1,1 @@
-"""Structured visual reasoning distillation: rationales from a teacher, a student that learns them."""
+"""Structured visual reasoning distillation: a teacher's rationales, a student that learns them."""

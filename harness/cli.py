@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from distill.cli import app as distillation
 from harness.errors import Exit, HarnessError
 from harness.interrupts import Interrupted, interrupts
 
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 listing = typer.Typer(help="List models, tasks or runs.", no_args_is_help=True)
 app.add_typer(listing, name="list")
+app.add_typer(distillation, name="distill")
 
 RunsDir = Annotated[Path, typer.Option("--runs", help="Folder of run folders.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]

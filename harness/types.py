@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Style = Literal["plain", "direct", "structured", "cot"]
-"""plain: the bare question; direct: the letter only; structured: the four tags; cot: step by step."""
+"""plain: the bare question; direct: the letter only; structured: the four tags; cot: by steps."""
 Mode = Literal["generate", "loglikelihood"]
 OptionForm = Literal["letter", "text"]
 Target = int | str
