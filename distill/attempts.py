@@ -18,7 +18,7 @@ from distill import filters
 from distill.config import TeacherInput
 from distill.examples import gold
 from distill.filters import Filter
-from distill.quality import Measured, measure
+from distill.quality import Measured, Quality, measure
 from distill.store import Attempt, Store, replace_lines
 from distill.teacher import INPUTS, PROMPT_VERSION
 from harness import environment
@@ -132,6 +132,7 @@ class Work:
         """Sample id -> why the teacher could not be asked, or gave nothing."""
         self.strays: list[Mapping[str, Any]] = []
         """Lines for rejected.jsonl that belong to no selected sample."""
+        self._qualities: dict[tuple[str, bool, int], Quality] = {}
         self._old: dict[str, Any] | None = None
         self._record: dict[str, Any] = {}
         self._started = time.perf_counter()
@@ -252,7 +253,7 @@ class Work:
         passed = [attempt for attempt in found if not reasons[attempt.key]]
         kept = min(
             passed,
-            key=lambda a: (a.hinted, -self.score(sample, a), a.attempt),
+            key=lambda a: (a.hinted, -self.quality(sample, a).score, a.attempt),
             default=None,
         )
         return Judged(
@@ -264,8 +265,16 @@ class Work:
             ],
         )
 
-    def score(self, sample: Sample, attempt: Attempt) -> float:
-        return measure(attempt.raw, choices=sample.choices, target=sample.target).score
+    def quality(self, sample: Sample, attempt: Attempt) -> Quality:
+        """Its measures; computed once, as an attempt never changes."""
+        if attempt.key not in self._qualities:
+            self._qualities[attempt.key] = measure(
+                attempt.raw,
+                choices=sample.choices,
+                target=sample.target,
+                solution=sample.solution,
+            )
+        return self._qualities[attempt.key]
 
     def views(self, samples: Sequence[Sample]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """The lines of rationales.jsonl and of rejected.jsonl for these samples."""
@@ -273,7 +282,7 @@ class Work:
         for sample in samples:
             judged = self.judge(sample)
             if judged.kept:
-                kept.append(_kept_line(sample, judged.kept, self.score(sample, judged.kept)))
+                kept.append(_kept_line(sample, judged.kept, self.quality(sample, judged.kept)))
             for attempt, reasons in judged.rejected:
                 rejected.append({**asdict(attempt), "topic": sample.topic, "reasons": reasons})
             if sample.id in self.failed:
@@ -336,24 +345,17 @@ class Work:
             yield Measured(
                 sample.topic,
                 kept=judged.kept is not None,
-                quality=measure(
-                    shown.raw,
-                    choices=sample.choices,
-                    target=sample.target,
-                    solution=sample.solution,
-                )
-                if shown
-                else None,
+                quality=self.quality(sample, shown) if shown else None,
             )
 
 
-def _kept_line(sample: Sample, attempt: Attempt, score: float) -> dict[str, Any]:
+def _kept_line(sample: Sample, attempt: Attempt, quality: Quality) -> dict[str, Any]:
     found = filters.rationale(attempt.raw, sample)
     return {
         **asdict(attempt),
         "topic": sample.topic,
         "answer": gold(sample),
-        "score": round(score, 4),
+        "score": round(quality.score, 4),
         "summary": found.summary,
         "caption": found.caption,
         "reasoning": found.reasoning,
