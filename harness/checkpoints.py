@@ -63,12 +63,6 @@ class Checkpoint:
             words = self.repo + (f" @ {self.revision}" if self.revision else "")
         return words + (f" with LoRA {self.lora.name}" if self.lora else "")
 
-    @property
-    def fingerprint(self) -> str:
-        """sha256 over the contents of everything that decides what the model answers."""
-        base = fingerprint(self.folder)
-        return f"{base} + {fingerprint(self.lora)}" if self.lora else base
-
 
 def find_checkpoint(
     model: str,
@@ -112,11 +106,13 @@ def find_checkpoint(
         )
     default_name = spec.name if spec else re.sub(r"[/\\]+", "--", model.strip("/\\"))
     path = Path(source).expanduser()
-    if path.is_dir():
+    if source and path.is_dir():
+        if revision:
+            raise HarnessError(f"--model-revision {revision}: a folder has no revisions.")
         folder, repo, found_revision = path.resolve(), None, None
         if not spec:
             default_name = folder.name
-    elif path.exists():
+    elif source and path.exists():
         raise HarnessError(
             f"{source} is a file; a checkpoint is a folder with config.json and *.safetensors.",
             code=Exit.MISSING,
@@ -297,7 +293,7 @@ def fingerprint(folder: Path) -> str:
     for path in sorted(folder.iterdir(), key=lambda p: p.name):
         if path.suffix not in SUFFIXES or not path.is_file():
             continue
-        total.update(f"{path.name}\0{_content_hash(path)}\0".encode())
+        total.update(os.fsencode(path.name) + f"\0{_content_hash(path)}\0".encode())
     return f"sha256:{total.hexdigest()}"
 
 

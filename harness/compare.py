@@ -166,4 +166,4 @@ def words(comparison: Comparison) -> str:
 
 
 def _answered(folder: RunFolder) -> dict[str, Prediction]:
-    return {p.sample_id: p for p in folder.read_predictions() if p.error is None}
+    return {p.sample_id: p for p in folder.existing_predictions() if p.error is None}

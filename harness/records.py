@@ -135,6 +135,21 @@ def _build(cls: type[T], data: Mapping[str, Any]) -> T:
 Types: TypeAlias = tuple[type, ...]
 
 
+def _read_later(record: RunRecord) -> Iterator[tuple[str, object, Types]]:
+    """What is read in the parts of a record that have no fields of their own, and its types."""
+    number, mapping = (int, float, NoneType), (dict, NoneType)
+    timing = record.timing
+    yield "timing.inference_minutes", timing.get("inference_minutes"), number
+    yield "timing.tokens_per_second", timing.get("tokens_per_second"), number
+    seconds = timing.get("seconds_per_sample")
+    yield "timing.seconds_per_sample", seconds, mapping
+    yield "timing.seconds_per_sample.mean", (seconds or {}).get("mean"), number
+    yield "settings.model", record.settings.get("model"), mapping
+    for session in record.sessions:
+        yield "sessions.peak_memory_bytes", session.get("peak_memory_bytes"), mapping
+        yield "sessions.energy_joules", session.get("energy_joules"), number
+
+
 def _check(made: Any) -> None:
     """Raises TypeError where a field of a dataclass, made from JSON, has another type than it says;
     one level deep."""
@@ -191,6 +206,12 @@ def prediction_from_json(data: Mapping[str, Any]) -> Prediction:
     lists = {name: tuple(data[name]) for name in _LISTS if isinstance(data.get(name), list)}
     prediction = _build(Prediction, {**data, **lists})
     _check(prediction)
+    number = len(prediction.choices)
+    for value in (prediction.target, prediction.answer):
+        if isinstance(value, int) and not 0 <= value < number:
+            raise ValueError(f"{value} is none of its {number} choices")
+    if prediction.order and sorted(prediction.order) != list(range(number)):
+        raise ValueError(f"{prediction.order} is no order of its {number} choices")
     return prediction
 
 
@@ -287,6 +308,9 @@ class RunFolder:
                 *record.metrics.values(),
             ):
                 _check(part)
+            for name, value, types in _read_later(record):
+                if not _is_one(value, types):
+                    raise TypeError(f"field {name!r} cannot be {ascii(value)[:60]}")  # noqa: TRY301  # told below
         except TypeError as error:
             raise DataError(
                 f"{self.record_path} is not a run record: {error}.",
@@ -306,6 +330,13 @@ class RunFolder:
     def read_predictions(self) -> list[Prediction]:
         """The predictions, in the file's order; a last line that was cut is left out."""
         return [prediction for prediction, _ in self._lines()]
+
+    def existing_predictions(self) -> list[Prediction]:
+        """The predictions; raises DataError where there are none."""
+        predictions = self.read_predictions()
+        if not predictions:
+            raise DataError(f"{self.predictions_path} holds no answers.")
+        return predictions
 
     def _lines(self) -> Iterator[tuple[Prediction, int]]:
         """Each prediction with the file offset behind its line."""
@@ -375,12 +406,15 @@ def refuse_mismatch(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) 
     Fields of `old` that `new` does not have (yet) are left alone, and so are weights that were not
     hashed yet when `old` was written.
     """
-    changed = [key for key in new if key in old and old[key] != new[key]]
+    both = [key for key in new if key in old]
+    then, now = (_leaves({key: side[key] for key in both}) for side in (old, new))
+    changed = [key for key in {**then, **now} if then.get(key) != now.get(key)]
     changed += [key for key in new if key not in old and key != "weights"]
     if not changed:
         return
     said = "; ".join(
-        f"{key}: {_short(old.get(key))} then, {_short(new[key])} now" for key in changed
+        f"{key}: {_short(then.get(key))} then, {_short(now.get(key, new.get(key)))} now"
+        for key in changed
     )
     raise HarnessError(
         f"The run in {path} was made with another {', '.join(changed)}.",
@@ -388,6 +422,17 @@ def refuse_mismatch(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) 
         remedy="Add --fresh to move that run aside and begin anew, or --name or --runs to keep "
         "both.",
     )
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings side by side: {"decoding": {"seed": 1}} -> {"decoding.seed": 1}."""
+    leaves: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            leaves |= _leaves(value, f"{prefix}{key}.")
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
 
 
 def _short(value: Any) -> str:
@@ -399,6 +444,19 @@ def find_runs(runs: Path) -> list[RunFolder]:
     """Every run under `runs`, sorted by path; runs that were moved aside are left out."""
     found = sorted(path.parent for path in runs.glob(f"*/*/*/{RECORD}"))
     return [RunFolder(path) for path in found if not re.search(r"\.\d{8}-\d{6}", path.name)]
+
+
+def read_runs(runs: Path) -> tuple[list[tuple[Path, RunRecord]], list[HarnessError]]:
+    """Every run under `runs` with its folder; and, for those that cannot be read, why."""
+    found: list[tuple[Path, RunRecord]] = []
+    broken: list[HarnessError] = []
+    for folder in find_runs(runs):
+        try:
+            if record := folder.read_record():
+                found.append((folder.path, record))
+        except HarnessError as error:
+            broken.append(error)
+    return found, broken
 
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AttentionInterface,
     AutoModelForImageTextToText,
@@ -160,9 +160,24 @@ def _with_lora(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """The model with a LoRA adapter merged into its weights."""
     if importlib.util.find_spec("peft") is None:
         raise HarnessError("--adapter needs the package peft.", remedy="pip install peft")
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
 
-    adapted = PeftModel.from_pretrained(model, str(folder), use_safetensors=True)
+    try:
+        adapted = PeftModel.from_pretrained(model, str(folder), use_safetensors=True)
+        with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
+            missing = set(get_peft_model_state_dict(adapted)) - set(file.keys())
+    except _UNUSABLE as error:
+        raise HarnessError(
+            f"{folder} cannot be used as a LoRA adapter of {type(model).__name__}.",
+            known=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}",
+            code=Exit.MISSING,
+        ) from error
+    if missing:  # the library would leave these out silently
+        raise HarnessError(
+            f"{folder} lacks {len(missing)} tensors of its adapter: {min(missing)} ...",
+            remedy="Save the adapter again, from the model it was trained on.",
+            code=Exit.MISSING,
+        )
     merged: PreTrainedModel = adapted.merge_and_unload()
     return merged
 
