@@ -169,7 +169,7 @@ def rescore(folder: RunFolder, task: Task, *, reader: str, command: Sequence[str
             remedy="--reader ours",
         )
     read = task.read if reader == "ours" else READERS[reader]
-    predictions = [_read_again(p, read) for p in folder.read_predictions()]
+    predictions = [_read_again(p, read) for p in folder.existing_predictions()]
     target = folder
     if reader != "ours":
         name = f"{record.model.name}+{reader}"
