@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -74,6 +72,7 @@ from distill.options import (
     Without,
 )
 from harness.errors import Exit, HarnessError
+from harness.terminal import print_json, quieten_libraries
 
 if TYPE_CHECKING:
     from distill.config import DistillConfig
@@ -168,7 +167,7 @@ def distill(
 
     outcome = pipeline.distill(plan, told=told)
     if as_json:
-        _print_json(_outcome_json(outcome))
+        print_json(_outcome_json(outcome))
     else:
         _print_outcome(plan, outcome)
     failed = (outcome.rationales or {}).get("counts", {}).get("failed", 0)
@@ -217,7 +216,7 @@ def rationales(
     record = pipeline.make_rationales(plan)
     quality = pipeline.write_quality(plan, [])
     if as_json:
-        _print_json({"folder": str(plan.folder), **record, "quality": quality["teacher"]})
+        print_json({"folder": str(plan.folder), **record, "quality": quality["teacher"]})
     else:
         _print_rationales(plan, record)
         _print_quality("Quality", quality["teacher"])
@@ -271,7 +270,7 @@ def train(
 
     student = pipeline.train_student(plan, pipeline.make_examples(plan))
     if as_json:
-        _print_json({"preset": preset.value, **_training(plan), "student": str(student)})
+        print_json({"preset": preset.value, **_training(plan), "student": str(student)})
     else:
         typer.echo(f"Student: {student}")
         typer.echo(f"harness eval --model moondream-kd --weights {student} --task {task}")
@@ -304,7 +303,7 @@ def quality(
     examples = pipeline.make_examples(plan) if image_dependence else []
     found = pipeline.write_quality(plan, examples, runs=measured)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     _print_quality("The teacher's rationales", found["teacher"])
     for student, figures in found["students"].items():
@@ -330,7 +329,7 @@ def export(
 
     n = exporting.export(plan.folder, plan.data.samples.samples, out, images=not no_images)
     if as_json:
-        _print_json({"folder": str(out), "rationales": n})
+        print_json({"folder": str(out), "rationales": n})
     else:
         typer.echo(f"{out}: {n:,} rationales")
 
@@ -355,7 +354,7 @@ def analyse(
         found = measure_run(predictions)
         counts = {"answers": errors.answers, "wrong": errors.wrong}
         ids = list(errors.sample_ids)
-        _print_json({"run": str(run), **counts, "reasoning_to_error": ids, **found})
+        print_json({"run": str(run), **counts, "reasoning_to_error": ids, **found})
         return
     _print_values(f"{record.model.title} on {record.task.title}", structure(predictions))
     typer.echo(
@@ -378,7 +377,7 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
         recorded: options that choose the questions, and are not written, are as they were when the
             rationales were made.
     """
-    _quieten_libraries()
+    quieten_libraries()
     from distill.attempts import RationaleOptions
     from distill.pipeline import Plan, folder_of
     from distill.store import Store
@@ -520,7 +519,7 @@ def _estimate(plan: Plan, *, as_json: bool) -> None:
     if as_json:
         total = {"memory_total": found.memory_total, "disk_total": found.disk_total}
         shown = {"preset": plan.preset, "config": config.to_json(), "rationales": asdict(teacher)}
-        _print_json({**asdict(found), **total, **shown})
+        print_json({**asdict(found), **total, **shown})
         return
     speed = (
         "nobody was asked yet: the paper's teacher took 11 s a question"
@@ -612,18 +611,3 @@ def _training(plan: Plan) -> dict[str, Any]:
     """What distill.json says of the training."""
     record: dict[str, Any] = json.loads((plan.folder / "distill.json").read_text("utf-8"))
     return record
-
-
-def _print_json(document: Mapping[str, Any]) -> None:
-    from harness.records import finite
-
-    typer.echo(json.dumps(finite(document), ensure_ascii=False, indent=1))
-
-
-def _quieten_libraries() -> None:
-    """Leave stderr to what concerns the user."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    logging.getLogger("distill").setLevel(logging.INFO)

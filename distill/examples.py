@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from distill.config import DistillConfig
+from harness import structured
 from harness.errors import SampleError
 from harness.structured import Rationale
 from harness.types import Sample, Task
@@ -64,16 +65,14 @@ def target(example: Example, config: DistillConfig) -> tuple[Piece, ...]:
             "caption": rationale.caption,
             "reasoning": rationale.reasoning,
         }
-    *first, last = config.stages
-    return (
-        *(Piece(f"{_tagged(s, texts[s])}\n\n", config.weight_of(s)) for s in first),
-        Piece(_tagged(last, texts[last]), config.weight_of(last)),
+    # A stage that the teacher left out is not taught as an empty one.
+    stages = [stage for stage in config.stages if texts[stage].strip()]
+    tagged = [structured.section(stage.upper(), texts[stage]) for stage in stages]
+    between = ["\n\n"] * (len(stages) - 1) + [""]
+    return tuple(
+        Piece(text + gap, config.weight_of(stage))
+        for stage, text, gap in zip(stages, tagged, between, strict=True)
     )
-
-
-def _tagged(stage: str, text: str) -> str:
-    """One stage as `harness.structured.render` writes it; a test holds the two together."""
-    return f"<{stage.upper()}> {text.strip()} </{stage.upper()}>"
 
 
 def fingerprint(examples: Sequence[Example], config: DistillConfig, task: Task) -> str:

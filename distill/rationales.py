@@ -65,7 +65,7 @@ def teacher_of(weights: Weights) -> Teacher:
         instruction=instruction("structured", choices=True, plain_styles=plain),
         settings={"dtype": weights.dtype, "processor_args": dict(wanted.processor_args)},
         load=weights.load,
-        fingerprint=lambda: weights.fingerprint,
+        fingerprint=lambda: " + ".join(filter(None, weights.fingerprint.values())),
     )
 
 

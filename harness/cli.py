@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,11 +18,11 @@ import typer
 from distill.cli import app as distillation
 from harness.errors import Exit, HarnessError
 from harness.interrupts import Interrupted, interrupts
+from harness.terminal import harmless, print_json, quieten_libraries
 
 if TYPE_CHECKING:
-    from harness.evaluate import Data
+    from harness.evaluate import Data, ModelOptions
     from harness.scoring import Run
-    from harness.types import Style
 
 log = logging.getLogger("harness")
 
@@ -50,6 +51,7 @@ BertScore = Annotated[
     ),
 ]
 
+MOST_CHOICES = 26
 SHOWN = 5
 """Failed samples that are named on stderr."""
 SAMPLES, MODEL, DECODING, OUTPUT = "Samples", "Model", "Decoding", "Output"
@@ -186,6 +188,7 @@ def _label(name: str | None) -> str | None:
     "harness eval --model moondream --weights ./my-moondream --task scienceqa --batch-size 16"
 )
 def eval(
+    ctx: typer.Context,
     model: Annotated[
         list[str],
         typer.Option(
@@ -326,15 +329,20 @@ def eval(
     ] = False,
 ) -> None:
     """Run models on tasks. The same command again goes on where it was interrupted."""
+    for option, given in (("--model", model), ("--task", task)):
+        if twice := {value for value in given if given.count(value) > 1}:
+            raise HarnessError(f"{option} {min(twice)} is given twice.")
     paths = _data_paths(data or [], task)
+    if revision and len(paths) == len(task):
+        raise HarnessError("--revision is one of the hub's data set; --data names a copy.")
     if weights and len(model) > 1:
         raise HarnessError("--weights goes with one --model.")
     if adapter and len(model) > 1:
         raise HarnessError("--adapter goes with one --model.")
     if name and len(model) > 1:
         raise HarnessError("--name goes with one --model.")
-    arguments = _key_values(processor_arg or [])
-    _quieten_libraries()
+    _refuse_idle(ctx)
+    quieten_libraries()
     from harness import evaluate
     from harness.types import DataOptions
     from tasks import load_task
@@ -351,7 +359,6 @@ def eval(
         )
         for wanted in task
     ]
-    chosen: Style | None = style.value if style else None
     how = evaluate.RunOptions(
         runs=runs,
         limit=limit,
@@ -368,28 +375,7 @@ def eval(
     errors: list[HarnessError] = []
     for wanted in model:
         try:
-            source = evaluate.Weights(
-                evaluate.ModelOptions(
-                    model=wanted,
-                    weights=weights,
-                    revision=model_revision,
-                    name=name,
-                    lora=adapter,
-                    size=size.value,
-                    quantize=quantize.value if quantize else None,
-                    runs=runs,
-                    device=device,
-                    dtype=dtype,
-                    attention=attn,
-                    processor_args=arguments,
-                    style=chosen,
-                    mode=mode.value,
-                    options=options.value,
-                    max_new_tokens=max_new_tokens,
-                    temperature=temperature,
-                    top_p=top_p,
-                )
-            )
+            source = evaluate.Weights(_model_options(wanted, ctx.params))
         except HarnessError as error:
             errors.append(_told(error))
             continue
@@ -403,7 +389,9 @@ def eval(
                 if not as_json:
                     _print_run(done[-1])
     if as_json:
-        _print_json({"runs": [_run_json(run) for run in done], "errors": [e.what for e in errors]})
+        print_json(
+            {"runs": [_run_json(run) for run in done], "errors": [e.to_json() for e in errors]}
+        )
     if errors:
         raise typer.Exit(errors[0].code)
     if any(run.record.counts.failed for run in done):
@@ -412,6 +400,7 @@ def eval(
 
 @app.command(epilog="Example:\n\nharness check phi-3.5")
 def check(
+    ctx: typer.Context,
     model: Annotated[str, typer.Argument(help="A row of the catalogue, ORG/REPO, or a folder.")],
     weights: WeightsOption = None,
     size: SizeOption = Size.full,
@@ -426,34 +415,19 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Before a long night: load a model, ask two questions, alone and in a batch of four."""
-    _quieten_libraries()
+    _refuse_idle(ctx)
+    quieten_libraries()
     from harness import evaluate, inspection
     from harness.terminal import print_check
 
-    try:
-        loaded = evaluate.Weights(
-            evaluate.ModelOptions(
-                model=model,
-                weights=weights,
-                revision=model_revision,
-                lora=adapter,
-                size=size.value,
-                quantize=quantize.value if quantize else None,
-                runs=runs,
-                device=device,
-                dtype=dtype,
-                attention=attn,
-                processor_args=_key_values(processor_arg or []),
-            )
-        )
-    except HarnessError as error:
-        needed = inspection.download(model) if not weights else None
-        if needed and error.code is Exit.MISSING:
-            error.known += f" To download: {needed['gigabytes']:.1f} GB."
-        raise
+    needed = inspection.download(model) if not weights else None
+    if needed:
+        size_of = f"{needed['repo']}: {needed['gigabytes']:.1f} GB"
+        typer.echo(f"{size_of}, downloaded where it is not here yet.", err=True)
+    loaded = evaluate.Weights(_model_options(model, ctx.params))
     report = inspection.check(loaded)
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         print_check(report)
 
@@ -464,6 +438,7 @@ def check(
     "--choices Alabama --choices Illinois"
 )
 def ask(
+    ctx: typer.Context,
     model: Annotated[
         str, typer.Option("--model", "-m", help="A row of the catalogue, ORG/REPO, or a folder.")
     ],
@@ -491,30 +466,20 @@ def ask(
     as_json: AsJson = False,
 ) -> None:
     """Put one question to a model; a structured answer is laid out stage by stage."""
-    if len(choices or []) == 1:
-        raise HarnessError("One option is no choice.", remedy="--choices once for each option.")
-    _quieten_libraries()
+    if not question.strip():
+        raise HarnessError("--question is empty.")
+    if len(choices or []) == 1 or len(choices or []) > MOST_CHOICES:
+        raise HarnessError(
+            f"--choices: 2 to {MOST_CHOICES} options, or none, are a question.",
+            remedy="--choices once for each option.",
+        )
+    _refuse_idle(ctx)
+    quieten_libraries()
     from dataclasses import asdict
 
     from harness import evaluate, inspection
-    from harness.terminal import harmless
 
-    loaded = evaluate.Weights(
-        evaluate.ModelOptions(
-            model=model,
-            weights=weights,
-            revision=model_revision,
-            lora=adapter,
-            size=size.value,
-            quantize=quantize.value if quantize else None,
-            runs=runs,
-            device=device,
-            dtype=dtype,
-            attention=attn,
-            processor_args=_key_values(processor_arg or []),
-            style=style.value if style else None,
-        )
-    )
+    loaded = evaluate.Weights(_model_options(model, ctx.params))
     answer = inspection.ask(
         loaded,
         question=question,
@@ -523,7 +488,7 @@ def ask(
         max_new_tokens=max_new_tokens,
     )
     if as_json:
-        _print_json(asdict(answer))
+        print_json(asdict(answer))
     else:
         shown = inspection.lay_out(answer, choices or ())
         typer.echo("\n".join(map(harmless, shown.split("\n"))))
@@ -536,8 +501,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write the leaderboard: one self-contained HTML page, the paper's rows beside the measured."""
-    if runs != Path("runs") and not runs.is_dir():
-        raise HarnessError(f"{runs} is not a folder.", code=Exit.MISSING)
+    _refuse_absent(runs)
     _write_report(runs, out, as_json=as_json)
 
 
@@ -551,7 +515,7 @@ def demo(
     Questions drawn on the spot, small checkpoints with random weights: it shows how everything
     works, not how well a model does.
     """
-    _quieten_libraries()
+    quieten_libraries()
     from harness import demo as whole
 
     for run in whole.run(folder, command=["harness", *sys.argv[1:]]):
@@ -594,7 +558,7 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Score answers that were made elsewhere: a run like any other, without a model."""
-    _quieten_libraries()
+    quieten_libraries()
     from harness.scoring import score_file
     from tasks import load_task
 
@@ -615,6 +579,9 @@ def score(
 def rescore(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     reader: Annotated[str, typer.Option(help="ours, paper-base, paper-kd or lmms-eval.")] = "ours",
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", help="For a run of ./mine.py: that file.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Read a run's answers again, without a model. Another reader than ours makes a run beside."""
@@ -625,7 +592,10 @@ def rescore(
     folder = RunFolder(run)
     record = folder.existing_record()
     made = read_again(
-        folder, load_task(record.task.name), reader=reader, command=["harness", *sys.argv[1:]]
+        folder,
+        load_task(task or record.task.name),
+        reader=reader,
+        command=["harness", *sys.argv[1:]],
     )
     _give(made, as_json=as_json)
 
@@ -650,11 +620,10 @@ def compare(
     from harness.compare import compare as pair
     from harness.compare import words
     from harness.records import RunFolder
-    from harness.terminal import harmless
 
     found = pair(RunFolder(first), RunFolder(second))
     if as_json:
-        _print_json(found.to_json())
+        print_json(found.to_json())
     else:
         typer.echo("\n".join(map(harmless, words(found).splitlines())))
     if fail_if_worse and found.second_is_worse:
@@ -671,7 +640,7 @@ def list_models(as_json: AsJson = False) -> None:
 
     if as_json:
         rows = [{**asdict(spec), "processor_args": dict(spec.processor_args)} for spec in CATALOG]
-        return _print_json({"models": rows})
+        return print_json({"models": rows})
     table(
         "Models",
         ("name", "title", "size", "role", "weights", "GB", "licence"),
@@ -701,7 +670,7 @@ def list_tasks(as_json: AsJson = False) -> None:
     from tasks import TASKS
 
     if as_json:
-        return _print_json({"tasks": [{"name": key, "about": TASKS[key]} for key in TASKS]})
+        return print_json({"tasks": [{"name": key, "about": TASKS[key]} for key in TASKS]})
     table("Tasks", ("name", "about"), list(TASKS.items()))
     typer.echo("Your own: --task ./mine.py, a file that defines TASK.")
     return None
@@ -710,22 +679,88 @@ def list_tasks(as_json: AsJson = False) -> None:
 @listing.command("runs")
 def list_runs(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
     """The runs that are on disk."""
-    from harness.records import find_runs
+    from harness.records import read_runs
     from harness.terminal import percent, scope, table
 
-    found = [
-        (folder.path, record) for folder in find_runs(runs) if (record := folder.read_record())
-    ]
+    _refuse_absent(runs)
+    found, broken = read_runs(runs)
+    for error in broken:
+        _told(error)
     if as_json:
         listed = [{"folder": str(path), **record.to_json()} for path, record in found]
-        return _print_json({"runs": listed})
+        print_json({"runs": listed, "errors": [error.to_json() for error in broken]})
+        raise typer.Exit(broken[0].code if broken else Exit.OK)
     rows = []
     for path, record in found:
         accuracy = record.metrics.get("accuracy")
         shown = percent(accuracy.value) if accuracy else "—"
         rows.append((str(path), record.status, shown, scope(record)))
     table("Runs", ("folder", "status", "accuracy", "n"), rows)
-    return None
+    raise typer.Exit(broken[0].code if broken else Exit.OK)
+
+
+def _refuse_absent(runs: Path) -> None:
+    """A folder of runs that was named is there; the default one need not be."""
+    if runs != Path("runs") and not runs.is_dir():
+        raise HarnessError(f"{runs} is not a folder.", code=Exit.MISSING)
+
+
+def _model_options(model: str, given: Mapping[str, Any]) -> ModelOptions:
+    """The model options of `eval`, `check` and `ask`, from their parameters by name."""
+    from harness.evaluate import ModelOptions
+
+    names = {
+        "weights": "weights",
+        "model_revision": "revision",
+        "name": "name",
+        "adapter": "lora",
+        "size": "size",
+        "quantize": "quantize",
+        "runs": "runs",
+        "device": "device",
+        "dtype": "dtype",
+        "attn": "attention",
+        "style": "style",
+        "mode": "mode",
+        "options": "options",
+        "max_new_tokens": "max_new_tokens",
+        "temperature": "temperature",
+        "top_p": "top_p",
+    }
+    return ModelOptions(
+        model=model,
+        processor_args=_key_values(given.get("processor_arg") or []),
+        **{field: given[name] for name, field in names.items() if name in given},
+    )
+
+
+IDLE: tuple[tuple[str, str, Callable[[Mapping[str, Any]], bool], str], ...] = (
+    ("size", "--size", lambda given: given["weights"] == "random", "--weights random"),
+    ("options", "--options", lambda given: given["mode"] == "loglikelihood", "that --mode"),
+    ("top_p", "--top-p", lambda given: given["temperature"] > 0, "a --temperature"),
+    (
+        "max_new_tokens",
+        "--max-new-tokens",
+        lambda given: given.get("mode") != "loglikelihood",
+        "--mode generate",
+    ),
+    (
+        "temperature",
+        "--temperature",
+        lambda given: given.get("mode") != "loglikelihood",
+        "--mode generate",
+    ),
+)
+"""Options that mean something only with another one: parameter, option, whether it is there, what
+it needs."""
+
+
+def _refuse_idle(ctx: typer.Context) -> None:
+    """Refuse an option that would do nothing."""
+    for name, option, useful, needs in IDLE:
+        set_by = ctx.get_parameter_source(name) if name in ctx.params else None
+        if set_by is not None and set_by.name == "COMMANDLINE" and not useful(ctx.params):
+            raise HarnessError(f"{option} does nothing without {needs}.")
 
 
 def _data_paths(given: Sequence[str], tasks: Sequence[str]) -> dict[str, Path]:
@@ -734,14 +769,17 @@ def _data_paths(given: Sequence[str], tasks: Sequence[str]) -> dict[str, Path]:
     for value in given:
         name, equals, path = value.partition("=")
         if equals and name in tasks:
-            paths[name] = Path(path)
+            whose, where = name, Path(path)
         elif len(tasks) == 1:
-            paths[tasks[0]] = Path(value)
+            whose, where = tasks[0], Path(value)
         else:
             raise HarnessError(
                 f"--data {value}: with several tasks, say whose it is.",
                 remedy=f"--data {tasks[0]}={value}",
             )
+        if whose in paths:
+            raise HarnessError(f"--data is given twice for {whose}.")
+        paths[whose] = where
     return paths
 
 
@@ -769,13 +807,17 @@ def _write_report(runs: Path, out: Path, *, as_json: bool = False) -> None:
     if out.exists() and not out.is_file():  # a device would be replaced by a file
         raise _unwritable(out, "it is no file")
     try:
-        number = write_report(runs, out)
+        number, broken = write_report(runs, out)
     except OSError as error:
         raise _unwritable(out, error.strerror) from error
+    for one in broken:
+        _told(one)
     if as_json:
-        _print_json({"report": str(out), "runs": number})
+        print_json({"report": str(out), "runs": number})
     else:
         typer.echo(f"{out}: {number} measured runs beside the paper's rows")
+    if broken:
+        raise typer.Exit(broken[0].code)
 
 
 def _unwritable(out: Path, reason: str | None) -> HarnessError:
@@ -785,7 +827,7 @@ def _unwritable(out: Path, reason: str | None) -> HarnessError:
 def _give(run: Run, *, as_json: bool) -> None:
     """A run as the result of a command."""
     if as_json:
-        _print_json(_run_json(run))
+        print_json(_run_json(run))
     else:
         _print_run(run)
 
@@ -799,7 +841,6 @@ def _print_run(run: Run) -> None:
 def _tell_failures(run: Run) -> None:
     """The first samples without an answer, and why, on stderr."""
     from harness.records import PREDICTIONS, RunFolder
-    from harness.terminal import harmless
 
     if not run.record.counts.failed:
         return
@@ -811,36 +852,17 @@ def _tell_failures(run: Run) -> None:
         typer.echo(f"... and {rest:,} more; see `error` in {run.folder / PREDICTIONS}", err=True)
 
 
-def _print_json(document: Mapping[str, Any]) -> None:
-    from harness.records import finite
-
-    text = json.dumps(finite(document), ensure_ascii=False, indent=1)
-    # What UTF-8 cannot hold (half of a surrogate pair) becomes JSON's own escape.
-    typer.echo(text.encode("utf-8", "backslashreplace").decode())
-
-
 def _told(error: HarnessError) -> HarnessError:
     """Tell the user of `error`, on stderr."""
-    from harness.terminal import harmless
-
     lines = [harmless(line) for line in str(error).splitlines()]
     typer.echo("\n  ".join([f"Error: {lines[0]}", *lines[1:]]), err=True)
     return error
-
-
-def _quieten_libraries() -> None:
-    """Leave stderr to what concerns the user; keep the libraries from looking for updates."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 class _Harmless(logging.Formatter):
     """What is logged can hold text from data and from models."""
 
     def format(self, record: logging.LogRecord) -> str:
-        from harness.terminal import harmless
 
         return harmless(super().format(record))
 
@@ -852,6 +874,9 @@ def main() -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     log.setLevel(logging.INFO)
     interrupts.install()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show it all
     try:
         app()
     except HarnessError as error:

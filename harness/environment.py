@@ -11,7 +11,10 @@ from typing import Any
 
 import harness
 
-PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "datasets", "pillow", "numpy")
+PACKAGES = (
+    *("torch", "transformers", "tokenizers", "safetensors", "datasets", "pyarrow", "pillow"),
+    *("numpy", "peft", "bitsandbytes", "sacrebleu", "rouge-score", "rapidfuzz", "bert-score"),
+)
 
 
 def describe(device: str | None) -> dict[str, Any]:

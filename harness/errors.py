@@ -38,6 +38,15 @@ class HarnessError(Exception):
         self.remedy = remedy
         self.code = code
 
+    def to_json(self) -> dict[str, str | int]:
+        """The error as plain JSON values."""
+        return {
+            "what": self.what,
+            "known": self.known,
+            "remedy": self.remedy,
+            "code": int(self.code),
+        }
+
     def __str__(self) -> str:
         return "\n".join(part for part in (self.what, self.known, self.remedy) if part)
 

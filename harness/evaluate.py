@@ -136,7 +136,7 @@ class Weights:
             size=options.size,
             runs=options.runs,
         )
-        self._hash: Future[str] = Future()
+        self._hash: Future[dict[str, str | None]] = Future()
         # A daemon, unlike an executor's threads: an interrupt does not wait for it.
         threading.Thread(target=self._hash_folder, daemon=True).start()
         self._model: Model | None = None
@@ -144,12 +144,18 @@ class Weights:
 
     def _hash_folder(self) -> None:
         try:
-            self._hash.set_result(self.checkpoint.fingerprint)
-        except OSError as error:
+            lora = self.checkpoint.lora
+            hashes = {
+                "weights": checkpoints.fingerprint(self.checkpoint.folder),
+                "adapter": checkpoints.fingerprint(lora) if lora else None,
+            }
+            self._hash.set_result(hashes)
+        except BaseException as error:  # noqa: BLE001  # raised again where the result is asked for
             self._hash.set_exception(error)
 
     @property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> Mapping[str, str | None]:
+        """What the answers depend on: the hash of the weights, and of an adapter or None."""
         return self._hash.result()
 
     @cached_property
@@ -170,6 +176,7 @@ class Weights:
             return self._model
         from harness.models.loading import LoadOptions, load
 
+        timing.reset_peak_device_memory(self.device)
         started = time.perf_counter()
         self._model = load(
             self.checkpoint,
@@ -248,12 +255,16 @@ def _continue(job: Job, selected: Sequence[Sample]) -> Run:
     pending = list(batches(selected, job.options.batch_size, done))
     if pending:
         job.weights.load()  # while it is hashed
-    known["weights"] = job.weights.fingerprint
+    known |= job.weights.fingerprint
     if old is not None:
         refuse_mismatch(old.fingerprint, known, job.folder.path)
-    record = _record(job, known, old)
+    record = _record(job, known, old, answered=len(answered))
     if not pending and old is not None:
-        return _finish(job, replace(record, environment=old.environment), predictions)
+        # Nothing is answered by this process: what is recorded of it would not be true.
+        unchanged = replace(
+            record, environment=old.environment, settings=old.settings, command=old.command
+        )
+        return _finish(job, unchanged, predictions)
     if len(answered) < len(predictions):
         job.folder.rewrite(answered)  # what failed is tried again
     return _answer(job, record, pending, answered=answered, total=len(selected))
@@ -314,7 +325,9 @@ def _answer(
         }
         return replace(record, status=status, sessions=[*record.sessions, ours])
 
-    job.folder.write_record(current("running"))
+    # Should this process be killed, nothing more is known of it: see `_sessions`.
+    started = {**session, "samples": None, "energy_joules": None}
+    job.folder.write_record(replace(record, status="running", sessions=[*record.sessions, started]))
     try:
         label = f"{data.task.name} · {weights.checkpoint.name}"
         log.info("%s: warming up", label)
@@ -327,6 +340,7 @@ def _answer(
                     predictions += new
                     done.update(p.sample_id for p in new)
                 bar.advance(new)
+        return _finish(job, current("running"), predictions)
     except Interrupted:
         with interrupts.shielded():
             # What takes long (BERTScore) waits for the run's end.
@@ -334,7 +348,14 @@ def _answer(
             _finish(brief, current("interrupted"), predictions)
         log.info("Interrupted; the same command goes on where this one stopped.")
         raise
-    return _finish(job, current("running"), predictions)
+
+
+def _sessions(old: RunRecord | None, answered: int) -> Sequence[Mapping[str, Any]]:
+    """The earlier processes' entries; one that was killed answered what the others did not."""
+    sessions = [dict(session) for session in old.sessions] if old else []
+    if sessions and sessions[-1].get("samples") is None:
+        sessions[-1]["samples"] = answered - sum(s.get("samples") or 0 for s in sessions[:-1])
+    return sessions
 
 
 def _finish(job: Job, record: RunRecord, predictions: Sequence[Prediction]) -> Run:
@@ -357,6 +378,8 @@ def _settings(weights: Weights, data: Data, options: RunOptions) -> dict[str, An
             f"--mode loglikelihood chooses among options; {data.task.title} has written answers.",
             remedy="--mode generate",
         )
+    if options.shuffle is not None and data.task.answers == "text":
+        raise HarnessError(f"--shuffle-choices: {data.task.title} has no options.")
     if scoring and wanted.style not in {None, "plain", "direct"}:
         raise HarnessError(
             "--mode loglikelihood scores the options right behind the question: there is no room "
@@ -403,6 +426,8 @@ def _fingerprint(job: Job) -> dict[str, Any]:
     decoding = dict(settings["decoding"])
     if not decoding["temperature"]:
         del decoding["seed"], decoding["top_p"]
+    else:
+        decoding["batch_size"] = options.batch_size  # what is sampled depends on the batch
     return {
         "task": data.task.name,
         "split": data.options.split,
@@ -412,7 +437,7 @@ def _fingerprint(job: Job) -> dict[str, Any]:
         if settings["mode"] == "generate"
         else f"{settings['mode']} of each {settings['options']}",
         "shuffle": settings["shuffle"],
-        "decoding": decoding,
+        "decoding": decoding if settings["mode"] == "generate" else None,
         "dtype": settings["dtype"],
         "processor_args": settings["processor_args"],
         "data": data.fingerprint,
@@ -424,10 +449,10 @@ def _fingerprint(job: Job) -> dict[str, Any]:
 
 
 def _prompt_hash(job: Job) -> str:
-    """A hash of the wording: of the first sample as the task asks it, and of what is added."""
+    """A hash of the wording: of one sample as the task asks it, and of what is added."""
     spec, data, style = job.weights.checkpoint.spec, job.data, job.settings["style"]
     digest = sha256()
-    for sample in data.samples.samples[:1]:
+    for sample in sorted(data.samples.samples, key=lambda s: s.id)[:1]:  # whatever their order
         prompt = data.task.prompt(replace(sample, images=()), style)
         plain = spec.plain_styles if spec else ()
         added = instruction(style, choices=bool(prompt.choices), plain_styles=plain)
@@ -437,8 +462,10 @@ def _prompt_hash(job: Job) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _record(job: Job, known: Mapping[str, Any], old: RunRecord | None) -> RunRecord:
-    """The record as it is before anything is answered."""
+def _record(
+    job: Job, known: Mapping[str, Any], old: RunRecord | None, *, answered: int
+) -> RunRecord:
+    """The record as it is before anything is answered by this process."""
     weights, data = job.weights, job.data
     checkpoint, samples = weights.checkpoint, data.samples
     spec = checkpoint.spec if checkpoint.named else None
@@ -455,7 +482,7 @@ def _record(job: Job, known: Mapping[str, Any], old: RunRecord | None) -> RunRec
         ),
         model=ModelInfo(
             name=checkpoint.name,
-            title=spec.title if spec else checkpoint.name,
+            title=spec.title if spec and checkpoint.name == spec.name else checkpoint.name,
             size=spec.size if spec else "",
             parameters=description.get("parameters"),
             role=spec.role if spec else "baseline",
@@ -472,5 +499,5 @@ def _record(job: Job, known: Mapping[str, Any], old: RunRecord | None) -> RunRec
         settings={**job.settings, "model": dict(description)},
         environment=environment.describe(weights.device),
         command=list(job.options.command),
-        sessions=old.sessions if old else (),
+        sessions=_sessions(old, answered),
     )

@@ -409,7 +409,7 @@ def refuse_mismatch(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) 
     both = [key for key in new if key in old]
     then, now = (_leaves({key: side[key] for key in both}) for side in (old, new))
     changed = [key for key in {**then, **now} if then.get(key) != now.get(key)]
-    changed += [key for key in new if key not in old and key != "weights"]
+    changed += [key for key in new if key not in old and key != "weights" and new[key] is not None]
     if not changed:
         return
     said = "; ".join(

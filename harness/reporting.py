@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.records import find_runs, write_atomically
+from harness.errors import HarnessError
+from harness.records import read_runs, write_atomically
 from reports.leaderboard import render
 
 
-def write_report(runs: Path, out: Path) -> int:
-    """Write the page of all runs under `runs` to `out`; returns how many there are."""
-    records = [record for folder in find_runs(runs) if (record := folder.read_record())]
-    write_atomically(out, render(records).encode())
-    return len(records)
+def write_report(runs: Path, out: Path) -> tuple[int, list[HarnessError]]:
+    """Write the page of all runs under `runs` to `out`.
+
+    Returns:
+        How many runs are on it, and why others are not.
+    """
+    found, broken = read_runs(runs)
+    write_atomically(out, render([record for _, record in found]).encode())
+    return len(found), broken

@@ -128,11 +128,19 @@ class Runner:
 
     def _prompt(self, sample: Sample) -> Prompt | str:
         """The prompt, or why there is none."""
-        choices = tuple(sample.choices[i] for i in self._order(sample))
+        order = self._order(sample)
+        asked = replace(sample, choices=tuple(sample.choices[i] for i in order))
+        if sample.pictured_choices:
+            first = len(sample.images) - len(order)
+            pictures = [sample.images[first + i] for i in order]
+            asked = replace(asked, images=(*sample.images[:first], *pictures))
         try:
-            prompt = self._task.prompt(replace(sample, choices=choices), self._asking.style)
+            prompt = self._task.prompt(asked, self._asking.style)
         except SampleError as error:
             return str(error)
+        most = self._model.most_images
+        if most is not None and len(prompt.images) > most:
+            return f"{len(prompt.images)} pictures, and the model takes {most} at a time"
         return replace(prompt, examples=self._asking.examples)
 
     def _order(self, sample: Sample) -> tuple[int, ...]:

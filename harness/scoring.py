@@ -18,6 +18,7 @@ from harness.records import (
     RunRecord,
     TaskInfo,
     refuse_mismatch,
+    safe_name,
 )
 from harness.runner import read_asked
 from harness.types import Metric, Prediction, Reading, Target, Task
@@ -168,8 +169,14 @@ def rescore(folder: RunFolder, task: Task, *, reader: str, command: Sequence[str
             f"{reader} reads letters of options; {task.title} has written answers.",
             remedy="--reader ours",
         )
+    if other := record.fingerprint.get("reader"):
+        raise HarnessError(
+            f"{folder.path} is itself a run that was read again, by {other}.",
+            remedy=f"Read the run beside it, whose name does not end in +{other}.",
+        )
     read = task.read if reader == "ours" else READERS[reader]
-    predictions = [_read_again(p, read) for p in folder.existing_predictions()]
+    before = folder.existing_predictions()
+    predictions = [_read_again(p, read) for p in before]
     target = folder
     if reader != "ours":
         name = f"{record.model.name}+{reader}"
@@ -180,10 +187,16 @@ def rescore(folder: RunFolder, task: Task, *, reader: str, command: Sequence[str
             fingerprint={**record.fingerprint, "reader": reader},
             command=list(command),
         )
-        target = RunFolder(folder.path.parent.with_name(name) / folder.path.name)
+        own = folder.path.resolve()
+        target = RunFolder(own.parent.parent / safe_name(name) / own.name)
     record = replace(record, settings={**record.settings, "reader": reader})
+    metrics = list(task.metrics)
+    if predictions == before:
+        # The texts are the same: what needs an encoder is not computed again.
+        kept = {k: v for k, v in record.metrics.items() if k.startswith("bertscore_")}
+        metrics.append(lambda _: kept)
     with target.locked():
-        return _write(target, record, predictions, task.metrics)
+        return _write(target, record, predictions, metrics)
 
 
 def _write(

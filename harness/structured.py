@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 
 SECTIONS = ("SUMMARY", "CAPTION", "REASONING", "CONCLUSION")
-END = f"</{SECTIONS[-1]}>"
-"""What a finished rationale ends with."""
+START, END = f"<{SECTIONS[-1]}>", f"</{SECTIONS[-1]}>"
+"""What the conclusion, with which a rationale is finished, stands between."""
 
 _TAG = re.compile(
     rf"<\s{{0,3}}(/?)\s{{0,3}}({'|'.join(SECTIONS)})\s{{0,3}}>", re.ASCII | re.IGNORECASE
@@ -71,9 +71,12 @@ def render(rationale: Rationale) -> str:
     `parse` gives the same rationale back unless a stage itself holds a tag.
     """
     stages = (rationale.summary, rationale.caption, rationale.reasoning, rationale.conclusion)
-    return "\n\n".join(
-        f"<{name}> {stage.strip()} </{name}>" for name, stage in zip(SECTIONS, stages, strict=True)
-    )
+    return "\n\n".join(map(section, SECTIONS, stages))
+
+
+def section(name: str, text: str) -> str:
+    """One stage between its tags."""
+    return f"<{name}> {text.strip()} </{name}>"
 
 
 def parse(text: str) -> Parsed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +29,23 @@ def console() -> Console:
 def harmless(text: str) -> str:
     """`text` without control characters, which a terminal would obey."""
     return "".join("\ufffd" if unicodedata.category(c) in {"Cc", "Cf", "Cs"} else c for c in text)
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """One JSON document on stdout; a number that is not finite is null."""
+    from harness.records import finite
+
+    text = json.dumps(finite(document), ensure_ascii=False, indent=1)
+    # What UTF-8 cannot hold (half of a surrogate pair) becomes JSON's own escape.
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
+
+
+def quieten_libraries() -> None:
+    """Leave stderr to what concerns the user. To be called before the libraries are imported."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -91,11 +110,12 @@ def print_run(record: RunRecord, folder: str) -> None:
     table(title, ("metric", "value", "95% interval", "n"), rows)
     out = console()
     minutes = record.timing.get("inference_minutes")
-    if minutes is not None:
+    mean = (record.timing.get("seconds_per_sample") or {}).get("mean")
+    if minutes is not None and mean is not None:
         speed = record.timing.get("tokens_per_second")
         out.print(
-            f"Inference {minutes:.2f} min, {record.timing['seconds_per_sample']['mean']:.3f} s a "
-            f"question{'' if speed is None else f', {speed:.0f} tokens/s'}; {record.counts.unread} "
+            f"Inference {minutes:.2f} min, {mean:.3f} s a question"
+            f"{'' if speed is None else f', {speed:.0f} tokens/s'}; {record.counts.unread} "
             "answers in which nothing could be read.",
             markup=False,
         )
@@ -115,15 +135,18 @@ def print_check(report: Mapping[str, Any]) -> None:
         ("attention", str(report["attention"])),
         ("loading", f"{report['load_seconds']:.1f} s"),
         *((f"{k}", f"{v:.0f} tokens/s") for k, v in report["tokens_per_second"].items()),
-        ("peak memory", f"process {memory['process'] / 2**30:.1f} GiB"),
+        ("peak memory, process", f"{memory['process'] / 2**30:.1f} GiB"),
+        *(
+            [("peak memory, device", f"{memory['device'] / 2**30:.1f} GiB")]
+            if memory["device"]
+            else []
+        ),
         (
             "same answers in a batch",
             "yes" if report["same_answers_in_a_batch"] else "no: rounding decides some",
         ),
         *(("answer", answer[:120] or "(empty)") for answer in report["answers"]),
     ]
-    if memory["device"]:
-        rows.insert(8, ("", f"device {memory['device'] / 2**30:.1f} GiB"))
     table(f"{report['model']} works", ("", ""), rows)
 
 

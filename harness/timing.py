@@ -85,7 +85,8 @@ def _last(sessions: Sequence[Mapping[str, Any]], key: str) -> float | None:
 
 
 def peak_process_memory() -> int:
-    """The most memory this process has held, in bytes."""
+    """The most memory this process has held since it began, in bytes: not less than any of its
+    runs needed."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
@@ -97,6 +98,14 @@ def peak_device_memory(device: str) -> int | None:
     import torch
 
     return torch.cuda.max_memory_allocated(torch.device(device))
+
+
+def reset_peak_device_memory(device: str) -> None:
+    """Begin to look for `peak_device_memory` anew."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(torch.device(device))
 
 
 class Energy:

@@ -54,6 +54,8 @@ class Sample:
     target: Target
     choices: tuple[str, ...] = ()
     images: tuple[ImageRef, ...] = ()
+    pictured_choices: bool = False
+    """The last images are those of the choices, one for each, in their order."""
     topic: str = ""
     context: str = ""
     """What the data set says beside the question (ScienceQA's hint, VQAonline's context)."""
@@ -218,6 +220,10 @@ class Output:
 class Model(Protocol):
     """A loaded model. Preparing and generating are apart so that each can be timed, and so that
     preparing can run ahead."""
+
+    @property
+    def most_images(self) -> int | None:
+        """How many pictures a prompt may have; None: any number."""
 
     @property
     def description(self) -> Mapping[str, Any]:

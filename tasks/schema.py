@@ -57,6 +57,7 @@ def choice_question(row: Row) -> Sample:
         target=target,
         choices=choices,
         images=_images(row),
+        pictured_choices=bool(row.choice_images),
         topic=_topic(row),
         context=_optional(row, "hint", one_line),
         lecture=_optional(row, "lecture", one_line),

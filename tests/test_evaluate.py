@@ -331,3 +331,56 @@ def test_predictions_are_predictions(evaluate) -> None:
     """Each line has the fields that the format promises."""
     rows = predictions(only(evaluate("--limit", 2)))
     assert set(rows[0]) == set(Prediction.__dataclass_fields__)
+
+
+def test_what_did_nothing_leaves_no_trace(evaluate) -> None:
+    """A command that finds everything answered does not put its own settings into the record."""
+    first = only(evaluate("--limit", 8, "--batch-size", 4))
+    again = only(evaluate("--limit", 2, "--batch-size", 2))
+    assert again["settings"] == first["settings"]
+    assert again["command"] == first["command"]
+    assert again["metrics"] == first["metrics"]
+
+
+def test_sampled_answers_belong_to_a_batch_size(evaluate) -> None:
+    """What is drawn depends on the batch, so another size is another run; the same one repeats."""
+    sampled = ("--temperature", "0.8", "--seed", "1")
+    first = predictions(only(evaluate("--limit", 8, *sampled)))
+    refused = evaluate("--limit", 16, "--batch-size", 3, *sampled)
+    assert refused.code == 2
+    assert "decoding.batch_size: 4 then, 3 now" in refused.stderr
+    again = predictions(only(evaluate("--limit", 8, *sampled, "--name", "again")))
+    assert [row["raw"] for row in again] == [row["raw"] for row in first]
+
+
+@pytest.mark.parametrize(
+    "idle",
+    [
+        ("--size", "tiny"),
+        ("--options", "text"),
+        ("--top-p", "0.5"),
+        ("--mode", "loglikelihood", "--temperature", "0.5"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(evaluate, idle: tuple[str, ...]) -> None:
+    """Nobody is left to believe that it did something."""
+    result = evaluate("--limit", 2, *idle)
+    assert result.code == 2
+    assert "does nothing without" in result.stderr
+
+
+def test_the_order_of_the_rows_is_no_other_data(evaluate, questions: Path) -> None:
+    """The same questions in another order continue the run."""
+    only(evaluate("--limit", 4, data=questions))
+    path = questions / "test.jsonl"
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+    assert only(evaluate("--limit", 8, data=questions))["counts"]["done"] == 12
+
+
+def test_errors_are_whole_in_json(evaluate) -> None:
+    """What is wrong, what is known, what helps, and the exit code."""
+    result = evaluate("--limit", 2, model="phi-3.5")
+    (error,) = result.json["errors"]
+    assert error["code"] == result.code == 3
+    assert error["remedy"] == "hf download microsoft/Phi-3.5-vision-instruct"
+    assert "hub cache" in error["known"]

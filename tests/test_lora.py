@@ -43,7 +43,9 @@ def test_an_adapter_changes_the_answers_and_the_identity(
     plain, without = raws(command, tiny("llava"), drawn, tmp_path / "a")
     run, adapted = raws(command, tiny("llava"), drawn, tmp_path / "b", "--adapter", lora)
     assert adapted != without
-    assert run["fingerprint"]["weights"] != plain["fingerprint"]["weights"]
+    assert run["fingerprint"]["weights"] == plain["fingerprint"]["weights"]
+    assert run["fingerprint"]["adapter"].startswith("sha256:")
+    assert plain["fingerprint"]["adapter"] is None
     assert run["model"]["weights"].endswith("with LoRA lora")
     assert run["model"]["parameters"] == plain["model"]["parameters"]
 

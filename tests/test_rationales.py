@@ -45,6 +45,7 @@ class Scripted:
     asked: list[str] = field(default_factory=list)
     stop_after: int | None = None
     description: Mapping[str, Any] = field(default_factory=lambda: {"device": "cpu"})
+    most_images: int | None = None
 
     def prepare(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
         return prompts
@@ -362,7 +363,7 @@ def test_any_checkpoint_can_be_the_teacher(
     )
     record = generate(teacher_of(weights), data, replace(options, limit=3))
     assert record["teacher"]["title"] == "LLaVA-CoT"
-    assert record["fingerprint"]["weights"] == weights.fingerprint
+    assert record["fingerprint"]["weights"] == weights.fingerprint["weights"]
     rows = [*Store(options.folder).read_kept(), *read_lines(options.folder / "rejected.jsonl")]
     assert [row["id"] for row in rows] == [s.id for s in data.samples.samples[:3]]
     assert all("The correct answer is" in row["prompt"] for row in rows)

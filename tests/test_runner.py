@@ -28,6 +28,7 @@ class Letter:
     """Answers "A" to everything; each forward pass takes a second of its own clock."""
 
     description: dict[str, Any] = {}
+    most_images: int | None = None
 
     def __init__(self, *, largest: int = 99, broken: Sequence[str] = ()) -> None:
         self.now = 0.0
@@ -227,3 +228,62 @@ def test_examples_come_before_the_question() -> None:
     prompt = make_runner(Letter(), asking)._prompt(make_samples(1)[0])
     assert isinstance(prompt, Prompt)
     assert user_text(prompt, ("direct",)) == "Why?\nAnswer: B\n\nq0"
+
+
+def test_pictures_of_options_move_with_their_options() -> None:
+    """Where options are pictures, shuffling keeps each with its text, behind the main image."""
+    pictures = tuple(ImageRef(name, name.encode) for name in ("main", "x", "y", "z"))
+    sample = Sample(
+        id="1",
+        question="q",
+        target=0,
+        choices=("x", "y", "z"),
+        images=pictures,
+        pictured_choices=True,
+    )
+    asked: list[Sample] = []
+
+    def remember(sample: Sample, style: Style) -> Prompt:
+        asked.append(sample)
+        return ask(sample, style)
+
+    runner = Runner(
+        Letter(),
+        replace(TASK, prompt=remember),
+        asking=Asking(style="direct", shuffle=2),
+        decoding=Decoding(max_new_tokens=1),
+        digests={},
+    )
+    runner.answer([sample])
+    assert asked[0].choices != sample.choices
+    assert [image.label for image in asked[0].images] == ["main", *asked[0].choices]
+
+
+def test_more_pictures_than_a_model_takes_are_no_failure_of_the_model() -> None:
+    """Each such question is an error row, without trying, halving, or giving up."""
+
+    class OnePicture(Letter):
+        most_images = 1
+
+        def prepare(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+            assert all(len(prompt.images) <= 1 for prompt in prompts)
+            return super().prepare(prompts)
+
+    def show(sample: Sample, style: Style) -> Prompt:
+        return replace(ask(sample, style), images=(None,) * len(sample.images))  # type: ignore[arg-type]
+
+    model = OnePicture()
+    samples = [
+        Sample(id=str(i), question="q", target=0, choices=("x", "y"),
+               images=(ImageRef("p", bytes),) * (1 + i % 2))
+        for i in range(24)
+    ]  # fmt: skip
+    runner = Runner(
+        model, replace(TASK, prompt=show), asking=Asking(style="direct"),
+        decoding=Decoding(max_new_tokens=1), digests={},
+    )  # fmt: skip
+    made = runner.answer(samples)
+    assert [p.error for p in made] == [
+        None, "2 pictures, and the model takes 1 at a time"
+    ] * 12  # fmt: skip
+    assert model.sizes == [12]

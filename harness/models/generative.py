@@ -40,8 +40,15 @@ class GenerativeModel:
     """A decoder behind the harness's `Model` protocol."""
 
     def __init__(
-        self, model: PreTrainedModel, processor: Any, *, render: Renderer, device: str
+        self,
+        model: PreTrainedModel,
+        processor: Any,
+        *,
+        render: Renderer,
+        device: str,
+        most_images: int | None = None,
     ) -> None:
+        self.most_images = most_images
         self._model = model
         self._processor = processor
         self._render = render

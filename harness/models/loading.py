@@ -84,6 +84,7 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
             processor,
             render=renderers.RENDERERS[checkpoint.adapter](processor, checkpoint),
             device=options.device,
+            most_images=1 if checkpoint.adapter == "kosmos2" else None,
         )
     except _UNUSABLE as error:
         detail = " ".join(str(error).split())

@@ -124,6 +124,8 @@ class Head(Protocol):
 class Vilt:
     """Either kind of checkpoint behind the harness's `Model` protocol."""
 
+    most_images = 1
+
     def __init__(self, model: PreTrainedModel, processor: Any, *, device: str) -> None:
         self._model: Any = model
         self._pixels = processor.image_processor
