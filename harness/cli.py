@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from harness.evaluate import Data, ModelOptions
     from harness.scoring import Run
 
-log = logging.getLogger("harness")
 
 app = typer.Typer(
     help="Evaluate small vision-language models, and see what is behind each number.",
@@ -872,7 +871,8 @@ def main() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Harmless("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    log.setLevel(logging.INFO)
+    for package in ("harness", "distill"):
+        logging.getLogger(package).setLevel(logging.INFO)
     interrupts.install()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -15,12 +15,12 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import IO, Any, Self, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import IO, Any, Self, TypeVar
 
 from harness.errors import DataError, HarnessError
+from harness.json_fields import Types, check_fields, is_one, parse_json
 from harness.types import Prediction, Value
 
 T = TypeVar("T")
@@ -132,9 +132,6 @@ def _build(cls: type[T], data: Mapping[str, Any]) -> T:
     return cls(**{key: value for key, value in data.items() if key in known})
 
 
-Types: TypeAlias = tuple[type, ...]
-
-
 def _read_later(record: RunRecord) -> Iterator[tuple[str, object, Types]]:
     """What is read in the parts of a record that have no fields of their own, and its types."""
     number, mapping = (int, float, NoneType), (dict, NoneType)
@@ -150,62 +147,11 @@ def _read_later(record: RunRecord) -> Iterator[tuple[str, object, Types]]:
         yield "sessions.energy_joules", session.get("energy_joules"), number
 
 
-def _check(made: Any) -> None:
-    """Raises TypeError where a field of a dataclass, made from JSON, has another type than it says;
-    one level deep."""
-    for name, (types, items) in _kinds(type(made)).items():  # type: ignore[arg-type]  # a class is hashable
-        value = getattr(made, name)
-        inner = value.values() if isinstance(value, dict) else value
-        if not _is_one(value, types) or (items and not all(_is_one(i, items) for i in inner)):
-            raise TypeError(f"field {name!r} cannot be {ascii(value)[:60]}")
-
-
-def _is_one(value: object, types: Types) -> bool:
-    # For Python a bool is an int; in a record it is not.
-    return isinstance(value, types) and (bool in types or not isinstance(value, bool))
-
-
-@cache
-def _kinds(cls: type) -> Mapping[str, tuple[Types, Types]]:
-    """Field of a dataclass -> the types that JSON may give for it, and those of the items in it;
-    no types of items: they may be anything."""
-    kinds = {}
-    for name, hint in get_type_hints(cls).items():
-        arguments = get_args(hint)[-1:] if get_origin(hint) is Mapping else get_args(hint)[:1]
-        inner = () if get_origin(hint) in _UNIONS or arguments == (Any,) else arguments
-        kinds[name] = (_json_types(hint), tuple(t for hint in inner for t in _json_types(hint)))
-    return kinds
-
-
-_UNIONS = (Union, UnionType)
-
-
-def _json_types(hint: Any) -> Types:
-    origin = get_origin(hint) or hint
-    if origin in _UNIONS:
-        return tuple(kind for part in get_args(hint) for kind in _json_types(part))
-    if origin is float:
-        return (float, int, NoneType)  # None: what was not finite
-    return {Mapping: (dict,), Sequence: (list, tuple), tuple: (list, tuple)}.get(origin, (origin,))
-
-
-def _parse(text: str | bytes) -> Any:
-    """The JSON value in `text`; raises ValueError, also for what is JSON for Python alone."""
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
 def prediction_from_json(data: Mapping[str, Any]) -> Prediction:
     """One line of predictions.jsonl; raises TypeError where fields are missing or do not fit."""
     lists = {name: tuple(data[name]) for name in _LISTS if isinstance(data.get(name), list)}
     prediction = _build(Prediction, {**data, **lists})
-    _check(prediction)
+    check_fields(prediction)
     number = len(prediction.choices)
     for value in (prediction.target, prediction.answer):
         if isinstance(value, int) and not 0 <= value < number:
@@ -292,7 +238,7 @@ class RunFolder:
         except OSError as error:
             raise DataError(f"{self.record_path} cannot be read: {error.strerror}.") from error
         try:
-            data = _parse(text)
+            data = parse_json(text)
         except ValueError as error:
             raise DataError(
                 f"{self.record_path} is not JSON: {error}.",
@@ -307,9 +253,9 @@ class RunFolder:
                 record.counts,
                 *record.metrics.values(),
             ):
-                _check(part)
+                check_fields(part)
             for name, value, types in _read_later(record):
-                if not _is_one(value, types):
+                if not is_one(value, types):
                     raise TypeError(f"field {name!r} cannot be {ascii(value)[:60]}")  # noqa: TRY301  # told below
         except TypeError as error:
             raise DataError(
@@ -354,7 +300,7 @@ class RunFolder:
                     return  # cut by a crash
                 offset += len(line)
                 try:
-                    prediction = prediction_from_json(_parse(line))
+                    prediction = prediction_from_json(parse_json(line))
                     _refuse_double(prediction.sample_id, seen)
                 except (ValueError, TypeError, AttributeError) as error:
                     raise DataError(
