@@ -281,6 +281,15 @@ def eval(
             rich_help_panel=DECODING,
         ),
     ] = None,
+    conclude: Annotated[
+        bool,
+        typer.Option(
+            "--conclude",
+            help="Take a structured answer's conclusion from the likelihood of the options behind "
+            "its reasoning.",
+            rich_help_panel=DECODING,
+        ),
+    ] = False,
     max_new_tokens: Annotated[
         int | None,
         typer.Option(min=1, help="Default: the row's, else the task's.", rich_help_panel=DECODING),
@@ -366,6 +375,7 @@ def eval(
         batch_size=batch_size,
         shots=shots,
         shuffle=shuffle_choices,
+        conclude=conclude,
         fresh=fresh,
         bertscore=None if bertscore == "none" else bertscore,
         command=["harness", *sys.argv[1:]],

@@ -89,6 +89,8 @@ class RunOptions:
     """Answered questions of the train split that are shown first."""
     shuffle: int | None = None
     """Seed of the options' order; None: as the data has them."""
+    conclude: bool = False
+    """Choose the conclusion by the likelihood of the options behind the reasoning."""
     fresh: bool = False
     bertscore: str | None = None
     """Encoder of BERTScore, for tasks with text answers; None: not computed."""
@@ -299,6 +301,7 @@ def _answer(
             options=settings["options"],
             shuffle=settings["shuffle"],
             examples=data.examples(settings["shots"]),
+            conclude=settings["conclude"],
         ),
         decoding=Decoding(**settings["decoding"]),
         digests=data.digests,
@@ -380,6 +383,11 @@ def _settings(weights: Weights, data: Data, options: RunOptions) -> dict[str, An
         )
     if options.shuffle is not None and data.task.answers == "text":
         raise HarnessError(f"--shuffle-choices: {data.task.title} has no options.")
+    if options.conclude and (scoring or data.task.answers == "text"):
+        raise HarnessError(
+            "--conclude chooses among options behind a reasoning that the model writes: it needs "
+            "a multiple-choice task and --mode generate."
+        )
     if scoring and wanted.style not in {None, "plain", "direct"}:
         raise HarnessError(
             "--mode loglikelihood scores the options right behind the question: there is no room "
@@ -397,6 +405,7 @@ def _settings(weights: Weights, data: Data, options: RunOptions) -> dict[str, An
         "options": wanted.options,
         "shots": options.shots,
         "shuffle": options.shuffle,
+        "conclude": options.conclude,
         "decoding": asdict(
             Decoding(
                 max_new_tokens=wanted.max_new_tokens or limit,
@@ -433,9 +442,7 @@ def _fingerprint(job: Job) -> dict[str, Any]:
         "split": data.options.split,
         "style": settings["style"],
         "prompt": _prompt_hash(job),
-        "mode": settings["mode"]
-        if settings["mode"] == "generate"
-        else f"{settings['mode']} of each {settings['options']}",
+        "mode": _mode(settings),
         "shuffle": settings["shuffle"],
         "decoding": decoding if settings["mode"] == "generate" else None,
         "dtype": settings["dtype"],
@@ -446,6 +453,13 @@ def _fingerprint(job: Job) -> dict[str, Any]:
         if options.sample == "first"
         else f"{options.sample}, seed {options.seed}",
     }
+
+
+def _mode(settings: Mapping[str, Any]) -> str:
+    """How an answer comes about, in words."""
+    if settings["mode"] == "loglikelihood":
+        return f"loglikelihood of each {settings['options']}"
+    return "generate, conclude by loglikelihood" if settings["conclude"] else "generate"
 
 
 def _prompt_hash(job: Job) -> str:

@@ -15,6 +15,7 @@ from hashlib import sha256
 from random import Random
 from string import ascii_uppercase
 
+from harness import structured
 from harness.errors import Exit, HarnessError, SampleError
 from harness.types import (
     Decoding,
@@ -33,6 +34,8 @@ from harness.types import (
 log = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
+CONCLUDED = "conclusion by log-likelihood"
+"""The rule of answers that were not read but chosen: see `Asking.conclude`."""
 GIVE_UP_AFTER = 8
 """Failures of the model in a row, before any success, that end a run: it is not the samples."""
 
@@ -48,6 +51,9 @@ class Asking:
     shuffle: int | None = None
     """Seed of the order in which each question's options are asked; None: as the data has them."""
     examples: tuple[str, ...] = ()
+    conclude: bool = False
+    """Take the conclusion of a structured answer from the likelihood of the options behind its
+    reasoning, in place of what the model wrote there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +193,28 @@ class Runner:
             outputs = self._model.choose(prepared, [self._options(p) for p in prompts])
         else:
             outputs = self._model.generate(prepared, decoding)
+            if self._asking.conclude:
+                outputs = self._concluded(prompts, outputs)
         finished = self._clock()
         if len(outputs) != len(prompts):
             raise ValueError(f"{len(outputs)} outputs for {len(prompts)} prompts")
         n = len(prompts)
         return [Timed(o, (ready - started) / n, (finished - ready) / n) for o in outputs]
+
+    def _concluded(self, prompts: Sequence[Prompt], outputs: Sequence[Output]) -> list[Output]:
+        """The outputs, those that reason with the option that is likeliest behind the reasoning."""
+        made = list(outputs)
+        reasoned = [i for i, output in enumerate(made) if structured.parse(output.raw).reasoning]
+        if not reasoned:
+            return made
+        begun = [
+            replace(prompts[i], begun=structured.up_to_conclusion(made[i].raw)) for i in reasoned
+        ]
+        prepared = self._model.prepare(begun)
+        chosen = self._model.choose(prepared, [self._options(prompt) for prompt in begun])
+        for i, choice in zip(reasoned, chosen, strict=True):
+            made[i] = replace(made[i], scores=choice.scores, concluded=choice.raw)
+        return made
 
     def _options(self, prompt: Prompt) -> Sequence[str]:
         if self._asking.options == "text":
@@ -215,7 +238,10 @@ class Runner:
             return replace(common, error=result)
         output = result.output
         order = self._order(sample)
-        reading = read_asked(self._task.read, output.raw, sample.choices, order)
+        said = output.concluded or output.raw
+        reading = read_asked(self._task.read, said, sample.choices, order)
+        if output.concluded:
+            reading = replace(reading, rule=CONCLUDED)
         preprocess = share + result.preprocess_seconds
         return replace(
             common,

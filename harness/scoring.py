@@ -20,7 +20,7 @@ from harness.records import (
     refuse_mismatch,
     safe_name,
 )
-from harness.runner import read_asked
+from harness.runner import CONCLUDED, read_asked
 from harness.types import Metric, Prediction, Reading, Target, Task
 from tasks.files import Row, found, jsonl_rows
 
@@ -212,7 +212,7 @@ def _write(
 
 
 def _read_again(prediction: Prediction, read: Reader) -> Prediction:
-    if prediction.error is not None:
+    if prediction.error is not None or prediction.rule == CONCLUDED:
         return prediction
     reading = read_asked(read, prediction.raw, prediction.choices, prediction.order)
     return replace(

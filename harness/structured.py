@@ -74,6 +74,13 @@ def render(rationale: Rationale) -> str:
     return "\n\n".join(map(section, SECTIONS, stages))
 
 
+def up_to_conclusion(text: str) -> str:
+    """`text` as far as the place where the conclusion's content begins, the opening tag included;
+    the tag is added where it is missing."""
+    before, tag, _ = text.rpartition(START)
+    return f"{before}{START}" if tag else f"{text.rstrip()}\n\n{START}"
+
+
 def section(name: str, text: str) -> str:
     """One stage between its tags."""
     return f"<{name}> {text.strip()} </{name}>"

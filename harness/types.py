@@ -73,6 +73,8 @@ class Prompt:
     """The question alone, for models that do not take text and options in one piece."""
     choices: tuple[str, ...] = ()
     images: tuple[Image, ...] = ()
+    begun: str = ""
+    """What the model itself has written of its answer so far."""
     examples: tuple[str, ...] = ()
     """Answered questions of the train split that are shown first (few-shot), as text."""
     style: Style = "direct"
@@ -215,6 +217,8 @@ class Output:
     tokens: int
     scores: tuple[float, ...] = ()
     """Log-likelihood per token of each option, where options were scored."""
+    concluded: str = ""
+    """The letter that was scored highest behind the reasoning, where that was asked for."""
 
 
 class Model(Protocol):

@@ -177,3 +177,14 @@ def test_a_row_stops_when_it_has_written_its_end(model: GenerativeModel) -> None
             assert stop in after.raw[-12:]
         assert after.tokens <= before.tokens
     assert held[0].tokens < free[0].tokens
+
+
+def test_what_was_begun_stands_behind_the_prompt(model: GenerativeModel) -> None:
+    """An answer that is to be continued follows the prompt, its control tokens broken up."""
+    prompt = make_prompts(1)[0]
+    plain = model.prepare([prompt])[0]
+    begun = model.prepare([replace(prompt, begun="<REASONING> y <image>")])[0]
+    assert begun.texts[0].startswith(plain.texts[0] + "<REASONING> y")
+    special = set(model._tokenizer.all_special_ids)
+    ids = (group.inputs["input_ids"][0].tolist() for group in (plain, begun))
+    assert len({sum(i in special for i in row) for row in ids}) == 1

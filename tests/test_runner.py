@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import HarnessError, SampleError
 from harness.prompts import shots, user_text
-from harness.runner import GIVE_UP_AFTER, Asking, Runner, batches
+from harness.runner import CONCLUDED, GIVE_UP_AFTER, Asking, Runner, batches
 from harness.types import (
     Decoding,
     ImageRef,
@@ -287,3 +287,37 @@ def test_more_pictures_than_a_model_takes_are_no_failure_of_the_model() -> None:
         None, "2 pictures, and the model takes 1 at a time"
     ] * 12  # fmt: skip
     assert model.sizes == [12]
+
+
+class Reasons(Likes):
+    """Reasons, then concludes A; finds the option that sorts first the likeliest."""
+
+    begun: list[str] = []
+
+    def generate(self, prepared: Sequence[Prompt], decoding: Decoding) -> list[Output]:
+        raws = ["<REASONING> y. </REASONING>\n\n<CONCLUSION> A </CONCLUSION>", "A", "<REASONING> z"]
+        return [Output(raws[int(p.question)], p.text, 10, 2) for p in prepared]
+
+    def choose(self, prepared: Sequence[Prompt], options: Sequence[Sequence[str]]) -> list[Output]:
+        self.begun = [prompt.begun for prompt in prepared]
+        return [replace(output, raw="B") for output in super().choose(prepared, options)]
+
+
+def test_conclusions_are_chosen_behind_the_reasoning() -> None:
+    """What the model wrote stays in raw; where it reasoned, the likeliest option is its answer."""
+    samples = [Sample(id=str(i), question=str(i), target=1, choices=("x", "y")) for i in range(3)]
+    model = Reasons()
+    task = replace(TASK, read=lambda raw, choices: Reading("AB".index(raw[-1:]), "letter"))
+    runner = Runner(
+        model, task, asking=Asking(style="structured", conclude=True),
+        decoding=Decoding(max_new_tokens=1), digests={},
+    )  # fmt: skip
+    made = runner.answer(samples)
+    assert [p.answer for p in made] == [1, 0, 1]
+    assert [p.rule for p in made] == [CONCLUDED, "letter", CONCLUDED]
+    assert made[0].raw.endswith("<CONCLUSION> A </CONCLUSION>")
+    assert [len(p.scores) for p in made] == [2, 0, 2]
+    assert model.begun == [
+        "<REASONING> y. </REASONING>\n\n<CONCLUSION>",
+        "<REASONING> z\n\n<CONCLUSION>",
+    ]

@@ -22,7 +22,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from harness.models.renderers import Renderer
+from harness.models.renderers import Renderer, neutraliser
 from harness.types import Decoding, Output, Prompt
 
 
@@ -52,6 +52,7 @@ class GenerativeModel:
         self._model = model
         self._processor = processor
         self._render = render
+        self._neutral = neutraliser(processor)
         self._device = torch.device(device)
         self._tokenizer = processor.tokenizer
         self._tokenizer.padding_side = "left"
@@ -88,7 +89,7 @@ class GenerativeModel:
         return groups
 
     def _encode(self, rows: tuple[int, ...], prompts: Sequence[Prompt]) -> Group:
-        texts = tuple(self._render(prompt) for prompt in prompts)
+        texts = tuple(self._render(prompt) + self._neutral(prompt.begun) for prompt in prompts)
         bos = self._tokenizer.bos_token
         arguments: dict[str, Any] = {}
         if bos and texts[0].startswith(bos):
