@@ -295,6 +295,8 @@ def _end_tokens(model: PreTrainedModel, tokenizer: Any) -> list[int]:
             break
     if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in found:
         found = [*found, tokenizer.eos_token_id]
+    if not all(isinstance(token, int) for token in found):
+        raise ValueError(f"eos_token_id must be a token's number or several, not {found}")
     if not found:
         raise ValueError("neither the config nor the tokenizer names an end-of-sequence token")
     return list(found)

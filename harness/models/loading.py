@@ -204,13 +204,18 @@ def _load_processor(checkpoint: Checkpoint, arguments: Mapping[str, Any]) -> Any
     """The folder's processor, with what older folders leave empty filled from the config."""
     # The library's processors have a torchvision backend too, with slightly different pixels.
     backend = {} if checkpoint.adapter in {"moondream", "phi3v"} else {"backend": "pil"}
-    processor = AutoProcessor.from_pretrained(
-        checkpoint.folder,
-        trust_remote_code=False,
-        local_files_only=True,
-        **backend,
-        **arguments,
-    )
+    try:
+        processor = AutoProcessor.from_pretrained(
+            checkpoint.folder,
+            trust_remote_code=False,
+            local_files_only=True,
+            **backend,
+            **arguments,
+        )
+    except TypeError as error:
+        if not arguments:
+            raise
+        raise HarnessError(f"--processor-arg {', '.join(arguments)}: {error}.") from error
     _check_arguments(processor, arguments)
     if not hasattr(processor, "image_processor"):
         raise HarnessError(
