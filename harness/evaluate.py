@@ -399,8 +399,15 @@ def _settings(weights: Weights, data: Data, options: RunOptions) -> dict[str, An
         own = "direct" if wanted.options == "letter" else "plain"
     style = wanted.style or own
     limit = spec.max_new_tokens if spec else data.task.max_new_tokens
+    plain = spec.plain_styles if spec else ()
+    added = instruction(style, choices=data.task.answers == "choice", plain_styles=plain)
+    published = weights.checkpoint.adapter == "moondream" and not added
     return {
         "style": style,
+        "instruction": added,
+        "wording": "the paper's code"
+        if published
+        else "ours: the paper published Moondream's only",
         "mode": wanted.mode,
         "options": wanted.options,
         "shots": options.shots,

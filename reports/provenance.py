@@ -98,6 +98,7 @@ def _entries(run: RunRecord, dataset: str | None) -> Iterator[Entry]:
     )
     yield Entry("Weights", untrusted.text(model.weights, limit=400))
     yield Entry("Model licence", untrusted.text(model.licence, limit=400))
+    yield Entry("Prompt", _prompt(untrusted.mapping(run.settings)))
     yield Entry("Software", _software(environment))
     yield Entry(
         "Hardware",
@@ -105,6 +106,19 @@ def _entries(run: RunRecord, dataset: str | None) -> Iterator[Entry]:
     )
     command = shlex.join(map(str, untrusted.sequence(run.command)))
     yield Entry("Command", untrusted.text(command, limit=2000))
+
+
+def _prompt(settings: Mapping[str, object]) -> str:
+    style, shots = untrusted.text(settings.get("style")), untrusted.whole(settings.get("shots"))
+    if not style:
+        return ""
+    instruction = untrusted.text(settings.get("instruction"), limit=400)
+    return _joined(
+        f"style {style}",
+        f"{shots} answered examples first" if shots else "no examples",
+        f"added to the question: {instruction}" if instruction else "the bare question",
+        f"wording: {wording}" if (wording := untrusted.text(settings.get("wording"))) else "",
+    )
 
 
 def _figures(run: RunRecord) -> Iterator[Entry]:

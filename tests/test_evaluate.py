@@ -384,3 +384,15 @@ def test_errors_are_whole_in_json(evaluate) -> None:
     assert error["code"] == result.code == 3
     assert error["remedy"] == "hf download microsoft/Phi-3.5-vision-instruct"
     assert "hub cache" in error["known"]
+
+
+def test_the_page_says_how_the_question_was_worded(evaluate, command, tmp_path: Path) -> None:
+    """Style, examples, what was added, and whose wording it is."""
+    run = only(evaluate("--limit", 4, "--style", "cot"))
+    assert run["settings"]["instruction"].startswith("Think step by step")
+    page = tmp_path / "page.html"
+    command("report", "--runs", tmp_path / "runs", "--out", page)
+    text = page.read_text()
+    assert "style cot" in text
+    assert "no examples" in text
+    assert "wording: ours" in text
