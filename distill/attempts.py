@@ -307,7 +307,7 @@ class Work:
             reason
             for each in judged.values()
             if not each.kept
-            for reason in (each.rejected[-1][1] if each.rejected else ())
+            for reason in (each.rejected[-1][1] if each.rejected else ("nothing written",))
         )
         topics: dict[str, dict[str, int]] = defaultdict(lambda: {"kept": 0, "dropped": 0})
         for sample in self.selected:

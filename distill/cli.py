@@ -521,18 +521,23 @@ def _estimate(plan: Plan, *, as_json: bool) -> None:
         shown = {"preset": plan.preset, "config": config.to_json(), "rationales": asdict(teacher)}
         print_json({**asdict(found), **total, **shown})
         return
-    speed = (
-        "nobody was asked yet: the paper's teacher took 11 s a question"
-        if teacher.seconds is None
-        else f"{duration(teacher.seconds)} at the speed so far"
-    )
+    asked = "nobody is asked"
+    if teacher.remaining:
+        speed = (
+            "nobody was asked yet: the paper's teacher took 11 s a question"
+            if teacher.seconds is None
+            else f"{duration(teacher.seconds)} at the speed so far"
+        )
+        asked = (
+            f"{teacher.remaining:,} questions to ask ({speed}), "
+            f"at most {plan.asking.attempts} attempts each"
+        )
     memory = ", ".join(f"{name} {_gigabytes(size)}" for name, size in found.memory.items())
     disk = ", ".join(f"{name} {_gigabytes(size)}" for name, size in found.disk.items())
     typer.echo(
         f"Questions   {len(pipeline.selected(plan)):,} of {len(plan.data.samples.samples):,} "
         f"({plan.data.samples.source}, {plan.data.options.split})\n"
-        f"Rationales  {teacher.rationales:,} are there, {teacher.remaining:,} questions to ask "
-        f"({speed}), at most {plan.asking.attempts} attempts each\n"
+        f"Rationales  {teacher.rationales:,} are there, {asked}\n"
         f"Training    preset {plan.preset}: {found.samples:,} examples, {found.steps:,} steps of "
         f"{config.batch_size}, {found.tokens:,} tokens an epoch; "
         f"{found.trained:,} of {found.parameters:,} parameters\n"

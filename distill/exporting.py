@@ -127,6 +127,9 @@ def card(record: Mapping[str, Any], n: int, *, images: bool) -> str:
     settings = record.get("settings", {})
     holds = "questions, options, answers and pictures" if images else "questions and answers"
     teacher_licence = teacher.get("licence") or "not known"
+    imported = "imported" in record["fingerprint"]
+    seen = "not known" if imported else ", ".join(["the image", *settings.get("teacher_input", [])])
+    version = "not known" if imported else settings.get("prompt_version")
     of_scienceqa = (
         "\nScienceQA is CC BY-NC-SA 4.0: name its authors, no commercial use, and share what is "
         "made of it\nunder the same terms."
@@ -153,10 +156,10 @@ distilling a large vision-language model's reasoning into a small one.
 |---|---|
 | Questions | {_line(data["source"])}{_line(at)}, split {_line(data["split"])} |
 | Teacher | {_line(teacher.get("title") or teacher["name"])} |
-| The teacher saw | the image, {", ".join(settings.get("teacher_input", []))} |
+| The teacher saw | {seen} |
 | Filter | {settings.get("filter")} |
 | Kept | {counts["kept"]} of {counts["selected"]}, {hinted} of them after a hint |
-| Prompt version | {settings.get("prompt_version")} |
+| Prompt version | {version} |
 
 The conclusion is the data set's own answer, whatever the teacher concluded. Where the teacher was
 given the answer, its reasoning leads up to it, and need not be how the answer would be found.

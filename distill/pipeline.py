@@ -27,7 +27,7 @@ from distill.config import DistillConfig
 from distill.examples import Example, gold
 from distill.quality import Measured, Summary, measure, summarise
 from distill.store import Store
-from distill.train import Estimate, Sources, estimate, train
+from distill.train import Estimate, Sources, check_base, check_here, estimate, train
 from harness.catalog import find
 from harness.checkpoints import Checkpoint, find_checkpoint
 from harness.errors import DataError, HarnessError
@@ -120,12 +120,14 @@ def distill(plan: Plan, *, told: Callable[[Run], None] = lambda _: None) -> Outc
         HarnessError: a stage was made with other settings, or cannot be done.
         Interrupted: asked to stop; the same call goes on.
     """
+    from harness.models.loading import resolve_device
     from harness.reporting import write_report
 
     # What is missing is told before the night, not after it.
     attempts.check(plan.data, plan.asking)
     overlap = count_overlap(plan)
     find_base(plan)
+    check_here(plan.config, resolve_device(plan.device))
     record = make_rationales(plan) if plan.needs_rationales else None
     examples = make_examples(plan)
     found = write_quality(plan, examples) if record else None
@@ -200,7 +202,7 @@ class Asked:
     """How far the first stage is."""
 
     rationales: int
-    """Kept ones on disk."""
+    """Kept ones on disk, or rows of the file that takes a teacher's place."""
     remaining: int
     """Questions that no attempt was made on."""
     seconds: float | None
@@ -208,7 +210,11 @@ class Asked:
 
 
 def estimate_rationales(plan: Plan) -> Asked:
-    """What the first stage still has to do."""
+    """What the first stage still has to do; a file asks nobody, as answers alone do not."""
+    if plan.imported is not None:
+        return Asked(sum(1 for _ in importing.read_rows(plan.imported)), 0, 0.0)
+    if not plan.needs_rationales:
+        return Asked(0, 0, 0.0)
     store = Store(plan.folder)
     written = store.read_attempts()
     done = {attempt.id for attempt in written}
@@ -292,8 +298,10 @@ def _train(
 
 
 def find_base(plan: Plan) -> Checkpoint:
-    """The student before training; raises HarnessError where it is not here."""
-    return find_checkpoint(plan.base.model, weights=plan.base.weights, revision=plan.base.revision)
+    """The student before training; raises HarnessError where it is not here, or no Moondream."""
+    base = find_checkpoint(plan.base.model, weights=plan.base.weights, revision=plan.base.revision)
+    check_base(base.folder)
+    return base
 
 
 def estimate_training(plan: Plan) -> Estimate:
@@ -395,7 +403,8 @@ def evaluate_student(plan: Plan, name: str, folder: Path) -> Run:
     there = RunFolder.of(
         plan.runs, task=plan.test.task.name, model=name, split=plan.test.options.split
     ).read_record()
-    outdated = there is not None and there.fingerprint.get("weights") != weights.fingerprint
+    current = weights.fingerprint["weights"]
+    outdated = there is not None and there.fingerprint.get("weights") != current
     return evaluate(weights, plan.test, _run_options(plan, fresh=plan.fresh or outdated))
 
 

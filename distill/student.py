@@ -22,7 +22,7 @@ from distill.examples import Example
 from distill.features import FeatureStore
 from distill.tokens import IGNORED, row_maker
 from harness.checkpoints import SUFFIXES, fingerprint
-from harness.errors import Exit, HarnessError, SampleError
+from harness.errors import HarnessError, SampleError
 from harness.types import Task
 
 PARTS: Mapping[Part, tuple[str, ...]] = {
@@ -130,7 +130,7 @@ class MoondreamStudent:
             device: as torch names it.
 
         Raises:
-            HarnessError: `base` is no Moondream, or a package is missing.
+            HarnessError: LoRA has nothing to adapt.
         """
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -144,11 +144,6 @@ class MoondreamStudent:
         model: Any = AutoModelForImageTextToText.from_pretrained(
             base, dtype=half if in_half else torch.float32, **_LOCAL
         )
-        if model.config.model_type != "moondream1":
-            raise HarnessError(
-                f"{base} is a {model.config.model_type}; only Moondream can be distilled into.",
-                code=Exit.MISSING,
-            )
         self._processor: Any = AutoProcessor.from_pretrained(base, **_LOCAL)  # type: ignore[no-untyped-call]
         self.row = row_maker(self._processor, base, config, task)
         """From an example to its tokens."""
@@ -298,12 +293,8 @@ def _add_adapters(
     model: nn.Module, names: Sequence[str], config: DistillConfig, *, rank: int
 ) -> None:
     """LoRA (Hu et al., 2021) on the linear layers `names`; only the adapters are learned."""
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise HarnessError(
-            "LoRA needs the package peft.", remedy="pip install 'harness-vlm[lora]'"
-        ) from error
+    from peft import LoraConfig, inject_adapter_in_model
+
     if not names:
         raise HarnessError(
             f"train {', '.join(config.train)}: there is no linear layer to adapt.",

@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
     from distill.student import Batch, MoondreamStudent
 
-__all__ = ["Estimate", "Sources", "estimate", "train"]
+__all__ = ["Estimate", "Sources", "check_base", "check_here", "estimate", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,36 @@ RECORD, LOG, CURVE, CONFIG, CARD = (
     "README.md",
 )
 _CHECKPOINTS, _STUDENT = "checkpoints", "student"
+
+
+def check_base(base: Path) -> None:
+    """Refuse a student that is no Moondream, before anything takes long; raises HarnessError."""
+    from transformers import AutoConfig
+
+    import harness.models  # noqa: F401  # makes Moondream known to the auto classes
+
+    kind = AutoConfig.from_pretrained(base, local_files_only=True).model_type
+    if kind != "moondream1":
+        raise HarnessError(
+            f"{base} is a {kind}; only Moondream can be distilled into.", code=Exit.MISSING
+        )
+
+
+def check_here(config: DistillConfig, device: str) -> None:
+    """Refuse what lacks a package or a device here; raises HarnessError."""
+    if config.lora_rank is not None and not find_spec("peft"):
+        raise HarnessError("LoRA needs the package peft.", remedy="pip install 'harness-vlm[lora]'")
+    if config.optimizer == "adam8bit":
+        if not find_spec("bitsandbytes"):
+            raise HarnessError(
+                "8-bit Adam needs the package bitsandbytes, and an NVIDIA GPU.",
+                remedy="pip install bitsandbytes, or choose the optimizer adam, with more memory.",
+            )
+        if not device.startswith("cuda"):
+            raise HarnessError(
+                f"8-bit Adam needs an NVIDIA GPU; this run is on {device}.",
+                remedy="Choose the optimizer adam.",
+            )
 
 
 def train(
@@ -98,6 +129,10 @@ def train(
     from accelerate import Accelerator  # type: ignore[import-untyped]  # it has no types
 
     accelerator = Accelerator()
+    if accelerator.num_processes > 1:
+        device = str(accelerator.device)
+    check_base(base)
+    check_here(config, device)
     alone = accelerator.is_main_process
     with checkpointing.locked(out) if alone else contextlib.nullcontext():
         if fresh and alone and (aside := _move_aside(out)):
@@ -134,8 +169,6 @@ def train(
             },
             progress=progress,
         )
-        if accelerator.num_processes > 1:
-            device = str(accelerator.device)
         return _train(
             run,
             examples,
@@ -277,7 +310,7 @@ class _Loop:
         self._accelerator = accelerator
         self._device = device
         self._named = {n: p for n, p in student.module.named_parameters() if p.requires_grad}
-        optimizer = _optimizer(list(student.trainable()), run.config, device)
+        optimizer = _optimizer(list(student.trainable()), run.config)
         student.module, self._optimizer = accelerator.prepare(
             student.module, optimizer, device_placement=[False, False]
         )
@@ -467,9 +500,8 @@ class _Loop:
 
 
 def _optimizer(
-    parameters: list[torch.nn.Parameter], config: DistillConfig, device: str
+    parameters: list[torch.nn.Parameter], config: DistillConfig
 ) -> torch.optim.Optimizer:
-    """Raises HarnessError where 8-bit Adam cannot be had."""
     import torch
 
     settings: dict[str, Any] = {
@@ -481,18 +513,8 @@ def _optimizer(
         return torch.optim.Adam(parameters, **settings)
     if config.optimizer == "adamw":
         return torch.optim.AdamW(parameters, **settings, weight_decay=config.weight_decay)
-    try:
-        from bitsandbytes.optim import Adam8bit  # type: ignore[import-not-found]  # optional
-    except ImportError as error:
-        raise HarnessError(
-            "8-bit Adam needs the package bitsandbytes, and an NVIDIA GPU.",
-            remedy="pip install bitsandbytes, or choose the optimizer adam, with more memory.",
-        ) from error
-    if not device.startswith("cuda"):
-        raise HarnessError(
-            f"8-bit Adam needs an NVIDIA GPU; this run is on {device}.",
-            remedy="Choose the optimizer adam.",
-        )
+    from bitsandbytes.optim import Adam8bit  # type: ignore[import-not-found]  # optional
+
     made: torch.optim.Optimizer = Adam8bit(parameters, **settings)
     return made
 

@@ -104,6 +104,7 @@ def test_one_command(command, arguments: dict[str, Any], tmp_path: Path) -> None
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*.safetensors")} == files
     assert (folder / "attempts.jsonl").read_bytes() == lines
     assert [len(run["sessions"]) for run in again.json["runs"]] == [1, 1, 1]
+    assert not list((tmp_path / "runs" / "scienceqa").glob("*/test.*"))
 
 
 def test_by_stages(command, arguments: dict[str, Any], tmp_path: Path) -> None:
@@ -148,6 +149,23 @@ def test_a_student_that_was_trained_anew_is_evaluated_anew(
     assert len(list(runs.glob("test.*"))) == 1
 
 
+def test_what_cannot_be_trained_is_told_before_the_night(
+    command, arguments: dict[str, Any], tiny, tmp_path: Path
+) -> None:
+    """Before the teacher is asked for anything, and in a dry run too where the base is wrong."""
+    other = {**arguments, "--base": tiny("llava")}
+    del other["--base-weights"]
+    eight = {**arguments, "--set": "optimizer=adam8bit", "--device": "cpu"}
+    for given, code, message in (
+        ([*options(other)], 3, "only Moondream can be distilled into"),
+        ([*options(other), "--dry-run"], 3, "only Moondream can be distilled into"),
+        ([*options(eight)], 2, "8-bit Adam needs"),
+    ):
+        result = command("distill", *given)
+        assert (result.code, message in result.stderr) == (code, True), result.stderr
+    assert not (tmp_path / "runs" / "distill").exists()
+
+
 def test_answers_alone_need_no_teacher(command, arguments: dict[str, Any], tmp_path: Path) -> None:
     """--target answer trains on the questions themselves."""
     chosen = options(arguments, "--data", "--limit", *OF_TRAINING)
@@ -190,6 +208,7 @@ def test_rationales_of_others(command, arguments: dict[str, Any], tmp_path: Path
     card = (out / "README.md").read_text()
     assert "CC BY-NC-SA 4.0" in card
     assert "12 rationales" in card
+    assert "| The teacher saw | not known |" in card
     again = command("distill", "export", "--out", out, "--runs", tmp_path / "runs")
     assert again.code == 2
     trip = command(

@@ -391,12 +391,6 @@ def test_a_question_without_a_picture(make, examples: list[Example]) -> None:
     assert student.encode([bare]).features is None
 
 
-def test_other_families_are_refused(tiny, tmp_path: Path) -> None:
-    """Only Moondream can be distilled into; the message says what the folder is."""
-    with pytest.raises(HarnessError, match="llava"):
-        MoondreamStudent(tiny("llava"), FP32, TASK, features=tmp_path)
-
-
 def test_the_config_is_the_published_one(make, examples: list[Example], tmp_path: Path) -> None:
     """The exported folder's config.json names the published classes still."""
     make().export(tmp_path / "student")
