@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from distill import progress
 from distill.config import DistillConfig
 from distill.examples import Example
 from distill.quality import mean, share
-from harness import checkpoints, progress
+from harness import checkpoints
 from harness.errors import SampleError
 from harness.records import write_atomically
-from harness.types import Prediction, Task, Value
+from harness.types import Task, Value
 
 FILE = "dependence.json"
 
@@ -89,6 +90,7 @@ def _measured(
         progress.make("dependence on the image", total=len(examples), done=0) as bar,
     ):
         for example in examples:
+            bar.advance()
             blind = replace(example, sample=replace(example.sample, images=()))
             try:
                 student.length(example)
@@ -96,20 +98,7 @@ def _measured(
                 continue
             pair = [float(student.loss(student.encode([each]))) for each in (example, blind)]
             found[example.sample.id] = Dependence(*pair)
-            bar.advance([_counted(example)])
     return found
-
-
-def _counted(example: Example) -> Prediction:
-    """What progress counts."""
-    return Prediction(
-        sample_id=example.sample.id,
-        raw="",
-        answer=None,
-        rule="",
-        correct=None,
-        target=example.sample.target,
-    )
 
 
 def _fingerprint(examples: Sequence[Example]) -> str:

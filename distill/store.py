@@ -155,12 +155,20 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def append_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Append and fsync; a last line that was cut is removed first."""
-    with open(path, "a+b") as file:
-        file.truncate(_whole(file.seek(0, os.SEEK_END), path))
-        file.write(_lines(rows))
-        file.flush()
-        os.fsync(file.fileno())
+    """Append and fsync; a last line that was cut is removed first.
+
+    Raises:
+        OSError: it names the file, which that of a full disk does not by itself.
+    """
+    try:
+        with open(path, "a+b") as file:
+            file.truncate(_whole(file.seek(0, os.SEEK_END), path))
+            file.write(_lines(rows))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def replace_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

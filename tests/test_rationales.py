@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import resource
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -484,3 +485,17 @@ def test_appending_removes_a_cut_line(tmp_path: Path, cut: bytes) -> None:
         file.write(cut)
     append_lines(path, [{"n": 2}, {"n": "\u2028\ud800"}])
     assert read_lines(path) == [{"n": 1}, {"n": 2}, {"n": "\u2028\ud800"}]
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    """The line that was cut by it is gone with the next one."""
+    path = tmp_path / "log.jsonl"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(OSError, match=r"log\.jsonl"):
+            append_lines(path, [{"n": 1}, {"n": 2}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    append_lines(path, [{"n": 3}])
+    assert read_lines(path)[-1] == {"n": 3}
