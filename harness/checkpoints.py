@@ -104,31 +104,8 @@ def find_checkpoint(
             remedy=f"harness distill, or harness eval --model {model} --weights FOLDER",
             code=Exit.MISSING,
         )
-    default_name = spec.name if spec else re.sub(r"[/\\]+", "--", model.strip("/\\"))
-    path = Path(source).expanduser()
-    if source and path.is_dir():
-        if revision:
-            raise HarnessError(f"--model-revision {revision}: a folder has no revisions.")
-        folder, repo, found_revision = path.resolve(), None, None
-        if not spec:
-            default_name = folder.name
-    elif source and path.exists():
-        raise HarnessError(
-            f"{source} is a file; a checkpoint is a folder with config.json and *.safetensors.",
-            code=Exit.MISSING,
-        )
-    elif re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", source):
-        wanted = revision or (spec.revision if spec and source == spec.repo else None)
-        folder, found_revision = _hub_snapshot(source, wanted)
-        repo = source
-    else:
-        rows = ", ".join(row.name for row in CATALOG)
-        raise HarnessError(
-            f"No model called {source!r}.",
-            known=f"It is no folder here, no ORG/REPO, and no row of the catalogue ({rows}).",
-            remedy="harness list models",
-            code=Exit.MISSING if path.is_absolute() or os.sep in source else Exit.USAGE,
-        )
+    folder, repo, commit = _locate(source, spec, revision)
+    default_name = spec.name if spec else (repo or folder.name).replace("/", "--")
     config = _read_config(folder)
     named = spec is not None
     model_type = str(config.get("model_type", ""))
@@ -148,19 +125,49 @@ def find_checkpoint(
         named=named,
         config=config,
         repo=repo,
-        revision=found_revision,
+        revision=commit,
         lora=_lora_folder(lora) if lora else None,
         random=random,
     )
 
 
+def _locate(
+    source: str, spec: ModelSpec | None, revision: str | None
+) -> tuple[Path, str | None, str | None]:
+    """The folder that `source` means; for a hub repository its name and commit too."""
+    path = Path(source).expanduser()
+    if source and path.is_dir():
+        if revision:
+            raise HarnessError(f"--model-revision {revision}: a folder has no revisions.")
+        return path.resolve(), None, None
+    if source and path.exists():
+        raise HarnessError(
+            f"{source} is a file; a checkpoint is a folder with config.json and *.safetensors.",
+            code=Exit.MISSING,
+        )
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", source):
+        wanted = revision or (spec.revision if spec and source == spec.repo else None)
+        folder, commit = _hub_snapshot(source, wanted)
+        return folder, source, commit
+    rows = ", ".join(row.name for row in CATALOG)
+    raise HarnessError(
+        f"No model called {source!r}.",
+        known=f"It is no folder here, no ORG/REPO, and no row of the catalogue ({rows}).",
+        remedy="harness list models",
+        code=Exit.MISSING if path.is_absolute() or os.sep in source else Exit.USAGE,
+    )
+
+
 def _newest_student(runs: Path) -> str | None:
-    """The folder of the student that was last finished under `runs`; None where there is none."""
+    """The folder of the student that was last finished under `runs`; None where there is none.
+
+    A control, which learned answers without rationales, is no Moondream-kd.
+    """
     finished: list[tuple[str, str]] = []
     for path in (runs / "distill").glob("*/distill.json"):
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
-            if state["status"] == "complete":
+            if state["status"] == "complete" and state["config"]["target"] == "structured":
                 finished.append((str(state["finished"]), str(path.parent / state["student"])))
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise HarnessError(f"{path} cannot be read: {error}.", code=Exit.MISSING) from error

@@ -149,3 +149,20 @@ def test_the_hubs_cache_and_a_folder_have_one_fingerprint(folder: Path, tmp_path
         shutil.copy(path, blob)
         (snapshot / path.name).symlink_to(os.path.relpath(blob, snapshot))
     assert fingerprint(snapshot) == fingerprint(folder)
+
+
+def test_the_newest_finished_student_is_moondream_kd(tmp_path: Path, tiny) -> None:
+    """Not an older one, not one that is still trained, and not the answer-only control."""
+    for name, status, target, finished in (
+        ("old", "complete", "structured", "2026-01-01T00:00:00Z"),
+        ("new", "complete", "structured", "2026-02-01T00:00:00Z"),
+        ("running", "running", "structured", None),
+        ("control", "complete", "answer", "2026-03-01T00:00:00Z"),
+    ):
+        folder = tmp_path / "distill" / name
+        shutil.copytree(tiny("moondream"), folder / "student")
+        state = {"status": status, "finished": finished, "student": "student"}
+        (folder / "distill.json").write_text(json.dumps({**state, "config": {"target": target}}))
+    found = find_checkpoint("moondream-kd", runs=tmp_path)
+    assert found.folder == (tmp_path / "distill" / "new" / "student").resolve()
+    assert found.name == "moondream-kd"
