@@ -29,7 +29,7 @@ app = typer.Typer(
     help="Evaluate small vision-language models, and see what is behind each number.",
     epilog="Results go to stdout, logs and progress to stderr. Exit codes: 0 done, 1 unexpected, "
     "2 usage, 3 weights or data missing or unusable, 4 finished with failed samples, 5 a check "
-    "failed, 130 interrupted with everything saved.",
+    "failed, 130 or 143 interrupted with everything saved.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
