@@ -26,6 +26,7 @@ from distill.options import (
     Checkpoint,
     Choice,
     Choose,
+    Conclude,
     Control,
     DataPath,
     DependenceFlag,
@@ -133,6 +134,7 @@ def distill(
     test_batch_size: TestBatch = 4,
     max_new_tokens: NewTokens = None,
     no_baseline: NoBaseline = False,
+    conclude: Conclude = False,
     control: Control = False,
     image_dependence: DependenceFlag = False,
     bertscore: BertScore = "roberta-large",
@@ -449,7 +451,8 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
         device=device,
         dtype=dtype,
         baseline=not get("no_baseline", False),  # the default
-        control=get("control", False),  # the default
+        conclude=get("conclude", False),  # the default
+        control=get("control", False),
         dependence=get("image_dependence", False),  # the default
         test_limit=get("test_limit"),
         test_batch_size=get("test_batch_size", 4),

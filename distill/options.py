@@ -339,6 +339,15 @@ NoBaseline = Annotated[
         rich_help_panel=EVALUATION,
     ),
 ]
+Conclude = Annotated[
+    bool,
+    typer.Option(
+        "--conclude",
+        help="Take the student's conclusions from the likelihood of the options behind its "
+        "reasoning.",
+        rich_help_panel=EVALUATION,
+    ),
+]
 Control = Annotated[
     bool,
     typer.Option(

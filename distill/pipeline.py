@@ -68,6 +68,8 @@ class Plan:
     """Of evaluation; training has its own in the config."""
     baseline: bool
     """Evaluate the student before training too."""
+    conclude: bool
+    """Choose the student's conclusions by likelihood, in place of what it writes."""
     control: bool
     """Train and evaluate a student on answers alone too."""
     dependence: bool
@@ -405,7 +407,9 @@ def evaluate_student(plan: Plan, name: str, folder: Path) -> Run:
     ).read_record()
     current = weights.fingerprint["weights"]
     outdated = there is not None and there.fingerprint.get("weights") != current
-    return evaluate(weights, plan.test, _run_options(plan, fresh=plan.fresh or outdated))
+    how = _run_options(plan, fresh=plan.fresh or outdated)
+    conclude = plan.conclude and not is_control  # a control has no reasoning to conclude from
+    return evaluate(weights, plan.test, replace(how, conclude=conclude))
 
 
 def evaluate_base(plan: Plan) -> Run:

@@ -53,6 +53,7 @@ def plan(drawn: Path, tiny: Callable[..., Path], tmp_path: Path) -> Plan:
         device="cpu",
         dtype="float32",
         baseline=False,
+        conclude=False,
         control=False,
         dependence=False,
         test_limit=4,
@@ -204,3 +205,14 @@ def test_dependence_equals_the_models_own_likelihood(plan: Plan, tiny: Callable[
         logits = model(**asked).logits[0, start - 1 : -1].log_softmax(-1)
     nll = -logits.gather(1, answer[0, :, None]).mean()
     assert found.with_image == pytest.approx(float(nll), abs=1e-4)
+
+
+def test_conclusions_can_be_chosen_by_likelihood(plan: Plan, tiny: Callable[..., Path]) -> None:
+    """--conclude is the student's; a control, without a reasoning, is asked as ever."""
+    concluding = replace(plan, conclude=True, test_limit=2)
+    folder = tiny("moondream")
+    student = pipeline.evaluate_student(concluding, "kd", folder)
+    assert student.record.settings["conclude"] is True
+    assert student.record.fingerprint["mode"] == "generate, conclude by loglikelihood"
+    control = pipeline.evaluate_student(concluding, f"kd{pipeline.CONTROL}", folder)
+    assert control.record.settings["conclude"] is False
