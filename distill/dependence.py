@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from distill import progress
 from distill.config import DistillConfig
 from distill.examples import Example
 from distill.quality import mean, share
-from harness import checkpoints
+from harness import checkpoints, progress
 from harness.errors import SampleError
 from harness.records import write_atomically
 from harness.types import Task, Value

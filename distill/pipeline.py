@@ -281,7 +281,7 @@ def train_control(plan: Plan, examples: Sequence[Example]) -> Path:
 def _train(
     plan: Plan, examples: Sequence[Example], config: DistillConfig, out: Path, *, fresh: bool
 ) -> Path:
-    from distill import progress
+    from harness import progress
     from harness.models.loading import resolve_device
 
     base = find_base(plan)

@@ -8,7 +8,6 @@ written elsewhere.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -101,7 +100,7 @@ def _ask(teacher: Teacher, work: Work, pending: Sequence[Sequence[Sample]]) -> N
     label = f"{work.data.task.name} · rationales by {teacher.name}"
     device = model.description.get("device")
     try:
-        with progress.make(label, total=len(work.selected), done=done) as bar:
+        with progress.make(label, total=len(work.selected), done=done, unit="samples") as bar:
             for batch in pending:
                 open_before = [sample for sample in batch if not work.is_decided(sample)]
                 predictions = _ask_batch(teacher, work, batch, runners=runners)
@@ -109,7 +108,10 @@ def _ask(teacher: Teacher, work: Work, pending: Sequence[Sequence[Sample]]) -> N
                     kept, rejected = work.views(open_before)
                     append_lines(work.store.kept_path, kept)
                     append_lines(work.store.rejected_path, rejected)
-                bar.advance(_one_each(open_before, predictions))
+                # Several attempts at a question are one piece of work, and all their tokens.
+                asked = {p.sample_id for p in predictions} & {s.id for s in open_before}
+                tokens = sum(p.tokens or 0 for p in predictions if p.sample_id in asked)
+                bar.advance(len(asked), tokens=tokens)
     except Interrupted:
         with interrupts.shielded():
             work.worked(device)
@@ -183,16 +185,6 @@ def _attempt(
         tokens=prediction.tokens,
         seconds=prediction.seconds,
     )
-
-
-def _one_each(samples: Sequence[Sample], predictions: Sequence[Prediction]) -> list[Prediction]:
-    """One prediction a sample, with the tokens of all its attempts: what progress counts."""
-    tokens: Counter[str] = Counter()
-    last: dict[str, Prediction] = {}
-    for prediction in predictions:
-        tokens[prediction.sample_id] += prediction.tokens or 0
-        last[prediction.sample_id] = prediction
-    return [replace(last[s.id], tokens=tokens[s.id]) for s in samples if s.id in last]
 
 
 def _fingerprint(teacher: Teacher, data: Data, options: RationaleOptions) -> dict[str, Any]:

@@ -35,11 +35,11 @@ from distill.config import DistillConfig
 from distill.curve import loss_svg
 from distill.estimate import Estimate, estimate
 from distill.examples import Example, fingerprint
-from distill.progress import Make, Silent
 from distill.schedule import learning_rate, order
 from harness import checkpoints, environment, timing
 from harness.errors import DataError, Exit, HarnessError, SampleError
 from harness.interrupts import Interrupted, interrupts
+from harness.progress import Make, Silent
 from harness.records import write_atomically
 from harness.types import Task
 from tasks import scienceqa

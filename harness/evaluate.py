@@ -335,14 +335,14 @@ def _answer(
         label = f"{data.task.name} · {weights.checkpoint.name}"
         log.info("%s: warming up", label)
         session["warmup_seconds"] = runner.warm_up(pending[0]) if pending else None
-        with progress.make(label, total=total, done=len(done)) as bar:
+        with progress.make(label, total=total, done=len(done), unit="samples") as bar:
             for batch in pending:
                 new = [p for p in runner.answer(batch) if p.sample_id not in done]
                 with interrupts.shielded():
                     job.folder.append(new)
                     predictions += new
                     done.update(p.sample_id for p in new)
-                bar.advance(new)
+                bar.advance(len(new), tokens=sum(p.tokens or 0 for p in new))
         return _finish(job, current("running"), predictions)
     except Interrupted:
         with interrupts.shielded():

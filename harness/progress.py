@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol, Self
-
-from harness.types import Prediction
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -17,20 +15,41 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress(AbstractContextManager["Progress"], Protocol):
-    """Told of every batch."""
+    """Told of what is done: of a batch, of a step."""
 
-    def advance(self, predictions: Sequence[Prediction]) -> None: ...
+    def advance(self, count: int = 1, *, tokens: int = 0, loss: float | None = None) -> None: ...
 
 
-def make(label: str, *, total: int, done: int) -> Progress:
-    """What suits stderr."""
-    if sys.stderr.isatty():
-        return Bar(label, total=total, done=done)
-    return Lines(label, total=total, done=done)
+class Make(Protocol):
+    """Begins to show something of `total` pieces, of which `done` are done already."""
+
+    def __call__(self, label: str, *, total: int, done: int, unit: str = "") -> Progress: ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def __init__(self, label: str, *, total: int, done: int, unit: str = "") -> None:
+        del label, total, done, unit
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def advance(self, count: int = 1, *, tokens: int = 0, loss: float | None = None) -> None:
+        pass
+
+
+def make(label: str, *, total: int, done: int, unit: str = "") -> Progress:
+    """What suits stderr. `unit`: what is counted, where its rate is worth showing."""
+    shown = Bar if sys.stderr.isatty() else Lines
+    return shown(label, total=total, done=done, unit=unit)
 
 
 class Lines:
-    """Prints "label  40/100  2.1 samples/s  310 tokens/s  0:28 left"."""
+    """Prints "label  40/100  2.10 samples/s  310 tokens/s  0:28 left"."""
 
     def __init__(
         self,
@@ -38,14 +57,17 @@ class Lines:
         *,
         total: int,
         done: int,
+        unit: str = "",
         clock: Callable[[], float] = time.monotonic,
         write: Callable[[str], object] | None = None,
     ) -> None:
         self._label = label
         self._total = total
         self._done = done
+        self._unit = unit
         self._here = 0
         self._tokens = 0
+        self._loss: float | None = None
         self._clock = clock
         self._write = write or (lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201  # this is what writes
         self._started = self._printed = clock()
@@ -57,28 +79,29 @@ class Lines:
         if self._here:
             self._print()
 
-    def advance(self, predictions: Sequence[Prediction]) -> None:
-        self._done += len(predictions)
-        self._here += len(predictions)
-        self._tokens += sum(p.tokens or 0 for p in predictions)
-        if self._clock() - self._printed >= SECONDS_BETWEEN_LINES:
+    def advance(self, count: int = 1, *, tokens: int = 0, loss: float | None = None) -> None:
+        self._done += count
+        self._here += count
+        self._tokens += tokens
+        self._loss = loss
+        if self._here and self._clock() - self._printed >= SECONDS_BETWEEN_LINES:
             self._print()
 
     def _print(self) -> None:
         self._printed = self._clock()
         seconds = max(self._printed - self._started, 1e-9)
         rate = self._here / seconds
-        self._write(
-            f"{self._label}  {self._done}/{self._total}  {rate:.2f} samples/s  "
-            f"{self._tokens / seconds:.0f} tokens/s  "
-            f"{duration((self._total - self._done) / rate)} left"
-        )
+        pieces = [f"{rate:.2f} {self._unit}/s"] if self._unit else []
+        pieces += _figures(self._tokens / seconds, self._loss)
+        left = duration((self._total - self._done) / rate)
+        place = f"{self._done}/{self._total}"
+        self._write("  ".join([self._label, place, *pieces, f"{left} left"]))
 
 
 class Bar:
-    """rich's progress bar, with samples, tokens a second and the time that remains."""
+    """The same as rich's progress bar, which shows the rate by the time that remains."""
 
-    def __init__(self, label: str, *, total: int, done: int) -> None:
+    def __init__(self, label: str, *, total: int, done: int, unit: str = "") -> None:
         from rich.console import Console
         from rich.markup import escape
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -88,11 +111,12 @@ class Bar:
             TextColumn(escape(label)),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
+            TextColumn(unit),
+            TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        self._task: TaskID = self._progress.add_task("", total=total, completed=done, speed="")
+        self._task: TaskID = self._progress.add_task("", total=total, completed=done, figures="")
         self._tokens = 0
         self._started = time.monotonic()
 
@@ -103,10 +127,15 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def advance(self, predictions: Sequence[Prediction]) -> None:
-        self._tokens += sum(p.tokens or 0 for p in predictions)
+    def advance(self, count: int = 1, *, tokens: int = 0, loss: float | None = None) -> None:
+        self._tokens += tokens
         speed = self._tokens / max(time.monotonic() - self._started, 1e-9)
-        self._progress.update(self._task, advance=len(predictions), speed=f"{speed:.0f} tokens/s")
+        self._progress.update(self._task, advance=count, figures="  ".join(_figures(speed, loss)))
+
+
+def _figures(tokens_per_second: float, loss: float | None) -> list[str]:
+    figures = [f"{tokens_per_second:.0f} tokens/s"] if tokens_per_second else []
+    return figures if loss is None else [*figures, f"loss {loss:.3f}"]
 
 
 def duration(seconds: float) -> str:

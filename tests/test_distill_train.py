@@ -27,12 +27,12 @@ from distill.config import DistillConfig, preset
 from distill.curve import loss_svg, smoothed
 from distill.estimate import UTILISATION
 from distill.examples import Example, target
-from distill.progress import Lines
 from distill.schedule import learning_rate
 from distill.student import MoondreamStudent
 from distill.train import estimate, train
 from harness.errors import DataError, HarnessError
 from harness.interrupts import Interrupted, interrupts
+from harness.progress import Lines
 from harness.structured import Rationale
 from harness.types import DataOptions, ImageRef
 from tasks.scienceqa import TASK

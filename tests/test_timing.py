@@ -82,13 +82,15 @@ def test_lines_tell_how_long_it_will_take() -> None:
     """A line now and then: done, speed, and the time that remains at that speed."""
     now = [0.0]
     lines: list[str] = []
-    progress = Lines("eval", total=10, done=2, clock=lambda: now[0], write=lines.append)
+    progress = Lines(
+        "eval", total=10, done=2, unit="samples", clock=lambda: now[0], write=lines.append
+    )
     with progress:
         now[0] = 4.0
-        progress.advance([timed(1, tokens=30)] * 2)
+        progress.advance(2, tokens=60)
         assert lines == []
         now[0] = 20.0
-        progress.advance([timed(1, tokens=30)] * 2)
+        progress.advance(2, tokens=60)
     assert lines[0] == "eval  6/10  0.20 samples/s  6 tokens/s  0:20 left"
 
 
