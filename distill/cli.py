@@ -28,6 +28,7 @@ from distill.options import (
     Choose,
     Conclude,
     Control,
+    ControlSetting,
     DataPath,
     DependenceFlag,
     Device,
@@ -136,6 +137,7 @@ def distill(
     no_baseline: NoBaseline = False,
     conclude: Conclude = False,
     control: Control = False,
+    control_set: ControlSetting = None,
     image_dependence: DependenceFlag = False,
     bertscore: BertScore = "roberta-large",
     name: Name = "moondream-kd",
@@ -452,7 +454,7 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
         dtype=dtype,
         baseline=not get("no_baseline", False),  # the default
         conclude=get("conclude", False),  # the default
-        control=get("control", False),
+        controls=_controls(ctx, config),
         dependence=get("image_dependence", False),  # the default
         test_limit=get("test_limit"),
         test_batch_size=get("test_batch_size", 4),
@@ -482,10 +484,23 @@ def _config(ctx: typer.Context) -> DistillConfig:
     for text in get("stage_weight") or []:
         stage, value = _pair(text, "--stage-weight", "conclusion=4")
         changes[f"{stage}_weight"] = value
-    for text in get("setting") or []:
-        field, value = _pair(text, "--set", "clip=1.0")
+    for field, value in _pairs(get("setting"), "--set", "clip=1.0").items():
         changes[field] = tuple(value) if isinstance(value, list) else value
     return preset(get("preset", Preset.paper).value, **changes)
+
+
+def _controls(ctx: typer.Context, config: DistillConfig) -> dict[str, DistillConfig]:
+    """The control that is asked for; raises HarnessError."""
+    from distill.pipeline import CONTROL
+
+    changes = _pairs(ctx.params.get("control_set"), "--control-set", "learning_rate=1e-5")
+    if not ctx.params.get("control"):
+        if changes:
+            raise HarnessError("--control-set without --control: there is no control to set.")
+        return {}
+    if config.target == "answer":
+        raise HarnessError("--control: the student itself is taught the answers alone.")
+    return {CONTROL: config.answers_only(**changes)}
 
 
 _FIELDS = (
@@ -498,6 +513,10 @@ _LISTS = {"teacher_input": "teacher_input", "train_parts": "train", "without": "
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _pairs(texts: list[str] | None, option: str, example: str) -> dict[str, Any]:
+    return dict(_pair(text, option, example) for text in texts or [])
 
 
 def _pair(text: str, option: str, example: str) -> tuple[str, Any]:

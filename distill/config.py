@@ -155,6 +155,13 @@ class DistillConfig:
         """Samples per forward pass, over all processes."""
         return self.batch_size // self.accumulation
 
+    def answers_only(self, **changes: Any) -> DistillConfig:
+        """The control: the same examples in the same order with the answers alone, and `changes`,
+        because letters are learned best at a rate and for a time of their own. Raises HarnessError.
+        """
+        kept = {**self.to_json(), "target": "answer", "without": []}
+        return DistillConfig.from_json({**kept, **changes})
+
     def outcome(self) -> dict[str, Any]:
         """The fields that decide what training gives from the same examples: with others, a run
         that was begun cannot be continued."""

@@ -356,6 +356,15 @@ Control = Annotated[
         rich_help_panel=EVALUATION,
     ),
 ]
+ControlSetting = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--control-set",
+        help="FIELD=VALUE of the control, where it is to differ from the student's: "
+        "learning_rate=1e-5. Repeatable.",
+        rich_help_panel=EVALUATION,
+    ),
+]
 DependenceFlag = Annotated[
     bool,
     typer.Option(

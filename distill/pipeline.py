@@ -70,8 +70,9 @@ class Plan:
     """Evaluate the student before training too."""
     conclude: bool
     """Choose the student's conclusions by likelihood, in place of what it writes."""
-    control: bool
-    """Train and evaluate a student on answers alone too."""
+    controls: Mapping[str, DistillConfig]
+    """Students that are trained and evaluated too, for comparison: what stands behind their names,
+    `CONTROL` for instance, and their settings."""
     dependence: bool
     """Measure how much the rationales depend on their pictures."""
     test_limit: int | None
@@ -134,8 +135,8 @@ def distill(plan: Plan, *, told: Callable[[Run], None] = lambda _: None) -> Outc
     examples = make_examples(plan)
     found = write_quality(plan, examples) if record else None
     students = {plan.name: train_student(plan, examples)}
-    if plan.control and plan.config.target == "structured":
-        students[plan.name + CONTROL] = train_control(plan, examples)
+    for suffix in plan.controls:
+        students[plan.name + suffix] = train_control(plan, examples, suffix)
     done = []
     for name, folder in students.items():
         done.append(evaluate_student(plan, name, folder))
@@ -269,13 +270,10 @@ def train_student(plan: Plan, examples: Sequence[Example], *, fresh: bool = Fals
     return _train(plan, examples, plan.config, plan.folder, fresh=fresh or plan.fresh)
 
 
-def train_control(plan: Plan, examples: Sequence[Example]) -> Path:
-    """The same questions, in the same order, with the answers alone; returns that student's
-    folder."""
-    config = replace(plan.config, target="answer", without=())
-    return _train(
-        plan, examples, config, folder_of(plan.runs, plan.name + CONTROL), fresh=plan.fresh
-    )
+def train_control(plan: Plan, examples: Sequence[Example], suffix: str = CONTROL) -> Path:
+    """The same questions under one of the plan's `controls`; returns that student's folder."""
+    out = folder_of(plan.runs, plan.name + suffix)
+    return _train(plan, examples, plan.controls[suffix], out, fresh=plan.fresh)
 
 
 def _train(
@@ -389,7 +387,7 @@ def measure_run(
 def evaluate_student(plan: Plan, name: str, folder: Path) -> Run:
     """A trained student on the test questions. The run of one that was trained before, and is no
     more, is moved aside."""
-    is_control = name.endswith(CONTROL)
+    is_control = name != plan.name
     weights = Weights(
         ModelOptions(
             # The control is no row of the catalogue: it is asked for a letter, under its own name.
@@ -507,7 +505,7 @@ def _fill_card(
             f"| {safe_name(run.record.model.name)}{own} | {accuracy.n} | "
             f"{100 * accuracy.value:.2f} | {low:.1f} to {high:.1f} |"
         )
-    if found is not None and not name.endswith(CONTROL):
+    if found is not None and name == plan.name:
         structures = found["students"][name]["structure"]
         tags, wrong = structures["all_tags"], structures["reasoning_to_error"]
         if tags["value"] is not None:

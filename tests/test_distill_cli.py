@@ -70,7 +70,7 @@ def timeless(path: Path) -> list[dict[str, Any]]:
 
 def test_one_command(command, arguments: dict[str, Any], tmp_path: Path) -> None:
     """Rationales, quality, two students, three runs and a page; then nothing is left to do."""
-    more = ["--control", "--image-dependence", "--json"]
+    more = ["--control", "--control-set", "epochs=2", "--image-dependence", "--json"]
     result = command("distill", *options(arguments), *more)
     assert result.code == 0, result.stderr
     found = result.json
@@ -96,6 +96,8 @@ def test_one_command(command, arguments: dict[str, Any], tmp_path: Path) -> None
     card = (folder / "student" / "README.md").read_text()
     assert "| moondream-kd (this model) | 6 |" in card
     assert len(read_lines(folder / "training_log.jsonl")) == -(-kept // 4)
+    control = folder.with_name("moondream-kd-answer-only")
+    assert len(read_lines(control / "training_log.jsonl")) == 2 * -(-kept // 4)
 
     files = {p: p.stat().st_mtime_ns for p in folder.rglob("*.safetensors")}
     lines = (folder / "attempts.jsonl").read_bytes()
@@ -376,3 +378,21 @@ def test_real_questions(
     assert result.code == 0, result.stderr
     assert result.json["rationales"]["counts"]["selected"] == 60
     assert [run["counts"]["done"] for run in result.json["runs"]] == [40, 40]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--control-set", "epochs=2"], "there is no control to set"),
+        (["--control", "--target", "answer"], "is taught the answers alone"),
+        (["--control", "--control-set", "epochs=many"], "epochs cannot be 'many'"),
+        (["--control", "--control-set", "speed=2"], "no setting 'speed'"),
+    ],
+)
+def test_a_control_that_cannot_be(
+    command, arguments: dict[str, Any], more: list[str], words: str
+) -> None:
+    """It is refused before anything is asked or trained."""
+    result = command("distill", *options(arguments), *more)
+    assert result.code == 2
+    assert words in result.stderr

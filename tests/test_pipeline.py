@@ -54,7 +54,7 @@ def plan(drawn: Path, tiny: Callable[..., Path], tmp_path: Path) -> Plan:
         dtype="float32",
         baseline=False,
         conclude=False,
-        control=False,
+        controls={},
         dependence=False,
         test_limit=4,
         test_batch_size=4,
