@@ -51,6 +51,7 @@ class Column:
             title=self.title,
             meaning=self.meaning,
             unit=self.unit,
+            implied_unit="%" if self.key.startswith(runs.TOPIC) or self.key == "other" else "",
             kind=self.kind,
             best="ascending" if ascending else "descending",
         )
@@ -72,6 +73,8 @@ def score(metric: str, *, scale: int = 1, digits: int = 4) -> Fill:
             findings=runs.caveats(found, metric),
             value=found.value * scale,
             interval=interval(low, high, digits if scale == 1 else digits - 1),
+            low=low,
+            high=high,
             n=found.n or None,
         )
 
@@ -112,10 +115,15 @@ def other_topics(shown: Sequence[str]) -> Fill:
             return missing("the run has no question of another topic")
         if not 0 <= right <= n:
             return missing("the accuracies of these topics are no shares")
-        low, high = wilson(right, n)
+        low, high = (end * 100 for end in wilson(right, n))
         share = right / n * 100
         return Cell(
-            text=fixed(share, 2), value=share, interval=interval(low * 100, high * 100, 1), n=n
+            text=fixed(share, 2),
+            value=share,
+            interval=interval(low, high, 1),
+            low=low,
+            high=high,
+            n=n,
         )
 
     return fill

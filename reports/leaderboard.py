@@ -11,7 +11,7 @@ import base64
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib import resources
@@ -22,6 +22,7 @@ from markupsafe import Markup
 from harness.errors import HarnessError
 from harness.records import RunRecord, safe_name
 from reports import measured, reported, runs, untrusted
+from reports.evidence import Material
 from reports.paper import Paper, PaperTable, load
 from reports.provenance import Provenance, provenance
 from reports.sanity import ACCURACY, Kind
@@ -90,12 +91,25 @@ class TaskSection:
     timing: tuple[str, ...]
     """What "inference time" means in these runs."""
 
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Its tables, in the order of the page."""
+        found = (getattr(self, each.name) for each in fields(self))
+        return tuple(part for part in found if isinstance(part, Table))
 
-def render(records: Sequence[RunRecord], *, generated: str | None = None) -> str:
+
+def sections(records: Sequence[RunRecord]) -> list[TaskSection]:
+    """What the page shows, task by task: those with runs first, those of the paper before others.
+    The same records in another order give the same."""
+    paper, ordered = load(), sorted(records, key=_order)
+    return [_section(task, ordered, paper) for task in _tasks(ordered, paper)]
+
+
+def render(material: Material, *, generated: str | None = None) -> str:
     """The page.
 
     Args:
-        records: the measured rows, in any order.
+        material: what was measured, in any order.
         generated: when the page was made, in words; by default the time in SOURCE_DATE_EPOCH, and
             nothing where that is not set, so that the same records give the same bytes.
 
@@ -103,7 +117,7 @@ def render(records: Sequence[RunRecord], *, generated: str | None = None) -> str
         HarnessError: SOURCE_DATE_EPOCH is no time.
     """
     paper = load()
-    ordered = sorted(records, key=_order)
+    ordered = sorted(material.records, key=_order)
     shown = {str(run.task.name) for run in ordered}
     files = resources.files("reports") / "templates"
     style = (files / "style.css").read_text(encoding="utf-8")
@@ -129,7 +143,7 @@ def render(records: Sequence[RunRecord], *, generated: str | None = None) -> str
         style=Markup(style),  # noqa: S704  # our own file, not a record's string
         script=Markup(script),  # noqa: S704  # as above
         paper=paper,
-        sections=[_section(task, ordered, paper) for task in _tasks(ordered, paper)],
+        sections=sections(ordered),
         summary=_summary(ordered, paper),
         measured_runs=len(ordered),
         provenances=[_provenance(run) for run in ordered],

@@ -69,7 +69,12 @@ def _by_topic(
         f"{runs.task_id(records[0])}-topics",
         f"Every topic: {caption}, each with its 95% interval and n",
         [
-            Heading(key=runs.run_id(run), title=runs.title(run), meaning=runs.asked(run))
+            Heading(
+                key=runs.run_id(run),
+                title=runs.title(run),
+                meaning=runs.asked(run),
+                implied_unit="%" if metric == ACCURACY else "",
+            )
             for run in records
         ],
         groups=[Group(rows=tuple(rows))],

@@ -39,6 +39,7 @@ def as_printed(paper: PaperTable) -> Table:
                 key=column.metric,
                 title=column.key,
                 meaning=column.meaning,
+                implied_unit="min" if time else paper.unit,
                 n=column.n,
                 best="ascending" if time else "descending",
             )
@@ -77,7 +78,14 @@ def _row(paper: PaperTable, row: PaperRow, columns: Sequence[PaperColumn]) -> Ro
         low, high = (end if end is None else end * paper.scale for end in ends)
         value = float(printed)
         cells.append(
-            Cell(text=printed, value=value, interval=interval(low, high, 1), findings=about)
+            Cell(
+                text=printed,
+                value=value,
+                interval=interval(low, high, 1),
+                low=low,
+                high=high,
+                findings=about,
+            )
         )
         if metric == ACCURACY:
             chance = float(paper.chance) if paper.chance else None
@@ -99,8 +107,10 @@ def differences(records: Sequence[RunRecord], paper: PaperTable) -> Table | None
     if not pairs:
         return None
     columns = [c for c in _overall_first(paper.columns) if c.metric != "inference_minutes"]
+    unit = "percentage points" if paper.scale == 100 else ""
     headings = [
-        Heading(key=column.metric, title=column.key, meaning=column.meaning) for column in columns
+        Heading(key=column.metric, title=column.key, meaning=column.meaning, implied_unit=unit)
+        for column in columns
     ]
     if paper.n is not None:
         headings.insert(1, Heading(key="words", title="In words", kind="text", best="ascending"))
@@ -166,4 +176,5 @@ def _difference(found: Value, printed: Figure, scale: int) -> tuple[Cell, str]:
     low, high = difference - below, difference + above
     ends = (fixed(end * scale, 1 if scale == 100 else 4, sign="+") for end in (low, high))
     words = "higher" if low > 0 else "lower" if high < 0 else "no clear difference"
-    return replace(cell, interval=" to ".join(ends)), words
+    whole = replace(cell, interval=" to ".join(ends), low=low * scale, high=high * scale)
+    return whole, words

@@ -39,6 +39,9 @@ class Cell:
     """What sorting goes by, in the unit of the text; None: missing."""
     interval: str = ""
     """The 95% interval, in the same unit; empty: none."""
+    low: float | None = None
+    high: float | None = None
+    """The interval's ends with all their digits, for exports."""
     n: int | None = None
     """Samples behind it."""
     findings: tuple[Finding, ...] = ()
@@ -56,6 +59,8 @@ class Heading:
     meaning: str = ""
     """In words, where the title is an abbreviation."""
     unit: str = ""
+    implied_unit: str = ""
+    """The unit where the table's caption says it for all columns; for exports."""
     n: int | None = None
     """The n of all its cells, where that is one number for the whole table."""
     kind: Kind = "number"
