@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -88,25 +88,37 @@ def compare(first: RunFolder, second: RunFolder) -> Comparison:
     return _texts(pairs, common)
 
 
-def _choices(pairs: Sequence[tuple[Prediction, Prediction]], common: dict[str, Any]) -> Comparison:
-    right = [(bool(one.correct), bool(two.correct)) for one, two in pairs]
-    only_first = sum(one and not two for one, two in right)
-    only_second = sum(two and not one for one, two in right)
-    difference = paired_proportions(only_first, only_second, len(pairs))
-    interval = "95%, Bonett and Price; p exact McNemar"
-    clusters = [one.images or (one.sample_id,) for one, _ in pairs]
+def accuracies(
+    right: Sequence[tuple[bool, bool]], clusters: Sequence[Hashable]
+) -> tuple[Difference, str]:
+    """The second accuracy minus the first, and how its interval was made.
+
+    Args:
+        right: for each question that both answered, whether each of the two got it right.
+        clusters: for each question, what it shares with others that it is not independent of.
+    """
+    only_first, only_second = right.count((True, False)), right.count((False, True))
+    difference = paired_proportions(only_first, only_second, len(right))
     if 1 < len(set(clusters)) < len(clusters):
         first, second = zip(*right, strict=True)
         clustered = paired_difference(first, second, clusters)
         # With few disagreements the normal interval can have no width at all.
         if clustered.high - clustered.low > difference.high - difference.low:
-            difference = Difference(**{**asdict(clustered), "p": difference.p})
-            interval = "95%, clustered by image; p exact McNemar, by question"
+            return Difference(**{**asdict(clustered), "p": difference.p}), (
+                "95%, clustered by image; p exact McNemar, by question"
+            )
+    return difference, "95%, Bonett and Price; p exact McNemar"
+
+
+def _choices(pairs: Sequence[tuple[Prediction, Prediction]], common: dict[str, Any]) -> Comparison:
+    right = [(bool(one.correct), bool(two.correct)) for one, two in pairs]
+    clusters = [one.images or (one.sample_id,) for one, _ in pairs]
+    difference, interval = accuracies(right, clusters)
     return Comparison(
         **common,
         differences={"accuracy": difference},
-        only_first=only_first,
-        only_second=only_second,
+        only_first=right.count((True, False)),
+        only_second=right.count((False, True)),
         interval=interval,
     )
 
