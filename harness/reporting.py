@@ -1,12 +1,24 @@
-"""From a folder of runs to the leaderboard's file."""
+"""From a folder of runs to the leaderboard's file: what is on disk, gathered for the page."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from distill.analysis import reasoning_to_error, structure
+from distill.store import KEPT, REJECTED, Store
 from harness.errors import HarnessError
-from harness.records import read_runs, write_atomically
+from harness.json_fields import parse_json
+from harness.records import RunFolder, read_runs, write_atomically
+from harness.types import Prediction
+from reports.evidence import Distillation, Evidence, Material, Structure, Training
 from reports.leaderboard import render
+
+RECORD, LOG, QUALITY, CONTROL = "distill.json", "training_log.jsonl", "quality.json", "-answer-only"
+"""As distill.train and distill.pipeline call them; importing those would load torch."""
 
 
 def write_report(runs: Path, out: Path) -> tuple[int, list[HarnessError]]:
@@ -15,6 +27,127 @@ def write_report(runs: Path, out: Path) -> tuple[int, list[HarnessError]]:
     Returns:
         How many runs are on it, and why others are not.
     """
+    material, broken = gather(runs)
+    write_atomically(out, render(material).encode())
+    return len(material.runs), broken
+
+
+def gather(runs: Path) -> tuple[Material, list[HarnessError]]:
+    """What there is under `runs`, and why other runs are left out. Answers and other rows are read
+    when they are asked for."""
     found, broken = read_runs(runs)
-    write_atomically(out, render([record for _, record in found]).encode())
-    return len(found), broken
+    evidence = tuple(
+        Evidence(record, RunFolder(folder).read_predictions) for folder, record in found
+    )
+    material = Material(
+        runs=evidence, distillations=_distillations(runs, evidence), structure=_structure
+    )
+    return material, broken
+
+
+def _structure(predictions: Sequence[Prediction]) -> Structure:
+    return Structure(
+        figures=structure(predictions),
+        reasoning_to_error=reasoning_to_error(predictions).sample_ids,
+    )
+
+
+def _distillations(runs: Path, evidence: Sequence[Evidence]) -> tuple[Distillation, ...]:
+    """Each folder under runs/distill that has rationales or a training; a control belongs to the
+    one that it controls."""
+    folders = {
+        path.name: path
+        for path in sorted((runs / "distill").glob("*"))
+        if any((path / name).is_file() for name in (RECORD, Store(path).record_path.name))
+    }
+    return tuple(
+        _distillation(folder, folders.get(name + CONTROL), evidence)
+        for name, folder in folders.items()
+        if not (name.endswith(CONTROL) and name.removesuffix(CONTROL) in folders)
+    )
+
+
+def _distillation(folder: Path, control: Path | None, evidence: Sequence[Evidence]) -> Distillation:
+    problems: list[str] = []
+    store = Store(folder)
+    rationales = _object(store.record_path, problems)
+    training = _training(folder, evidence, problems)
+    about = rationales.get("teacher")
+    fingerprint = rationales.get("fingerprint")
+    return Distillation(
+        name=folder.name,
+        rationales=rationales,
+        kept=partial(_rows, folder / KEPT),
+        rejected=partial(_rows, folder / REJECTED),
+        quality=_object(folder / QUALITY, problems),
+        training=training,
+        control=_training(control, evidence, problems) if control else None,
+        base=_runs_of(
+            evidence,
+            weights=_get(training.record, "fingerprint", "weights") if training else None,
+            name=_get(training.record, "base") if training else None,
+        ),
+        teacher=_runs_of(evidence, weights=_get(fingerprint, "weights"), name=_get(about, "name")),
+        problems=tuple(problems),
+    )
+
+
+def _training(folder: Path, evidence: Sequence[Evidence], problems: list[str]) -> Training | None:
+    record = _object(folder / RECORD, problems)
+    if not record:
+        return None
+    return Training(
+        name=folder.name,
+        record=record,
+        log=partial(_rows, folder / LOG),
+        runs=tuple(run for run in evidence if run.record.model.name == folder.name),
+    )
+
+
+def _runs_of(
+    evidence: Sequence[Evidence], *, weights: object, name: object
+) -> tuple[Evidence, ...]:
+    """The runs of a model: those with its very weights, or else those of its name."""
+    same = tuple(
+        run for run in evidence if weights and _get(run.record.fingerprint, "weights") == weights
+    )
+    return same or tuple(run for run in evidence if run.record.model.name == name)
+
+
+def _get(value: object, *keys: str) -> object:
+    """What stands under these keys of nested objects; None where there is none."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _object(path: Path, problems: list[str]) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is none, with a problem where it is broken."""
+    try:
+        found = parse_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        problems.append(f"{path.name} cannot be read: {error}")
+        return {}
+    if not isinstance(found, dict):
+        problems.append(f"{path.name} is not an object")
+        return {}
+    return found
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSONL file that can be read: a page shows what there is."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return []
+    rows = []
+    for line in data.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows

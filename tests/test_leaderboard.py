@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from hashlib import sha256
 from html.parser import HTMLParser
@@ -22,7 +22,8 @@ from harness.records import Counts, ModelInfo, RunRecord, TaskInfo
 from harness.statistics import wilson
 from harness.types import Value
 from reports import measured, reported, runs, tables, untrusted
-from reports.leaderboard import render
+from reports.evidence import Evidence, Material
+from reports.leaderboard import render as render_material
 from reports.paper import load
 
 TOPICS = {"geography": (30, 18), "physics": (20, 7), "us-history": (5, 0), "civics": (4, 3)}
@@ -105,6 +106,11 @@ def text_run(**parts: Any) -> RunRecord:
         metrics=metrics,
     )
     return replace(record, **parts)
+
+
+def render(records: Iterable[RunRecord], **options: Any) -> str:
+    """The page of records alone, without answers."""
+    return render_material(Material(runs=[Evidence(record) for record in records]), **options)
 
 
 class Page(HTMLParser):
