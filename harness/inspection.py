@@ -89,8 +89,9 @@ def lay_out(answer: Answer, choices: Sequence[str]) -> str:
         lines.append(f"Answer: {'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[found]}, {choices[found]}")
     elif choices:
         lines.append(f"Answer: none could be read ({answer.reading.rule})")
-    rate = answer.output.tokens / answer.seconds
-    lines.append(f"{answer.seconds:.1f} s, {answer.output.tokens} tokens, {rate:.0f} tokens/s")
+    made, seconds = answer.output.tokens, answer.seconds
+    rate = "" if made is None else f", {made} tokens, {made / seconds:.0f} tokens/s"
+    lines.append(f"{seconds:.1f} s{rate}")
     return "\n".join(lines)
 
 
@@ -150,7 +151,7 @@ def _timed(
     model = weights.load()
     started = time.perf_counter()
     outputs = [o for batch in batches for o in model.generate(model.prepare(batch), decoding)]
-    return outputs, sum(o.tokens for o in outputs) / (time.perf_counter() - started)
+    return outputs, sum(o.tokens or 0 for o in outputs) / (time.perf_counter() - started)
 
 
 def download(model: str) -> Mapping[str, Any] | None:

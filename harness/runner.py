@@ -18,6 +18,7 @@ from string import ascii_uppercase
 from harness import structured
 from harness.errors import Exit, HarnessError, SampleError
 from harness.types import (
+    REFUSAL,
     Decoding,
     Mode,
     Model,
@@ -163,19 +164,33 @@ class Runner:
             return []
         try:
             answers = self._run(prompts, decoding)
+        except HarnessError:
+            raise  # it is not about these samples
         except Exception as error:  # noqa: BLE001  # here a bad sample becomes an error row
             ours = isinstance(error, SampleError)
             reason = str(error) if ours else f"{type(error).__name__}: {error}"
         else:
-            self._successes += len(prompts)
-            return list(answers)
+            return [self._counted(answer) for answer in answers]
         if len(prompts) > 1:
             log.warning("A batch of %d failed and is halved: %s", len(prompts), reason[:300])
             _free_memory()
             middle = len(prompts) // 2
             first = self._answer(prompts[:middle], decoding)
             return first + self._answer(prompts[middle:], decoding)
-        self._failures += not ours
+        if not ours:
+            self._count_failure(reason)
+        return [reason]
+
+    def _counted(self, answer: Timed) -> Timed | str:
+        """The answer, or why there is none."""
+        if answer.output.error:
+            self._count_failure(answer.output.error)
+            return answer.output.error
+        self._successes += 1
+        return answer
+
+    def _count_failure(self, reason: str) -> None:
+        self._failures += 1
         if not self._successes and self._failures >= GIVE_UP_AFTER:
             raise HarnessError(
                 f"The model failed on each of the first {self._failures} samples.",
@@ -183,7 +198,6 @@ class Runner:
                 remedy="What was answered before is kept; the same command tries again.",
                 code=Exit.UNEXPECTED,
             )
-        return [reason]
 
     def _run(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Timed]:
         started = self._clock()
@@ -242,6 +256,8 @@ class Runner:
         reading = read_asked(self._task.read, said, sample.choices, order)
         if output.concluded:
             reading = replace(reading, rule=CONCLUDED)
+        if output.finish == REFUSAL:
+            reading = Reading(None, REFUSAL)
         preprocess = share + result.preprocess_seconds
         return replace(
             common,
@@ -254,6 +270,8 @@ class Runner:
             preprocess_seconds=preprocess,
             tokens=output.tokens,
             tokens_in=output.tokens_in,
+            latency=output.latency,
+            finish=output.finish,
             order=order if self._asking.shuffle is not None else (),
             scores=tuple(output.scores[order.index(i)] for i in range(len(output.scores))),
         )

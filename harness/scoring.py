@@ -21,7 +21,7 @@ from harness.records import (
     safe_name,
 )
 from harness.runner import CONCLUDED, read_asked
-from harness.types import Metric, Prediction, Reading, Target, Task
+from harness.types import REFUSAL, Metric, Prediction, Reading, Target, Task
 from tasks.files import Row, found, jsonl_rows
 
 Reader = Callable[[str, Sequence[str]], Reading]
@@ -212,7 +212,8 @@ def _write(
 
 
 def _read_again(prediction: Prediction, read: Reader) -> Prediction:
-    if prediction.error is not None or prediction.rule == CONCLUDED:
+    unreadable = prediction.error is not None or prediction.finish == REFUSAL
+    if unreadable or prediction.rule == CONCLUDED:
         return prediction
     reading = read_asked(read, prediction.raw, prediction.choices, prediction.order)
     return replace(

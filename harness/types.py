@@ -21,6 +21,8 @@ Style = Literal["plain", "direct", "structured", "cot"]
 """plain: the bare question; direct: the letter only; structured: the four tags; cot: by steps."""
 Mode = Literal["generate", "loglikelihood"]
 OptionForm = Literal["letter", "text"]
+REFUSAL = "refusal"
+"""The `finish` of an answer that a server marked as a refusal."""
 Target = int | str
 """A 0-based index into the choices, or the reference text of an open question."""
 
@@ -125,6 +127,10 @@ class Prediction:
     """Tokens generated, the end token included."""
     tokens_in: int | None = None
     """Tokens of the prompt, image tokens included, padding not."""
+    latency: float | None = None
+    """Seconds of this sample's own request, where a server answered it; its retries left out."""
+    finish: str = ""
+    """Why the text ended, as a server says it: stop, length, content_filter, refusal ..."""
     error: str | None = None
     """Why this sample has no answer; None where it has one."""
 
@@ -213,12 +219,18 @@ class Output:
 
     raw: str
     prompt: str
-    tokens_in: int
-    tokens: int
+    tokens_in: int | None
+    """None: a server that does not say."""
+    tokens: int | None
     scores: tuple[float, ...] = ()
     """Log-likelihood per token of each option, where options were scored."""
     concluded: str = ""
     """The letter that was scored highest behind the reasoning, where that was asked for."""
+    latency: float | None = None
+    finish: str = ""
+    """As in `Prediction`. A REFUSAL is not read: it is words about the question, not an answer."""
+    error: str = ""
+    """Why this prompt alone of its batch has no output; it becomes an error row."""
 
 
 class Model(Protocol):

@@ -153,6 +153,62 @@ def test_a_model_that_answers_nothing_ends_the_run() -> None:
         runner.answer(make_samples(32))
 
 
+class Told(Letter):
+    """Gives "A" with whatever else was laid down for a question."""
+
+    def __init__(self, **told: dict[str, Any]) -> None:
+        super().__init__()
+        self.told = told
+
+    def generate(self, prepared: Sequence[Prompt], decoding: Decoding) -> list[Output]:
+        made = zip(prepared, super().generate(prepared, decoding), strict=True)
+        return [replace(output, **self.told.get(prompt.question, {})) for prompt, output in made]
+
+
+def test_a_row_that_the_model_names_as_failed_fails_alone() -> None:
+    """A model that knows which of a batch has no answer is asked once, and loses that row only."""
+    model = Told(q1={"error": "HTTP 400: too long"})
+    made = make_runner(model).answer(make_samples(4))
+    assert [p.error for p in made] == [None, "HTTP 400: too long", None, None]
+    assert made[1].answer is None
+    assert model.sizes == [4]
+
+
+def test_rows_that_all_fail_end_the_run() -> None:
+    """Rows that a model names as failed count like those that it breaks on."""
+    model = Told(**{f"q{i}": {"error": "HTTP 500"} for i in range(20)})
+    with pytest.raises(HarnessError, match=f"first {GIVE_UP_AFTER} samples"):
+        make_runner(model).answer(make_samples(20))
+
+
+def test_what_a_user_can_put_right_is_no_error_row() -> None:
+    """An error that is meant for the user ends the run at once: no halving, no error rows."""
+
+    class Gone(Letter):
+        def generate(self, prepared: Sequence[Prompt], decoding: Decoding) -> list[Output]:
+            self.sizes.append(len(prepared))
+            raise HarnessError("no server answers")
+
+    model = Gone()
+    with pytest.raises(HarnessError, match="no server answers"):
+        make_runner(model).answer(make_samples(4))
+    assert model.sizes == [4]
+
+
+def test_a_refusal_is_not_read() -> None:
+    """What a server marks as a refusal is kept as it is, and is unread; what it says of an answer's
+    end and of its time is kept beside it."""
+    model = Told(q0={"finish": "refusal"}, q1={"finish": "length", "latency": 0.25})
+    made = make_runner(model).answer(make_samples(2))
+    assert (made[0].raw, made[0].answer, made[0].rule, made[0].correct) == (
+        "A",
+        None,
+        "refusal",
+        False,
+    )
+    assert (made[1].answer, made[1].finish, made[1].latency) == (0, "length", 0.25)
+
+
 def test_many_bad_pictures_do_not_end_the_run() -> None:
     """Failures of the data are not failures of the model."""
     made = make_runner(Letter()).answer(make_samples(20, bad=range(20)))
