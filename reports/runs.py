@@ -22,6 +22,17 @@ def run_id(run: RunRecord) -> str:
     return ":".join(("run", task_id(run), _part(run.model.name), _part(run.task.split)))
 
 
+def compare_link(first: str, second: str) -> str:
+    """The fragment that leads to two runs side by side, by their ids. Without a script it is the
+    row of the table of pairs that has this id; with one, the questions on which they disagree."""
+    return f"#{compare_id(first, second)}"
+
+
+def compare_id(first: str, second: str) -> str:
+    """The id of the row that compares two runs; the same whichever is named first."""
+    return f"compare={','.join(sorted((first, second)))}"
+
+
 def task_id(run: RunRecord) -> str:
     """The task's name as part of an id."""
     return _part(run.task.name)
@@ -50,6 +61,11 @@ def size(run: RunRecord) -> str:
 def role(run: RunRecord) -> str:
     """teacher, student, distilled or baseline, unless the record says something else."""
     return untrusted.text(run.model.role, limit=20)
+
+
+def label(run: RunRecord) -> str:
+    """What a row has to say of itself wherever it stands, "mini (synthetic)"; empty: nothing."""
+    return untrusted.text(getattr(run, "label", ""), limit=40)
 
 
 def origin(run: RunRecord) -> str:
@@ -106,7 +122,7 @@ def same_questions(run: RunRecord) -> tuple[str, ...]:
     """A key that is equal for runs that were asked the same questions."""
     task, data = run.task, untrusted.mapping(run.fingerprint).get("data")
     parts = (task.split, task.source, task.revision, data, run.counts.available, run.counts.total)
-    return tuple(str(part) for part in parts)
+    return (*(str(part) for part in parts), label(run))
 
 
 def figure(run: RunRecord, metric: str) -> Value:

@@ -11,11 +11,35 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reports.sanity import Finding
+from reports.sanity import Kind as KindOfFinding
 
 MISSING = "—"
 
 Kind = Literal["number", "text", "strip"]
+Tone = Literal[
+    "", "heat0", "heat1", "heat2", "heat3", "heat4", "heat5", "heat6", "heat7",
+    "loss4", "loss3", "loss2", "loss1", "even", "gain1", "gain2", "gain3", "gain4",
+]  # fmt: skip
 Direction = Literal["ascending", "descending"]
+
+
+@dataclass(frozen=True, slots=True)
+class KindOfNote:
+    """How findings of one kind are marked; a glyph never stands without its word."""
+
+    glyph: str
+    word: str
+    meaning: str
+
+
+KINDS: Mapping[KindOfFinding, KindOfNote] = {
+    "impossible": KindOfNote(
+        "✗", "Cannot be right", "Arithmetic forbids it, given its n or the rest of its row."
+    ),
+    "doubtful": KindOfNote("⚠", "Doubtful", "Possible, and yet hard to believe."),
+    "remark": KindOfNote("†", "Worth knowing", "What a fair comparison has to know."),
+    "missing": KindOfNote("", "Missing", "The reason why there is a dash."),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +71,12 @@ class Cell:
     findings: tuple[Finding, ...] = ()
     strip: Strip | None = None
     kind: Kind = "number"
+    also: str = ""
+    """A further line below the figure: what it was counted from."""
+    link: str = ""
+    """Where `also` leads: a fragment of the page."""
+    tone: Tone = ""
+    """How its ground is tinted in a heat map; the figure says the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +110,8 @@ class Row:
     """How the row came about, in words."""
     run: str = ""
     """The id of its provenance; empty: it has none."""
+    id: str = ""
+    """Of the row itself, where something leads to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
