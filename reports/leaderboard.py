@@ -25,27 +25,8 @@ from reports import measured, reported, runs, untrusted
 from reports.evidence import Material
 from reports.paper import Paper, PaperTable, load
 from reports.provenance import Provenance, provenance
-from reports.sanity import ACCURACY, Kind
-from reports.tables import Table, fixed
-
-
-@dataclass(frozen=True, slots=True)
-class KindOfNote:
-    """How findings of one kind are marked; a glyph never stands without its word."""
-
-    glyph: str
-    word: str
-    meaning: str
-
-
-KINDS: dict[Kind, KindOfNote] = {
-    "impossible": KindOfNote(
-        "✗", "Cannot be right", "Arithmetic forbids it, given its n or the rest of its row."
-    ),
-    "doubtful": KindOfNote("⚠", "Doubtful", "Possible, and yet hard to believe."),
-    "remark": KindOfNote("†", "Worth knowing", "What a fair comparison has to know."),
-    "missing": KindOfNote("", "Missing", "The reason why there is a dash."),
-}
+from reports.sanity import ACCURACY
+from reports.tables import KINDS, Table, fixed
 
 
 @dataclass(frozen=True, slots=True)
