@@ -1,0 +1,128 @@
+"""Biology: who eats whom in a pond. Each arrow points from the food to the one that eats it."""
+
+from __future__ import annotations
+
+from harness.mini.chance import Chance
+from harness.mini.families import Draft, Family
+from harness.mini.scenes import COLOURS, GRID, Mark, Scene
+
+LECTURE = (
+    "A food chain shows how energy moves from one living thing to the next. An arrow points from "
+    "the one that is eaten to the one that eats it. The last one in the chain is eaten by no "
+    "other. To follow the energy, go from arrow to arrow."
+)
+
+
+def _pond(chance: Chance, number: int) -> tuple[Scene, list[str], list[tuple[str, str]]]:
+    """The scene, the chain from the first food to the last eater, and its links from the top."""
+    chain = chance.sample(COLOURS, number)
+    links = chance.shuffled(list(zip(chain, chain[1:], strict=False)))
+    rows = sorted(chance.sample(range(GRID), len(links)))
+    marks = []
+    for row, (food, eater) in zip(rows, links, strict=True):
+        left = chance.below(2)
+        marks += [
+            Mark("fish", food, row, left),
+            Mark("arrow", "ink", row, left + 1),
+            Mark("fish", eater, row, left + 2),
+        ]
+    return Scene("pond", tuple(marks)), chain, links
+
+
+def _caption(chance: Chance, links: list[tuple[str, str]]) -> str:
+    opening = chance.pick(
+        ("The picture shows fish in a pond.", "This is a food chain.", "Arrows join the fish.")
+    )
+    said = chance.pick(("An arrow goes from {0} to {1}.", "{0} points to {1}."))
+    sentences = [said.format(food, eater) for food, eater in links]
+    return " ".join([opening, *(s[0].upper() + s[1:] for s in sentences)])
+
+
+def eater(chance: Chance, number: int) -> Draft:
+    """Who eats a fish: one arrow."""
+    scene, chain, links = _pond(chance, number)
+    food, answer = chance.pick(links)
+    return Draft(
+        scene=scene,
+        question=chance.pick(
+            (f"Which fish eats the {food} fish?", f"By which fish is the {food} fish eaten?")
+        ),
+        answer=answer,
+        wrong=[fish for fish in chain if fish not in {food, answer}],
+        summary=f"The question asks which fish eats the {food} fish.",
+        caption=_caption(chance, links),
+        reasoning=f"The arrow from {food} goes to {answer}, so {answer} eats {food}.",
+    )
+
+
+def food(chance: Chance, number: int) -> Draft:
+    """What a fish eats: one arrow, backwards."""
+    scene, chain, links = _pond(chance, number)
+    answer, eats = chance.pick(links)
+    return Draft(
+        scene=scene,
+        question=chance.pick(
+            (f"Which fish does the {eats} fish eat?", f"What does the {eats} fish eat?")
+        ),
+        answer=answer,
+        wrong=[fish for fish in chain if fish not in {eats, answer}],
+        summary=f"The question asks which fish the {eats} fish eats.",
+        caption=_caption(chance, links),
+        reasoning=f"The arrow to {eats} comes from {answer}, so {eats} eats {answer}.",
+    )
+
+
+def _trace(chain: list[str]) -> str:
+    return ", then ".join(f"{a} is eaten by {b}" for a, b in zip(chain, chain[1:], strict=False))
+
+
+def last(chance: Chance, number: int) -> Draft:
+    """Who is eaten by no other: the whole chain."""
+    scene, chain, links = _pond(chance, number)
+    answer = chain[-1]
+    return Draft(
+        scene=scene,
+        question=chance.pick(
+            ("Which fish is last in the food chain?", "Which fish is eaten by no other fish?")
+        ),
+        answer=answer,
+        wrong=chain[:-1],
+        summary="The question asks which fish is last in the food chain.",
+        caption=_caption(chance, links),
+        reasoning=f"{_capital(_trace(chain))}. No arrow goes from {answer}.",
+    )
+
+
+def onward(chance: Chance, number: int) -> Draft:
+    """Who gets a fish's energy two arrows on."""
+    scene, chain, links = _pond(chance, number)
+    at = chance.below(number - 2)
+    start, between, answer = chain[at : at + 3]
+    return Draft(
+        scene=scene,
+        question=chance.pick(
+            (
+                f"Which fish eats the one that eats the {start} fish?",
+                f"Which fish gets the energy of the {start} fish in two steps?",
+            )
+        ),
+        answer=answer,
+        wrong=[fish for fish in chain if fish not in {start, answer}],
+        summary=f"The question asks which fish is two steps after the {start} fish.",
+        caption=_caption(chance, links),
+        reasoning=f"The arrow from {start} goes to {between}. "
+        f"The arrow from {between} goes to {answer}.",
+    )
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+_SIZES = {1: 3, 2: 4, 3: 5}
+FAMILIES = tuple(
+    Family(
+        topic="biology", skill=make.__name__, steps=steps, sizes=_SIZES, make=make, lecture=LECTURE
+    )
+    for make, steps in ((eater, 1), (food, 1), (onward, 2), (last, 3))
+)

@@ -1,0 +1,152 @@
+"""Chemistry: beakers with a solution, how concentrated it is and how much is dissolved in it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from harness.mini.chance import Chance
+from harness.mini.families import Draft, Family, listed
+from harness.mini.scenes import COLOURS, GRID, Mark, Scene
+
+MOST = 3
+"""Parts of liquid in a beaker, and particles in a part."""
+LECTURE = (
+    "A solution is a liquid with particles of something dissolved in it. The more particles there "
+    "are in each part of the liquid, the more concentrated it is. The number of all particles is "
+    "the number of parts times the particles in each part."
+)
+
+
+class Beaker(NamedTuple):
+    colour: str
+    """Of its stopper."""
+    parts: int
+    """How high the liquid stands."""
+    particles: int
+    """In each part."""
+    column: int
+
+    @property
+    def total(self) -> int:
+        return self.parts * self.particles
+
+
+def _beakers(chance: Chance, number: int) -> list[Beaker]:
+    columns = sorted(chance.sample(range(GRID), number))
+    return [
+        Beaker(colour, 1 + chance.below(MOST), 1 + chance.below(MOST), column)
+        for colour, column in zip(chance.sample(COLOURS, number), columns, strict=True)
+    ]
+
+
+def _scene(beakers: list[Beaker]) -> Scene:
+    marks = []
+    for beaker in beakers:
+        marks.append(Mark("stopper", beaker.colour, 0, beaker.column))
+        for row in range(1, GRID):
+            filled = row >= GRID - beaker.parts
+            bottom = "-bottom" if row == GRID - 1 else ""
+            dots = beaker.particles if filled else 0
+            marks.append(Mark(f"glass{bottom}", str(dots), row, beaker.column))
+    return Scene("lab", tuple(marks))
+
+
+def _opening(chance: Chance, number: int) -> str:
+    return chance.pick((f"There are {number} beakers.", f"The picture shows {number} beakers."))
+
+
+def _contents(chance: Chance, beakers: list[Beaker]) -> str:
+    said = " ".join(
+        f"{b.colour.capitalize()}: {b.parts} parts of liquid, {b.particles} in each."
+        for b in beakers
+    )
+    return f"{_opening(chance, len(beakers))} {said}"
+
+
+def level(chance: Chance, number: int) -> Draft:
+    """How high the liquid stands in a beaker."""
+    beakers = _beakers(chance, number)
+    asked = chance.pick(beakers)
+    said = " ".join(f"{b.colour.capitalize()}: {b.parts} parts of liquid." for b in beakers)
+    return Draft(
+        scene=_scene(beakers),
+        question=chance.pick(
+            (
+                f"How many parts of liquid are in the {asked.colour} beaker?",
+                f"How high is the liquid in the {asked.colour} beaker?",
+            )
+        ),
+        answer=str(asked.parts),
+        wrong=[str(n) for n in range(1, MOST + 1) if n != asked.parts],
+        summary=f"The question asks how much liquid is in the {asked.colour} beaker.",
+        caption=f"{_opening(chance, number)} {said}",
+        reasoning=f"The {asked.colour} beaker has {asked.parts} parts of liquid.",
+    )
+
+
+def concentrated(chance: Chance, number: int) -> Draft | None:
+    """Which solution is the most or the least concentrated."""
+    beakers = _beakers(chance, number)
+    word, sign = chance.pick((("most", -1), ("least", 1)))
+    ranked = sorted(beakers, key=lambda b: sign * b.particles)
+    if ranked[0].particles == ranked[1].particles:
+        return None
+    found = ranked[0]
+    said = " ".join(f"{b.colour.capitalize()}: {b.particles} in each part." for b in beakers)
+    return Draft(
+        scene=_scene(beakers),
+        question=chance.pick(
+            (
+                f"Which beaker is the {word} concentrated?",
+                f"In which beaker is the solution {word} concentrated?",
+            )
+        ),
+        answer=found.colour,
+        wrong=[b.colour for b in beakers if b != found],
+        summary=f"The question asks which beaker is the {word} concentrated.",
+        caption=f"{_opening(chance, number)} {said}",
+        reasoning=f"In each part there are {listed([b.particles for b in beakers])} particles. "
+        f"The {'largest' if sign < 0 else 'smallest'} is {found.particles}, of the {found.colour} "
+        "beaker.",
+    )
+
+
+def dissolved(chance: Chance, number: int) -> Draft | None:
+    """Which beaker has the most or the fewest particles in all."""
+    beakers = _beakers(chance, number)
+    word, sign = chance.pick((("most", -1), ("fewest", 1)))
+    ranked = sorted(beakers, key=lambda b: sign * b.total)
+    if ranked[0].total == ranked[1].total:
+        return None
+    found = ranked[0]
+    products = " ".join(
+        f"{b.colour.capitalize()}: {b.parts} times {b.particles} is {b.total}." for b in beakers
+    )
+    return Draft(
+        scene=_scene(beakers),
+        question=chance.pick(
+            (
+                f"Which beaker has the {word} particles in all?",
+                f"Which beaker holds the {word} particles?",
+            )
+        ),
+        answer=found.colour,
+        wrong=[b.colour for b in beakers if b != found],
+        summary=f"The question asks which beaker has the {word} particles in all.",
+        caption=_contents(chance, beakers),
+        reasoning=f"{products} The {'largest' if sign < 0 else 'smallest'} is {found.total}, of "
+        f"the {found.colour} beaker.",
+    )
+
+
+FAMILIES = tuple(
+    Family(
+        topic="chemistry",
+        skill=make.__name__,
+        steps=steps,
+        sizes={1: 2, 2: 3, 3: 4},
+        make=make,
+        lecture=LECTURE,
+    )
+    for make, steps in ((level, 1), (concentrated, 2), (dissolved, 3))
+)

@@ -1,0 +1,144 @@
+"""Earth science: layers of rock, the fossils in them, and which of them is older."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from harness.mini.chance import Chance
+from harness.mini.families import Draft, Family, listed
+from harness.mini.scenes import COLOURS, GRID, Mark, Scene
+
+FOSSILS = ("shell", "leaf", "bone", "egg", "tooth")
+LECTURE = (
+    "Rock forms in layers, one on top of the other. The bottom layer is the oldest and the top "
+    "layer is the youngest. A fossil is as old as the layer in which it lies."
+)
+
+
+class Layer(NamedTuple):
+    colour: str
+    fossil: str
+    column: int
+    """Where the fossil lies."""
+
+
+def _layers(chance: Chance, number: int) -> list[Layer]:
+    """From the top down; the youngest first."""
+    colours, fossils = chance.sample(COLOURS, number), chance.sample(FOSSILS, number)
+    return [Layer(c, f, chance.below(GRID)) for c, f in zip(colours, fossils, strict=True)]
+
+
+def _scene(layers: list[Layer]) -> Scene:
+    marks = []
+    for row, layer in enumerate(layers, start=GRID - len(layers)):
+        marks.append(Mark("layer", layer.colour, row, 0))
+        marks.append(Mark(layer.fossil, "white", row, layer.column))
+    return Scene("sky", tuple(marks))
+
+
+def _caption(chance: Chance, layers: list[Layer]) -> str:
+    number = len(layers)
+    opening = chance.pick((f"There are {number} layers of rock.", f"The rock has {number} layers."))
+    said = " ".join(f"{layer.colour} with a {layer.fossil}," for layer in layers)
+    return f"{opening} From the top: {said[:-1]}."
+
+
+def fossil(chance: Chance, number: int) -> Draft:
+    """Which fossil lies in a layer."""
+    layers = _layers(chance, number)
+    asked = chance.pick(layers)
+    return Draft(
+        scene=_scene(layers),
+        question=chance.pick(
+            (
+                f"Which fossil is in the {asked.colour} layer?",
+                f"What lies in the {asked.colour} layer?",
+            )
+        ),
+        answer=asked.fossil,
+        wrong=[layer.fossil for layer in layers if layer != asked],
+        summary=f"The question asks which fossil is in the {asked.colour} layer.",
+        caption=_caption(chance, layers),
+        reasoning=f"The {asked.colour} layer has a {asked.fossil}.",
+    )
+
+
+def oldest(chance: Chance, number: int) -> Draft:
+    """Which fossil is the oldest or the youngest."""
+    layers = _layers(chance, number)
+    word, where, at = chance.pick((("oldest", "bottom", -1), ("youngest", "top", 0)))
+    found = layers[at]
+    return Draft(
+        scene=_scene(layers),
+        question=chance.pick(
+            (f"Which fossil is the {word}?", f"Which of these fossils is the {word}?")
+        ),
+        answer=found.fossil,
+        wrong=[layer.fossil for layer in layers if layer != found],
+        summary=f"The question asks which fossil is the {word}.",
+        caption=_caption(chance, layers),
+        reasoning=f"The {word} layer is at the {where}. It is {found.colour} and has a "
+        f"{found.fossil}.",
+    )
+
+
+def second(chance: Chance, number: int) -> Draft:
+    """Which fossil is the second oldest or youngest."""
+    layers = _layers(chance, number)
+    word = chance.pick(("oldest", "youngest"))
+    order = layers[::-1] if word == "oldest" else layers
+    found = order[1]
+    return Draft(
+        scene=_scene(layers),
+        question=chance.pick(
+            (f"Which fossil is the second {word}?", f"Which of these is the second {word} fossil?")
+        ),
+        answer=found.fossil,
+        wrong=[layer.fossil for layer in layers if layer != found],
+        summary=f"The question asks which fossil is the second {word}.",
+        caption=_caption(chance, layers),
+        reasoning=f"From the {word} the fossils are {listed([each.fossil for each in order])}. "
+        f"The second is the {found.fossil}.",
+    )
+
+
+def neighbour(chance: Chance, number: int) -> Draft:
+    """Which layer lies right under, or right above, the layer with a fossil."""
+    layers = _layers(chance, number)
+    at = chance.below(number - 1)
+    word, asked, found = chance.pick(
+        (("under", layers[at], layers[at + 1]), ("above", layers[at + 1], layers[at]))
+    )
+    return Draft(
+        scene=_scene(layers),
+        question=chance.pick(
+            (
+                f"Which layer is right {word} the {asked.fossil}?",
+                f"Which layer lies right {word} the layer with the {asked.fossil}?",
+            )
+        ),
+        answer=found.colour,
+        wrong=[layer.colour for layer in layers if layer not in {asked, found}],
+        summary=f"The question asks which layer is right {word} the {asked.fossil}.",
+        caption=_caption(chance, layers),
+        reasoning=f"The {asked.fossil} is in the {asked.colour} layer. "
+        f"Right {word} {asked.colour} is {found.colour}.",
+    )
+
+
+FAMILIES = tuple(
+    Family(
+        topic="earth-science",
+        skill=make.__name__,
+        steps=steps,
+        sizes=sizes,
+        make=make,
+        lecture=LECTURE,
+    )
+    for make, steps, sizes in (
+        (fossil, 1, {1: 2, 2: 3, 3: 4}),
+        (oldest, 2, {1: 2, 2: 3, 3: 4}),
+        (neighbour, 2, {2: 3, 3: 4}),
+        (second, 3, {2: 3, 3: 4}),
+    )
+)

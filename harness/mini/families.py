@@ -1,0 +1,54 @@
+"""What a family of questions is: a way to draw a scene and to ask about it.
+
+Families know nothing of splits, letters and ids; `harness.mini.questions` puts those around them.
+Each must leave a reader of the text alone at chance: whatever is asked and offered, every option is
+as likely to be right as any other. The things of a scene are exchangeable, or the answer is drawn
+first and the scene made to fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.mini.chance import Chance
+from harness.mini.scenes import Scene
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A question that is not yet an item."""
+
+    scene: Scene
+    question: str
+    answer: str
+    wrong: Sequence[str]
+    """The other options, in no order that means anything."""
+    summary: str
+    caption: str
+    reasoning: str
+    """From the caption to the answer; the answer's letter is put behind it."""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """Questions of one kind."""
+
+    topic: str
+    """As ScienceQA calls it."""
+    skill: str
+    steps: int
+    """1: to be read off the picture; more: what is read off is compared, filtered or joined."""
+    sizes: Mapping[int, int]
+    """Level of difficulty, 1 to 3 -> how many things the scene has."""
+    make: Callable[[Chance, int], Draft | None]
+    """(chance, number of things) -> a draft; None where the draw has no single answer."""
+    lecture: str
+    """What one must know to answer, as ScienceQA's lectures say it."""
+
+
+def listed(things: Sequence[object]) -> str:
+    """ "red, blue and green"."""
+    *first, last = map(str, things)
+    return f"{', '.join(first)} and {last}" if first else last

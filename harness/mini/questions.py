@@ -1,0 +1,195 @@
+"""The drawn questions: families in turn, each split with scenes of its own.
+
+    family -> draft (scene, question, options) -> Item
+
+A scene belongs to one split by its hash (see `harness.mini.scenes`), so no picture of the test
+split is ever seen in training, whatever the seed. What an item is depends on the split, the seed
+and its number alone; pictures are drawn when asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count as numbers
+from string import ascii_uppercase
+from typing import TYPE_CHECKING, NamedTuple
+
+from harness.errors import HarnessError
+from harness.mini import (
+    biology,
+    chemistry,
+    earth_science,
+    geography,
+    physics,
+    practices,
+    us_history,
+)
+from harness.mini.chance import Chance
+from harness.mini.families import Draft, Family
+from harness.mini.scenes import Scene, Split
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FAMILIES: tuple[Family, ...] = (
+    *geography.FAMILIES,
+    *physics.FAMILIES,
+    *biology.FAMILIES,
+    *earth_science.FAMILIES,
+    *practices.FAMILIES,
+    *chemistry.FAMILIES,
+    *us_history.FAMILIES,
+)
+TOPICS = tuple(dict.fromkeys(family.topic for family in FAMILIES))
+SIZES = {"train": 6300, "validation": 350, "test": 1050}
+"""Choice questions of a split, where no other number is asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One drawn question with everything that a teacher could say about it."""
+
+    id: str
+    topic: str
+    skill: str
+    steps: int
+    """1: one step, read off the picture; more: several."""
+    level: int
+    """Difficulty, 1 to 3."""
+    scene: Scene
+    question: str
+    choices: tuple[str, ...]
+    """In random order; none for an open question."""
+    answer: int | str
+    """The right choice's index; for an open question the text, of several sentences."""
+    hint: str
+    """For an open question what is said beside it."""
+    lecture: str
+    solution: str
+    summary: str
+    """What the question asks."""
+    caption: str
+    """What is seen; enough to answer from."""
+    reasoning: str
+    """From the caption to the answer: its text and, last, its letter."""
+
+    @property
+    def letter(self) -> str:
+        """The right choice's letter; "" for an open question."""
+        return ascii_uppercase[self.answer] if isinstance(self.answer, int) else ""
+
+    def draw(self) -> Image:
+        """The picture: RGB, 256 pixels wide and high."""
+        from harness.mini.drawing import draw
+
+        return draw(self.scene)
+
+
+class About(NamedTuple):
+    """What an item's id says about it."""
+
+    topic: str
+    skill: str
+    steps: int
+    level: int
+
+
+def about(sample_id: str) -> About | None:
+    """What the id of a drawn question says of it, to report results by; None for any other id."""
+    found = re.fullmatch(r"(.+)_(.+)_s(\d)_l(\d)_\d+", sample_id)
+    return About(found[1], found[2], int(found[3]), int(found[4])) if found else None
+
+
+@lru_cache(maxsize=8)
+def questions(split: Split, seed: int = 0, count: int | None = None) -> Sequence[Item]:
+    """The choice questions of a split; the first ones are the same whatever the count.
+
+    Args:
+        split: train, validation or test.
+        seed: another one draws others, from the scenes of the same split.
+        count: how many; None: as many as the task has.
+    """
+    if split not in SIZES:
+        raise HarnessError(f"There is no split {split!r}.", known=f"There are {', '.join(SIZES)}.")
+    made = _items(split, seed)
+    return tuple(item for item, _ in zip(made, range(count or SIZES[split]), strict=False))
+
+
+def _items(split: Split, seed: int) -> Iterator[Item]:
+    chance = Chance(f"{split}-{seed}")
+    places = _Places(Chance(f"{split}-{seed}-places"))
+    seen: set[tuple[Scene, str]] = set()
+    turns = {topic: _turns(topic, chance) for topic in TOPICS}
+    for number in numbers():
+        if number % len(TOPICS) == 0:
+            order = chance.shuffled(TOPICS)
+        family, level = next(turns[order[number % len(TOPICS)]])
+        draft = _draft(family, level, split, chance, seen)
+        k = 1 + len(draft.wrong)
+        at = places.next(k)
+        choices = chance.shuffled(draft.wrong)
+        choices.insert(at, draft.answer)
+        yield Item(
+            id=f"{family.topic}_{family.skill}_s{family.steps}_l{level}_{number:05}",
+            topic=family.topic,
+            skill=family.skill,
+            steps=family.steps,
+            level=level,
+            scene=draft.scene,
+            question=draft.question,
+            choices=tuple(choices),
+            answer=at,
+            hint=draft.hint,
+            lecture=family.lecture,
+            solution=f"{draft.caption} {draft.reasoning}",
+            summary=draft.summary,
+            caption=draft.caption,
+            reasoning=f"{draft.reasoning} The answer is {draft.answer}, {ascii_uppercase[at]}.",
+        )
+
+
+def _turns(topic: str, chance: Chance) -> Iterator[tuple[Family, int]]:
+    """A topic's families in turn, and the levels of each in turn."""
+    families = [family for family in FAMILIES if family.topic == topic]
+    left: dict[str, list[int]] = {family.skill: [] for family in families}
+    while True:
+        for family in chance.shuffled(families):
+            if not left[family.skill]:
+                left[family.skill] = chance.shuffled(tuple(family.sizes))
+            yield family, left[family.skill].pop()
+
+
+class _Places:
+    """Where the right choice stands: each place as often, in random order."""
+
+    def __init__(self, chance: Chance) -> None:
+        self._chance = chance
+        self._left: dict[int, list[int]] = {}
+
+    def next(self, k: int) -> int:
+        if not self._left.get(k):
+            self._left[k] = self._chance.shuffled(range(k))
+        return self._left[k].pop()
+
+
+_NEW, _TRIES = 200, 5000
+"""Draws after which a training question may come again; draws after which something is wrong."""
+
+
+def _draft(
+    family: Family, level: int, split: Split, chance: Chance, seen: set[tuple[Scene, str]]
+) -> Draft:
+    """A draft that belongs to the split and was not asked before."""
+    for trial in range(_TRIES):
+        draft = family.make(chance, family.sizes[level])
+        if draft is None or draft.scene.split != split:
+            continue
+        key = draft.scene, draft.question
+        if key in seen and not (split == "train" and trial >= _NEW):
+            continue
+        seen.add(key)
+        return draft
+    raise HarnessError(f"{family.topic} has no more scenes for the skill {family.skill} in {split}.")

@@ -1,0 +1,158 @@
+"""US history: colonies on an old map, their flags, and a timeline of when each was founded."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from harness.mini.chance import Chance
+from harness.mini.families import Draft, Family
+from harness.mini.scenes import COLOURS, GRID, Mark, Scene
+
+FLAGS = ("star", "circle", "square", "triangle", "cross")
+LECTURE = (
+    "A colony is land that is ruled by a country far away. Colonies were founded at different "
+    "times. A timeline shows events in order: the first is on the left, the last on the right. A "
+    "sign on the map and the same sign on the timeline stand for the same colony."
+)
+HINT = "The bottom row is a timeline. It shows the flags of the colonies as they were founded."
+
+
+class Colony(NamedTuple):
+    colour: str
+    flag: str
+    row: int
+    column: int
+
+
+def _colonies(chance: Chance, number: int) -> tuple[Scene, list[Colony], list[Colony]]:
+    """The scene; the colonies in reading order; and the same in the order of their founding."""
+    cells = sorted(chance.sample(range((GRID - 1) * GRID), number))
+    named = zip(chance.sample(COLOURS, number), chance.sample(FLAGS, number), cells, strict=True)
+    colonies = [Colony(colour, flag, *divmod(cell, GRID)) for colour, flag, cell in named]
+    founded = chance.shuffled(colonies)
+    marks = []
+    for colony in colonies:
+        marks.append(Mark("land", colony.colour, colony.row, colony.column))
+        marks.append(Mark(colony.flag, "white", colony.row, colony.column))
+    marks += [Mark(c.flag, "ink", GRID - 1, column) for column, c in enumerate(founded)]
+    return Scene("parchment", tuple(marks)), colonies, founded
+
+
+def _caption(chance: Chance, colonies: list[Colony], founded: list[Colony]) -> str:
+    opening = chance.pick(
+        (f"The map shows {len(colonies)} colonies.", f"This is a map of {len(colonies)} colonies.")
+    )
+    return f"{opening} {_flags(colonies)} Timeline: {', '.join(c.flag for c in founded)}."
+
+
+def _flags(colonies: list[Colony]) -> str:
+    return " ".join(f"{c.colour.capitalize()} has a {c.flag}." for c in colonies)
+
+
+def flag(chance: Chance, number: int) -> Draft:
+    """Which flag a colony has."""
+    scene, colonies, _ = _colonies(chance, number)
+    asked = chance.pick(colonies)
+    return Draft(
+        scene=scene,
+        question=chance.pick(
+            (
+                f"What is on the flag of the {asked.colour} colony?",
+                f"Which sign does the {asked.colour} colony have on its flag?",
+            )
+        ),
+        answer=asked.flag,
+        wrong=[c.flag for c in colonies if c != asked],
+        summary=f"The question asks for the flag of the {asked.colour} colony.",
+        caption=f"The map shows {number} colonies. {_flags(colonies)}",
+        reasoning=f"The {asked.colour} colony has a {asked.flag}.",
+    )
+
+
+def first(chance: Chance, number: int) -> Draft:
+    """Which colony was founded first or last: the timeline, then the map."""
+    scene, colonies, founded = _colonies(chance, number)
+    word, found = chance.pick((("first", founded[0]), ("last", founded[-1])))
+    return Draft(
+        scene=scene,
+        question=chance.pick(
+            (f"Which colony was founded {word}?", f"Which of these colonies was founded {word}?")
+        ),
+        answer=found.colour,
+        wrong=[c.colour for c in colonies if c != found],
+        summary=f"The question asks which colony was founded {word}.",
+        caption=_caption(chance, colonies, founded),
+        reasoning=f"The {word} sign on the timeline is the {found.flag}. "
+        f"The colony with the {found.flag} is {found.colour}.",
+        hint=HINT,
+    )
+
+
+def order(chance: Chance, number: int) -> Draft:
+    """Which of two colonies was founded earlier or later."""
+    scene, colonies, founded = _colonies(chance, number)
+    one, two = chance.sample(colonies, 2)
+    word = chance.pick(("earlier", "later"))
+    ranked = sorted((one, two), key=founded.index, reverse=word == "later")
+    found, other = ranked
+    return Draft(
+        scene=scene,
+        question=chance.pick(
+            (
+                f"Which was founded {word}, the {one.colour} or the {two.colour} colony?",
+                f"Was the {one.colour} or the {two.colour} colony founded {word}?",
+            )
+        ),
+        answer=found.colour,
+        wrong=[other.colour],
+        summary=f"The question asks if {one.colour} or {two.colour} was founded {word}.",
+        caption=_caption(chance, colonies, founded),
+        reasoning=f"{one.colour.capitalize()} has the {one.flag}, "
+        f"number {founded.index(one) + 1} on the timeline. "
+        f"{two.colour.capitalize()} has the {two.flag}, number {founded.index(two) + 1}. "
+        f"The {word} one is {found.colour}.",
+        hint=HINT,
+    )
+
+
+def following(chance: Chance, number: int) -> Draft:
+    """Which colony was founded right after, or right before, another: map, timeline, map."""
+    scene, colonies, founded = _colonies(chance, number)
+    at = chance.below(number - 1)
+    word, asked, found = chance.pick(
+        (("after", founded[at], founded[at + 1]), ("before", founded[at + 1], founded[at]))
+    )
+    return Draft(
+        scene=scene,
+        question=chance.pick(
+            (
+                f"Which colony was founded right {word} the {asked.colour} colony?",
+                f"Right {word} the {asked.colour} colony, which one was founded?",
+            )
+        ),
+        answer=found.colour,
+        wrong=[c.colour for c in colonies if c not in {asked, found}],
+        summary=f"The question asks which colony was founded right {word} {asked.colour}.",
+        caption=_caption(chance, colonies, founded),
+        reasoning=f"The {asked.colour} colony has the {asked.flag}. Right {word} the {asked.flag} "
+        f"on the timeline is the {found.flag}. The colony with the {found.flag} is {found.colour}.",
+        hint=HINT,
+    )
+
+
+FAMILIES = tuple(
+    Family(
+        topic="us-history",
+        skill=make.__name__,
+        steps=steps,
+        sizes=sizes,
+        make=make,
+        lecture=LECTURE,
+    )
+    for make, steps, sizes in (
+        (flag, 1, {1: 2, 2: 3, 3: 4}),
+        (first, 2, {1: 2, 2: 3, 3: 4}),
+        (order, 3, {1: 2, 2: 3, 3: 4}),
+        (following, 3, {2: 3, 3: 4}),
+    )
+)
