@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from harness.records import RunRecord
 from harness.statistics import wilson
 from reports import runs, untrusted
 from reports.paper import PaperTable
+from reports.ranks import Rank
 from reports.sanity import ACCURACY
 from reports.tables import (
     Cell,
@@ -84,6 +85,20 @@ def score(metric: str, *, scale: int = 1, digits: int = 4) -> Fill:
 percent = partial(score, scale=100, digits=2)
 
 
+def rank(ranks: Mapping[str, Rank]) -> Fill:
+    """The places that a run may hold among those that answered the same questions."""
+
+    def fill(run: RunRecord) -> Cell:
+        found = ranks.get(runs.run_id(run))
+        if found is None:
+            return missing("no other run answered the same questions, or its answers are not here")
+        places = [str(found.best), str(found.worst)][: 1 if found.certain else 2]
+        # Of two runs with the same best place the one with the better worst place comes first.
+        return Cell(text="\N{EN DASH}".join(places), value=found.best + found.worst / 1000)
+
+    return fill
+
+
 def strip(paper: PaperTable | None) -> Fill:
     """The overall accuracy drawn, with chance, and with what the paper has for the same model."""
 
@@ -142,6 +157,15 @@ def timed(*keys: str, per: float = 1, n: bool = False) -> Fill:
     return fill
 
 
+def peak(run: RunRecord) -> Cell:
+    """The memory that somebody who wants to run the model must have."""
+    for key in ("device", "process"):
+        cell = timed("peak_memory_bytes", key, per=2**30)(run)
+        if cell.value is not None:
+            return replace(cell, also="" if key == "device" else "main memory")
+    return cell
+
+
 def failed(run: RunRecord) -> Cell:
     """The number of samples without an answer."""
     count = untrusted.whole(run.counts.failed)
@@ -190,6 +214,9 @@ TEXT_METRICS = (
     Column("bertscore_recall", "Avg recall", score("bertscore_recall"), "BERTScore recall, mean"),
 )
 
+TEXT_RANK = "rougeL"
+"""The text metric by which runs are ranked: the one that decides in `harness compare` too."""
+
 OUTCOMES = (
     Column(
         "unread",
@@ -233,6 +260,32 @@ COST = (
     Column("dtype", "dtype", said("dtype"), "type of the weights' numbers", kind="text"),
     Column("batch_size", "Batch", said("batch_size"), "questions at a time", kind="text"),
 )
+
+
+def ranked(ranks: Mapping[str, Rank], by: str) -> Column:
+    """The column of rank intervals, `by` what runs were compared."""
+    return Column(
+        "rank",
+        "Rank",
+        rank(ranks),
+        f"places that paired tests of {by} leave open, Holm's correction at 5%",
+        lower_is_better=True,
+    )
+
+
+PACE = (
+    _seconds("p50", "half of the questions take less"),
+    Column("tokens_per_second", "tokens/s", timed("tokens_per_second"), "tokens generated"),
+    Column(
+        "memory",
+        "Memory",
+        peak,
+        "peak, of the accelerator where there is one, otherwise main memory",
+        "GiB",
+        lower_is_better=True,
+    ),
+)
+"""What a question costs, in short; all of it is in COST."""
 
 
 def accuracy(group: Sequence[RunRecord], paper: PaperTable | None) -> tuple[Column, ...]:

@@ -3,19 +3,31 @@ same questions, best first."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from harness.records import RunRecord
 from reports import columns, runs, untrusted
 from reports.columns import Column, Fill
 from reports.paper import PaperTable
+from reports.ranks import Rank
 from reports.sanity import ACCURACY, check
 from reports.tables import Group, Heading, Row, Table, fixed, table
 
 
-def scores(records: Sequence[RunRecord], paper: PaperTable | None) -> Table:
-    """Accuracies by topic, text metrics, or both: the paper's columns and what else there is."""
+def scores(
+    records: Sequence[RunRecord],
+    paper: PaperTable | None,
+    ranks: Mapping[str, Rank] = MappingProxyType({}),
+) -> Table:
+    """Accuracies by topic, text metrics, or both: the paper's columns and what else there is.
+
+    Args:
+        records: of one task.
+        paper: the paper's table of that task.
+        ranks: by run id, as far as they are known; none: no such column.
+    """
     names = {metric for run in records for metric in run.metrics}
     expected = {column.metric for column in paper.columns} if paper else set()
     chosen: list[Column] = []
@@ -25,8 +37,10 @@ def scores(records: Sequence[RunRecord], paper: PaperTable | None) -> Table:
     known = {"chance", *(c.key for c in (*chosen, *columns.OUTCOMES))}
     own = sorted(m for m in names - known if "/" not in m)[: columns.OWN_METRICS]
     chosen += [Column(m, untrusted.text(m, limit=40), columns.score(m)) for m in own]
-    chosen += [c for c in columns.OUTCOMES if c.key in names or c.key == "failed"]
-    chosen.append(columns.MINUTES)
+    chosen += [c for c in columns.OUTCOMES if c.key in names or _any_failed(c, records)]
+    chosen += [columns.MINUTES, *columns.PACE]
+    if ranks:
+        chosen.insert(0, columns.ranked(ranks, "ROUGE-L" if ACCURACY not in names else ACCURACY))
     caption = "Accuracy in percent" if ACCURACY in names | expected else "Figures"
     return _table(
         "measured",
@@ -35,6 +49,10 @@ def scores(records: Sequence[RunRecord], paper: PaperTable | None) -> Table:
         chosen=chosen,
         headline=headline(chosen),
     )
+
+
+def _any_failed(column: Column, records: Sequence[RunRecord]) -> bool:
+    return column.key == "failed" and any(column.fill(run).value for run in records)
 
 
 def costs(records: Sequence[RunRecord]) -> Table | None:
@@ -83,9 +101,10 @@ def _by_topic(
 
 
 def headline(chosen: Sequence[Column]) -> str:
-    """The column that rows are sorted by at first: accuracy, ROUGE-1, or else the first one."""
-    keys = [column.key for column in chosen]
-    return next((key for key in (ACCURACY, "rouge1") if key in keys), keys[0])
+    """The column that rows are sorted by at first: accuracy, ROUGE-L, ROUGE-1, or else the first
+    one that is no rank."""
+    keys = [column.key for column in chosen if column.key != "rank"]
+    return next((key for key in (ACCURACY, columns.TEXT_RANK, "rouge1") if key in keys), keys[0])
 
 
 def same_questions(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
