@@ -11,7 +11,7 @@ import base64
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib import resources
@@ -22,11 +22,16 @@ from markupsafe import Markup
 from harness.errors import HarnessError
 from harness.records import RunRecord, safe_name
 from reports import measured, reported, runs, untrusted
-from reports.evidence import Material
+from reports.evidence import Material, Pictures, Which
 from reports.paper import Paper, PaperTable, load
+from reports.payload import payload
 from reports.provenance import Provenance, provenance
 from reports.sanity import ACCURACY
 from reports.tables import KINDS, Table, fixed
+
+STYLES = ("style.css", "samples.css")
+SCRIPTS = ("script.js", "answers.js", "paired.js", "samples.js")
+"""Each put together as one element, which the page's policy knows by its hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +91,34 @@ def sections(records: Sequence[RunRecord]) -> list[TaskSection]:
     return [_section(task, ordered, paper) for task in _tasks(ordered, paper)]
 
 
-def render(material: Material, *, generated: str | None = None) -> str:
+def render(
+    material: Material,
+    *,
+    generated: str | None = None,
+    samples: Which = "all",
+    pictures: Pictures | None = None,
+) -> str:
     """The page.
 
     Args:
         material: what was measured, in any order.
         generated: when the page was made, in words; by default the time in SOURCE_DATE_EPOCH, and
             nothing where that is not set, so that the same records give the same bytes.
+        samples: those that can be looked at.
+        pictures: where to look for their pictures; None: the page has none.
 
     Raises:
         HarnessError: SOURCE_DATE_EPOCH is no time.
     """
     paper = load()
-    ordered = sorted(material.records, key=_order)
+    material = replace(material, runs=sorted(material.runs, key=lambda run: _order(run.record)))
+    ordered = material.records
     shown = {str(run.task.name) for run in ordered}
     files = resources.files("reports") / "templates"
-    style = (files / "style.css").read_text(encoding="utf-8")
-    script = (files / "script.js").read_text(encoding="utf-8")
+    style, script = (
+        "\n".join((files / name).read_text(encoding="utf-8") for name in names)
+        for names in (STYLES, SCRIPTS)
+    )
     environment = Environment(
         loader=PackageLoader("reports"),
         autoescape=True,  # the default is False, and select_autoescape() misses .html.j2
@@ -117,6 +133,7 @@ def render(material: Material, *, generated: str | None = None) -> str:
                 "default-src 'none'",
                 f"script-src '{_hash(script)}'",
                 f"style-src '{_hash(style)}'",
+                "img-src data: blob:",
                 "base-uri 'none'",
                 "form-action 'none'",
             )
@@ -131,6 +148,7 @@ def render(material: Material, *, generated: str | None = None) -> str:
         attributions=[data.attribution for task, data in DATA_SETS.items() if task in shown],
         generated=_source_date() if generated is None else generated,
         kinds=KINDS,
+        payload=payload(material, samples=samples, pictures=pictures),
     )
 
 

@@ -7,6 +7,7 @@ decides what is shown at all.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import unicodedata
@@ -25,7 +26,8 @@ def text(value: object, *, limit: int = 200) -> str:
     if value is None:
         return ""
     whole = value if isinstance(value, str) else str(value)
-    shown = "".join(_visible(character) for character in whole[:limit]).strip()
+    cut = whole[:limit]
+    shown = (cut if cut.isprintable() else "".join(map(_visible, cut))).strip()
     if len(whole) > limit:
         shown += f" … [cut: {limit:,} of {len(whole):,} characters]"
     return shown
@@ -108,3 +110,37 @@ def hub_url(repo: object, revision: object = None, *, kind: str = "") -> str | N
     if isinstance(revision, str) and re.fullmatch(_REPO_PART, revision) and ".." not in revision:
         url += f"/tree/{revision}"
     return url
+
+
+def passage(value: object, *, limit: int = 20_000) -> str:
+    """A longer text as it can be printed where line breaks count: as `text` has it, but with its
+    line breaks and tabs, and cut after `limit` bytes of UTF-8."""
+    whole = value if isinstance(value, str) else "" if value is None else str(value)
+    size = len(whole)
+    if size * 4 > limit and len(whole.encode("utf-8", "surrogatepass")) > limit:
+        kept = whole[:limit].encode("utf-8", "surrogatepass")[:limit]
+        whole = kept.decode("utf-8", "ignore")
+        return f"{_shown(whole)} … [cut: {len(whole):,} of {size:,} characters]"
+    return _shown(whole)
+
+
+def _shown(text: str) -> str:
+    """`text` with what cannot be seen by its code points; most texts are quickly found fine."""
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    lines = text.replace("\r\n", "\n")
+    return "".join(c if c in "\n\t" or c.isprintable() else _visible(c) for c in lines)
+
+
+def json_text(value: object) -> str:
+    """`value` as JSON that can stand in a script element: whatever strings are in it, none ends
+    the element, opens a comment or a script in it, or could be taken for markup anywhere else.
+
+    Raises:
+        ValueError: a NaN or an infinity, which JSON does not have.
+    """
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.translate(_ESCAPES)  # in JSON, these stand in strings only
+
+
+_ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&'"})
