@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from harness.mini.chance import Chance
 from harness.mini.families import Draft, Family
 from harness.mini.scenes import COLOURS, GRID, Mark, Scene
@@ -16,7 +18,7 @@ LECTURE = (
 def _pond(chance: Chance, number: int) -> tuple[Scene, list[str], list[tuple[str, str]]]:
     """The scene, the chain from the first food to the last eater, and its links from the top."""
     chain = chance.sample(COLOURS, number)
-    links = chance.shuffled(list(zip(chain, chain[1:], strict=False)))
+    links = chance.shuffled(list(pairwise(chain)))
     rows = sorted(chance.sample(range(GRID), len(links)))
     marks = []
     for row, (food, eater) in zip(rows, links, strict=True):
@@ -73,7 +75,7 @@ def food(chance: Chance, number: int) -> Draft:
 
 
 def _trace(chain: list[str]) -> str:
-    return ", then ".join(f"{a} is eaten by {b}" for a, b in zip(chain, chain[1:], strict=False))
+    return ", then ".join(f"{a} is eaten by {b}" for a, b in pairwise(chain))
 
 
 def last(chance: Chance, number: int) -> Draft:
@@ -119,10 +121,14 @@ def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-_SIZES = {1: 3, 2: 4, 3: 5}
 FAMILIES = tuple(
     Family(
-        topic="biology", skill=make.__name__, steps=steps, sizes=_SIZES, make=make, lecture=LECTURE
+        topic="biology", skill=make.__name__, steps=steps, sizes=sizes, make=make, lecture=LECTURE
     )
-    for make, steps in ((eater, 1), (food, 1), (onward, 2), (last, 3))
+    for make, steps, sizes in (
+        (eater, 1, {1: 3, 2: 4}),
+        (food, 1, {1: 3, 2: 4}),
+        (onward, 2, {1: 3, 2: 4, 3: 5}),
+        (last, 3, {2: 4, 3: 5}),
+    )
 )

@@ -18,6 +18,8 @@ LECTURE = (
 
 
 class Beaker(NamedTuple):
+    """A beaker, one column wide."""
+
     colour: str
     """Of its stopper."""
     parts: int
@@ -57,17 +59,20 @@ def _opening(chance: Chance, number: int) -> str:
 
 def _contents(chance: Chance, beakers: list[Beaker]) -> str:
     said = " ".join(
-        f"{b.colour.capitalize()}: {b.parts} parts of liquid, {b.particles} in each."
-        for b in beakers
+        f"{b.colour.capitalize()}: {_parts(b)} of liquid, {b.particles} in each." for b in beakers
     )
     return f"{_opening(chance, len(beakers))} {said}"
+
+
+def _parts(beaker: Beaker) -> str:
+    return f"{beaker.parts} part{'s' if beaker.parts > 1 else ''}"
 
 
 def level(chance: Chance, number: int) -> Draft:
     """How high the liquid stands in a beaker."""
     beakers = _beakers(chance, number)
     asked = chance.pick(beakers)
-    said = " ".join(f"{b.colour.capitalize()}: {b.parts} parts of liquid." for b in beakers)
+    said = " ".join(f"{b.colour.capitalize()}: {_parts(b)} of liquid." for b in beakers)
     return Draft(
         scene=_scene(beakers),
         question=chance.pick(
@@ -80,7 +85,7 @@ def level(chance: Chance, number: int) -> Draft:
         wrong=[str(n) for n in range(1, MOST + 1) if n != asked.parts],
         summary=f"The question asks how much liquid is in the {asked.colour} beaker.",
         caption=f"{_opening(chance, number)} {said}",
-        reasoning=f"The {asked.colour} beaker has {asked.parts} parts of liquid.",
+        reasoning=f"The {asked.colour} beaker has {_parts(asked)} of liquid.",
     )
 
 
@@ -144,9 +149,13 @@ FAMILIES = tuple(
         topic="chemistry",
         skill=make.__name__,
         steps=steps,
-        sizes={1: 2, 2: 3, 3: 4},
+        sizes=sizes,
         make=make,
         lecture=LECTURE,
     )
-    for make, steps in ((level, 1), (concentrated, 2), (dissolved, 3))
+    for make, steps, sizes in (
+        (level, 1, {1: 3, 2: 4}),
+        (concentrated, 2, {1: 3, 2: 4}),
+        (dissolved, 3, {2: 3, 3: 4}),
+    )
 )

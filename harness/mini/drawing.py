@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import cos, pi, sin
 from typing import TYPE_CHECKING
 
-from harness.mini.scenes import GRID, Mark, Scene
+from harness.mini.scenes import GRID, Scene
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -81,7 +81,7 @@ class _Pen:
             self.disc(x, y, width / 2, fill)
 
 
-def _scaled(*points: Point) -> list[tuple[int, int]]:
+def _scaled(*points: Point) -> list[Point]:
     """Whole pixels: how the library rounds is not left to it."""
     return [(round(x * _FINE), round(y * _FINE)) for x, y in points]
 
@@ -184,10 +184,16 @@ def _magnet(pen: _Pen, ends: str) -> None:
         _letter(pen, x, "N" if colour == "red" else "S")
 
 
+def _gap(pen: _Pen, colour: str) -> None:
+    """What lies between two magnets of a pair."""
+    for x in (10, 32, 54):
+        pen.line(((x - 5, 32), (x + 5, 32)), PALETTE[colour], 2.5)
+
+
 def _letter(pen: _Pen, x: float, letter: str) -> None:
     """N or S, for people: at 64 pixels the colours say it."""
     if letter == "N":
-        points = [(x - 4, 38), (x - 4, 26), (x + 4, 38), (x + 4, 26)]
+        points: list[Point] = [(x - 4, 38), (x - 4, 26), (x + 4, 38), (x + 4, 26)]
     else:
         points = [(x + 4, 27.5), (x, 26), (x - 4, 28.5), (x + 4, 35), (x, 38), (x - 4, 36.5)]
     pen.line(points, PALETTE["white"], 2.6)
@@ -222,10 +228,6 @@ def _bone(pen: _Pen, colour: str) -> None:
             pen.disc(x, y, 8.5, PALETTE[colour])
 
 
-def _egg(pen: _Pen, colour: str) -> None:
-    pen.disc(32, 34, 15, PALETTE[colour], 20)
-
-
 def _tooth(pen: _Pen, colour: str) -> None:
     pen.shape(((11, 12), (53, 12), (46, 54), (38, 34), (26, 34), (18, 54)), PALETTE[colour])
 
@@ -237,13 +239,9 @@ def _bar(pen: _Pen, colour: str) -> None:
 
 def _sun(pen: _Pen, _colour: str) -> None:
     for corner in range(8):
-        angle = pi * corner / 4
-        near, far = (
-            (32 + 17 * cos(angle), 32 + 17 * sin(angle)),
-            (32 + 26 * cos(angle), 32 + 26 * sin(angle)),
-        )
-        pen.line((near, far), PALETTE["yellow"], 5)
-    pen.disc(32, 32, 14, PALETTE["yellow"])
+        x, y = cos(pi * corner / 4), sin(pi * corner / 4)
+        pen.line(((32 + 20 * x, 32 + 20 * y), (32 + 27 * x, 32 + 27 * y)), PALETTE["yellow"], 5)
+    pen.disc(32, 32, 15, PALETTE["yellow"])
 
 
 def _moon(pen: _Pen, _colour: str) -> None:
@@ -293,8 +291,10 @@ def _glass(pen: _Pen, dots: str, *, bottom: bool = False) -> None:
 
 
 def _stopper(pen: _Pen, colour: str) -> None:
-    pen.shape(((10, 16), (54, 16), (50, 62), (14, 62)), PALETTE[colour])
-    pen.box(6, 8, 58, 26, PALETTE[colour], round_by=4)
+    pen.box(12, 12, 52, 62, PALETTE[colour], round_by=4)
+    pen.box(2, 8, 62, 34, PALETTE[colour], round_by=5)
+    pen.line(((5.5, 42), (5.5, CELL)), INK, 3)
+    pen.line(((58.5, 42), (58.5, CELL)), INK, 3)
 
 
 _THINGS: dict[str, Callable[[_Pen, str], None]] = {
@@ -315,7 +315,7 @@ _THINGS: dict[str, Callable[[_Pen, str], None]] = {
     "shell": _shell,
     "leaf": _leaf,
     "bone": _bone,
-    "egg": _egg,
+    "gap": _gap,
     "tooth": _tooth,
     "bar": _bar,
     "sun": _sun,
@@ -345,8 +345,8 @@ def _sea(pen: _Pen) -> None:
 
 
 def _pond(pen: _Pen) -> None:
-    pen.box(0, 0, SIZE, SIZE, "#e3f1ec")
-    _grid(pen, "#cfe4dc", columns=False)
+    pen.box(0, 0, SIZE, SIZE, "#dff0ee")
+    _grid(pen, "#c8e2de", columns=False)
 
 
 def _bench(pen: _Pen) -> None:
@@ -354,7 +354,11 @@ def _bench(pen: _Pen) -> None:
 
 
 def _sky(pen: _Pen) -> None:
-    pen.box(0, 0, SIZE, SIZE, "#e6f1f8")
+    pen.box(0, 0, SIZE, SIZE, "#dcecf7")
+    for x, y in ((30, 34), (182, 26)):
+        for dx, r in ((0, 9), (14, 13), (30, 9)):
+            pen.disc(x + dx, y, r, "#f6fafd")
+        pen.box(x - 9, y, x + 39, y + 9, "#f6fafd", round_by=4)
 
 
 def _chart(pen: _Pen) -> None:
@@ -365,7 +369,9 @@ def _parchment(pen: _Pen) -> None:
     pen.box(0, 0, SIZE, SIZE, "#f3ead3")
     _grid(pen, "#e6d9ba")
     pen.box(0, 3 * CELL, SIZE, SIZE, PAPER)
-    pen.box(0, 3 * CELL - 1.5, SIZE, 3 * CELL + 1.5, INK)
+    pen.box(0, 3 * CELL - 1, SIZE, 3 * CELL + 1, "#b9a577")
+    pen.line(((8, 250), (244, 250)), "#b9a577", 2)
+    pen.shape(((252, 250), (242, 245), (242, 255)), "#b9a577")
 
 
 _BACKDROPS: dict[str, Callable[[_Pen], None]] = {

@@ -8,7 +8,7 @@ from harness.mini.chance import Chance
 from harness.mini.families import Draft, Family, listed
 from harness.mini.scenes import COLOURS, GRID, Mark, Scene
 
-FOSSILS = ("shell", "leaf", "bone", "egg", "tooth")
+FOSSILS = ("shell", "leaf", "bone", "star", "tooth")
 LECTURE = (
     "Rock forms in layers, one on top of the other. The bottom layer is the oldest and the top "
     "layer is the youngest. A fossil is as old as the layer in which it lies."
@@ -16,6 +16,8 @@ LECTURE = (
 
 
 class Layer(NamedTuple):
+    """A layer, one row high, and its fossil."""
+
     colour: str
     fossil: str
     column: int
@@ -136,9 +138,9 @@ FAMILIES = tuple(
         lecture=LECTURE,
     )
     for make, steps, sizes in (
-        (fossil, 1, {1: 2, 2: 3, 3: 4}),
-        (oldest, 2, {1: 2, 2: 3, 3: 4}),
-        (neighbour, 2, {2: 3, 3: 4}),
+        (fossil, 1, {1: 3, 2: 4}),
+        (oldest, 2, {1: 3, 2: 4}),
+        (neighbour, 2, {1: 3, 2: 4}),
         (second, 3, {2: 3, 3: 4}),
     )
 )

@@ -49,6 +49,6 @@ class Family:
 
 
 def listed(things: Sequence[object]) -> str:
-    """ "red, blue and green"."""
+    """The things in words: red, blue and green."""
     *first, last = map(str, things)
     return f"{', '.join(first)} and {last}" if first else last

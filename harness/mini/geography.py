@@ -20,6 +20,8 @@ LECTURE = (
 
 
 class State(NamedTuple):
+    """A state, one cell large."""
+
     colour: str
     sight: str
     row: int
@@ -185,7 +187,7 @@ def direction(chance: Chance, number: int) -> Draft | None:
     """In which direction one state lies from another, both in one row or column."""
     way = chance.pick(tuple(DIRECTIONS))
     states = _states(chance, number)
-    down, right = DIRECTIONS[way]
+    down, _ = DIRECTIONS[way]
     pairs = [
         (start, end)
         for start in states
@@ -197,21 +199,22 @@ def direction(chance: Chance, number: int) -> Draft | None:
     if not pairs:
         return None
     start, end = chance.pick(pairs)
-    places = " ".join(f"{s.colour} in row {s.row + 1}, column {s.column + 1}." for s in states)
+    places = " ".join(
+        f"{s.colour.capitalize()} in row {s.row + 1}, column {s.column + 1}." for s in states
+    )
     key = "row" if down else "column"
     return Draft(
         scene=_scene(states),
         question=chance.pick(
             (
                 f"In which direction is the {end.colour} state from the {start.colour} state?",
-                f"You go from the {start.colour} state to the {end.colour} state. "
-                "In which direction do you go?",
+                f"In which direction do you go from the {start.colour} to the {end.colour} state?",
             )
         ),
         answer=way,
         wrong=[name for name in DIRECTIONS if name != way],
         summary=f"The question asks for the direction from {start.colour} to {end.colour}.",
-        caption=f"{_opening(chance, number)} {places[0].upper()}{places[1:]}",
+        caption=f"{_opening(chance, number)} {places}",
         reasoning=f"The {start.colour} state is in {_place(start, way)} and the {end.colour} state "
         f"in {_place(end, way)} of the same {'column' if key == 'row' else 'row'}. "
         f"So {end.colour} is more to the {_WHERE[way]}, which is {way}.",
@@ -219,15 +222,20 @@ def direction(chance: Chance, number: int) -> Draft | None:
     )
 
 
-_SIZES = {1: 3, 2: 4, 3: 5}
 FAMILIES = tuple(
     Family(
         topic="geography",
         skill=make.__name__,
         steps=steps,
-        sizes=_SIZES,
+        sizes=sizes,
         make=make,
         lecture=LECTURE,
     )
-    for make, steps in ((contains, 1), (holder, 1), (farthest, 2), (direction, 2), (filtered, 3))
+    for make, steps, sizes in (
+        (contains, 1, {1: 3, 2: 5}),
+        (holder, 1, {1: 3, 2: 5}),
+        (farthest, 2, {1: 3, 2: 4, 3: 5}),
+        (direction, 2, {1: 3, 2: 5}),
+        (filtered, 3, {2: 4, 3: 5}),
+    )
 )

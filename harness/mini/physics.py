@@ -14,8 +14,6 @@ LECTURE = (
     "the stronger the force between them."
 )
 NAMES = {
-    1: ("top",),
-    2: ("top", "bottom"),
     3: ("top", "middle", "bottom"),
     4: ("top", "second", "third", "bottom"),
 }
@@ -24,6 +22,8 @@ _OTHER = {"north": "south", "south": "north"}
 
 
 class Pair(NamedTuple):
+    """Two magnets in a row."""
+
     name: str
     row: int
     left: int
@@ -47,9 +47,9 @@ def _pairs(chance: Chance, number: int) -> list[Pair]:
     rows = sorted(chance.sample(range(GRID), number))
     pairs = []
     for name, row in zip(NAMES[number], rows, strict=True):
-        left, right = sorted(chance.sample(range(GRID), 2))
+        distance = 1 + chance.below(GRID - 1)
         ends = chance.pick(("north", "south")), chance.pick(("north", "south"))
-        pairs.append(Pair(name, row, left, right - left, ends))
+        pairs.append(Pair(name, row, chance.below(GRID - distance), distance, ends))
     return pairs
 
 
@@ -58,12 +58,14 @@ def _scene(pairs: list[Pair]) -> Scene:
     for pair in pairs:
         marks.append(Mark("magnet", f"{pair.ends[0]}-left", pair.row, pair.left))
         marks.append(Mark("magnet", f"{pair.ends[1]}-left", pair.row, pair.left + pair.distance))
+        marks += [Mark("gap", "ink", pair.row, pair.left + at) for at in range(1, pair.distance)]
     return Scene("bench", tuple(marks))
 
 
 def _opening(chance: Chance, number: int) -> str:
-    pairs = "1 pair" if number == 1 else f"{number} pairs"
-    return chance.pick((f"There are {pairs} of magnets.", f"The picture shows {pairs} of magnets."))
+    return chance.pick(
+        (f"There are {number} pairs of magnets.", f"The picture shows {number} pairs of magnets.")
+    )
 
 
 def _facing(pairs: list[Pair]) -> str:
@@ -72,27 +74,27 @@ def _facing(pairs: list[Pair]) -> str:
     )
 
 
-def pole(chance: Chance, number: int) -> Draft:
-    """Which pole is at one end of a pair."""
+def _distances(pairs: list[Pair]) -> str:
+    return " ".join(f"{pair.name.capitalize()} pair: {pair.distance} apart." for pair in pairs)
+
+
+def gap(chance: Chance, number: int) -> Draft:
+    """How far apart the magnets of a pair are."""
     pairs = _pairs(chance, number)
-    pair, end = chance.pick(pairs), chance.pick(("left", "right"))
-    ends = {p: {"left": p.ends[0], "right": _OTHER[p.ends[1]]}[end] for p in pairs}
-    answer = ends[pair]
-    said = " ".join(f"{p.name.capitalize()} pair: {ends[p]} on the {end} end." for p in pairs)
+    pair = chance.pick(pairs)
     return Draft(
         scene=_scene(pairs),
         question=chance.pick(
             (
-                f"Which pole is on the {end} end of the {pair.name} pair?",
-                f"Which pole does the {pair.name} pair have on its {end} end?",
+                f"How far apart are the magnets of the {pair.name} pair?",
+                f"What is the distance in the {pair.name} pair?",
             )
         ),
-        answer=answer,
-        wrong=[_OTHER[answer]],
-        summary=f"The question asks for the pole on the {end} end of the {pair.name} pair.",
-        caption=f"{_opening(chance, number)} {said}",
-        reasoning=f"The {end} end of the {pair.name} pair is {answer}.",
-        hint="The north pole of each magnet is red, the south pole blue.",
+        answer=str(pair.distance),
+        wrong=[str(d) for d in range(1, GRID) if d != pair.distance],
+        summary=f"The question asks how far apart the {pair.name} pair is.",
+        caption=f"{_opening(chance, number)} {_distances(pairs)}",
+        reasoning=f"The magnets of the {pair.name} pair are {pair.distance} apart.",
     )
 
 
@@ -127,7 +129,6 @@ def distance(chance: Chance, number: int) -> Draft | None:
     if ranked[0].distance == ranked[1].distance:
         return None
     answer = ranked[0].name
-    said = " ".join(f"{p.name.capitalize()} pair: {p.distance} apart." for p in pairs)
     return Draft(
         scene=_scene(pairs),
         question=chance.pick(
@@ -139,7 +140,7 @@ def distance(chance: Chance, number: int) -> Draft | None:
         answer=answer,
         wrong=[p.name for p in pairs if p.name != answer],
         summary=f"The question asks which pair is {words}.",
-        caption=f"{_opening(chance, number)} {said}",
+        caption=f"{_opening(chance, number)} {_distances(pairs)}",
         reasoning=f"The {'smallest' if sign == 1 else 'largest'} distance is "
         f"{ranked[0].distance}, of the {answer} pair.",
     )
@@ -185,9 +186,9 @@ FAMILIES = tuple(
         topic="physics", skill=make.__name__, steps=steps, sizes=sizes, make=make, lecture=LECTURE
     )
     for make, steps, sizes in (
-        (pole, 1, {1: 2, 2: 3, 3: 4}),
-        (force, 2, {1: 2, 2: 3, 3: 4}),
-        (distance, 2, {1: 2, 2: 3, 3: 4}),
-        (strongest, 3, {1: 2, 2: 3, 3: 4}),
+        (gap, 1, {1: 3, 2: 4}),
+        (force, 2, {1: 3, 2: 4}),
+        (distance, 2, {1: 3, 2: 4}),
+        (strongest, 3, {2: 3, 3: 4}),
     )
 )

@@ -192,4 +192,6 @@ def _draft(
             continue
         seen.add(key)
         return draft
-    raise HarnessError(f"{family.topic} has no more scenes for the skill {family.skill} in {split}.")
+    raise HarnessError(
+        f"{family.topic} has no more scenes for the skill {family.skill} in {split}."
+    )

@@ -18,6 +18,8 @@ HINT = "The bottom row is a timeline. It shows the flags of the colonies as they
 
 
 class Colony(NamedTuple):
+    """A colony, one cell large."""
+
     colour: str
     flag: str
     row: int
@@ -150,9 +152,9 @@ FAMILIES = tuple(
         lecture=LECTURE,
     )
     for make, steps, sizes in (
-        (flag, 1, {1: 2, 2: 3, 3: 4}),
-        (first, 2, {1: 2, 2: 3, 3: 4}),
-        (order, 3, {1: 2, 2: 3, 3: 4}),
+        (flag, 1, {1: 3, 2: 4}),
+        (first, 2, {1: 3, 2: 4}),
+        (order, 3, {2: 3, 3: 4}),
         (following, 3, {2: 3, 3: 4}),
     )
 )
