@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distill.cli import app as distillation
+from harness import processes
 from harness.errors import Exit, HarnessError
 from harness.interrupts import Interrupted, interrupts
 from harness.terminal import harmless, print_json, quieten_libraries
@@ -53,7 +54,7 @@ BertScore = Annotated[
 MOST_CHOICES = 26
 SHOWN = 5
 """Failed samples that are named on stderr."""
-SAMPLES, MODEL, DECODING, OUTPUT = "Samples", "Model", "Decoding", "Output"
+SAMPLES, MODEL, SERVER, DECODING, OUTPUT = "Samples", "Model", "Server", "Decoding", "Output"
 
 
 class StyleName(StrEnum):
@@ -173,6 +174,43 @@ def _finite(value: float) -> float:
     return value
 
 
+BaseUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--base-url",
+        help="Address of the server of --model openai:NAME, such as http://127.0.0.1:8000/v1. Its "
+        "key, if it wants one, is HARNESS_API_KEY or OPENAI_API_KEY in the environment.",
+        rich_help_panel=SERVER,
+    ),
+]
+ConcurrencyOption = Annotated[
+    int,
+    typer.Option(
+        "--concurrency", min=1, help="Requests under way at once.", rich_help_panel=SERVER
+    ),
+]
+TimeoutOption = Annotated[
+    float,
+    typer.Option(
+        "--request-timeout",
+        min=0.1,
+        callback=_finite,
+        help="Seconds that an answer may take.",
+        rich_help_panel=SERVER,
+    ),
+]
+PatienceOption = Annotated[
+    float,
+    typer.Option(
+        "--patience",
+        min=0,
+        callback=_finite,
+        help="Seconds that a server which went away, or is busy, is waited for.",
+        rich_help_panel=SERVER,
+    ),
+]
+
+
 def _label(name: str | None) -> str | None:
     """For options: what a run is called is never taken for a path."""
     if name is not None and (not name.strip() or ".." in Path(name).parts or name[0] in "/\\~"):
@@ -193,7 +231,8 @@ def eval(
         typer.Option(
             "--model",
             "-m",
-            help="A row of `harness list models`, ORG/REPO, or a folder. Repeatable.",
+            help="A row of `harness list models`, ORG/REPO, a folder, or openai:NAME with "
+            "--base-url. Repeatable.",
         ),
     ],
     task: Annotated[
@@ -250,6 +289,10 @@ def eval(
     dtype: DtypeOption = "auto",
     attn: AttentionOption = None,
     processor_arg: ProcessorOption = None,
+    base_url: BaseUrlOption = None,
+    concurrency: ConcurrencyOption = 8,
+    request_timeout: TimeoutOption = 600.0,
+    patience: PatienceOption = 300.0,
     style: StyleOption = None,
     mode: Annotated[
         ModeName,
@@ -317,8 +360,13 @@ def eval(
         typer.Option(help="Of sampling, and of --sample stratified.", rich_help_panel=DECODING),
     ] = 0,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Changes speed, not answers.", rich_help_panel=DECODING)
-    ] = 4,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Changes speed, not answers. Default: 4; for a server its --concurrency.",
+            rich_help_panel=DECODING,
+        ),
+    ] = None,
     bertscore: BertScore = "roberta-large",
     runs: Annotated[
         Path, typer.Option(help="Folder of run folders.", rich_help_panel=OUTPUT)
@@ -384,7 +432,7 @@ def eval(
     errors: list[HarnessError] = []
     for wanted in model:
         try:
-            source = evaluate.Weights(_model_options(wanted, ctx.params))
+            source = evaluate.find_source(_model_options(wanted, ctx.params))
         except HarnessError as error:
             errors.append(_told(error))
             continue
@@ -420,6 +468,10 @@ def check(
     dtype: DtypeOption = "auto",
     attn: AttentionOption = None,
     processor_arg: ProcessorOption = None,
+    base_url: BaseUrlOption = None,
+    concurrency: ConcurrencyOption = 8,
+    request_timeout: TimeoutOption = 600.0,
+    patience: PatienceOption = 300.0,
     runs: RunsDir = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
@@ -433,7 +485,7 @@ def check(
     if needed:
         size_of = f"{needed['repo']}: {needed['gigabytes']:.1f} GB"
         typer.echo(f"{size_of}, downloaded where it is not here yet.", err=True)
-    loaded = evaluate.Weights(_model_options(model, ctx.params))
+    loaded = evaluate.find_source(_model_options(model, ctx.params))
     report = inspection.check(loaded)
     if as_json:
         print_json(report)
@@ -471,6 +523,10 @@ def ask(
     dtype: DtypeOption = "auto",
     attn: AttentionOption = None,
     processor_arg: ProcessorOption = None,
+    base_url: BaseUrlOption = None,
+    concurrency: ConcurrencyOption = 8,
+    request_timeout: TimeoutOption = 600.0,
+    patience: PatienceOption = 300.0,
     runs: RunsDir = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
@@ -488,7 +544,7 @@ def ask(
 
     from harness import evaluate, inspection
 
-    loaded = evaluate.Weights(_model_options(model, ctx.params))
+    loaded = evaluate.find_source(_model_options(model, ctx.params))
     answer = inspection.ask(
         loaded,
         question=question,
@@ -717,6 +773,7 @@ def _refuse_absent(runs: Path) -> None:
 def _model_options(model: str, given: Mapping[str, Any]) -> ModelOptions:
     """The model options of `eval`, `check` and `ask`, from their parameters by name."""
     from harness.evaluate import ModelOptions
+    from harness.remote.endpoint import ServerOptions
 
     names = {
         "weights": "weights",
@@ -739,8 +796,27 @@ def _model_options(model: str, given: Mapping[str, Any]) -> ModelOptions:
     return ModelOptions(
         model=model,
         processor_args=_key_values(given.get("processor_arg") or []),
+        server=ServerOptions(
+            base_url=given["base_url"],
+            concurrency=given["concurrency"],
+            timeout=given["request_timeout"],
+            patience=given["patience"],
+        ),
         **{field: given[name] for name, field in names.items() if name in given},
     )
+
+
+def _asks_server(given: Mapping[str, Any]) -> bool:
+    return any(model.startswith("openai:") for model in _models(given))
+
+
+def _loads_here(given: Mapping[str, Any]) -> bool:
+    return not all(model.startswith("openai:") for model in _models(given))
+
+
+def _models(given: Mapping[str, Any]) -> Sequence[str]:
+    """What --model says; `eval` takes several."""
+    return [given["model"]] if isinstance(given["model"], str) else given["model"]
 
 
 IDLE: tuple[tuple[str, str, Callable[[Mapping[str, Any]], bool], str], ...] = (
@@ -758,6 +834,17 @@ IDLE: tuple[tuple[str, str, Callable[[Mapping[str, Any]], bool], str], ...] = (
         "--temperature",
         lambda given: given.get("mode") != "loglikelihood",
         "--mode generate",
+    ),
+    *(
+        (name, f"--{name.replace('_', '-')}", _asks_server, "--model openai:NAME")
+        for name in ("base_url", "concurrency", "request_timeout", "patience")
+    ),
+    *(
+        (name, f"--{name.replace('_', '-')}", _loads_here, "a model that is loaded here")
+        for name in (
+            *("weights", "model_revision", "adapter", "quantize"),
+            *("device", "dtype", "attn", "processor_arg"),
+        )
     ),
 )
 """Options that mean something only with another one: parameter, option, whether it is there, what
@@ -864,7 +951,7 @@ def _tell_failures(run: Run) -> None:
 def _told(error: HarnessError) -> HarnessError:
     """Tell the user of `error`, on stderr."""
     lines = [harmless(line) for line in str(error).splitlines()]
-    typer.echo("\n  ".join([f"Error: {lines[0]}", *lines[1:]]), err=True)
+    typer.echo(_whose() + "\n  ".join([f"Error: {lines[0]}", *lines[1:]]), err=True)
     return error
 
 
@@ -873,7 +960,21 @@ class _Harmless(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
 
-        return harmless(super().format(record))
+        return _whose() + harmless(super().format(record))
+
+
+def _whose() -> str:
+    """Which of several processes is speaking; nothing for the first."""
+    rank = _rank()
+    return f"[process {rank}] " if rank else ""
+
+
+def _rank() -> int:
+    """Among several processes; where that is unclear, the commands that need it say so."""
+    try:
+        return processes.here().rank
+    except HarnessError:
+        return 0
 
 
 def main() -> None:
@@ -882,7 +983,8 @@ def main() -> None:
     handler.setFormatter(_Harmless("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     for package in ("harness", "distill"):
-        logging.getLogger(package).setLevel(logging.INFO)
+        # What goes well is told once; what does not, by whom it happens to.
+        logging.getLogger(package).setLevel(logging.WARNING if _rank() else logging.INFO)
     interrupts.install()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -892,7 +994,7 @@ def main() -> None:
     except HarnessError as error:
         sys.exit(_told(error).code)
     except Interrupted as error:
-        typer.echo("Interrupted.", err=True)
+        typer.echo(f"{_whose()}Interrupted.", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of stdout has gone; Python would complain once more when it flushes.

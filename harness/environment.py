@@ -14,6 +14,7 @@ import harness
 PACKAGES = (
     *("torch", "transformers", "tokenizers", "safetensors", "datasets", "pyarrow", "pillow"),
     *("numpy", "peft", "bitsandbytes", "sacrebleu", "rouge-score", "rapidfuzz", "bert-score"),
+    "httpx2",
 )
 
 

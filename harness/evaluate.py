@@ -27,6 +27,8 @@ from harness.records import (
     TaskInfo,
     refuse_mismatch,
 )
+from harness.remote.endpoint import ServerOptions, is_remote
+from harness.remote.served import Served
 from harness.runner import Asking, Runner, batches
 from harness.scoring import Run, metrics_of, scored
 from harness.types import (
@@ -74,6 +76,8 @@ class ModelOptions:
     max_new_tokens: int | None = None
     temperature: float = 0.0
     top_p: float = 1.0
+    server: ServerOptions | None = None
+    """Where and how a server is asked, for `openai:NAME`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +88,8 @@ class RunOptions:
     limit: int | None = None
     sample: How = "first"
     seed: int = 0
-    batch_size: int = 4
+    batch_size: int | None = None
+    """None: 4, or for a server as many as it is asked at once."""
     shots: int = 0
     """Answered questions of the train split that are shown first."""
     shuffle: int | None = None
@@ -199,11 +204,26 @@ class Weights:
         return self._model.description if self._model else None
 
 
+Source = Weights | Served
+"""What answers: weights that are loaded here, or a server."""
+
+
+def find_source(options: ModelOptions) -> Source:
+    """What `--model` means; raises HarnessError where that is not here."""
+    return Served(options) if is_remote(options.model) else Weights(options)
+
+
+def resolve_batch_size(wanted: int | None, source: Source) -> int:
+    """Samples that are handed over at once: as many as a server is asked at once, so that none of
+    them waits for another."""
+    return wanted or (source.server.concurrency if isinstance(source, Served) else 4)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One model on one task: what every step of the run needs to know."""
 
-    weights: Weights
+    weights: Source
     data: Data
     options: RunOptions
     folder: RunFolder
@@ -211,11 +231,12 @@ class Job:
     metrics: Sequence[Metric]
 
 
-def evaluate(weights: Weights, data: Data, options: RunOptions) -> Run:
+def evaluate(weights: Source, data: Data, options: RunOptions) -> Run:
     """Answer what is not answered yet, score, and leave a run folder behind.
 
     Raises:
-        HarnessError: the run that is there was made with something else, or is being written to.
+        HarnessError: the run that is there was made with something else, or is being written to;
+            or a server is gone, and what it answered is kept.
         Interrupted: asked to stop; the run on disk can be resumed.
     """
     job = Job(
@@ -254,12 +275,14 @@ def _continue(job: Job, selected: Sequence[Sample]) -> Run:
     _refuse_unknown(predictions, job)
     answered = [p for p in predictions if p.error is None]
     done = [p.sample_id for p in answered]
-    pending = list(batches(selected, job.options.batch_size, done))
+    pending = list(batches(selected, job.settings["batch_size"], done))
     if pending:
         job.weights.load()  # while it is hashed
     known |= job.weights.fingerprint
     if old is not None:
         refuse_mismatch(old.fingerprint, known, job.folder.path)
+    if old is not None:
+        known = {**old.fingerprint, **known}  # a server that was not asked now told it then
     record = _record(job, known, old, answered=len(answered))
     if not pending and old is not None:
         # Nothing is answered by this process: what is recorded of it would not be true.
@@ -320,7 +343,9 @@ def _answer(
         ours = {
             **session,
             "samples": len(predictions) - len(answered),
-            "peak_memory_bytes": {
+            "peak_memory_bytes": None  # that of a client says nothing of the model
+            if isinstance(weights, Served)
+            else {
                 "process": timing.peak_process_memory(),
                 "device": timing.peak_device_memory(weights.device),
             },
@@ -334,7 +359,9 @@ def _answer(
     try:
         label = f"{data.task.name} · {weights.checkpoint.name}"
         log.info("%s: warming up", label)
-        session["warmup_seconds"] = runner.warm_up(pending[0]) if pending else None
+        # One question finds out whether a server has the model; more would be paid for.
+        first = pending[0][: 1 if isinstance(weights, Served) else None] if pending else ()
+        session["warmup_seconds"] = runner.warm_up(first) if first else None
         with progress.make(label, total=total, done=len(done), unit="samples") as bar:
             for batch in pending:
                 new = [p for p in runner.answer(batch) if p.sample_id not in done]
@@ -344,12 +371,13 @@ def _answer(
                     done.update(p.sample_id for p in new)
                 bar.advance(len(new), tokens=sum(p.tokens or 0 for p in new))
         return _finish(job, current("running"), predictions)
-    except Interrupted:
+    except (Interrupted, HarnessError) as error:
         with interrupts.shielded():
             # What takes long (BERTScore) waits for the run's end.
             brief = replace(job, metrics=data.task.metrics)
             _finish(brief, current("interrupted"), predictions)
-        log.info("Interrupted; the same command goes on where this one stopped.")
+        if isinstance(error, Interrupted):
+            log.info("Interrupted; the same command goes on where this one stopped.")
         raise
 
 
@@ -372,10 +400,15 @@ def _finish(job: Job, record: RunRecord, predictions: Sequence[Prediction]) -> R
     return Run(job.folder.path, record)
 
 
-def _settings(weights: Weights, data: Data, options: RunOptions) -> dict[str, Any]:
+def _settings(weights: Source, data: Data, options: RunOptions) -> dict[str, Any]:
     """Everything chosen for this run, defaults resolved."""
     wanted, spec = weights.options, weights.checkpoint.spec
     scoring = wanted.mode == "loglikelihood"
+    if isinstance(weights, Served) and (scoring or options.conclude):
+        from harness.remote.model import no_likelihood
+
+        option = "--mode loglikelihood" if scoring else "--conclude"
+        raise no_likelihood(option, weights.checkpoint)
     if scoring and data.task.answers == "text":
         raise HarnessError(
             f"--mode loglikelihood chooses among options; {data.task.title} has written answers.",
@@ -423,9 +456,9 @@ def _settings(weights: Weights, data: Data, options: RunOptions) -> dict[str, An
             )
         ),
         "dtype": wanted.quantize or weights.dtype,
-        "attention": wanted.attention or "default",
+        "attention": "as served" if isinstance(weights, Served) else wanted.attention or "default",
         "processor_args": dict(wanted.processor_args),
-        "batch_size": options.batch_size,
+        "batch_size": resolve_batch_size(options.batch_size, weights),
         "sample": options.sample,
         "limit": options.limit,
         "seed": options.seed,
@@ -443,7 +476,7 @@ def _fingerprint(job: Job) -> dict[str, Any]:
     if not decoding["temperature"]:
         del decoding["seed"], decoding["top_p"]
     else:
-        decoding["batch_size"] = options.batch_size  # what is sampled depends on the batch
+        decoding["batch_size"] = settings["batch_size"]  # what is sampled depends on the batch
     return {
         "task": data.task.name,
         "split": data.options.split,
@@ -456,6 +489,7 @@ def _fingerprint(job: Job) -> dict[str, Any]:
         "processor_args": settings["processor_args"],
         "data": data.fingerprint,
         "text_only": settings["text_only"],
+        **(job.weights.fingerprint if isinstance(job.weights, Served) else {}),
         "sample": "first"
         if options.sample == "first"
         else f"{options.sample}, seed {options.seed}",

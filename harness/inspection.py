@@ -13,8 +13,9 @@ from harness import images, structured, timing
 from harness.catalog import find
 from harness.demo import draw_map, draw_pond
 from harness.errors import DataError, Exit, HarnessError, SampleError
-from harness.evaluate import Weights
-from harness.types import Decoding, Output, Prompt, Reading, Sample, Style
+from harness.evaluate import Source
+from harness.remote.served import Served
+from harness.types import REFUSAL, Decoding, Model, Output, Prompt, Reading, Sample, Style
 from tasks import load_task
 
 TOKENS = 64
@@ -31,7 +32,7 @@ class Answer:
 
 
 def ask(
-    weights: Weights,
+    weights: Source,
     *,
     question: str,
     image: Path | None = None,
@@ -51,7 +52,7 @@ def ask(
         images=(_picture(image),) if image else (),
         style=style,
     )
-    model = weights.load()
+    model: Model = weights.load()
     decoding = Decoding(
         max_new_tokens=max_new_tokens or (spec.max_new_tokens if spec else task.max_new_tokens),
         stop=structured.END if style == "structured" else "",
@@ -59,7 +60,16 @@ def ask(
     started = time.perf_counter()
     (output,) = model.generate(model.prepare([prompt]), decoding)
     seconds = time.perf_counter() - started
-    return Answer(output, task.read(output.raw, sample.choices), seconds)
+    if output.error:
+        raise _failed(weights, output)
+    reading = task.read(output.raw, sample.choices)
+    return Answer(output, Reading(None, REFUSAL) if output.finish == REFUSAL else reading, seconds)
+
+
+def _failed(source: Source, output: Output) -> HarnessError:
+    return HarnessError(
+        f"{source.checkpoint.name} does not answer.", known=output.error, code=Exit.MISSING
+    )
 
 
 def _picture(path: Path) -> Any:
@@ -95,13 +105,13 @@ def lay_out(answer: Answer, choices: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def check(weights: Weights) -> dict[str, Any]:
+def check(weights: Source) -> dict[str, Any]:
     """Load a model and let it answer two drawn questions, alone and in a batch of four.
 
     Raises:
         HarnessError: in float32 an answer depends on the batch (exit 5).
     """
-    model = weights.load()
+    model: Model = weights.load()
     task = load_task("scienceqa")
     chance = random.Random(0)  # noqa: S311  # drawing, not secrecy
     prompts = []
@@ -127,7 +137,9 @@ def check(weights: Weights) -> dict[str, Any]:
         **model.description,
         "load_seconds": weights.load_seconds,
         "tokens_per_second": {"batch 1": alone, "batch 4": together},
-        "peak_memory_bytes": {
+        "peak_memory_bytes": None  # that of a client says nothing of the model
+        if isinstance(weights, Served)
+        else {
             "process": timing.peak_process_memory(),
             "device": timing.peak_device_memory(weights.device),
         },
@@ -145,13 +157,17 @@ def check(weights: Weights) -> dict[str, Any]:
 
 
 def _timed(
-    weights: Weights, batches: Sequence[Sequence[Prompt]], decoding: Decoding
-) -> tuple[list[Output], float]:
-    """The outputs of all batches, and tokens a second."""
-    model = weights.load()
+    weights: Source, batches: Sequence[Sequence[Prompt]], decoding: Decoding
+) -> tuple[list[Output], float | None]:
+    """The outputs of all batches, and tokens a second; None where a server does not count them."""
+    model: Model = weights.load()
     started = time.perf_counter()
     outputs = [o for batch in batches for o in model.generate(model.prepare(batch), decoding)]
-    return outputs, sum(o.tokens or 0 for o in outputs) / (time.perf_counter() - started)
+    if failed := [output for output in outputs if output.error]:
+        raise _failed(weights, failed[0])
+    seconds = time.perf_counter() - started
+    made = [output.tokens for output in outputs if output.tokens is not None]
+    return outputs, sum(made) / seconds if len(made) == len(outputs) else None
 
 
 def download(model: str) -> Mapping[str, Any] | None:

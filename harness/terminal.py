@@ -114,7 +114,9 @@ def print_run(record: RunRecord, folder: str) -> None:
     if minutes is not None and mean is not None:
         speed = record.timing.get("tokens_per_second")
         out.print(
-            f"Inference {minutes:.2f} min, {mean:.3f} s a question"
+            f"Inference {minutes:.2f} min"
+            f"{' (wall clock of a remote engine)' if record.timing.get('remote') else ''}, "
+            f"{mean:.3f} s a question"
             f"{'' if speed is None else f', {speed:.0f} tokens/s'}; {record.counts.unread} "
             "answers in which nothing could be read.",
             markup=False,
@@ -130,16 +132,22 @@ def print_check(report: Mapping[str, Any]) -> None:
     rows = [
         ("weights", report["weights"]),
         ("class", report["class"]),
-        ("parameters", f"{report['parameters']:,}"),
-        ("device, dtype", f"{report['device']}, {report['dtype']}"),
-        ("attention", str(report["attention"])),
-        ("loading", f"{report['load_seconds']:.1f} s"),
-        *((f"{k}", f"{v:.0f} tokens/s") for k, v in report["tokens_per_second"].items()),
-        ("peak memory, process", f"{memory['process'] / 2**30:.1f} GiB"),
+        ("parameters", MISSING if report["parameters"] is None else f"{report['parameters']:,}"),
+        ("device, dtype", f"{report['device']}, {report['dtype'] or 'as served'}"),
+        ("attention", str(report["attention"] or "as served")),
         *(
-            [("peak memory, device", f"{memory['device'] / 2**30:.1f} GiB")]
-            if memory["device"]
+            [("loading", f"{report['load_seconds']:.1f} s")]
+            if report["load_seconds"] is not None
             else []
+        ),
+        *(
+            (f"{k}", MISSING if v is None else f"{v:.0f} tokens/s")
+            for k, v in report["tokens_per_second"].items()
+        ),
+        *(
+            (f"peak memory, {kind}", f"{held / 2**30:.1f} GiB")
+            for kind, held in (memory or {}).items()
+            if held
         ),
         (
             "same answers in a batch",

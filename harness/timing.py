@@ -19,6 +19,18 @@ DEFINITION = (
     "sum over samples of preprocessing and generation, the batch's wall time shared equally; "
     "loading, warm-up and scoring left out; every sample counted once"
 )
+REMOTE = "remote engine"
+"""The `device` of a session in which a server answered."""
+REMOTE_DEFINITION = (
+    "wall clock of a remote engine: encoding the pictures here, then from a batch's first request "
+    "to its last answer, network, queueing and retries included, shared equally by its samples; "
+    "not comparable with runs whose engine ran here; every sample counted once"
+)
+
+
+def is_remote(sessions: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a server answered, so that times are its wall clock and memory is nobody's."""
+    return any(session.get("device") == REMOTE for session in sessions)
 
 
 def percentile(sorted_values: Sequence[float], share: float) -> float:
@@ -42,27 +54,30 @@ def summarise(
     """
     timed = [p for p in predictions if p.seconds is not None and p.error is None]
     seconds = sorted(p.seconds for p in timed if p.seconds is not None)
+    latencies = sorted(p.latency for p in timed if p.latency is not None)
+    remote = is_remote(sessions)
     total = sum(seconds)
     preprocess = sum(p.preprocess_seconds or 0.0 for p in timed)
-    tokens = sum(p.tokens or 0 for p in timed)
+    # A server that does not count leaves no number, rather than one that is too small.
+    counted = all(p.tokens is not None for p in timed)
+    tokens = sum(p.tokens or 0 for p in timed) if counted else None
     peaks = [session.get("peak_memory_bytes") or {} for session in sessions]
     energy = [session.get("energy_joules") for session in sessions]
     return {
         "inference_minutes": total / 60 if timed else None,
-        "inference_minutes_definition": DEFINITION,
+        "inference_minutes_definition": REMOTE_DEFINITION if remote else DEFINITION,
+        "remote": remote,
         "timed_samples": len(timed),
-        "seconds_per_sample": {
-            "mean": total / len(timed),
-            "p50": percentile(seconds, 0.50),
-            "p90": percentile(seconds, 0.90),
-            "p99": percentile(seconds, 0.99),
-        }
-        if timed
-        else None,
+        "seconds_per_sample": _spread(seconds),
+        "latency_seconds": _spread(latencies),
         "samples_per_second": len(timed) / total if total else None,
-        "tokens_per_second": tokens / (total - preprocess) if total > preprocess else None,
+        "tokens_per_second": tokens / (total - preprocess)
+        if total > preprocess and tokens is not None
+        else None,
         "tokens_out": tokens,
-        "tokens_in": sum(p.tokens_in or 0 for p in timed),
+        "tokens_in": sum(p.tokens_in or 0 for p in timed)
+        if all(p.tokens_in is not None for p in timed)
+        else None,
         "preprocess_seconds": preprocess,
         "generate_seconds": total - preprocess,
         "load_seconds": _last(sessions, "load_seconds"),
@@ -76,6 +91,18 @@ def summarise(
         "energy_joules": sum(e for e in energy if e is not None)
         if energy and all(e is not None for e in energy)
         else None,
+    }
+
+
+def _spread(ordered: Sequence[float]) -> dict[str, float] | None:
+    """Mean and percentiles of sorted seconds; None of none."""
+    if not ordered:
+        return None
+    return {
+        "mean": sum(ordered) / len(ordered),
+        "p50": percentile(ordered, 0.50),
+        "p90": percentile(ordered, 0.90),
+        "p99": percentile(ordered, 0.99),
     }
 
 

@@ -1,0 +1,531 @@
+"""Requests to one server: several at once, again where it helps, and what came back.
+
+What can go wrong has one of four ends:
+
+- *again, soon*: the answer was cut, late, malformed, or the server failed on it (500). After
+  `TRIES` of these the request has failed for good; its question gets no answer, the others do.
+- *again, when it is back*: nobody answers, or the server says that it is busy (429, 502, 503 or
+  504). It is waited for, `patience` seconds; a server that answers others meanwhile has failed on
+  this request alone, any other ends the run, which the same command goes on with.
+- *never*: the server refuses this request (another 4xx), or answers with more than `LARGEST` bytes.
+- *nothing will work*: no key, a wrong one, an unknown model, a redirect. The run ends at once.
+
+Waits double, with jitter, up to `LONGEST_WAIT`; a Retry-After is obeyed where patience allows it.
+
+Nothing goes anywhere but to the address that was given: redirects are not followed, and neither
+proxies, certificates nor logins are taken from the environment. This module alone knows the HTTP
+library and sees the key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from queue import Empty, SimpleQueue
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import httpx2
+
+import harness
+from harness.errors import Exit, HarnessError
+from harness.json_fields import parse_json
+from harness.remote.endpoint import KEYS, PROXY, Endpoint, Key, ServerOptions
+from harness.types import REFUSAL
+
+log = logging.getLogger(__name__)
+
+TRIES = 5
+"""Of one request, those that never reached the server left out."""
+FIRST_TRIES = 3
+"""To reach a server that has not answered yet: one that is down is told at once."""
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 30.0
+LARGEST = 4 * 1024 * 1024
+"""Bytes of an answer; a completion of 8,192 tokens has some 40,000."""
+SLOWEST_LIST = 30.0
+"""Seconds for the list of models; a server that needs longer is asked without having told."""
+GIVE_UP_AFTER = 16
+"""Requests in a row that failed for good by the server's fault, which end the run."""
+
+_BUSY = frozenset({429, 502, 503, 504})
+_AGAIN = frozenset({408, 425})
+_UNUSABLE = frozenset({401, 403, 404, 405, 410, 501})
+_IDENTITY = ("id", "root", "parent", "owned_by")
+_SHAPE = ("n_params", "n_vocab", "n_embd", "size", "vocab_type")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One completion."""
+
+    text: str
+    finish: str
+    """The server's finish_reason, or REFUSAL."""
+    tokens_in: int | None
+    tokens: int | None
+    seconds: float
+    """From sending the request to the last byte, earlier tries left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Clocks and chance, for waiting."""
+
+    now: Callable[[], float] = time.monotonic
+    """Seconds."""
+    sleep: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random.random
+    """0 to 1."""
+    today: Callable[[], float] = time.time
+    """Seconds since 1970, for a Retry-After that is a date."""
+
+
+class Unanswered(Exception):  # noqa: N818  # an outcome, told by its row
+    """One request that has failed for good, and why."""
+
+
+class _Again(Exception):  # noqa: N818  # an outcome, not an error
+    """A try that failed and may succeed later."""
+
+    def __init__(self, reason: str, *, away: bool, after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.away = away
+        """Nobody answered, or the server asked to come back later."""
+        self.after = after
+        """Seconds that the server asked to wait."""
+
+    @property
+    def lost(self) -> bool:
+        """There was no answer at all, or no whole one."""
+        return isinstance(self.__cause__, httpx2.TransportError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Response:
+    status: int
+    headers: httpx2.Headers
+    body: bytes
+    seconds: float
+
+
+class Client:
+    """The requests to one model on one server.
+
+    Args:
+        proxy: the address of a proxy to go through; None: none, whatever the environment says.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        options: ServerOptions,
+        *,
+        key: Key | None = None,
+        proxy: str | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._options = options
+        self._key = key
+        self._pace = pace or Pace()
+        headers = {
+            "User-Agent": f"harness-vlm/{harness.__version__}",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # what is small when packed has no bound unpacked
+        }
+        if key:
+            headers["Authorization"] = f"Bearer {key.value}"
+        try:
+            self._http = httpx2.Client(
+                headers=headers,
+                proxy=proxy,
+                trust_env=False,
+                follow_redirects=False,
+                limits=httpx2.Limits(max_connections=None, keepalive_expiry=30.0),
+            )
+        except (httpx2.InvalidURL, ValueError):  # whose words would repeat a password
+            raise HarnessError(f"The proxy in {PROXY} cannot be used.") from None
+        self._names: Sequence[str] = ()
+        self._listed: Mapping[str, Any] | None = None
+        self._answered_at = -math.inf
+        self._failed_in_a_row = 0
+        self._told_away = False
+
+    @property
+    def listed(self) -> Mapping[str, Any] | None:
+        """What the server's list says of the model; None: nothing, or it was not asked yet."""
+        return self._listed
+
+    # Before the first question
+
+    def reach(self) -> None:
+        """Find out whether the server is there, and what it says of the model.
+
+        Raises:
+            HarnessError: it is not there, or wants another key.
+        """
+        tries, since = 0, self._pace.now()
+        while True:
+            try:
+                self._listed = self._list()
+                return
+            except _Again as again:
+                tries += 1
+                # A server that answers "busy" is there: it may be loading the model.
+                if again.lost and tries >= FIRST_TRIES:
+                    raise HarnessError(
+                        f"No server answers at {self._endpoint.url}.",
+                        known=f"{again}.",
+                        remedy="Start it, or correct --base-url.",
+                        code=Exit.MISSING,
+                    ) from None
+                wait = self._wait(tries, again)
+                if not again.lost:
+                    wait = self._within_patience(wait, again, since)
+                    self._tell_away(again)
+            self._pace.sleep(wait)
+
+    def _list(self) -> Mapping[str, Any] | None:
+        """What GET /models says of the model; None where it says nothing."""
+        try:
+            response = self._send("GET", "/models", slowest=SLOWEST_LIST)
+        except Unanswered:
+            return None
+        except _Again as again:
+            if again.away:
+                raise
+            return None  # it is there, and has no list
+        if response.status in {401, 403} or 300 <= response.status < 400:
+            self._refuse(response)
+        if response.status in _BUSY - {429}:
+            raise _Again(f"HTTP {response.status}", away=True, after=self._retry_after(response))
+        try:
+            rows = parse_json(response.body)["data"]
+            entries = {row["id"]: row for row in rows if isinstance(row["id"], str)}
+        except (ValueError, TypeError, KeyError):
+            return None
+        self._names = [self._clean(name) for name in entries]
+        # llama.cpp takes any name for its only model.
+        only = next(iter(entries.values())) if len(entries) == 1 else None
+        entry = entries.get(self._endpoint.served, only)
+        return None if entry is None else self._identity(entry)
+
+    def _identity(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """What in a list's entry tells one model from another; when it was loaded does not."""
+        shape = entry.get("meta")
+        shape = shape if isinstance(shape, dict) else {}
+        found = {k: entry.get(k) for k in _IDENTITY} | {k: shape.get(k) for k in _SHAPE}
+        return {
+            name: self._clean(value) if isinstance(value, str) else value
+            for name, value in found.items()
+            if isinstance(value, str | int)
+        }
+
+    # Questions
+
+    def chat(self, bodies: Sequence[Mapping[str, Any]]) -> list[Reply | Unanswered]:
+        """What comes back for each request, in order; `concurrency` of them are under way at once.
+
+        Raises:
+            HarnessError: the server cannot be asked any more.
+        """
+        todo: SimpleQueue[tuple[int, Mapping[str, Any]]] = SimpleQueue()
+        done: SimpleQueue[tuple[int, Reply | BaseException]] = SimpleQueue()
+        stop = threading.Event()
+        for item in enumerate(bodies):
+            todo.put(item)
+
+        def work() -> None:
+            while not stop.is_set():
+                try:
+                    place, body = todo.get_nowait()
+                except Empty:
+                    return
+                try:
+                    done.put((place, self._ask(body, stop)))
+                except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
+                    done.put((place, error))
+
+        for _ in range(min(self._options.concurrency, len(bodies))):
+            # Daemons, unlike an executor's threads: an interrupt does not wait for them.
+            threading.Thread(target=work, daemon=True).start()
+        made: dict[int, Reply | Unanswered] = {}
+        try:
+            while len(made) < len(bodies):
+                place, result = done.get()
+                if not isinstance(result, Reply | Unanswered):
+                    raise result
+                made[place] = result
+        finally:
+            stop.set()
+        return [made[place] for place in range(len(bodies))]
+
+    def _ask(self, body: Mapping[str, Any], stop: threading.Event) -> Reply:
+        """Raises Unanswered or HarnessError."""
+        tries, waits = 0, 0
+        away_since: float | None = None
+        lost = False
+        while True:
+            try:
+                if lost:
+                    self._check_same_model()
+                reply = self._try(body)
+            except _Again as again:
+                waits += 1
+                wait = self._wait(waits, again)
+                lost = lost or again.lost
+                if again.away:
+                    away_since = self._pace.now() if away_since is None else away_since
+                    wait = self._within_patience(wait, again, away_since)
+                    self._tell_away(again)
+                else:
+                    away_since, tries = None, tries + 1
+                    if tries >= TRIES or wait > self._options.patience:
+                        self._count_failure(f"{again}, {tries} times")
+            else:
+                self._answered_at = self._pace.now()
+                self._failed_in_a_row, self._told_away = 0, False
+                return reply
+            self._pace.sleep(wait)
+            if stop.is_set():
+                raise Unanswered("the run has ended")
+
+    def _try(self, body: Mapping[str, Any]) -> Reply:
+        response = self._send("POST", "/chat/completions", body=body)
+        status = response.status
+        if status != 200:
+            if 300 <= status < 400 or status in _UNUSABLE:
+                self._refuse(response)
+            said = f"HTTP {status}{self._said(response)}"
+            if status in _BUSY or status in _AGAIN or status >= 500:
+                after = self._retry_after(response)
+                raise _Again(said, away=status in _BUSY, after=after)
+            raise Unanswered(said)
+        try:
+            return self._reply(parse_json(response.body), response.seconds)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            kind = response.headers.get("content-type", "no content type")
+            reason = f"no completion came back, but {len(response.body):,} bytes of {kind}"
+            raise _Again(self._clean(reason), away=False) from error
+
+    def _reply(self, data: Any, seconds: float) -> Reply:
+        """What a completion says; raises one of the errors of taking things for what they are
+        not."""
+        choice = data["choices"][0]
+        message = choice["message"]
+        content = message.get("content")
+        if isinstance(content, list):  # of parts, as some servers have it
+            content = "".join(part["text"] for part in content if part.get("type") == "text")
+        refusal, finish = message.get("refusal"), choice.get("finish_reason")
+        if content is not None and not isinstance(content, str):
+            raise TypeError("content is no text")
+        if isinstance(refusal, str) and refusal:
+            content, finish = content or refusal, REFUSAL
+        usage = data.get("usage")
+        usage = usage if isinstance(usage, dict) else {}
+        return Reply(
+            text=self._key.hide(content or "") if self._key else content or "",
+            finish=self._clean(finish)[:40] if isinstance(finish, str) else "",
+            tokens_in=_count(usage.get("prompt_tokens")),
+            tokens=_count(usage.get("completion_tokens")),
+            seconds=seconds,
+        )
+
+    # One request
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        slowest: float = math.inf,
+    ) -> _Response:
+        """Whatever the server answers, its status included.
+
+        Args:
+            slowest: seconds that it may take, where that is less than the options' timeout.
+
+        Raises:
+            _Again: nobody answered, not in time, or not to the end.
+            Unanswered: the answer is too large, or packed, which was not asked for.
+        """
+        limit = min(self._options.timeout, slowest)
+        timeout = httpx2.Timeout(limit, connect=min(10.0, limit), pool=None)
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} if data is not None else {}
+        started = self._pace.now()
+        with (
+            self._named(limit),
+            self._http.stream(
+                method, self._endpoint.url + path, content=data, headers=headers, timeout=timeout
+            ) as response,
+        ):
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise Unanswered("the answer is compressed, which was not asked for")
+            pieces, size = [], 0
+            for piece in response.iter_raw():
+                pieces.append(piece)
+                size += len(piece)
+                if size > LARGEST:
+                    raise Unanswered(f"the answer has more than {LARGEST:,} bytes")
+                if self._pace.now() - started > limit:
+                    raise _Again(f"no whole answer within {limit:g} s", away=False)
+        seconds = self._pace.now() - started
+        return _Response(response.status_code, response.headers, b"".join(pieces), seconds)
+
+    @contextlib.contextmanager
+    def _named(self, limit: float) -> Iterator[None]:
+        """The HTTP library's errors as ours."""
+        try:
+            yield
+        except (
+            httpx2.ConnectError,
+            httpx2.ConnectTimeout,
+            httpx2.ProxyError,
+        ) as error:
+            raise _Again(self._words(error), away=True) from error
+        except httpx2.TimeoutException as error:
+            raise _Again(f"no answer within {limit:g} s", away=False) from error
+        except (httpx2.InvalidURL, UnicodeError) as error:
+            raise HarnessError(
+                f"--base-url {self._endpoint.url} is no address.", known=self._words(error)
+            ) from error
+        except httpx2.HTTPError as error:
+            reason = f"the connection broke off: {self._words(error)}"
+            raise _Again(reason, away=False) from error
+
+    def _words(self, error: Exception) -> str:
+        detail = self._clean(str(error))
+        return f"{type(error).__name__}: {detail}" if detail else type(error).__name__
+
+    # What failed
+
+    def _wait(self, number: int, again: _Again) -> float:
+        """Seconds to wait after the `number`-th failure in a row."""
+        doubled = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(number - 1, 30))
+        return max(doubled * (0.5 + self._pace.chance() / 2), again.after)
+
+    def _within_patience(self, wait: float, again: _Again, since: float) -> float:
+        """`wait`, or less of it; raises Unanswered or HarnessError where none of it is left."""
+        left = since + self._options.patience - self._pace.now()
+        if left <= 0 or again.after > left:
+            self._give_up(again, since)
+        return min(wait, left)
+
+    def _retry_after(self, response: _Response) -> float:
+        """The Retry-After header in seconds from now; 0 where there is none that makes sense."""
+        value = response.headers.get("retry-after", "")
+        try:
+            seconds = float(value)
+        except ValueError:
+            try:
+                seconds = parsedate_to_datetime(value).timestamp() - self._pace.today()
+            except (ValueError, TypeError, OverflowError):
+                return 0.0
+        return max(0.0, seconds) if math.isfinite(seconds) else 0.0
+
+    def _tell_away(self, again: _Again) -> None:
+        """Once for each time that it is away."""
+        if not self._told_away:
+            self._told_away = True
+            log.warning(
+                "%s: %s; waiting up to %.0f s.",
+                self._endpoint.url,
+                again,
+                self._options.patience,
+            )
+
+    def _give_up(self, again: _Again, since: float) -> NoReturn:
+        """A server that was away for too long."""
+        if self._answered_at > since:
+            raise Unanswered(f"{again}, while others were answered")
+        asked = f" It asks to wait {again.after:.0f} s." if again.after else ""
+        raise HarnessError(
+            f"{self._endpoint.url} does not answer.",
+            known=f"{again}, for {self._pace.now() - since:.0f} s.{asked}",
+            remedy="What was answered before is kept: when it is back, the same command goes on. "
+            "--patience sets how long it is waited for.",
+            code=Exit.MISSING,
+        )
+
+    def _count_failure(self, reason: str) -> NoReturn:
+        """A request that has failed for good by the server's fault; one too many ends the run."""
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row >= max(GIVE_UP_AFTER, 2 * self._options.concurrency):
+            raise HarnessError(
+                f"{self._endpoint.url} failed on {self._failed_in_a_row} questions in a row.",
+                known=f"{reason}.",
+                remedy="What was answered is kept: when it works again, the same command goes on.",
+                code=Exit.MISSING,
+            )
+        raise Unanswered(reason)
+
+    def _check_same_model(self) -> None:
+        """Refuse a server that has come back with another model; raises _Again while it is away."""
+        found = self._list()
+        if found is not None and self._listed is not None and found != self._listed:
+            raise HarnessError(
+                f"{self._endpoint.url} has come back with another model.",
+                known=f"It listed {dict(self._listed)} before, and {found} now.",
+                remedy="What was answered before is kept. Serve that model again, or begin a run "
+                "of the new one with --name.",
+                code=Exit.MISSING,
+            )
+
+    def _refuse(self, response: _Response) -> NoReturn:
+        """A status after which no request can succeed."""
+        status, url = response.status, self._endpoint.url
+        said = f"HTTP {status}{self._said(response)}."
+        if status in {401, 403}:
+            key = self._key
+            what = f"{url} refuses the key in {key.source}" if key else f"{url} wants a key"
+            remedy = f"Set {KEYS[0]} in the environment; {KEYS[1]} is read as well."
+        elif 300 <= status < 400:
+            what = f"{url} sends requests elsewhere, and they are not sent there"
+            said += self._whither(response)
+            remedy = "If that is where they should go, give its address with --base-url."
+        else:
+            what = f"{url} does not serve {self._endpoint.served}"
+            said += f" It lists {', '.join(self._names[:8])}." if self._names else ""
+            remedy = "Correct --model openai:NAME, or --base-url, which mostly ends in /v1."
+        raise HarnessError(f"{what}.", known=said, remedy=remedy, code=Exit.MISSING)
+
+    def _whither(self, response: _Response) -> str:
+        """The host that a redirect names; the rest of the address may hold a secret."""
+        try:
+            parts = urlsplit(response.headers.get("location", ""))
+            host = parts.hostname
+        except ValueError:
+            host = None
+        return self._clean(f" To {parts.scheme}://{host}.") if host else ""
+
+    def _said(self, response: _Response) -> str:
+        """The server's own words on an error, briefly: `: context length exceeded`."""
+        try:
+            data = parse_json(response.body)
+        except ValueError:
+            return ""
+        for name in ("error", "message", "detail"):  # {"error": {"message": ...}} and its kin
+            data = data.get(name, data) if isinstance(data, dict) else data
+        return f": {self._clean(data if isinstance(data, str) else json.dumps(data))}"
+
+    def _clean(self, text: str) -> str:
+        """Words of others for a message: one line, not long, without the key."""
+        text = " ".join(text.split())
+        return (self._key.hide(text) if self._key else text)[:300]
+
+
+def _count(value: object) -> int | None:
+    """A number of tokens, where it is one."""
+    is_one = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+    return value if is_one else None  # type: ignore[return-value]  # an int by the line above

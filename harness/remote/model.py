@@ -1,0 +1,158 @@
+"""A server's model behind the harness's `Model` protocol.
+
+A prompt becomes one user turn: its pictures, as PNG, which loses nothing, then its text. The server
+puts its own chat template around it. Whatever in the text is spelled like a control token of the
+families there are is broken up, because servers take text for the template's own.
+
+Stages end where a local model's do, behind `Decoding.stop`: what a server writes beyond it is cut
+off here, as servers differ in whether their own `stop` leaves it in the text.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import HarnessError
+from harness.prompts import user_text
+from harness.remote.client import TRIES, Client, Reply, Unanswered
+from harness.remote.endpoint import Endpoint, ServerOptions
+from harness.timing import REMOTE
+from harness.types import Decoding, Output, Prompt
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# <|im_end|>, <|image_1|>; <image>, <start_of_turn>, <s>, </s>; [INST], [/INST], [IMG].
+_CONTROL = re.compile(
+    r"(?<=<)(?=\|[^<>|\s]{1,40}\|>)"
+    r"|(?<=<)(?=/?(?:image|img|video|audio|s|bos|eos|pad|unk|mask|image_soft_token"
+    r"|(?:start|end)_of_(?:turn|image|text|utterance)|fake_token_around_image"
+    r"|vision_(?:start|end)|row_\d+_col_\d+|global-img)>)"
+    r"|(?<=\[)(?=/?(?:INST|IMG|IMG_BREAK|IMG_END|SYSTEM_PROMPT|TOOL_CALLS|AVAILABLE_TOOLS)\])",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt, ready to be sent."""
+
+    text: str
+    pictures: tuple[str, ...]
+    """As data URLs."""
+
+
+class RemoteModel:
+    """One model on one server."""
+
+    most_images: int | None = None
+
+    def __init__(self, client: Client, endpoint: Endpoint, options: ServerOptions) -> None:
+        self._client = client
+        self._endpoint = endpoint
+        self._options = options
+        self._plain = endpoint.spec.plain_styles if endpoint.spec else ()
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        return {
+            "class": "OpenAI-compatible server",
+            "endpoint": self._endpoint.url,
+            "served_model": self._endpoint.served,
+            "listed": dict(self._client.listed) if self._client.listed else None,
+            "parameters": None,
+            "dtype": None,
+            "device": REMOTE,
+            "attention": None,
+            "concurrency": self._options.concurrency,
+            "timeout": self._options.timeout,
+            "patience": self._options.patience,
+            "tries": TRIES,
+        }
+
+    def prepare(self, prompts: Sequence[Prompt]) -> list[Question]:
+        """Raises HarnessError for an answer that was begun: no such API goes on with one."""
+        return [self._prepare(prompt) for prompt in prompts]
+
+    def _prepare(self, prompt: Prompt) -> Question:
+        if prompt.begun:
+            raise HarnessError(
+                f"{self._endpoint.url} cannot go on with an answer that was begun: the API of a "
+                "server has no place for it.",
+                remedy="Load the weights here to do that.",
+            )
+        return Question(
+            neutral(user_text(prompt, self._plain)), tuple(map(data_url, prompt.images))
+        )
+
+    def generate(self, prepared: Sequence[Question], decoding: Decoding) -> list[Output]:
+        """One output per question, in order. Greedy answers do not depend on what else the server
+        is asked, as far as the server keeps to that; sampled ones depend on the server."""
+        bodies = [self._body(q, decoding, row) for row, q in enumerate(prepared)]
+        return [
+            _output(question, reply, decoding)
+            for question, reply in zip(prepared, self._client.chat(bodies), strict=True)
+        ]
+
+    def _body(self, question: Question, decoding: Decoding, row: int) -> dict[str, Any]:
+        pictures = [{"type": "image_url", "image_url": {"url": url}} for url in question.pictures]
+        body: dict[str, Any] = {
+            "model": self._endpoint.served,
+            "messages": [
+                {"role": "user", "content": [*pictures, {"type": "text", "text": question.text}]}
+            ],
+            "max_tokens": decoding.max_new_tokens,
+            "temperature": decoding.temperature,
+        }
+        if decoding.temperature > 0:
+            body |= {"top_p": decoding.top_p, "seed": (decoding.seed + row) % 2**31}
+        return body
+
+    def choose(self, prepared: Any, options: Sequence[Sequence[str]]) -> list[Output]:
+        """Raises HarnessError: the API does not give the likelihood of a text that was not
+        written."""
+        del prepared, options
+        raise no_likelihood("Choosing by log-likelihood", self._endpoint)
+
+
+def no_likelihood(what: str, endpoint: Endpoint) -> HarnessError:
+    """The refusal of what needs the likelihood of options."""
+    return HarnessError(
+        f"{what} needs the likelihood of the options, which {endpoint.url} does not tell.",
+        remedy="--mode generate without --conclude; or load the weights here.",
+    )
+
+
+def _output(question: Question, reply: Reply | Unanswered, decoding: Decoding) -> Output:
+    if isinstance(reply, Unanswered):
+        return Output("", question.text, None, None, error=str(reply))
+    raw = reply.text
+    if decoding.stop and decoding.stop in raw:
+        raw = raw[: raw.index(decoding.stop) + len(decoding.stop)]
+    return Output(
+        raw=raw,
+        prompt=question.text,
+        tokens_in=reply.tokens_in,
+        tokens=reply.tokens,
+        latency=reply.seconds,
+        finish=reply.finish,
+    )
+
+
+def neutral(text: str) -> str:
+    """`text` with a space in whatever is spelled like a control token."""
+    return _CONTROL.sub(" ", text)
+
+
+def data_url(image: Image) -> str:
+    """The picture as a data URL of a PNG: pixels alone, no profile or orientation beside them."""
+    bare = image.copy()
+    bare.info.clear()
+    file = BytesIO()
+    bare.save(file, format="PNG", compress_level=1)  # a quarter of the time, a tenth larger
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,0 +1,80 @@
+"""A model that a server has, in the place of weights that were found."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from harness.remote.endpoint import (
+    ServerOptions,
+    find_endpoint,
+    is_private,
+    read_key,
+    read_proxy,
+)
+from harness.timing import REMOTE
+
+if TYPE_CHECKING:
+    from harness.evaluate import ModelOptions
+    from harness.remote.model import RemoteModel
+
+log = logging.getLogger(__name__)
+
+
+class Served:
+    """What a run needs to know of a server's model; the server is contacted when a run first needs
+    an answer, and not for a run that has them all."""
+
+    device = REMOTE
+    dtype = "as served"
+    load_seconds: float | None = None
+    """Nothing is loaded here."""
+
+    def __init__(self, options: ModelOptions) -> None:
+        """Raises HarnessError: the address, or what is in the environment, cannot be used."""
+        self.options = options
+        self.server: ServerOptions = options.server or ServerOptions()
+        self.checkpoint = find_endpoint(
+            options.model, base_url=self.server.base_url, name=options.name
+        )
+        self._key, self._proxy = read_key(), read_proxy()
+        self._model: RemoteModel | None = None
+
+    def load(self) -> RemoteModel:
+        """The model; the server is reached on the first call.
+
+        Raises:
+            HarnessError: it is not there, or wants another key (exit 3).
+        """
+        if self._model is None:
+            # Imported here: a list of models, or a refusal, needs no HTTP.
+            from harness.remote.client import Client
+            from harness.remote.model import RemoteModel
+
+            if self._key and not is_private(self.checkpoint.url):
+                log.warning(
+                    "The key in %s goes to %s unencrypted: its address is not https.",
+                    self._key.source,
+                    self.checkpoint.url,
+                )
+            client = Client(self.checkpoint, self.server, key=self._key, proxy=self._proxy)
+            client.reach()
+            self._model = RemoteModel(client, self.checkpoint, self.server)
+        return self._model
+
+    @property
+    def fingerprint(self) -> Mapping[str, Any]:
+        """What the answers depend on, as far as a server tells: its address, the model's name, and
+        once it was reached what its list says of the model."""
+        told = self._model.description["listed"] if self._model else None
+        return {
+            "endpoint": self.checkpoint.url,
+            "served_model": self.checkpoint.served,
+            **({"weights": told} if told else {}),
+        }
+
+    @property
+    def description(self) -> Mapping[str, Any] | None:
+        """What the record says of the model; None before the server was reached."""
+        return self._model.description if self._model else None
