@@ -100,6 +100,17 @@ class TextOnly(StrEnum):
     include = "include"
 
 
+class ExportFormat(StrEnum):
+    """Formats of `harness export`: see reports.export."""
+
+    csv = "csv"
+    markdown = "markdown"
+    latex = "latex"
+    json = "json"
+    lm_eval = "lm-eval"
+    hf = "hf"
+
+
 class Sampling(StrEnum):
     """How --limit chooses."""
 
@@ -568,6 +579,60 @@ def report(
     """Write the leaderboard: one self-contained HTML page, the paper's rows beside the measured."""
     _refuse_absent(runs)
     _write_report(runs, out, as_json=as_json)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "harness export --format csv --task scienceqa\n\n"
+    "harness export --format latex --out tables.tex\n\n"
+    "harness export --format lm-eval --out lm-eval-results"
+)
+def export(
+    form: Annotated[
+        ExportFormat,
+        typer.Option(
+            "--format",
+            "-f",
+            help="csv, markdown, latex and json: the tables of the page, in one document. lm-eval "
+            "and hf: the runs, in a folder.",
+        ),
+    ],
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", help="Only this task; default: all.")
+    ] = None,
+    runs: RunsDir = Path("runs"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file, in place of stdout; for lm-eval and hf the folder."),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ORG/NAME",
+            help="The hub's data set that the questions are, where runs were made from a copy.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the tables, or the runs with their answers, in a format that other programs read."""
+    _refuse_absent(runs)
+    if as_json and out is None:
+        raise HarnessError(
+            "--json tells which files were written: it needs --out.", remedy="--format json"
+        )
+    from harness.exporting import export as write
+
+    written = write(form.value, runs, task=task, out=out, dataset=dataset)
+    for one in written.broken:
+        _told(one)
+    if as_json:
+        print_json({"format": form.value, "files": [str(path) for path in written.files]})
+    elif written.files:
+        typer.echo(f"{out}: {len(written.files)} file{'s' * (len(written.files) > 1)}")
+    else:
+        sys.stdout.write(written.text)
+    if written.broken:
+        raise typer.Exit(written.broken[0].code)
 
 
 @app.command(epilog="Example:\n\nharness demo --folder /tmp/demo")

@@ -107,7 +107,7 @@ def differences(records: Sequence[RunRecord], paper: PaperTable) -> Table | None
     if not pairs:
         return None
     columns = [c for c in _overall_first(paper.columns) if c.metric != "inference_minutes"]
-    unit = "percentage points" if paper.scale == 100 else ""
+    unit = "pp" if paper.scale == 100 else ""
     headings = [
         Heading(key=column.metric, title=column.key, meaning=column.meaning, implied_unit=unit)
         for column in columns

@@ -26,6 +26,7 @@ TOP = {
     "harness.cli",
     "harness.demo",
     "harness.evaluate",
+    "harness.exporting",
     "harness.inspection",
     "harness.reporting",
     "harness.scoring",

@@ -6,11 +6,13 @@ what the page shows; runs (lm-eval's layout, the hub's) are written from their r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.records import safe_name
-from reports.export import delimited, json_document, latex, markdown
+from harness.records import RunRecord, safe_name
+from reports.evidence import Evidence
+from reports.export import delimited, hugging_face, json_document, latex, lm_eval, markdown
+from reports.export.run_files import File
 from reports.tables import Table
 
 
@@ -32,6 +34,23 @@ TABLE_FORMATS: Mapping[str, TableFormat] = {
     "markdown": TableFormat("Markdown", ".md", "text/markdown", markdown.write),
     "latex": TableFormat("LaTeX", ".tex", "application/x-tex", latex.write),
     "json": TableFormat("JSON", ".json", "application/json", json_document.write),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFormat:
+    """A format of several files, made of runs and their answers."""
+
+    title: str
+    write: Callable[[Sequence[Evidence], str | None], Iterator[File]]
+    """(runs, the hub's data set that their questions are, where the user says it) -> the files."""
+    unfit: Callable[[RunRecord, str | None], str] = lambda _run, _dataset: ""
+    """Why a run cannot be written; empty: it can."""
+
+
+FOLDER_FORMATS: Mapping[str, FolderFormat] = {
+    "lm-eval": FolderFormat("lm-evaluation-harness", lm_eval.write),
+    "hf": FolderFormat("Hugging Face", hugging_face.write, hugging_face.unfit),
 }
 
 

@@ -144,11 +144,16 @@ def _lines(table: Table) -> Iterator[str]:
     yield _line([escaped(table.row_title), *map(_heading, columns)])
     for group in table.groups:
         yield r"\midrule"
-        if group.title:
-            chance = f" · chance {group.chance}" if group.chance else ""
-            title = rf"\textit{{{escaped(group.title + chance)}}}"
+        if group.title:  # in two lines: what is wider than the columns would stretch the last one
+            chance = f"chance {group.chance}" if group.chance else ""
+            title = _stacked(
+                rf"\textit{{{escaped(group.title)}}}", rf"\textit{{{escaped(chance)}}}", to="l"
+            )
             yield _line([rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{{title}}}"])
-        for row in group.rows:
+            yield r"\addlinespace"
+        for place, row in enumerate(group.rows):
+            if place:
+                yield r"\addlinespace"
             yield _line([_title(row), *(_cell(table, c) for _, c in contents.cells(table, row))])
     yield r"\bottomrule"
     yield r"\end{tabular}}"
@@ -172,7 +177,7 @@ def _stacked(*parts: str, to: str) -> str:
     """The parts one below another, the first in full size; those that are empty left out."""
     first, *rest = parts
     lines = r" \\ ".join([first, *(rf"\scriptsize {part}" for part in rest if part)])
-    return rf"\shortstack[{to}]{{{lines}}}" if any(rest) else first
+    return rf"\begin{{tabular}}[t]{{@{{}}{to}@{{}}}}{lines}\end{{tabular}}" if any(rest) else first
 
 
 def _heading(heading: Heading) -> str:

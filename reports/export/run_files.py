@@ -1,0 +1,84 @@
+"""What the exports of runs have in common: the files of a folder, and what they say of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.records import RunRecord, finite
+from harness.types import Prediction
+from reports import untrusted
+
+CONTEXT = {"chance", "unread"}
+"""Figures of a run that say how to take the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of an export."""
+
+    path: str
+    """Within the folder, with forward slashes; made of safe names only."""
+    pieces: Callable[[], Iterable[bytes]]
+    """Makes the content, piece by piece: answers may be many."""
+
+
+def text_file(path: str, text: str) -> File:
+    """A file with this text."""
+    return File(path, lambda: [_bytes(text)])
+
+
+def json_file(path: str, make: Callable[[], Mapping[str, Any]]) -> File:
+    """A file with one JSON document; a number that is not finite is null."""
+
+    def pieces() -> Iterator[bytes]:
+        document = finite(make())
+        yield _bytes(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+
+    return File(path, pieces)
+
+
+def jsonl_file(path: str, rows: Callable[[], Iterable[Mapping[str, Any]]]) -> File:
+    """A file with one JSON object a line."""
+
+    def pieces() -> Iterator[bytes]:
+        for row in rows():
+            yield _bytes(json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n")
+
+    return File(path, pieces)
+
+
+def _bytes(text: str) -> bytes:
+    """UTF-8; half of a surrogate pair, which it cannot hold, becomes JSON's own escape."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def answered(predictions: Iterable[Prediction]) -> list[Prediction]:
+    """The answers that figures are computed from: those that failed are in none."""
+    return [prediction for prediction in predictions if prediction.error is None]
+
+
+def started(run: RunRecord) -> datetime | None:
+    """When the first process began to work on the run, to the second; None: not known."""
+    for session in untrusted.sequence(run.sessions):
+        said = untrusted.mapping(session).get("started")
+        try:
+            return datetime.strptime(str(said), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+    return None
+
+
+def gold(prediction: Prediction) -> str:
+    """The right answer in words."""
+    return option(prediction, prediction.target)
+
+
+def option(prediction: Prediction, answer: int | str | None) -> str:
+    """An answer in words; empty where nothing could be read."""
+    if isinstance(answer, int):
+        return prediction.choices[answer] if answer < len(prediction.choices) else str(answer)
+    return answer or ""
