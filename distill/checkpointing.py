@@ -3,6 +3,9 @@
 This module alone knows their layout. A checkpoint is a folder, `step-00000050`, of safetensors and
 JSON; it is written aside, fsynced and renamed, so that it is there whole or not at all, and older
 ones go only when it is there. Nothing is pickled.
+
+Where the weights are spread over several processes each writes its own shards, through
+torch.distributed.checkpoint. Either kind is read by any number of processes.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +56,12 @@ def latest(folder: Path) -> Path | None:
     return max(_all(folder), default=None)
 
 
+def latest_step(folder: Path) -> int:
+    """The step of the newest checkpoint under `folder`; 0 where there is none."""
+    path = latest(folder)
+    return int(path.name.removeprefix("step-")) if path else 0
+
+
 def save(folder: Path, snapshot: Snapshot, *, keep: int) -> Path:
     """Add a checkpoint, then remove all but the `keep` newest.
 
@@ -60,61 +70,129 @@ def save(folder: Path, snapshot: Snapshot, *, keep: int) -> Path:
     """
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"step-{snapshot.step:08}"
-    aside = folder / f".{path.name}.tmp"
-    shutil.rmtree(aside, ignore_errors=True)
+    path, aside = _names(folder, snapshot.step)
+    tensors, numbers = _flat(snapshot.optimizer)
     try:
-        aside.mkdir()
-        tensors, numbers = _flat(snapshot.optimizer)
-        for name, values in (
-            (MODEL, snapshot.model),
-            (OPTIMIZER, tensors),
-            (RANDOM, snapshot.random),
-        ):
+        _begin(aside)
+        for name, values in ((MODEL, snapshot.model), (OPTIMIZER, tensors)):
             # Apart from each other: 8-bit Adam keeps one table for all parameters on its device.
             save_file({k: v.detach().cpu().contiguous() for k, v in values.items()}, aside / name)
-        state = {"step": snapshot.step, **snapshot.state, "optimizer": numbers}
-        (aside / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-        if path.exists():
-            _remove(path)
-        publish(aside, path)
+        _complete(aside, path, snapshot, {"optimizer": numbers})
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    for old in sorted(_all(folder))[:-keep]:
-        _remove(old)
+    _prune(folder, keep)
     return path
 
 
-def load(path: Path) -> Snapshot:
-    """Read a checkpoint, onto the CPU.
+def save_shards(
+    folder: Path, snapshot: Snapshot, *, keep: int, first: bool, wait: Callable[[], object]
+) -> Path:
+    """`save` by all processes together, each of which writes the parts of tensors that it holds.
+
+    Args:
+        first: whether this process does what is to be done once.
+        wait: returns when all processes have called it.
+
+    Raises:
+        OSError: a process could not write; the checkpoints that were there still are.
+    """
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint.state_dict_saver import save as save_together
+
+    path, aside = _names(folder, snapshot.step)
+    tensors, numbers = _flat(snapshot.optimizer)
+    try:
+        if first:
+            _begin(aside)
+        wait()
+        writer = HuggingFaceStorageWriter(str(aside), save_distributed=True)
+        save_together({**snapshot.model, **tensors}, storage_writer=writer)
+        if first:
+            shards = sorted(file.name for file in aside.glob("*.safetensors"))
+            _complete(aside, path, snapshot, {"optimizer": numbers, "shards": shards})
+    except CheckpointException as error:
+        _discard(aside, first=first)
+        (rank, (reason, _)), *_ = error.failures.items()
+        raise OSError(f"process {rank}: {reason}") from error
+    except BaseException:
+        _discard(aside, first=first)
+        raise
+    if first:
+        _prune(folder, keep)
+    return path
+
+
+def load(path: Path, *, like: Mapping[str, torch.Tensor] | None = None) -> Snapshot:
+    """Read a checkpoint.
+
+    Args:
+        like: the parameters by name where they are spread over processes: weights and moments then
+            come spread in the same way, each process reading its own parts, and all processes must
+            call this. None: everything comes whole, on the CPU.
 
     Raises:
         DataError: a file is missing or damaged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
+    from torch.distributed.checkpoint.api import CheckpointException
 
     try:
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
-        tensors = load_file(path / OPTIMIZER)
+        random = load_file(path / RANDOM)
+        for shard in state.pop("shards", ()):
+            (path / shard).stat()  # without it a part would be read as zeros
+        if like is None and (path / MODEL).exists():
+            tensors = {**load_file(path / MODEL), **load_file(path / OPTIMIZER)}
+        else:
+            tensors = _load_shards(path, like, without=random)
+        model: dict[str, torch.Tensor] = {}
         optimizer: dict[str, dict[str, Any]] = {}
         for name, value in {**tensors, **state.pop("optimizer")}.items():
-            parameter, _, key = name.rpartition("/")
-            optimizer.setdefault(parameter, {})[key] = value
-        return Snapshot(
-            step=state.pop("step"),
-            model=load_file(path / MODEL),
-            optimizer=optimizer,
-            random=load_file(path / RANDOM),
-            state=state,
-        )
-    except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as error:
+            parameter, slash, key = name.rpartition("/")
+            if slash:
+                optimizer.setdefault(parameter, {})[key] = value
+            else:
+                model[name] = value
+        step = state.pop("step")
+    except (
+        *(OSError, ValueError, KeyError, AttributeError, TypeError),
+        *(SafetensorError, CheckpointException),
+    ) as error:
         raise DataError(
             f"The checkpoint {path} is damaged: {type(error).__name__} {error}.",
             remedy="Remove that folder, and the same command goes on from the one before it.",
         ) from error
+    return Snapshot(step=step, model=model, optimizer=optimizer, random=random, state=state)
+
+
+def _load_shards(
+    path: Path, like: Mapping[str, torch.Tensor] | None, *, without: Mapping[str, Any]
+) -> dict[str, torch.Tensor]:
+    """Every tensor of the checkpoint but those named in `without`."""
+    import torch
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load as load_together
+
+    reader = HuggingFaceStorageReader(str(path))
+    wanted: dict[str, torch.Tensor] = {}
+    for name, about in reader.read_metadata().state_dict_metadata.items():
+        if name in without:
+            continue
+        dtype = about.properties.dtype  # type: ignore[union-attr]  # this reader knows tensors only
+        size = about.size  # type: ignore[union-attr]
+        parameter = (like or {}).get(name.partition("/")[0])
+        if parameter is not None and parameter.shape == size:
+            wanted[name] = torch.zeros_like(parameter, dtype=dtype, requires_grad=False)
+        else:
+            wanted[name] = torch.zeros(size, dtype=dtype)
+    with warnings.catch_warnings():
+        # That there is a single process needs no saying.
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        load_together(wanted, storage_reader=reader, no_dist=like is None)
+    return wanted
 
 
 def publish(aside: Path, folder: Path) -> None:
@@ -187,6 +265,40 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def _names(folder: Path, step: int) -> tuple[Path, Path]:
+    """Where the checkpoint of `step` belongs, and where it is written first."""
+    path = folder / f"step-{step:08}"
+    return path, folder / f".{path.name}.tmp"
+
+
+def _begin(aside: Path) -> None:
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+
+
+def _complete(aside: Path, path: Path, snapshot: Snapshot, about: Mapping[str, Any]) -> None:
+    """Add to the tensors what is no part of them, and give the checkpoint its name."""
+    from safetensors.torch import save_file
+
+    save_file({k: v.cpu() for k, v in snapshot.random.items()}, aside / RANDOM)
+    state = {"step": snapshot.step, **snapshot.state, **about}
+    (aside / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+    if path.exists():
+        _remove(path)
+    publish(aside, path)
+
+
+def _discard(aside: Path, *, first: bool) -> None:
+    if first:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _prune(folder: Path, keep: int) -> None:
+    for old in sorted(_all(folder))[:-keep]:
+        _remove(old)
+
+
 def _all(folder: Path) -> list[Path]:
     return [p for p in folder.glob("step-*") if re.fullmatch(r"step-\d{8}", p.name)]
 
@@ -202,12 +314,20 @@ def _remove(path: Path) -> None:
 def _flat(
     optimizer: Mapping[str, Mapping[str, Any]],
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """`parameter/key` -> tensor, and the same of what is no tensor."""
+    """`parameter/key` -> tensor, and the same of what is one number."""
     import torch
 
-    flat = {f"{name}/{key}": v for name, kept in optimizer.items() for key, v in kept.items()}
-    tensors = {name: v for name, v in flat.items() if isinstance(v, torch.Tensor)}
-    return tensors, {name: v for name, v in flat.items() if name not in tensors}
+    tensors: dict[str, torch.Tensor] = {}
+    numbers: dict[str, Any] = {}
+    for name, kept in optimizer.items():
+        for key, value in kept.items():
+            if isinstance(value, torch.Tensor) and value.dim():
+                tensors[f"{name}/{key}"] = value
+            else:
+                numbers[f"{name}/{key}"] = (
+                    value.item() if isinstance(value, torch.Tensor) else value
+                )
+    return tensors, numbers
 
 
 def _fsync(path: Path) -> None:

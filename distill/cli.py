@@ -48,6 +48,7 @@ from distill.options import (
     NewTokens,
     NoBaseline,
     PageOut,
+    ParallelName,
     Preset,
     PresetName,
     Revision,
@@ -73,6 +74,7 @@ from distill.options import (
     Weight,
     Without,
 )
+from harness import processes
 from harness.errors import Exit, HarnessError
 from harness.terminal import print_json, quieten_libraries
 
@@ -158,6 +160,12 @@ def distill(
                 remedy=f"harness distill {ctx.invoked_subcommand} --{option} ...",
             )
         return
+    if processes.here().processes > 1:
+        raise HarnessError(
+            "harness distill runs its stages one after the other, in one process.",
+            known="Several processes can train, and evaluate.",
+            remedy="torchrun --no-python --nproc-per-node 2 harness distill train ...",
+        )
     plan = _plan(ctx, recorded=False)
     if dry_run:
         _estimate(plan, as_json=as_json)
@@ -232,7 +240,8 @@ def rationales(
     epilog="Examples:\n\n"
     "harness distill train --preset code\n\n"
     "harness distill train --base ./moondream --lora-rank 16 --learning-rate 1e-4\n\n"
-    "harness distill train --target answer --name answers --data ./scienceqa --dry-run"
+    "harness distill train --target answer --name answers --data ./scienceqa --dry-run\n\n"
+    "torchrun --no-python --nproc-per-node 4 harness distill train --parallel fsdp2"
 )
 def train(
     ctx: typer.Context,
@@ -254,6 +263,7 @@ def train(
     train_parts: TrainParts = None,
     lora_rank: LoraRank = None,
     precision: Dtype = None,
+    parallel: ParallelName = None,
     without: Without = None,
     stage_weight: Weight = None,
     checkpoint_every: Checkpoint = None,
@@ -271,8 +281,12 @@ def train(
         _estimate(plan, as_json=as_json)
         return
     from distill import pipeline
+    from distill.train import part
 
     student = pipeline.train_student(plan, pipeline.make_examples(plan))
+    part()
+    if not processes.here().first:
+        return
     if as_json:
         print_json({"preset": preset.value, **_training(plan), "student": str(student)})
     else:
@@ -505,7 +519,7 @@ def _controls(ctx: typer.Context, config: DistillConfig) -> dict[str, DistillCon
 
 _FIELDS = (
     *("sample", "seed", "target", "learning_rate", "batch_size", "accumulation", "epochs"),
-    *("lora_rank", "precision", "checkpoint_every", "max_new_tokens"),
+    *("lora_rank", "precision", "parallel", "checkpoint_every", "max_new_tokens"),
 )
 """Options that are a field of DistillConfig under the same name."""
 _LISTS = {"teacher_input": "teacher_input", "train_parts": "train", "without": "without"}

@@ -103,6 +103,9 @@ class DistillConfig:
     """Of the data's order and of dropout."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
+    parallel: Literal["ddp", "fsdp2"] = "ddp"
+    """How several processes hold the model. ddp: each all of it; fsdp2: weights, gradients and
+    moments of what is trained are spread over them."""
 
     # Housekeeping.
     checkpoint_every: int = 50
@@ -132,6 +135,8 @@ class DistillConfig:
             raise _refusal(
                 "accumulation", self.accumulation, f"It must divide batch_size, {self.batch_size}."
             )
+        if self.parallel == "fsdp2" and self.optimizer == "adam8bit":
+            raise _refusal("parallel", self.parallel, "8-bit Adam needs each tensor whole.")
         if self.target == "answer" and self.without:
             raise _refusal("without", self.without, "The answer-only target has no stages.")
         if not any(self.weight_of(stage) for stage in self.stages):
@@ -192,7 +197,7 @@ class DistillConfig:
 _NO_OUTCOME = frozenset(
     [
         *("max_new_tokens", "samples", "sample", "teacher_input"),
-        *("accumulation", "gradient_checkpointing"),
+        *("accumulation", "gradient_checkpointing", "parallel"),
         *("checkpoint_every", "keep_checkpoints", "feature_cache_gb"),
     ]
 )

@@ -34,6 +34,7 @@ class FeatureStore:
         shape: tuple[int, int],
         dtype: torch.dtype,
         limit: float,
+        writers: int = 1,
     ) -> None:
         """Keep features in `folder`, and count what is there already.
 
@@ -44,14 +45,15 @@ class FeatureStore:
             key: fingerprint of the weights, geometry: what `encode` depends on.
             shape: (T, D).
             limit: bytes that `folder` may take.
+            writers: processes that add to it at the same time, each its share of what is left.
         """
         name = sha256(json.dumps([key, shape, str(dtype)], sort_keys=True).encode()).hexdigest()
         self._folder = folder / name[:16]
         self._encode = encode
         self._shape = shape
         self._dtype = dtype
-        self._limit = limit
-        self._used = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+        used = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+        self._room = (limit - used) / writers
 
     def __call__(self, image: ImageRef) -> torch.Tensor:
         """Raises SampleError where the picture cannot be read or decoded."""
@@ -75,7 +77,7 @@ class FeatureStore:
         return self._shape[0] * self._shape[1] * self._dtype.itemsize
 
     def _has_room(self) -> bool:
-        return self._used + self._size <= self._limit
+        return self._size <= self._room
 
     def _keep(self, path: Path, features: torch.Tensor) -> None:
         from safetensors.torch import save
@@ -83,7 +85,7 @@ class FeatureStore:
         if self._has_room():
             data = save({_NAME: features.contiguous()})
             write_atomically(path, data)
-            self._used += len(data)
+            self._room -= len(data)
 
     def _read(self, path: Path) -> torch.Tensor | None:
         from safetensors import SafetensorError
@@ -97,6 +99,6 @@ class FeatureStore:
             features = None
         if features is not None and features.shape == self._shape and features.dtype == self._dtype:
             return features
-        self._used -= path.stat().st_size
+        self._room += path.stat().st_size
         path.unlink()
         return None

@@ -62,6 +62,13 @@ class Precision(StrEnum):
     float16 = "float16"
 
 
+class Parallel(StrEnum):
+    """How several processes hold the model."""
+
+    ddp = "ddp"
+    fsdp2 = "fsdp2"
+
+
 def _finite(value: float) -> float:
     """NaN is neither below a minimum nor above a maximum."""
     if not math.isfinite(value):
@@ -281,6 +288,15 @@ LoraRank = Annotated[
 Dtype = Annotated[
     Precision | None,
     typer.Option("--precision", help="What training computes in.", rich_help_panel=TRAINING),
+]
+ParallelName = Annotated[
+    Parallel | None,
+    typer.Option(
+        "--parallel",
+        help="With torchrun: each process holds the whole model (ddp, the default), or a part of "
+        "it (fsdp2).",
+        rich_help_panel=TRAINING,
+    ),
 ]
 Without = Annotated[
     str | None,

@@ -90,8 +90,16 @@ class Student(Protocol):
     def loss(self, batch: Batch) -> Tensor:
         """Mean negative log-likelihood of the target tokens (equation 1), each with its weight."""
 
-    def export(self, folder: Path) -> None:
-        """Write a checkpoint in the base's own layout and type."""
+    def shard(self, processes: int) -> None:
+        """Spread what is trained over all processes."""
+
+    def learned(self, *, wanted: bool = True) -> Mapping[str, Tensor]:
+        """The trained parameters by name, whole and on the CPU. Where they are spread every process
+        must call this, `wanted` or not; those that do not want them get nothing."""
+
+    def export(self, folder: Path, learned: Mapping[str, Tensor] | None = None) -> None:
+        """Write a checkpoint in the base's own layout and type; `learned` as `learned()` gives it,
+        None: as it is here."""
 
 
 class TargetLoss(nn.Module):
@@ -120,7 +128,14 @@ class MoondreamStudent:
     """Moondream, from a folder in its published layout."""
 
     def __init__(
-        self, base: Path, config: DistillConfig, task: Task, *, features: Path, device: str = "cpu"
+        self,
+        base: Path,
+        config: DistillConfig,
+        task: Task,
+        *,
+        features: Path,
+        device: str = "cpu",
+        processes: int = 1,
     ) -> None:
         """Load the model and freeze what is not trained.
 
@@ -128,6 +143,7 @@ class MoondreamStudent:
             task: words the questions.
             features: folder of cached image features.
             device: as torch names it.
+            processes: how many share the folder of features.
 
         Raises:
             HarnessError: LoRA has nothing to adapt.
@@ -171,6 +187,7 @@ class MoondreamStudent:
             shape=(model.config.image_seq_length, model.config.text_config.hidden_size),
             dtype=half or torch.float32,
             limit=config.feature_cache_gb * 1e9,
+            writers=processes,
         )
 
     @property
@@ -238,22 +255,53 @@ class MoondreamStudent:
         )
         return loss
 
-    def export(self, folder: Path) -> None:
+    def shard(self, processes: int) -> None:
+        """Spread the parameters over all processes (FSDP2), layer by layer: a layer's are together
+        only while it computes. The frozen encoder stays whole everywhere: it is used outside of the
+        passes that all processes do together."""
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        model: Any = self._model
+        apart = PARTS["vision"] + PARTS["projector"] if self.sees_frozen else ()
+        named = self._model.named_parameters()
+        how: dict[str, Any] = {
+            "mesh": init_device_mesh(self._device.type, (processes,)),
+            "ignored_params": {p for name, p in named if name.startswith(apart)} if apart else None,
+        }
+        for layer in model.model.language_model.layers:
+            fully_shard(layer, **how)
+        fully_shard(self.module, **how)
+
+    def learned(self, *, wanted: bool = True) -> dict[str, Tensor]:
+        from torch.distributed.tensor import DTensor
+
+        found = {}
+        for name, parameter in self._model.named_parameters():
+            if parameter.requires_grad:
+                tensor = parameter.detach()
+                if isinstance(tensor, DTensor):
+                    tensor = tensor.full_tensor()
+                if wanted:
+                    found[name] = tensor.cpu()
+        return found
+
+    def export(self, folder: Path, learned: Mapping[str, Tensor] | None = None) -> None:
         """Write the trained weights into a copy of the base: published names, the base's own type,
         its tokenizer and config. What was frozen is the base's to the bit; adapters are merged."""
         from transformers import AutoModelForImageTextToText
 
+        found = self.learned() if learned is None else learned
         whole: Any = AutoModelForImageTextToText.from_pretrained(self._base, dtype="auto", **_LOCAL)
         parameters = dict(whole.named_parameters())
         with torch.no_grad():
             if self._config.lora_rank is None:
-                for name, learned in self._model.named_parameters():
-                    if learned.requires_grad:
-                        parameters[name].copy_(learned)
+                for name, tensor in found.items():
+                    parameters[name].copy_(tensor)
             else:
-                for name, delta in _adapters(self._model):
+                for name, delta in _adapters(self._model, found):
                     weight = parameters[f"{name}.weight"]
-                    weight.copy_(weight.float() + delta.to("cpu", torch.float32))
+                    weight.copy_(weight.float() + delta)
         whole.save_pretrained(folder, max_shard_size="10GB")
         for path in sorted(self._base.iterdir()):
             is_weights = path.suffix == ".safetensors" or path.name.endswith("index.json")
@@ -315,11 +363,12 @@ def _add_adapters(
         parameter.requires_grad_(".lora_" in name)
 
 
-def _adapters(model: nn.Module) -> Iterable[tuple[str, Tensor]]:
-    """Name of each adapted layer, and what its adapter adds to the weight."""
+def _adapters(model: nn.Module, learned: Mapping[str, Tensor]) -> Iterable[tuple[str, Tensor]]:
+    """Name of each adapted layer, and what its adapter adds to the weight: its scale times BA."""
     from peft.tuners.lora import LoraLayer
 
     for name, module in model.named_modules():
         if isinstance(module, LoraLayer):
             (adapter,) = module.active_adapters
-            yield name, module.get_delta_weight(adapter)  # type: ignore[attr-defined]  # of its linear kind
+            low, high = (learned[f"{name}.lora_{part}.{adapter}.weight"].float() for part in "AB")
+            yield name, module.scaling[adapter] * (high @ low)

@@ -9,7 +9,7 @@ step, leave a student behind.
     OUT/student/            the trained model in its published layout
 
 The loop runs on accelerate: with several processes each takes its share of every batch, and the
-result is that of one.
+result is that of one. All of them see the run's folder; the first one writes it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ import contextlib
 import json
 import logging
 import math
+import os
 import shutil
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,7 +39,7 @@ from distill.curve import loss_svg
 from distill.estimate import Estimate, estimate
 from distill.examples import Example, fingerprint
 from distill.schedule import learning_rate, order
-from harness import checkpoints, environment, timing
+from harness import checkpoints, environment, processes, timing
 from harness.errors import DataError, Exit, HarnessError, SampleError
 from harness.interrupts import Interrupted, interrupts
 from harness.progress import Make, Silent
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
 
     from distill.student import Batch, MoondreamStudent
 
-__all__ = ["Estimate", "Sources", "check_base", "check_here", "estimate", "train"]
+__all__ = ["Estimate", "Sources", "check_base", "check_here", "estimate", "part", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +65,9 @@ RECORD, LOG, CURVE, CONFIG, CARD = (
     "README.md",
 )
 _CHECKPOINTS, _STUDENT = "checkpoints", "student"
+_PATIENCE = timedelta(hours=2)
+"""How long processes wait for each other before they take one for lost: for all pictures to be
+encoded, for a checkpoint to be written."""
 
 
 def check_base(base: Path) -> None:
@@ -114,7 +120,7 @@ def train(
     Args:
         base: the checkpoint to begin from, in Moondream's published layout.
         out: the run's folder; see above.
-        device: as torch names it; with several processes accelerate chooses.
+        device: as torch names it; with several processes only its kind, and each has its own.
         task: words the questions.
         sources: what the model card says of the data, the teacher and their licences.
         features: folder of image features, to share it between runs; None: in `out`.
@@ -126,11 +132,10 @@ def train(
             cases the newest checkpoint is named.
         Interrupted: asked to stop; a checkpoint has been written.
     """
-    from accelerate import Accelerator  # type: ignore[import-untyped]  # it has no types
-
-    accelerator = Accelerator()
+    accelerator = _accelerator(config, device)
     if accelerator.num_processes > 1:
-        device = str(accelerator.device)
+        ours = accelerator.device
+        device = "cpu" if ours.type == "cpu" else str(ours)
     check_base(base)
     check_here(config, device)
     alone = accelerator.is_main_process
@@ -166,18 +171,72 @@ def train(
                 "student": _STUDENT,
                 "started": record["started"] if record else _now(),
                 "finished": None,
+                "sessions": [*(record or {}).get("sessions", ())],
             },
-            progress=progress,
+            progress=progress if alone else Silent,
         )
-        return _train(
-            run,
-            examples,
-            base=base,
-            task=task,
-            features=features or out / "features",
-            accelerator=accelerator,
-            device=device,
+        with _together(accelerator, run):
+            return _train(
+                run,
+                examples,
+                base=base,
+                task=task,
+                features=features or out / "features",
+                accelerator=accelerator,
+                device=device,
+            )
+
+
+def part() -> None:
+    """End what processes had in common, where they trained together, so that each can exit."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def _accelerator(config: DistillConfig, device: str) -> Any:
+    """Accelerate, with the settings of a user's `accelerate config` that would change what is
+    computed left out or refused."""
+    from accelerate import Accelerator  # type: ignore[import-untyped]  # it has no types
+    from accelerate.utils import (  # type: ignore[import-untyped]
+        GradientAccumulationPlugin,
+        InitProcessGroupKwargs,
+    )
+
+    place = processes.here()
+    if config.parallel == "fsdp2" and not place.launched:
+        raise HarnessError(
+            "--parallel fsdp2 spreads the model over several processes, and there is one.",
+            remedy="torchrun --no-python --nproc-per-node 2 harness distill train --parallel fsdp2",
         )
+    if place.processes > 1 and device.partition(":")[2]:
+        raise HarnessError(
+            f"--device {device}: with several processes each takes a device of its own.",
+            remedy=f"--device {device.partition(':')[0]}",
+        )
+    for variable in (
+        "ACCELERATE_USE_FSDP",
+        "ACCELERATE_USE_DEEPSPEED",
+        "ACCELERATE_USE_MEGATRON_LM",
+    ):
+        if os.environ.get(variable, "").lower() in {"1", "true"}:
+            raise HarnessError(
+                f"accelerate's settings ask for another way of training ({variable}).",
+                remedy="Leave it out of accelerate launch, and say --parallel ddp or fsdp2.",
+            )
+    accelerator = Accelerator(
+        cpu=device.startswith("cpu"),
+        mixed_precision="no",  # the student's own
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+    )
+    if accelerator.num_processes != place.processes:
+        raise HarnessError(
+            f"{place.processes} processes were launched, and on {device} each would train alone.",
+            remedy="--device cpu, or a machine with as many accelerators.",
+        )
+    return accelerator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,9 +297,21 @@ def _train(
     on_gpu = [torch.device(device)] if device.startswith("cuda") else []
     with torch.random.fork_rng(devices=on_gpu):
         torch.manual_seed(config.seed)
-        student = MoondreamStudent(base, config, task, features=features, device=device)
-        with run.writing(), accelerator.main_process_first():
-            usable, lengths, left_out = _usable(student, examples, run.progress)
+        count = accelerator.num_processes
+        student = MoondreamStudent(
+            base, config, task, features=features, device=device, processes=count
+        )
+        with run.writing():
+            if count > 1:
+                # Each encodes a share of the pictures, then all read what all have kept.
+                _usable(student, examples[accelerator.process_index :: count], run.progress)
+                accelerator.wait_for_everyone()
+            usable, lengths, left_out = _usable(
+                student, examples, run.progress if count == 1 else Silent
+            )
+        if accelerator.is_main_process:
+            for name, reason in left_out:
+                log.warning("%s is left out: %s", name, reason)
         if not usable:
             raise HarnessError(
                 "None of the examples can be learned.",
@@ -258,17 +329,53 @@ def _train(
         }
         run.record["image_tokens"] = student.image_tokens
         run.record["versions"] = environment.describe(device)
+        run.record["sessions"].append(
+            {
+                "started": _now(),
+                "from_step": checkpointing.latest_step(run.checkpoints) + 1,
+                "processes": count,
+                "parallel": config.parallel if processes.here().launched else None,
+                "device": device,
+            }
+        )
+        if config.micro_batch_size < count and accelerator.is_main_process:
+            log.warning(
+                "%d processes, and %d samples a pass: some have nothing to do.",
+                count,
+                config.micro_batch_size,
+            )
         loop = _Loop(run, student, [[usable[i] for i in s] for s in steps], accelerator, device)
         if accelerator.is_main_process:
             with run.writing():
                 checkpointing.clean(run.checkpoints)
                 run.write_record()
         losses = loop.run()
+    learned = student.learned(wanted=accelerator.is_main_process)
     if accelerator.is_main_process:
         with run.writing():
-            _finish(run, student, losses)
+            _finish(run, student, losses, learned=learned)
     accelerator.wait_for_everyone()
     return run.out / _STUDENT
+
+
+@contextlib.contextmanager
+def _together(accelerator: Any, run: _Run) -> Iterator[None]:
+    """Turns the loss of another process into words: what it leaves in this one is a broken
+    connection."""
+    from torch.distributed import DistError
+
+    try:
+        yield
+    except RuntimeError as error:
+        broken = isinstance(error, DistError) or "gloo" in str(error)
+        if accelerator.num_processes == 1 or not broken:
+            raise
+        raise HarnessError(
+            "Another process of this training is gone.",
+            known=f"{str(error).splitlines()[0][:300]} {run.last_good()}",
+            remedy="The same command goes on from there, with any number of processes.",
+            code=Exit.UNEXPECTED,
+        ) from error
 
 
 def _usable(
@@ -283,7 +390,6 @@ def _usable(
                 usable.append(example)
             except SampleError as error:
                 left_out.append((example.sample.id, str(error)))
-                log.warning("%s is left out: %s", example.sample.id, error)
             bar.advance()
     return usable, lengths, left_out
 
@@ -309,45 +415,74 @@ class _Loop:
         self._steps = steps
         self._accelerator = accelerator
         self._device = device
+        self._several = accelerator.num_processes > 1
+        # Accelerate wraps a model in FSDP on accelerators only. Sharded by torch itself, the same
+        # code runs, and is tested, on CPUs.
+        self._sharded = self._several and run.config.parallel == "fsdp2"
+        if self._sharded:
+            student.shard(accelerator.num_processes)
         self._named = {n: p for n, p in student.module.named_parameters() if p.requires_grad}
         optimizer = _optimizer(list(student.trainable()), run.config)
-        student.module, self._optimizer = accelerator.prepare(
-            student.module, optimizer, device_placement=[False, False]
-        )
+        if self._sharded:
+            self._optimizer = accelerator.prepare(optimizer, device_placement=[False])
+        else:
+            student.module, self._optimizer = accelerator.prepare(
+                student.module, optimizer, device_placement=[False, False]
+            )
         self._log = Log(run.out / LOG)
         self._done = self._saved = 0
 
     def run(self) -> list[float]:
         """The loss of every step, those of earlier processes included."""
-        config, total = self._run.config, len(self._steps)
+        total = len(self._steps)
         path = checkpointing.latest(self._run.checkpoints)
         if path is not None:
-            self._restore(checkpointing.load(path), path)
+            self._restore(
+                checkpointing.load(path, like=self._named if self._sharded else None), path
+            )
         losses = [line["loss"] for line in self._rewind()]
         if self._done == total:
             return losses
+        # One of several that stopped on its own would leave the others waiting for it.
+        together = interrupts.shielded() if self._several else contextlib.nullcontext()
         try:
-            with self._run.progress("training", total=total, done=self._done) as bar:
+            with together, self._run.progress("training", total=total, done=self._done) as bar:
                 batches = self._encode(self._done)
                 while self._done < total:
+                    self._stop_together()
                     # A step is taken whole or not at all.
                     with interrupts.shielded():
                         line, batches = self._step(batches)
-                        with self._run.writing():
-                            if self._accelerator.is_main_process:
-                                self._log.append(line)
-                        self._done += 1
-                        if self._done % config.checkpoint_every == 0 or self._done == total:
-                            self._save()
+                        self._keep(line)
                     losses.append(line["loss"])
                     bar.advance(tokens=line["tokens"], loss=line["loss"])
         except Interrupted:
-            if self._done > self._saved:
+            if not self._several and self._done > self._saved:
                 with interrupts.shielded():
                     self._save()
             log.info("Interrupted; the same command goes on where this one stopped.")
             raise
         return losses
+
+    def _keep(self, line: Mapping[str, Any]) -> None:
+        """Log a step that was taken, and write a checkpoint where one is due."""
+        if self._accelerator.is_main_process:
+            with self._run.writing():
+                self._log.append(line)
+        self._done += 1
+        if self._done % self._run.config.checkpoint_every == 0 or self._done == len(self._steps):
+            self._save()
+
+    def _stop_together(self) -> None:
+        """Save and raise Interrupted if any of several processes was asked to stop."""
+        if not self._several:
+            return
+        ours = interrupts.pending
+        asked = self._sum(*(float(ours == each) for each in _STOPS))
+        if any(asked):
+            if self._done > self._saved:
+                self._save()
+            raise Interrupted(next(each for each, n in zip(_STOPS, asked, strict=True) if n))
 
     def _encode(self, place: int) -> list[Batch]:
         """What this process takes of each micro-batch of the step at `place`."""
@@ -373,26 +508,33 @@ class _Loop:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         # Each token counts the same, in whichever micro-batch and process it is.
-        weight = self._sum(sum(batch.weight for batch in batches))
+        weight, tokens, targets = self._sum(
+            sum(batch.weight for batch in batches),
+            sum(batch.tokens for batch in batches),
+            sum(batch.targets for batch in batches),
+        )
         parts: list[torch.Tensor] = []
         for number, batch in enumerate(batches, start=1):
-            synced = number == len(batches)
+            # Where gradients are sharded, keeping them whole until the last pass would cost the
+            # memory that sharding saves.
+            synced = self._sharded or number == len(batches)
             with contextlib.nullcontext() if synced else accelerator.no_sync(self._student.module):
                 loss = self._student.loss(batch) * (batch.weight / weight)
-                # DistributedDataParallel takes the mean over processes.
+                # The mean over processes is taken of gradients, and the sum is wanted.
                 accelerator.backward(loss * accelerator.num_processes)
                 parts.append(loss.detach())
         upcoming = self._encode(step)  # while an accelerator is still at work
         norm = accelerator.clip_grad_norm_(
             list(self._named.values()), config.clip if config.clip is not None else math.inf
         )
+        (loss_of_all,) = self._sum(float(sum(parts)))
         line = {
             "step": step,
-            "loss": self._sum(float(sum(parts))),
+            "loss": loss_of_all,
             "lr": rate,
             "grad_norm": float(norm),
-            "tokens": round(self._sum(sum(batch.tokens for batch in batches))),
-            "target_tokens": round(self._sum(sum(batch.targets for batch in batches))),
+            "tokens": round(tokens),
+            "target_tokens": round(targets),
         }
         self._refuse_not_finite(line)
         self._optimizer.step()
@@ -401,14 +543,15 @@ class _Loop:
         line["memory"] = self._memory()
         return line, upcoming
 
-    def _sum(self, value: float) -> float:
-        """`value` summed over all processes."""
-        if self._accelerator.num_processes == 1:
-            return value
+    def _sum(self, *values: float) -> Sequence[float]:
+        """Each of `values` summed over all processes."""
+        if not self._several:
+            return values
         import torch
 
-        tensor = torch.tensor(value, dtype=torch.float32, device=self._device)
-        return float(self._accelerator.reduce(tensor, reduction="sum"))
+        tensor = torch.tensor(values, dtype=torch.float32, device=self._device)
+        summed: list[float] = self._accelerator.reduce(tensor, reduction="sum").tolist()
+        return summed
 
     def _refuse_not_finite(self, line: Mapping[str, Any]) -> None:
         wrong = [name for name in ("loss", "grad_norm") if not math.isfinite(line[name])]
@@ -435,9 +578,10 @@ class _Loop:
         return sha256(json.dumps(ids).encode()).hexdigest()
 
     def _save(self) -> None:
-        self._accelerator.wait_for_everyone()
+        wait, first = self._accelerator.wait_for_everyone, self._accelerator.is_main_process
+        wait()
         self._saved = self._done
-        if not self._accelerator.is_main_process:
+        if not (first or self._sharded):
             return
         state = self._optimizer.state_dict()["state"]
         names = list(self._named)
@@ -459,8 +603,12 @@ class _Loop:
                 },
             },
         )
+        folder, keep = self._run.checkpoints, config.keep_checkpoints
         with self._run.writing():
-            checkpointing.save(self._run.checkpoints, snapshot, keep=config.keep_checkpoints)
+            if self._sharded:
+                checkpointing.save_shards(folder, snapshot, keep=keep, first=first, wait=wait)
+            else:
+                checkpointing.save(folder, snapshot, keep=keep)
 
     def _random(self) -> dict[str, torch.Tensor]:
         import torch
@@ -476,7 +624,8 @@ class _Loop:
         expected = {"steps": len(self._steps), "sha256": self._order_digest()}
         state = snapshot.state
         found = {"steps": state["schedule"]["steps"], "sha256": state["order"]["sha256"]}
-        if found != expected or set(snapshot.model) != set(self._named):
+        kept, ours = ({n: t.shape for n, t in s.items()} for s in (snapshot.model, self._named))
+        if found != expected or kept != ours:
             raise DataError(
                 f"The checkpoint {path} was made with other samples, in another order, or of "
                 "another model.",
@@ -499,6 +648,9 @@ class _Loop:
             return self._log.rewind(self._done)
 
 
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
 def _optimizer(
     parameters: list[torch.nn.Parameter], config: DistillConfig
 ) -> torch.optim.Optimizer:
@@ -519,7 +671,13 @@ def _optimizer(
     return made
 
 
-def _finish(run: _Run, student: MoondreamStudent, losses: Sequence[float]) -> None:
+def _finish(
+    run: _Run,
+    student: MoondreamStudent,
+    losses: Sequence[float],
+    *,
+    learned: Mapping[str, torch.Tensor],
+) -> None:
     """Everything that a finished run leaves; distill.json last, which says that it is complete."""
     tail = losses[-max(1, len(losses) // 10) :]
     run.record["losses"] = {
@@ -532,7 +690,7 @@ def _finish(run: _Run, student: MoondreamStudent, losses: Sequence[float]) -> No
     write_atomically(run.out / CURVE, curve.encode())
     aside = run.out / f".{_STUDENT}.tmp"
     shutil.rmtree(aside, ignore_errors=True)
-    student.export(aside)
+    student.export(aside, learned)
     texts = {
         CONFIG: json.dumps(run.config.to_json(), indent=1) + "\n",
         CARD: card(

@@ -23,6 +23,11 @@ class Interrupts:
         self._shields = 0
         self._pending: int | None = None
 
+    @property
+    def pending(self) -> int | None:
+        """The signal that a shield holds back."""
+        return self._pending
+
     def install(self) -> None:
         """Take over SIGINT and SIGTERM; from the main thread only."""
         for signum in (signal.SIGINT, signal.SIGTERM):

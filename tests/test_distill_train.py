@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import resource
 import signal
-import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
@@ -430,50 +429,6 @@ def test_saving_memory_or_disk_changes_nothing(run, whole, tmp_path: Path, chang
     """The same curve without a cache of features, and with activations computed again."""
     run(tmp_path / "run", replace(FP32, **changes), features=tmp_path / "features")
     same_curve(tmp_path / "run", whole)
-
-
-@pytest.mark.slow
-def test_two_processes_are_one(run, whole: Path, tiny, drawn: Path, tmp_path: Path) -> None:
-    """Each takes its share of every batch, the last and smaller one too: the same curve and the
-    same student, and one log."""
-    script = tmp_path / "two.py"
-    script.write_text(_TWO.format(drawn=drawn, base=tiny("moondream"), out=tmp_path / "run"))
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", script],
-        check=True,
-        capture_output=True,
-        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-        timeout=120,
-    )
-    same_curve_loosely(tmp_path / "run", whole)
-    found, expected = (
-        load_file(f / "student" / "model.safetensors") for f in (tmp_path / "run", whole)
-    )
-    for name, tensor in expected.items():
-        assert torch.allclose(found[name], tensor, atol=1e-4), name
-    assert [line["tokens"] for line in lines(tmp_path / "run")] == [
-        line["tokens"] for line in lines(whole)
-    ]
-
-
-_TWO = """
-from pathlib import Path
-from distill.config import preset
-from distill.examples import Example
-from distill.train import train
-from harness.structured import Rationale
-from harness.types import DataOptions
-from tasks.scienceqa import load
-
-samples = load(DataOptions(path=Path("{drawn}"))).samples[::3][:21]
-examples = [
-    Example(s, Rationale(s.question, f"A {{s.topic}} picture.", s.solution, "A")) for s in samples
-]
-config = preset(
-    "paper", precision="float32", learning_rate=1e-3, batch_size=4, checkpoint_every=2
-)
-train(examples, base=Path("{base}"), out=Path("{out}"), config=config)
-"""
 
 
 def test_clipping(run, whole: Path, tmp_path: Path) -> None:
