@@ -20,6 +20,7 @@ from distill.options import (
     AsJson,
     Attempts,
     Base,
+    BaseUrl,
     BaseWeights,
     BatchSize,
     BertScore,
@@ -27,6 +28,7 @@ from distill.options import (
     Choice,
     Choose,
     Conclude,
+    Concurrency,
     Control,
     ControlSetting,
     DataPath,
@@ -49,8 +51,10 @@ from distill.options import (
     NoBaseline,
     PageOut,
     ParallelName,
+    Patience,
     Preset,
     PresetName,
+    RequestTimeout,
     Revision,
     Runs,
     Sample,
@@ -81,6 +85,7 @@ from harness.terminal import print_json, quieten_libraries
 if TYPE_CHECKING:
     from distill.config import DistillConfig
     from distill.pipeline import Outcome, Plan
+    from harness.remote.endpoint import ServerOptions
 
 app = typer.Typer(
     help="Distil a large model's structured reasoning into a small one (SVRD): rationales, "
@@ -109,7 +114,11 @@ def distill(
     teacher_weights: TeacherWeights = None,
     teacher_input: TeacherInput = INPUTS,
     teacher_tokens: TeacherTokens = None,
-    teacher_batch_size: TeacherBatch = 4,
+    teacher_batch_size: TeacherBatch = None,
+    base_url: BaseUrl = None,
+    concurrency: Concurrency = 8,
+    request_timeout: RequestTimeout = 600.0,
+    patience: Patience = 300.0,
     attempts: Attempts = 1,
     choose: Choose = Choice.best,
     hint_on_retry: Hint = False,
@@ -206,7 +215,11 @@ def rationales(
     teacher_weights: TeacherWeights = None,
     teacher_input: TeacherInput = INPUTS,
     teacher_tokens: TeacherTokens = None,
-    teacher_batch_size: TeacherBatch = 4,
+    teacher_batch_size: TeacherBatch = None,
+    base_url: BaseUrl = None,
+    concurrency: Concurrency = 8,
+    request_timeout: RequestTimeout = 600.0,
+    patience: Patience = 300.0,
     attempts: Attempts = 1,
     choose: Choose = Choice.best,
     hint_on_retry: Hint = False,
@@ -425,6 +438,7 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
     if limit is None and "limit" not in settings:
         limit = config.samples
     command = ["harness", *sys.argv[1:]]
+    server = _server(ctx)
     device, dtype = get("device", "auto"), get("dtype", "auto")
     bertscore = get("bertscore", "none")
     return Plan(
@@ -443,6 +457,7 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
             device=device,
             dtype=dtype,
             max_new_tokens=get("teacher_tokens"),
+            server=server,
         ),
         imported=get("imported"),
         asking=RationaleOptions(
@@ -457,7 +472,7 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
             limit=limit or None,
             sample=_value(chosen("sample", settings, "first")),
             seed=settings.get("seed", get("seed", 0)),
-            batch_size=get("teacher_batch_size", 4),
+            batch_size=get("teacher_batch_size") or (server.concurrency if server else 4),
             fresh=get("fresh", False),  # the default
             command=command,
         ),
@@ -477,6 +492,30 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
         fresh=get("fresh", False),  # the default
         command=command,
     )
+
+
+def _server(ctx: typer.Context) -> ServerOptions | None:
+    """How a teacher is asked that a server has; None for one that is loaded here."""
+    from harness.remote.endpoint import ServerOptions, is_remote
+
+    get = ctx.params.get
+    remote = is_remote(get("teacher", ""))
+    here = "a --teacher that is loaded here"
+    idle = {"teacher_weights": here} if remote else dict.fromkeys(_SERVER, "--teacher openai:NAME")
+    for name, needs in idle.items():
+        if _given(ctx, name):
+            raise HarnessError(f"--{name.replace('_', '-')} does nothing without {needs}.")
+    if not remote:
+        return None
+    return ServerOptions(
+        base_url=get("base_url"),
+        concurrency=ctx.params["concurrency"],
+        timeout=ctx.params["request_timeout"],
+        patience=ctx.params["patience"],
+    )
+
+
+_SERVER = ("base_url", "concurrency", "request_timeout", "patience")
 
 
 def _value(choice: Any) -> Any:

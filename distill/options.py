@@ -125,7 +125,7 @@ TeacherName = Annotated[
     str,
     typer.Option(
         "--teacher",
-        help="A row of `harness list models`, ORG/REPO, or a folder.",
+        help="A row of `harness list models`, ORG/REPO, a folder, or openai:NAME with --base-url.",
         rich_help_panel=TEACHER,
     ),
 ]
@@ -155,11 +155,50 @@ TeacherTokens = Annotated[
     ),
 ]
 TeacherBatch = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--teacher-batch-size",
         min=1,
-        help="Questions that the teacher is asked at once.",
+        help="Questions that the teacher is asked at once. Default: 4; for a server its "
+        "--concurrency.",
+        rich_help_panel=TEACHER,
+    ),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--base-url",
+        help="Address of the server of --teacher openai:NAME, such as http://127.0.0.1:8000/v1. "
+        "Its key, if it wants one, is HARNESS_API_KEY or OPENAI_API_KEY in the environment.",
+        rich_help_panel=TEACHER,
+    ),
+]
+Concurrency = Annotated[
+    int,
+    typer.Option(
+        "--concurrency",
+        min=1,
+        help="Requests to a server under way at once.",
+        rich_help_panel=TEACHER,
+    ),
+]
+RequestTimeout = Annotated[
+    float,
+    typer.Option(
+        "--request-timeout",
+        min=0.1,
+        callback=_finite,
+        help="Seconds that an answer of a server may take.",
+        rich_help_panel=TEACHER,
+    ),
+]
+Patience = Annotated[
+    float,
+    typer.Option(
+        "--patience",
+        min=0,
+        callback=_finite,
+        help="Seconds that a server which went away, or is busy, is waited for.",
         rich_help_panel=TEACHER,
     ),
 ]

@@ -31,7 +31,7 @@ from distill.train import Estimate, Sources, check_base, check_here, estimate, t
 from harness.catalog import find
 from harness.checkpoints import Checkpoint, find_checkpoint
 from harness.errors import DataError, HarnessError
-from harness.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
+from harness.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate, find_source
 from harness.records import RunFolder, finite, safe_name, write_atomically
 from harness.scoring import Run
 from harness.structured import Rationale
@@ -169,7 +169,7 @@ def make_rationales(plan: Plan) -> dict[str, Any]:
     attempts.check(plan.data, plan.asking)
     selected(plan)
     try:
-        weights = Weights(plan.teacher)
+        source = find_source(plan.teacher)
     except HarnessError as error:
         record = Store(plan.folder).read_record()
         if record is None or plan.asking.fresh or not _is_complete(plan, record):
@@ -179,7 +179,7 @@ def make_rationales(plan: Plan) -> dict[str, Any]:
         work.open()
         work.begin(record["fingerprint"], about=record["teacher"])
         return work.finish()
-    return rationales.generate(rationales.teacher_of(weights), plan.data, plan.asking)
+    return rationales.generate(rationales.teacher_of(source), plan.data, plan.asking)
 
 
 def _is_complete(plan: Plan, record: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ written elsewhere.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,12 +18,14 @@ from distill.attempts import RationaleOptions, Round, Work, check, data_fingerpr
 from distill.store import Attempt, append_lines
 from distill.teacher import PROMPT_VERSION, teacher_task, wording
 from harness import progress, structured
-from harness.evaluate import Data, Weights
+from harness.errors import HarnessError
+from harness.evaluate import Data, Source
 from harness.interrupts import Interrupted, interrupts
 from harness.prompts import instruction
 from harness.records import RunFolder
+from harness.remote.served import Served
 from harness.runner import Asking, Runner
-from harness.types import Decoding, Model, Prediction, Sample
+from harness.types import REFUSAL, Decoding, Model, Prediction, Sample
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +41,14 @@ class Teacher:
     instruction: str
     """What its prompt adds below the question, "" for a teacher that needs none."""
     settings: Mapping[str, Any]
-    """What else decides what it writes: dtype, arguments of its processor."""
+    """What else decides what it writes: dtype, arguments of its processor, or where it is."""
     load: Callable[[], Model]
     fingerprint: Callable[[], str]
-    """Of its weights."""
+    """Of its weights; empty where a server does not tell, or was not asked yet."""
 
 
-def teacher_of(weights: Weights) -> Teacher:
-    """A row of the catalogue, or a folder, as a teacher."""
+def teacher_of(weights: Source) -> Teacher:
+    """A row of the catalogue, a folder, or a server's model, as a teacher."""
     checkpoint = weights.checkpoint
     spec = checkpoint.spec
     wanted = weights.options
@@ -62,17 +65,34 @@ def teacher_of(weights: Weights) -> Teacher:
         },
         max_new_tokens=wanted.max_new_tokens or (spec.max_new_tokens if spec else 512),
         instruction=instruction("structured", choices=True, plain_styles=plain),
-        settings={"dtype": weights.dtype, "processor_args": dict(wanted.processor_args)},
+        settings={
+            "dtype": weights.dtype,
+            "processor_args": dict(wanted.processor_args),
+            **(_where(weights) if isinstance(weights, Served) else {}),
+        },
         load=weights.load,
-        fingerprint=lambda: " + ".join(filter(None, weights.fingerprint.values())),
+        fingerprint=lambda: _told(weights),
     )
+
+
+def _where(served: Served) -> dict[str, str]:
+    return {"endpoint": served.checkpoint.url, "served_model": served.checkpoint.served}
+
+
+def _told(source: Source) -> str:
+    """What is known of a teacher's weights: their hash, or what a server's list says of them."""
+    known = source.fingerprint
+    if isinstance(source, Served):
+        return json.dumps(known["weights"], sort_keys=True) if "weights" in known else ""
+    return " + ".join(filter(None, known.values()))
 
 
 def generate(teacher: Teacher, data: Data, options: RationaleOptions) -> dict[str, Any]:
     """Ask for what is missing, and leave the files of `distill.store` behind; returns the record.
 
     Raises:
-        HarnessError: what is there was made with something else, or is being written to.
+        HarnessError: what is there was made with something else, or is being written to; or a
+            server is gone, and what it wrote is kept.
         Interrupted: asked to stop; the same call goes on.
     """
     check(data, options)
@@ -84,7 +104,8 @@ def generate(teacher: Teacher, data: Data, options: RationaleOptions) -> dict[st
         pending = list(work.pending())
         if pending:
             teacher.load()  # while it is hashed
-        known["weights"] = teacher.fingerprint()
+        if told := teacher.fingerprint():
+            known["weights"] = told
         work.compare(known)
         work.begin(known, about=teacher.about)
         if pending:
@@ -112,7 +133,7 @@ def _ask(teacher: Teacher, work: Work, pending: Sequence[Sequence[Sample]]) -> N
                 asked = {p.sample_id for p in predictions} & {s.id for s in open_before}
                 tokens = sum(p.tokens or 0 for p in predictions if p.sample_id in asked)
                 bar.advance(len(asked), tokens=tokens)
-    except Interrupted:
+    except (Interrupted, HarnessError):
         with interrupts.shielded():
             work.worked(device)
             work.finish("interrupted")
@@ -134,8 +155,8 @@ def _ask_batch(
         predictions += answers
         new = []
         for prediction in answers:
-            if prediction.error is not None:
-                work.failed[prediction.sample_id] = prediction.error
+            if why := _why_not(prediction):
+                work.failed[prediction.sample_id] = why
                 continue
             attempt = _attempt(teacher, work.options, each, prediction)
             if work.add(attempt):
@@ -143,6 +164,13 @@ def _ask_batch(
         with interrupts.shielded():
             work.store.append_attempts(new)
     return predictions
+
+
+def _why_not(prediction: Prediction) -> str | None:
+    """Why what came back is no attempt at a rationale; None where it is one."""
+    if prediction.finish == REFUSAL:
+        return f"refused: {prediction.raw[:200]}"
+    return prediction.error
 
 
 def _runner(model: Model, teacher: Teacher, work: Work, each: Round) -> Runner:
