@@ -31,6 +31,8 @@ class Comparison:
     """Questions that only this one got right; None for text answers."""
     interval: str = ""
     """How the intervals were made."""
+    label: str = ""
+    """That the runs are of the miniature, where they are."""
 
     @property
     def decisive(self) -> Difference:
@@ -61,6 +63,12 @@ def compare(first: RunFolder, second: RunFolder) -> Comparison:
             f"{records[0].task.title} and {records[1].task.title} cannot be compared: "
             "two runs of one task are needed."
         )
+    if records[0].label != records[1].label:
+        mini = records[0] if records[0].label else records[1]
+        raise HarnessError(
+            "A run of the miniature cannot be compared with a real one.",
+            known=f"{mini.model.title} on {mini.task.title} is {mini.label}; the other is not.",
+        )
     a, b = _answered(first), _answered(second)
     shared = [sample_id for sample_id in a if sample_id in b]
     if not shared:
@@ -80,6 +88,7 @@ def compare(first: RunFolder, second: RunFolder) -> Comparison:
         "task": records[0].task.title,
         "n": len(pairs),
         "left_out": len(a) + len(b) - 2 * len(pairs),
+        "label": records[0].label,
     }
     if common["first"] == common["second"]:
         common |= {"first": str(first.path), "second": str(second.path)}
@@ -171,7 +180,7 @@ def words(comparison: Comparison) -> str:
             f"; {c.only_second} questions only {c.second} got right, {c.only_first} only {c.first}"
         )
         lines[0] += f" (McNemar p = {c.decisive.p:.2g})"
-    scope = f"{c.task}: {c.n:,} questions that both answered"
+    scope = f"{c.task}{f', {c.label}' if c.label else ''}: {c.n:,} questions that both answered"
     if c.left_out:
         scope += f", {c.left_out:,} left out that only one did"
     return ".\n".join([*lines, f"{scope}. Intervals: {c.interval}."])

@@ -534,6 +534,7 @@ def _record(
             revision=samples.revision,
             licence=samples.licence,
             unit=samples.unit,
+            synthetic=data.task.synthetic,
         ),
         model=ModelInfo(
             name=checkpoint.name,

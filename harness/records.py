@@ -41,6 +41,8 @@ class TaskInfo:
     revision: str | None = None
     licence: str = ""
     unit: str = "questions"
+    synthetic: bool = False
+    """Its questions are made by a program."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,8 @@ class ModelInfo:
     """Where the weights were loaded from, in words."""
     licence: str = ""
     adapter: str = ""
+    mini: bool = False
+    """It is one of the package's own miniatures, not the published model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +103,11 @@ class RunRecord:
     sessions: Sequence[Mapping[str, Any]] = ()
     """One entry for each process that worked on this run."""
     format: int = FORMAT
+
+    @property
+    def label(self) -> str:
+        """What has to stand beside each of its scores; "" for a real model on real questions."""
+        return "mini (synthetic)" if self.task.synthetic or self.model.mini else ""
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values."""

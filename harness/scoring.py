@@ -115,7 +115,11 @@ def score_file(
     spec = find(label)
     record = RunRecord(
         task=TaskInfo(
-            name=task.name, title=task.title, split=split, source="answers made elsewhere"
+            name=task.name,
+            title=task.title,
+            split=split,
+            source="answers made elsewhere",
+            synthetic=task.synthetic,
         ),
         model=ModelInfo(
             name=label,

@@ -81,7 +81,7 @@ def interval(value: Value, scale: float = 100, digits: int = 1) -> str:
 
 
 def scope(record: RunRecord) -> str:
-    """What n is a count of: "2,017 of 4,241, image questions"."""
+    """What n is a count of, and whether they are real: "2,017 of 4,241, image questions"."""
     counts = record.counts
     answered = counts.done - counts.failed
     words = f"{counts.available:,} of {counts.total:,}, {record.task.unit}"
@@ -89,7 +89,7 @@ def scope(record: RunRecord) -> str:
         words = f"{answered:,} of {counts.available:,} ({words})"
     if counts.failed:
         words += f"; {counts.failed:,} failed"
-    return words
+    return f"{words}; {record.label}" if record.label else words
 
 
 def print_run(record: RunRecord, folder: str) -> None:

@@ -8,11 +8,11 @@ is in `Sample` and in `Prediction`, never in a `Prompt`, so that no model can se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -165,6 +165,8 @@ class DataOptions:
     """Branch, tag or commit of the hub data set."""
     text_only: bool = False
     """Keep rows without an image."""
+    download: bool = True
+    """Fetch from the hub what its cache here does not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +201,9 @@ class Task:
     answers: Literal["choice", "text"] = "choice"
     """Whether an answer is one of the choices, or text that is compared with a reference."""
     max_new_tokens: int = 512
+    synthetic: bool = False
+    """Its questions are made by a program, and say nothing about how well a model does on real
+    ones: wherever a score of it is shown, that is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +238,17 @@ class Output:
     """Why this prompt alone of its batch has no output; it becomes an error row."""
 
 
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """One answer of a stream."""
+
+    number: int
+    """Which prompt it is to."""
+    output: Output
+    seconds: float
+    """What it took of the time that the model was at work: the shares of all answers add up."""
+
+
 class Model(Protocol):
     """A loaded model. Preparing and generating are apart so that each can be timed, and so that
     preparing can run ahead."""
@@ -253,3 +269,23 @@ class Model(Protocol):
 
     def choose(self, prepared: Any, options: Sequence[Sequence[str]]) -> list[Output]:
         """For each prompt the letter of the most likely of its `options`, and all their scores."""
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A model that takes the next prompt as soon as an answer is finished, batches or not."""
+
+    @property
+    def rows(self) -> int:
+        """Prompts at once that the last stream came to: fewer than asked where memory ran out."""
+
+    def stream(
+        self,
+        prepared: Iterator[tuple[int, Any]],
+        decoding: Decoding,
+        *,
+        rows: int,
+        clock: Callable[[], float],
+    ) -> Iterator[Streamed]:
+        """The greedy answers to (number, what `prepare` made of one prompt), in any order; at most
+        `rows` prompts are under way at once, and a few more have been taken."""

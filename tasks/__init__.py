@@ -25,9 +25,11 @@ TASKS = MappingProxyType(
     {
         "scienceqa": "Science questions with options, most with a picture (Lu et al., 2022)",
         "vqaonline": "Questions people asked online, with long answers (Chen et al., 2023)",
+        "scienceqa-mini": "Drawn science questions in ScienceQA's schema; nothing to download",
+        "vqaonline-mini": "Drawn questions with answers of several sentences; nothing to download",
     }
 )
-"""Name, which is also the module's, -> what it is."""
+"""Name, which is also the module's (with _ for -), -> what it is."""
 
 
 def load_task(name_or_path: str) -> Task:
@@ -39,7 +41,9 @@ def load_task(name_or_path: str) -> Task:
         HarnessError: there is no such task or file, or the file does not define a task.
     """
     if name_or_path in TASKS:
-        return _task_in(importlib.import_module(f"tasks.{name_or_path}"), name_or_path)
+        return _task_in(
+            importlib.import_module(f"tasks.{name_or_path.replace('-', '_')}"), name_or_path
+        )
     if name_or_path.endswith(".py"):
         path = Path(name_or_path).expanduser()
         return _guarded(_task_in(_execute(path), name_or_path), path)
@@ -70,6 +74,7 @@ def _checked(task: Task, label: str) -> Task:
         "metrics": isinstance(task.metrics, tuple) and all(map(callable, task.metrics)),
         "answers": task.answers in {"choice", "text"},
         "max_new_tokens": isinstance(task.max_new_tokens, int) and task.max_new_tokens > 0,
+        "synthetic": isinstance(task.synthetic, bool),
     }
     for name, is_right in fits.items():
         if not is_right:

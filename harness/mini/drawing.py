@@ -33,6 +33,7 @@ PALETTE = {
     "white": "#fffdf8",
     "ink": INK,
     "leaf": "#4f9a3d",
+    "clay": "#b96b45",
 }
 
 Point = tuple[float, float]
@@ -84,6 +85,12 @@ class _Pen:
 def _scaled(*points: Point) -> list[Point]:
     """Whole pixels: how the library rounds is not left to it."""
     return [(round(x * _FINE), round(y * _FINE)) for x, y in points]
+
+
+def _lighter(colour: str) -> str:
+    """Half way to white."""
+    parts = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return "#" + "".join(f"{(part + 255) // 2:02x}" for part in parts)
 
 
 def draw(scene: Scene) -> Image:
@@ -201,10 +208,11 @@ def _letter(pen: _Pen, x: float, letter: str) -> None:
 
 def _layer(pen: _Pen, colour: str) -> None:
     pen.box(0, 0, SIZE, CELL, PALETTE[colour])
-    pen.box(0, 0, SIZE, 2.5, "#ffffff55")
+    light = _lighter(PALETTE[colour])
+    pen.box(0, 0, SIZE, 2, light)
     for at in range(11):
         x, y = 12 + 24 * at, 12 + (at * 29) % 44
-        pen.disc(x, y, 2, "#ffffff66")
+        pen.disc(x, y, 2, light)
 
 
 def _shell(pen: _Pen, colour: str) -> None:
@@ -215,10 +223,10 @@ def _shell(pen: _Pen, colour: str) -> None:
 
 
 def _leaf(pen: _Pen, colour: str) -> None:
-    points = [(32 + 15 * sin(pi * t / 20), 8 + 42 * t / 20) for t in range(21)]
-    points += [(32 - 15 * sin(pi * t / 20), 8 + 42 * t / 20) for t in range(20, -1, -1)]
-    pen.shape(points, PALETTE[colour])
-    pen.line(((32, 14), (32, 57)), INK, 2.4)
+    edge = [(16 * sin(pi * t / 20), 7 + 43 * t / 20) for t in range(21)]
+    right, left = [(32 + x, y) for x, y in edge], [(32 - x, y) for x, y in reversed(edge)]
+    pen.shape(right + left, PALETTE[colour])
+    pen.line(((32, 18), (32, 57)), INK, 2.4)
 
 
 def _bone(pen: _Pen, colour: str) -> None:
@@ -234,7 +242,7 @@ def _tooth(pen: _Pen, colour: str) -> None:
 
 def _bar(pen: _Pen, colour: str) -> None:
     pen.box(7, 0, 57, CELL, PALETTE[colour])
-    pen.box(7, 0, 57, 2, "#ffffff66")
+    pen.box(7, 0, 57, 2, _lighter(PALETTE[colour]))
 
 
 def _sun(pen: _Pen, _colour: str) -> None:
@@ -281,7 +289,7 @@ def _glass(pen: _Pen, dots: str, *, bottom: bool = False) -> None:
     pen.box(4, 0, 60, 61 if bottom else CELL, "#ffffff")
     if dots != "0":
         pen.box(7, 0, 57, 58 if bottom else CELL, _LIQUID)
-        pen.box(7, 0, 57, 2, "#ffffff55")
+        pen.box(7, 0, 57, 2, _lighter(_LIQUID))
     for x, y in _DOTS[dots]:
         pen.disc(x, y, 9, PALETTE["white"])
     pen.line(((5.5, 0), (5.5, 62 if bottom else CELL)), INK, 3)
@@ -295,6 +303,115 @@ def _stopper(pen: _Pen, colour: str) -> None:
     pen.box(2, 8, 62, 34, PALETTE[colour], round_by=5)
     pen.line(((5.5, 42), (5.5, CELL)), INK, 3)
     pen.line(((58.5, 42), (58.5, CELL)), INK, 3)
+
+
+def _bloom(pen: _Pen, colour: str) -> None:
+    pen.line(((32, 40), (32, 64)), PALETTE["leaf"], 5)
+    for corner in range(6):
+        angle = pi * corner / 3
+        pen.disc(32 + 15 * cos(angle), 28 + 15 * sin(angle), 11, PALETTE[colour])
+    pen.disc(32, 28, 9, PALETTE["white"])
+
+
+def _stem(pen: _Pen, condition: str) -> None:
+    colour = "#a9803f" if condition == "dry" else PALETTE["leaf"]
+    pen.line(((32, 0), (32, 64)), colour, 5)
+    sag = 12 if condition == "dry" else -6
+    for side in (-1, 1):
+        x = 32 + 15 * side
+        pen.line(((32, 40), (x, 34 + sag / 2)), colour, 4)
+        pen.disc(x, 32 + sag, 15, colour, 11)
+        if condition == "spotted":
+            for dx, dy in ((-5, -2), (5, 3)):
+                pen.disc(x + dx, 32 + sag + dy, 4, INK)
+        if condition == "eaten":
+            pen.disc(x + 7 * side, 25 + sag, 7, PAPER)
+            pen.disc(x - 3 * side, 35 + sag, 4.5, PAPER)
+
+
+def _bread(pen: _Pen, _: str) -> None:
+    pen.box(10, 20, 54, 54, "#c98a45", round_by=6)
+    pen.disc(32, 24, 25, "#c98a45", 13)
+    pen.box(15, 24, 49, 49, "#f2d9a8", round_by=5)
+    pen.disc(32, 26, 20, "#f2d9a8", 9)
+
+
+def _rice(pen: _Pen, _: str) -> None:
+    pen.disc(32, 28, 20, PALETTE["white"], 14)
+    for x, y in ((22, 24), (32, 19), (41, 25), (29, 27)):
+        pen.line(((x, y), (x + 4, y - 2)), "#cfc7b3", 2)
+    pen.shape(((6, 30), (58, 30), (46, 56), (18, 56)), PALETTE["blue"])
+
+
+def _tomato(pen: _Pen, _: str) -> None:
+    pen.disc(32, 35, 22, PALETTE["red"], 20)
+    for dx in (-10, 0, 10):
+        pen.line(((32, 17), (32 + dx, 11 if dx == 0 else 20)), PALETTE["leaf"], 5)
+
+
+def _carrot(pen: _Pen, _: str) -> None:
+    pen.shape(((18, 18), (46, 18), (34, 60), (30, 60)), "#ee7f1e")
+    for dx in (-9, 0, 9):
+        pen.line(((32, 18), (32 + dx, 6)), PALETTE["leaf"], 5)
+
+
+def _egg(pen: _Pen, _: str) -> None:
+    pen.disc(32, 35, 18, "#e3d3bd", 22)
+    pen.disc(32, 35, 16, "#fdf3e4", 20)
+
+
+def _cheese(pen: _Pen, _: str) -> None:
+    pen.shape(((6, 34), (46, 12), (58, 34)), "#f8d766")
+    pen.box(6, 34, 58, 54, PALETTE["yellow"])
+    for x, y, r in ((20, 44, 5), (40, 46, 4), (50, 40, 3)):
+        pen.disc(x, y, r, "#d79a0d")
+
+
+def _mushroom(pen: _Pen, _: str) -> None:
+    pen.box(22, 28, 42, 58, "#cdbb9d", round_by=6)
+    pen.box(24, 28, 40, 56, "#fdf6e9", round_by=5)
+    cap = [(32 + 26 * cos(pi * t / 20), 36 - 28 * sin(pi * t / 20)) for t in range(21)]
+    pen.shape(cap, "#94604a")
+    for x, y, r in ((24, 26, 4), (38, 20, 4), (44, 30, 3)):
+        pen.disc(x, y, r, "#fdf6e9")
+
+
+def _train(pen: _Pen, colour: str) -> None:
+    pen.box(16, 10, 48, 46, PALETTE[colour], round_by=7)
+    pen.box(21, 16, 43, 28, INK, round_by=2)
+    for x in (24, 40):
+        pen.disc(x, 38, 4, INK)
+    pen.line(((18, 56), (23, 48)), PALETTE[colour], 4)
+    pen.line(((46, 56), (41, 48)), PALETTE[colour], 4)
+
+
+def _weed(pen: _Pen, colour: str) -> None:
+    for x, top in ((18, 18), (32, 6), (46, 22)):
+        points = [(x + 5 * sin((y - top) / 7), y) for y in range(top, 62, 3)]
+        pen.line([*points, (32, 64)], PALETTE[colour], 6)
+
+
+def _cloudlet(pen: _Pen, y: float) -> None:
+    for x, up, r in ((18, 0, 11), (32, 6, 15), (47, 0, 10)):
+        pen.disc(x, y - up, r, "#8d97a8")
+    pen.box(9, y, 55, y + 10, "#8d97a8", round_by=5)
+
+
+def _cloud(pen: _Pen, _: str) -> None:
+    _cloudlet(pen, 34)
+
+
+def _rain(pen: _Pen, _: str) -> None:
+    _cloudlet(pen, 24)
+    for x in (18, 32, 46):
+        pen.line(((x + 3, 41), (x - 3, 57)), PALETTE["blue"], 5)
+
+
+def _snow(pen: _Pen, _: str) -> None:
+    pen.box(2, 2, 62, 62, PALETTE["blue"], round_by=9)
+    for corner in range(3):
+        x, y = 21 * cos(pi * corner / 3 + pi / 6), 21 * sin(pi * corner / 3 + pi / 6)
+        pen.line(((32 - x, 32 - y), (32 + x, 32 + y)), PALETTE["white"], 6)
 
 
 _THINGS: dict[str, Callable[[_Pen, str], None]] = {
@@ -326,6 +443,20 @@ _THINGS: dict[str, Callable[[_Pen, str], None]] = {
     "glass": _glass,
     "glass-bottom": lambda pen, dots: _glass(pen, dots, bottom=True),
     "stopper": _stopper,
+    "bloom": _bloom,
+    "stem": _stem,
+    "bread": _bread,
+    "rice": _rice,
+    "tomato": _tomato,
+    "carrot": _carrot,
+    "egg": _egg,
+    "cheese": _cheese,
+    "mushroom": _mushroom,
+    "train": _train,
+    "weed": _weed,
+    "cloud": _cloud,
+    "rain": _rain,
+    "snow": _snow,
 }
 _WIDE = {"layer"}
 """Things that reach over a whole row."""
@@ -374,6 +505,34 @@ def _parchment(pen: _Pen) -> None:
     pen.shape(((252, 250), (242, 245), (242, 255)), "#b9a577")
 
 
+def _table(pen: _Pen) -> None:
+    """A checked cloth, seen from above."""
+    pen.box(0, 0, SIZE, SIZE, "#f4ece0")
+    for at in range(GRID):
+        start, end = at * CELL - 9, at * CELL + 9
+        pen.box(start, 0, end, SIZE, "#ecdfcb")
+        pen.box(0, start, SIZE, end, "#ecdfcb")
+    for row in range(GRID + 1):
+        for column in range(GRID + 1):
+            x, y = column * CELL, row * CELL
+            pen.box(x - 9, y - 9, x + 9, y + 9, "#e1cfb2")
+
+
+def _streets(pen: _Pen) -> None:
+    pen.box(0, 0, SIZE, SIZE, "#eceae4")
+    for at in range(GRID):
+        middle = at * CELL + CELL / 2
+        pen.box(0, middle - 6, SIZE, middle + 6, PALETTE["white"])
+        pen.box(middle - 6, 0, middle + 6, SIZE, PALETTE["white"])
+
+
+def _tank(pen: _Pen, water: str) -> None:
+    pen.box(0, 0, SIZE, SIZE, water)
+    pen.box(0, SIZE - 14, SIZE, SIZE, "#d8c08c")
+    for at in range(16):
+        pen.disc(8 + 16 * at, SIZE - 13, 6, "#d8c08c")
+
+
 _BACKDROPS: dict[str, Callable[[_Pen], None]] = {
     "sea": _sea,
     "pond": _pond,
@@ -383,4 +542,8 @@ _BACKDROPS: dict[str, Callable[[_Pen], None]] = {
     "shelf": _bench,
     "lab": lambda _pen: None,
     "parchment": _parchment,
+    "table": _table,
+    "streets": _streets,
+    "tank-clear": lambda pen: _tank(pen, "#cfe8f5"),
+    "tank-green": lambda pen: _tank(pen, "#b7d68f"),
 }

@@ -50,5 +50,5 @@ class Family:
 
 def listed(things: Sequence[object]) -> str:
     """The things in words: red, blue and green."""
-    *first, last = map(str, things)
+    *first, last = map(str, things or [""])
     return f"{', '.join(first)} and {last}" if first else last

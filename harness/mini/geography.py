@@ -61,10 +61,9 @@ def _opening(chance: Chance, number: int) -> str:
 
 
 def _sights(chance: Chance, states: list[State]) -> str:
-    said = chance.pick(("The {0} state has a {1}.", "There is a {1} in the {0} state."))
-    return " ".join(
-        [_opening(chance, len(states)), *(said.format(s.colour, s.sight) for s in states)]
-    )
+    said = chance.pick(("The {0} state has a {1}.", "{0} has a {1}."))
+    sentences = [said.format(s.colour, s.sight) for s in states]
+    return " ".join([_opening(chance, len(states)), *(s[0].upper() + s[1:] for s in sentences)])
 
 
 def contains(chance: Chance, number: int) -> Draft:
@@ -131,7 +130,7 @@ def farthest(chance: Chance, number: int) -> Draft | None:
     if _reach(ranked[0], direction) == _reach(ranked[1], direction):
         return None
     first = ranked[0]
-    places = " ".join(f"The {s.colour} state is in {_place(s, direction)}." for s in states)
+    places = " ".join(f"{s.colour.capitalize()} is in {_place(s, direction)}." for s in states)
     return Draft(
         scene=_scene(states),
         question=chance.pick(
@@ -161,7 +160,7 @@ def filtered(chance: Chance, number: int) -> Draft | None:
         return None
     first = ranked[0]
     places = " ".join(
-        f"The {s.colour} state has a {s.sight}, {_place(s, direction)}." for s in states
+        f"{s.colour.capitalize()}: {s.sight}, {_place(s, direction)}." for s in states
     )
     return Draft(
         scene=_scene(states),
@@ -174,7 +173,7 @@ def filtered(chance: Chance, number: int) -> Draft | None:
         answer=first.colour,
         wrong=[s.colour for s in states if s != first],
         summary=f"The question asks which state with a {sight} is farthest {direction}.",
-        caption=places,
+        caption=f"{_opening(chance, number)} {places}",
         reasoning=f"The states with a {sight} are {listed([s.colour for s in having])}. "
         f"From the {_WHERE[direction]} they are "
         f"{listed([f'{s.colour} in {_place(s, direction)}' for s in ranked])}. "

@@ -10,10 +10,11 @@ and its number alone; pictures are drawn when asked for.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count as numbers
+from itertools import islice
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,7 @@ from harness.mini import (
     biology,
     chemistry,
     earth_science,
+    forum,
     geography,
     physics,
     practices,
@@ -29,7 +31,7 @@ from harness.mini import (
 )
 from harness.mini.chance import Chance
 from harness.mini.families import Draft, Family
-from harness.mini.scenes import Scene, Split
+from harness.mini.scenes import Scene
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -43,9 +45,10 @@ FAMILIES: tuple[Family, ...] = (
     *chemistry.FAMILIES,
     *us_history.FAMILIES,
 )
-TOPICS = tuple(dict.fromkeys(family.topic for family in FAMILIES))
+"""Of the choice questions; those of the open ones are in `harness.mini.forum`."""
 SIZES = {"train": 6300, "validation": 350, "test": 1050}
 """Choice questions of a split, where no other number is asked for."""
+OPEN_SIZES = {"train": 2000, "validation": 100, "test": 250}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +106,7 @@ def about(sample_id: str) -> About | None:
     return About(found[1], found[2], int(found[3]), int(found[4])) if found else None
 
 
-@lru_cache(maxsize=8)
-def questions(split: Split, seed: int = 0, count: int | None = None) -> Sequence[Item]:
+def questions(split: str, seed: int = 0, count: int | None = None) -> Sequence[Item]:
     """The choice questions of a split; the first ones are the same whatever the count.
 
     Args:
@@ -112,48 +114,67 @@ def questions(split: Split, seed: int = 0, count: int | None = None) -> Sequence
         seed: another one draws others, from the scenes of the same split.
         count: how many; None: as many as the task has.
     """
-    if split not in SIZES:
-        raise HarnessError(f"There is no split {split!r}.", known=f"There are {', '.join(SIZES)}.")
-    made = _items(split, seed)
-    return tuple(item for item, _ in zip(made, range(count or SIZES[split]), strict=False))
+    return _first("choice", split, seed, count or _size(SIZES, split))
 
 
-def _items(split: Split, seed: int) -> Iterator[Item]:
-    chance = Chance(f"{split}-{seed}")
-    places = _Places(Chance(f"{split}-{seed}-places"))
+def open_questions(split: str, seed: int = 0, count: int | None = None) -> Sequence[Item]:
+    """The open questions of a split, as `questions` gives those with choices."""
+    return _first("open", split, seed, count or _size(OPEN_SIZES, split))
+
+
+def _size(sizes: Mapping[str, int], split: str) -> int:
+    if split not in sizes:
+        raise HarnessError(f"There is no split {split!r}.", known=f"There are {', '.join(sizes)}.")
+    return sizes[split]
+
+
+@lru_cache(maxsize=8)
+def _first(kind: str, split: str, seed: int, count: int) -> tuple[Item, ...]:
+    families = FAMILIES if kind == "choice" else forum.FAMILIES
+    return tuple(islice(_items(families, split, seed), count))
+
+
+def _items(families: Sequence[Family], split: str, seed: int) -> Iterator[Item]:
+    topics = tuple(dict.fromkeys(family.topic for family in families))
+    chance = Chance(f"{topics[0]} {split} {seed}")
+    turns = {t: _turns([f for f in families if f.topic == t], chance) for t in topics}
+    places = _Places(chance)
     seen: set[tuple[Scene, str]] = set()
-    turns = {topic: _turns(topic, chance) for topic in TOPICS}
     for number in numbers():
-        if number % len(TOPICS) == 0:
-            order = chance.shuffled(TOPICS)
-        family, level = next(turns[order[number % len(TOPICS)]])
-        draft = _draft(family, level, split, chance, seen)
-        k = 1 + len(draft.wrong)
-        at = places.next(k)
-        choices = chance.shuffled(draft.wrong)
-        choices.insert(at, draft.answer)
-        yield Item(
-            id=f"{family.topic}_{family.skill}_s{family.steps}_l{level}_{number:05}",
-            topic=family.topic,
-            skill=family.skill,
-            steps=family.steps,
-            level=level,
-            scene=draft.scene,
-            question=draft.question,
-            choices=tuple(choices),
-            answer=at,
-            hint=draft.hint,
-            lecture=family.lecture,
-            solution=f"{draft.caption} {draft.reasoning}",
-            summary=draft.summary,
-            caption=draft.caption,
-            reasoning=f"{draft.reasoning} The answer is {draft.answer}, {ascii_uppercase[at]}.",
-        )
+        if number % len(topics) == 0:
+            order = chance.shuffled(topics)
+        family, level = next(turns[order[number % len(topics)]])
+        yield _item(family, level, number, _draft(family, level, split, chance, seen), places)
 
 
-def _turns(topic: str, chance: Chance) -> Iterator[tuple[Family, int]]:
-    """A topic's families in turn, and the levels of each in turn."""
-    families = [family for family in FAMILIES if family.topic == topic]
+def _item(family: Family, level: int, number: int, draft: Draft, places: _Places) -> Item:
+    choices, answer, end = [], draft.answer, ""
+    if draft.wrong:
+        place = places.next(1 + len(draft.wrong))
+        choices = places.chance.shuffled(draft.wrong)
+        choices.insert(place, draft.answer)
+        end = f" The answer is {draft.answer}, {ascii_uppercase[place]}."
+    return Item(
+        id=f"{family.topic}_{family.skill}_s{family.steps}_l{level}_{number:05}",
+        topic=family.topic,
+        skill=family.skill,
+        steps=family.steps,
+        level=level,
+        scene=draft.scene,
+        question=draft.question,
+        choices=tuple(choices),
+        answer=choices.index(answer) if choices else answer,
+        hint=draft.hint,
+        lecture=family.lecture,
+        solution=f"{draft.caption} {draft.reasoning}",
+        summary=draft.summary,
+        caption=draft.caption,
+        reasoning=f"{draft.reasoning}{end}",
+    )
+
+
+def _turns(families: Sequence[Family], chance: Chance) -> Iterator[tuple[Family, int]]:
+    """Families in turn, and the levels of each in turn."""
     left: dict[str, list[int]] = {family.skill: [] for family in families}
     while True:
         for family in chance.shuffled(families):
@@ -166,12 +187,12 @@ class _Places:
     """Where the right choice stands: each place as often, in random order."""
 
     def __init__(self, chance: Chance) -> None:
-        self._chance = chance
+        self.chance = chance
         self._left: dict[int, list[int]] = {}
 
     def next(self, k: int) -> int:
         if not self._left.get(k):
-            self._left[k] = self._chance.shuffled(range(k))
+            self._left[k] = self.chance.shuffled(range(k))
         return self._left[k].pop()
 
 
@@ -180,7 +201,7 @@ _NEW, _TRIES = 200, 5000
 
 
 def _draft(
-    family: Family, level: int, split: Split, chance: Chance, seen: set[tuple[Scene, str]]
+    family: Family, level: int, split: str, chance: Chance, seen: set[tuple[Scene, str]]
 ) -> Draft:
     """A draft that belongs to the split and was not asked before."""
     for trial in range(_TRIES):

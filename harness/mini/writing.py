@@ -1,0 +1,26 @@
+"""Drawn questions as a data folder: JSONL and pictures, as one's own data may lie for --data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from harness.mini.questions import Item
+from harness.mini.schema import fields, png
+from harness.records import write_atomically
+
+
+def write(folder: Path, split: str, items: Iterable[Item]) -> Path:
+    """Write `SPLIT.jsonl` and `images/` into a folder; returns the file.
+
+    The rows come last: a folder that was cut short has none.
+    """
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    lines = []
+    for item in items:
+        name = f"images/{item.id}.png"
+        (folder / name).write_bytes(png(item))
+        lines.append(json.dumps({"image": name, **fields(item)}).encode() + b"\n")
+    write_atomically(folder / f"{split}.jsonl", lines)
+    return folder / f"{split}.jsonl"

@@ -1,0 +1,28 @@
+"""ScienceQA in small: drawn questions of its topics in its own schema, for trying and teaching.
+
+Asked, read and scored as ScienceQA is. Nothing is downloaded: the pictures are drawn when they are
+read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness.mini.questions import questions
+from harness.types import DataOptions, SampleSet
+from tasks import scienceqa
+from tasks.drawn import LICENCE, SOURCE, rows, split_of
+from tasks.schema import choice_question, collect
+
+
+def load(options: DataOptions) -> SampleSet:
+    """One split of the drawn questions; or what `options.path` names, as ScienceQA reads it."""
+    if options.path is not None:
+        return scienceqa.load(options)
+    items = questions(split_of(options, "scienceqa-mini"))
+    return collect(rows(items), choice_question, options, source=SOURCE, licence=LICENCE)
+
+
+TASK = replace(
+    scienceqa.TASK, name="scienceqa-mini", title="ScienceQA-mini", load=load, synthetic=True
+)
