@@ -16,6 +16,8 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -69,8 +71,6 @@ class Payload:
     """Questions that can be looked at."""
     questions: int
     """Questions that were answered by some run."""
-    pictures: int
-    picture_bytes: int
     notes: tuple[str, ...]
     """What was left out, and why."""
     tasks: frozenset[str]
@@ -141,7 +141,7 @@ def payload(
     blocks: list[Block] = []
     indices: list[dict[str, Any]] = []
     notes = list(pictures.notes) if pictures else []
-    shown_of_all = number = weight = lost = 0
+    shown_of_all = lost = 0
     for place, group in enumerate(groups):
         ids = list(group.samples)
         shown = [i for i in ids if _is_shown(group, i, samples)]
@@ -149,12 +149,12 @@ def payload(
         images: dict[str, bytes] = {}
         if pictures is not None:
             images = _pictures(group, shown, pictures)
-            number += len(images)
-            weight += sum(map(len, images.values()))
             lost += sum(not group.samples[i].pictures for i in shown if group.samples[i].images)
         blocks += _blocks(f"answers-{place}", _packed(group, shown, images))
         blocks += _blocks(f"pictures-{place}", _joined(list(images.values())))
         indices.append(_index(material, group, ids, shown, images))
+    for key, made in zip(_numbered(map(_group_key, groups)), indices, strict=True):
+        made["key"] = key
     if lost:
         notes.append(f"{lost:,} questions are shown without their picture, which is not at hand.")
     index = {"groups": indices, "block": BLOCK, "readers": [RECORDED, *OTHERS]}
@@ -162,11 +162,14 @@ def payload(
         blocks=(Block("answers", Markup(untrusted.json_text(index))), *blocks),  # noqa: S704  # made safe by json_text
         shown=shown_of_all,
         questions=sum(len(group.samples) for group in groups),
-        pictures=number,
-        picture_bytes=weight,
         notes=tuple(dict.fromkeys(untrusted.text(note, limit=600) for note in notes)),
         tasks=frozenset(str(group.runs[0].record.task.name) for group in groups if shown_of_all),
     )
+
+
+def picture_bytes(page: str) -> int:
+    """How much of a page is pictures of its samples."""
+    return sum(len(found[0]) for found in re.finditer(r' id="pictures-\d+-\d+">"[^"]*"', page))
 
 
 # Runs on the same questions
@@ -302,7 +305,7 @@ def _index(
         untrusted.text(task.title or task.name, limit=80),
         untrusted.text(task.split, limit=60),
     ]
-    keys = _keys(group)
+    keys = _numbered(map(_run_key, group.runs))
     return {
         "title": ", ".join([names[0], f"{names[1]} split"]),
         "choice": any(sample.choices for sample in samples),
@@ -334,14 +337,23 @@ def _index(
     }
 
 
-def _keys(group: _Group) -> list[str]:
-    """What an address calls each run: the model's name; numbered where two have the same."""
-    keys: list[str] = []
-    for run in group.runs:
-        key = runs.run_id(run.record).split(":")[2]
-        number = keys.count(key) + sum(other.startswith(f"{key}~") for other in keys)
-        keys.append(f"{key}~{number + 1}" if number else key)
-    return keys
+def _group_key(group: _Group) -> str:
+    """What an address calls the questions: "scienceqa.test"."""
+    _, task, _, split = runs.run_id(group.runs[0].record).split(":")
+    return f"{task}.{split}"
+
+
+def _run_key(run: _Run) -> str:
+    """What an address calls a run: the model's name."""
+    return runs.run_id(run.record).split(":")[2]
+
+
+def _numbered(names: Iterable[str]) -> Iterator[str]:
+    """The names, from the second on with a number where several are equal."""
+    seen: Counter[str] = Counter()
+    for name in names:
+        seen[name] += 1
+        yield name if seen[name] == 1 else f"{name}~{seen[name]}"
 
 
 def _clusters(samples: Sequence[_Sample]) -> list[int] | None:

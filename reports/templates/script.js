@@ -11,11 +11,14 @@ function compare(a, b, kind, sign) {
   return sign * (kind === "text" ? x.localeCompare(y, "en", { numeric: true }) : x - y);
 }
 
-function sort(heading) {
-  const table = heading.closest("table");
+function nextOrder(heading) {
   const old = heading.getAttribute("aria-sort");
-  const order = old === null ? heading.dataset.best
-    : old === "ascending" ? "descending" : "ascending";
+  return old === null ? heading.dataset.best : old === "ascending" ? "descending" : "ascending";
+}
+
+function sort(heading, order) {
+  const table = heading.closest("table");
+  keepOrder(table);
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
   heading.setAttribute("aria-sort", order);
   const column = heading.cellIndex, sign = order === "ascending" ? 1 : -1;
@@ -25,6 +28,7 @@ function sort(heading) {
     rows.sort((a, b) => compare(a.cells[column], b.cells[column], heading.dataset.kind, sign));
     body.append(...rows);
   }
+  sorted.set(table.id, [column, order]);
   status.textContent = `Sorted by ${heading.textContent.trim()}, ${order}`;
 }
 
@@ -32,7 +36,7 @@ for (const heading of document.querySelectorAll("th[data-best]")) {
   const button = document.createElement("button");
   button.type = "button";
   button.append(...heading.childNodes);
-  button.addEventListener("click", () => sort(heading));
+  button.addEventListener("click", () => { sort(heading, nextOrder(heading)); remember(); });
   heading.append(button);
 }
 
