@@ -1,11 +1,12 @@
 """The answers behind the figures, in the form in which the page carries them.
 
 Runs on the same questions share one index, which is there at once: what was asked, and for each
-run one character a question. All the rest of a question is in a block with those of its
-neighbours, compressed, which is unpacked when somebody looks at one of them; so are the pictures.
+run, the best one first, one character a question. All the rest of a question is in a block with
+those of its neighbours, compressed, which is unpacked when somebody looks at one of them; so are
+the pictures.
 
     index    JSON; see `_index`
-    block    JSON in gzip in base64 in JSON: questions that follow each other; see `_row`, `_asked`
+    block    JSON in gzip in base64 in JSON: questions that follow each other; see `_entry`, `_row`
     pictures WebP, one behind the other, in base64 in JSON; their sizes are in the index
 
 The same answers give the same bytes.
@@ -198,7 +199,14 @@ def _groups(material: Material) -> list[_Group]:
             known.topic = known.topic or p.topic
             if p.images and p.images not in known.images:
                 known.images.append(p.images)
+    for group in groups:
+        group.runs.sort(key=lambda run: -_accuracy(run))  # where equal, in the given order
     return groups
+
+
+def _accuracy(run: _Run) -> float:
+    verdicts = [verdict for verdict in run.verdicts[RECORDED].values() if verdict != FAILED]
+    return verdicts.count(RIGHT) / len(verdicts) if verdicts else 0.0
 
 
 def _data(record: RunRecord) -> str:

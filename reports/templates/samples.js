@@ -39,7 +39,7 @@ const view = {
   first: 0, second: 1,
 };
 let found = [];  // places of the questions that fit, in the order of the data
-const opened = new Set();  // keys of the runs whose answers are unfolded
+let unfolded = null;  // keys of the runs whose answers are unfolded; null: the two compared
 
 const at = (id) => document.getElementById(id);
 
@@ -120,7 +120,7 @@ function named(run) {
 }
 
 function numbered(run, place) {
-  return make("span.numbered", make("span.number", String(place + 1)), named(run));
+  return make("span.run-name", make("span.number", String(place + 1)), named(run));
 }
 
 // Two runs against each other
@@ -189,7 +189,7 @@ function drawPaired() {
     at("filters").scrollIntoView({ block: "start" });
   });
   box.replaceChildren(
-    make("p.verdict", ...pairedSentence(result, first, second)),
+    make("p.sentence", ...pairedSentence(result, first, second)),
     make("p.small", `${count(result.n)} questions that both answered, read by ${readerWords().name}. `
       + `McNemar’s exact p = ${significant(result.p)}, for this one comparison. `
       + (result.clustered ? "The interval takes questions that share a picture as one." : "Interval by Bonett and Price.")),
@@ -279,7 +279,7 @@ function drawRow(group, place) {
   const row = make("div.row",
     thumbnail(group, i),
     make("span.what",
-      make("span.question", make("bdi", group.questions[i] || "(no text)")),
+      make("span.asks", make("bdi", group.questions[i] || "(no text)")),
       make("span.about",
         make("span", make("bdi", `#${group.ids[i]}`), " · ", make("bdi", group.topics[group.topic[i]])),
         make("span.hidden", group.choice ? `, ${right} of ${asked} right` : ""), marks)));
@@ -364,7 +364,7 @@ async function drawDetail() {
     drawSteps(),
     make("p.small", make("bdi", `#${group.ids[sample]}`), " · ", make("bdi", group.topics[group.topic[sample]])),
     title,
-    make("div.asked", shown.length ? make("div.pictures", ...shown) : null, drawGold(group, asked)),
+    make("div.task", shown.length ? make("div.shown", ...shown) : null, drawGold(group, asked)),
     ...(nothing ? [nothing] : []),
     ...group.runs.map((run, place) => drawAnswer(run, place, asked)));
 }
@@ -407,7 +407,7 @@ function drawGold(group, asked) {
       return chip;
     });
     const gold = place === asked.target;
-    return make(gold ? "li.gold" : "li",
+    return make(gold ? "li.right-choice" : "li",
       make("span.letter", letter(place)), make("bdi", text),
       gold ? make("span.word", "✓ right answer") : null,
       who.length ? make("span.chips", make("span.hidden", "chosen by "), ...who) : null);
@@ -464,9 +464,11 @@ function drawAnswer(run, place, asked) {
     details.append(make("dl.entries", ...facts.map(([name, text]) => make("div", make("dt", name), make("dd", make("bdi", text))))));
   }
   if (it.prompt) details.append(make("h5", "Prompt as sent"), passage(it.prompt));
-  details.open = opened.has(run.key);
-  details.addEventListener("toggle", () => {
-    if (details.open) opened.add(run.key); else opened.delete(run.key);
+  const usual = () => [view.first, view.second].map((number) => view.group.runs[number].key);
+  details.open = (unfolded ?? usual()).includes(run.key);
+  summary.addEventListener("click", () => {
+    const others = (unfolded ?? usual()).filter((key) => key !== run.key);
+    unfolded = details.open ? others : [...others, run.key];
   });
   return details;
 }
