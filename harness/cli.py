@@ -23,6 +23,7 @@ from harness.terminal import harmless, print_json, quieten_libraries
 
 if TYPE_CHECKING:
     from harness.evaluate import Data, ModelOptions
+    from harness.reporting import Report, ReportOptions
     from harness.scoring import Run
 
 
@@ -52,6 +53,8 @@ BertScore = Annotated[
 ]
 
 MOST_CHOICES = 26
+LARGE_PAGE = 25_000_000
+"""Bytes: what mail programs still take."""
 SHOWN = 5
 """Failed samples that are named on stderr."""
 SAMPLES, MODEL, SERVER, DECODING, OUTPUT = "Samples", "Model", "Server", "Decoding", "Output"
@@ -81,9 +84,10 @@ class OptionName(StrEnum):
 
 
 class Size(StrEnum):
-    """Sizes of checkpoints with random weights."""
+    """Sizes of checkpoints."""
 
     tiny = "tiny"
+    mini = "mini"
     full = "full"
 
 
@@ -111,6 +115,21 @@ class ExportFormat(StrEnum):
     hf = "hf"
 
 
+class SamplesShown(StrEnum):
+    """The samples of a page."""
+
+    all = "all"
+    errors = "errors"
+    none = "none"
+
+
+class ImagesShown(StrEnum):
+    """What a page has of the pictures."""
+
+    inline = "inline"
+    none = "none"
+
+
 class Sampling(StrEnum):
     """How --limit chooses."""
 
@@ -135,7 +154,12 @@ WeightsOption = Annotated[
     ),
 ]
 SizeOption = Annotated[
-    Size, typer.Option("--size", help="Of --weights random.", rich_help_panel=MODEL)
+    Size,
+    typer.Option(
+        "--size",
+        help="mini: the small one that comes with the package. With --weights random also tiny.",
+        rich_help_panel=MODEL,
+    ),
 ]
 AdapterOption = Annotated[
     Path | None,
@@ -453,9 +477,13 @@ def eval(
             except HarnessError as error:
                 errors.append(_told(error))
             else:
+                if not processes.here().first:
+                    continue  # the first process waits for the others, and speaks for all
                 _tell_failures(done[-1])
                 if not as_json:
                     _print_run(done[-1])
+    if not processes.here().first:
+        raise typer.Exit(errors[0].code if errors else Exit.OK)
     if as_json:
         print_json(
             {"runs": [_run_json(run) for run in done], "errors": [e.to_json() for e in errors]}
@@ -574,11 +602,64 @@ def ask(
 def report(
     runs: RunsDir = Path("runs"),
     out: ReportOut = Path("reports/leaderboard.html"),
+    samples: Annotated[
+        SamplesShown,
+        typer.Option(
+            help="Which questions can be looked at, with every answer; errors: those that some "
+            "model got wrong."
+        ),
+    ] = SamplesShown.all,
+    images: Annotated[
+        ImagesShown,
+        typer.Option(
+            help="Their pictures, small, as far as the data are at hand; none: a page that can be "
+            "published without the pictures' licence."
+        ),
+    ] = ImagesShown.inline,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TASK=PATH",
+            help="Where the data of a task's runs are now, if they were moved. Repeatable.",
+        ),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task", "-t", help="For pictures of runs of ./mine.py: that file. Repeatable."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the leaderboard: one self-contained HTML page, the paper's rows beside the measured."""
     _refuse_absent(runs)
-    _write_report(runs, out, as_json=as_json)
+    from harness.reporting import ReportOptions
+
+    if (data or task) and (samples is SamplesShown.none or images is ImagesShown.none):
+        option = "--data" if data else "--task"
+        raise HarnessError(f"{option} is for pictures, and the page is to have none.")
+    how = ReportOptions(
+        samples=samples.value,
+        images=images is ImagesShown.inline,
+        tasks=task or (),
+        data=_moved_data(data or []),
+    )
+    _write_report(runs, out, how, as_json=as_json)
+
+
+def _moved_data(given: Sequence[str]) -> dict[str, Path]:
+    """--data TASK=PATH, once for each task."""
+    paths: dict[str, Path] = {}
+    for value in given:
+        name, equals, path = value.partition("=")
+        if not equals or not name or not path:
+            raise HarnessError(f"--data {value}: write TASK=PATH, such as scienceqa=./scienceqa.")
+        if name in paths:
+            raise HarnessError(f"--data is given twice for {name}.")
+        if not Path(path).expanduser().exists():
+            raise HarnessError(f"--data {value}: there is no {path}.", code=Exit.MISSING)
+        paths[name] = Path(path).expanduser()
+    return paths
 
 
 @app.command(
@@ -884,8 +965,16 @@ def _models(given: Mapping[str, Any]) -> Sequence[str]:
     return [given["model"]] if isinstance(given["model"], str) else given["model"]
 
 
+MINI = (Size.mini, None)
+"""--size and --weights of what comes with the package."""
+
 IDLE: tuple[tuple[str, str, Callable[[Mapping[str, Any]], bool], str], ...] = (
-    ("size", "--size", lambda given: given["weights"] == "random", "--weights random"),
+    (
+        "size",
+        "--size",
+        lambda given: given["weights"] == "random" or (given["size"], given["weights"]) == MINI,
+        "--weights random; only --size mini, of what comes with the package, stands alone",
+    ),
     ("options", "--options", lambda given: given["mode"] == "loglikelihood", "that --mode"),
     ("top_p", "--top-p", lambda given: given["temperature"] > 0, "a --temperature"),
     (
@@ -962,23 +1051,44 @@ def _run_json(run: Run) -> dict[str, Any]:
     return {"folder": str(run.folder), **run.record.to_json()}
 
 
-def _write_report(runs: Path, out: Path, *, as_json: bool = False) -> None:
+def _write_report(
+    runs: Path, out: Path, how: ReportOptions | None = None, *, as_json: bool = False
+) -> None:
     from harness.reporting import write_report
 
     if out.exists() and not out.is_file():  # a device would be replaced by a file
         raise _unwritable(out, "it is no file")
     try:
-        number, broken = write_report(runs, out)
+        made = write_report(runs, out, how)
     except OSError as error:
         raise _unwritable(out, error.strerror) from error
-    for one in broken:
+    for one in made.broken:
         _told(one)
+    for note in [*made.notes, *_large(made)]:
+        typer.echo(harmless(note), err=True)
     if as_json:
-        print_json({"report": str(out), "runs": number})
+        told = {"report": str(out), "runs": made.runs, "bytes": made.bytes}
+        print_json({**told, "notes": list(made.notes)})
     else:
-        typer.echo(f"{out}: {number} measured runs beside the paper's rows")
-    if broken:
-        raise typer.Exit(broken[0].code)
+        typer.echo(f"{out}: {made.runs} measured runs beside the paper's rows")
+    if made.broken:
+        raise typer.Exit(made.broken[0].code)
+
+
+def _large(made: Report) -> list[str]:
+    """A warning where a page is too large to send, with the options that make it smaller."""
+    if made.bytes <= LARGE_PAGE:
+        return []
+    smaller = []
+    if made.picture_bytes:
+        pictures = f"{made.picture_bytes / 1e6:,.1f} MB of pictures"
+        smaller.append(f"--images none leaves out {pictures}")
+    if made.options.samples == "all":
+        smaller.append("--samples errors keeps the questions that some model got wrong")
+    if made.options.samples != "none":
+        smaller.append("--samples none keeps the tables alone")
+    size = f"{made.path} has {made.bytes / 1e6:,.1f} MB, which is slow to open and to send."
+    return [f"{size} Smaller: {'; '.join(smaller)}." if smaller else size]
 
 
 def _unwritable(out: Path, reason: str | None) -> HarnessError:

@@ -3,46 +3,165 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from distill.analysis import reasoning_to_error, structure
 from distill.store import KEPT, REJECTED, Store
-from harness.errors import HarnessError
+from harness.errors import HarnessError, SampleError
 from harness.json_fields import parse_json
-from harness.records import RunFolder, read_runs, write_atomically
-from harness.types import Prediction
-from reports.evidence import Distillation, Evidence, Material, Structure, Training
+from harness.records import RunFolder, RunRecord, read_runs, write_atomically
+from harness.types import DataOptions, ImageRef, Prediction, SampleSet, Task
+from reports.evidence import (
+    Distillation,
+    Evidence,
+    Material,
+    Pictures,
+    Structure,
+    Training,
+    Which,
+)
 from reports.leaderboard import render
+from reports.payload import picture_bytes
+from tasks import TASKS, load_task
 
 RECORD, LOG, QUALITY, CONTROL = "distill.json", "training_log.jsonl", "quality.json", "-answer-only"
 """As distill.train and distill.pipeline call them; importing those would load torch."""
 
 
-def write_report(runs: Path, out: Path) -> tuple[int, list[HarnessError]]:
-    """Write the page of all runs under `runs` to `out`.
+_KEPT = 2**25
+"""Bytes of a file of answers up to which they are kept between two readings of them."""
 
-    Returns:
-        How many runs are on it, and why others are not.
-    """
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """What a page shows of the single answers."""
+
+    samples: Which = "all"
+    images: bool = True
+    """Their pictures too, as far as they are at hand."""
+    tasks: Sequence[str] = ()
+    """Files of users' own tasks, whose data hold the pictures of their runs: a file is run only
+    where it is named here, whatever a record says."""
+    data: Mapping[str, Path] = field(default_factory=dict)
+    """Name of a task -> where its data are now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A page that was written."""
+
+    path: Path
+    options: ReportOptions
+    runs: int
+    bytes: int
+    picture_bytes: int
+    """Those of them that are pictures."""
+    broken: Sequence[HarnessError]
+    """Why runs, or their answers, are not on it."""
+    notes: Sequence[str]
+    """What else is not on it, and why."""
+
+
+def write_report(runs: Path, out: Path, options: ReportOptions | None = None) -> Report:
+    """Write the page of all runs under `runs` to `out`."""
+    how = options or ReportOptions()
     material, broken = gather(runs)
-    write_atomically(out, render(material).encode())
-    return len(material.runs), broken
+    pictures = None
+    if how.images and how.samples != "none":
+        pictures = find_pictures([run.record for run in material.runs], how)
+    page = render(material, samples=how.samples, pictures=pictures)
+    encoded = page.encode()
+    write_atomically(out, encoded)
+    return Report(
+        path=out,
+        options=how,
+        runs=len(material.runs),
+        bytes=len(encoded),
+        picture_bytes=picture_bytes(page),
+        broken=broken,
+        notes=pictures.notes if pictures else (),
+    )
 
 
 def gather(runs: Path) -> tuple[Material, list[HarnessError]]:
     """What there is under `runs`, and why other runs are left out. Answers and other rows are read
-    when they are asked for."""
+    when they are asked for; those that cannot be read are added to the latter then."""
     found, broken = read_runs(runs)
-    evidence = tuple(
-        Evidence(record, RunFolder(folder).read_predictions) for folder, record in found
-    )
+    evidence = tuple(Evidence(record, _answers(folder, broken)) for folder, record in found)
     material = Material(
         runs=evidence, distillations=_distillations(runs, evidence), structure=_structure
     )
     return material, broken
+
+
+def _answers(folder: Path, broken: list[HarnessError]) -> Callable[[], Sequence[Prediction]]:
+    """Reads the answers of a run; a small file's are kept, as a page needs them more than once."""
+    run = RunFolder(folder)
+    kept: list[Sequence[Prediction]] = []
+
+    def read() -> Sequence[Prediction]:
+        if kept:
+            return kept[0]
+        try:
+            found = run.read_predictions()
+        except HarnessError as error:
+            if str(error) not in map(str, broken):
+                broken.append(error)
+            return ()
+        path = run.predictions_path
+        if path.is_file() and path.stat().st_size <= _KEPT:
+            kept.append(found)
+        return found
+
+    return read
+
+
+def find_pictures(records: Sequence[RunRecord], options: ReportOptions) -> Pictures:
+    """The pictures of the questions that these runs were asked, where their data still are."""
+    own = {task.name: task for task in map(load_task, options.tasks)}
+    known: dict[str, ImageRef] = {}
+    notes: dict[str, None] = {}
+    asked = {
+        (r.task.name, r.task.source, r.task.split, r.task.revision)
+        for r in records
+        if r.settings.get("mode") != "scored" or r.task.name in options.data
+    }
+    for name, source, split, revision in sorted(asked, key=str):
+        path = options.data.get(name) or (Path(source) if os.path.exists(source) else None)  # noqa: PTH110  # Path's raises for some names
+        wanted = DataOptions(path=path, split=split, revision=revision, download=False)
+        try:
+            samples = _task(name, own).load(wanted)
+        except HarnessError as error:
+            notes[f"No pictures of {name}, {split} split: {error.what}"] = None
+        else:
+            known |= _by_digest(samples, known)
+    return Pictures(find=known.get, notes=tuple(notes))
+
+
+def _task(name: str, own: Mapping[str, Task]) -> Task:
+    if name in own:
+        return own[name]
+    if name in TASKS:
+        return load_task(name)
+    raise HarnessError("its file is run only where it is named, with --task FILE.")
+
+
+def _by_digest(samples: SampleSet, known: Mapping[str, ImageRef]) -> dict[str, ImageRef]:
+    """The sha256 of each picture's bytes -> the picture."""
+    found: dict[str, ImageRef] = {}
+    for image in (image for sample in samples.samples for image in sample.images):
+        try:
+            digest = image.digest()
+        except SampleError:
+            continue
+        if digest not in known:
+            found.setdefault(digest, image)
+    return found
 
 
 def _structure(predictions: Sequence[Prediction]) -> Structure:

@@ -157,7 +157,9 @@ def payload(
     for key, made in zip(_numbered(map(_group_key, groups)), indices, strict=True):
         made["key"] = key
     if lost:
-        notes.append(f"{lost:,} questions are shown without their picture, which is not at hand.")
+        one = "1 question is shown without its picture, which is not at hand."
+        many = f"{lost:,} questions are shown without their pictures, which are not at hand."
+        notes.append(one if lost == 1 else many)
     index = {"groups": indices, "block": BLOCK, "readers": [RECORDED, *OTHERS]}
     return Payload(
         blocks=(Block("answers", Markup(untrusted.json_text(index))), *blocks),  # noqa: S704  # made safe by json_text

@@ -11,10 +11,13 @@ from pathlib import Path
 from harness.errors import DataError
 
 
-def snapshot(repo: str, revision: str | None, patterns: Sequence[str]) -> Path | None:
+def snapshot(
+    repo: str, revision: str | None, patterns: Sequence[str], *, download: bool = True
+) -> Path | None:
     """The folder with the files of `repo` that fit `patterns`, downloaded where they are missing.
 
-    Its name is the commit. None: the hub is not reached and its cache does not have the revision.
+    Its name is the commit. None: the hub is not reached, or not asked, and its cache does not have
+    the revision.
 
     Raises:
         DataError: the hub has no such data set or revision, or does not give it away.
@@ -25,7 +28,11 @@ def snapshot(repo: str, revision: str | None, patterns: Sequence[str]) -> Path |
     try:
         return Path(
             huggingface_hub.snapshot_download(
-                repo, repo_type="dataset", revision=revision, allow_patterns=list(patterns)
+                repo,
+                repo_type="dataset",
+                revision=revision,
+                allow_patterns=list(patterns),
+                local_files_only=not download,
             )
         )
     except (HfHubHTTPError, HFValidationError) as error:

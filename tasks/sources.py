@@ -86,11 +86,12 @@ def _from_hub(options: DataOptions, repo: str, pattern: str) -> Source:
     split, revision = options.split, options.revision
     names = same_split(split)
     there: set[str] = set()
-    folder = hub.snapshot(repo, revision, [pattern.format(split=name) for name in names])
+    wanted = [pattern.format(split=name) for name in names]
+    folder = hub.snapshot(repo, revision, wanted, download=options.download)
     if folder is not None:
         files = _files_of_split(folder, split)
         if files and files[0].suffix == ".json":
-            hub.snapshot(repo, folder.name, _image_patterns(files[0]))
+            hub.snapshot(repo, folder.name, _image_patterns(files[0]), download=options.download)
             if not any(folder.glob("images*")):
                 raise hub.missing(repo, split, revision, there=["its rows, without the images"])
         if files:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+from PIL import Image
+
 from distill import pipeline, train
-from harness import reporting
+from harness import cli, reporting
 from harness.records import RunFolder
 from harness.structured import Rationale, render
-from harness.types import Prediction
+from harness.types import DataOptions, Prediction
+from tasks import load_task
+from tests.conftest import Result
 from tests.test_leaderboard import choice_run
 
 
@@ -123,3 +131,158 @@ def test_structure_is_that_of_the_answers() -> None:
     found = reporting.gather(Path("nowhere"))[0].structure([wrong])
     assert found.reasoning_to_error == ("3",)
     assert found.figures["well_formed"].value == 1
+
+
+# Pictures
+
+
+def answered(runs: Path, data: Path, **parts: Any) -> RunFolder:
+    """A run on drawn questions, the first of which is answered wrong."""
+    samples = load_task("scienceqa").load(DataOptions(path=data)).samples[:3]
+    task = replace(choice_run().task, **{"source": str(data), "revision": None} | parts)
+    made = run(runs, "mine", task=task)
+    made.append(
+        [
+            Prediction(
+                sample_id=sample.id,
+                raw="?" if place == 0 else "ABCD"[int(sample.target)],
+                answer=None if place == 0 else sample.target,
+                rule="leading letter",
+                correct=place > 0,
+                target=sample.target,
+                question=sample.question,
+                choices=sample.choices,
+                topic=sample.topic,
+                images=tuple(image.digest() for image in sample.images),
+            )
+            for place, sample in enumerate(samples)
+        ]
+    )
+    return made
+
+
+def pictures_in(page: Path) -> int:
+    text = page.read_text(encoding="utf-8")
+    index = json.loads(re.search(r'id="answers">(.*?)</script>', text)[1])  # type: ignore[index]
+    return sum(len(group["sizes"]) for group in index["groups"])
+
+
+def test_pictures_come_from_the_runs_own_data(
+    tmp_path: Path, questions: Path, command: Callable[..., Result]
+) -> None:
+    """Those whose bytes were answered, and no other: one that was changed since is left out."""
+    answered(tmp_path / "runs", questions)
+    out = tmp_path / "page.html"
+    assert command("report", "--runs", tmp_path / "runs", "--out", out).code == 0
+    assert pictures_in(out) == 3
+    sample = load_task("scienceqa").load(DataOptions(path=questions)).samples[0]
+    path = questions / sample.images[0].label
+    Image.new("RGB", (20, 20)).save(path)
+    done = command("report", "--runs", tmp_path / "runs", "--out", out)
+    assert (done.code, pictures_in(out)) == (0, 2)
+    assert "1 question is shown without its picture" in out.read_text(encoding="utf-8")
+
+
+def test_moved_data_are_told_and_can_be_named(
+    tmp_path: Path, questions: Path, command: Callable[..., Result]
+) -> None:
+    """The page is made without pictures, says why, and --data brings them back."""
+    answered(tmp_path / "runs", questions)
+    questions.rename(tmp_path / "elsewhere")
+    out = tmp_path / "page.html"
+    arguments = ("report", "--runs", tmp_path / "runs", "--out", out)
+    done = command(*arguments)
+    assert (done.code, pictures_in(out)) == (0, 0)
+    assert "No pictures of scienceqa, test split" in done.stderr
+    assert "No pictures of scienceqa, test split" in out.read_text(encoding="utf-8")
+    done = command(*arguments, "--data", f"scienceqa={tmp_path / 'elsewhere'}")
+    assert (done.code, done.stderr, pictures_in(out)) == (0, "", 3)
+
+
+OWN = """
+from dataclasses import replace
+from pathlib import Path
+from tasks import scienceqa
+Path({told!r}).write_text("ran")
+TASK = replace(scienceqa.TASK, name="mine")
+"""
+
+
+def test_a_task_file_is_run_only_where_it_is_named(
+    tmp_path: Path, questions: Path, command: Callable[..., Result]
+) -> None:
+    """Whatever a record says of it: a record may come from anywhere."""
+    told, own = tmp_path / "told", tmp_path / "mine.py"
+    own.write_text(OWN.format(told=str(told)))
+    answered(tmp_path / "runs", questions, name="mine")
+    out = tmp_path / "page.html"
+    arguments = ("report", "--runs", tmp_path / "runs", "--out", out)
+    done = command(*arguments)
+    assert (done.code, pictures_in(out), told.exists()) == (0, 0, False)
+    assert "--task FILE" in done.stderr
+    assert command(*arguments, "--task", own).code == 0
+    assert (pictures_in(out), told.exists()) == (3, True)
+
+
+def test_what_is_shown_is_chosen(
+    tmp_path: Path, questions: Path, command: Callable[..., Result], monkeypatch: Any
+) -> None:
+    """All samples, those that were answered wrong, or none; with pictures or without; the same
+    twice gives the same bytes, and a page that is too large names what makes it smaller."""
+    answered(tmp_path / "runs", questions)
+
+    def page(*options: str) -> tuple[Result, Path]:
+        out = tmp_path / "page.html"
+        return command("report", "--runs", tmp_path / "runs", "--out", out, *options), out
+
+    found = {}
+    for options in ((), ("--samples", "errors"), ("--samples", "none"), ("--images", "none")):
+        done, out = page(*options)
+        assert (done.code, done.stderr) == (0, "")
+        found[options] = (pictures_in(out), out.read_bytes())
+        assert page(*options)[1].read_bytes() == found[options][1]
+    assert [pictures for pictures, _ in found.values()] == [3, 1, 0, 0]
+    questions_shown = [b'"questions":[null,null,null]' in text for _, text in found.values()]
+    assert questions_shown == [False, False, True, False]
+    monkeypatch.setattr(cli, "LARGE_PAGE", 1000)
+    for option in ("--images none", "--samples errors", "--samples none"):
+        assert option in page()[0].stderr
+    told = page("--samples", "errors", "--images", "none")[0].stderr
+    assert "--samples none" in told
+    assert "--images" not in told
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--data", "scienceqa"), "write TASK=PATH"),
+        (("--data", "scienceqa=nowhere"), "there is no nowhere"),
+        (("--data", "a=.", "--data", "a=."), "given twice"),
+        (("--data", "a=.", "--images", "none"), "is to have none"),
+        (("--task", "x.py"), "no task file"),
+        (("--samples", "some"), "Invalid value"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    tmp_path: Path, command: Callable[..., Result], options: tuple[str, ...], told: str
+) -> None:
+    """Before anything is written."""
+    out = tmp_path / "page.html"
+    (tmp_path / "runs").mkdir()
+    done = command("report", "--runs", tmp_path / "runs", "--out", out, *options)
+    assert done.code in {2, 3}
+    assert told in done.stderr
+    assert not out.exists()
+
+
+def test_answers_that_cannot_be_read_leave_the_row(
+    tmp_path: Path, questions: Path, command: Callable[..., Result]
+) -> None:
+    """The record is on the page, its answers are not, and the exit code says that they are broken;
+    it is told once."""
+    made = answered(tmp_path / "runs", questions)
+    made.predictions_path.write_text("{}\n")
+    done = command("report", "--runs", tmp_path / "runs", "--out", tmp_path / "page.html")
+    assert done.code == 3
+    assert done.stderr.count("is not a prediction") == 1
+    assert ">mine<" in (tmp_path / "page.html").read_text(encoding="utf-8")
