@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from reports import untrusted
 from reports.tables import Cell, Group, Heading, Row, Table
 
-LONGEST = 4000
+LONGEST = 1000
 """Characters of one text; a cell holds fewer, unless somebody means harm."""
 
 

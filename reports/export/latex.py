@@ -31,7 +31,7 @@ _SPECIAL = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
     "}": r"\}",
-    "$": r"\$",
+    "$": r"\ensuremath{\mathdollar}",  # the text font of plain pdflatex has none
     "&": r"\&",
     "#": r"\#",
     "%": r"\%",
@@ -106,6 +106,12 @@ _GREEK = {
 }
 
 
+LINE = 60
+"""Characters, as LaTeX writes them, that stay in one line."""
+NARROW, WIDE = "4cm", r".9\linewidth"
+"""What is longer is folded to this width, in a column and across all of them."""
+
+
 def write(tables: Sequence[Table]) -> str:
     """One document, a float for each table."""
     return BEGIN + "\n".join("\n".join(_lines(table)) for table in tables) + "\n" + END
@@ -128,28 +134,26 @@ def _escaped(character: str) -> str:
     if base.isascii() and base.isalpha() and mark in _ACCENTS:
         dotless = rf"\{base}" if base in "ij" and mark != "\u0327" else base
         return rf"\{_ACCENTS[mark]}{{{dotless}}}"
-    return rf"{{[}}U+{ord(character):04X}{{]}}"
+    return rf"{{[}}U+{ord(character):04X}{{]}}\allowbreak{{}}"
 
 
 def _lines(table: Table) -> Iterator[str]:
     columns = contents.headings(table)
     yield r"\begin{table}[htbp]"
     yield r"\centering"
-    yield rf"\caption{{{escaped(table.caption)}}}"
+    yield rf"\caption{{{escaped(table.caption[:200])}}}"
     # Never wider than the text, never stretched.
     yield r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
     kinds = "".join("r" if heading.kind == "number" else "l" for heading in columns)
     yield rf"\begin{{tabular}}{{l{kinds}}}"
     yield r"\toprule"
-    yield _line([escaped(table.row_title), *map(_heading, columns)])
+    yield _line([_folded(table.row_title), *map(_heading, columns)])
     for group in table.groups:
         yield r"\midrule"
         if group.title:  # in two lines: what is wider than the columns would stretch the last one
             chance = f"chance {group.chance}" if group.chance else ""
-            title = _stacked(
-                rf"\textit{{{escaped(group.title)}}}", rf"\textit{{{escaped(chance)}}}", to="l"
-            )
-            yield _line([rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{{title}}}"])
+            lines = _stacked(_folded(group.title, WIDE), _folded(chance, WIDE), to="l")
+            yield _line([rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\itshape {lines}}}"])
             yield r"\addlinespace"
         for place, row in enumerate(group.rows):
             if place:
@@ -167,35 +171,44 @@ def _lines(table: Table) -> Iterator[str]:
         )
         yield r"\end{minipage}"
     yield r"\end{table}"
+    yield r"\ifdefined\tablesend\clearpage\fi"  # LaTeX keeps only so many floats in hand
+
+
+def _folded(text: str, width: str = NARROW) -> str:
+    """`text` escaped; in lines where it is long: TeX knows no table beyond 16,383 points."""
+    made = escaped(text)
+    return made if len(made) <= LINE else rf"\parbox[t]{{{width}}}{{\raggedright {made}}}"
 
 
 def _line(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"
+    """A row, a cell a line: TeX reads only so many characters of a line."""
+    return "\n  & ".join(cells) + r" \\"
 
 
 def _stacked(*parts: str, to: str) -> str:
     """The parts one below another, the first in full size; those that are empty left out."""
     first, *rest = parts
-    lines = r" \\ ".join([first, *(rf"\scriptsize {part}" for part in rest if part)])
-    return rf"\begin{{tabular}}[t]{{@{{}}{to}@{{}}}}{lines}\end{{tabular}}" if any(rest) else first
+    small = [rf"\scriptsize {part}" for part in rest if part]
+    lines = r" \\ ".join([first, *small])
+    return rf"\begin{{tabular}}[t]{{@{{}}{to}@{{}}}}{lines}\end{{tabular}}" if small else first
 
 
 def _heading(heading: Heading) -> str:
     unit = contents.unit(heading)
     n = f"$n$ {escaped(f'{heading.n:,}')}" if heading.n is not None else ""
     return _stacked(
-        escaped(heading.title), escaped(unit), n, to="r" if heading.kind == "number" else "l"
+        _folded(heading.title), _folded(unit), n, to="r" if heading.kind == "number" else "l"
     )
 
 
 def _title(row: Row) -> str:
     said = ", ".join(part for part in (row.size, row.role) if part)
-    return _stacked(escaped(row.title), escaped(said), escaped(row.origin), to="l")
+    return _stacked(_folded(row.title), _folded(said), _folded(row.origin), to="l")
 
 
 def _cell(table: Table, cell: Cell) -> str:
     numbers = ",".join(str(table.numbers[finding]) for finding in cell.findings)
     mark = rf"\textsuperscript{{{numbers}}}" if numbers else ""
     n = f"$n$ {escaped(f'{cell.n:,}')}" if cell.n is not None else ""
-    text = escaped(cell.text) or escaped(MISSING)
-    return _stacked(text + mark, escaped(cell.interval), n, to="r" if cell.kind != "text" else "l")
+    text = _folded(cell.text) or escaped(MISSING)
+    return _stacked(text + mark, _folded(cell.interval), n, to="r" if cell.kind != "text" else "l")

@@ -2,8 +2,8 @@
 samples_SUBTASK_DATE.jsonl with a line for each answer.
 
 Topics are the subtasks of a group that bears the task's name; a task without topics stands alone.
-What that layout has no field for (intervals, chance, how a row came about, by which rule an answer
-was read) stands under the key "harness", which its readers pass over.
+What that layout has no field for (intervals, chance, unread answers, how a row came about, by which
+rule an answer was read) stands under the key "harness", which its readers pass over.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from harness.types import Prediction
 from reports import runs, untrusted
 from reports.evidence import Evidence
 from reports.export.run_files import (
+    CONTEXT,
     File,
     answered,
     gold,
@@ -132,8 +133,7 @@ def _results(run: _Run) -> dict[str, Any]:
         "versions": dict.fromkeys(names, untrusted.text(environment.get("harness")) or None),
         "n-shot": dict.fromkeys(names, shots),
         "higher_is_better": {
-            name: {metric: metric != "unread" for metric in _metrics(figures)}
-            for name, figures in results.items()
+            name: dict.fromkeys(_metrics(figures), True) for name, figures in results.items()
         },
         "n-samples": {
             name: {
@@ -176,8 +176,8 @@ def _figures(run: _Run, topic: str | None) -> dict[str, Any]:
     name = run.group if whole else run.subtasks[topic or ""]
     figures: dict[str, Any] = {"name": name, "alias": name, "sample_len": len(answers)}
     for metric in run.record.metrics:
-        if metric == "chance":
-            continue  # no figure of the model
+        if metric in CONTEXT:
+            continue
         root, slash, of = metric.partition("/")
         if (whole and not slash) or (not whole and slash and of == topic):
             value = runs.figure(run.record, metric).value

@@ -32,8 +32,8 @@ def _lines(table: Table) -> Iterator[str]:
     columns = contents.headings(table)
     described = _described(table)
     for group in table.groups:
-        if group.title:
-            chance = f" · chance {escaped(group.chance)}" if group.chance else ""
+        if contents.shown(group.title):
+            chance = f" · chance {escaped(group.chance)}" if contents.shown(group.chance) else ""
             yield f"**{escaped(group.title)}**{chance}"
             yield ""
         yield _line([escaped(table.row_title), *described, *map(_heading, columns)])
@@ -61,7 +61,7 @@ def _described(table: Table) -> list[str]:
     return [
         title
         for title, name in said.items()
-        if any(getattr(row, name) for _, row in contents.rows(table))
+        if any(contents.shown(getattr(row, name)) for _, row in contents.rows(table))
     ]
 
 
