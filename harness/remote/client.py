@@ -252,7 +252,10 @@ class Client:
                     return
                 try:
                     done.put((place, self._ask(body, stop)))
+                except Unanswered as error:
+                    done.put((place, error))
                 except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
+                    stop.set()  # before anybody sends another request
                     done.put((place, error))
 
         for _ in range(min(self._options.concurrency, len(bodies))):
@@ -289,8 +292,10 @@ class Client:
                     self._tell_away(again)
                 else:
                     away_since, tries = None, tries + 1
-                    if tries >= TRIES or wait > self._options.patience:
+                    if tries >= TRIES:
                         self._count_failure(f"{again}, {tries} times")
+                    if again.after > self._options.patience:
+                        self._count_failure(f"{again}, and asks to wait {again.after:.0f} s")
             else:
                 self._answered_at = self._pace.now()
                 self._failed_in_a_row, self._told_away = 0, False

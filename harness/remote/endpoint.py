@@ -52,10 +52,23 @@ class Endpoint:
     repo: None = None
     revision: None = None
     adapter: str = "openai"
+    mini: bool = False
 
     @property
     def named(self) -> bool:
         return self.spec is not None
+
+    @property
+    def title(self) -> str:
+        return self.name
+
+    @property
+    def size(self) -> str:
+        return self.spec.size if self.spec else ""
+
+    @property
+    def licence(self) -> str:
+        return self.spec.licence if self.spec else ""
 
     @property
     def weights(self) -> str:
