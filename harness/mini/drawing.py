@@ -97,16 +97,18 @@ def draw(scene: Scene) -> Image:
     """The picture of a scene, `SIZE` pixels wide and high, RGB."""
     picture = _backdrop(scene.backdrop).copy()
     for mark in scene.marks:
-        thing = _thing(mark.shape, mark.colour)
-        picture.paste(thing, (mark.column * CELL, mark.row * CELL), thing)
+        thing, mask = _thing(mark.shape, mark.colour)
+        picture.paste(thing, (mark.column * CELL, mark.row * CELL), mask)
     return picture
 
 
 @lru_cache(maxsize=256)
-def _thing(shape: str, colour: str) -> Image:
+def _thing(shape: str, colour: str) -> tuple[Image, Image]:
+    """What a thing looks like, and where it is opaque."""
     pen = _Pen(SIZE if shape in _WIDE else CELL, CELL)
     _THINGS[shape](pen, colour)
-    return pen.picture()
+    picture = pen.picture()
+    return picture.convert("RGB"), picture.getchannel("A")
 
 
 @lru_cache(maxsize=32)
