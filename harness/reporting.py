@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from distill.analysis import reasoning_to_error, structure
 from distill.store import KEPT, REJECTED, Store
 from harness.errors import HarnessError, SampleError
 from harness.json_fields import parse_json
-from harness.records import RunFolder, RunRecord, read_runs, write_atomically
+from harness.records import RunFolder, RunRecord, TaskInfo, read_runs, write_atomically
 from harness.types import DataOptions, ImageRef, Prediction, SampleSet, Task
 from reports.evidence import (
     Distillation,
@@ -126,21 +127,32 @@ def find_pictures(records: Sequence[RunRecord], options: ReportOptions) -> Pictu
     own = {task.name: task for task in map(load_task, options.tasks)}
     known: dict[str, ImageRef] = {}
     notes: dict[str, None] = {}
-    asked = {
-        (r.task.name, r.task.source, r.task.split, r.task.revision)
-        for r in records
-        if r.settings.get("mode") != "scored" or r.task.name in options.data
-    }
-    for name, source, split, revision in sorted(asked, key=str):
-        path = options.data.get(name) or (Path(source) if os.path.exists(source) else None)  # noqa: PTH110  # Path's raises for some names
-        wanted = DataOptions(path=path, split=split, revision=revision, download=False)
+    seen: set[object] = set()
+    for record in records:
+        about = record.task
+        key = (about.name, about.source, about.split, about.revision)
+        made_elsewhere = record.settings.get("mode") == "scored" and about.name not in options.data
+        if key in seen or made_elsewhere:
+            continue
+        seen.add(key)
         try:
-            samples = _task(name, own).load(wanted)
+            where = _where(about, options)
+            known = _by_digest(_task(about.name, own).load(where)) | known
         except HarnessError as error:
-            notes[f"No pictures of {name}, {split} split: {error.what}"] = None
-        else:
-            known |= _by_digest(samples, known)
-    return Pictures(find=known.get, notes=tuple(notes))
+            notes[f"No pictures of {about.name}, {about.split} split: {error.what}"] = None
+    return Pictures(find=known.get, notes=tuple(sorted(notes)))
+
+
+def _where(about: TaskInfo, options: ReportOptions) -> DataOptions:
+    """Where the questions of a run are now: nothing is downloaded for a page."""
+    path = options.data.get(about.name)
+    if path is None and os.path.exists(about.source):  # noqa: PTH110  # Path's raises for some names
+        path = Path(about.source)
+    if path is None and about.revision is None and about.name in TASKS and not about.synthetic:
+        raise HarnessError(
+            f"{about.source} is not there any more; --data {about.name}=PATH says where it is."
+        )
+    return DataOptions(path=path, split=about.split, revision=about.revision, download=False)
 
 
 def _task(name: str, own: Mapping[str, Task]) -> Task:
@@ -151,16 +163,12 @@ def _task(name: str, own: Mapping[str, Task]) -> Task:
     raise HarnessError("its file is run only where it is named, with --task FILE.")
 
 
-def _by_digest(samples: SampleSet, known: Mapping[str, ImageRef]) -> dict[str, ImageRef]:
+def _by_digest(samples: SampleSet) -> dict[str, ImageRef]:
     """The sha256 of each picture's bytes -> the picture."""
     found: dict[str, ImageRef] = {}
     for image in (image for sample in samples.samples for image in sample.images):
-        try:
-            digest = image.digest()
-        except SampleError:
-            continue
-        if digest not in known:
-            found.setdefault(digest, image)
+        with contextlib.suppress(SampleError):
+            found.setdefault(image.digest(), image)
     return found
 
 

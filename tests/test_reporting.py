@@ -194,6 +194,7 @@ def test_moved_data_are_told_and_can_be_named(
     done = command(*arguments)
     assert (done.code, pictures_in(out)) == (0, 0)
     assert "No pictures of scienceqa, test split" in done.stderr
+    assert "--data scienceqa=PATH" in done.stderr
     assert "No pictures of scienceqa, test split" in out.read_text(encoding="utf-8")
     done = command(*arguments, "--data", f"scienceqa={tmp_path / 'elsewhere'}")
     assert (done.code, done.stderr, pictures_in(out)) == (0, "", 3)
