@@ -210,11 +210,7 @@ def _accelerator(config: DistillConfig, device: str) -> Any:
             "--parallel fsdp2 spreads the model over several processes, and there is one.",
             remedy="torchrun --no-python --nproc-per-node 2 harness distill train --parallel fsdp2",
         )
-    if place.processes > 1 and device.partition(":")[2]:
-        raise HarnessError(
-            f"--device {device}: with several processes each takes a device of its own.",
-            remedy=f"--device {device.partition(':')[0]}",
-        )
+    processes.own_device(device)  # refuses one for all; accelerate finds the same
     for variable in (
         "ACCELERATE_USE_FSDP",
         "ACCELERATE_USE_DEEPSPEED",

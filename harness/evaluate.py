@@ -3,10 +3,12 @@ missing, score, record."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -14,13 +16,23 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from harness import checkpoints, environment, progress, structured, timing
+from harness import (
+    checkpoints,
+    environment,
+    processes,
+    progress,
+    shards,
+    structured,
+    timing,
+)
 from harness.checkpoints import Checkpoint
 from harness.errors import DataError, HarnessError
 from harness.interrupts import Interrupted, interrupts
+from harness.processes import Place
 from harness.prompts import instruction, shots
 from harness.records import (
     Counts,
+    InUse,
     ModelInfo,
     RunFolder,
     RunRecord,
@@ -31,6 +43,7 @@ from harness.remote.endpoint import ServerOptions, is_remote
 from harness.remote.served import Served
 from harness.runner import Asking, Runner, batches
 from harness.scoring import Run, metrics_of, scored
+from harness.shards import Claims
 from harness.types import (
     DataOptions,
     Decoding,
@@ -169,7 +182,12 @@ class Weights:
     def device(self) -> str:
         from harness.models.loading import resolve_device
 
-        return resolve_device(self.options.device)
+        return resolve_device(processes.own_device(resolve_device(self.options.device)))
+
+    @property
+    def devices(self) -> int:
+        """How many devices the model is on."""
+        return len((self.description or {}).get("device_map") or [self.device])
 
     @cached_property
     def dtype(self) -> str:
@@ -255,14 +273,78 @@ def evaluate(weights: Source, data: Data, options: RunOptions) -> Run:
     selected = select(
         data.samples.samples, limit=options.limit, how=options.sample, seed=options.seed
     )
+    place = processes.here()
+    if place.processes > 1:
+        return _together(job, selected, place)
     with job.folder.locked():
         if options.fresh and (aside := job.folder.move_aside()):
             log.info("The run that was there is now %s", aside)
+        shards.gather(job.folder)
         return _continue(job, selected)
 
 
-def _continue(job: Job, selected: Sequence[Sample]) -> Run:
-    """Go on with what is on disk, if it is of the same run."""
+def _together(job: Job, selected: Sequence[Sample], place: Place) -> Run:
+    """Answer what no other process has answered or is at work on. Who is the last to leave puts all
+    answers together, and answers what one that was killed has left; the first process waits to be
+    the last.
+
+    Returns:
+        The run: as it will stay if this process was the last one, else as it is so far.
+    """
+    folder = job.folder
+    if aside := shards.begin(folder, launch=shards.launch() if job.options.fresh else None):
+        log.info("The run that was there is now %s", aside)
+    try:
+        with shards.answering(folder, place) as own:
+            _share(job, selected, own)
+    except (Interrupted, HarnessError):
+        with interrupts.shielded(), contextlib.suppress(InUse), folder.locked():
+            if shards.gather(folder) and (record := folder.read_record()):
+                brief = replace(job, metrics=job.data.task.metrics)
+                _finish(brief, replace(record, status="interrupted"), folder.read_predictions())
+        raise
+    try:
+        with shards.waiting(folder) if place.first else folder.locked():
+            record = None if shards.gather(folder) else folder.read_record()
+            if record is not None and record.status in {"complete", "partial"}:
+                return Run(folder.path, record)  # another one was the last
+            return _continue(job, selected, again=False)
+    except InUse:
+        return Run(folder.path, folder.existing_record())
+
+
+def _share(job: Job, selected: Sequence[Sample], own: RunFolder) -> None:
+    """Answer this process's part of the run into its own shard."""
+    old, predictions, known = _known(job)
+    there, answered = own.read_record(), own.read_predictions()
+    done = [p.sample_id for p in predictions if p.error is None]
+    done += [p.sample_id for p in answered]
+    claims = shards.Claims(job.folder, job.data.samples.samples, done=done, own=own)
+    with contextlib.closing(claims):
+        pending = claims.take(batches(selected, job.settings["batch_size"], done))
+        first = next(pending, None)
+        if first is None:
+            return
+        job.weights.load()
+        known |= job.weights.fingerprint
+        if old is None:
+            job.folder.write_record(_record(job, known, None, answered=0))
+        else:
+            refuse_mismatch(old.fingerprint, known, job.folder.path)
+        mine = replace(job, folder=own, metrics=())
+        _answer(
+            mine,
+            _record(mine, known, there, answered=len(answered)),
+            itertools.chain([first], pending),
+            answered=answered,
+            total=len(selected),
+            others=claims,
+        )
+
+
+def _known(job: Job) -> tuple[RunRecord | None, list[Prediction], dict[str, Any]]:
+    """What is on disk, and what it must have been made with to be continued, the weights apart;
+    raises HarnessError where it was made with something else."""
     old, predictions = job.folder.read_record(), job.folder.read_predictions()
     if old is None and predictions:
         raise HarnessError(
@@ -273,7 +355,20 @@ def _continue(job: Job, selected: Sequence[Sample]) -> Run:
     if old is not None:
         refuse_mismatch(old.fingerprint, known, job.folder.path)
     _refuse_unknown(predictions, job)
-    answered = [p for p in predictions if p.error is None]
+    return old, predictions, known
+
+
+def _continue(job: Job, selected: Sequence[Sample], *, again: bool = True) -> Run:
+    """Go on with what is on disk, if it is of the same run.
+
+    Args:
+        again: try once more what has failed.
+    """
+    old, predictions, known = _known(job)
+    if not again and {s.id for s in selected} <= {p.sample_id for p in predictions}:
+        answered = predictions
+    else:
+        answered = [p for p in predictions if p.error is None]
     done = [p.sample_id for p in answered]
     pending = list(batches(selected, job.settings["batch_size"], done))
     if pending:
@@ -308,12 +403,17 @@ def _refuse_unknown(predictions: Sequence[Prediction], job: Job) -> None:
 def _answer(
     job: Job,
     record: RunRecord,
-    pending: Sequence[Sequence[Sample]],
+    pending: Iterable[Sequence[Sample]],
     *,
     answered: Sequence[Prediction],
     total: int,
+    others: Claims | None = None,
 ) -> Run:
-    """The part that takes the night."""
+    """The part that takes the night.
+
+    Args:
+        others: tells what other processes have answered of the `total`.
+    """
     weights, data, settings = job.weights, job.data, job.settings
     runner = Runner(
         weights.load(),
@@ -334,7 +434,12 @@ def _answer(
         "device": weights.device,
         "batch_size": settings["batch_size"],
         "load_seconds": weights.load_seconds,
+        "devices": None if isinstance(weights, Served) else weights.devices,
+        "answered_from": None,
     }
+    place = processes.here()
+    if others is not None:
+        session |= {"process": place.rank, "processes": place.processes}
     predictions = list(answered)
     done = {p.sample_id for p in predictions}
     energy = timing.Energy(weights.device)
@@ -343,6 +448,7 @@ def _answer(
         ours = {
             **session,
             "samples": len(predictions) - len(answered),
+            "answered_until": time.time(),
             "peak_memory_bytes": None  # that of a client says nothing of the model
             if isinstance(weights, Served)
             else {
@@ -356,20 +462,26 @@ def _answer(
     # Should this process be killed, nothing more is known of it: see `_sessions`.
     started = {**session, "samples": None, "energy_joules": None}
     job.folder.write_record(replace(record, status="running", sessions=[*record.sessions, started]))
+    pending = iter(pending)
+    begun = next(pending, ())
     try:
         label = f"{data.task.name} · {weights.checkpoint.name}"
         log.info("%s: warming up", label)
         # One question finds out whether a server has the model; more would be paid for.
-        first = pending[0][: 1 if isinstance(weights, Served) else None] if pending else ()
+        first = begun[: 1 if isinstance(weights, Served) else None]
         session["warmup_seconds"] = runner.warm_up(first) if first else None
-        with progress.make(label, total=total, done=len(done), unit="samples") as bar:
-            for batch in pending:
+        session["answered_from"] = time.time()
+        make = progress.make if place.first else progress.Silent
+        known = others.known if others else len(done)
+        with make(label, total=total, done=known, unit="samples") as bar:
+            for batch in itertools.chain([begun] if begun else [], pending):
                 new = [p for p in runner.answer(batch) if p.sample_id not in done]
                 with interrupts.shielded():
                     job.folder.append(new)
                     predictions += new
                     done.update(p.sample_id for p in new)
-                bar.advance(len(new), tokens=sum(p.tokens or 0 for p in new))
+                more = others.news() if others else 0
+                bar.advance(len(new) + more, tokens=sum(p.tokens or 0 for p in new))
         return _finish(job, current("running"), predictions)
     except (Interrupted, HarnessError) as error:
         with interrupts.shielded():
@@ -381,12 +493,10 @@ def _answer(
         raise
 
 
-def _sessions(old: RunRecord | None, answered: int) -> Sequence[Mapping[str, Any]]:
-    """The earlier processes' entries; one that was killed answered what the others did not."""
-    sessions = [dict(session) for session in old.sessions] if old else []
-    if sessions and sessions[-1].get("samples") is None:
-        sessions[-1]["samples"] = answered - sum(s.get("samples") or 0 for s in sessions[:-1])
-    return sessions
+def _sessions(job: Job, old: RunRecord | None, answered: int) -> Sequence[Mapping[str, Any]]:
+    """The earlier processes' entries."""
+    until = job.folder.last_written()
+    return timing.settled(old.sessions, answered=answered, until=until) if old else []
 
 
 def _finish(job: Job, record: RunRecord, predictions: Sequence[Prediction]) -> Run:
@@ -538,15 +648,16 @@ def _record(
         ),
         model=ModelInfo(
             name=checkpoint.name,
-            title=spec.title if spec and checkpoint.name == spec.name else checkpoint.name,
-            size=spec.size if spec else "",
+            title=checkpoint.title,
+            size=checkpoint.size,
             parameters=description.get("parameters"),
             role=spec.role if spec else "baseline",
             repo=checkpoint.repo,
             revision=checkpoint.revision,
             weights=checkpoint.weights,
-            licence=spec.licence if spec else "",
+            licence=checkpoint.licence,
             adapter=checkpoint.adapter,
+            mini=checkpoint.mini,
         ),
         fingerprint=known,
         counts=Counts(
@@ -555,5 +666,5 @@ def _record(
         settings={**job.settings, "model": dict(description)},
         environment=environment.describe(weights.device),
         command=list(job.options.command),
-        sessions=_sessions(old, answered),
+        sessions=_sessions(job, old, answered),
     )

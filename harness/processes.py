@@ -44,6 +44,24 @@ def here() -> Place:
     return Place(rank=rank, processes=processes, local_rank=local, launched=True)
 
 
+def own_device(device: str) -> str:
+    """Of the devices that `device` means the one that is this process's.
+
+    Raises:
+        HarnessError: it names a single one, and there are several processes.
+    """
+    place = here()
+    if place.processes == 1:
+        return device
+    kind, colon, _ = device.partition(":")
+    if colon:
+        raise HarnessError(
+            f"--device {device}: with several processes each takes a device of its own.",
+            remedy=f"--device {kind}",
+        )
+    return f"{kind}:{place.local_rank}" if kind == "cuda" else device
+
+
 def _unclear() -> HarnessError:
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     found = ", ".join(f"{name}={os.environ.get(name, '(absent)')[:20]}" for name in names)

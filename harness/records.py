@@ -28,6 +28,12 @@ T = TypeVar("T")
 FORMAT = 1
 RECORD = "run.json"
 PREDICTIONS = "predictions.jsonl"
+SHARDS = "shards"
+"""Where several processes write until their answers are gathered: see harness.shards."""
+
+
+class InUse(HarnessError):  # noqa: N818  # that is what it is, and no mistake
+    """Another process is writing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,10 +211,22 @@ class RunFolder:
     def predictions_path(self) -> Path:
         return self.path / PREDICTIONS
 
+    @property
+    def shards_path(self) -> Path:
+        return self.path / SHARDS
+
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
         """Hold the run for writing. The kernel lets the lock go when the process ends, however it
-        ends; a second writer is refused."""
+        ends; a second writer is refused.
+
+        Args:
+            shared: hold it together with others that say so too.
+            wait: for those who have it now, in place of being refused.
+
+        Raises:
+            InUse: another process has it.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = open(self.path / ".lock", "a+b")  # noqa: SIM115  # the next statement is `with`
@@ -219,9 +237,10 @@ class RunFolder:
             ) from error
         with lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+                fcntl.flock(lock, how if wait else how | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise HarnessError(
+                raise InUse(
                     f"Another process is writing to {self.path}.",
                     remedy="Wait for it, or choose another folder with --runs.",
                 ) from None
@@ -286,6 +305,13 @@ class RunFolder:
         """The predictions, in the file's order; a last line that was cut is left out."""
         return [prediction for prediction, _ in self._lines()]
 
+    def last_written(self) -> float | None:
+        """When a prediction was last added, in seconds since 1970; None where there is none."""
+        try:
+            return self.predictions_path.stat().st_mtime
+        except FileNotFoundError:
+            return None
+
     def existing_predictions(self) -> list[Prediction]:
         """The predictions; raises DataError where there are none."""
         predictions = self.read_predictions()
@@ -341,14 +367,15 @@ class RunFolder:
 
     def move_aside(self) -> Path | None:
         """Rename what is there, so that a fresh run can begin; returns the new path."""
-        if not self.record_path.exists() and not self.predictions_path.exists():
+        parts = (self.predictions_path, self.record_path, self.shards_path)
+        if not any(path.exists() for path in parts):
             return None
         stamp = time.strftime("%Y%m%d-%H%M%S")
         for number in range(1000):
             aside = self.path.with_name(f"{self.path.name}.{stamp}" + f"-{number}" * bool(number))
             if not aside.exists():
                 aside.mkdir()
-                for path in (self.predictions_path, self.record_path):
+                for path in parts:
                     if path.exists():
                         path.rename(aside / path.name)
                 return aside
@@ -421,7 +448,8 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
         data: the bytes, or pieces of them in order.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Processes of several machines may write the same file.
+    aside = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.tmp")
     try:
         with _named(path), open(aside, "wb") as file:
             file.writelines([data] if isinstance(data, bytes) else data)

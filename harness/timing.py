@@ -33,6 +33,12 @@ def is_remote(sessions: Sequence[Mapping[str, Any]]) -> bool:
     return any(session.get("device") == REMOTE for session in sessions)
 
 
+SEVERAL = (
+    "; up to {} devices worked at once, and this is the sum over them: wall_minutes is the time "
+    "that passed"
+)
+
+
 def percentile(sorted_values: Sequence[float], share: float) -> float:
     """The value at `share` (0 to 1) of `sorted_values`, interpolated linearly as numpy does."""
     position = share * (len(sorted_values) - 1)
@@ -61,11 +67,18 @@ def summarise(
     # A server that does not count leaves no number, rather than one that is too small.
     counted = all(p.tokens is not None for p in timed)
     tokens = sum(p.tokens or 0 for p in timed) if counted else None
+    devices, wall = at_once(sessions)
+    held = {session.get("devices") for session in sessions if session.get("samples") != 0}
+    each = held.pop() if len(held) == 1 else None
     peaks = [session.get("peak_memory_bytes") or {} for session in sessions]
     energy = [session.get("energy_joules") for session in sessions]
     return {
         "inference_minutes": total / 60 if timed else None,
-        "inference_minutes_definition": REMOTE_DEFINITION if remote else DEFINITION,
+        "inference_minutes_definition": (REMOTE_DEFINITION if remote else DEFINITION)
+        + (SEVERAL.format(devices) if devices is not None and devices > 1 else ""),
+        "devices": devices,
+        "wall_minutes": wall,
+        "device_minutes": total / 60 * each if timed and each else None,
         "remote": remote,
         "timed_samples": len(timed),
         "seconds_per_sample": _spread(seconds),
@@ -104,6 +117,45 @@ def _spread(ordered: Sequence[float]) -> dict[str, float] | None:
         "p90": percentile(ordered, 0.90),
         "p99": percentile(ordered, 0.99),
     }
+
+
+def at_once(sessions: Sequence[Mapping[str, Any]]) -> tuple[int | None, float | None]:
+    """The most devices that were at work at the same time, and the minutes in which any was; None
+    where a process did not say."""
+    changes: list[tuple[float, int]] = []
+    worked = [session for session in sessions if session.get("samples") != 0]
+    for session in worked:
+        begun, ended = session.get("answered_from"), session.get("answered_until")
+        if begun is None or ended is None:
+            return None, None
+        number = session.get("devices") or 1
+        changes += [(begun, number), (max(begun, ended), -number)]
+    changes.sort()  # where one ends as another begins they were not there together
+    most = now = 0
+    seconds = before = 0.0
+    for moment, change in changes:
+        seconds += (moment - before) if now else 0.0
+        now, before = now + change, moment
+        most = max(most, now)
+    known = worked and all(session.get("devices") for session in worked)
+    return (most if known else None), (seconds / 60 if worked else None)
+
+
+def settled(
+    sessions: Sequence[Mapping[str, Any]], *, answered: int, until: float | None
+) -> list[Mapping[str, Any]]:
+    """The entries of earlier processes. The last one may have been killed, and could not say what
+    it did: it answered what the others did not.
+
+    Args:
+        answered: samples that all of them answered.
+        until: when the last line was written, in seconds since 1970.
+    """
+    made = [dict(session) for session in sessions]
+    if made and made[-1].get("samples") is None:
+        samples = answered - sum(session.get("samples") or 0 for session in made[:-1])
+        made[-1].update(samples=samples, answered_until=until if samples else None)
+    return list(made)
 
 
 def _last(sessions: Sequence[Mapping[str, Any]], key: str) -> float | None:
