@@ -19,6 +19,7 @@ from distill.cli import app as distillation
 from harness import processes
 from harness.errors import Exit, HarnessError
 from harness.interrupts import Interrupted, interrupts
+from harness.mini.cli import app as miniatures
 from harness.terminal import harmless, print_json, quieten_libraries
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ app = typer.Typer(
 listing = typer.Typer(help="List models, tasks or runs.", no_args_is_help=True)
 app.add_typer(listing, name="list")
 app.add_typer(distillation, name="distill")
+app.add_typer(miniatures, name="mini")
 
 RunsDir = Annotated[Path, typer.Option("--runs", help="Folder of run folders.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
@@ -734,6 +736,42 @@ def demo(
     _write_report(folder / "runs", out)
 
 
+@app.command(
+    epilog="Example:\n\n"
+    "harness draw ./questions --task scienceqa-mini --split train --count 500\n\n"
+    "harness eval --model ./my-checkpoint --task scienceqa --data ./questions --split train"
+)
+def draw(
+    folder: Annotated[Path, typer.Argument(help="Where SPLIT.jsonl and images/ are put.")],
+    task: Annotated[
+        str, typer.Option("--task", "-t", help="scienceqa-mini or vqaonline-mini.")
+    ] = "scienceqa-mini",
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    count: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many; default: as many as the task has, its own first."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Other questions than the task's, of the same split.")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write drawn questions and their pictures as a data folder, as your own data may lie."""
+    from harness.mini.questions import DRAWN
+    from harness.mini.writing import write
+
+    if task not in DRAWN:
+        raise HarnessError(
+            f"The questions of {task!r} are not drawn.", known=f"Drawn are {', '.join(DRAWN)}."
+        )
+    items = DRAWN[task](split, seed, count)
+    file = write(folder, split, items)
+    if as_json:
+        print_json({"file": str(file), "questions": len(items), "task": task, "split": split})
+    else:
+        typer.echo(f"{len(items):,} questions: {file}")
+
+
 @app.command(epilog="Example:\n\nharness show runs/scienceqa/moondream/test")
 def show(
     run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: AsJson = False
@@ -871,6 +909,7 @@ def list_models(as_json: AsJson = False) -> None:
         ],
     )
     typer.echo("Any other image-text model: --model ORG/REPO or --model FOLDER.")
+    typer.echo("Each row comes with the package as a miniature of a few MB too: --size mini.")
     return None
 
 

@@ -90,7 +90,7 @@ def test_a_count_takes_the_first_ones(split: str) -> None:
 def test_an_unknown_split_is_told() -> None:
     """With those that there are."""
     with pytest.raises(HarnessError, match=r"no split 'dev'\.\nThere are train, validation, test"):
-        questions("dev")
+        questions("dev", count=3)
 
 
 def test_no_picture_is_in_two_splits() -> None:
@@ -361,6 +361,33 @@ def test_written_questions_are_read_as_real_ones(name: str, real, make, tmp_path
     assert (mini.text, mini.choices) == (full.text, full.choices)
     assert mini.images[0].tobytes() == full.images[0].tobytes() == items[0].draw().tobytes()
     assert isinstance(mini.images[0], Image.Image)
+
+
+def test_drawn_questions_are_written_for_ones_own_use(command, tmp_path: Path) -> None:
+    """`harness draw` makes a folder that --data takes; what is there is not written over."""
+    folder = tmp_path / "mine"
+    arguments = ("draw", folder, "--split", "train", "--count", 5, "--seed", 3)
+    made = command(*arguments, "--json")
+    assert made.code == 0, made.stderr
+    assert made.json["questions"] == 5
+    read = scienceqa.load(DataOptions(path=folder, split="train")).samples
+    assert [sample.id for sample in read] == [i.id for i in questions("train", 3, 5)]
+    assert read[0].images[0].decode().size == (256, 256)
+    again = command(*arguments)
+    assert again.code == 2
+    assert "train.jsonl is there already" in again.stderr
+    (tmp_path / "file").touch()
+    for wrong, told in (
+        ((tmp_path / "x", "--task", "scienceqa"), "Drawn are scienceqa-mini, vqaonline-mini"),
+        ((tmp_path / "x", "--split", "dev"), "no split 'dev'"),
+        ((tmp_path / "x", "--count", 0), "--count"),
+        ((tmp_path / "file" / "x",), "cannot be written"),
+    ):
+        refused = command("draw", *wrong)
+        assert (refused.code, told in refused.stderr) == (2, True), refused.stderr
+    opened = command("draw", folder, "--task", "vqaonline-mini", "--count", 3)
+    assert "3 questions: " in opened.stdout
+    assert len(vqaonline.load(DataOptions(path=folder, split="test")).samples) == 3
 
 
 @pytest.mark.parametrize("name", ["scienceqa-mini", "vqaonline-mini"])

@@ -16,6 +16,7 @@ from functools import lru_cache
 from itertools import count as numbers
 from itertools import islice
 from string import ascii_uppercase
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.errors import HarnessError
@@ -114,18 +115,22 @@ def questions(split: str, seed: int = 0, count: int | None = None) -> Sequence[I
         seed: another one draws others, from the scenes of the same split.
         count: how many; None: as many as the task has.
     """
-    return _first("choice", split, seed, count or _size(SIZES, split))
+    return _first("choice", split, seed, _count(SIZES, split, count))
 
 
 def open_questions(split: str, seed: int = 0, count: int | None = None) -> Sequence[Item]:
     """The open questions of a split, as `questions` gives those with choices."""
-    return _first("open", split, seed, count or _size(OPEN_SIZES, split))
+    return _first("open", split, seed, _count(OPEN_SIZES, split, count))
 
 
-def _size(sizes: Mapping[str, int], split: str) -> int:
+DRAWN = MappingProxyType({"scienceqa-mini": questions, "vqaonline-mini": open_questions})
+"""Task -> what draws its questions."""
+
+
+def _count(sizes: Mapping[str, int], split: str, count: int | None) -> int:
     if split not in sizes:
         raise HarnessError(f"There is no split {split!r}.", known=f"There are {', '.join(sizes)}.")
-    return sizes[split]
+    return sizes[split] if count is None else count
 
 
 @lru_cache(maxsize=8)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from harness.errors import HarnessError
 from harness.mini.questions import Item
 from harness.mini.schema import fields, png
 from harness.records import write_atomically
@@ -15,12 +16,25 @@ def write(folder: Path, split: str, items: Iterable[Item]) -> Path:
     """Write `SPLIT.jsonl` and `images/` into a folder; returns the file.
 
     The rows come last: a folder that was cut short has none.
+
+    Raises:
+        HarnessError: the split is there already, or the folder cannot be written.
     """
+    file = folder / f"{split}.jsonl"
+    if file.exists():
+        raise HarnessError(f"{file} is there already.", remedy="Name another folder.")
+    try:
+        return _write(folder, file, items)
+    except OSError as error:
+        raise HarnessError(f"{folder} cannot be written: {error.strerror}.") from error
+
+
+def _write(folder: Path, file: Path, items: Iterable[Item]) -> Path:
     (folder / "images").mkdir(parents=True, exist_ok=True)
     lines = []
     for item in items:
         name = f"images/{item.id}.png"
         (folder / name).write_bytes(png(item))
         lines.append(json.dumps({"image": name, **fields(item)}).encode() + b"\n")
-    write_atomically(folder / f"{split}.jsonl", lines)
-    return folder / f"{split}.jsonl"
+    write_atomically(file, lines)
+    return file
