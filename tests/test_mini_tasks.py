@@ -499,3 +499,31 @@ def test_the_families_are_told_apart() -> None:
     names = [(family.topic, family.skill) for family in (*FAMILIES, *forum.FAMILIES)]
     assert len(set(names)) == len(names)
     assert all(set(family.sizes) <= {1, 2, 3} for family in FAMILIES)
+
+
+def test_the_page_on_the_miniature_states_what_is_so() -> None:
+    """Its tables have each topic's skills, numbers and chance, and the sums."""
+    text = (Path(__file__).parents[1] / "docs" / "miniature.md").read_text(encoding="utf-8")
+    splits = [questions(split) for split in SPLITS]
+    rows = []
+    for topic in dict.fromkeys(family.topic for family in FAMILIES):
+        own = [family for family in FAMILIES if family.topic == topic]
+        one, several = (
+            ", ".join(family.skill for family in own if (family.steps > 1) == more)
+            for more in (False, True)
+        )
+        numbers = [sum(item.topic == topic for item in items) for items in splits]
+        inverse = [1 / len(item.choices) for item in TEST if item.topic == topic]
+        chance = sum(inverse) / len(inverse)
+        rows.append(" | ".join(map(str, [topic, one, several, *numbers, f"{chance:.2f}"])))
+    chance = sum(1 / len(item.choices) for item in TEST) / len(TEST)
+    totals = " | ".join(f"{len(items):,}" for items in splits)
+    rows.append(f"all | | | {totals} | {chance:.2f}")
+    opens = [open_questions(split) for split in SPLITS]
+    for topic in dict.fromkeys(family.topic for family in forum.FAMILIES):
+        numbers = [sum(item.topic == topic for item in items) for items in opens]
+        assert re.search(rf"\| {topic} \| [^|]+ \| {' [|] '.join(map(str, numbers))} \|", text)
+    rows.append("all | | " + " | ".join(f"{len(items):,}" for items in opens))
+    for row in rows:
+        assert f"| {row} |" in text
+    assert f"({len(FAMILIES)} kinds of questions)" in text

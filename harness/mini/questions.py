@@ -201,23 +201,24 @@ class _Places:
         return self._left[k].pop()
 
 
-_NEW, _TRIES = 200, 5000
-"""Draws after which a training question may come again; draws after which something is wrong."""
+_TRIES = 5000
+"""Draws after which there is nothing new to be expected."""
 
 
 def _draft(
     family: Family, level: int, split: str, chance: Chance, seen: set[tuple[Scene, str]]
 ) -> Draft:
     """A draft that belongs to the split and was not asked before."""
-    for trial in range(_TRIES):
+    for _ in range(_TRIES):
         draft = family.make(chance, family.sizes[level])
         if draft is None or draft.scene.split != split:
             continue
         key = draft.scene, draft.question
-        if key in seen and not (split == "train" and trial >= _NEW):
-            continue
-        seen.add(key)
-        return draft
+        if key not in seen:
+            seen.add(key)
+            return draft
     raise HarnessError(
-        f"{family.topic} has no more scenes for the skill {family.skill} in {split}."
+        f"{family.topic} has nothing new to ask of the skill {family.skill} in {split}.",
+        known=f"{len(seen):,} questions were drawn.",
+        remedy="Draw fewer, or more with another seed.",
     )
