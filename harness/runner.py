@@ -1,19 +1,21 @@
 """The one loop that runs every model on every task.
 
-It takes the samples batch by batch, times what is to be timed, and hands each batch's predictions
-to a sink the moment they are there. A sample that cannot be used becomes a prediction with an
-`error`; nothing else stops the loop but an interrupt, a full disk, or a model that answers nothing.
+It takes the samples batch by batch, or one by one where the model needs no batches, times what is
+to be timed, and hands predictions on the moment they are there. A sample that cannot be used
+becomes a prediction with an `error`; nothing else stops the loop but an interrupt, a full disk, or
+a model that answers nothing.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from random import Random
 from string import ascii_uppercase
+from typing import Any
 
 from harness import structured
 from harness.errors import Exit, HarnessError, SampleError
@@ -28,6 +30,7 @@ from harness.types import (
     Prompt,
     Reading,
     Sample,
+    Streaming,
     Style,
     Task,
 )
@@ -64,6 +67,29 @@ class Timed:
     output: Output
     preprocess_seconds: float
     generate_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A batch that waits for the model."""
+
+    prepared: Any
+    """What the model's `prepare` made of those that have no error; None: of none."""
+    errors: tuple[str | None, ...]
+    """For each sample, why there is nothing to ask."""
+    choices: tuple[tuple[str, ...], ...]
+    """Of those that have no error, as they are asked."""
+    failure: str | None = None
+    """Why `prepare` failed, where it did."""
+    ours: bool = False
+    """Whether that failure is the data's and not the model's."""
+
+    def pin_memory(self) -> _Ready:
+        """For DataLoader: the same, in memory that a GPU reads by itself."""
+        if not isinstance(self.prepared, list):
+            return self
+        pinned = [one.pin_memory() if hasattr(one, "pin_memory") else one for one in self.prepared]
+        return replace(self, prepared=pinned)
 
 
 def batches(
@@ -108,29 +134,159 @@ class Runner:
         self._failures = 0
         self._successes = 0
 
+    @property
+    def streams(self) -> bool:
+        """Whether answers come one by one, whatever the batch: then no batch is repeated."""
+        greedy = self._asking.mode == "generate" and not self._decoding.temperature
+        return greedy and isinstance(self._model, Streaming)
+
     def warm_up(self, batch: Sequence[Sample]) -> float:
         """Run a batch for a few tokens, unrecorded; returns the seconds it took."""
         started = self._clock()
-        prompts = [p for p in map(self._prompt, batch) if isinstance(p, Prompt)]
-        if prompts:
+        ready = self._ready(batch)
+        samples = _without(batch, ready.errors)
+        if samples:
             decoding = replace(self._decoding, max_new_tokens=min(4, self._decoding.max_new_tokens))
-            self._answer(prompts, decoding)
+            self._answer(samples, decoding, ready)
         return self._clock() - started
+
+    def answers(
+        self,
+        pending: Iterable[Sequence[Sample]],
+        *,
+        rows: int,
+        done: Container[str] = frozenset(),
+        workers: int = 0,
+        among: Sequence[Sample] = (),
+    ) -> Iterator[list[Prediction]]:
+        """Predictions for those samples of the batches that are not `done`, some at a time.
+
+        Batches are taken when there is room for them, and no sooner.
+
+        Args:
+            rows: how many samples are answered at once where the model needs no batches.
+            workers: processes that prepare ahead; see `harness.engine.prefetch`.
+            among: with workers, all samples that `pending` may hold.
+        """
+        if self.streams:
+            left = ([s] for batch in pending for s in batch if s.id not in done)
+            yield from self._stream(self._ahead(left, among, workers), rows)
+            return
+        for batch, ready, waited in self._ahead(pending, among, workers):
+            predictions = self._answer_ready(batch, ready, waited)
+            yield [p for p in predictions if p.sample_id not in done]
 
     def answer(self, batch: Sequence[Sample]) -> list[Prediction]:
         """One prediction for each sample, in order."""
         started = self._clock()
+        ready = self._ready(batch)
+        return self._answer_ready(batch, ready, self._clock() - started)
+
+    def _ahead(
+        self, pending: Iterable[Sequence[Sample]], among: Sequence[Sample], workers: int
+    ) -> Iterator[tuple[Sequence[Sample], _Ready, float]]:
+        """Each batch, ready for the model, and the seconds that were waited for that."""
+        pending = iter(pending)
+        if not workers:
+            for batch in pending:
+                started = self._clock()
+                ready = self._ready(batch)
+                yield batch, ready, self._clock() - started
+            return
+        from harness.engine.prefetch import ahead
+
+        places = {sample.id: place for place, sample in enumerate(among)}
+        numbers = ([places[sample.id] for sample in batch] for batch in pending)
+        made = ahead(
+            lambda chosen: (chosen, self._ready([among[place] for place in chosen])),
+            numbers,
+            workers=workers,
+        )
+        while True:
+            started = self._clock()
+            following = next(made, None)
+            if following is None:
+                return
+            chosen, ready = following
+            yield [among[place] for place in chosen], ready, self._clock() - started
+
+    def _stream(
+        self, made: Iterator[tuple[Sequence[Sample], _Ready, float]], rows: int
+    ) -> Iterator[list[Prediction]]:
+        """Answers one by one. Where their conclusions are chosen, as many at once as are answered
+        at once."""
+        asked: dict[int, tuple[Sample, float]] = {}
+        broken: list[Prediction] = []
+
+        def prepared() -> Iterator[tuple[int, Any]]:
+            for number, ((sample,), ready, waited) in enumerate(made):
+                reason = ready.errors[0] or ready.failure
+                if reason is None:
+                    asked[number] = sample, waited
+                    yield number, ready.prepared
+                    continue
+                if ready.failure and not ready.ours:
+                    self._count_failure(reason)
+                broken.append(self._prediction(sample, reason))
+
+        assert isinstance(self._model, Streaming)
+        finished: list[tuple[Sample, Timed]] = []
+        for one in self._model.stream(prepared(), self._decoding, rows=rows, clock=self._clock):
+            sample, waited = asked.pop(one.number)
+            timed = self._counted(Timed(one.output, waited, one.seconds))
+            if isinstance(timed, str):
+                broken.append(self._prediction(sample, timed))
+            else:
+                finished.append((sample, timed))
+            if len(finished) >= (rows if self._asking.conclude else 1):
+                yield [*broken, *self._concluded_all(finished)]
+                broken.clear()
+                finished.clear()
+        if broken or finished:
+            yield [*broken, *self._concluded_all(finished)]
+
+    def _concluded_all(self, finished: Sequence[tuple[Sample, Timed]]) -> list[Prediction]:
+        samples = [sample for sample, _ in finished]
+        if self._asking.conclude and finished:
+            started = self._clock()
+            outputs = self._concluded(samples, [timed.output for _, timed in finished])
+            share = (self._clock() - started) / len(finished)
+            finished = [
+                (sample, replace(timed, output=o, generate_seconds=timed.generate_seconds + share))
+                for (sample, timed), o in zip(finished, outputs, strict=True)
+            ]
+        return [self._prediction(sample, timed) for sample, timed in finished]
+
+    def _ready(self, batch: Sequence[Sample]) -> _Ready:
+        """What comes before the model: pictures, templates, tokens, pixels. In any process."""
         asked = [self._prompt(sample) for sample in batch]
         prompts = [prompt for prompt in asked if isinstance(prompt, Prompt)]
-        # Decoding the pictures is preprocessing too.
-        share = (self._clock() - started) / len(batch)
+        errors = tuple(None if isinstance(prompt, Prompt) else prompt for prompt in asked)
+        choices = tuple(prompt.choices for prompt in prompts)
+        try:
+            prepared = self._model.prepare(prompts) if prompts else None
+        except HarnessError:
+            raise  # it is not about these samples
+        except Exception as error:  # noqa: BLE001  # here a bad sample becomes an error row
+            ours = isinstance(error, SampleError)
+            return _Ready(None, errors, choices, _reason(error), ours)
+        return _Ready(prepared, errors, choices)
+
+    def _answer_ready(
+        self, batch: Sequence[Sample], ready: _Ready, waited: float
+    ) -> list[Prediction]:
+        """Predictions of a batch, in order; what was waited for it is its preprocessing."""
         seed = sha256(f"{self._decoding.seed}\0{batch[0].id}".encode()).digest()
         decoding = replace(self._decoding, seed=int.from_bytes(seed[:4], "big"))
-        answers = iter(self._answer(prompts, decoding))
+        samples = _without(batch, ready.errors)
+        answers = iter(self._answer(samples, decoding, ready))
         predictions = []
-        for sample, prompt in zip(batch, asked, strict=True):
-            result = next(answers) if isinstance(prompt, Prompt) else prompt
-            predictions.append(self._prediction(sample, result, share))
+        for sample, error in zip(batch, ready.errors, strict=True):
+            result = next(answers) if error is None else error
+            if isinstance(result, Timed):
+                before = result.preprocess_seconds + waited / len(samples)
+                result = replace(result, preprocess_seconds=before)
+            predictions.append(self._prediction(sample, result))
         return predictions
 
     def _prompt(self, sample: Sample) -> Prompt | str:
@@ -157,26 +313,34 @@ class Runner:
             Random(f"{self._asking.shuffle} {sample.id}").shuffle(order)  # noqa: S311  # no secret
         return tuple(order)
 
-    def _answer(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Timed | str]:
-        """An output or a reason for each prompt. A batch that fails is halved until the sample
+    def _answer(
+        self, samples: Sequence[Sample], decoding: Decoding, ready: _Ready | None = None
+    ) -> list[Timed | str]:
+        """An output or a reason for each sample. A batch that fails is halved until the sample
         that does it, or the size that fits into memory, is found."""
-        if not prompts:
+        if not samples:
             return []
-        try:
-            answers = self._run(prompts, decoding)
-        except HarnessError:
-            raise  # it is not about these samples
-        except Exception as error:  # noqa: BLE001  # here a bad sample becomes an error row
-            ours = isinstance(error, SampleError)
-            reason = str(error) if ours else f"{type(error).__name__}: {error}"
-        else:
-            return [self._counted(answer) for answer in answers]
-        if len(prompts) > 1:
-            log.warning("A batch of %d failed and is halved: %s", len(prompts), reason[:300])
+        started = self._clock()
+        if ready is None:
+            ready = self._ready(samples)
+        waited = (self._clock() - started) / len(samples)
+        reason, ours = ready.failure, ready.ours
+        if reason is None:
+            try:
+                answers = self._run(samples, decoding, ready)
+            except HarnessError:
+                raise  # it is not about these samples
+            except Exception as error:  # noqa: BLE001  # here a bad sample becomes an error row
+                reason, ours = _reason(error), isinstance(error, SampleError)
+            else:
+                again = [replace(answer, preprocess_seconds=waited) for answer in answers]
+                return [self._counted(answer) for answer in again]
+        if len(samples) > 1:
+            log.warning("A batch of %d failed and is halved: %s", len(samples), reason[:300])
             _free_memory()
-            middle = len(prompts) // 2
-            first = self._answer(prompts[:middle], decoding)
-            return first + self._answer(prompts[middle:], decoding)
+            middle = len(samples) // 2
+            first = self._answer(samples[:middle], decoding)
+            return first + self._answer(samples[middle:], decoding)
         if not ours:
             self._count_failure(reason)
         return [reason]
@@ -199,43 +363,42 @@ class Runner:
                 code=Exit.UNEXPECTED,
             )
 
-    def _run(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Timed]:
+    def _run(self, samples: Sequence[Sample], decoding: Decoding, ready: _Ready) -> list[Timed]:
         started = self._clock()
-        prepared = self._model.prepare(prompts)
-        ready = self._clock()
         if self._asking.mode == "loglikelihood":
-            outputs = self._model.choose(prepared, [self._options(p) for p in prompts])
+            outputs = self._model.choose(ready.prepared, self._options(ready.choices))
         else:
-            outputs = self._model.generate(prepared, decoding)
+            outputs = self._model.generate(ready.prepared, decoding)
             if self._asking.conclude:
-                outputs = self._concluded(prompts, outputs)
-        finished = self._clock()
-        if len(outputs) != len(prompts):
-            raise ValueError(f"{len(outputs)} outputs for {len(prompts)} prompts")
-        n = len(prompts)
-        return [Timed(o, (ready - started) / n, (finished - ready) / n) for o in outputs]
+                outputs = self._concluded(samples, outputs)
+        share = (self._clock() - started) / len(samples)
+        if len(outputs) != len(samples):
+            raise ValueError(f"{len(outputs)} outputs for {len(samples)} prompts")
+        return [Timed(output, 0.0, share) for output in outputs]
 
-    def _concluded(self, prompts: Sequence[Prompt], outputs: Sequence[Output]) -> list[Output]:
+    def _concluded(self, samples: Sequence[Sample], outputs: Sequence[Output]) -> list[Output]:
         """The outputs, those that reason with the option that is likeliest behind the reasoning."""
         made = list(outputs)
-        reasoned = [i for i, output in enumerate(made) if structured.parse(output.raw).reasoning]
-        if not reasoned:
+        begun = {}
+        for i, (sample, output) in enumerate(zip(samples, outputs, strict=True)):
+            prompt = self._prompt(sample) if structured.parse(output.raw).reasoning else ""
+            if isinstance(prompt, Prompt):
+                begun[i] = replace(prompt, begun=structured.up_to_conclusion(output.raw))
+        if not begun:
             return made
-        begun = [
-            replace(prompts[i], begun=structured.up_to_conclusion(made[i].raw)) for i in reasoned
-        ]
-        prepared = self._model.prepare(begun)
-        chosen = self._model.choose(prepared, [self._options(prompt) for prompt in begun])
-        for i, choice in zip(reasoned, chosen, strict=True):
+        prepared = self._model.prepare(list(begun.values()))
+        options = self._options([prompt.choices for prompt in begun.values()])
+        for i, choice in zip(begun, self._model.choose(prepared, options), strict=True):
             made[i] = replace(made[i], scores=choice.scores, concluded=choice.raw)
         return made
 
-    def _options(self, prompt: Prompt) -> Sequence[str]:
+    def _options(self, choices: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+        """What is scored for each prompt with such choices."""
         if self._asking.options == "text":
-            return prompt.choices
-        return ascii_uppercase[: len(prompt.choices)]
+            return list(choices)
+        return [ascii_uppercase[: len(each)] for each in choices]
 
-    def _prediction(self, sample: Sample, result: Timed | str, share: float) -> Prediction:
+    def _prediction(self, sample: Sample, result: Timed | str) -> Prediction:
         common = Prediction(
             sample_id=sample.id,
             raw="",
@@ -258,7 +421,6 @@ class Runner:
             reading = replace(reading, rule=CONCLUDED)
         if output.finish == REFUSAL:
             reading = Reading(None, REFUSAL)
-        preprocess = share + result.preprocess_seconds
         return replace(
             common,
             raw=output.raw,
@@ -266,8 +428,8 @@ class Runner:
             rule=reading.rule,
             correct=reading.answer == sample.target if sample.choices else None,
             prompt=output.prompt,
-            seconds=preprocess + result.generate_seconds,
-            preprocess_seconds=preprocess,
+            seconds=result.preprocess_seconds + result.generate_seconds,
+            preprocess_seconds=result.preprocess_seconds,
             tokens=output.tokens,
             tokens_in=output.tokens_in,
             latency=output.latency,
@@ -291,6 +453,17 @@ def read_asked(
     if isinstance(reading.answer, int):
         return Reading(order[reading.answer], reading.rule)
     return reading
+
+
+def _without(batch: Sequence[Sample], errors: Sequence[str | None]) -> list[Sample]:
+    """The samples that have no error."""
+    return [sample for sample, error in zip(batch, errors, strict=True) if error is None]
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, SampleError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def _free_memory() -> None:

@@ -82,9 +82,9 @@ def test_tokens_are_counted_up_to_the_end_token(model: GenerativeModel) -> None:
 
 def test_a_prompt_begins_with_one_start_token(model: GenerativeModel) -> None:
     """A template that writes the start token itself does not get a second one."""
-    group = model.prepare(make_prompts(1))[0]
+    row = model.prepare(make_prompts(1))[0]
     bos = model._tokenizer.bos_token_id
-    assert group.inputs["input_ids"][0, :2].tolist() != [bos, bos]
+    assert row.inputs["input_ids"][0, :2].tolist() != [bos, bos]
 
 
 def test_data_cannot_write_control_tokens(model: GenerativeModel) -> None:
@@ -128,10 +128,10 @@ def naive_score(model: GenerativeModel, prompt: Prompt, option: str) -> float:
     """One option behind the whole prompt in one forward pass, without any cache."""
     import torch
 
-    (group,) = model.prepare([prompt])
-    tokens = model._continuation(group.texts[0], option)
-    length = group.inputs["input_ids"].shape[1]
-    inputs = dict(group.inputs)
+    (row,) = model.prepare([prompt])
+    tokens = model._continuation(row.text, option)
+    length = row.length
+    inputs = dict(row.inputs)
     for name, value in inputs.items():
         if value.shape[1:2] == (length,) and not name.startswith("pixel"):
             inputs[name] = torch.cat([value, *[value[:, -1:]] * len(tokens)], dim=1)
@@ -184,7 +184,7 @@ def test_what_was_begun_stands_behind_the_prompt(model: GenerativeModel) -> None
     prompt = make_prompts(1)[0]
     plain = model.prepare([prompt])[0]
     begun = model.prepare([replace(prompt, begun="<REASONING> y <image>")])[0]
-    assert begun.texts[0].startswith(plain.texts[0] + "<REASONING> y")
+    assert begun.text.startswith(plain.text + "<REASONING> y")
     special = set(model._tokenizer.all_special_ids)
-    ids = (group.inputs["input_ids"][0].tolist() for group in (plain, begun))
+    ids = (row.inputs["input_ids"][0].tolist() for row in (plain, begun))
     assert len({sum(i in special for i in row) for row in ids}) == 1

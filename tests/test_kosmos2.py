@@ -154,7 +154,7 @@ def test_a_repair_is_the_instance_s_own(library: tuple[Any, Any], folder: Path) 
 def naive_score(model: GenerativeModel, prompt: Prompt, option: str) -> float:
     """One option behind the whole prompt in one forward pass, without any cache."""
     (group,) = model.prepare([prompt])
-    tokens = model._continuation(group.texts[0], option)
+    tokens = model._continuation(group.text, option)
     inputs = {
         name: torch.cat([value, *[value[:, -1:]] * len(tokens)], dim=1)
         for name, value in group.inputs.items()
@@ -207,7 +207,7 @@ def test_the_config_says_how_many_image_tokens_there_are(model: GenerativeModel)
 def test_the_prompt_asks_for_no_boxes(model: GenerativeModel) -> None:
     """Question and Answer, without `<grounding>`."""
     prompt = Prompt(text="What is it?", question="What is it?")
-    assert model.prepare([prompt])[0].texts == ("Question: What is it? Answer:",)
+    assert model.prepare([prompt])[0].text == "Question: What is it? Answer:"
 
 
 def test_data_cannot_write_control_tokens(model: GenerativeModel) -> None:

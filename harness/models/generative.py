@@ -7,13 +7,13 @@ What differs between families (templates, image tokens) is in their processors a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from hashlib import sha256
 from string import ascii_uppercase
 from typing import Any
 
 import torch
+from PIL.Image import Image
 from transformers import (
-    BatchFeature,
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
@@ -22,22 +22,16 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from harness.engine.rows import Row, per_token, stack
+from harness.models.readers import border_of
 from harness.models.renderers import Renderer, neutraliser
 from harness.types import Decoding, Output, Prompt
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The prompts of a batch that can be run together."""
-
-    rows: tuple[int, ...]
-    """Their places in the batch."""
-    texts: tuple[str, ...]
-    inputs: BatchFeature
-
-
 class GenerativeModel:
-    """A decoder behind the harness's `Model` protocol."""
+    """A decoder behind the harness's `Model` protocol, run by transformers' own `generate`."""
+
+    engine = "transformers"
 
     def __init__(
         self,
@@ -54,6 +48,7 @@ class GenerativeModel:
         self._render = render
         self._neutral = neutraliser(processor)
         self._device = torch.device(device)
+        self._border = border_of(model.config.get_text_config())
         self._tokenizer = processor.tokenizer
         self._tokenizer.padding_side = "left"
         ends = _end_tokens(model, self._tokenizer)
@@ -70,8 +65,19 @@ class GenerativeModel:
         )
 
     @property
+    def network(self) -> PreTrainedModel:
+        """The model itself, for who trains it."""
+        return self._model
+
+    @property
+    def tokenizer(self) -> Any:
+        """Pads on the left, and has a token to pad with."""
+        return self._tokenizer
+
+    @property
     def description(self) -> Mapping[str, Any]:
         return {
+            "engine": self.engine,
             "class": type(self._model).__name__,
             "parameters": sum(p.numel() for p in self._model.parameters()),
             "dtype": str(self._model.dtype).removeprefix("torch."),
@@ -79,45 +85,47 @@ class GenerativeModel:
             "attention": self._model.config._attn_implementation,  # noqa: SLF001  # no public name
         }
 
-    def prepare(self, prompts: Sequence[Prompt]) -> list[Group]:
-        """Prompts with and without images are kept apart: most processors take either kind only."""
-        groups = []
-        for with_images in (True, False):
-            rows = tuple(i for i, p in enumerate(prompts) if bool(p.images) is with_images)
-            if rows:
-                groups.append(self._encode(rows, [prompts[i] for i in rows]))
-        return groups
+    def prepare(self, prompts: Sequence[Prompt]) -> list[Row]:
+        """Each prompt by itself: what it becomes depends on nothing else."""
+        return [self._encode(prompt) for prompt in prompts]
 
-    def _encode(self, rows: tuple[int, ...], prompts: Sequence[Prompt]) -> Group:
-        texts = tuple(self._render(prompt) + self._neutral(prompt.begun) for prompt in prompts)
+    def _encode(self, prompt: Prompt) -> Row:
+        text = self._render(prompt) + self._neutral(prompt.begun)
         bos = self._tokenizer.bos_token
         arguments: dict[str, Any] = {}
-        if bos and texts[0].startswith(bos):
+        if bos and text.startswith(bos):
             arguments["add_special_tokens"] = False  # the template has put it there already
-        images = [list(prompt.images) for prompt in prompts]
         inputs = self._processor(
-            images=images if any(images) else None,
-            text=list(texts),
+            images=[list(prompt.images)] if prompt.images else None,
+            text=[text],
             padding=True,
             return_tensors="pt",
             **arguments,
         )
-        return Group(rows, texts, inputs)
+        return Row(text, dict(inputs), _digest(prompt.images))
+
+    def _batch(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+        """Rows as one batch, on the device; pixels in the model's dtype."""
+        return {
+            name: value.to(self._device, self._model.dtype if value.is_floating_point() else None)
+            for name, value in stack(rows, self._pad).items()
+        }
 
     @torch.inference_mode()
-    def generate(self, prepared: list[Group], decoding: Decoding) -> list[Output]:
+    def generate(self, prepared: Sequence[Row], decoding: Decoding) -> list[Output]:
         """One output per prompt, in the batch's order.
 
         Greedy answers do not depend on the batch (checked in float32); sampled ones depend on the
         seed and on the batch.
         """
         outputs: dict[int, Output] = {}
-        for group in prepared:
-            outputs.update(zip(group.rows, self._generate(group, decoding), strict=True))
-        return [outputs[row] for row in sorted(outputs)]
+        for places in _apart(prepared):
+            rows = [prepared[place] for place in places]
+            outputs.update(zip(places, self._generate(rows, decoding), strict=True))
+        return [outputs[place] for place in sorted(outputs)]
 
-    def _generate(self, group: Group, decoding: Decoding) -> list[Output]:
-        inputs = group.inputs.to(self._device, dtype=self._model.dtype)
+    def _generate(self, rows: Sequence[Row], decoding: Decoding) -> list[Output]:
+        inputs = self._batch(rows)
         arguments: dict[str, Any] = {"do_sample": False}
         if decoding.temperature > 0:
             arguments = {
@@ -127,10 +135,10 @@ class GenerativeModel:
                 "top_k": 0,
             }
         prompt_length = inputs["input_ids"].shape[1]
+        ended: dict[int, int] = {}
         if decoding.stop:
-            arguments["stopping_criteria"] = StoppingCriteriaList(
-                [_HasWritten(decoding.stop, self._tokenizer, prompt_length)]
-            )
+            stopper = _Stopper(self._has_written(decoding.stop), prompt_length, ended)
+            arguments["stopping_criteria"] = StoppingCriteriaList([stopper])
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(decoding.seed)
@@ -138,28 +146,38 @@ class GenerativeModel:
                 **inputs, max_new_tokens=decoding.max_new_tokens, **arguments
             ).sequences
         generated = sequences[:, prompt_length:].tolist()  # (B, new); waits for the device
-        return [
-            self._output(text, ids, length)
-            for text, ids, length in zip(group.texts, generated, _lengths(inputs), strict=True)
-        ]
+        outputs = []
+        for place, (row, ids) in enumerate(zip(rows, generated, strict=True)):
+            # Behind a row's end there is padding.
+            end = next((i + 1 for i, token in enumerate(ids) if token in self._ends), len(ids))
+            outputs.append(self._output(row, ids[: min(end, ended.get(place, end))]))
+        return outputs
+
+    def _has_written(self, stop: str) -> Callable[[Sequence[int]], bool]:
+        """Whether what a row has written contains `stop`; to be asked after every token."""
+        # No token is shorter than a byte, so the end of `stop` is within its last tokens.
+        most = len(stop.encode()) + 1
+
+        def has_written(tokens: Sequence[int]) -> bool:
+            tail = self._tokenizer.decode(list(tokens[-most:]), skip_special_tokens=True)
+            return stop in tail
+
+        return has_written
 
     def _call(self, **arguments: Any) -> Any:
         """The library's generate, with everything that it found out on the way."""
         generate: Callable[..., Any] = self._model.generate  # type: ignore[assignment]  # typed as a Tensor
         return generate(return_dict_in_generate=True, **arguments)
 
-    def _output(self, text: str, ids: list[int], tokens_in: int) -> Output:
-        """What one row generated, up to and with its end token; the rest is padding."""
-        end = next((i + 1 for i, token in enumerate(ids) if token in self._ends), len(ids))
-        while end and ids[end - 1] == self._pad and self._pad not in self._ends:
-            end -= 1  # a row that was stopped before its end token
+    def _output(self, row: Row, ids: Sequence[int]) -> Output:
+        """What one row generated, up to and with its end token."""
         raw = self._tokenizer.decode(
-            ids[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False
+            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
-        return Output(raw=raw, prompt=text, tokens_in=tokens_in, tokens=end)
+        return Output(raw=raw, prompt=row.text, tokens_in=row.length, tokens=len(ids))
 
     @torch.inference_mode()
-    def choose(self, prepared: list[Group], options: Sequence[Sequence[str]]) -> list[Output]:
+    def choose(self, prepared: Sequence[Row], options: Sequence[Sequence[str]]) -> list[Output]:
         """For each prompt the most likely of its options, and the score of each.
 
         A score is the mean log-probability of the option's tokens right behind the prompt. The
@@ -168,37 +186,42 @@ class GenerativeModel:
         first of equals).
         """
         outputs: dict[int, Output] = {}
-        for group in prepared:
-            scores = self._score(group, [options[row] for row in group.rows])
-            lengths = _lengths(group.inputs)
-            for row, text, length, found in zip(
-                group.rows, group.texts, lengths, scores, strict=True
-            ):
-                outputs[row] = Output(
+        for places in _apart(prepared):
+            rows = [prepared[place] for place in places]
+            tokens = [
+                [self._continuation(prepared[place].text, option) for option in options[place]]
+                for place in places
+            ]
+            longest = max(len(option) for row in tokens for option in row)
+            if any(self._crosses(row, longest) for row in rows):
+                logits = self._logits_one_by_one(rows, tokens)
+            else:
+                logits = self._logits(rows, tokens)
+            scores = _means(logits, tokens)
+            for place, row, found in zip(places, rows, scores, strict=True):
+                outputs[place] = Output(
                     raw=ascii_uppercase[found.index(max(found))],
-                    prompt=text,
-                    tokens_in=length,
+                    prompt=row.text,
+                    tokens_in=row.length,
                     tokens=0,
                     scores=tuple(found),
                 )
-        return [outputs[row] for row in sorted(outputs)]
+        return [outputs[place] for place in sorted(outputs)]
 
-    def _score(self, group: Group, options: Sequence[Sequence[str]]) -> list[list[float]]:
-        """Mean log-probability per token of each option of each row."""
-        tokens = [
-            [self._continuation(text, option) for option in row]
-            for text, row in zip(group.texts, options, strict=True)
-        ]
-        inputs = group.inputs.to(self._device, dtype=self._model.dtype)
+    def _crosses(self, row: Row, more: int) -> bool:
+        """Whether the cache of a row is void before so many tokens are behind it."""
+        return self._border is not None and row.length <= self._border < row.length + more - 1
+
+    def _logits(
+        self, rows: Sequence[Row], tokens: Sequence[Sequence[Sequence[int]]]
+    ) -> torch.Tensor:
+        """What the model gives in place of each token of each option, (options, longest, V); all
+        rows have pictures, or none has."""
+        inputs = self._batch(rows)
         prompt = self._call(**inputs, do_sample=False, max_new_tokens=1, output_logits=True)
-        # Every option as a row of its own: whose prompt it follows, and its tokens.
-        owner = torch.tensor([i for i, row in enumerate(tokens) for _ in row], device=self._device)
-        flat = [ids for row in tokens for ids in row]
-        longest = max(map(len, flat))
-        padded = torch.tensor(  # (options, longest)
-            [ids + ids[-1:] * (longest - len(ids)) for ids in flat], device=self._device
-        )
+        owner, padded = flat_options(tokens, self._device)
         logits = [prompt.logits[0][owner]]  # one (options, V) for each token
+        longest = padded.shape[1]
         if longest > 1:
             cache = prompt.past_key_values
             cache.batch_select_indices(owner)
@@ -211,10 +234,27 @@ class GenerativeModel:
                 output_logits=True,
             )
             logits.extend(forced.logits)
-        found = torch.stack(logits, dim=1).float().log_softmax(dim=-1)  # (options, longest, V)
-        each = found.gather(2, padded[:, :, None]).squeeze(2).tolist()
-        means = iter(sum(row[: len(ids)]) / len(ids) for row, ids in zip(each, flat, strict=True))
-        return [[next(means) for _ in row] for row in tokens]
+        return torch.stack(logits, dim=1)
+
+    def _logits_one_by_one(
+        self, rows: Sequence[Row], tokens: Sequence[Sequence[Sequence[int]]]
+    ) -> torch.Tensor:
+        """The same without a cache: prompt, pictures and all are read anew for each token."""
+        owner, padded = flat_options(tokens, self._device)
+        logits = []
+        for known in range(padded.shape[1]):
+            grown = [
+                rows[place].extended(option[:known])
+                for place, option in zip(owner.tolist(), padded.tolist(), strict=True)
+            ]
+            read = [
+                self._call(
+                    **self._batch([row]), do_sample=False, max_new_tokens=1, output_logits=True
+                ).logits[0]
+                for row in grown
+            ]
+            logits.append(torch.cat(read))
+        return torch.stack(logits, dim=1)
 
     def _continuation(self, prompt: str, option: str) -> list[int]:
         """The tokens of `option` behind `prompt`: with a space between where there is none."""
@@ -229,24 +269,54 @@ class GenerativeModel:
         return list(self._tokenizer(option, add_special_tokens=False)["input_ids"])
 
 
-class _HasWritten(StoppingCriteria):
-    """Ends each row as soon as the text that it generated contains `stop`."""
+def flat_options(
+    tokens: Sequence[Sequence[Sequence[int]]], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Every option as a row of its own: whose prompt it follows, (N,), and its tokens, padded with
+    its last one, (N, longest)."""
+    owner = [place for place, options in enumerate(tokens) for _ in options]
+    flat = [list(option) for options in tokens for option in options]
+    longest = max(map(len, flat))
+    padded = [option + option[-1:] * (longest - len(option)) for option in flat]
+    return torch.tensor(owner, device=device), torch.tensor(padded, device=device)
 
-    def __init__(self, stop: str, tokenizer: Any, prompt_length: int) -> None:
-        self._stop = stop
-        self._tokenizer = tokenizer
+
+def _means(logits: torch.Tensor, tokens: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
+    """The mean log-probability of each option's own tokens; `logits` is (N, longest, V)."""
+    _, padded = flat_options(tokens, logits.device)
+    found = logits.float().log_softmax(dim=-1)
+    each = iter(found.gather(2, padded[:, :, None]).squeeze(2).tolist())
+    return [
+        [sum(next(each)[: len(option)]) / len(option) for option in options] for options in tokens
+    ]
+
+
+class _Stopper(StoppingCriteria):
+    """Ends each row as soon as it has written the text that ends an answer."""
+
+    def __init__(
+        self,
+        has_written: Callable[[Sequence[int]], bool],
+        prompt_length: int,
+        ended: dict[int, int],
+    ) -> None:
+        self._has_written = has_written
         self._prompt_length = prompt_length
+        self._ended = ended
+        """Row -> tokens that it had written when it ended."""
 
     def __call__(
         self, input_ids: torch.LongTensor, scores: torch.Tensor, **_: Any
     ) -> torch.BoolTensor:
         """(B, prompt + new) -> (B,)."""
         del scores
-        # No token is shorter than a byte, so the end of `stop` is within its last tokens.
-        start = max(self._prompt_length, input_ids.shape[1] - len(self._stop.encode()) - 1)
-        ends = self._tokenizer.batch_decode(input_ids[:, start:], skip_special_tokens=True)
-        done = torch.tensor([self._stop in end for end in ends], device=input_ids.device)
-        return done  # type: ignore[return-value]  # a BoolTensor by its dtype
+        written = input_ids[:, self._prompt_length :].tolist()
+        done = [self._has_written(tokens) for tokens in written]
+        for place, stopped in enumerate(done):
+            if stopped:
+                self._ended.setdefault(place, len(written[place]))
+        flags = torch.tensor(done, device=input_ids.device)
+        return flags  # type: ignore[return-value]  # a BoolTensor by its dtype
 
 
 class _Forced(LogitsProcessor):
@@ -263,24 +333,34 @@ class _Forced(LogitsProcessor):
         return forced  # type: ignore[return-value]  # a FloatTensor by its dtype
 
 
-def _lengths(inputs: BatchFeature) -> list[int]:
-    """Tokens of each row, padding left out."""
-    return [int(length) for length in inputs["attention_mask"].sum(dim=1).tolist()]
+def _apart(rows: Sequence[Row]) -> list[list[int]]:
+    """The places of rows with pictures, and of those without: most models take either kind only."""
+    places = range(len(rows))
+    kinds = ([i for i in places if bool(rows[i].pictures) is kind] for kind in (True, False))
+    return [kind for kind in kinds if kind]
 
 
-def _continued(inputs: BatchFeature, owner: torch.Tensor, tokens: torch.Tensor) -> dict[str, Any]:
+def _digest(images: Sequence[Image]) -> str:
+    """What tells pictures apart, seen as they are decoded; empty where there are none."""
+    digest = sha256()
+    for image in images:
+        digest.update(f"{image.mode} {image.size}".encode())
+        digest.update(image.tobytes())
+    return digest.hexdigest() if images else ""
+
+
+def _continued(
+    inputs: Mapping[str, torch.Tensor], owner: torch.Tensor, tokens: torch.Tensor
+) -> dict[str, Any]:
     """The inputs of rows that follow the prompts `owner`, (N,), with one more token, (N, 1).
 
     What has a column for each token of the prompt is repeated into the new column; pixels are left
     out, because what the model saw is in the cache.
     """
-    length = inputs["input_ids"].shape[1]
     made: dict[str, Any] = {}
-    for name, value in inputs.items():
-        per_token = isinstance(value, torch.Tensor) and value.shape[1:2] == (length,)
-        if per_token and not name.startswith("pixel"):
-            rows = value[owner]
-            made[name] = torch.cat([rows, rows[:, -1:]], dim=1)
+    for name in per_token(inputs):
+        rows = inputs[name][owner]
+        made[name] = torch.cat([rows, rows[:, -1:]], dim=1)
     made["input_ids"][:, -1:] = tokens
     return made
 

@@ -4,7 +4,8 @@ Of `Kosmos2ForConditionalGeneration` and its processor in transformers 5.23, fou
 right, on the instances and not in the library:
 
 - With left padding, the steps after the first count the padding as positions, so a row's answer
-  depends on how long the other rows of its batch are. Positions are counted from the mask here.
+  depends on how long the other rows of its batch are; without any, a padding token that the model
+  has written itself is not counted. Positions are counted from the mask here.
 - `generate` needs a picture. A prompt without one goes to the text model here.
 - `generate` goes by the text model's generation settings; here by those of the model it is called
   on.
@@ -22,6 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 
 def repair(model: Any, processor: Any) -> None:
@@ -32,6 +34,14 @@ def repair(model: Any, processor: Any) -> None:
     )
     model.generate = _with_or_without_picture(model)
     processor.num_image_tokens = model.config.latent_query_num
+
+
+def look(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:
+    """The embeddings of pictures, (N, image tokens, D): what `generate` makes of them."""
+    seen = model.vision_model(pixel_values=pixel_values)
+    seen = model.vision_model.model.post_layernorm(seen[0])
+    embeddings: torch.Tensor = model.image_to_text_projection(F.normalize(seen, dim=-1))[0]
+    return embeddings
 
 
 def _with_positions(
@@ -46,9 +56,12 @@ def _with_positions(
     ) -> dict[str, Any]:
         inputs = prepare(input_ids, *arguments, **named)
         mask = named.get("attention_mask")  # (B, T), with what is in the cache
-        if mask is not None:  # None: no row has padding, and the model counts right
-            positions = mask.cumsum(dim=1) * mask + pad
-            inputs["position_ids"] = positions[:, -inputs["input_ids"].shape[1] :]
+        ids, cache = inputs["input_ids"], inputs.get("past_key_values")
+        if mask is None:  # no row has padding; the model would leave out a padding token it wrote
+            cached = cache.get_seq_length() if cache is not None else 0
+            mask = ids.new_ones(len(ids), cached + ids.shape[1])
+        positions = mask.cumsum(dim=1) * mask + pad
+        inputs["position_ids"] = positions[:, -ids.shape[1] :]
         return inputs
 
     return prepare_inputs_for_generation

@@ -22,8 +22,9 @@ from transformers import (
 
 from harness.checkpoints import Checkpoint
 from harness.errors import Exit, HarnessError
-from harness.models import kosmos2, renderers, vilt
+from harness.models import kosmos2, readers, renderers, vilt
 from harness.models.generative import GenerativeModel
+from harness.models.streaming import StreamingModel
 from harness.types import Model
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ class LoadOptions:
     quantize: str | None = None
     """nf4: weights in 4 bits, by bitsandbytes; the dtype is then that of the computation."""
     processor_args: Mapping[str, Any] = field(default_factory=dict)
+    engine: str = "harness"
+    """harness: the decoding engine, where it knows the architecture; transformers: `generate`."""
 
 
 def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
@@ -79,13 +82,17 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
             return vilt.Vilt(model, processor, device=options.device)
         if checkpoint.adapter == "kosmos2":
             kosmos2.repair(model, processor)
-        return GenerativeModel(
-            model,
-            processor,
-            render=renderers.RENDERERS[checkpoint.adapter](processor, checkpoint),
-            device=options.device,
-            most_images=1 if checkpoint.adapter == "kosmos2" else None,
-        )
+        how: dict[str, Any] = {
+            "render": renderers.RENDERERS[checkpoint.adapter](processor, checkpoint),
+            "device": options.device,
+            "most_images": 1 if checkpoint.adapter == "kosmos2" else None,
+        }
+        reader = readers.reader_of(model) if options.engine == "harness" else None
+        if reader is not None:
+            return StreamingModel(model, processor, reader=reader, **how)
+        if options.engine == "harness":
+            log.info("%s is run by transformers: the engine does not know it", checkpoint.name)
+        return GenerativeModel(model, processor, **how)
     except _UNUSABLE as error:
         detail = " ".join(str(error).split())
         raise HarnessError(

@@ -365,11 +365,11 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
         cache is void then.
         """
         whole = bool(is_first_iteration) or not kwargs.get("use_cache", True)
-        if (
-            past_key_values is not None
-            and attention_mask is not None
-            and self.switches_rope(attention_mask, past_key_values)
-        ):
+        mask = attention_mask
+        if mask is None and past_key_values is not None:  # the library drops one without padding
+            reached = int(past_key_values.get_seq_length()) + (next_sequence_length or 1)
+            mask = input_ids.new_ones(len(input_ids), reached)
+        if mask is not None and past_key_values and self.switches_rope(mask, past_key_values):
             past_key_values.reset()
             whole, next_sequence_length = True, None
         if whole and not is_first_iteration and inputs_embeds is not None:

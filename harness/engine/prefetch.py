@@ -1,0 +1,110 @@
+"""Preparing runs ahead of the model, in processes of its own, a few items for each of them.
+
+Torch's DataLoader does the work: it keeps the order, bounds what is ready and not yet taken, and
+notices a process that dies. The processes are forked, so that whatever an item is read with (an
+open table, a user's own task) need not be sent to them; they touch no accelerator.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, TypeVar
+
+from harness.errors import Exit, HarnessError
+
+T = TypeVar("T")
+P = TypeVar("P")
+
+DEPTH = 2
+"""Items that each process may be ahead."""
+MOST = 8
+"""Processes that are started unasked: more would be faster than any model."""
+
+
+def default_workers(device: str) -> int:
+    """How many processes prepare where nobody has said it.
+
+    On a CPU none: the model takes all cores, and preparing is a hundredth of the work.
+    """
+    if device.startswith("cpu") or not can_fork():
+        return 0
+    return max(0, min(MOST, available_cores() - 1))
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def can_fork() -> bool:
+    """Whether processes can be had; on a Mac a fork of a process with threads is unsafe."""
+    return "fork" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
+
+
+def ahead(make: Callable[[T], P], items: Iterable[T], *, workers: int) -> Iterator[P]:
+    """`make` of each item, in order.
+
+    Args:
+        make: what the processes do; raises nothing that is about a single item.
+        items: sent to the processes one by one, so they must be plain; taken when there is room.
+        workers: processes, 1 or more.
+
+    Raises:
+        HarnessError: a process died.
+    """
+    if not can_fork():
+        raise HarnessError("--workers needs processes that can fork.", remedy="--workers 0")
+    import torch
+    from torch.utils.data import DataLoader
+
+    loader: DataLoader[Any] = DataLoader(
+        _Made(make),  # type: ignore[arg-type]  # whatever gives an item for what the sampler gives
+        sampler=items,
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=DEPTH,
+        collate_fn=_as_it_is,
+        pin_memory=torch.cuda.is_available(),
+        multiprocessing_context="fork",
+        worker_init_fn=_begin,
+        generator=torch.Generator(),  # the global state is not drawn from
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "worker" not in str(error):
+            raise
+        raise HarnessError(
+            "A process that prepares questions has died.",
+            known=str(error).split("\n")[0][:300],
+            remedy="Out of memory, or of /dev/shm, is likely: --workers 0 needs neither. What was "
+            "answered is kept.",
+            code=Exit.UNEXPECTED,
+        ) from error
+
+
+class _Made(Generic[T, P]):
+    """DataLoader's data set: an item is made when it is asked for."""
+
+    def __init__(self, make: Callable[[T], P]) -> None:
+        self._make = make
+
+    def __getitem__(self, item: T) -> P:
+        return self._make(item)
+
+
+def _as_it_is(item: P) -> P:
+    return item
+
+
+def _begin(_worker: int) -> None:
+    """In a new process: who asks us to stop asks the first process too, and that one ends us."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
