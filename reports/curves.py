@@ -190,9 +190,9 @@ def _correlations(topics: Sequence[Topic]) -> list[str]:
     if len(gains) == len(topics):
         measures.append(("gain over the student before training", gains))
     for what, values in measures:
-        found = spearman(trained, values)
-        if found is not None:
-            said.append(f"{fixed(found, 2, sign='+')} with {what}")
+        rho = spearman(trained, values)
+        if rho is not None:
+            said.append(f"{fixed(rho, 2, sign='+')} with {what}")
     if not said:
         return ["All topics were trained on equally often, so nothing can be said of more or less."]
     found = " and ".join(said)

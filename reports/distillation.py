@@ -98,6 +98,7 @@ class Taught:
 class Behind:
     """What the teacher got right that the student did not."""
 
+    verdict: str
     words: str
     example: Example | None
 
@@ -233,14 +234,13 @@ def _lead(base: _Side | None, student: _Side | None, change: Mapping[str, Change
     if not (base and student and change):
         return
     whole = change[""]
-    verb = "gained" if whole.difference > 0 else "lost" if whole.difference < 0 else "changed"
-    sure = "" if whole.certain else ", which chance may explain"
     yield (
-        f"Distillation {verb} {fixed(abs(whole.difference), 2)} points: {base.title} has "
-        f"{fixed(whole.first / whole.n * 100, 2)}%, {student.title} "
-        f"{fixed(whole.second / whole.n * 100, 2)}% of the same {whole.n:,} questions (95% "
-        f"interval of the difference {_ends(whole)}){sure}."
+        f"{fixed(whole.difference, 2, sign='+')} points, from {base.title} "
+        f"{fixed(whole.first / whole.n * 100, 2)}% to {student.title} "
+        f"{fixed(whole.second / whole.n * 100, 2)}%."
     )
+    sure = "certain" if whole.certain else "which chance may explain"
+    yield f"On the same {whole.n:,} questions, 95% interval {_ends(whole)}: {sure}."
     topics = {topic: each for topic, each in change.items() if topic}
     for certain, better, worse in (
         (True, "Surely better", "surely worse"),
@@ -634,12 +634,14 @@ def _shown(
     if student is None:
         return None
 
-    def merit(p: Prediction) -> tuple[bool, bool, bool, bool]:
+    def merit(p: Prediction) -> tuple[bool, bool, bool, bool, bool]:
         before = base.predictions.get(p.sample_id) if base else None
+        taught = teacher.predictions.get(p.sample_id) if teacher else None
         return (
             bool(p.correct),
             structured.parse(p.raw).well_formed,
             before is not None and not before.correct,
+            taught is not None and bool(taught.correct),
             bool(p.images),
         )
 
@@ -687,16 +689,13 @@ def _behind(student: _Side | None, teacher: _Side | None, picture: Picture) -> B
         topic = student.answers.topics.get(key, "") or "no topic"
         topics[topic] = topics.get(topic, 0) + 1
     order = sorted(topics.items(), key=lambda pair: (-pair[1], pair[0]))
-    text = (
-        f"{teacher.title} got {len(only):,} of the {len(shared):,} questions right that "
-        f"{student.title} did not"
-    )
+    verdict = f"{len(only):,} of {len(shared):,} questions; the other way round it is {back:,}."
+    text = f"{teacher.title} got them right and {student.title} did not"
     if order:
-        text += f" ({_few([f'{topic} {count:,}' for topic, count in order])})"
-    text += f"; the other way round it is {back:,}."
+        text += f": {_few([f'{topic} {count:,}' for topic, count in order])}"
     chosen = _one_a_topic([student.predictions[key] for key in only if key in student.predictions])
     example = _example(chosen[0], [teacher, student], picture) if chosen else None
-    return Behind(text, example)
+    return Behind(verdict, f"{text}.", example)
 
 
 def _example(p: Prediction, sides: Sequence[_Side], picture: Picture) -> Example:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 WIDTH, HEIGHT = 640, 400
-LEFT, RIGHT, TOP, BOTTOM = 50, 22, 18, 56
+LEFT, RIGHT, TOP, BOTTOM = 50, 22, 34, 56
 """The frame's distances from the edges of the drawing."""
 DOT = 8.0
 """Radius around a point that is kept free."""
@@ -89,17 +90,17 @@ def labels(
     """The middle of each number: of the places around its dot the one that covers least."""
     width, height = _LABEL
     obstacles = [*taken]
-    obstacles += [(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in places]
-    obstacles += [
-        (x - 3, top, x + 3, bottom)
-        for (x, _), (top, bottom) in zip(places, whiskers, strict=True)
-        if top is not None and bottom is not None
-    ]
+    for place, ends in zip(places, whiskers, strict=True):
+        obstacles += spot(place, *ends)
     for (x1, y1), (x2, y2) in lines:
-        parts = max(1, math.ceil(math.dist((x1, y1), (x2, y2)) / 6))
-        for part in range(parts + 1):
-            x, y = x1 + (x2 - x1) * part / parts, y1 + (y2 - y1) * part / parts
-            obstacles.append((x - 2, y - 2, x + 2, y + 2))
+        slanted = x1 != x2 and y1 != y2
+        parts = max(1, math.ceil(math.dist((x1, y1), (x2, y2)) / 6)) if slanted else 1
+        xs, ys = (
+            [a + (b - a) * n / parts for n in range(parts + 1)] for a, b in ((x1, x2), (y1, y2))
+        )
+        for (xa, xb), (ya, yb) in zip(pairwise(xs), pairwise(ys), strict=True):
+            box = (min(xa, xb) - 2, min(ya, yb) - 2, max(xa, xb) + 2, max(ya, yb) + 2)
+            obstacles.append(box)
     found: list[Place] = []
     for x, y in places:
         best: tuple[float, Place] | None = None
@@ -117,6 +118,27 @@ def labels(
         found.append(best[1])
         obstacles.append(_box(best[1], width, height))
     return found
+
+
+def free_corner(level: float, taken: Sequence[Box]) -> Place:
+    """Where a short word about the line at this height covers least: its place in the drawing,
+    left or right, above or below the line. The word is some 70 units wide at its largest."""
+
+    def cost(place: Place) -> float:
+        box = (place[0], place[1] - 16, place[0] + 70, place[1] + 4)
+        return sum(_overlap(box, other) for other in taken)
+
+    sides = (LEFT + 6.0, WIDTH - RIGHT - 76.0)
+    return min(((x, level + down) for down in (-6.0, 20.0) for x in sides), key=cost)
+
+
+def spot(place: Place, top: float | None, bottom: float | None) -> list[Box]:
+    """What a point and its whisker cover."""
+    x, y = place
+    boxes = [(x - DOT, y - DOT, x + DOT, y + DOT)]
+    if top is not None and bottom is not None:
+        boxes.append((x - 3, top, x + 3, bottom))
+    return boxes
 
 
 def _box(middle: Place, width: float, height: float) -> Box:

@@ -7,19 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from harness.catalog import CATALOG
 from harness.records import RunRecord
 from reports import columns, runs, untrusted
 from reports.columns import Column, Fill
 from reports.paper import PaperTable
 from reports.ranks import Rank
 from reports.sanity import ACCURACY, check
-from reports.tables import Group, Heading, Row, Table, fixed, table
+from reports.tables import Group, Heading, Row, Table, fixed, missing, table
 
 
 def scores(
     records: Sequence[RunRecord],
     paper: PaperTable | None,
     ranks: Mapping[str, Rank] = MappingProxyType({}),
+    *,
+    complete: bool = False,
 ) -> Table:
     """Accuracies by topic, text metrics, or both: the paper's columns and what else there is.
 
@@ -27,6 +30,7 @@ def scores(
         records: of one task.
         paper: the paper's table of that task.
         ranks: by run id, as far as they are known; none: no such column.
+        complete: with a row of dashes for each model of the paper that was not run.
     """
     names = {metric for run in records for metric in run.metrics}
     expected = {column.metric for column in paper.columns} if paper else set()
@@ -48,7 +52,31 @@ def scores(
         records,
         chosen=chosen,
         headline=headline(chosen),
+        more=_not_run(records, paper, chosen) if complete and paper else (),
     )
+
+
+def _not_run(
+    records: Sequence[RunRecord], paper: PaperTable, chosen: Sequence[Column]
+) -> Sequence[Group]:
+    """The paper's models that have no run of this task."""
+    names = {str(run.model.name) for run in records}
+    rows = []
+    for spec in CATALOG:
+        printed = paper.row(spec.name)
+        if {spec.name, f"{spec.name}-mini"} & names or (printed is None and spec.repo is not None):
+            continue
+        reason = "not measured yet"
+        rows.append(
+            Row(
+                title=printed.model if printed else spec.title,
+                size=printed.size if printed else spec.size,
+                role=spec.role,
+                origin=reason,
+                cells=tuple(missing(reason, kind=column.kind) for column in chosen),
+            )
+        )
+    return [Group(title="Models of the paper without a run", rows=tuple(rows))] if rows else []
 
 
 def _any_failed(column: Column, records: Sequence[RunRecord]) -> bool:
@@ -107,6 +135,18 @@ def headline(chosen: Sequence[Column]) -> str:
     return next((key for key in (ACCURACY, columns.TEXT_RANK, "rouge1") if key in keys), keys[0])
 
 
+def best_first(group: Sequence[RunRecord]) -> list[RunRecord]:
+    """By accuracy, ROUGE-L or ROUGE-1, whichever these runs have; those without it last."""
+    names = {metric for run in group for metric in run.metrics}
+    metric = next((m for m in (ACCURACY, columns.TEXT_RANK, "rouge1") if m in names), ACCURACY)
+
+    def key(run: RunRecord) -> tuple[bool, float]:
+        value = runs.figure(run, metric).value
+        return value is None, -(value or 0.0)
+
+    return sorted(group, key=key)
+
+
 def same_questions(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """The runs in groups that were asked the same questions, the largest set of them first."""
     groups: dict[tuple[str, ...], list[RunRecord]] = {}
@@ -122,6 +162,7 @@ def _table(
     *,
     chosen: Sequence[Column],
     headline: str,
+    more: Sequence[Group] = (),
 ) -> Table:
     place = [column.key for column in chosen].index(headline)
     sign = 1 if chosen[place].lower_is_better else -1
@@ -144,7 +185,8 @@ def _table(
                 chance=_chance(group),
             )
             for group, title in zip(groups, asked, strict=True)
-        ],
+        ]
+        + list(more),
         sorted_by=headline,
     )
 

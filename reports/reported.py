@@ -10,6 +10,7 @@ from harness.catalog import find
 from harness.records import RunRecord
 from harness.types import Value
 from reports import runs
+from reports.heatmap import change
 from reports.paper import PaperColumn, PaperRow, PaperTable, minutes
 from reports.sanity import ACCURACY, Figure, Finding
 from reports.tables import (
@@ -165,6 +166,7 @@ def _difference(found: Value, printed: Figure, scale: int) -> tuple[Cell, str]:
         text=fixed(difference * scale, digits, sign="+"),
         value=difference * scale,
         n=found.n or None,
+        tone=change(difference * 100) if scale == 100 else "",
     )
     if found.low is None or found.high is None:
         return cell, ""
@@ -176,5 +178,10 @@ def _difference(found: Value, printed: Figure, scale: int) -> tuple[Cell, str]:
     low, high = difference - below, difference + above
     ends = (fixed(end * scale, 1 if scale == 100 else 4, sign="+") for end in (low, high))
     words = "higher" if low > 0 else "lower" if high < 0 else "no clear difference"
-    whole = replace(cell, interval=" to ".join(ends), low=low * scale, high=high * scale)
+    whole = replace(
+        cell,
+        interval=" to ".join(ends),
+        low=low * scale,
+        high=high * scale,
+    )
     return whole, words

@@ -75,6 +75,8 @@ def origin(run: RunRecord) -> str:
         untrusted.whole(count) or 0 for count in (counts.done, counts.available, counts.failed)
     )
     parts = [f"partial: {done:,} of {available:,}" if done < available else "measured"]
+    if label(run):
+        parts.insert(0, label(run))
     if failed:
         parts.append(f"{failed:,} failed")
     if run.status in ("running", "interrupted"):
@@ -104,6 +106,7 @@ def asked(run: RunRecord) -> str:
     """Which questions a run was asked: split, source, how many, what was left out."""
     task = run.task
     parts = (
+        label(run),
         f"{untrusted.text(task.split, limit=60)} split",
         untrusted.text(task.source, limit=120),
         questions(run),

@@ -103,6 +103,9 @@ class Chart:
     arrows: tuple[str, ...]
     """From a student to what was distilled from it, each as the `d` of a path."""
     chance: float | None
+    """The height of its line."""
+    chance_at: tuple[float, float]
+    """Where it is named."""
     caption: tuple[str, ...]
     """What the drawing says, in sentences."""
     absent: tuple[str, ...]
@@ -257,11 +260,15 @@ def _chart(
     steps = _steps([places[i] for i in sorted(leading)], axis.better)
     pairs = _pairs(shown)
     level = None if chance is None else y(chance)
+    covered = [
+        box for p, ends in zip(places, whiskers, strict=True) for box in drawing.spot(p, *ends)
+    ]
+    named = drawing.free_corner(level or 0.0, covered)
     labels = drawing.labels(
         places,
         whiskers,
         lines=[*_segments(steps), *((places[i], places[j]) for i, j in pairs)],
-        taken=[] if level is None else [(LEFT, level - 20, LEFT + 90, level + 3)],
+        taken=[] if level is None else [(named[0], named[1] - 16, named[0] + 70, named[1] + 4)],
     )
     return Chart(
         id=f"{name}-{axis.key}",
@@ -288,6 +295,7 @@ def _chart(
         frontier=drawing.path(steps),
         arrows=tuple(drawing.arrow(places[i], places[j]) for i, j in pairs),
         chance=level,
+        chance_at=named,
         caption=_caption(shown, axis, leading, pairs, percent=percent),
         absent=tuple(c.name for c in order if c not in shown),
     )
