@@ -55,9 +55,6 @@ HOSTILE = (
     # Names and paths
     "../../../etc/passwd",
     "C:\\con\\..\\nul.txt",
-    ".",
-    "",
-    " ",
     # Characters
     "a\nb\r\nc\td\x00\x1b[31m\x7f",
     "a\u2028b\u2029c\x85d\x0be",
@@ -71,6 +68,9 @@ HOSTILE = (
     "<" * 10_000,
     "a " * 5_000,
 )
+
+BLANK = ("", " ", ".")
+"""Nothing to show, or no name for a file: where a page says less."""
 
 
 def filled(value: Any, text: str) -> Any:

@@ -28,10 +28,11 @@ from reports.export.delimited import COLUMNS, guarded
 from reports.leaderboard import sections
 from reports.sanity import Finding
 from reports.tables import Cell, Row, Table
-from tests.hostile import HOSTILE, filled
+from tests.hostile import BLANK, HOSTILE, filled
 from tests.test_leaderboard import choice_run, text_run
 
-NAMED = {text: ascii(text[:24]) for text in HOSTILE}
+ANY = (*HOSTILE, *BLANK)
+NAMED = {text: ascii(text[:24]) for text in ANY}
 
 
 def page_tables(*records: RunRecord) -> list[Table]:
@@ -289,7 +290,7 @@ def test_latex_compiles_whatever_a_record_says(
     tables: list[Table], compile_latex: Callable[..., str]
 ) -> None:
     """Every hostile string as a model, a heading, a caption and a note, in one document."""
-    compile_latex(main=written("latex", [hostile(tables[0], text) for text in HOSTILE]))
+    compile_latex(main=written("latex", [hostile(tables[0], text) for text in ANY]))
 
 
 # What a record cannot do
@@ -322,7 +323,7 @@ def hostile(found: Table, text: str) -> Table:
     )
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=NAMED.get)
+@pytest.mark.parametrize("text", ANY, ids=NAMED.get)
 def test_no_string_changes_a_table_format(text: str, tables: list[Table]) -> None:
     """With any string in all fields, each format has the rows, cells and elements that it has with
     a harmless one, and can be written as UTF-8."""
@@ -344,7 +345,7 @@ def test_no_string_changes_a_table_format(text: str, tables: list[Table]) -> Non
     assert written("latex", tables).isascii()
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=NAMED.get)
+@pytest.mark.parametrize("text", ANY, ids=NAMED.get)
 def test_escaped_text_reads_as_itself(text: str) -> None:
     """In Markdown a reader sees what the page shows, nothing more and nothing less; in LaTeX no
     command is left but those of the escapes."""
@@ -597,7 +598,7 @@ def test_only_the_hubs_data_sets_go_to_the_hub() -> None:
     assert "data data/ScienceQA" in entry.notes
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=NAMED.get)
+@pytest.mark.parametrize("text", ANY, ids=NAMED.get)
 def test_no_string_changes_an_exported_run(text: str) -> None:
     """With any string in all fields, the files have safe names and the values they must have."""
     record = filled(choice_run(), text)

