@@ -63,6 +63,11 @@ from tasks.selection import How, select
 
 log = logging.getLogger(__name__)
 
+WARM_UP = 4
+"""Samples that are asked before the clock runs."""
+WORTH_A_WORKER = 16
+"""Samples that make up for starting a process."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOptions:
@@ -76,6 +81,8 @@ class ModelOptions:
     size: str = "full"
     """Of random weights."""
     quantize: str | None = None
+    engine: str = "harness"
+    """harness: the decoding engine; transformers: its own `generate`."""
     runs: Path | None = None
     """Where finished distillations are."""
     device: str = "auto"
@@ -102,7 +109,10 @@ class RunOptions:
     sample: How = "first"
     seed: int = 0
     batch_size: int | None = None
-    """None: 4, or for a server as many as it is asked at once."""
+    """None: as many as fit into memory, or for a server as many as it is asked at once."""
+    workers: int | None = None
+    """Processes that prepare questions ahead; None: by the cores, and none where the model runs on
+    them."""
     shots: int = 0
     """Answered questions of the train split that are shown first."""
     shuffle: int | None = None
@@ -211,6 +221,7 @@ class Weights:
                 attention=self.options.attention,
                 quantize=self.options.quantize,
                 processor_args=self.options.processor_args,
+                engine=self.options.engine,
             ),
         )
         self.load_seconds = time.perf_counter() - started
@@ -232,9 +243,16 @@ def find_source(options: ModelOptions) -> Source:
 
 
 def resolve_batch_size(wanted: int | None, source: Source) -> int:
-    """Samples that are handed over at once: as many as a server is asked at once, so that none of
-    them waits for another."""
-    return wanted or (source.server.concurrency if isinstance(source, Served) else 4)
+    """Samples that are handed over at once.
+
+    To a server as many as it is asked at once, so that none of them waits for another. Where
+    answers are sampled they depend on the batch: then its size does not go by what is free.
+    """
+    if wanted is not None:
+        return wanted
+    if isinstance(source, Served):
+        return source.server.concurrency
+    return 4 if source.options.temperature > 0 else 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -448,6 +466,7 @@ def _answer(
         ours = {
             **session,
             "samples": len(predictions) - len(answered),
+            "smallest_batch_size": runner.rows,
             "answered_until": time.time(),
             "peak_memory_bytes": None  # that of a client says nothing of the model
             if isinstance(weights, Served)
@@ -459,23 +478,40 @@ def _answer(
         }
         return replace(record, status=status, sessions=[*record.sessions, ours])
 
-    # Should this process be killed, nothing more is known of it: see `_sessions`.
-    started = {**session, "samples": None, "energy_joules": None}
-    job.folder.write_record(replace(record, status="running", sessions=[*record.sessions, started]))
+    def begin() -> None:
+        # Should this process be killed, nothing more is known of it: see `_sessions`.
+        started = {**session, "samples": None, "energy_joules": None}
+        sessions = [*record.sessions, started]
+        job.folder.write_record(replace(record, status="running", sessions=sessions))
+
+    begin()
     pending = iter(pending)
     begun = next(pending, ())
     try:
         label = f"{data.task.name} · {weights.checkpoint.name}"
         log.info("%s: warming up", label)
         # One question finds out whether a server has the model; more would be paid for.
-        first = begun[: 1 if isinstance(weights, Served) else None]
+        first = begun[: 1 if isinstance(weights, Served) else WARM_UP]
         session["warmup_seconds"] = runner.warm_up(first) if first else None
+        rows = settings["batch_size"]
+        if job.options.batch_size is None and first:
+            rows = min(runner.size(first) or rows, total)
+        workers = _workers(job, total - len(done))
+        session |= {"batch_size": rows, "workers": workers}
+        settings = {**record.settings, "batch_size": rows, "workers": workers}
+        record = replace(record, settings=settings)
         session["answered_from"] = time.time()
+        begin()
         make = progress.make if place.first else progress.Silent
         known = others.known if others else len(done)
         with make(label, total=total, done=known, unit="samples") as bar:
-            for batch in itertools.chain([begun] if begun else [], pending):
-                new = [p for p in runner.answer(batch) if p.sample_id not in done]
+            for new in runner.answers(
+                itertools.chain([begun] if begun else [], pending),
+                rows=rows,
+                done=done,
+                workers=workers,
+                among=data.samples.samples if workers else (),
+            ):
                 with interrupts.shielded():
                     job.folder.append(new)
                     predictions += new
@@ -491,6 +527,15 @@ def _answer(
         if isinstance(error, Interrupted):
             log.info("Interrupted; the same command goes on where this one stopped.")
         raise
+
+
+def _workers(job: Job, number: int) -> int:
+    """Processes that prepare ahead: as many as were asked for, else as pay for so many samples."""
+    if job.options.workers is not None or isinstance(job.weights, Served):
+        return job.options.workers or 0
+    from harness.engine.prefetch import default_workers
+
+    return min(default_workers(job.weights.device), number // WORTH_A_WORKER)
 
 
 def _sessions(job: Job, old: RunRecord | None, answered: int) -> Sequence[Mapping[str, Any]]:
@@ -579,7 +624,8 @@ def _settings(weights: Source, data: Data, options: RunOptions) -> dict[str, Any
 def _fingerprint(job: Job) -> dict[str, Any]:
     """What must be equal for answers to belong to one run; the weights' hash is added when known.
 
-    Batch size, device, attention kernel and limit are not in it: they change no greedy answer.
+    Batch size, engine, device, attention kernel and limit are not in it: they change no greedy
+    answer in float32, and where answers are sampled the engine is always `generate`.
     """
     data, options, settings = job.data, job.options, job.settings
     decoding = dict(settings["decoding"])

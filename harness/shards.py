@@ -207,18 +207,17 @@ def gather(folder: RunFolder) -> bool:
     What is interrupted here is done again: answers and sessions that the run has are not added
     twice.
     """
-    paths = sorted(path for path in folder.shards_path.glob("*") if path.is_dir())
-    if not paths:
+    parts = [RunFolder(path) for path in sorted(folder.shards_path.glob("*")) if path.is_dir()]
+    # One that was killed before it had anything to answer has no record.
+    found = [(part, theirs) for part in parts if (theirs := part.read_record())]
+    if not found:
+        shutil.rmtree(folder.shards_path, ignore_errors=True)
         return False
     record = folder.existing_record()
     predictions = {p.sample_id: p for p in folder.read_predictions()}
     sessions = _sessions(folder, record, len(predictions))
-    for path in paths:
-        part = RunFolder(path)
-        theirs = part.read_record()
-        if theirs is None:
-            continue  # it was killed before it had anything to answer
-        refuse_mismatch(record.fingerprint, theirs.fingerprint, path)
+    for part, theirs in found:
+        refuse_mismatch(record.fingerprint, theirs.fingerprint, part.path)
         answers = part.read_predictions()
         for prediction in answers:
             known = predictions.get(prediction.sample_id)
