@@ -267,7 +267,11 @@ def _chart(
     labels = drawing.labels(
         places,
         whiskers,
-        lines=[*_segments(steps), *((places[i], places[j]) for i, j in pairs)],
+        lines=[
+            *_segments(steps),
+            *((places[i], places[j]) for i, j in pairs),
+            *([] if level is None else [((LEFT, level), (WIDTH - RIGHT, level))]),
+        ],
         taken=[] if level is None else [(named[0], named[1] - 16, named[0] + 70, named[1] + 4)],
     )
     return Chart(
