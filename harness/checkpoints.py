@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 from harness.catalog import CATALOG, ModelSpec, find, find_type
 from harness.errors import Exit, HarnessError
+from harness.mini import weights as minis
+from harness.mini.weights import MARK
 
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
 """The files that decide what a model answers; nothing else of a repository is fetched or read."""
@@ -45,6 +47,31 @@ class Checkpoint:
     """The weights are random: what is answered means nothing."""
 
     @property
+    def mini(self) -> bool:
+        """Whether it is one of the package's own miniatures, or was made from one."""
+        return (self.folder / MARK).is_file()
+
+    @property
+    def title(self) -> str:
+        """What tables print: the row's title where it runs under its own name."""
+        spec = self.spec
+        if spec and self.name == spec.name:
+            return spec.title
+        return f"{spec.title}-mini" if spec and self.name == f"{spec.name}-mini" else self.name
+
+    @property
+    def size(self) -> str:
+        """As people write it: the row's, "2B", but a mini's own, "1.3M"."""
+        if self.mini:
+            return f"{_read_json(self.folder / MARK)['parameters'] / 1e6:.1f}M"
+        return self.spec.size if self.spec else ""
+
+    @property
+    def licence(self) -> str:
+        """The row's; a mini is the package's own."""
+        return minis.LICENCE if self.mini else self.spec.licence if self.spec else ""
+
+    @property
     def model_type(self) -> str:
         return str(self.config.get("model_type", ""))
 
@@ -57,6 +84,8 @@ class Checkpoint:
         """Where the weights come from, in words."""
         if self.random:
             words = "random weights"
+        elif self.mini and self.folder.parent == minis.FOLDER:
+            words = "the mini that comes with the package"
         elif self.repo is None:
             words = f"folder {self.folder.name}"
         else:
@@ -80,7 +109,8 @@ def find_checkpoint(
         model: a row of the catalogue, a folder, or ORG/REPO on the hub.
         weights: a folder, or ORG/REPO, in place of the row's own repository; or "random", for
             weights that are made here.
-        size: of random weights: "full", the published architecture, or "tiny".
+        size: "mini" is the one that comes with the package; of random weights "full", the published
+            architecture, "mini" or "tiny".
         runs: where to look for a finished distillation, for a row that is not published.
         lora: a folder with a LoRA adapter.
         revision: branch, tag or commit of the hub repository.
@@ -91,8 +121,13 @@ def find_checkpoint(
     """
     spec = find(model)
     random = weights == "random"
+    shipped = size == "mini" and not weights
     if random:
         weights = str(_random_weights(spec, model, size))
+    elif shipped:
+        if revision:
+            raise HarnessError(f"--model-revision {revision}: a mini has no revisions.")
+        weights = str(minis.find(spec.name if spec else model))
     source = weights or (spec.repo if spec else model)
     if source is None and runs is not None:
         source = _newest_student(runs)
@@ -101,11 +136,14 @@ def find_checkpoint(
             f"{spec.title if spec else model} has no published weights.",
             known="It is what `harness distill` makes, and there is no finished distillation"
             + (f" under {runs / 'distill'}." if runs else "."),
-            remedy=f"harness distill, or harness eval --model {model} --weights FOLDER",
+            remedy=f"harness distill, or harness eval --model {model} --weights FOLDER. "
+            f"{_mini_command(spec)}",
             code=Exit.MISSING,
         )
     folder, repo, commit = _locate(source, spec, revision)
     default_name = spec.name if spec else (repo or folder.name).replace("/", "--")
+    if shipped:
+        default_name += "-mini"
     config = _read_config(folder)
     named = spec is not None
     model_type = str(config.get("model_type", ""))
@@ -147,7 +185,7 @@ def _locate(
         )
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", source):
         wanted = revision or (spec.revision if spec and source == spec.repo else None)
-        folder, commit = _hub_snapshot(source, wanted)
+        folder, commit = _hub_snapshot(source, wanted, spec)
         return folder, source, commit
     rows = ", ".join(row.name for row in CATALOG)
     raise HarnessError(
@@ -204,7 +242,19 @@ def _lora_folder(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _hub_snapshot(repo: str, revision: str | None) -> tuple[Path, str]:
+def _mini_command(spec: ModelSpec | None) -> str:
+    """What can be run at once where weights are missing; "" where there is no such model."""
+    if spec is None or spec.name not in minis.names():
+        return ""
+    return (
+        "To try the harness without them: "
+        f"harness eval --model {spec.name} --size mini --task scienceqa-mini"
+    )
+
+
+def _hub_snapshot(
+    repo: str, revision: str | None, spec: ModelSpec | None = None
+) -> tuple[Path, str]:
     """The snapshot folder of a hub repository and its commit; fetched unless offline."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -223,7 +273,7 @@ def _hub_snapshot(repo: str, revision: str | None) -> tuple[Path, str]:
             f"The weights of {repo}{at} are not here.",
             known=f"Looked in the hub cache {constants.HF_HUB_CACHE}{offline}: "
             f"{type(error).__name__}.",
-            remedy=f"hf download {repo}{option}",
+            remedy="\n".join(filter(None, [f"hf download {repo}{option}", _mini_command(spec)])),
             code=Exit.MISSING,
         ) from error
     return folder, folder.name

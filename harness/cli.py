@@ -93,6 +93,19 @@ class Size(StrEnum):
     full = "full"
 
 
+class Engine(StrEnum):
+    """What runs a model."""
+
+    harness = "harness"
+    transformers = "transformers"
+
+
+class DeviceMap(StrEnum):
+    """Ways of putting a model on several devices."""
+
+    auto = "auto"
+
+
 class Quantize(StrEnum):
     """Ways of loading weights in fewer bits."""
 
@@ -180,6 +193,15 @@ RevisionOption = Annotated[
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...", rich_help_panel=MODEL)
 ]
+DeviceMapOption = Annotated[
+    DeviceMap | None,
+    typer.Option(
+        "--device-map",
+        help="For a model that is too large for one device: over all that are here, then the "
+        "host's memory, as accelerate finds. Run by transformers' generate.",
+        rich_help_panel=MODEL,
+    ),
+]
 DtypeOption = Annotated[
     str,
     typer.Option(
@@ -192,6 +214,15 @@ AttentionOption = Annotated[
     str | None,
     typer.Option(
         "--attn", help="Attention kernel: sdpa, eager, flash_attention_2 ...", rich_help_panel=MODEL
+    ),
+]
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        "--engine",
+        help="What runs the model: the decoding engine, or transformers' generate, its reference; "
+        "the answers are the same.",
+        rich_help_panel=DECODING,
     ),
 ]
 ProcessorOption = Annotated[
@@ -246,6 +277,18 @@ PatienceOption = Annotated[
         rich_help_panel=SERVER,
     ),
 ]
+
+
+def _batch_size(value: str) -> str:
+    """For options: auto, or a number of 1 or more."""
+    if value != "auto":
+        try:
+            number = int(value)
+        except ValueError:
+            raise typer.BadParameter(f"{value!r} is neither auto nor a number.") from None
+        if number < 1:
+            raise typer.BadParameter(f"{number} is not in the range x>=1.")
+    return value
 
 
 def _label(name: str | None) -> str | None:
@@ -323,6 +366,7 @@ def eval(
         ),
     ] = None,
     device: DeviceOption = "auto",
+    device_map: DeviceMapOption = None,
     dtype: DtypeOption = "auto",
     attn: AttentionOption = None,
     processor_arg: ProcessorOption = None,
@@ -397,10 +441,22 @@ def eval(
         typer.Option(help="Of sampling, and of --sample stratified.", rich_help_panel=DECODING),
     ] = 0,
     batch_size: Annotated[
+        str,
+        typer.Option(
+            metavar="N|auto",
+            callback=_batch_size,
+            help="Questions at once; changes speed, not greedy answers. auto: as many as fit into "
+            "memory; for a server its --concurrency.",
+            rich_help_panel=DECODING,
+        ),
+    ] = "auto",
+    engine: EngineOption = Engine.harness,
+    workers: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            help="Changes speed, not answers. Default: 4; for a server its --concurrency.",
+            min=0,
+            help="Processes that prepare questions ahead; default: by the cores, none where the "
+            "model runs on them.",
             rich_help_panel=DECODING,
         ),
     ] = None,
@@ -457,7 +513,8 @@ def eval(
         limit=limit,
         sample=sample.value,
         seed=seed,
-        batch_size=batch_size,
+        batch_size=None if batch_size == "auto" else int(batch_size),
+        workers=workers,
         shots=shots,
         shuffle=shuffle_choices,
         conclude=conclude,
@@ -506,6 +563,7 @@ def check(
     quantize: QuantizeOption = None,
     model_revision: RevisionOption = None,
     device: DeviceOption = "auto",
+    device_map: DeviceMapOption = None,
     dtype: DtypeOption = "auto",
     attn: AttentionOption = None,
     processor_arg: ProcessorOption = None,
@@ -561,6 +619,7 @@ def ask(
     quantize: QuantizeOption = None,
     model_revision: RevisionOption = None,
     device: DeviceOption = "auto",
+    device_map: DeviceMapOption = None,
     dtype: DtypeOption = "auto",
     attn: AttentionOption = None,
     processor_arg: ProcessorOption = None,
@@ -969,8 +1028,10 @@ def _model_options(model: str, given: Mapping[str, Any]) -> ModelOptions:
         "quantize": "quantize",
         "runs": "runs",
         "device": "device",
+        "device_map": "device_map",
         "dtype": "dtype",
         "attn": "attention",
+        "engine": "engine",
         "style": "style",
         "mode": "mode",
         "options": "options",
@@ -1036,7 +1097,7 @@ IDLE: tuple[tuple[str, str, Callable[[Mapping[str, Any]], bool], str], ...] = (
         (name, f"--{name.replace('_', '-')}", _loads_here, "a model that is loaded here")
         for name in (
             *("weights", "model_revision", "adapter", "quantize"),
-            *("device", "dtype", "attn", "processor_arg"),
+            *("device", "device_map", "dtype", "attn", "processor_arg"),
         )
     ),
 )

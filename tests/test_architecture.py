@@ -28,6 +28,7 @@ TOP = {
     "harness.evaluate",
     "harness.exporting",
     "harness.inspection",
+    "harness.mini.making",
     "harness.reporting",
     "harness.scoring",
 }

@@ -951,5 +951,5 @@ def test_random_model_leaves_the_random_state_alone():
     assert one.dtype == torch.bfloat16
     assert not one.training
     assert torch.equal(one.lm_head.weight, other.lm_head.weight)
-    with pytest.raises(ValueError, match="there are tiny, full"):
+    with pytest.raises(ValueError, match="there are tiny, mini, full"):
         random_model(size="huge")

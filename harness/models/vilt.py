@@ -135,6 +135,17 @@ class Vilt:
         self._head: Head = head(model, processor)
 
     @property
+    def network(self) -> PreTrainedModel:
+        """The model itself, for who trains it."""
+        network: PreTrainedModel = self._model
+        return network
+
+    @property
+    def tokenizer(self) -> Any:
+        """Lower case, at most 40 tokens with [CLS] and [SEP]."""
+        return self._tokenizer
+
+    @property
     def description(self) -> Mapping[str, Any]:
         return {
             "class": type(self._model).__name__,

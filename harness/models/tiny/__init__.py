@@ -1,13 +1,15 @@
-"""Small random checkpoints in the published layouts, built on the spot: for tests, and for trying
-the harness where no weights can be fetched. Nothing they answer means anything."""
+"""Small random checkpoints in the published layouts, built on the spot: for tests, for trying the
+harness where no weights can be fetched, and for the miniature to be trained from. Nothing they
+answer means anything."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from harness.models.tiny import chat, kosmos2, moondream, phi3v, vilt
 
@@ -28,15 +30,25 @@ BUILDERS: Mapping[str, Builder] = MappingProxyType(
 )
 
 
-def build(name: str, folder: Path, *, seed: int = 0, size: str = "tiny") -> Path:
+def build(
+    name: str,
+    folder: Path,
+    *,
+    seed: int = 0,
+    size: str = "tiny",
+    corpus: Sequence[str] | None = None,
+) -> Path:
     """Write the checkpoint with random weights of family `name`, a key of BUILDERS; returns its
     folder, which appears whole or not at all. One that is there is replaced.
 
     Args:
-        size: "tiny", or "full": the published architecture at its published size.
+        size: "tiny"; "mini", what harness.mini trains; or "full", the published size.
+        corpus: what the tokenizer of a mini is made of.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    sizes = {} if size == "tiny" else {"size": size}
+    sizes: dict[str, Any] = {} if size == "tiny" else {"size": size}
+    if corpus is not None:
+        sizes["corpus"] = corpus
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
         made = Path(aside) / "checkpoint"
         made.mkdir()

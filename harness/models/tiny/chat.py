@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 import transformers
 from transformers import PreTrainedTokenizerFast
 
-from harness.models.tiny.tokenizer import train_tokenizer
+from harness.models.tiny.initial import spread
+from harness.models.tiny.tokenizer import CORPUS, MINI_VOCABULARY, train_tokenizer
 
 _CLIP = {
     "model_type": "clip_vision_model",
@@ -28,6 +31,20 @@ _TEXT = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 4096,
 }
+_MINI_VISION = {
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_attention_heads": 4,
+    "image_size": 64,
+    "patch_size": 16,
+    "projection_dim": 128,
+}
+_MINI_TEXT = {
+    "hidden_size": 128,
+    "intermediate_size": 352,
+    "num_hidden_layers": 4,
+    "num_key_value_heads": 2,
+}
 _LLAVA_TEMPLATE = (
     "{% for message in messages %}{{ message.role | upper }}: "
     "{% for part in message.content %}"
@@ -36,8 +53,12 @@ _LLAVA_TEMPLATE = (
 )
 
 
-def _llama_tokenizer(image_token: str) -> PreTrainedTokenizerFast:
+def _llama_tokenizer(
+    image_token: str, size: str = "tiny", corpus: Sequence[str] = CORPUS
+) -> PreTrainedTokenizerFast:
     return train_tokenizer(
+        corpus=corpus,
+        vocab_size=MINI_VOCABULARY if size == "mini" else 512,
         special_tokens=["<unk>", "<s>", "</s>", "<pad>", image_token],
         bos_token="<s>",
         eos_token="</s>",
@@ -66,7 +87,17 @@ def build_llava(folder: Path, *, seed: int = 0) -> None:
         num_additional_image_tokens=1,
         chat_template=_LLAVA_TEMPLATE,
     )
-    _save(folder, transformers.LlavaForConditionalGeneration, config, processor, seed)
+    _save(folder, transformers.LlavaForConditionalGeneration, config, processor, seed=seed)
+
+
+_LLAVA_NEXT_SHAPES: Mapping[str, Sequence[tuple[int, int]]] = MappingProxyType(
+    {
+        "tiny": ((1, 2), (2, 1), (2, 2)),
+        "mini": ((1, 1),),
+        "full": ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3)),
+    }
+)
+"""Rows and columns of tiles that a picture may be cut into."""
 
 
 def llava_next_config(tokenizer: PreTrainedTokenizerFast, size: str) -> Any:
@@ -94,12 +125,13 @@ def llava_next_config(tokenizer: PreTrainedTokenizerFast, size: str) -> Any:
             "rms_norm_eps": 1e-5,
             "vocab_size": 32064,
         }
+    elif size == "mini":
+        vision = {**_CLIP, **_MINI_VISION}
+        text = {**_TEXT, **_MINI_TEXT}
     else:
         vision, text = {**_CLIP, "image_size": 32}, _TEXT
     side = vision["image_size"]
-    shapes = (
-        ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3)) if size == "full" else ((1, 2), (2, 1), (2, 2))
-    )
+    shapes = _LLAVA_NEXT_SHAPES[size]
     return transformers.LlavaNextConfig(
         vision_config=vision,
         text_config={
@@ -110,14 +142,17 @@ def llava_next_config(tokenizer: PreTrainedTokenizerFast, size: str) -> Any:
         },
         image_token_index=_id(tokenizer, "<image>"),
         image_grid_pinpoints=[[side * height, side * width] for height, width in shapes],
-        vision_feature_layer=-2,
+        # The last layer is not used as published; a mini has none to spare.
+        vision_feature_layer=-1 if size == "mini" else -2,
     )
 
 
-def build_llava_next(folder: Path, *, seed: int = 0, size: str = "tiny") -> None:
+def build_llava_next(
+    folder: Path, *, seed: int = 0, size: str = "tiny", corpus: Sequence[str] = CORPUS
+) -> None:
     """LLaVA-NeXT: a picture is cut into tiles of its own shape; no template in the folder, as in
     older conversions."""
-    tokenizer = _llama_tokenizer("<image>")
+    tokenizer = _llama_tokenizer("<image>", size, corpus)
     config = llava_next_config(tokenizer, size)
     side = config.vision_config.image_size
     processor = transformers.LlavaNextProcessor(
@@ -131,11 +166,14 @@ def build_llava_next(folder: Path, *, seed: int = 0, size: str = "tiny") -> None
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
     )
-    _save(folder, transformers.LlavaNextForConditionalGeneration, config, processor, seed)
+    architecture = transformers.LlavaNextForConditionalGeneration
+    _save(folder, architecture, config, processor, seed=seed, size=size)
 
 
-def _mllama_tokenizer() -> PreTrainedTokenizerFast:
+def _mllama_tokenizer(size: str, corpus: Sequence[str]) -> PreTrainedTokenizerFast:
     tokenizer = train_tokenizer(
+        corpus=corpus,
+        vocab_size=MINI_VOCABULARY if size == "mini" else 512,
         special_tokens=[
             "<|begin_of_text|>",
             "<|end_of_text|>",
@@ -168,6 +206,26 @@ def mllama_config(tokenizer: PreTrainedTokenizerFast, size: str) -> Any:
             "max_position_embeddings": 131072,
             "vocab_size": 128256,
         }
+    elif size == "mini":
+        vision = {
+            "hidden_size": 128,
+            "intermediate_size": 256,
+            "num_hidden_layers": 2,
+            "num_global_layers": 1,
+            "attention_heads": 4,
+            "image_size": 64,
+            "patch_size": 16,
+            "intermediate_layers_indices": [0],
+            "vision_output_dim": 256,
+        }
+        text = {
+            **_TEXT,
+            **_MINI_TEXT,
+            "num_key_value_heads": 4,
+            "vocab_size": len(tokenizer) - 1,
+            "num_hidden_layers": 6,
+            "cross_attention_layers": [1, 4],
+        }
     else:
         vision = {
             "hidden_size": 32,
@@ -187,8 +245,10 @@ def mllama_config(tokenizer: PreTrainedTokenizerFast, size: str) -> Any:
             "cross_attention_layers": [1],
         }
     shapes = [[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1], [4, 1]]
+    tiles = _mllama_tiles(size)
+    shapes = [shape for shape in shapes if shape[0] * shape[1] <= tiles]
     return transformers.MllamaConfig(
-        vision_config={**vision, "max_num_tiles": 4, "supported_aspect_ratios": shapes},
+        vision_config={**vision, "max_num_tiles": tiles, "supported_aspect_ratios": shapes},
         text_config={
             **_ids(tokenizer),
             **text,
@@ -198,18 +258,26 @@ def mllama_config(tokenizer: PreTrainedTokenizerFast, size: str) -> Any:
     )
 
 
-def build_mllama(folder: Path, *, seed: int = 0, size: str = "tiny") -> None:
+def _mllama_tiles(size: str) -> int:
+    """Most tiles that a picture is cut into."""
+    return 1 if size == "mini" else 4
+
+
+def build_mllama(
+    folder: Path, *, seed: int = 0, size: str = "tiny", corpus: Sequence[str] = CORPUS
+) -> None:
     """Llama 3.2 vision, which LLaVA-CoT is: cross-attention, one placeholder a picture."""
-    tokenizer = _mllama_tokenizer()
+    tokenizer = _mllama_tokenizer(size, corpus)
     config = mllama_config(tokenizer, size)
     side = config.vision_config.image_size
     processor = transformers.MllamaProcessor(
         image_processor=transformers.MllamaImageProcessorPil(
-            size={"height": side, "width": side}, max_image_tiles=4
+            size={"height": side, "width": side}, max_image_tiles=_mllama_tiles(size)
         ),
         tokenizer=tokenizer,
     )
-    _save(folder, transformers.MllamaForConditionalGeneration, config, processor, seed)
+    architecture = transformers.MllamaForConditionalGeneration
+    _save(folder, architecture, config, processor, seed=seed, size=size)
 
 
 def build_idefics3(folder: Path, *, seed: int = 0) -> None:
@@ -252,7 +320,7 @@ def build_idefics3(folder: Path, *, seed: int = 0) -> None:
             "ASSISTANT:", "Assistant:"
         ),
     )
-    _save(folder, transformers.Idefics3ForConditionalGeneration, config, processor, seed)
+    _save(folder, transformers.Idefics3ForConditionalGeneration, config, processor, seed=seed)
 
 
 def _id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
@@ -268,21 +336,25 @@ def _ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     }
 
 
-def _save(folder: Path, architecture: Any, config: Any, processor: Any, seed: int) -> None:
-    published = config.get_text_config().hidden_size > 1000
+def _save(
+    folder: Path, architecture: Any, config: Any, processor: Any, *, seed: int, size: str = "tiny"
+) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         # The published weights have two bytes a parameter too.
         model = architecture._from_config(  # noqa: SLF001  # the only way to give a dtype
-            config, dtype=torch.bfloat16 if published else torch.float32
+            config, dtype=torch.bfloat16 if size == "full" else torch.float32
         )
-        # The library's 0.02 makes all tokens almost equally likely: answers would be decided by
-        # rounding, and an equality of answers would mean nothing.
-        # Mllama's gates start at 0, and then no picture changes anything.
-        for name, parameter in model.named_parameters():
-            if parameter.dim() > 1 and not published:
-                torch.nn.init.normal_(parameter, std=0.3)
-            elif "gate" in name:
-                torch.nn.init.ones_(parameter)
+        if size == "mini":
+            spread(model)
+        else:
+            # The library's 0.02 makes all tokens almost equally likely: answers would be decided
+            # by rounding, and an equality of answers would mean nothing.
+            # Mllama's gates start at 0, and then no picture changes anything.
+            for name, parameter in model.named_parameters():
+                if parameter.dim() > 1 and size == "tiny":
+                    torch.nn.init.normal_(parameter, std=0.3)
+                elif "gate" in name:
+                    torch.nn.init.ones_(parameter)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
+from harness.models.tiny.initial import spread
 from harness.models.tiny.tokenizer import CORPUS
 
 _SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
@@ -33,6 +36,18 @@ _SIZES: dict[str, dict[str, Any]] = {
         },
         "latent_query_num": 8,
     },
+    "mini": {
+        "text_config": {"embed_dim": 128, "layers": 4, "ffn_dim": 256, "attention_heads": 4},
+        "vision_config": {
+            "hidden_size": 128,
+            "intermediate_size": 256,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "image_size": 64,
+            "patch_size": 16,
+        },
+        "latent_query_num": 16,
+    },
     "full": {},
 }
 
@@ -43,14 +58,17 @@ def random_model(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     seed: int = 0,
+    corpus: Sequence[str] = CORPUS,
 ) -> Kosmos2ForConditionalGeneration:
     """A model with random weights, made on its device and in its type, ready to answer.
 
     Args:
-        size: "full", the published sizes (1,664,485,376 parameters), or "tiny" (about 144,000).
+        size: "full", the published sizes (1,664,485,376 parameters), "mini" or "tiny" (about
+            144,000).
+        corpus: what the vocabulary is made of, unless it is published.
     """
     device = torch.device(device)
-    config = _config(size)
+    config = _config(size, corpus)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), device:
         torch.manual_seed(seed)
         # The only way to give a dtype.
@@ -59,21 +77,26 @@ def random_model(
         )
         if size == "tiny":
             _spread(model)
+        elif size == "mini":
+            spread(model)
     return model.eval()
 
 
-def build(folder: Path, *, seed: int = 0, size: str = "tiny") -> None:
+def build(
+    folder: Path, *, seed: int = 0, size: str = "tiny", corpus: Sequence[str] = CORPUS
+) -> None:
     """Write config.json, generation_config.json, preprocessor_config.json, model.safetensors and a
     small tokenizer.
 
     Args:
-        size: "tiny", below 2 MB; or "full", the published sizes, 6.7 GB. Both in float32.
+        size: "tiny", below 2 MB; "mini"; or "full", the published sizes, 6.7 GB. All in float32.
+        corpus: the texts whose words the tokenizer has.
     """
-    model = random_model(size=size, seed=seed)
+    model = random_model(size=size, seed=seed, corpus=corpus)
     model.generation_config = GenerationConfig(bos_token_id=0, eos_token_id=2, pad_token_id=1)
     model.save_pretrained(folder, max_shard_size="10GB")
     # Saved by the processor, for its name to stand in the tokenizer's file too.
-    Kosmos2Processor(CLIPImageProcessorPil(), _tokenizer()).save_pretrained(folder)
+    Kosmos2Processor(CLIPImageProcessorPil(), _tokenizer(corpus)).save_pretrained(folder)
     (folder / "processor_config.json").unlink()
     config: Any = model.config
     side = config.vision_config.image_size
@@ -84,12 +107,12 @@ def build(folder: Path, *, seed: int = 0, size: str = "tiny") -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(published, indent=2) + "\n")
 
 
-def _config(size: str) -> Kosmos2Config:
+def _config(size: str, corpus: Sequence[str]) -> Kosmos2Config:
     if size not in _SIZES:
         raise ValueError(f"no size {size!r}: there are {', '.join(_SIZES)}")
     fields = {**_SIZES[size]}
-    if size == "tiny":
-        fields["text_config"] = {**fields["text_config"], "vocab_size": len(_tokenizer())}
+    if size != "full":
+        fields["text_config"] = {**fields["text_config"], "vocab_size": len(_tokenizer(corpus))}
     return Kosmos2Config(**fields)
 
 
@@ -107,10 +130,13 @@ def _spread(model: Kosmos2ForConditionalGeneration) -> None:
     torch.nn.init.zeros_(embedding[_tokenizer().convert_tokens_to_ids("</doc>") :])
 
 
-def _tokenizer() -> XLMRobertaTokenizer:
+def _tokenizer(corpus: Sequence[str] = CORPUS) -> XLMRobertaTokenizer:
     """Unigrams in XLM-RoBERTa's order: the words of the corpus, and ASCII characters for others;
     then the tags and the 1,024 patch indices of KOSMOS-2."""
-    words = sorted({f"\u2581{word}" for text in CORPUS for word in text.split()})
+    words = sorted(
+        {f"\u2581{word}" for text in corpus for word in re.findall(r"\w+", text)}
+        | {f"\u2581{word}" for text in CORPUS for word in text.split()}
+    )
     characters = ["\u2581", *map(chr, range(ord("!"), ord("~") + 1))]
     pieces = [*((word, -6.0) for word in words), *((c, -9.0) for c in characters)]
     special = [(token, 0.0) for token in _SPECIAL]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +14,10 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from harness.models.phi3v import Phi3VConfig, Phi3VForCausalLM
-from harness.models.tiny.tokenizer import train_tokenizer
+from harness.models.tiny.initial import spread
+from harness.models.tiny.tokenizer import CORPUS, MINI_VOCABULARY, train_tokenizer
 
-Size = Literal["tiny", "full"]
+Size = Literal["tiny", "mini", "full"]
 
 _SPECIAL = ["<unk>", "<s>", "</s>", "<|endoftext|>", "<|assistant|>", "<|system|>", "<|end|>"]
 _SPECIAL += ["<|user|>", "<|image|>"]
@@ -41,6 +43,22 @@ _SHAPES: dict[Size, dict[str, Any]] = {
             "projection_dim": 32,
         },
     },
+    "mini": {
+        "hidden_size": 128,
+        "intermediate_size": 352,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "vision_config": {
+            "hidden_size": 128,
+            "intermediate_size": 256,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "image_size": 64,
+            "patch_size": 16,
+            "projection_dim": 128,
+        },
+    },
     "full": {
         "hidden_size": 3072,
         "intermediate_size": 8192,
@@ -52,15 +70,18 @@ _SHAPES: dict[Size, dict[str, Any]] = {
 }
 
 
-def build(folder: Path, *, seed: int = 0, size: Size = "tiny") -> None:
+def build(
+    folder: Path, *, seed: int = 0, size: Size = "tiny", corpus: Sequence[str] = CORPUS
+) -> None:
     """Write a checkpoint folder as the hub has it, file by file, code excepted.
 
-    "tiny" takes under 2 MB. "full" is the published architecture in bfloat16: 8.3 GB.
+    "tiny" takes under 2 MB. "full" is the published architecture in bfloat16: 8.3 GB. The
+    tokenizer of a "mini", which sees a picture as a single crop, is trained on `corpus`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    words = tokenizer()
-    dtype = torch.float32 if size == "tiny" else torch.bfloat16
-    model = random_model(size=size, dtype=dtype, seed=seed)
+    words = tokenizer(size, corpus)
+    dtype = torch.bfloat16 if size == "full" else torch.float32
+    model = random_model(size=size, dtype=dtype, seed=seed, corpus=corpus)
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     # As published: the template and a class of their own in this file, padding on the right.
@@ -91,7 +112,7 @@ def build(folder: Path, *, seed: int = 0, size: Size = "tiny") -> None:
                 "AutoProcessor": "processing_phi3_v.Phi3VProcessor",
                 "AutoImageProcessor": "processing_phi3_v.Phi3VImageProcessor",
             },
-            "num_crops": 4,
+            "num_crops": 1 if size == "mini" else 4,
             "image_mean": [0.48145466, 0.4578275, 0.40821073],
             "image_processor_type": "Phi3VImageProcessor",
             "image_std": [0.26862954, 0.26130258, 0.27577711],
@@ -107,9 +128,10 @@ def random_model(
     dtype: torch.dtype = torch.bfloat16,
     device: str | torch.device = "cpu",
     seed: int = 0,
+    corpus: Sequence[str] = CORPUS,
 ) -> Phi3VForCausalLM:
     """The architecture with random weights, made on `device`; for speed and memory, not answers."""
-    words = tokenizer()
+    words = tokenizer(size, corpus)
     config = Phi3VConfig.from_dict(_fields(size, words))
     on_gpu = torch.device(device).type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_gpu else []), torch.device(device):
@@ -121,14 +143,18 @@ def random_model(
             for parameter in model.parameters():
                 if parameter.dim() > 1:
                     torch.nn.init.normal_(parameter, std=0.3)
+        elif size == "mini":
+            spread(model)
     model.generation_config.eos_token_id = words.convert_tokens_to_ids(["<|endoftext|>", "<|end|>"])
     return model.eval()
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
+def tokenizer(size: Size = "tiny", corpus: Sequence[str] = CORPUS) -> PreTrainedTokenizerFast:
     """The published special tokens (with other ids), and byte pairs trained on the spot."""
     return train_tokenizer(
         special_tokens=_SPECIAL,
+        corpus=corpus,
+        vocab_size=MINI_VOCABULARY if size == "mini" else 512,
         bos_token="<s>",
         eos_token="<|endoftext|>",
         pad_token="<|endoftext|>",
@@ -154,6 +180,8 @@ def _fields(size: Size, words: PreTrainedTokenizerFast) -> dict[str, Any]:
             "model_name": "openai/clip-vit-large-patch14-336",
             "image_dim_out": shape.get("vision_config", {}).get("hidden_size", 1024),
             "num_img_tokens": 144,
+            # The last layer is not used as published; a mini has none to spare.
+            **({"layer_idx": -1} if size == "mini" else {}),
         },
         "embd_layer": {
             "embedding_cls": "image",

@@ -1,4 +1,4 @@
-"""A small tokenizer, trained on the spot, for checkpoints that exist to be tested."""
+"""A small tokenizer, trained on the spot, for checkpoints of small vocabulary."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ CORPUS = (
     "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789 .,:;!?()[]{}<>/|_-+*=%&#@'\"",
 )
 
+MINI_VOCABULARY = 1000
+"""Most pieces of a mini's tokenizer, control tokens and bytes included."""
+
 
 def train_tokenizer(
     *,
     special_tokens: Sequence[str],
+    corpus: Sequence[str] = CORPUS,
     vocab_size: int = 512,
     bos_token: str | None = None,
     eos_token: str | None = None,
@@ -32,6 +36,7 @@ def train_tokenizer(
 
     Args:
         special_tokens: they take the first ids, in this order; the named ones must be among them.
+        corpus: what its pieces are learned from.
         vocab_size: an upper limit; bytes and special tokens are always there.
         add_bos: put `bos_token` before every text, as Llama's tokenizers do.
     """
@@ -47,7 +52,7 @@ def train_tokenizer(
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.train_from_iterator(corpus, trainer)
     if add_bos:
         if bos_token is None:
             raise ValueError("add_bos needs a bos_token")

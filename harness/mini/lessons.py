@@ -1,0 +1,109 @@
+"""What the minis are taught beside the text curriculum: drawn pictures, and what is said of them.
+
+All scenes are of the train split; the first seed's questions are the tasks' own train split, the
+second's are others. Prompts are the tasks' own, worded by them for each style.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from types import MappingProxyType
+
+from harness import structured
+from harness.mini.questions import Item
+from harness.mini.training import Lesson
+from harness.structured import Rationale
+from harness.types import Prompt, Sample, Style, Task
+
+DESCRIBE = ("Describe the picture.", "What does the picture show?", "What can be seen here?")
+"""Ways of asking for a caption."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Book:
+    """Items to learn from, and the tasks that word them."""
+
+    choice: Sequence[Item]
+    open: Sequence[Item]
+    choice_task: Task
+    open_task: Task
+
+
+def make(book: Book, kind: str, chance: Random) -> list[Lesson]:
+    """All lessons of a kind, a key of KINDS."""
+    items = book.open if kind.startswith("open") else book.choice
+    return [KINDS[kind](book, item, chance) for item in items if _fits(item, kind)]
+
+
+def _fits(item: Item, kind: str) -> bool:
+    return item.steps == 1 or not kind.startswith("one-step")
+
+
+def _caption(book: Book, item: Item, chance: Random) -> Lesson:
+    del book
+    asked = chance.choice(DESCRIBE)
+    prompt = Prompt(text=asked, question=asked, images=(item.draw(),), style="plain")
+    return Lesson(prompt, item.caption, repr(item.scene))
+
+
+def _letter(book: Book, item: Item, chance: Random) -> Lesson:
+    del chance
+    return Lesson(asked(book.choice_task, item, "direct"), item.letter, repr(item.scene))
+
+
+def _text(book: Book, item: Item, chance: Random) -> Lesson:
+    del chance
+    assert isinstance(item.answer, int)
+    return Lesson(
+        asked(book.choice_task, item, "plain"), item.choices[item.answer], repr(item.scene)
+    )
+
+
+def _structured(book: Book, item: Item, chance: Random) -> Lesson:
+    del chance
+    said = Rationale(item.summary, item.caption, item.reasoning, item.letter)
+    return Lesson(
+        asked(book.choice_task, item, "structured"), structured.render(said), repr(item.scene)
+    )
+
+
+def _open(book: Book, item: Item, chance: Random) -> Lesson:
+    del chance
+    return Lesson(asked(book.open_task, item, "direct"), str(item.answer), repr(item.scene))
+
+
+def _open_structured(book: Book, item: Item, chance: Random) -> Lesson:
+    del chance
+    said = Rationale(item.summary, item.caption, item.reasoning, str(item.answer))
+    return Lesson(
+        asked(book.open_task, item, "structured"), structured.render(said), repr(item.scene)
+    )
+
+
+KINDS: Mapping[str, Callable[[Book, Item, Random], Lesson]] = MappingProxyType(
+    {
+        "caption": _caption,
+        "letter": _letter,
+        "one-step letter": _letter,
+        "text": _text,
+        "one-step text": _text,
+        "structured": _structured,
+        "open": _open,
+        "open structured": _open_structured,
+    }
+)
+
+
+def asked(task: Task, item: Item, style: Style, *, picture: bool = True) -> Prompt:
+    """The question as it is asked in evaluation, with the picture just as it was drawn."""
+    sample = Sample(
+        id=item.id,
+        question=item.question,
+        target=item.answer,
+        choices=item.choices,
+        topic=item.topic,
+        context=item.hint,
+    )
+    return replace(task.prompt(sample, style), images=(item.draw(),) if picture else ())

@@ -1,0 +1,196 @@
+"""A mini from nothing: its lessons are drawn, it is trained, measured on validation, and described.
+
+    OUT/                 the checkpoint in its published layout
+    OUT/README.md        its card; every figure in it was measured by this run
+    OUT/mini.json        marks it, and whatever is trained from it, as a miniature
+
+Moondream-kd is not pretrained but distilled: from Moondream, by the project's own
+`harness distill`, with the rationales of LLaVA-CoT.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import progress
+from harness.catalog import ModelSpec, find
+from harness.errors import HarnessError
+from harness.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
+from harness.mini.questions import open_questions, questions
+from harness.mini.recipes import RECIPES
+from harness.mini.weights import MARK
+from harness.progress import Make
+from harness.records import RunRecord
+from harness.types import DataOptions, Value
+from tasks import load_task
+
+if TYPE_CHECKING:
+    from harness.mini.lessons import Book
+    from harness.mini.pretraining import Taught
+
+TASKS = ("scienceqa-mini", "vqaonline-mini")
+SEEDS = 2
+"""Seeds of the choice questions that a mini learns from; the first is the task's train split."""
+TOKENS = 320
+"""Enough for the longest rationale."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Making:
+    """What is made, where."""
+
+    name: str
+    """A row of the catalogue."""
+    out: Path
+    seed: int = 0
+    keep: Path | None = None
+    """A folder for what each stage leaves; a training that was interrupted goes on from there."""
+    threads: int = 1
+    command: Sequence[str] = ()
+
+
+def book() -> Book:
+    """Everything that there is to learn from, all of the train split."""
+    from harness.mini.lessons import Book
+
+    return Book(
+        choice=[item for seed in range(SEEDS) for item in questions("train", seed)],
+        open=open_questions("train"),
+        choice_task=load_task(TASKS[0]),
+        open_task=load_task(TASKS[1]),
+    )
+
+
+def make(making: Making, *, show: Make = progress.make) -> Path:
+    """Train a mini and write it with its card; returns its folder.
+
+    Raises:
+        HarnessError: there is no such mini, or it is made by `harness distill`.
+    """
+    import torch
+
+    from harness.mini.pretraining import pretrain
+
+    spec = find(making.name)
+    if spec is None or spec.name not in RECIPES:
+        raise HarnessError(
+            f"There is no recipe for {making.name}.", known=f"There are {', '.join(RECIPES)}."
+        )
+    torch.set_num_threads(making.threads)
+    lessons = book()
+    taught = pretrain(
+        spec.name, making.out, book=lessons, seed=making.seed, keep=making.keep, progress=show
+    )
+    mark(making.out, spec.name)
+    records = measure(spec.name, making.out)
+    card = _card(spec, making, lessons, taught, records)
+    (making.out / "README.md").write_text(card, encoding="utf-8")
+    return making.out
+
+
+def mark(folder: Path, name: str) -> None:
+    """Write the file that says that the checkpoint is a mini, and how large."""
+    from safetensors import safe_open
+
+    with safe_open(folder / "model.safetensors", framework="np") as file:
+        shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118  # no mapping
+    parameters = 0
+    for shape in shapes:
+        size = 1
+        for length in shape:
+            size *= length
+        parameters += size
+    text = json.dumps({"model": name, "parameters": parameters, "synthetic": True}, indent=1)
+    (folder / MARK).write_text(text + "\n", encoding="utf-8")
+
+
+def measure(
+    name: str, folder: Path, *, split: str = "validation", limit: int | None = None
+) -> dict[str, RunRecord]:
+    """Task -> the record of an evaluation like any other."""
+    records = {}
+    with tempfile.TemporaryDirectory() as runs:
+        for task in TASKS:
+            options = ModelOptions(model=name, weights=str(folder), max_new_tokens=TOKENS)
+            data = Data(load_task(task), DataOptions(split=split))
+            settings = RunOptions(runs=Path(runs), batch_size=32, limit=limit)
+            records[task] = evaluate(Weights(options), data, settings).record
+    return records
+
+
+def _card(
+    spec: ModelSpec,
+    making: Making,
+    lessons: Book,
+    taught: Sequence[Taught],
+    records: Mapping[str, RunRecord],
+) -> str:
+    parameters = json.loads((making.out / MARK).read_text(encoding="utf-8"))["parameters"]
+    stages = [
+        f"| {t.stage.name} | {t.stage.steps} | {t.stage.rate:g} | {_mix(t.stage.mix)} | "
+        f"{t.loss:.3f} | {t.seconds:.0f} |"
+        for t in taught
+    ]
+    seconds = sum(t.seconds for t in taught)
+    about = (
+        f"A miniature of {spec.title} for trying the harness: the same classes, processors and "
+        f"prompts at {parameters:,} parameters, trained from random weights on drawn pictures. It "
+        "answers the drawn questions of scienceqa-mini and vqaonline-mini and nothing else; its "
+        "scores say nothing about the published model."
+    )
+    data = (
+        f"{len(lessons.choice):,} choice questions and {len(lessons.open):,} open ones of the "
+        f"train split, {SEEDS} seeds; no picture of validation or test"
+    )
+    return "\n".join(
+        [
+            f"# {spec.title}-mini",
+            "",
+            about,
+            "",
+            RECIPES[spec.name].learned,
+            "",
+            f"- Made by: `{' '.join(making.command)}`",
+            f"- Seed: {making.seed}",
+            f"- Time: {seconds / 60:.1f} CPU minutes of training on {making.threads} thread(s)",
+            f"- Data: {data}",
+            "- Precision: trained in float32, kept in bfloat16",
+            "- Licence: Apache-2.0",
+            "",
+            "## Validation",
+            "",
+            "| task | figure | value | 95% interval | n |",
+            "|---|---|---|---|---|",
+            *figures(records),
+            "",
+            "## Training",
+            "",
+            "| stage | steps | peak rate | rows of a step | loss at its end | CPU seconds |",
+            "|---|---|---|---|---|---|",
+            *stages,
+            "",
+        ]
+    )
+
+
+def _mix(mix: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {kind}" for kind, number in mix.items())
+
+
+def figures(records: Mapping[str, RunRecord]) -> list[str]:
+    """A line for every figure of the records."""
+    return [
+        f"| {task} | {name} | {value.value:.3f} | {_interval(value)} | {value.n} |"
+        for task, record in records.items()
+        for name, value in record.metrics.items()
+        if value.value is not None
+    ]
+
+
+def _interval(value: Value) -> str:
+    return "" if value.low is None or value.high is None else f"{value.low:.3f} to {value.high:.3f}"

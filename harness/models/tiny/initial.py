@@ -1,0 +1,24 @@
+"""Where the miniature's training begins: weights that are spread far enough to learn copying."""
+
+from __future__ import annotations
+
+from torch import nn
+
+WEIGHTS, EMBEDDINGS = 0.05, 0.5
+"""Standard deviations. With the library's 0.02 everywhere, copying from the text forms later."""
+
+
+def spread(model: nn.Module) -> None:
+    """Draw all matrices anew, from torch's state, and open the gates that begin closed."""
+    embeddings = {
+        id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)
+    }
+    # A head that shares the embedding's weights must not favour the last token: such models scale
+    # the embedding themselves.
+    shared = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
+    for name, parameter in model.named_parameters():
+        if parameter.dim() > 1:
+            apart = id(parameter) in embeddings - shared
+            nn.init.normal_(parameter, std=EMBEDDINGS if apart else WEIGHTS)
+        elif "gate" in name:
+            nn.init.ones_(parameter)
