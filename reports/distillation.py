@@ -76,6 +76,9 @@ class Example:
     """A question with what models made of it."""
 
     id: str
+    """Of the sample, as the page shows it."""
+    run: str
+    """The id of a run that answered it."""
     about: str
     """Topic and id, in words."""
     picture: str
@@ -706,7 +709,8 @@ def _example(p: Prediction, sides: Sequence[_Side], picture: Picture) -> Example
             outputs.append(_output(side, found))
     topic = untrusted.text(p.topic, limit=60)
     return Example(
-        id=p.sample_id,
+        id=untrusted.text(p.sample_id),
+        run=runs.run_id(sides[0].evidence.record),
         about=" · ".join(part for part in (topic, untrusted.text(p.sample_id, limit=80)) if part),
         picture=picture(p.images),
         question=untrusted.passage(p.question, limit=LONGEST),

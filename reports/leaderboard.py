@@ -38,7 +38,7 @@ from reports.tables import KINDS, Table
 __all__ = ["TaskSection", "render", "sections"]
 
 STYLES = ("style.css", "samples.css")
-SCRIPTS = ("script.js", "address.js", "answers.js", "paired.js", "samples.js")
+SCRIPTS = ("script.js", "address.js", "answers.js", "paired.js", "samples.js", "links.js")
 """Each put together as one element, which the page's policy knows by its hash."""
 
 
