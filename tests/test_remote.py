@@ -360,6 +360,23 @@ def test_a_server_that_fails_is_asked_again(server: Server, watch: Watch) -> Non
     assert len(server.questions) == TRIES
 
 
+def test_waits_begin_anew_with_another_kind_of_trouble(server: Server, watch: Watch) -> None:
+    """Behind a long absence the first cut answer is asked for again at once; tries are those of
+    answers that came out wrong, however often the server was away between them."""
+    away, wrong = [Said(status=503)] * 6, Said(status=500)
+    server.answer = in_turn(*away, wrong, *away, wrong, completion("B"))
+    assert only(chat(make_client(server, watch))).text == "B"
+    waits = [0.5, 1, 2, 4, 8, 16, 0.5]
+    assert watch.waits == waits * 2
+
+
+def test_the_list_of_models_is_asked_over_a_connection_of_its_own(server: Server) -> None:
+    """Servers that answer it with an error close the connection behind it, and a question that
+    came over the same one would be lost."""
+    make_client(server).reach()
+    assert server.requests[0].headers["Connection"] == "close"
+
+
 @pytest.mark.parametrize(
     "said",
     [

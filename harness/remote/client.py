@@ -281,11 +281,14 @@ class Client:
             try:
                 if lost:
                     self._check_same_model()
+                    lost = False
                 reply = self._try(body)
             except _Again as again:
+                lost = lost or again.lost
+                if again.away is (away_since is None):  # another kind of trouble than before
+                    waits = 0
                 waits += 1
                 wait = self._wait(waits, again)
-                lost = lost or again.lost
                 if again.away:
                     away_since = self._pace.now() if away_since is None else away_since
                     wait = self._within_patience(wait, again, away_since)
@@ -367,7 +370,9 @@ class Client:
         limit = min(self._options.timeout, slowest)
         timeout = httpx2.Timeout(limit, connect=min(10.0, limit), pool=None)
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"} if data is not None else {}
+        # A connection is used again for questions alone: servers close it behind an error, and
+        # some have no list of models but an error.
+        headers = {"Connection": "close"} if data is None else {"Content-Type": "application/json"}
         started = self._pace.now()
         with (
             self._named(limit),
