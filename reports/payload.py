@@ -216,7 +216,8 @@ def _data(record: RunRecord) -> str:
 
 
 def _run(evidence: Evidence, predictions: Sequence[Prediction], material: Material) -> _Run:
-    readers = {name: READERS[name] for name in OTHERS} if _was_read(evidence.record) else {}
+    by_others = _was_read(evidence.record) and any(p.choices for p in predictions)
+    readers = {name: READERS[name] for name in OTHERS} if by_others else {}
     verdicts: dict[str, dict[str, str]] = {name: {} for name in (RECORDED, *readers)}
     rows = {}
     for p in predictions:
@@ -225,7 +226,7 @@ def _run(evidence: Evidence, predictions: Sequence[Prediction], material: Materi
         for name, reader in readers.items():
             reading = _read_by(reader, p)
             verdicts[name][p.sample_id] = _verdict(p, reading.answer)
-            others.append([reading.answer, reading.rule])
+            others.append([reading.answer, untrusted.text(reading.rule)])
         rows[p.sample_id] = _compact(_row(p, others))
     return _Run(
         record=evidence.record,

@@ -530,8 +530,9 @@ function showDetail() {
 
 function move(by) {
   if (!found.length) return;
-  const place = found.indexOf(view.sample);
-  const next = place < 0 ? (by > 0 ? 0 : found.length - 1) : Math.min(Math.max(place + by, 0), found.length - 1);
+  let place = found.indexOf(view.sample);
+  if (place < 0) place = by > 0 ? -1 : found.length;
+  const next = Math.min(Math.max(place + by, 0), found.length - 1);
   go({ sample: found[next] }, true);
 }
 

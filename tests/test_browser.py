@@ -1,0 +1,741 @@
+"""The page in a real browser: every answer can be reached, and nothing that a text says is run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from io import BytesIO
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from harness import reporting, statistics
+from harness.compare import compare
+from harness.records import RunFolder
+from harness.scoring import rescore
+from harness.types import ImageRef, Prediction
+from reports.evidence import Distillation, Evidence, Material, Pictures, Training
+from reports.leaderboard import render
+from tasks import load_task
+from tests import league
+from tests.hostile import HOSTILE, filled
+from tests.test_leaderboard import choice_run
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, which is not installed")
+
+QUESTIONS = 40
+BATCH = 8
+"""Hostile strings on one page."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        found = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of made-up models, two of which a distillation connects; none may be written to."""
+    folder = tmp_path_factory.mktemp("league") / "runs"
+    league.write(folder, questions=QUESTIONS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page_file(runs: Path) -> Path:
+    """The page of those runs, with a picture for each question."""
+    material, broken = reporting.gather(runs)
+    assert not broken
+    file = runs.parent / "page.html"
+    file.write_text(render(material, pictures=Pictures(find=drawn_picture)), encoding="utf-8")
+    return file
+
+
+def drawn_picture(digest: str) -> ImageRef:
+    data = BytesIO()
+    Image.new("RGB", (640, 480), f"#{digest[:6]}").save(data, "PNG")
+    return ImageRef(digest, data.getvalue)
+
+
+@dataclass
+class Seen:
+    """What a page did beside being shown."""
+
+    said: list[str] = field(default_factory=list)
+    """On the console, errors among it."""
+    asked: list[str] = field(default_factory=list)
+    """Addresses, but for the page's own and for those made of its bytes."""
+    ran: list[str] = field(default_factory=list)
+    """Dialogs: scripts of others would open some."""
+
+    @property
+    def everything(self) -> list[str]:
+        return self.said + self.asked + self.ran
+
+    def watch(self, page: Page) -> None:
+        page.on("console", lambda message: self.said.append(message.text))
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("request", lambda request: self._ask(request.url))
+        page.on("dialog", lambda dialog: (self.ran.append(dialog.message), dialog.dismiss()))
+
+    def _ask(self, url: str) -> None:
+        if not url.startswith(("blob:", "data:image/webp")) and "page.html" not in url:
+            self.asked.append(url)
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    made = browser.new_context(viewport={"width": 1280, "height": 900})
+    made.set_default_timeout(10_000)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def show(context: BrowserContext, page_file: Path) -> Iterator[Callable[..., Page]]:
+    """`show("#?...")` opens the page at that address; nothing may be asked for, said or run."""
+    seen = Seen()
+
+    def opened(address: str = "", file: Path = page_file) -> Page:
+        page = context.new_page()
+        seen.watch(page)
+        page.goto(file.as_uri() + address)
+        return page
+
+    yield opened
+    assert seen.everything == []
+
+
+def answers(runs: Path, name: str, task: str = "scienceqa") -> dict[str, Prediction]:
+    folder = RunFolder.of(runs, task=task, model=name, split="test")
+    return {p.sample_id: p for p in folder.read_predictions()}
+
+
+def listed(page: Page) -> list[str]:
+    """Ids of the questions that are in the list, seen or not."""
+    return page.evaluate("found.map((i) => view.group.ids[i])")
+
+
+def detail(page: Page, sample_id: str) -> str:
+    """The text of the question that is open, once it is that one."""
+    page.wait_for_function(
+        "(id) => document.querySelector('#detail .small')?.textContent.startsWith(`#${id} `)",
+        arg=sample_id,
+    )
+    return page.inner_text("#detail")
+
+
+# Controls: what the tests below would see
+
+
+def test_the_watch_sees(context: BrowserContext, tmp_path: Path) -> None:
+    """A dialog, a request and a complaint of the policy are noticed."""
+    seen = Seen()
+    page = context.new_page()
+    seen.watch(page)
+    file = tmp_path / "control.html"
+    file.write_text(
+        "<meta http-equiv=Content-Security-Policy content=\"style-src 'none'\">"
+        "<p style='color: red'><script>alert(1)</script><img src='https://example.invalid/x.png'>"
+    )
+    page.goto(file.as_uri())
+    assert seen.ran == ["1"]
+    assert "https://example.invalid/x.png" in seen.asked
+    assert any("Content Security Policy" in said for said in seen.said)
+
+
+# What a reader can do
+
+
+def test_pictures_are_shown_small(show: Callable[..., Page]) -> None:
+    """Made anew at the size of a thumbnail, whatever was given."""
+    page = show("#?sample=3")
+    page.wait_for_selector("#detail .shown img")
+    sizes = page.evaluate(
+        "async () => { const i = document.querySelector('#detail .shown img'); await i.decode();"
+        " return [i.naturalWidth, i.naturalHeight, i.src.slice(0, 5)]; }"
+    )
+    assert sizes == [128, 96, "blob:"]
+    assert page.locator("#list .thumbnail img").count() > 5
+
+
+def test_a_sample_says_all_that_was_recorded(show: Callable[..., Page], runs: Path) -> None:
+    """Question, options, gold, and of each run prompt, text, reading, rule, time and tokens."""
+    page = show()
+    page.click("#list .row >> nth=2")
+    sample_id = listed(page)[2]
+    text = detail(page, sample_id)
+    for name in ("phi-3.5", "moondream-kd", "kosmos-2"):
+        title = {"phi-3.5": "Phi-3.5", "moondream-kd": "Moondream-kd", "kosmos-2": "KOSMOS-2"}[name]
+        run = page.locator("details.answer", has=page.locator("summary", has_text=title)).first
+        if run.get_attribute("open") is None:
+            run.locator("summary").click()
+        p = answers(runs, name)[sample_id]
+        raw, prompt = run.locator(".passage").all_text_contents()
+        assert (raw, prompt) == (p.raw, p.prompt)
+        told = run.inner_text()
+        assert f"rule “{p.rule}”" in told
+        assert f"{p.tokens:,} written" in told
+        assert f"{float(f'{p.seconds:.4g}')} s" in told
+        assert ("✓ right" if p.correct else "∅ nothing" if p.answer is None else "✗ wrong") in told
+        text = page.inner_text("#detail")
+    assert p.question in text
+    gold = page.locator("#detail .right-choice").inner_text()
+    assert str(p.choices[int(p.target)]) in gold
+
+
+def expected(runs: Path, name: str) -> dict[str, set[str]]:
+    own = answers(runs, name)
+    return {
+        "right": {i for i, p in own.items() if p.correct},
+        "wrong": {i for i, p in own.items() if not p.correct},
+        "unread": {i for i, p in own.items() if p.answer is None},
+    }
+
+
+def test_filters_list_what_they_say(show: Callable[..., Page], runs: Path) -> None:
+    """By outcome of one, of any and of every model, by topic, by what distillation changed, and
+    all of them together with a search."""
+    page = show()
+    names = [kind.name for kind in league.KINDS] + ["moondream-kd-answer-only"]
+    by_name = {name: expected(runs, name) for name in names}
+    everything = set(answers(runs, "vilt"))
+    assert set(listed(page)) == everything
+    for outcome in ("right", "wrong", "unread"):
+        page.select_option("#outcome-select", outcome)
+        if not any(found[outcome] for found in by_name.values()):
+            continue
+        page.select_option("#model-select", "vilt")
+        assert set(listed(page)) == by_name["vilt"][outcome]
+        page.select_option("#model-select", "")
+        assert set(listed(page)) == set.union(*(found[outcome] for found in by_name.values()))
+        page.select_option("#model-select", "every")
+        assert set(listed(page)) == set.intersection(*(f[outcome] for f in by_name.values()))
+    page.click("#filters button[type=reset]")
+    before, after = by_name["moondream"], by_name["moondream-kd"]
+    page.select_option("#outcome-select", "fixed")
+    assert set(listed(page)) == before["wrong"] & after["right"]
+    page.select_option("#outcome-select", "broken")
+    assert set(listed(page)) == before["right"] & after["wrong"]
+    page.select_option("#outcome-select", "misled")
+    page.select_option("#model-select", "moondream-kd")
+    misled = reporting.gather(runs)[0].structure(list(answers(runs, "moondream-kd").values()))
+    assert set(listed(page)) == set(misled.reasoning_to_error)
+    page.click("#filters button[type=reset]")
+    own = answers(runs, "vilt")
+    page.select_option("#topic-select", "physics")
+    page.fill("#search", "NORTH")
+    assert set(listed(page)) == {
+        i for i, p in own.items() if p.topic == "physics" and "north" in p.question
+    }
+    page.click("#filters button[type=reset]")
+    page.fill("#search", "#17")
+    assert listed(page) == ["17"]
+    page.fill("#search", "no such words")
+    assert listed(page) == []
+    assert "No question fits" in page.inner_text("#detail")
+
+
+def test_comparisons_are_those_of_the_command(show: Callable[..., Page], runs: Path) -> None:
+    """Every pair, by our reader: difference, interval, p, counts; then the jump to the questions
+    that tell the two apart."""
+    page = show()
+    names = [kind.name for kind in league.KINDS[:5]]
+    folders = {
+        name: RunFolder.of(runs, task="scienceqa", model=name, split="test") for name in names
+    }
+    for first, second in combinations(names, 2):
+        page.select_option("#first-select", first)
+        page.select_option("#second-select", second)
+        found = page.evaluate("JSON.parse(document.getElementById('paired-result').dataset.result)")
+        known = compare(folders[first], folders[second])
+        same(found, known)
+    page.click("#paired-result .primary")
+    one, two = expected(runs, first), expected(runs, second)
+    apart = (one["right"] & two["wrong"]) | (one["wrong"] & two["right"])
+    assert set(listed(page)) == apart
+    assert f"{len(apart)} of {QUESTIONS} questions" in page.inner_text("#found")
+
+
+def same(found: Any, known: Any) -> None:
+    d = known.decisive
+    assert (found["n"], found["count"]["first"], found["count"]["second"]) == (
+        known.n,
+        known.only_first,
+        known.only_second,
+    )
+    figures = [found["difference"], found["low"], found["high"], found["p"]]
+    assert figures == pytest.approx([d.difference, d.low, d.high, d.p], rel=1e-9, abs=1e-12)
+    assert found["clustered"] == ("clustered" in known.interval)
+
+
+def test_the_statistics_are_ours(show: Callable[..., Page]) -> None:
+    """Interval, p and Wilson's interval, from two questions to 60,000."""
+    page = show()
+    cases = [
+        (b, c, n)
+        for n in (1, 2, 17, 2017, 60_000)
+        for b in (0, 1, n // 3, n // 2)
+        for c in (0, 1, n // 5, n // 2)
+        if b + c <= n
+    ]
+    found = page.evaluate("(all) => all.map(([b, c, n]) => pairedProportions(b, c, n))", cases)
+    for (b, c, n), got in zip(cases, found, strict=True):
+        known = statistics.paired_proportions(b, c, n)
+        numbers = [got["difference"], got["low"], got["high"], got["p"]]
+        wanted = [known.difference, known.low, known.high, known.p]
+        assert numbers == pytest.approx(wanted, rel=1e-8, abs=1e-300)
+    wilsons = page.evaluate("(all) => all.map(([k, , n]) => wilson(k, n))", cases)
+    for (k, _, n), got in zip(cases, wilsons, strict=True):
+        assert (got["low"], got["high"]) == pytest.approx(statistics.wilson(k, n))
+
+
+def test_readers_give_what_rescoring_gives(
+    show: Callable[..., Page], runs: Path, tmp_path: Path
+) -> None:
+    """The paper's two rules, over the same outputs: verdicts, accuracies and comparison change
+    together, and each says who read."""
+    page = show()
+    copied = tmp_path / "runs"
+    shutil.copytree(runs, copied)
+    task = load_task("scienceqa")
+    for reader, words in (("paper-base", "base model"), ("paper-kd", "distilled model")):
+        page.select_option("#reader-select", reader)
+        read = {}
+        for name in ("moondream", "moondream-kd", "llava-next"):
+            folder = RunFolder.of(copied, task="scienceqa", model=name, split="test")
+            read[name] = rescore(folder, task, reader=reader)
+            accuracy = read[name].record.metrics["accuracy"]
+            title = "LLaVA-NeXT" if name == "llava-next" else name.capitalize()
+            row = page.locator("#standing tbody tr").filter(has=page.get_by_text(title, exact=True))
+            assert f"{100 * (accuracy.value or 0):.2f}" in row.inner_text()
+            right = {
+                p.sample_id for p in RunFolder(read[name].folder).read_predictions() if p.correct
+            }
+            page.select_option("#outcome-select", "right")
+            page.select_option("#model-select", name)
+            assert set(listed(page)) == right
+        known = compare(*(RunFolder(read[name].folder) for name in ("moondream", "moondream-kd")))
+        same(
+            page.evaluate("JSON.parse(document.getElementById('paired-result').dataset.result)"),
+            known,
+        )
+        for part in ("#standing-caption", "#paired-result", "#found"):
+            assert words in page.inner_text(part)
+        page.click("#filters button[type=reset]")
+        page.click("#list .row >> nth=0")
+        assert words in detail(page, listed(page)[0])
+
+
+# Addresses
+
+
+def test_an_address_brings_everything_back(show: Callable[..., Page]) -> None:
+    """Sample, filters, search, comparison, reader and sorting, in another window."""
+    page = show()
+    page.select_option("#reader-select", "paper-base")
+    page.select_option("#first-select", "llava-cot")
+    page.select_option("#second-select", "phi-3.5")
+    page.select_option("#outcome-select", "second")
+    page.select_option("#topic-select", "geography")
+    page.fill("#search", "which")
+    page.locator("#list .row").nth(1).click()
+    sort = page.locator("#scienceqa-measured th button").first
+    sort.click()
+    order = page.locator("#scienceqa-measured tbody th.head").all_text_contents()
+    ids, open_id = listed(page), page.evaluate("view.group.ids[view.sample]")
+    sentence = page.inner_text("#paired-result .sentence")
+    other = show("#" + page.url.partition("#")[2])
+    assert listed(other) == ids
+    assert open_id in ids
+    assert detail(other, open_id)
+    assert other.inner_text("#paired-result .sentence") == sentence
+    values = {
+        name: other.input_value(f"#{name}-select")
+        for name in ("reader", "first", "second", "outcome", "topic")
+    }
+    assert values == {
+        "reader": "paper-base",
+        "first": "llava-cot",
+        "second": "phi-3.5",
+        "outcome": "second",
+        "topic": "geography",
+    }
+    assert other.input_value("#search") == "which"
+    assert other.locator("#scienceqa-measured tbody th.head").all_text_contents() == order
+
+
+def test_back_undoes_and_forward_does_again(show: Callable[..., Page]) -> None:
+    """Step by step, sorting included; moving from question to question is no step of its own."""
+    page = show()
+    first_order = page.locator("#scienceqa-measured tbody th.head").all_text_contents()
+    page.click("#scienceqa-measured th button >> nth=0")
+    page.select_option("#topic-select", "physics")
+    page.select_option("#outcome-select", "wrong")
+    page.click("#list .row >> nth=0")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    wrong = listed(page)
+    page.go_back()
+    page.wait_for_function("view.sample === -1")
+    assert listed(page) == wrong
+    page.go_back()
+    page.wait_for_function("view.outcome === ''")
+    page.go_back()
+    page.wait_for_function("view.topic === ''")
+    assert page.locator("#scienceqa-measured [aria-sort]").count() == 1
+    page.go_back()
+    page.wait_for_function("!location.hash")
+    assert page.locator("#scienceqa-measured tbody th.head").all_text_contents() == first_order
+    for _ in range(3):
+        page.go_forward()
+    page.wait_for_function("view.outcome === 'wrong'")
+    assert listed(page) == wrong
+
+
+def test_another_task_has_questions_of_its_own(show: Callable[..., Page], runs: Path) -> None:
+    """Written answers have a reference and no verdict: neither accuracy nor comparison is shown."""
+    page = show()
+    page.select_option("#data-select", label="VQAonline, test split")
+    assert len(listed(page)) == len(answers(runs, "moondream", "vqaonline"))
+    assert not page.is_visible("#paired-result")
+    assert not page.is_visible("#reader-choice")
+    assert "Accuracy" not in page.inner_text("#standing")
+    page.click("#list .row >> nth=0")
+    text = detail(page, listed(page)[0])
+    assert str(answers(runs, "moondream", "vqaonline")[listed(page)[0]].target) in text
+    assert "data=vqaonline.test" in page.url
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "#?sample=nowhere&model=x&outcome=y&topic=z&reader=w&compare=a,b&data=c&sort=d~e~f",
+        "#?sort=scienceqa-measured~99~ascending&sort=scienceqa-measured~0~sideways&sort=~~",
+        "#?sample=%00%ff&search=%3Cscript%3Ealert(1)%3C/script%3E",
+        "#?__proto__=1&constructor=2&outcome=constructor&model=__proto__&reader=toString",
+        "#?outcome=fixed99&compare=",
+        "#%",
+    ],
+)
+def test_an_address_of_nonsense_does_no_harm(show: Callable[..., Page], address: str) -> None:
+    """What it asks for is not there: the page is shown as it is."""
+    page = show(address)
+    assert len(listed(page)) in {0, QUESTIONS}
+    assert page.locator("#standing tbody tr").count() == len(league.KINDS) + 1
+
+
+# Keyboard
+
+
+def test_everything_is_reached_by_keyboard(show: Callable[..., Page]) -> None:
+    """The keys j and k, arrows, Home and End, / and Esc, ? and Esc; never while somebody types."""
+    page = show()
+    ids = listed(page)
+    press = page.keyboard.press
+    press("j")
+    assert detail(page, ids[0])
+    press("j")
+    assert detail(page, ids[1])
+    press("k")
+    assert detail(page, ids[0])
+    press("/")
+    assert page.evaluate("document.activeElement.id") == "search"
+    page.keyboard.type("jk?/")
+    assert page.input_value("#search") == "jk?/"
+    press("Escape")
+    assert page.evaluate("document.activeElement.id") == "list"
+    page.fill("#search", "")
+    page.focus("#list")
+    press("End")
+    assert detail(page, ids[-1])
+    assert page.locator("#list .row[aria-selected=true]").count() == 1
+    active = page.get_attribute("#list", "aria-activedescendant")
+    assert page.get_attribute(f"#{active}", "aria-posinset") == str(len(ids))
+    press("Home")
+    press("ArrowDown")
+    assert detail(page, ids[1])
+    press("Enter")
+    assert page.evaluate("document.activeElement.id") == "detail"
+    press("?")
+    assert page.is_visible("#keys")
+    press("j")
+    assert detail(page, ids[1])
+    press("Escape")
+    assert not page.is_visible("#keys")
+    press("Escape")
+    page.wait_for_function("view.sample === -1")
+
+
+def test_focus_can_be_seen(show: Callable[..., Page]) -> None:
+    """Each thing that the keyboard reaches has an outline."""
+    page = show("#?sample=3")
+    detail(page, "3")
+    page.focus("#reader-select")
+    seen = 0
+    for _ in range(16):
+        page.keyboard.press("Tab")
+        width, name = page.evaluate(
+            "[getComputedStyle(document.activeElement).outlineWidth, document.activeElement.tagName]"
+        )
+        assert width == "3px", name
+        seen += 1
+    assert seen == 16
+
+
+# Every width, every eye
+
+
+@pytest.mark.parametrize("width", [320, 400, 768, 1280])
+def test_nothing_scrolls_sideways(show: Callable[..., Page], width: int) -> None:
+    """With a sample open; on a narrow screen the list stands above it."""
+    page = show("#?sample=3&outcome=fixed")
+    detail(page, "3")
+    page.set_viewport_size({"width": width, "height": 800})
+    for details in page.locator("#detail details.answer").all():
+        details.evaluate("(d) => { d.open = true; }")
+    page.locator("#samples").scroll_into_view_if_needed()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    boxes = [page.locator(name).bounding_box() for name in ("#list", "#detail")]
+    assert all(boxes)
+    (a, b) = boxes
+    assert (a["y"] + a["height"] <= b["y"]) == (width < 960)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(browser: Browser, runs: Path, tmp_path: Path, theme: Any) -> None:
+    """The rules of WCAG 2.2 A and AA and good practice, with a sample open, in both themes."""
+    material, _ = reporting.gather(runs)
+    few = [run for run in material.runs if run.record.model.name.startswith("moondream")]
+    file = tmp_path / "page.html"
+    few_of_all = replace(material, runs=few)
+    file.write_text(render(few_of_all, pictures=Pictures(find=drawn_picture)), encoding="utf-8")
+    page = browser.new_page(color_scheme=theme)
+    page.goto(file.as_uri() + "#?sample=3")
+    detail(page, "3")
+    # In the dark only colours are others.
+    options = {"runOnly": ["color-contrast"]} if theme == "dark" else {}
+    found = Axe().run(page, options=options)
+    page.close()
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_without_javascript_the_tables_are_there(browser: Browser, page_file: Path) -> None:
+    """And a sentence says what is not."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    assert page.is_visible("#scienceqa-measured")
+    assert "needs JavaScript" in page.inner_text("section.samples")
+    assert not page.is_visible("#browser")
+    context.close()
+
+
+def test_a_long_list_has_few_elements(browser: Browser, tmp_path: Path) -> None:
+    """Only the rows that can be seen are there, wherever it is scrolled to."""
+    one = answer("0", "x")
+    many = [replace(one, sample_id=str(n), question=f"Question {n}?") for n in range(3000)]
+    page = opened(browser, tmp_path, Material(runs=[Evidence(choice_run(), lambda: many)]))
+    assert page.locator("#list .row").count() < 40
+    page.keyboard.press("k")  # from the end
+    page.wait_for_selector("#list [aria-posinset='3000']")
+    assert page.locator("#list .row").count() < 40
+    assert "Question 2999?" in detail(page, "2999")
+    page.close()
+
+
+# What is left out
+
+
+def test_errors_alone_still_compare_all(browser: Browser, runs: Path, tmp_path: Path) -> None:
+    """With --samples errors or none the figures are over every question; the list says what it
+    leaves out, and with none there is no list."""
+    material, _ = reporting.gather(runs)
+    some = [run for run in material.runs if run.record.model.name in {"phi-3.5", "llava-cot"}]
+    results = []
+    for samples in ("all", "errors", "none"):
+        page = opened(browser, tmp_path, Material(runs=some), samples=samples)
+        results.append(page.evaluate("document.getElementById('paired-result').dataset.result"))
+        if samples == "errors":
+            wrong = expected(runs, "phi-3.5")["wrong"] | expected(runs, "llava-cot")["wrong"]
+            assert set(listed(page)) == wrong
+            assert f"{QUESTIONS - len(wrong)} that every model" in page.inner_text("#found")
+            page.click("#list .row >> nth=-1")
+            detail(page, page.evaluate("view.group.ids[view.sample]"))
+        assert page.locator("#list").count() == (samples != "none")
+        assert page.locator("#standing tbody tr").count() == 2
+        page.close()
+    assert len(set(results)) == 1
+
+
+# What a text cannot do
+
+
+def opened(browser: Browser, folder: Path, material: Material, **options: Any) -> Page:
+    file = folder / "page.html"
+    file.write_text(render(material, **options), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(file.as_uri())
+    return page
+
+
+def answer(sample_id: str, text: str) -> Prediction:
+    """An answer with this text wherever one can stand."""
+    return Prediction(
+        sample_id=f"{sample_id}{text}",
+        raw=text,
+        answer=1,
+        rule=text,
+        correct=True,
+        target=1,
+        question=text,
+        choices=(f"{text}1", f"{text}2"),
+        topic=text,
+        prompt=text,
+        images=(text,),
+        seconds=1.0,
+        tokens=1,
+    )
+
+
+def hostile_material(runs: Path, texts: tuple[str, ...]) -> Material:
+    """For each text: a run and a distillation whose every string it is; and a run of written
+    answers that says one after the other."""
+    material, _ = reporting.gather(runs)
+    (distillation,) = material.distillations
+    assert distillation.training
+    evidence, distillations = [], []
+    written = []
+    for number, text in enumerate(texts):
+        choice = answer(str(number), text)
+        failed = replace(choice, sample_id=f"f{text}", error=text, answer=None, correct=None)
+        evidence.append(Evidence(filled(choice_run(), text), partial(list, [choice, failed])))
+        written.append(replace(choice, choices=(), answer=text, target=text, correct=None))
+        rows = [filled(row, text) for row in distillation.kept()]
+        training = Training(
+            name=text,
+            record=filled(dict(distillation.training.record), text),
+            log=distillation.training.log,
+            runs=(evidence[-1],),
+        )
+        distillations.append(
+            Distillation(
+                name=text,
+                rationales=filled(dict(distillation.rationales), text),
+                kept=partial(list, rows),
+                rejected=partial(list, rows),
+                quality=filled(dict(distillation.quality), text),
+                training=training,
+                control=training,
+                base=(evidence[0],),
+                teacher=(evidence[-1],),
+                problems=(text,),
+            )
+        )
+    record = replace(choice_run(), task=replace(choice_run().task, name="written"))
+    evidence.append(Evidence(filled(record, texts[0]), partial(list, written)))
+    return Material(runs=evidence, distillations=distillations, structure=material.structure)
+
+
+OPEN_ALL = """
+async () => {
+  const wait = () => new Promise((done) => setTimeout(done));
+  const elements = new Set();
+  let opened = 0;
+  for (const group of index.groups) {
+    Object.assign(view, fresh(group));
+    offer();
+    draw({ group });
+    for (const sample of [...found]) {
+      view.sample = sample;
+      draw({ sample });
+      await entry(group, sample);
+      await wait();
+      if (document.querySelectorAll("#detail details.answer").length !== group.runs.length) {
+        throw new Error(`${sample} of ${group.title} is not there`);
+      }
+      opened += 1;
+    }
+    for (const element of document.querySelectorAll(".samples *")) {
+      elements.add(element.tagName);
+      for (const { name } of element.attributes) elements.add(`@${name}`);
+    }
+  }
+  for (const heading of document.querySelectorAll("th[data-best]")) sort(heading, "ascending");
+  for (const part of document.querySelectorAll("details")) part.open = true;
+  remember();
+  return [opened, [...elements].sort()];
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def harmless(
+    browser: Browser, runs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[int], Any]:
+    """What `OPEN_ALL` finds where so many texts are harmless."""
+
+    @cache
+    def found(number: int) -> Any:
+        texts = tuple(f"harmless {n}" for n in range(number))
+        material = hostile_material(runs, texts)
+        page = opened(browser, tmp_path_factory.mktemp("harmless"), material)
+        try:
+            return page.evaluate(OPEN_ALL)
+        finally:
+            page.close()
+
+    return found
+
+
+@pytest.mark.parametrize("start", range(0, len(HOSTILE), BATCH))
+def test_no_text_is_run_or_breaks_the_page(
+    browser: Browser, runs: Path, tmp_path: Path, harmless: Callable[[int], Any], start: int
+) -> None:
+    """Every string that means harm, in every field of runs, answers and distillations: nothing is
+    run, asked for or said, and the page has the elements that harmless texts give it."""
+    texts = HOSTILE[start : start + BATCH]
+    seen = Seen()
+    file = tmp_path / "page.html"
+    file.write_text(render(hostile_material(runs, texts)), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 400, "height": 800})
+    seen.watch(page)
+    page.goto(file.as_uri())
+    found = page.evaluate(OPEN_ALL)
+    width = page.evaluate("document.documentElement.scrollWidth")
+    page.close()
+    assert seen.everything == []
+    assert width == 400
+    assert found == harmless(len(texts))
+    assert found[0] == 3 * len(texts)
+
+
+def test_texts_are_shown_as_they_are(browser: Browser, tmp_path: Path) -> None:
+    """Markup as text, invisible characters by their code points, and a long one cut, which is
+    said."""
+    raw = "<b>bold</b> \u202eback\x00\nnext line"
+    long = "x" * 30_000
+    made = [replace(answer("1", "q"), raw=raw), replace(answer("2", "q"), raw=long)]
+    page = opened(browser, tmp_path, Material(runs=[Evidence(choice_run(), lambda: made)]))
+    page.keyboard.press("j")
+    detail(page, "1q")
+    shown = page.locator("#detail .passage").first
+    assert shown.text_content() == "<b>bold</b> ⟨U+202E⟩back⟨U+0000⟩\nnext line"
+    page.keyboard.press("j")
+    detail(page, "2q")
+    text = page.locator("#detail .passage").first.text_content()
+    assert text == "x" * 20_000 + " … [cut: 20,000 of 30,000 characters]"
+    page.close()
