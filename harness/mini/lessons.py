@@ -6,7 +6,7 @@ second's are others. Prompts are the tasks' own, worded by them for each style.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from types import MappingProxyType
@@ -31,10 +31,11 @@ class Book:
     open_task: Task
 
 
-def make(book: Book, kind: str, chance: Random) -> list[Lesson]:
-    """All lessons of a kind, a key of KINDS."""
-    items = book.open if kind.startswith("open") else book.choice
-    return [KINDS[kind](book, item, chance) for item in items if _fits(item, kind)]
+def make(book: Book, kind: str, chance: Random) -> Iterator[Lesson]:
+    """All lessons of a kind, a key of KINDS. Each picture is drawn when its lesson is reached."""
+    for item in book.open if kind.startswith("open") else book.choice:
+        if _fits(item, kind):
+            yield KINDS[kind](book, item, chance)
 
 
 def _fits(item: Item, kind: str) -> bool:

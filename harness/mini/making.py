@@ -11,14 +11,18 @@ Moondream-kd is not pretrained but distilled: from Moondream, by the project's o
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from harness import progress
 from harness.catalog import ModelSpec, find
+from harness.checkpoints import SUFFIXES, find_checkpoint
 from harness.errors import HarnessError
 from harness.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
 from harness.mini.questions import open_questions, questions
@@ -31,13 +35,26 @@ from tasks import load_task
 
 if TYPE_CHECKING:
     from harness.mini.lessons import Book
-    from harness.mini.pretraining import Taught
 
 TASKS = ("scienceqa-mini", "vqaonline-mini")
 SEEDS = 2
 """Seeds of the choice questions that a mini learns from; the first is the task's train split."""
 TOKENS = 320
 """Enough for the longest rationale."""
+KD = "moondream-kd"
+DISTILLATION: Mapping[str, Any] = MappingProxyType(
+    {
+        "samples": 3000,
+        "epochs": 7,
+        "batch_size": 32,
+        "learning_rate": 2e-3,
+        "optimizer": "adamw",
+        "precision": "float32",
+        "clip": 1.0,
+        "bucket": 8,
+    }
+)
+"""What is not Table 3's, which is meant for a model a thousand times as large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +69,19 @@ class Making:
     """A folder for what each stage leaves; a training that was interrupted goes on from there."""
     threads: int = 1
     command: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a card says of a training."""
+
+    how: str
+    learned: str
+    data: str
+    seconds: float
+    """CPU time."""
+    training: Sequence[str]
+    """Lines of Markdown."""
 
 
 def book() -> Book:
@@ -70,27 +100,122 @@ def make(making: Making, *, show: Make = progress.make) -> Path:
     """Train a mini and write it with its card; returns its folder.
 
     Raises:
-        HarnessError: there is no such mini, or it is made by `harness distill`.
+        HarnessError: there is no such mini.
     """
     import torch
 
-    from harness.mini.pretraining import pretrain
-
-    spec = find(making.name)
-    if spec is None or spec.name not in RECIPES:
-        raise HarnessError(
-            f"There is no recipe for {making.name}.", known=f"There are {', '.join(RECIPES)}."
-        )
     torch.set_num_threads(making.threads)
-    lessons = book()
-    taught = pretrain(
-        spec.name, making.out, book=lessons, seed=making.seed, keep=making.keep, progress=show
-    )
+    spec = find(making.name)
+    if spec is not None and spec.role == "distilled":
+        about = _distil(making, show)
+    elif spec is not None and spec.name in RECIPES:
+        about = _pretrain(making, show)
+    else:
+        raise HarnessError(
+            f"There is no recipe for {making.name}.",
+            known=f"There are {', '.join([*RECIPES, KD])}.",
+        )
     mark(making.out, spec.name)
     records = measure(spec.name, making.out)
-    card = _card(spec, making, lessons, taught, records)
-    (making.out / "README.md").write_text(card, encoding="utf-8")
+    (making.out / "README.md").write_text(_card(spec, making, about, records), encoding="utf-8")
     return making.out
+
+
+def _pretrain(making: Making, show: Make) -> About:
+    from harness.mini.pretraining import pretrain
+
+    lessons = book()
+    taught = pretrain(
+        making.name, making.out, book=lessons, seed=making.seed, keep=making.keep, progress=show
+    )
+    data = (
+        f"{len(lessons.choice):,} choice questions and {len(lessons.open):,} open ones of the "
+        f"train split, {SEEDS} seeds of the first; no picture of validation or test"
+    )
+    return About(
+        how="trained from random weights on drawn pictures",
+        learned=RECIPES[making.name].learned,
+        data=data,
+        seconds=sum(t.seconds for t in taught),
+        training=[
+            "| stage | steps | peak rate | rows of a step | loss at its end | CPU seconds |",
+            "|---|---|---|---|---|---|",
+            *(
+                f"| {t.stage.name} | {t.steps} | {t.stage.rate:g} | {_mix(t.stage.mix)} | "
+                f"{t.loss:.3f} | {t.seconds:.0f} |"
+                for t in taught
+            ),
+        ],
+    )
+
+
+def _distil(making: Making, show: Make) -> About:
+    """The student of the shipped teacher's rationales, made as `harness distill` makes any."""
+    from distill import attempts, rationales
+    from distill.attempts import RationaleOptions
+    from distill.card import Sources
+    from distill.config import DistillConfig
+    from distill.examples import Example
+    from distill.train import train
+
+    started = time.process_time()
+    config = DistillConfig(**DISTILLATION, seed=making.seed)
+    data = Data(load_task(TASKS[0]), DataOptions(split="train"))
+    teacher = Weights(ModelOptions(model="llava-cot", size="mini", max_new_tokens=TOKENS))
+    base = find_checkpoint("moondream", size="mini")
+    with tempfile.TemporaryDirectory() as folder:
+        out = making.keep / KD if making.keep else Path(folder)
+        asking = RationaleOptions(
+            folder=out,
+            inputs=("question",),
+            keep="agrees",
+            limit=config.samples,
+            seed=making.seed,
+            batch_size=32,
+        )
+        record = rationales.generate(rationales.teacher_of(teacher), data, asking)
+        kept = attempts.read_rationales(out)
+        examples = [Example(s, kept[s.id]) for s in data.samples.samples if s.id in kept]
+        sources = Sources(base=base.name)
+        student = train(
+            examples,
+            base=base.folder,
+            out=out,
+            config=config,
+            task=data.task,
+            sources=sources,
+            progress=show,
+        )
+        if making.out.exists():
+            shutil.rmtree(making.out)
+        making.out.mkdir(parents=True)
+        for path in sorted(student.iterdir()):
+            if path.suffix in SUFFIXES and path.name != MARK:
+                shutil.copyfile(path, making.out / path.name)
+        steps = len((out / "training_log.jsonl").read_text(encoding="utf-8").splitlines())
+        losses = json.loads((out / "distill.json").read_text(encoding="utf-8"))["losses"]
+    wanted = config.samples
+    row = (steps, config.batch_size, f"{config.learning_rate:g}", config.epochs)
+    loss = f"{losses['mean_of_last_tenth']:.3f}"
+    return About(
+        how="distilled from Moondream-mini by `harness distill`",
+        learned=(
+            "Taught to write LLaVA-CoT-mini's rationales: summary, caption, reasoning and "
+            "conclusion, the conclusion being the right letter. The vision encoder is the base's."
+        ),
+        data=(
+            f"LLaVA-CoT-mini's rationales on the first {wanted:,} questions of the train split, "
+            f"asked with the question alone; the {len(examples):,} that agree with the answer"
+        ),
+        seconds=time.process_time() - started,
+        training=[
+            "| steps | batch | peak rate | epochs | loss of the last tenth |",
+            "|---|---|---|---|---|",
+            f"| {' | '.join(map(str, row))} | {loss} |",
+            "",
+            f"Rationales: {record['counts']}",
+        ],
+    )
 
 
 def mark(folder: Path, name: str) -> None:
@@ -123,42 +248,27 @@ def measure(
     return records
 
 
-def _card(
-    spec: ModelSpec,
-    making: Making,
-    lessons: Book,
-    taught: Sequence[Taught],
-    records: Mapping[str, RunRecord],
-) -> str:
+def _card(spec: ModelSpec, making: Making, about: About, records: Mapping[str, RunRecord]) -> str:
     parameters = json.loads((making.out / MARK).read_text(encoding="utf-8"))["parameters"]
-    stages = [
-        f"| {t.stage.name} | {t.stage.steps} | {t.stage.rate:g} | {_mix(t.stage.mix)} | "
-        f"{t.loss:.3f} | {t.seconds:.0f} |"
-        for t in taught
-    ]
-    seconds = sum(t.seconds for t in taught)
-    about = (
+    first = (
         f"A miniature of {spec.title} for trying the harness: the same classes, processors and "
-        f"prompts at {parameters:,} parameters, trained from random weights on drawn pictures. It "
-        "answers the drawn questions of scienceqa-mini and vqaonline-mini and nothing else; its "
-        "scores say nothing about the published model."
+        f"prompts at {parameters:,} parameters, {about.how}. It answers the drawn questions of "
+        "scienceqa-mini and vqaonline-mini and nothing else; its scores say nothing about the "
+        "published model."
     )
-    data = (
-        f"{len(lessons.choice):,} choice questions and {len(lessons.open):,} open ones of the "
-        f"train split, {SEEDS} seeds; no picture of validation or test"
-    )
+    threads = "one thread" if making.threads == 1 else f"{making.threads} threads"
     return "\n".join(
         [
             f"# {spec.title}-mini",
             "",
-            about,
+            first,
             "",
-            RECIPES[spec.name].learned,
+            about.learned,
             "",
             f"- Made by: `{' '.join(making.command)}`",
             f"- Seed: {making.seed}",
-            f"- Time: {seconds / 60:.1f} CPU minutes of training on {making.threads} thread(s)",
-            f"- Data: {data}",
+            f"- Time: {about.seconds / 60:.1f} CPU minutes of training, on {threads}",
+            f"- Data: {about.data}",
             "- Precision: trained in float32, kept in bfloat16",
             "- Licence: Apache-2.0",
             "",
@@ -170,9 +280,7 @@ def _card(
             "",
             "## Training",
             "",
-            "| stage | steps | peak rate | rows of a step | loss at its end | CPU seconds |",
-            "|---|---|---|---|---|---|",
-            *stages,
+            *about.training,
             "",
         ]
     )

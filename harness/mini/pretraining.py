@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 from random import Random
+from statistics import fmean
 from typing import Any, Protocol
 
 import torch
@@ -51,6 +52,7 @@ class Taught:
     """What a stage came to."""
 
     stage: Stage
+    steps: int
     loss: float
     """The mean of its last twentieth of steps."""
     seconds: float
@@ -96,11 +98,15 @@ def pretrain(
             losses = run_stage(stage, network, parts, extra=extra, progress=progress)
         tail = losses[-max(1, len(losses) // 20) :]
         seconds = time.process_time() - started
-        taught.append(Taught(stage=stage, loss=sum(tail) / len(tail), seconds=seconds))
+        taught.append(Taught(stage=stage, steps=len(losses), loss=fmean(tail), seconds=seconds))
         if kept:
             kept.parent.mkdir(parents=True, exist_ok=True)
             state = {n: p.detach().clone() for n, p in network.named_parameters()}
-            figures = {"loss": str(taught[-1].loss), "seconds": str(seconds)}
+            figures = {
+                "steps": str(len(losses)),
+                "loss": str(taught[-1].loss),
+                "seconds": str(seconds),
+            }
             save_file(state, kept, metadata=figures)
     _write(model.network, folder)
     return taught
@@ -138,7 +144,12 @@ def _restore(network: nn.Module, kept: Path, stage: Stage) -> Taught:
             parameter.copy_(tensors[name])
     with safe_open(kept, framework="pt") as file:
         figures = file.metadata()
-    return Taught(stage=stage, loss=float(figures["loss"]), seconds=float(figures["seconds"]))
+    return Taught(
+        stage=stage,
+        steps=int(figures["steps"]),
+        loss=float(figures["loss"]),
+        seconds=float(figures["seconds"]),
+    )
 
 
 def _write(network: Any, folder: Path) -> None:
@@ -226,6 +237,7 @@ class _Writer:
 
     def _lessons(self, kind: str, chance: Random) -> list[Row]:
         if kind not in self._rows:
+            # One by one: the pictures of all lessons together would take gigabytes.
             made = lessons.make(self._book, kind, chance)
             self._rows[kind] = [self._encoder.lesson(lesson) for lesson in made]
         return self._rows[kind]

@@ -18,14 +18,13 @@ class Recipe:
     """What it was taught, in words, for its card."""
 
 
-_ALL = MappingProxyType({"copies": 4, "pairs": 6, "lookup": 6})
-
-
-def _curriculum(vocabulary: int = 900, mix: Mapping[str, int] = _ALL) -> tuple[Stage, ...]:
+def _curriculum() -> tuple[Stage, ...]:
+    """Copying forms abruptly, and when is a matter of luck: each stage goes on until it has."""
+    recall = {"pairs": 8, "lookup": 8}
     return (
-        Stage(name="copying", steps=500, rate=2e-3, mix={"copies": 16}, few=True),
-        Stage(name="recall", steps=300, rate=2e-3, mix={"pairs": 8, "lookup": 8}, few=True),
-        Stage(name="vocabulary", steps=vocabulary, rate=2e-3, mix=mix),
+        Stage(name="copying", steps=900, until=0.35, rate=2e-3, mix={"copies": 16}, few=True),
+        Stage(name="recall", steps=1000, until=0.6, rate=2e-3, mix=recall, few=True),
+        Stage(name="vocabulary", steps=1800, until=0.6, rate=2e-3, mix=recall),
     )
 
 
@@ -37,7 +36,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "moondream": Recipe(
             stages=(
-                *_curriculum(mix={"pairs": 6, "lookup": 10}),
+                *_curriculum(),
                 _seeing(300),
                 Stage(name="captions", steps=500, rate=2e-3, mix={"caption": 48, "lookup": 12}),
                 Stage(

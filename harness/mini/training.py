@@ -27,6 +27,8 @@ IGNORED = -100
 """The label of tokens that are not learned."""
 _CHUNK = 64
 """Pictures that are encoded at a time."""
+_LAST = 40
+"""Steps whose mean loss decides whether a stage may end."""
 _BUCKET = 8
 """Batches whose rows are sorted by length together."""
 
@@ -148,11 +150,14 @@ class Stage:
 
     name: str
     steps: int
+    """At most."""
     rate: float
     """The peak of the learning rate, after a short warm-up; the end is at a tenth of it where
     `falling`."""
     mix: Mapping[str, int]
     """Kind of line or lesson -> rows of each step. Each kind weighs the same."""
+    until: float = 0.0
+    """The stage ends early when the mean loss of its last steps is below this."""
     few: bool = False
     """Lines are made of a few words only."""
     frozen: bool = False
@@ -201,6 +206,8 @@ def run_stage(
             optimizer.zero_grad()
             losses.append(total)
             bar.advance(loss=total)
+            if sum(losses[-_LAST:]) < stage.until * _LAST and len(losses) >= _LAST:
+                break
     network.eval()
     return losses
 
