@@ -13,7 +13,8 @@ from harness.errors import Exit, HarnessError
 from harness.records import write_atomically
 from harness.reporting import gather
 from reports import untrusted
-from reports.evidence import Evidence, Material
+from reports.answers import read
+from reports.evidence import Material
 from reports.export import FOLDER_FORMATS, TABLE_FORMATS
 from reports.export.run_files import File
 from reports.leaderboard import TaskSection, sections
@@ -60,13 +61,14 @@ def export(
             f"--dataset {dataset}: that is no name of a data set.", remedy="Write ORG/NAME."
         )
     made = FOLDER_FORMATS[form]
-    chosen = _runs(material, task, runs)
+    chosen = [run for run in material.runs if task in {None, run.record.task.name}]
+    if not chosen:
+        raise broken[0] if broken else _no_run(task, runs)
     fitting = [run for run in chosen if not made.unfit(run.record, dataset)]
     reasons = [
         HarnessError(
             f"The run of {run.record.model.name} on {run.record.task.name} is left out: "
-            f"{made.unfit(run.record, dataset)}.",
-            remedy="Name the data set with --dataset ORG/NAME.",
+            f"{made.unfit(run.record, dataset)}."
         )
         for run in chosen
         if run not in fitting
@@ -74,6 +76,9 @@ def export(
     if not fitting:
         raise reasons[0]
     files = _write_folder(out, partial(made.write, fitting, dataset))
+    if not files:
+        none = HarnessError(f"The runs in {runs} hold no answers.", code=Exit.MISSING)
+        raise broken[0] if broken else none
     return Exported("", files, (*broken, *reasons))
 
 
@@ -87,29 +92,33 @@ def _document(text: str, out: Path | None, broken: Sequence[HarnessError]) -> Ex
 
 
 def _sections(material: Material, task: str | None) -> Sequence[TaskSection]:
-    found = sections(material.records)
+    """The page's sections, all of them or that of `task`."""
+    chosen = [run for run in material.runs if task in {None, run.record.task.name}]
+    answers = {each.run: each for run in chosen if (each := read(run))}
+    found = sections([run.record for run in chosen], answers)
     if task is None:
         return found
-    chosen = [section for section in found if section.name == task]
-    if not chosen:
+    named = [section for section in found if section.name == task]
+    if not named:
+        known = sorted({*(section.name for section in found), *_tasks(material)})
         raise HarnessError(
             f"--task {task}: there is no run of it, and the paper has no table of it.",
-            known=f"There are tables of {', '.join(section.name for section in found)}.",
+            known=f"There are tables of {', '.join(known)}.",
         )
-    return chosen
+    return named
 
 
-def _runs(material: Material, task: str | None, runs: Path) -> Sequence[Evidence]:
-    """The runs of `task`, at least one."""
-    chosen = [run for run in material.runs if task in (None, run.record.task.name)]
-    if not chosen:
-        of = f" of {task}" if task else ""
-        raise HarnessError(
-            f"There is no run{of} in {runs}.",
-            remedy="harness eval makes one; harness list runs shows what there is.",
-            code=Exit.MISSING,
-        )
-    return chosen
+def _tasks(material: Material) -> set[str]:
+    return {run.record.task.name for run in material.runs}
+
+
+def _no_run(task: str | None, runs: Path) -> HarnessError:
+    of = f" of {task}" if task else ""
+    return HarnessError(
+        f"There is no run{of} in {runs}.",
+        remedy="harness eval makes one; harness list runs shows what there is.",
+        code=Exit.MISSING,
+    )
 
 
 def _write_folder(folder: Path, make: Callable[[], Iterable[File]]) -> tuple[Path, ...]:
@@ -130,6 +139,8 @@ def _write_folder(folder: Path, make: Callable[[], Iterable[File]]) -> tuple[Pat
                 known="Nothing was written.",
                 remedy="Name another folder with --out, or move that file away.",
             )
+    if not names:
+        return ()
     listed = {"files": sorted({*ours, *names})}
     _write(folder / OURS, (json.dumps(listed, indent=1) + "\n").encode())
     for file in make():

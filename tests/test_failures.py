@@ -63,6 +63,7 @@ SCORE_OPEN = "score {answers} --task vqaonline --runs {runs} --bertscore none --
 SHOW, SHOW_TABLE = "show {run} --json", "show {run}"
 RESCORE = "rescore {run} --json"
 COMPARE = "compare {run} {other} --json"
+EXPORT = "export --runs {runs}"
 REPORT = "report --runs {runs} --out {root}/page.html --json"
 
 
@@ -811,6 +812,52 @@ CASES = [
         ("report of a cut record", cut(RECORD), r"run\.json is not JSON"),
         ("report of another record", fields(RECORD, task=None), r"run\.json is not a run record"),
     ),
+    *[  # Exports.
+        Case(f"export {options}", build, f"{EXPORT} {options}", code, message)
+        for options, build, code, message in (
+            ("", nothing, 2, r"Missing option '--format'"),
+            ("--format docx", nothing, 2, r"--format.*'docx' is not one of 'csv', 'markdown'"),
+            ("--format csv --task nope", nothing, 2, r"--task nope: .* tables of scienceqa"),
+            ("--format csv --out {data}", nothing, 2, r"data cannot be written: it is no file"),
+            (
+                "--format csv --out {answers}/x.csv",
+                nothing,
+                2,
+                r"x\.csv cannot be written: (Not a directory|File exists)",
+            ),
+            ("--format csv --json", nothing, 2, r"--json .* needs --out"),
+            ("--format csv --dataset a/b", nothing, 2, r"--dataset does nothing with --format csv"),
+            ("--format json", cut(RECORD), 3, r"run\.json is not JSON"),
+            ("--format lm-eval", nothing, 2, r"--format lm-eval makes a folder.*--out"),
+            ("--format lm-eval --out {answers}", nothing, 2, r"answers\.jsonl .* it is no folder"),
+            ("--format lm-eval --task nope --out {root}/x", nothing, 3, r"no run of nope in"),
+            ("--format lm-eval --out {root}/x --json", cut(RECORD), 3, r"run\.json is not JSON"),
+            (
+                "--format lm-eval --out {root}/x --json",
+                content(PREDICTIONS, "[]\n"),
+                3,
+                r"predictions\.jsonl, line 1 is not a prediction",
+            ),
+            (
+                "--format hf --out {root}/x",
+                nothing,
+                2,
+                r"questions are from .*data, .*--dataset ORG",
+            ),
+            (
+                "--format hf --out {root}/x --dataset ../y",
+                nothing,
+                2,
+                r"--dataset \.\./y: .*no name",
+            ),
+            (
+                "--format hf --out {root} --dataset a/b",
+                content("model/README.md", "mine"),
+                2,
+                r"model/README\.md is there already.*Nothing was written",
+            ),
+        )
+    ],
     *cases(  # Answers made elsewhere.
         SCORE,
         3,

@@ -32,10 +32,15 @@ def unfit(run: RunRecord, dataset: str | None) -> str:
         run: the record.
         dataset: the hub's data set that the questions are, said by the user; None: as recorded.
     """
+    if next(_scores(run), None) is None:
+        return "it has no figures"
     if dataset is not None or dataset_id(run):
         return ""
-    source = untrusted.text(run.task.source, limit=80) or "a source that the record does not name"
-    return f"its questions are from {source}, and the hub's formats name a data set of the hub"
+    source = untrusted.text(run.task.source) or "a source that the record does not name"
+    return (
+        f"its questions are from {source}, and the hub's formats name a data set of the hub; "
+        "--dataset ORG/NAME says which one they are"
+    )
 
 
 def dataset_id(run: RunRecord) -> str | None:

@@ -43,16 +43,18 @@ UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def write(evidence: Sequence[Evidence], dataset: str | None) -> Iterator[File]:
-    """The files of all runs; runs of one model share a folder, told apart by their date.
-    `dataset` names the questions in place of what the record says."""
+    """The files of all runs that have answers; runs of one model share a folder, told apart by
+    their date. `dataset` names the questions in place of what the record says."""
     taken: set[tuple[str, str]] = set()
-    for run in evidence:
+    for run in (_Run(each, dataset) for each in evidence):
+        if not run.answers:
+            continue
         folder = safe_name(run.record.model.name)
         date = started(run.record) or UNDATED
         while (folder, _date_id(date)) in taken:
             date += timedelta(microseconds=1)
         taken.add((folder, _date_id(date)))
-        yield from _files(_Run(run, dataset), folder, _date_id(date))
+        yield from _files(run, folder, _date_id(date))
 
 
 def _date_id(date: datetime) -> str:
