@@ -86,6 +86,8 @@ class ModelOptions:
     runs: Path | None = None
     """Where finished distillations are."""
     device: str = "auto"
+    device_map: str | None = None
+    """auto: spread over all devices; None: on one."""
     dtype: str = "auto"
     attention: str | None = None
     processor_args: Mapping[str, Any] = field(default_factory=dict)
@@ -196,8 +198,9 @@ class Weights:
 
     @property
     def devices(self) -> int:
-        """How many devices the model is on."""
-        return len((self.description or {}).get("device_map") or [self.device])
+        """How many devices compute; memory that a part of the model is fetched from is none."""
+        spread = (self.description or {}).get("device_map") or {}
+        return max(1, sum(name not in {"cpu", "disk"} for name in spread))
 
     @cached_property
     def dtype(self) -> str:
@@ -211,6 +214,12 @@ class Weights:
             return self._model
         from harness.models.loading import LoadOptions, load
 
+        if self.options.device_map and processes.here().processes > 1:
+            raise HarnessError(
+                "--device-map spreads the model over all devices, and several processes would each "
+                "do so.",
+                remedy="Start one process, or leave --device-map out.",
+            )
         timing.reset_peak_device_memory(self.device)
         started = time.perf_counter()
         self._model = load(
@@ -220,6 +229,7 @@ class Weights:
                 dtype=self.dtype,
                 attention=self.options.attention,
                 quantize=self.options.quantize,
+                device_map=self.options.device_map,
                 processor_args=self.options.processor_args,
                 engine=self.options.engine,
             ),
@@ -508,7 +518,7 @@ def _answer(
             for new in runner.answers(
                 itertools.chain([begun] if begun else [], pending),
                 rows=rows,
-                done=done,
+                done=done if others is None else others,
                 workers=workers,
                 among=data.samples.samples if workers else (),
             ):
@@ -613,12 +623,18 @@ def _settings(weights: Source, data: Data, options: RunOptions) -> dict[str, Any
         "dtype": wanted.quantize or weights.dtype,
         "attention": "as served" if isinstance(weights, Served) else wanted.attention or "default",
         "processor_args": dict(wanted.processor_args),
+        "engine": "as served" if isinstance(weights, Served) else _engine(wanted),
         "batch_size": resolve_batch_size(options.batch_size, weights),
         "sample": options.sample,
         "limit": options.limit,
         "seed": options.seed,
         "text_only": data.options.text_only,
     }
+
+
+def _engine(wanted: ModelOptions) -> str:
+    """What runs the model, where the engine knows its architecture; sampling is transformers'."""
+    return "transformers" if wanted.temperature > 0 or wanted.device_map else wanted.engine
 
 
 def _fingerprint(job: Job) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class Claims:
         self._places = {sample.id: place for place, sample in enumerate(samples)}
         self._done = set(done)
         self._own = own.path
+        self._claimed: set[str] = set()
         self._read: dict[Path, int] = {}
         self._news = 0
         path = self._shards / CLAIMS
@@ -71,9 +72,13 @@ class Claims:
         """Give back what is claimed."""
         os.close(self._file)
 
+    def __contains__(self, sample_id: object) -> bool:
+        """Whether the sample is another's: answered before, or not claimed here."""
+        return sample_id in self._done or sample_id not in self._claimed
+
     def take(self, batches: Iterable[Sequence[Sample]]) -> Iterator[Sequence[Sample]]:
-        """Of `batches` those that are this process's to answer; each is claimed when it is asked
-        for. A batch stays whole, whoever else has answered a part of it."""
+        """Of `batches` those of which something is this process's to answer; that is claimed when a
+        batch is asked for. A batch stays whole: what is sampled depends on all of it."""
         for batch in batches:
             open_ones = [sample for sample in batch if sample.id not in self._done]
             mine = [sample for sample in open_ones if self._claim(sample)]
@@ -95,6 +100,7 @@ class Claims:
             )
         except (BlockingIOError, PermissionError):  # whichever the system says
             return False
+        self._claimed.add(sample.id)
         return True
 
     def _look(self) -> None:

@@ -82,6 +82,7 @@ class GenerativeModel:
             "parameters": sum(p.numel() for p in self._model.parameters()),
             "dtype": str(self._model.dtype).removeprefix("torch."),
             "device": str(self._device),
+            "device_map": _spread(self._model),
             "attention": self._model.config._attn_implementation,  # noqa: SLF001  # no public name
         }
 
@@ -331,6 +332,20 @@ class _Forced(LogitsProcessor):
         forced = torch.full_like(scores, -torch.inf)
         forced.scatter_(1, next(self._tokens)[:, None], 0.0)
         return forced  # type: ignore[return-value]  # a FloatTensor by its dtype
+
+
+def _spread(model: PreTrainedModel) -> dict[str, int] | None:
+    """Device -> parameters that lie on it, where the library was asked to spread them."""
+    placed: Mapping[str, Any] | None = getattr(model, "hf_device_map", None)
+    if not placed:
+        return None
+    found: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        places = [part for part in placed if not part or f"{name}.".startswith(f"{part}.")]
+        device = placed[max(places, key=len)]
+        label = f"cuda:{device}" if isinstance(device, int) else str(device)
+        found[label] = found.get(label, 0) + parameter.numel()
+    return found
 
 
 def _apart(rows: Sequence[Row]) -> list[list[int]]:

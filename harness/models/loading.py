@@ -64,6 +64,8 @@ class LoadOptions:
     """sdpa, eager, flash_attention_2 ...; None: the library's choice."""
     quantize: str | None = None
     """nf4: weights in 4 bits, by bitsandbytes; the dtype is then that of the computation."""
+    device_map: str | Mapping[str, str] | None = None
+    """auto: over all devices, as accelerate finds; or module -> device. None: all on `device`."""
     processor_args: Mapping[str, Any] = field(default_factory=dict)
     engine: str = "harness"
     """harness: the decoding engine, where it knows the architecture; transformers: `generate`."""
@@ -87,6 +89,9 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
             "device": options.device,
             "most_images": 1 if checkpoint.adapter == "kosmos2" else None,
         }
+        if options.device_map:
+            # The engine keeps what it computes on one device.
+            return GenerativeModel(model, processor, **how)
         reader = readers.reader_of(model) if options.engine == "harness" else None
         if reader is not None:
             return StreamingModel(model, processor, reader=reader, **how)
@@ -95,6 +100,12 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
         return GenerativeModel(model, processor, **how)
     except _UNUSABLE as error:
         detail = " ".join(str(error).split())
+        if options.device_map and "offload_folder" in detail:
+            raise HarnessError(
+                f"{checkpoint.folder} does not fit into the devices and this machine's memory.",
+                remedy="--quantize nf4, a shorter --dtype, or a larger machine.",
+                code=Exit.MISSING,
+            ) from error
         raise HarnessError(
             f"{checkpoint.folder} cannot be loaded as {checkpoint.model_type or 'a model'}.",
             known=f"{type(error).__name__}: {detail[:500]}",
@@ -106,11 +117,15 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
 
 def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel:
     extra: dict[str, Any] = {}
+    if options.device_map:
+        _refuse_spreading(checkpoint)
+        extra["device_map"] = options.device_map
     if options.attention:
         extra["attn_implementation"] = _known_attention(options.attention)
     if options.quantize:
         extra["quantization_config"] = _quantization(options)
-        extra["device_map"] = options.device  # such weights are put on their device as they load
+        # Such weights are put on their device as they load.
+        extra["device_map"] = options.device_map or options.device
     source: Any = vilt if checkpoint.adapter == "vilt" else AutoModelForImageTextToText
     loaded: Any = source.from_pretrained(
         checkpoint.folder,
@@ -149,9 +164,23 @@ def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel
         )
     if checkpoint.lora:
         model = _with_lora(model, checkpoint.lora)
-    if not options.quantize:
+    if options.device_map and not getattr(model, "hf_device_map", None):
+        # The library names no places where one will do.
+        model.hf_device_map = {"": options.device}  # type: ignore[assignment]  # a plain attribute
+    if not (options.quantize or options.device_map):
         model.to(torch.device(options.device))  # type: ignore[arg-type]  # a wrapper hides its signature
     return model.eval()
+
+
+def _refuse_spreading(checkpoint: Checkpoint) -> None:
+    """Refuse what cannot be spread over several devices."""
+    if checkpoint.adapter == "vilt":
+        raise HarnessError("--device-map: ViLT is small, and goes on one device.")
+    if checkpoint.lora:
+        raise HarnessError(
+            "--device-map does not merge an adapter: its layers lie on several devices.",
+            remedy="Merge it once and for all with peft's merge_and_unload, and save that.",
+        )
 
 
 def _known_attention(name: str) -> str:
