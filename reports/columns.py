@@ -152,7 +152,8 @@ def timed(*keys: str, per: float = 1, n: bool = False) -> Fill:
         if found is None:
             return missing("not timed, or not known on that machine")
         count = untrusted.whole(runs.timing(run, "timed_samples")) if n else None
-        return Cell(text=significant(found / per), value=found / per, n=count)
+        findings = runs.timing_caveats(run, keys[-1])
+        return Cell(text=significant(found / per), findings=findings, value=found / per, n=count)
 
     return fill
 

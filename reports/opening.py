@@ -259,7 +259,7 @@ def _pace(sections: Sequence[TaskSection]) -> Iterable[Said]:
             (seconds, run)
             for each in section.peers[:1]
             for run in each.runs
-            if (seconds := runs.timing(run, "seconds_per_sample", "p50"))
+            if (seconds := runs.own_pace(run, "seconds_per_sample", "p50"))
         ]
         if not timed:
             continue

@@ -178,6 +178,27 @@ def timing(run: RunRecord, *keys: str) -> float | None:
     return untrusted.number(found)
 
 
+def is_remote(run: RunRecord) -> bool:
+    """Whether a server answered: its times are those of whatever it runs on, and of the network."""
+    return untrusted.mapping(run.timing).get("remote") is True
+
+
+def own_pace(run: RunRecord, *keys: str) -> float | None:
+    """An entry of the timing, where it can be set beside those of other runs; None for a run that a
+    server answered."""
+    return None if is_remote(run) else timing(run, *keys)
+
+
+def timing_caveats(run: RunRecord, key: str) -> tuple[Finding, ...]:
+    """What stands against setting a run's time beside others."""
+    if not is_remote(run):
+        return ()
+    words = (
+        "Wall clock of a remote engine, network and queueing included: not comparable with others."
+    )
+    return (Finding("doubtful", (key,), words),)
+
+
 def caveats(value: Value, metric: str) -> tuple[Finding, ...]:
     """What the record says against setting a figure beside others: the note of a BERTScore by
     another encoder says that it is not comparable, and with what."""

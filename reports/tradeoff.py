@@ -231,9 +231,9 @@ def _metric(records: Sequence[RunRecord]) -> str:
 
 def _costs(run: RunRecord) -> Iterable[tuple[str, float]]:
     found: dict[str, float | None] = {
-        "time": runs.timing(run, "seconds_per_sample", "p50"),
+        "time": runs.own_pace(run, "seconds_per_sample", "p50"),
         "parameters": untrusted.number(run.model.parameters) or parameters(runs.size(run)),
-        "speed": runs.timing(run, "tokens_per_second"),
+        "speed": runs.own_pace(run, "tokens_per_second"),
     }
     memory = (runs.timing(run, "peak_memory_bytes", key) for key in ("device", "process"))
     found["memory"] = next((value / 2**30 for value in memory if value), None)

@@ -6,6 +6,8 @@ import base64
 import json
 import logging
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -838,6 +840,36 @@ def test_people_are_told_whose_time_it_is(command, drawn, tmp_path, server) -> N
     result = command(*arguments, *more)
     assert result.code == 0, result.stderr
     assert "min (wall clock of a remote engine)" in result.stdout
+
+
+def test_the_page_does_not_set_a_servers_time_beside_others(
+    command, evaluate, tmp_path, server
+) -> None:
+    """The leaderboard marks the time of a run that a server answered."""
+    evaluate(server.url, "--limit", 8)
+    page = tmp_path / "page.html"
+    assert command("report", "--runs", tmp_path / "runs", "--out", page).code == 0
+    assert "Wall clock of a remote engine" in page.read_text()
+
+
+def test_the_documented_commands_work(command, drawn, tmp_path, server, monkeypatch) -> None:
+    """What docs/servers.md tells to type is what the command takes."""
+    monkeypatch.chdir(tmp_path)
+    server.answer = stages
+    text = (Path(__file__).resolve().parents[1] / "docs" / "servers.md").read_text()
+    (block,) = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+    lines = block.splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        _, *arguments = shlex.split(line.replace("http://127.0.0.1:8000/v1", server.url))
+        split = ("--split", "test") if "distill" in arguments else ()
+        result = command(*arguments, "--data", drawn, "--limit", 3, *split)
+        assert result.code == 0, result.stderr
+    for word in ("HARNESS_API_KEY", "OPENAI_API_KEY", "HARNESS_PROXY"):
+        assert word in text
+    assert f"up to {TRIES} times" in text
+    assert f"{GIVE_UP_AFTER} questions in a row" in text
+    assert f"more than {LARGEST // 2**20} MiB" in text
 
 
 def test_answers_do_not_depend_on_concurrency(evaluate, server) -> None:
