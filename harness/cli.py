@@ -128,6 +128,7 @@ class ExportFormat(StrEnum):
     json = "json"
     lm_eval = "lm-eval"
     hf = "hf"
+    every_eval_ever = "every-eval-ever"
 
 
 class SamplesShown(StrEnum):
@@ -735,8 +736,8 @@ def export(
         typer.Option(
             "--format",
             "-f",
-            help="csv, markdown, latex and json: the tables of the page, in one document. lm-eval "
-            "and hf: the runs, in a folder.",
+            help="csv, markdown, latex, json: the tables of the page, in one document. lm-eval, "
+            "hf, every-eval-ever: the runs, in a folder.",
         ),
     ],
     task: Annotated[
@@ -745,7 +746,7 @@ def export(
     runs: RunsDir = Path("runs"),
     out: Annotated[
         Path | None,
-        typer.Option(help="The file, in place of stdout; for lm-eval and hf the folder."),
+        typer.Option(help="The file, in place of stdout; where runs are written, the folder."),
     ] = None,
     dataset: Annotated[
         str | None,

@@ -133,12 +133,32 @@ class Runner:
         self._clock = clock
         self._failures = 0
         self._successes = 0
+        self._fits: int | None = None  # samples of a batch that went through once memory ran out
 
     @property
     def streams(self) -> bool:
         """Whether answers come one by one, whatever the batch: then no batch is repeated."""
         greedy = self._asking.mode == "generate" and not self._decoding.temperature
         return greedy and isinstance(self._model, Streaming)
+
+    def size(self, batch: Sequence[Sample]) -> int | None:
+        """How many samples fit into memory at once, going by these; None where the model cannot
+        say, or none of these can be asked."""
+        if not self.streams:
+            return None
+        ready = self._ready(batch)
+        if not ready.prepared:
+            return None
+        assert isinstance(self._model, Streaming)
+        return self._model.size(ready.prepared, self._decoding)
+
+    @property
+    def rows(self) -> int | None:
+        """Samples at once that memory allowed in the end; None where nothing was in its way."""
+        if self.streams:
+            assert isinstance(self._model, Streaming)
+            return self._model.rows
+        return self._fits
 
     def warm_up(self, batch: Sequence[Sample]) -> float:
         """Run a batch for a few tokens, unrecorded; returns the seconds it took."""
@@ -320,6 +340,13 @@ class Runner:
         that does it, or the size that fits into memory, is found."""
         if not samples:
             return []
+        if self._fits is not None and len(samples) > self._fits:
+            pieces = range(0, len(samples), self._fits)
+            return [
+                answer
+                for start in pieces
+                for answer in self._answer(samples[start : start + self._fits], decoding)
+            ]
         started = self._clock()
         if ready is None:
             ready = self._ready(samples)
@@ -332,6 +359,8 @@ class Runner:
                 raise  # it is not about these samples
             except Exception as error:  # noqa: BLE001  # here a bad sample becomes an error row
                 reason, ours = _reason(error), isinstance(error, SampleError)
+                if _is_out_of_memory(error):  # of a single sample: it is not their number
+                    self._fits = (len(samples) + 1) // 2 if len(samples) > 1 else None
             else:
                 again = [replace(answer, preprocess_seconds=waited) for answer in answers]
                 return [self._counted(answer) for answer in again]
@@ -464,6 +493,12 @@ def _reason(error: Exception) -> str:
     if isinstance(error, SampleError):
         return str(error)
     return f"{type(error).__name__}: {error}"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    from harness.engine.sizing import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def _free_memory() -> None:

@@ -279,6 +279,10 @@ class Streaming(Protocol):
     def rows(self) -> int:
         """Prompts at once that the last stream came to: fewer than asked where memory ran out."""
 
+    def size(self, prepared: Any, decoding: Decoding) -> int:
+        """How many rows fit into the memory that is free, going by what `prepare` made of some
+        prompts and, on an accelerator, by trying."""
+
     def stream(
         self,
         prepared: Iterator[tuple[int, Any]],

@@ -95,6 +95,7 @@ class Engine:
     Args:
         seats: rows at once; halved for good where memory runs out.
         seen: what was seen in pictures, kept from one run to the next.
+        room: tokens that each seat has room for from the start; they grow as prompts need it.
         clock: seconds, monotonic.
     """
 
@@ -105,6 +106,7 @@ class Engine:
         seats: int,
         rules: Rules,
         seen: Seen,
+        room: int = 0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.seats = seats
@@ -112,6 +114,7 @@ class Engine:
         self._reader = reader
         self._rules = rules
         self._seen = seen
+        self._room = room
         self._clock = clock
         self._seated: list[Live] = []  # the i-th has seat i: the batch has no gaps
         self._allocate()
@@ -179,7 +182,7 @@ class Engine:
         first = len(self._seated)
         seats = range(first, first + len(chosen))
         lengths = [row.length for row in rows]
-        most = max(live.row.length for live in chosen) + self._rules.most
+        most = max(self._room, max(live.row.length for live in chosen) + self._rules.most)
         self._cache.reserve(-(-most // ROOM) * ROOM)
         self._cache.seat(seats, prompts, lengths, extras)
         tokens = logits.argmax(dim=-1)

@@ -10,6 +10,17 @@ import torch
 
 from harness.engine.rows import Row
 
+SHARE = 0.8
+"""Of the memory that is free, what rows may take; the rest is for what nobody has thought of."""
+MOST = {"cuda": 128, "cpu": 32}
+"""Rows at once that still make each of them cheaper."""
+
+
+def fitting(device: torch.device, *, each: int, besides: int) -> int:
+    """How many rows of `each` bytes fit into the memory that is free, beside other bytes."""
+    free = int(free_memory(device) * SHARE) - besides
+    return max(1, min(MOST.get(device.type, MOST["cuda"]), free // max(each, 1)))
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether fewer rows at once would have helped."""
@@ -34,6 +45,11 @@ def free_memory(device: torch.device) -> int:
     except OSError:
         pass
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes that torch has held on a device; 0 on a CPU, where it does not count."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
 
 
 def release(device: torch.device) -> None:

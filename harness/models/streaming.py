@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from harness.engine.decoding import Engine, Rules, Written
+from harness.engine.decoding import READ_AT_ONCE, Engine, Rules, Written
 from harness.engine.rows import Row
-from harness.engine.sizing import Seen
+from harness.engine.sizing import Seen, fitting, peak_memory
 from harness.models.generative import GenerativeModel, flat_options
 from harness.models.readers import ModelReader
 from harness.types import Decoding, Output, Streamed
@@ -54,6 +54,38 @@ class StreamingModel(GenerativeModel):
                 output = Output("", written.row.text, None, None, error=reason)
             yield Streamed(written.number, output, written.seconds)
 
+    @torch.inference_mode()
+    def size(self, prepared: Sequence[Row], decoding: Decoding) -> int:
+        """How many rows to have at once: see `harness.types.Streaming`.
+
+        The longest of the prompts is read; its keys and values, with room for the answer and for a
+        prompt a quarter longer, are what a row takes. On an accelerator that many rows are then
+        seated and take two steps; if they do not fit, half of them do.
+        """
+        longest = max(prepared, key=lambda row: row.length)
+        before = peak_memory(self._device)
+        _, cache, _ = self._reader.read([longest], self._seen.of([longest], self._reader.look))
+        spent = peak_memory(self._device) - before
+        room = longest.length + longest.length // 4 + decoding.max_new_tokens
+        each = 0
+        layers: Sequence[Any] = cache.layers
+        for place, layer in enumerate(layers):
+            if getattr(layer, "is_initialized", False):
+                held = sum(t.numel() * t.element_size() for t in (layer.keys, layer.values))
+                each += held if place in self._reader.fixed else held * room // longest.length
+        del cache, layers
+        # Reading many prompts at once takes more than reading one.
+        reading = spent * READ_AT_ONCE // longest.length
+        rows = fitting(self._device, each=each, besides=max(reading, 0))
+        if self._device.type != "cuda":
+            return rows
+        copies = iter([(number, longest) for number in range(rows)])
+        few = Decoding(max_new_tokens=3)
+        for written in self._run(copies, few, rows=rows, room=room):
+            if written.error is not None:
+                raise written.error
+        return self.rows
+
     def generate(self, prepared: Sequence[Row], decoding: Decoding) -> list[Output]:
         """One output per prompt, in order; greedy ones do not depend on the batch."""
         if decoding.temperature > 0:
@@ -71,6 +103,7 @@ class StreamingModel(GenerativeModel):
         decoding: Decoding,
         *,
         rows: int,
+        room: int = 0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> Iterator[Written]:
         engine = Engine(
@@ -82,8 +115,10 @@ class StreamingModel(GenerativeModel):
                 self._has_written(decoding.stop) if decoding.stop else None,
             ),
             seen=self._seen,
+            room=room,
             clock=clock,
         )
+        self.rows = engine.seats
         for written in engine.run(prompts):
             self.rows = engine.seats
             yield written
