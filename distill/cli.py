@@ -46,6 +46,7 @@ from distill.options import (
     Limit,
     LoraRank,
     ModelDtype,
+    ModelSize,
     Name,
     NewTokens,
     NoBaseline,
@@ -61,6 +62,7 @@ from distill.options import (
     Sampling,
     Seed,
     Setting,
+    Size,
     Split,
     TargetName,
     TaskName,
@@ -97,8 +99,6 @@ app = typer.Typer(
     "harness distill --import rationales.csv --data ./scienceqa --base ./moondream --control",
 )
 
-INPUTS = "question,answer,lecture,solution"
-
 
 @app.callback(invoke_without_command=True)
 def distill(
@@ -112,7 +112,7 @@ def distill(
     seed: Seed = 0,
     teacher: TeacherName = "llava-cot",
     teacher_weights: TeacherWeights = None,
-    teacher_input: TeacherInput = INPUTS,
+    teacher_input: TeacherInput = None,
     teacher_tokens: TeacherTokens = None,
     teacher_batch_size: TeacherBatch = None,
     base_url: BaseUrl = None,
@@ -153,6 +153,7 @@ def distill(
     bertscore: BertScore = "roberta-large",
     name: Name = "moondream-kd",
     runs: Runs = Path("runs"),
+    size: ModelSize = Size.full,
     device: Device = "auto",
     dtype: ModelDtype = "auto",
     out: PageOut = Path("reports/leaderboard.html"),
@@ -213,7 +214,7 @@ def rationales(
     seed: Seed = 0,
     teacher: TeacherName = "llava-cot",
     teacher_weights: TeacherWeights = None,
-    teacher_input: TeacherInput = INPUTS,
+    teacher_input: TeacherInput = None,
     teacher_tokens: TeacherTokens = None,
     teacher_batch_size: TeacherBatch = None,
     base_url: BaseUrl = None,
@@ -229,6 +230,7 @@ def rationales(
     imported: Import = None,
     name: Name = "moondream-kd",
     runs: Runs = Path("runs"),
+    size: ModelSize = Size.full,
     device: Device = "auto",
     dtype: ModelDtype = "auto",
     fresh: Fresh = False,
@@ -283,6 +285,7 @@ def train(
     setting: Setting = None,
     name: Name = "moondream-kd",
     runs: Runs = Path("runs"),
+    size: ModelSize = Size.full,
     device: Device = "auto",
     fresh: Fresh = False,
     dry_run: DryRun = False,
@@ -321,6 +324,7 @@ def quality(
     base_weights: BaseWeights = None,
     name: Name = "moondream-kd",
     runs: Runs = Path("runs"),
+    size: ModelSize = Size.full,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -454,6 +458,7 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
         teacher=ModelOptions(
             model=get("teacher", "llava-cot"),
             weights=get("teacher_weights"),
+            size=get("size", Size.full).value,
             device=device,
             dtype=dtype,
             max_new_tokens=get("teacher_tokens"),
@@ -476,7 +481,11 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
             fresh=get("fresh", False),  # the default
             command=command,
         ),
-        base=ModelOptions(model=get("base", "moondream"), weights=get("base_weights")),
+        base=ModelOptions(
+            model=get("base", "moondream"),
+            weights=get("base_weights"),
+            size=get("size", Size.full).value,
+        ),
         config=config,
         preset=get("preset", Preset.paper).value,
         device=device,

@@ -41,10 +41,18 @@ class Choice(StrEnum):
 
 
 class Preset(StrEnum):
-    """Where the paper and its code differ."""
+    """Where the paper and its code differ, and what suits the minis."""
 
     paper = "paper"
     code = "code"
+    miniature = "miniature"
+
+
+class Size(StrEnum):
+    """Of teacher and student."""
+
+    mini = "mini"
+    full = "full"
 
 
 class Target(StrEnum):
@@ -138,10 +146,11 @@ TeacherWeights = Annotated[
     ),
 ]
 TeacherInput = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--teacher-input",
-        help="What it sees beside the image, with commas between.",
+        help="What it sees beside the image, with commas between; default: the preset's, "
+        "question,answer,lecture,solution in the paper.",
         rich_help_panel=TEACHER,
     ),
 ]
@@ -264,6 +273,14 @@ Import = Annotated[
         "--import",
         help="CSV or JSONL with a `rationale` for each `id` or `question`, in place of a teacher.",
         rich_help_panel=TEACHER,
+    ),
+]
+ModelSize = Annotated[
+    Size,
+    typer.Option(
+        "--size",
+        help="mini: teacher and student are the small ones that come with the package.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Base = Annotated[

@@ -299,7 +299,10 @@ def _train(
 
 def find_base(plan: Plan) -> Checkpoint:
     """The student before training; raises HarnessError where it is not here, or no Moondream."""
-    base = find_checkpoint(plan.base.model, weights=plan.base.weights, revision=plan.base.revision)
+    asked = plan.base
+    base = find_checkpoint(
+        asked.model, weights=asked.weights, revision=asked.revision, size=asked.size
+    )
     check_base(base.folder)
     return base
 
