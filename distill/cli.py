@@ -170,12 +170,7 @@ def distill(
                 remedy=f"harness distill {ctx.invoked_subcommand} --{option} ...",
             )
         return
-    if processes.here().processes > 1:
-        raise HarnessError(
-            "harness distill runs its stages one after the other, in one process.",
-            known="Several processes can train, and evaluate.",
-            remedy="torchrun --no-python --nproc-per-node 2 harness distill train ...",
-        )
+    _refuse_several("harness distill", "torchrun ... harness distill train, then harness eval")
     plan = _plan(ctx, recorded=False)
     if dry_run:
         _estimate(plan, as_json=as_json)
@@ -237,6 +232,7 @@ def rationales(
     as_json: AsJson = False,
 ) -> None:
     """Let a teacher write a rationale for each question; keep, reject, measure."""
+    _refuse_several("distill rationales", "--teacher openai:NAME --base-url URL uses many GPUs")
     plan = _plan(ctx, recorded=False)
     from distill import pipeline
 
@@ -397,6 +393,15 @@ def analyse(
         f"have a reasoning, and {len(errors.sample_ids)} of those reason rightly"
         f"{': ' if errors.sample_ids else '.'}{', '.join(map(ascii, errors.sample_ids[:20]))}"
     )
+
+
+def _refuse_several(command: str, remedy: str) -> None:
+    """Refuse to be one of several processes."""
+    if (number := processes.here().processes) > 1:
+        raise HarnessError(
+            f"{command} is one process, and {number} were started: several can train and evaluate.",
+            remedy=remedy,
+        )
 
 
 def _given(ctx: typer.Context, key: str) -> bool:

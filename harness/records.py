@@ -153,6 +153,8 @@ def _read_later(record: RunRecord) -> Iterator[tuple[str, object, Types]]:
     timing = record.timing
     yield "timing.inference_minutes", timing.get("inference_minutes"), number
     yield "timing.tokens_per_second", timing.get("tokens_per_second"), number
+    yield "timing.devices", timing.get("devices"), (int, NoneType)
+    yield "timing.wall_minutes", timing.get("wall_minutes"), number
     yield "timing.remote", timing.get("remote"), (bool, NoneType)
     seconds = timing.get("seconds_per_sample")
     yield "timing.seconds_per_sample", seconds, mapping

@@ -114,8 +114,7 @@ def print_run(record: RunRecord, folder: str) -> None:
     if minutes is not None and mean is not None:
         speed = record.timing.get("tokens_per_second")
         out.print(
-            f"Inference {minutes:.2f} min"
-            f"{' (wall clock of a remote engine)' if record.timing.get('remote') else ''}, "
+            f"Inference {minutes:.2f} min{_whose_minutes(record.timing)}, "
             f"{mean:.3f} s a question"
             f"{'' if speed is None else f', {speed:.0f} tokens/s'}; {record.counts.unread} "
             "answers in which nothing could be read.",
@@ -124,6 +123,16 @@ def print_run(record: RunRecord, folder: str) -> None:
     for note, names in notes.items():
         out.print(harmless(f"{', '.join(names)}: {note}"), markup=False, soft_wrap=True)
     out.print(f"Run: {folder}", markup=False, soft_wrap=True)
+
+
+def _whose_minutes(timing: Mapping[str, Any]) -> str:
+    """What sort of minutes they are, where they are not those of one device here."""
+    if timing.get("remote"):
+        return " (wall clock of a remote engine)"
+    devices, wall = timing.get("devices"), timing.get("wall_minutes")
+    if devices is None or devices < 2 or wall is None:
+        return ""
+    return f" (sum over up to {devices} devices at once; {wall:.2f} min passed)"
 
 
 def print_check(report: Mapping[str, Any]) -> None:

@@ -353,6 +353,17 @@ def test_what_cannot_be(  # noqa: PLR0917  # pytest gives them by name
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("stage", [(), ("rationales",)], ids=str)
+def test_what_is_one_process(command, monkeypatch, drawn: Path, stage: tuple[str, ...]) -> None:
+    """All stages at once, and asking a teacher, say so instead of standing in each other's way."""
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    result = command("distill", *stage, "--data", drawn)
+    assert result.code == 2
+    assert "[process 1] Error: " in result.stderr
+    assert "is one process, and 2 were started" in result.stderr
+
+
 def test_8_bit_adam_is_not_sharded() -> None:
     """Its tensors would be cut in the middle of a block."""
     with pytest.raises(HarnessError, match="8-bit Adam"):

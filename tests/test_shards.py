@@ -163,6 +163,14 @@ def test_the_time_of_several_processes(answer: Answer, tmp_path: Path) -> None:
     assert "up to 2 devices" in found["inference_minutes_definition"]
 
 
+def test_show_says_whose_minutes(answer: Answer, tmp_path: Path, command) -> None:
+    """A sum over devices is not taken for the time that passed."""
+    assert together(answer, 2) == [0, 0]
+    said = command("show", folder_of(tmp_path)).stdout
+    assert "sum over up to 2 devices at once" in said
+    assert "min passed" in said
+
+
 def session(begun: float, end: float | None, devices: int | None = 1) -> dict[str, Any]:
     return {"answered_from": begun, "answered_until": end, "devices": devices, "samples": 1}
 
