@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -596,6 +597,64 @@ def test_only_the_hubs_data_sets_go_to_the_hub() -> None:
     )
     assert entry.dataset_id == HUB
     assert "data data/ScienceQA" in entry.notes
+
+
+def eee_documents(found: dict[str, str]) -> list[dict[str, Any]]:
+    return [json.loads(text) for name, text in found.items() if name.endswith(".json")]
+
+
+def test_every_eval_ever_has_runs_and_the_papers_rows_apart() -> None:
+    """What was measured is an evaluation run with its intervals; what the paper reports is
+    documentation, as printed and with what is wrong in it."""
+    run = evidence(sessions=[{"started": "2026-01-02T03:04:05Z"}])
+    documents = eee_documents(files("every-eval-ever", run))
+    kinds = [document["source_metadata"]["source_type"] for document in documents]
+    assert kinds == ["evaluation_run", *["documentation"] * 7]
+    metrics = run.record.metrics
+    scores = {r["evaluation_result_id"]: r for r in documents[0]["evaluation_results"]}
+    assert set(scores) == {name for name in metrics if name not in ("chance", "unread")}
+    for name, result in scores.items():
+        details = result["score_details"]
+        assert details["score"] == metrics[name].value
+        assert details["uncertainty"]["num_samples"] == metrics[name].n
+        ends = details["uncertainty"]["confidence_interval"]
+        assert (ends["lower"], ends["upper"]) == (metrics[name].low, metrics[name].high)
+        assert result["source_data"]["hf_repo"] == HUB
+    vilt = next(d for d in documents if d["model_info"]["name"] == "ViLT")
+    printed = {r["evaluation_result_id"]: r["score_details"] for r in vilt["evaluation_results"]}
+    assert printed["accuracy/chemistry"]["score"] == 42.35
+    assert "No whole number" in printed["accuracy/chemistry"]["details"]["remarks"]
+
+
+def test_every_eval_ever_has_a_line_for_each_answer() -> None:
+    """The document names the file of lines, how many there are and their sha256."""
+    run = evidence()
+    found = files("every-eval-ever", run)
+    (name,) = (name for name in found if name.endswith("_samples.jsonl"))
+    document = json.loads(found[name.replace("_samples.jsonl", ".json")])
+    detailed = document["detailed_evaluation_results"]
+    assert detailed["file_path"] == Path(name).name
+    assert detailed["checksum"] == sha256(found[name].encode()).hexdigest()
+    lines = [json.loads(line) for line in found[name].splitlines()]
+    assert len(lines) == detailed["total_rows"] == 59
+    assert sum(line["evaluation"]["is_correct"] for line in lines) == 28
+    assert {line["evaluation_id"] for line in lines} == {document["evaluation_id"]}
+    # Whether a written answer is right nobody can say: no lines.
+    texts = files("every-eval-ever", Evidence(text_run(), answers))
+    assert not any(name.endswith(".jsonl") for name in texts)
+
+
+def test_every_eval_ever_reads_it(tmp_path: Path) -> None:
+    """Its own validator accepts every document and every line."""
+    validate = pytest.importorskip(
+        "every_eval_ever.validate", reason="every_eval_ever is not installed"
+    )
+    found = files("every-eval-ever", evidence(), Evidence(text_run(), list))
+    for name, text in found.items():
+        path = tmp_path / Path(name).name
+        path.write_text(text)
+        report = validate.validate_file(path)
+        assert report.valid, report.errors
 
 
 @pytest.mark.parametrize("text", ANY, ids=NAMED.get)

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 from harness.records import RunRecord, safe_name
 from reports.evidence import Evidence
-from reports.export import delimited, hugging_face, json_document, latex, lm_eval, markdown
+from reports.export import (
+    delimited,
+    every_eval_ever,
+    hugging_face,
+    json_document,
+    latex,
+    lm_eval,
+    markdown,
+)
 from reports.export.run_files import File
 from reports.tables import Table
 
@@ -51,6 +59,7 @@ class FolderFormat:
 FOLDER_FORMATS: Mapping[str, FolderFormat] = {
     "lm-eval": FolderFormat("lm-evaluation-harness", lm_eval.write),
     "hf": FolderFormat("Hugging Face", hugging_face.write, hugging_face.unfit),
+    "every-eval-ever": FolderFormat("Every Eval Ever", every_eval_ever.write),
 }
 
 
