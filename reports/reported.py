@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.catalog import find
+from harness.catalog import CATALOG, ModelSpec, find
 from harness.records import RunRecord
 from harness.types import Value
 from reports import runs
@@ -56,9 +56,25 @@ def as_printed(paper: PaperTable) -> Table:
             Group(
                 title=paper.data,
                 chance=chance,
-                rows=tuple(_row(paper, row, columns) for row in paper.rows),
+                rows=(
+                    *(_row(paper, row, columns) for row in paper.rows),
+                    *(_absent(spec, headings) for spec in CATALOG if not paper.row(spec.name)),
+                ),
             )
         ],
+    )
+
+
+def _absent(spec: ModelSpec, headings: Sequence[Heading]) -> Row:
+    """A model of the other table."""
+    return Row(
+        title=spec.title,
+        size=spec.size,
+        role=spec.role,
+        origin="not in this table of the paper",
+        cells=tuple(
+            missing("the paper has no such row", kind=heading.kind) for heading in headings
+        ),
     )
 
 

@@ -169,7 +169,7 @@ def test_every_cell_of_the_paper_is_printed() -> None:
         for row in table.rows:
             overall = [row.cells["accuracy"]] if "accuracy" in row.cells else []
             cells += [*overall, *(c for metric, c in row.cells.items() if metric != "accuracy")]
-    assert printed == cells
+    assert [cell for cell in printed if cell != tables.MISSING] == cells
 
 
 def test_a_page_without_runs_says_how_to_make_one() -> None:

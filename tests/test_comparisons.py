@@ -1,0 +1,436 @@
+"""The page's comparisons: pairs, ranks, topics and other readers, read back from its tables."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import reporting
+from harness.compare import compare
+from harness.reading import READERS
+from harness.records import Counts, ModelInfo, RunFolder, TaskInfo
+from harness.scoring import rescore
+from harness.types import Prediction
+from reports import answers as answers_module
+from reports.answers import MOST, Answers, chosen, read
+from reports.evidence import Evidence, Material
+from reports.heatmap import HEAT, LEGENDS, change, heat
+from reports.leaderboard import render
+from reports.opening import opening
+from reports.pairs import probability
+from reports.paper import load
+from reports.ranks import Pair
+from reports.runs import compare_id, run_id
+from reports.sections import TaskSection, sections
+from tasks import load_task
+from tests import league
+from tests.test_leaderboard import Page, choice_run, colours, luminance, text_run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made-up models on 200 questions; not to be written to."""
+    folder = tmp_path_factory.mktemp("league") / "runs"
+    league.write(folder, questions=200)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def material(runs: Path) -> Material:
+    return reporting.gather(runs)[0]
+
+
+@pytest.fixture(scope="module")
+def known(material: Material) -> dict[str, Answers]:
+    return {found.run: found for run in material.runs if (found := read(run))}
+
+
+@pytest.fixture(scope="module")
+def science(material: Material, known: dict[str, Answers]) -> TaskSection:
+    return sections(material.records, known)[0]
+
+
+@pytest.fixture(scope="module")
+def page(material: Material) -> str:
+    return render(material)
+
+
+class Tables(HTMLParser):
+    """Every table of a page: id -> rows of the texts of their cells."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found: dict[str, list[list[str]]] = {}
+        self.rows: list[list[str]] | None = None
+        self.cell = False
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "table":
+            self.rows = self.found.setdefault(dict(attrs).get("id") or "", [])
+        elif self.rows is not None and tag == "tr":
+            self.rows.append([])
+        elif self.rows and tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "table":
+            self.rows = None
+        if tag in ("td", "th"):
+            self.cell = False
+
+    def handle_data(self, data: str) -> None:
+        if self.rows and self.rows[-1] and self.cell:
+            self.rows[-1][-1] = " ".join(f"{self.rows[-1][-1]} {data}".split())
+
+
+def folder(runs: Path, model: str, task: str = "scienceqa") -> RunFolder:
+    return RunFolder.of(runs, task=task, model=model, split="test")
+
+
+# Pairs and ranks
+
+
+def test_every_pair_is_what_harness_compare_says(page: str, runs: Path) -> None:
+    """Difference, interval, counts and p of each of the 28 pairs, read back from the page."""
+    rows = Tables(page).found["scienceqa-1-pairs"][1:]
+    titles = {
+        record.model.title: record.model.name
+        for name in (p.parent.name for p in (runs / "scienceqa").glob("*/test"))
+        if (record := folder(runs, name).read_record())
+    }
+    assert len(rows) == len(titles) * (len(titles) - 1) / 2 == 28
+    for row in rows:
+        first, second = row[0].split(" against ")
+        found = compare(folder(runs, titles[second]), folder(runs, titles[first]))
+        d = found.decisive
+        shown, low, high = re.findall(r"[+\N{MINUS SIGN}]?\d+\.\d+", row[1])[:3]
+        minus = str.maketrans("\N{MINUS SIGN}", "-")
+        assert float(shown.translate(minus)) == pytest.approx(100 * d.difference, abs=0.005)
+        assert float(low.translate(minus)) == pytest.approx(100 * d.low, abs=0.05)
+        assert float(high.translate(minus)) == pytest.approx(100 * d.high, abs=0.05)
+        assert row[1].endswith(f"n {found.n}")
+        assert [int(count) for count in row[3:5]] == [found.only_second, found.only_first]
+        assert sum(int(count) for count in row[3:7]) == found.n
+        assert d.p is not None
+        assert row[7] == probability(d.p)
+
+
+def test_the_matrix_mirrors_itself(science: TaskSection) -> None:
+    """Each cell is the other one's opposite, with the counts the other way round."""
+    matrix = science.peers[0].matrix
+    assert matrix is not None
+    rows = matrix.groups[0].rows
+    for i, row in enumerate(rows):
+        assert row.cells[i].text == ""
+        for j, cell in enumerate(row.cells[:i]):
+            other = rows[j].cells[i]
+            assert cell.value == pytest.approx(-(other.value or 0))
+            assert cell.also.split(" : ") == other.also.split(" : ")[::-1]
+            assert cell.link == other.link
+            assert {cell.tone, other.tone} in ({"gain2", "loss2"}, {"even"})
+
+
+def test_every_cell_of_the_matrix_leads_to_its_row(page: str) -> None:
+    """Without a script: the row of that pair, with all counts, has the id that is linked to."""
+    found = Page(page)
+    ids = {name for _, name in found.having("id")}
+    links = {url for _, url in found.having("href") if url.startswith("#compare=")}
+    assert len(links) == 28
+    assert {url[1:] for url in links} <= ids
+    assert compare_id("b", "a") == compare_id("a", "b") == "compare=a,b"
+
+
+def test_the_rank_follows_from_the_pairs(science: TaskSection) -> None:
+    """1 + those certainly better to the number of runs less those certainly worse, per row."""
+    peers, scores = science.peers[0], science.scores
+    assert peers.contest is not None
+    assert scores is not None
+    assert scores.headings[0].key == "rank"
+    for row in scores.groups[0].rows:
+        better = sum(p.better is not None and p.better != row.run for p in pairs_of(peers, row.run))
+        worse = sum(p.better == row.run for p in pairs_of(peers, row.run))
+        places = {str(1 + better), str(len(peers.runs) - worse)}
+        assert set(row.cells[0].text.split("\N{EN DASH}")) == places
+
+
+def pairs_of(peers: Any, name: str) -> list[Pair]:
+    return [pair for pair in peers.contest.pairs if name in (pair.first, pair.second)]
+
+
+def test_text_answers_are_compared_by_rouge_l(page: str, runs: Path) -> None:
+    """As harness compare does; the same difference, and no counts of right answers."""
+    rows = Tables(page).found["vqaonline-1-pairs"]
+    assert rows[0][1].startswith("Difference ROUGE-L")
+    assert len(rows) == 1 + 3
+    first, second = (folder(runs, name, "vqaonline") for name in ("llava-next", "llava-cot"))
+    row = next(row for row in rows if row[0] == "LLaVA-CoT against LLaVA-NeXT")
+    expected = compare(first, second).decisive
+    assert float(row[1].split()[0]) == pytest.approx(expected.difference, abs=5e-5)
+
+
+def test_one_run_has_no_rank() -> None:
+    """There is nobody to be better than: no column, no pairs."""
+    text = render(Material(runs=[Evidence(choice_run())]))
+    assert ">Rank<" not in Tables(text).found["scienceqa-measured"][0]
+    assert "Against each other" not in Page(text).text
+
+
+def test_runs_on_other_questions_are_never_paired(material: Material, runs: Path) -> None:
+    """A run of fewer questions stands in a group of its own, without a rank."""
+    one = material.runs[0]
+    fewer = replace(one.record, model=replace(one.record.model, name="fewer", title="Fewer"))
+    fewer = replace(fewer, counts=Counts(total=99, available=99, done=99))
+    more = replace(material, runs=[*material.runs, replace(one, record=fewer)])
+    found = {a.run: a for run in more.runs if (a := read(run))}
+    section = sections(more.records, found)[0]
+    assert [len(peers.runs) for peers in section.peers] == [8, 1]
+    assert section.peers[1].contest is None
+
+
+# Other readers
+
+
+def test_other_readers_give_what_rescoring_gives(page: str, tmp_path: Path) -> None:
+    """The accuracies that `harness rescore` computes of the same outputs, for every reader."""
+    runs = tmp_path / "runs"
+    league.write(runs, questions=60)
+    table = Tables(render(reporting.gather(runs)[0])).found["scienceqa-readers"]
+    row = next(row for row in table if row[0].startswith("Moondream-kd 2B · distilled"))
+    for reader, cell in zip(READERS, row[1:], strict=True):
+        record = rescore(folder(runs, "moondream-kd"), load_task("scienceqa"), reader=reader).record
+        accuracy, unread = record.metrics["accuracy"], record.metrics["unread"]
+        assert cell.startswith(f"{100 * (accuracy.value or 0):.2f} ")
+        assert f"unread {100 * (unread.value or 0):.1f}%" in cell
+
+
+def answered(raw: str, *, order: tuple[int, ...] = ()) -> Prediction:
+    return Prediction(
+        sample_id="1",
+        raw=raw,
+        answer=2,
+        rule="letter",
+        correct=True,
+        target=2,
+        choices=("x", "y", "z"),
+        order=order,
+    )
+
+
+def test_shuffled_options_are_read_in_the_order_in_which_they_were_asked() -> None:
+    """C was asked as A: a text that says A is right, by every reader that reads it."""
+    found = read(Evidence(choice_run(), lambda: [answered("A", order=(2, 0, 1))]))
+    assert found is not None
+    by_name = {each.reader: each for each in found.reread}
+    assert [by_name[name].right for name in ("ours", "paper-base", "lmms-eval")] == [1, 1, 1]
+    assert by_name["paper-kd"].unread == 1
+    assert [each.changed for each in found.reread] == [0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("settings", [{"mode": "loglikelihood"}, {"conclude": True}])
+def test_what_was_chosen_by_likelihood_is_not_read_again(settings: dict[str, Any]) -> None:
+    """There is no text in which an answer stands."""
+    found = read(Evidence(choice_run(settings=settings), lambda: [answered("C")]))
+    assert found is not None
+    assert found.reread == ()
+
+
+def test_failed_questions_are_in_no_comparison() -> None:
+    """Neither right nor wrong; a run of failures only has no answers."""
+    failed = replace(answered(""), answer=None, correct=None, error="a broken picture")
+    assert read(Evidence(choice_run(), lambda: [failed])) is None
+    found = read(Evidence(choice_run(), lambda: [failed, replace(answered("C"), sample_id="2")]))
+    assert found is not None
+    assert dict(found.scored.scores) == {"2": 1.0}
+
+
+def test_large_runs_are_compared_on_the_same_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that does not depend on order or on what else there is, and says how large it is."""
+    monkeypatch.setattr(answers_module, "MOST", 5)
+    made = [replace(answered("C"), sample_id=str(place)) for place in range(40)]
+    first = {p.sample_id for p in chosen(made)}
+    assert len(first) == 5
+    assert {p.sample_id for p in chosen(made[::-1])} == first
+    assert first <= {p.sample_id for p in chosen([p for p in made if p.sample_id != "x"])}
+    assert MOST > 4241
+
+
+# Topics
+
+
+def test_tints_follow_the_figures() -> None:
+    """Eight steps from 0 to 100; differences by 1, 5, 10 and 20 points, either way."""
+    assert [heat(value) for value in (0, 12.4, 12.5, 99, 100)] == [
+        "heat0",
+        "heat0",
+        "heat1",
+        "heat7",
+        "heat7",
+    ]
+    assert [change(value) for value in (-20, -5.5, -0.9, 0, 1, 12, 99)] == [
+        "loss4",
+        "loss2",
+        "even",
+        "even",
+        "gain1",
+        "gain3",
+        "gain4",
+    ]
+    assert [tone for tone, _ in LEGENDS["heat"]] == list(HEAT)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    "tint", [name for name in colours() if name[:4] in ("heat", "gain", "loss")]
+)
+def test_figures_stand_out_from_their_tints(tint: str, theme: int) -> None:
+    """At least 4.5 to 1 in both themes: what stands on a tint is in the colour of ink."""
+    palette = colours()
+    low, high = sorted((luminance(palette["ink"][theme]), luminance(palette[tint][theme])))
+    assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def test_there_are_sixteen_tints() -> None:
+    """The test above would pass on none."""
+    assert len([name for name in colours() if name[:4] in ("heat", "gain", "loss")]) == 16
+
+
+def test_differences_by_topic_are_those_of_the_two_accuracies(science: TaskSection) -> None:
+    """The second view is the first one's row less that of the student, topic by topic."""
+    absolute, against = science.peers[0].heatmaps
+    assert against.title == "Minus Moondream"
+    rows = {row.title: row.cells for row in absolute.table.groups[0].rows}
+    for row in against.table.groups[0].rows:
+        for cell, own, student in zip(row.cells, rows[row.title], rows["Moondream"], strict=True):
+            assert cell.value == pytest.approx((own.value or 0) - (student.value or 0))
+            assert cell.n == own.n
+
+
+# The opening
+
+
+def said(material: Material) -> dict[str, str]:
+    found = {a.run: a for run in material.runs if (a := read(run))}
+    questions = opening(sections(material.records, found), [], load())
+    return {
+        question.text: " ".join(
+            f"[{part.lead}] {part.verdict} {part.text}" for part in question.answer
+        )
+        for question in questions
+    }
+
+
+def test_the_opening_answers_from_the_paper_where_nothing_was_measured() -> None:
+    """Which figures cannot be right, by name; who is best; what distillation gained."""
+    found = said(Material())
+    wrong = found["Which numbers of the paper cannot be right?"]
+    assert "ViLT CHE 42.35, ViLT Overall 35.91." in wrong
+    assert "LLaVA-CoT Avg F1 0.8840." in wrong
+    assert "ViLT ROUGE1 0.0020 = ROUGE2 0.0020" in wrong
+    assert (
+        "Phi-3.5-vision-instruct, Overall 81.71%."
+        in found["Which model is best, and is that certain?"]
+    )
+    gained = found["What did distillation gain, and where did it lose?"]
+    assert "+7.34 points, from 46.20 to 53.54%." in gained
+    assert "most in geography (+12.66); down in US history (\N{MINUS SIGN}1.19)" in gained
+    assert "Moondream-kd 8.30 s" in found["How long does a question take?"]
+
+
+def test_the_opening_says_whether_the_best_is_certain(material: Material, runs: Path) -> None:
+    """By the rank of the best run; against the next, with the p-value after Holm."""
+    best = said(material)["Which model is best, and is that certain?"]
+    assert "[ScienceQA] Phi-3.5-vision-instruct, accuracy " in best or "LLaVA-CoT, accuracy" in best
+    names = ("phi-3.5", "vilt")
+    apart = replace(material, runs=[r for r in material.runs if r.record.model.name in names])
+    assert (
+        ": certain. Against ViLT, the next"
+        in said(apart)["Which model is best, and is that certain?"]
+    )
+    alike = [r for r in material.runs if r.record.model.name == "moondream"]
+    twin = replace(alike[0].record, model=replace(alike[0].record.model, name="twin", title="Twin"))
+    same = replace(material, runs=[alike[0], replace(alike[0], record=twin)])
+    words = said(same)["Which model is best, and is that certain?"]
+    assert ": not certain." in words
+    assert "the places 1 to 2 open" in words
+
+
+def test_the_opening_says_what_one_run_can_say() -> None:
+    """No rank, no comparison, and what guessing would get."""
+    found = said(Material(runs=[Evidence(choice_run())]))
+    best = found["Which model is best, and is that certain?"]
+    assert "Moondream, accuracy 47.46%: the only run on these questions." in best
+    assert "blind guessing would get 35.0%" in best
+    assert "Moondream 1.40 s, the best of those timed." in found["How long does a question take?"]
+
+
+# Miniatures
+
+
+def mini(name: str = "moondream-mini", **parts: Any) -> Any:
+    record = choice_run(**parts)
+    return replace(
+        record,
+        task=TaskInfo(name="scienceqa-mini", title="ScienceQA-mini", split="test", synthetic=True),
+        model=ModelInfo(name=name, title="Moondream-mini", role="student", mini=True),
+    )
+
+
+def test_miniatures_say_so_wherever_their_scores_stand() -> None:
+    """In headings, rows, groups, the opening; and nothing is subtracted from the paper's."""
+    text = Page(render(Material(runs=[Evidence(mini())]))).text
+    flat = " ".join(text.split())
+    assert "ScienceQA-mini mini (synthetic)" in flat
+    assert "mini (synthetic), measured" in flat
+    assert "mini (synthetic) · test split" in flat
+    assert "ScienceQA-mini, mini (synthetic)" in flat
+    assert "Set beside, not comparable." in flat
+    assert "Measured against reported" not in flat
+
+
+def test_a_miniature_stands_beside_all_rows_of_the_paper() -> None:
+    """Seven rows measured or missing, seven as printed, in the paper's columns."""
+    tables = Tables(render(Material(runs=[Evidence(mini())]))).found
+    measured = tables["scienceqa-mini-measured"]
+    assert [title for title in measured[0] if title in ("GEO", "PHY", "USH")] == [
+        "GEO",
+        "PHY",
+        "USH",
+    ]
+    models = [row[0] for row in measured if len(row) > 5][1:]
+    assert len(models) == 7
+    assert sum("not measured yet" in model for model in models) == 6
+    assert len([row for row in tables["scienceqa-mini-reported"] if len(row) > 5]) == 8
+    assert "scienceqa-reported" in tables
+
+
+def test_table_2_has_a_dash_for_the_row_that_the_paper_lacks() -> None:
+    """Moondream-kd, with the reason; six rows are printed."""
+    text = render(Material(runs=[Evidence(text_run())]))
+    rows = Tables(text).found["vqaonline-reported"]
+    (row,) = [row for row in rows if row[0].startswith("Moondream-kd")]
+    assert {cell.split()[0] for cell in row[1:]} == {"\N{EM DASH}"}
+    assert "the paper has no such row" in Page(text).text
+
+
+def test_real_and_mini_runs_never_share_a_group() -> None:
+    """A miniature asked the real questions is still a miniature."""
+    real = choice_run()
+    small = replace(real, model=replace(real.model, name="m", title="M", mini=True))
+    (section, *_) = sections([real, small])
+    assert [len(peers.runs) for peers in section.peers] == [1, 1]
+    assert section.scores is not None
+    assert [group.title.startswith("mini (synthetic)") for group in section.scores.groups].count(
+        True
+    ) == 1
+
+
+def test_ids_are_those_of_the_runs() -> None:
+    """A pair's row is found by the ids of its two runs."""
+    assert run_id(choice_run()) == "run:scienceqa:moondream:test"
