@@ -1097,7 +1097,7 @@ IDLE: tuple[tuple[str, str, Callable[[Mapping[str, Any]], bool], str], ...] = (
     *(
         (name, f"--{name.replace('_', '-')}", _loads_here, "a model that is loaded here")
         for name in (
-            *("weights", "model_revision", "adapter", "quantize"),
+            *("weights", "size", "model_revision", "adapter", "quantize"),
             *("device", "device_map", "dtype", "attn", "processor_arg"),
         )
     ),

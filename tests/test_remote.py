@@ -1158,6 +1158,7 @@ def test_nothing_heavy_is_imported(drawn, tmp_path, server) -> None:
     [
         (("--conclude", "--style", "structured"), "--conclude needs the likelihood of the options"),
         (("--weights", "random"), "--weights does nothing without a model that is loaded here"),
+        (("--size", "mini"), "--size does nothing without a model that is loaded here"),
         (("--device", "cpu"), "--device does nothing without a model that is loaded here"),
         (("--dtype", "float32"), "--dtype does nothing without a model that is loaded here"),
         (("--processor-arg", "a=1"), "--processor-arg does nothing without a model"),
