@@ -107,7 +107,8 @@ _GREEK = {
 
 
 LINE = 60
-"""Characters, as LaTeX writes them, that stay in one line."""
+"""Characters, as LaTeX writes them, that stay in one line of a column; four times as many across
+all columns."""
 NARROW, WIDE = "4cm", r".9\linewidth"
 """What is longer is folded to this width, in a column and across all of them."""
 
@@ -177,7 +178,8 @@ def _lines(table: Table) -> Iterator[str]:
 def _folded(text: str, width: str = NARROW) -> str:
     """`text` escaped; in lines where it is long: TeX knows no table beyond 16,383 points."""
     made = escaped(text)
-    return made if len(made) <= LINE else rf"\parbox[t]{{{width}}}{{\raggedright {made}}}"
+    line = LINE if width == NARROW else 4 * LINE
+    return made if len(made) <= line else rf"\parbox[t]{{{width}}}{{\raggedright {made}}}"
 
 
 def _line(cells: Sequence[str]) -> str:
