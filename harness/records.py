@@ -247,9 +247,11 @@ class RunFolder:
                     f"Another process is writing to {self.path}.",
                     remedy="Wait for it, or choose another folder with --runs.",
                 ) from None
+            _held.add(lock)
             try:
                 yield
             finally:
+                _held.discard(lock)
                 self._close()
 
     def _close(self) -> None:
@@ -383,6 +385,21 @@ class RunFolder:
                         path.rename(aside / path.name)
                 return aside
         raise HarnessError(f"No free name beside {self.path}.")
+
+
+_held: set[IO[bytes]] = set()
+"""Locks belong to the process: those that it has."""
+
+
+def _let_go() -> None:
+    """A forked process (one that prepares questions, say) would hold them on when its parent was
+    killed."""
+    for lock in _held:
+        lock.close()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def refuse_mismatch(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:

@@ -104,7 +104,7 @@ def together(number: int, work: Work) -> list[int]:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(100)
+        process.join(300)
     codes = [process.exitcode for process in processes]
     for process in processes:
         process.kill()  # where one has hung
@@ -397,7 +397,7 @@ def test_the_documented_commands(
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=120,
+        timeout=600,
     )
     said = json.loads(done.stdout)
     assert said["sessions"][0]["processes"] == 2

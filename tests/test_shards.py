@@ -79,7 +79,7 @@ def ended(processes: Iterable[BaseProcess]) -> list[int | None]:
     """The exit codes."""
     processes = list(processes)
     for process in processes:
-        process.join(100)
+        process.join(300)
     codes = [process.exitcode for process in processes]
     for process in processes:
         process.kill()  # where one has hung
@@ -309,6 +309,28 @@ def test_another_launch_is_refused(answer: Answer, tmp_path: Path) -> None:
     assert record(path)["counts"]["done"] == 64
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_forked_process_does_not_hold_a_run(tmp_path: Path, shared: bool) -> None:
+    """When its parent was killed the run is free at once, though the child lives on."""
+    folder = RunFolder(tmp_path / "run")
+    ours, theirs = os.pipe()
+    parent = os.fork()
+    if not parent:
+        with folder.locked(shared=shared):
+            if not os.fork():
+                os.close(theirs)
+                os.read(ours, 1)  # until the test lets go of the other end
+                os._exit(0)
+            os.kill(os.getpid(), signal.SIGKILL)
+    try:
+        os.waitpid(parent, 0)
+        with folder.locked():
+            pass
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+
 def test_fresh_moves_the_old_run_aside_once(answer: Answer, tmp_path: Path) -> None:
     """Of all processes of a launch the first one there does it."""
     answer(limit=5)
@@ -426,11 +448,11 @@ def test_the_documented_commands(tiny, drawn: Path, tmp_path: Path, answer: Answ
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
     ranks = {rank_of(int(child)): int(child) for child in children}
     os.kill(ranks["1"], signal.SIGKILL)
-    out, _ = run.communicate(timeout=120)
+    out, _ = run.communicate(timeout=600)
     assert run.returncode == 1
     assert not out
     again = launch("accelerate", "launch", "--multi_gpu", "--no_python", "--num_processes", "2")
-    out, err = again.communicate(timeout=120)
+    out, err = again.communicate(timeout=600)
     assert again.returncode == 0, err
     (document,) = json.loads(out)["runs"]
     assert document["status"] == "complete"

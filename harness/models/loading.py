@@ -77,6 +77,8 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
     Raises:
         HarnessError: the folder cannot be used as it is (exit 3).
     """
+    if options.device.startswith("cuda:"):
+        torch.cuda.set_device(options.device)  # what names no device goes to the current one
     try:
         processor = _load_processor(checkpoint, options.processor_args)
         model = _load_model(checkpoint, options)
