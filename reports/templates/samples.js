@@ -250,22 +250,26 @@ function listFitting() {
 
 // The list: only the rows that can be seen are there.
 
-const list = at("list");
+const list = at("list"), space = make("div.space");
+// Kept here because asking the page for them makes it lay itself out.
+let listTop = 0, listHeight = 600;
+
+function scrollList(top) {
+  if (top === listTop) return;
+  listTop = top;
+  list.scrollTop = top;
+}
 
 function drawList() {
-  if (!list) return;
   const { group } = view;
-  const top = Math.max(0, Math.floor(list.scrollTop / ROW) - 4);
-  const end = Math.min(found.length, top + Math.ceil((list.clientHeight || 600) / ROW) + 8);
+  const top = Math.max(0, Math.floor(listTop / ROW) - 4);
+  const end = Math.min(found.length, top + Math.ceil(listHeight / ROW) + 8);
   const places = new Set();
   for (let place = top; place < end; place += 1) places.add(place);
   const chosen = found.indexOf(view.sample);
   if (chosen >= 0) places.add(chosen);  // the one that the list points to is always there
-  const space = make("div.space");
-  space.style.height = `${found.length * ROW}px`;
-  space.setAttribute("role", "presentation");
-  space.append(...[...places].sort((a, b) => a - b).map((place) => drawRow(group, place)));
-  list.replaceChildren(space);
+  const rows = [...places].sort((a, b) => a - b).map((place) => drawRow(group, place));
+  space.replaceChildren(...rows);
   if (chosen >= 0) list.setAttribute("aria-activedescendant", `${SAMPLE}-${chosen}`);
   else list.removeAttribute("aria-activedescendant");
 }
@@ -320,12 +324,11 @@ function drawKey() {
   at("marks-key").replaceChildren(...group.runs.map(numbered));
 }
 
-function reveal_row() {
-  const place = found.indexOf(view.sample);
+function scrollToSample() {
+  const place = found.indexOf(view.sample), top = place * ROW;
   if (place < 0) return;
-  const top = place * ROW, height = list.clientHeight || 600;
-  if (top < list.scrollTop) list.scrollTop = top;
-  else if (top + ROW > list.scrollTop + height) list.scrollTop = top + ROW - height;
+  if (top < listTop) scrollList(top);
+  else if (top + ROW > listTop + listHeight) scrollList(top + ROW - listHeight);
 }
 
 function drawFound() {
@@ -502,22 +505,23 @@ function go(changes, replaced = false) {
 }
 
 function draw(changes) {
+  const touches = (...names) => names.some((name) => name in changes);
   const only = Object.keys(changes).every((name) => name === SAMPLE);
+  if (touches("group", "reader")) drawStanding();
+  if (touches("group", "reader", "first", "second")) drawPaired();
   if (!only) {
     const old = found;
     drawControls();
-    drawStanding();
-    drawPaired();
     listFitting();
     if (list) {
-      if (old.length !== found.length || old.some((i, n) => i !== found[n])) list.scrollTop = 0;
+      space.style.height = `${found.length * ROW}px`;
+      if (old.length !== found.length || old.some((i, n) => i !== found[n])) scrollList(0);
       drawFound();
-      drawKey();
+      if (touches("group")) drawKey();
     }
   }
   if (list) {
-    drawList();
-    reveal_row();
+    scrollToSample();
     drawList();
   }
   drawDetail();
@@ -627,6 +631,10 @@ parts.push({
 });
 
 function listen() {
+  if (list) {
+    space.setAttribute("role", "presentation");
+    list.append(space);
+  }
   const choose = (id, change) => at(id)?.addEventListener("change", (event) => go(change(event.target.value)));
   choose("data-select", (value) => {
     Object.assign(view, fresh(index.groups[Number(value)]));
@@ -646,9 +654,18 @@ function listen() {
     event.preventDefault();
     go({ topic: "", model: "", outcome: "", text: "", sample: -1 });
   });
-  list.addEventListener("scroll", drawList, { passive: true });
+  list.addEventListener("scroll", () => {
+    if (list.scrollTop === listTop) return;
+    listTop = list.scrollTop;
+    drawList();
+  }, { passive: true });
+  new ResizeObserver(() => {
+    if (list.clientHeight === listHeight) return;
+    listHeight = list.clientHeight;
+    drawList();
+  }).observe(list);
   list.addEventListener("keydown", (event) => {
-    const page = Math.max(1, Math.floor(list.clientHeight / ROW) - 1);
+    const page = Math.max(1, Math.floor(listHeight / ROW) - 1);
     const by = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -found.length, End: found.length }[event.key];
     if (by) move(by);
     else if (event.key === "Enter" && view.sample >= 0) at("detail").focus();
