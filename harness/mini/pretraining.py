@@ -26,13 +26,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.activations import NewGELUActivation
 
-from harness.checkpoints import find_checkpoint
+from harness.checkpoints import find_checkpoint, fingerprint
 from harness.mini import curriculum, lessons, masks, seeing
 from harness.mini.lessons import Book
 from harness.mini.masks import Filled, MaskEncoder
 from harness.mini.recipes import RECIPES
 from harness.mini.scenes import Scene
 from harness.mini.training import Encoder, Row, Shuffled, Stage, run_stage, target_loss
+from harness.mini.transplant import transplant
+from harness.mini.weights import find
 from harness.models.generative import GenerativeModel
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
@@ -75,41 +77,71 @@ def pretrain(
         stages: None: those of the model's recipe.
         keep: a folder for what each stage leaves; what is there already is gone on from.
     """
+    recipe = RECIPES[name]
     texts = corpus(book)
     build(name, folder, seed=seed, size="mini", corpus=texts)
-    options = LoadOptions(device="cpu", dtype="float32")
-    model: Any = load(find_checkpoint(name, weights=str(folder)), options)
-    network: nn.Module = model.network
-    _quicken(network)
-    pupil: _Pupil = (_Filler if isinstance(model, Vilt) else _Writer)(model, book, texts)
-    taught: list[Taught] = []
-    so_far = sha256(json.dumps([name, seed, len(book.choice), len(book.open)]).encode())
-    for stage in RECIPES[name].stages if stages is None else stages:
-        so_far.update(json.dumps(_plain(stage)).encode())
-        kept = keep / f"{name}-{stage.name}-{so_far.hexdigest()[:12]}.safetensors" if keep else None
-        if kept and kept.exists():
-            taught.append(_restore(network, kept, stage))
-            continue
-        chance = Random(f"{seed}/{stage.name}")  # noqa: S311  # a draw to be repeated, not a secret
+    model: Any = load(find_checkpoint(name, weights=str(folder)), _OPTIONS)
+    told: list[object] = [name, seed, len(book.choice), len(book.open)]
+    if recipe.donor:
+        donor = find_checkpoint(recipe.donor, weights=str(find(recipe.donor)))
+        transplant(load(donor, _OPTIONS), model)
+        told.append(fingerprint(donor.folder))
+    course = _Course(model, book, texts, seed=seed, keep=keep, progress=progress)
+    taught = course.run(recipe.stages if stages is None else stages, told)
+    _write(model.network, folder)
+    return taught
+
+
+_OPTIONS = LoadOptions(device="cpu", dtype="float32")
+
+
+class _Course:
+    """One model on its way through its stages."""
+
+    def __init__(
+        self,
+        model: Any,
+        book: Book,
+        texts: Sequence[str],
+        *,
+        seed: int,
+        keep: Path | None,
+        progress: Make,
+    ) -> None:
+        self._network: nn.Module = model.network
+        _quicken(self._network)
+        self._pupil: _Pupil = (_Filler if isinstance(model, Vilt) else _Writer)(model, book, texts)
+        self._seed = seed
+        self._keep = keep
+        self._progress = progress
+
+    def run(self, stages: Sequence[Stage], told: Sequence[object]) -> list[Taught]:
+        """Teach the stages that are not kept. `told`: what they depend on beside each other."""
+        taught: list[Taught] = []
+        so_far = sha256(json.dumps(told).encode())
+        for stage in stages:
+            so_far.update(json.dumps(_plain(stage)).encode())
+            name = f"{told[0]}-{stage.name}-{so_far.hexdigest()[:12]}.safetensors"
+            kept = self._keep / name if self._keep else None
+            if kept and kept.exists():
+                taught.append(_restore(self._network, kept, stage))
+                continue
+            taught.append(self._teach(stage))
+            if kept:
+                _keep(self._network, kept, taught[-1])
+        return taught
+
+    def _teach(self, stage: Stage) -> Taught:
+        # A draw to be repeated, not a secret.
+        chance = Random(f"{self._seed}/{stage.name}")  # noqa: S311
         started = time.process_time()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(chance.getrandbits(32))
-            parts, extra = pupil.losses(stage, chance)
-            losses = run_stage(stage, network, parts, extra=extra, progress=progress)
+            parts = self._pupil.losses(stage, chance)
+            losses = run_stage(stage, self._network, parts, progress=self._progress)
         tail = losses[-max(1, len(losses) // 20) :]
         seconds = time.process_time() - started
-        taught.append(Taught(stage=stage, steps=len(losses), loss=fmean(tail), seconds=seconds))
-        if kept:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            state = {n: p.detach().clone() for n, p in network.named_parameters()}
-            figures = {
-                "steps": str(len(losses)),
-                "loss": str(taught[-1].loss),
-                "seconds": str(seconds),
-            }
-            save_file(state, kept, metadata=figures)
-    _write(model.network, folder)
-    return taught
+        return Taught(stage=stage, steps=len(losses), loss=fmean(tail), seconds=seconds)
 
 
 def corpus(book: Book) -> list[str]:
@@ -132,7 +164,17 @@ _WORDING = (
 
 
 def _plain(stage: Stage) -> dict[str, Any]:
-    return {f.name: getattr(stage, f.name) for f in fields(stage)} | {"mix": dict(stage.mix)}
+    """What decides the outcome of a stage; defaults left out, so that a new one changes nothing."""
+    given = {f.name: getattr(stage, f.name) for f in fields(stage)}
+    changed = {f.name: given[f.name] for f in fields(stage) if given[f.name] != f.default}
+    return changed | {"mix": dict(stage.mix)}
+
+
+def _keep(network: nn.Module, path: Path, taught: Taught) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    figures = {"steps": taught.steps, "loss": taught.loss, "seconds": taught.seconds}
+    save_file(state, path, metadata={key: str(value) for key, value in figures.items()})
 
 
 def _restore(network: nn.Module, kept: Path, stage: Stage) -> Taught:
@@ -177,8 +219,8 @@ def _quicken(network: nn.Module) -> None:
 class _Pupil(Protocol):
     """Makes the lessons of a stage into losses."""
 
-    def losses(self, stage: Stage, chance: Random) -> tuple[Losses, Sequence[nn.Parameter]]:
-        """What makes the parts of each step's loss; what is trained beside the network for it."""
+    def losses(self, stage: Stage, chance: Random) -> Losses:
+        """What makes the parts of each step's loss."""
 
 
 class _Writer:
@@ -198,8 +240,7 @@ class _Writer:
         self._encoder = Encoder(model)
         self._rows: dict[str, list[Row]] = {}
 
-    def losses(self, stage: Stage, chance: Random) -> tuple[Losses, Sequence[nn.Parameter]]:
-        words = self._few if stage.few else self._words
+    def losses(self, stage: Stage, chance: Random) -> Losses:
         lines = {kind: n for kind, n in stage.mix.items() if kind in curriculum.KINDS}
         pictured = [
             (Shuffled(self._lessons(kind, chance), chance), number)
@@ -209,15 +250,17 @@ class _Writer:
         cells = self._cells(stage.mix[CELLS], chance) if CELLS in stage.mix else None
         network: Any = self._model.network
         if stage.frozen and network.config.model_type == "moondream1":
-            see = seeing.PATCHES["moondream1"]
-            self._encoder.freeze(lambda pixels: see(network, pixels))
+            see = seeing.TOKENS["moondream1"]
+            self._encoder.freeze(lambda pixels: see(network, pixels)[:, 0])
 
         def parts() -> Iterator[tuple[Tensor, int]]:
             if lines:
                 drawn = [
-                    curriculum.KINDS[kind](chance, words)
+                    curriculum.KINDS[kind](
+                        chance, self._few if place < stage.few * number else self._words
+                    )
                     for kind, number in lines.items()
-                    for _ in range(number)
+                    for place in range(number)
                 ]
                 yield self._loss([self._encoder.line(line) for line in drawn])
             for source, number in pictured:
@@ -225,15 +268,20 @@ class _Writer:
             if cells:
                 yield cells.loss(), 1
 
-        return parts, list(cells.head.parameters()) if cells else ()
+        return parts
 
     def _cells(self, number: int, chance: Random) -> _Cells:
         self._lessons("caption", chance)  # the encoder has all pictures from then on
         network: Any = self._model.network
-        see = seeing.PATCHES[network.config.model_type]
-        return _Cells(
-            lambda keys: see(network, self._encoder.pixels(keys)), self._book, number, chance
-        )
+        see = seeing.TOKENS[network.config.model_type]
+
+        def loss(names: Sequence[str]) -> LossOf:
+            embeddings = seeing.words(network, self._model.tokenizer, names)
+            return lambda keys, seen: seeing.misfit(
+                see(network, self._encoder.pixels(keys)), seen, embeddings
+            )
+
+        return _Cells(loss, self._book, number, chance)
 
     def _lessons(self, kind: str, chance: Random) -> list[Row]:
         if kind not in self._rows:
@@ -256,7 +304,7 @@ class _Filler:
         self._encoder = MaskEncoder(model)
         self._rows: dict[str, list[Filled]] = {}
 
-    def losses(self, stage: Stage, chance: Random) -> tuple[Losses, Sequence[nn.Parameter]]:
+    def losses(self, stage: Stage, chance: Random) -> Losses:
         pictured = [
             (kind, Shuffled(self._lessons(kind, chance), chance), number)
             for kind, number in stage.mix.items()
@@ -273,17 +321,23 @@ class _Filler:
             if cells:
                 yield cells.loss(), 1
 
-        return parts, list(cells.head.parameters()) if cells else ()
+        return parts
 
     def _cells(self, number: int, chance: Random) -> _Cells:
         self._lessons("caption", chance)
         network: Any = self._model.network
-        return _Cells(
-            lambda keys: masks.patches(network, self._encoder.pixels(keys)),
-            self._book,
-            number,
-            chance,
-        )
+
+        def loss(names: Sequence[str]) -> LossOf:
+            tokenizer = self._model.tokenizer
+            ids = [tokenizer(name, add_special_tokens=False)["input_ids"] for name in names]
+
+            def named(keys: Sequence[str], seen: Tensor) -> Tensor:
+                patches = masks.patches(network, self._encoder.pixels(keys))
+                return seeing.unnamed(network.mlm_score(patches), seen, ids)
+
+            return named
+
+        return _Cells(loss, self._book, number, chance)
 
     def _lessons(self, kind: str, chance: Random) -> list[Filled]:
         if kind not in self._rows:
@@ -292,27 +346,28 @@ class _Filler:
         return self._rows[kind]
 
 
+LossOf = Callable[[Sequence[str], Tensor], Tensor]
+"""Pictures, and what is in their cells -> loss."""
+
+
 class _Cells:
-    """Names in the cells of pictures, asked of the vision encoder."""
+    """Names in the cells of pictures, asked of what the vision encoder makes of them."""
 
     def __init__(
         self,
-        look: Callable[[Sequence[str]], Tensor],
+        loss: Callable[[Sequence[str]], LossOf],
         book: Book,
         number: int,
         chance: Random,
     ) -> None:
-        self._look = look
         self._number = number
         self._chance = chance
         scenes: Mapping[str, Scene] = {repr(item.scene): item.scene for item in book.choice}
         names = seeing.names_of(list(scenes.values()))
         self._keys = sorted(scenes)
         self._seen = {key: seeing.named(scene, names) for key, scene in scenes.items()}
-        self.head = seeing.CellNames(look(self._keys[:1]).shape[-1], len(names))
+        self._loss = loss(names)
 
     def loss(self) -> Tensor:
         keys = self._chance.sample(self._keys, self._number)
-        seen = torch.stack([self._seen[key] for key in keys])
-        loss: Tensor = self.head(self._look(keys), seen)
-        return loss
+        return self._loss(keys, torch.stack([self._seen[key] for key in keys]))

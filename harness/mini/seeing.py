@@ -1,10 +1,16 @@
-"""The first lesson in seeing: what is in each cell of a picture, asked of its encoder alone.
+"""The first lesson in seeing: image tokens are made the words for what is in each cell.
 
-Published models begin from an encoder that was trained on pictures with their names (CLIP, SigLIP);
-a mini's encoder begins here. A cell of a drawn picture is a patch of it, so the names are asked of
-the patches, by a linear layer that is thrown away afterwards. Without it the language model had to
-see through captions, and for the first 10,000 pictures learned nothing of them.
+Published models begin from an encoder that was trained on pictures with their names (CLIP, SigLIP),
+and from a projector that was aligned with the words of the language model. A mini begins here: the
+token of a cell is to be the sum of the embeddings of the names in it, and of a vector for its
+place. What the language model has learned to do with words (to copy them, to look them up) it can
+then do with what it sees. Without it, captions followed the language alone for some 10,000
+pictures; with names asked by a linear layer instead, the encoder made all its tokens long and
+alike, and they did so for 80,000.
 """
+
+# torch and transformers are typed in part only.
+# mypy: disable-error-code="no-untyped-call"
 
 from __future__ import annotations
 
@@ -13,12 +19,14 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from harness.mini.scenes import GRID, Scene
 
 CELLS = GRID * GRID
+
+See = Callable[[Any, Mapping[str, Tensor]], Tensor]
 
 
 def names_of(scenes: Collection[Scene]) -> tuple[str, ...]:
@@ -39,31 +47,38 @@ def named(scene: Scene, names: Sequence[str]) -> Tensor:
 
 def _moondream(network: Any, pixels: Mapping[str, Tensor]) -> Tensor:
     found: Tensor = network.get_image_features(pixels["pixel_values"], pixels["image_grids"])
-    return found
+    return found[:, None]
 
 
 def _llava_next(network: Any, pixels: Mapping[str, Tensor]) -> Tensor:
-    found: Tensor = network.model.vision_tower(pixels["pixel_values"][:, 0]).last_hidden_state
-    return found[:, 1:]
+    views = pixels["pixel_values"]
+    patches = network.model.vision_tower(views.flatten(0, 1)).last_hidden_state[:, 1:]
+    found: Tensor = network.model.multi_modal_projector(patches)
+    each: Tensor = found.unflatten(0, views.shape[:2])
+    return each
 
 
 def _phi3v(network: Any, pixels: Mapping[str, Tensor]) -> Tensor:
-    clip = network.model.vision_embed_tokens.img_processor["vision_model"]
-    found: Tensor = clip(pixels["pixel_values"][:, 0]).last_hidden_state
-    return found[:, 1:]
+    found = network.get_image_features(pixels["pixel_values"], pixels["image_sizes"])
+    tokens = torch.stack(list(found))  # (N, 2 * (GRID * (GRID + 1)) + 1, D): crop, end, whole view
+    rows = GRID * (GRID + 1)
+    views = torch.stack([tokens[:, :rows], tokens[:, rows + 1 :]], dim=1)
+    grid: Tensor = views.unflatten(2, (GRID, GRID + 1))
+    return grid[:, :, :, :GRID].flatten(2, 3)
 
 
 def _mllama(network: Any, pixels: Mapping[str, Tensor]) -> Tensor:
-    found: Tensor = network.model.vision_model(**pixels).last_hidden_state
-    return found[:, 0, 0, 1:]
+    states = network.model.vision_model(**pixels).last_hidden_state
+    found: Tensor = network.model.multi_modal_projector(states)
+    return found[:, 0, :, 1:]
 
 
 def _kosmos2(network: Any, pixels: Mapping[str, Tensor]) -> Tensor:
-    found: Tensor = network.vision_model(pixels["pixel_values"]).last_hidden_state
-    return found[:, 1:]
+    found: Tensor = network.get_image_features(pixels["pixel_values"]).pooler_output
+    return found[:, None]
 
 
-PATCHES: Mapping[str, Callable[[Any, Mapping[str, Tensor]], Tensor]] = MappingProxyType(
+TOKENS: Mapping[str, See] = MappingProxyType(
     {
         "moondream1": _moondream,
         "llava_next": _llava_next,
@@ -72,20 +87,37 @@ PATCHES: Mapping[str, Callable[[Any, Mapping[str, Tensor]], Tensor]] = MappingPr
         "kosmos-2": _kosmos2,
     }
 )
-"""model_type -> what its vision encoder makes of the whole picture's patches, (N, cells, D), row by
-row and without the class token."""
+"""model_type -> what the language model gets of the cells of pictures, (N, views, cells, D), row by
+row. KOSMOS-2's latent queries have no place of their own; each is given a cell's."""
 
 
-class CellNames(nn.Module):
-    """What is asked of the patches, (N, cells, D): the names in each, and which cell it is."""
+def words(network: Any, tokenizer: Any, names: Sequence[str]) -> Tensor:
+    """(names, D): the embedding of each name, the mean of its tokens' where it has several."""
+    embeddings = network.get_input_embeddings().weight.detach()
+    ids = [tokenizer(f" {name}", add_special_tokens=False)["input_ids"] for name in names]
+    return torch.stack([embeddings[each].mean(dim=0) for each in ids])
 
-    def __init__(self, width: int, names: int) -> None:
-        super().__init__()
-        self._names = nn.Linear(width, names)
-        self._place = nn.Linear(width, CELLS)
 
-    def forward(self, patches: Tensor, seen: Tensor) -> Tensor:
-        """The loss, for what is `seen`, (N, cells, names)."""
-        names = F.binary_cross_entropy_with_logits(self._names(patches), seen)
-        places = torch.arange(CELLS).repeat(len(patches))
-        return names * 10 + F.cross_entropy(self._place(patches).flatten(0, 1), places)
+def places(like: Tensor) -> Tensor:
+    """(cells, D): a random vector for each place, as long as the embeddings are."""
+    drawn = torch.randn(CELLS, like.shape[-1], generator=torch.Generator().manual_seed(0))
+    return drawn * like.std()
+
+
+def misfit(tokens: Tensor, seen: Tensor, embeddings: Tensor) -> Tensor:
+    """How far the tokens, (N, views, cells, D), are from the words of what is `seen`, (N, cells,
+    names): the squared error, as a share of the words' own variance."""
+    wanted = (seen @ embeddings + places(embeddings))[:, None].expand_as(tokens)
+    return F.mse_loss(tokens, wanted) / wanted.var()
+
+
+def unnamed(logits: Tensor, seen: Tensor, tokens: Sequence[Sequence[int]]) -> Tensor:
+    """How badly a head over the vocabulary, (N, cells, V), names what is `seen`, (N, cells, names):
+    the cross-entropy with the names' tokens, each as likely as the others."""
+    wanted = torch.zeros(len(tokens), logits.shape[-1])
+    for row, ids in zip(wanted, tokens, strict=True):
+        row[list(ids)] = 1 / len(ids)
+    shares = seen @ wanted  # (N, cells, V)
+    return F.cross_entropy(
+        logits.flatten(0, 1), (shares / shares.sum(dim=-1, keepdim=True)).flatten(0, 1)
+    )

@@ -158,8 +158,8 @@ class Stage:
     """Kind of line or lesson -> rows of each step. Each kind weighs the same."""
     until: float = 0.0
     """The stage ends early when the mean loss of its last steps is below this."""
-    few: bool = False
-    """Lines are made of a few words only."""
+    few: float = 0.0
+    """Share of the lines that are made of a few words only."""
     frozen: bool = False
     """The vision encoder is not trained: each picture is encoded once. Moondream alone takes
     pictures that are encoded already; for the others it makes no difference."""
@@ -171,17 +171,15 @@ def run_stage(
     network: nn.Module,
     step_losses: Callable[[], Iterator[tuple[Tensor, int]]],
     *,
-    extra: Sequence[nn.Parameter] = (),
     progress: Make = Silent,
 ) -> list[float]:
     """Train; returns the mean loss of each step.
 
     Args:
         step_losses: the parts of one step, each as the sum over its targets and their number.
-        extra: what is trained beside the network.
     """
     network.train()
-    parameters = [*network.parameters(), *extra]
+    parameters = list(network.parameters())
     decayed = [p for p in parameters if p.dim() > 1]
     others = [p for p in parameters if p.dim() <= 1]
     optimizer = torch.optim.AdamW(

@@ -43,7 +43,9 @@ _MINI_TEXT = {
     "hidden_size": 128,
     "intermediate_size": 352,
     "num_hidden_layers": 4,
-    "num_key_value_heads": 2,
+    "num_key_value_heads": 4,
+    # Llama's, for LLaVA-NeXT to begin from the same language model.
+    "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0},
 }
 _LLAVA_TEMPLATE = (
     "{% for message in messages %}{{ message.role | upper }}: "
@@ -221,7 +223,6 @@ def mllama_config(tokenizer: PreTrainedTokenizerFast, size: str) -> Any:
         text = {
             **_TEXT,
             **_MINI_TEXT,
-            "num_key_value_heads": 4,
             "vocab_size": len(tokenizer) - 1,
             "num_hidden_layers": 6,
             "cross_attention_layers": [1, 4],

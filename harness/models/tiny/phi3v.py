@@ -55,7 +55,7 @@ _SHAPES: dict[Size, dict[str, Any]] = {
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "image_size": 64,
-            "patch_size": 16,
+            "patch_size": 8,
             "projection_dim": 128,
         },
     },
@@ -167,6 +167,10 @@ def _fields(size: Size, words: PreTrainedTokenizerFast) -> dict[str, Any]:
     """config.json in the published form: RoPE of type "su", code named by `auto_map`."""
     shape = {"vocab_size": len(words), **_SHAPES[size]}
     half = shape["hidden_size"] // shape["num_attention_heads"] // 2
+    # Straight lines between the ends of the published factors; a mini's text is short, and begins
+    # from a language model without them.
+    ends = ((1.0, 1.0), (1.0, 1.0)) if size == "mini" else ((1.05, 3.05), (1.03, 64.81))
+    longest = 4096 if size == "mini" else 131072
     return {
         **shape,
         "model_type": "phi3_v",
@@ -196,15 +200,14 @@ def _fields(size: Size, words: PreTrainedTokenizerFast) -> dict[str, Any]:
         "pad_token_id": words.pad_token_id,
         "image_token_id": words.convert_tokens_to_ids("<|image|>"),
         "hidden_act": "silu",
-        "max_position_embeddings": 131072,
+        "max_position_embeddings": longest,
         "original_max_position_embeddings": 4096,
         "rms_norm_eps": 1e-05,
-        "rope_theta": 10000.0,
+        "rope_theta": 500000.0 if size == "mini" else 10000.0,
         "rope_scaling": {
             "type": "su",
-            # Straight lines between the ends of the published factors.
-            "short_factor": torch.linspace(1.05, 3.05, half).tolist(),
-            "long_factor": torch.linspace(1.03, 64.81, half).tolist(),
+            "short_factor": torch.linspace(*ends[0], half).tolist(),
+            "long_factor": torch.linspace(*ends[1], half).tolist(),
         },
         "sliding_window": 262144,
         "tie_word_embeddings": False,
