@@ -1,8 +1,7 @@
 """What the answers of a run come to: its score on each question, and how other rules read them.
 
-Answers are large and are read once; what is kept of a run here is small. What takes long for each
-answer (reading it by other rules, comparing it with a reference) is done for at most `MOST` of
-them, and the page then says of how many.
+Answers are large and are read once; what is kept of a run here is small. Comparing texts with their
+references takes long, and is done for at most `MOST` of them: the page then says of how many.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from heapq import nsmallest
 
-from harness.reading import READERS
+from harness.reading import READERS, read_choice
+from harness.records import RunRecord
 from harness.types import Prediction
 from reports import runs, untrusted
 from reports.evidence import Evidence
@@ -47,7 +47,8 @@ class Answers:
     topics: Mapping[str, str]
     """Sample id -> topic, of those that are scored."""
     reread: tuple[Reread, ...] = ()
-    """By each of the readers; none for written answers, and for options chosen by likelihood."""
+    """By each of the readers, ours as recorded; none for written answers, and for a run that was
+    not read by ours: its options were chosen by likelihood, or it was read again by another."""
 
 
 def read(evidence: Evidence) -> Answers | None:
@@ -68,7 +69,7 @@ def read(evidence: Evidence) -> Answers | None:
             clusters={p.sample_id: p.images for p in used if p.images},
         ),
         topics={p.sample_id: untrusted.text(p.topic, limit=60) for p in used},
-        reread=tuple(_reread(chosen(found))) if choices and _wrote(evidence) else (),
+        reread=tuple(_reread(found)) if choices and _was_read(evidence.record) else (),
     )
 
 
@@ -90,10 +91,10 @@ def _rouge(predictions: Sequence[Prediction]) -> dict[str, float]:
     return {p.sample_id: float(score) for p, score in zip(predictions, found, strict=True)}
 
 
-def _wrote(evidence: Evidence) -> bool:
-    """Whether the model wrote its answers: what was chosen by likelihood has no text to read."""
-    settings = untrusted.mapping(evidence.record.settings)
-    return settings.get("mode") != "loglikelihood" and not settings.get("conclude")
+def _was_read(record: RunRecord) -> bool:
+    settings = untrusted.mapping(record.settings)
+    chosen_by_likelihood = settings.get("mode") == "loglikelihood" or settings.get("conclude")
+    return not chosen_by_likelihood and not untrusted.mapping(record.fingerprint).get("reader")
 
 
 def _reread(predictions: Iterable[Prediction]) -> Iterable[Reread]:
@@ -105,8 +106,11 @@ def _reread(predictions: Iterable[Prediction]) -> Iterable[Reread]:
     for name, reader in READERS.items():
         right = unread = changed = 0
         for p, options, order in asked:
-            answer = reader(p.raw, options).answer
-            place = order[answer] if isinstance(answer, int) else None
+            if reader is read_choice:
+                place = p.answer
+            else:
+                answer = reader(p.raw, options).answer
+                place = order[answer] if isinstance(answer, int) else None
             right += place == p.target
             unread += place is None
             changed += place != p.answer

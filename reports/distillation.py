@@ -19,7 +19,18 @@ from reports.answers import Answers
 from reports.curves import Curve, Scatter, Topic
 from reports.evidence import Distillation, Evidence, Structure, Training
 from reports.heatmap import Change
-from reports.tables import Cell, Group, Heading, Row, Table, fixed, interval, missing, table
+from reports.tables import (
+    Cell,
+    Group,
+    Heading,
+    Row,
+    Table,
+    fixed,
+    interval,
+    labelled,
+    missing,
+    table,
+)
 
 EXAMPLES = 3
 """Of reasoning that ends in an error."""
@@ -179,6 +190,11 @@ def panel(
     teacher = _side(found.teacher, answers, anchor)
     trained = _trained(found)
     change = heatmap.changes(base.answers, student.answers) if base and student else {}
+    label = runs.label(student.evidence.record) if student else ""
+
+    def named(it: Table | None) -> Table | None:
+        return labelled(it, label) if it else None
+
     structures = {
         side: structure(list(side.predictions.values()))
         for side in (teacher, base, student)
@@ -187,17 +203,17 @@ def panel(
     return Panel(
         id=name,
         title=student.title if student else untrusted.text(found.name, limit=80),
-        label=runs.label(student.evidence.record) if student else "",
+        label=label,
         lead=tuple(_lead(base, student, change)),
         facts=tuple((lead, text) for lead, text in _facts(found, base, teacher) if text),
-        gains=_gains(name, change, trained, base, student),
+        gains=named(_gains(name, change, trained, base, student)),
         compared=tuple(_compared(student, taught_control, teacher)),
         curve=_curve(name, training, control),
         scatter=_scatter(name, change, trained),
-        kept=_kept(name, found),
+        kept=named(_kept(name, found)),
         reasons=tuple(_reasons(found)),
-        quality=_quality(name, found),
-        tags=_tags(name, structures),
+        quality=named(_quality(name, found)),
+        tags=named(_tags(name, structures)),
         errors=_errors(student, structures),
         error_examples=_error_examples(student, structures, picture),
         shown=_shown(base, student, teacher, picture),

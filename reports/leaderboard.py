@@ -22,14 +22,14 @@ from markupsafe import Markup
 from harness.errors import HarnessError
 from harness.records import RunRecord
 from reports import drawing
-from reports.answers import read
+from reports.answers import Answers, read
 from reports.distillation import panel
 from reports.evidence import Material, Pictures, Which
 from reports.export import downloads
 from reports.heatmap import LEGENDS
 from reports.opening import opening
 from reports.paper import load
-from reports.payload import payload
+from reports.payload import Group, collect, payload
 from reports.pictures import address
 from reports.provenance import Provenance, provenance
 from reports.sections import TaskSection, order, sections
@@ -88,7 +88,13 @@ def render(
     material = replace(material, runs=sorted(material.runs, key=lambda run: order(run.record)))
     ordered = material.records
     shown = {str(run.task.name) for run in ordered}
-    answers = {found.run: found for run in material.runs if (found := read(run))}
+    answers: dict[str, Answers] = {}
+    groups: list[Group] = []
+    for run in material.runs:  # the answers of one at a time
+        held = run.held()
+        if found := read(held):
+            answers[found.run] = found
+        collect(groups, held, material)
     shown_sections = sections(ordered, answers)
     panels = [
         panel(each, answers, structure=material.structure, picture=partial(_picture, pictures))
@@ -127,7 +133,8 @@ def render(
             kinds=KINDS,
             frame=drawing,
             files_of=_saved,
-            payload=payload(material, samples=samples, pictures=pictures),
+            address_of=_address,
+            payload=payload(material, groups, samples=samples, pictures=pictures),
         )
     )
 
@@ -171,10 +178,12 @@ def _provenance(run: RunRecord) -> Provenance:
 
 def _saved(table: Table) -> list[tuple[str, str, str]]:
     """(format, file name, address) of a table's files, each within the page."""
-    return [
-        (each.title, each.name, f"data:{each.mime};base64,{_base64(each.text.encode())}")
-        for each in downloads(table)
-    ]
+    return [(each.title, each.name, _address(each.mime, each.text)) for each in downloads(table)]
+
+
+def _address(mime: str, text: str) -> str:
+    """An address that holds the text itself."""
+    return f"data:{mime};base64,{_base64(text.encode('utf-8', 'backslashreplace'))}"
 
 
 def _base64(data: bytes) -> str:

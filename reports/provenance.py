@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from harness.records import RunRecord
+from harness.records import RunRecord, finite
 from reports import runs, untrusted
 
 
@@ -39,6 +40,8 @@ class Provenance:
     entries: tuple[Entry, ...]
     sections: tuple[Section, ...]
     """The record's own entries, as they stand in it."""
+    record: str
+    """The record as JSON; what is longer than any real one is cut, and says so."""
 
 
 def provenance(run: RunRecord, *, dataset: str | None) -> Provenance:
@@ -68,6 +71,7 @@ def provenance(run: RunRecord, *, dataset: str | None) -> Provenance:
         origin=runs.origin(run),
         entries=tuple(entry for entry in _entries(run, dataset) if entry.text),
         sections=tuple(section for section in sections if section.entries),
+        record=json.dumps(_cut(finite(run.to_json())), indent=1, sort_keys=True),
     )
 
 
@@ -157,6 +161,18 @@ def _software(environment: Mapping[str, object]) -> str:
 def _revision(revision: object) -> str:
     found = untrusted.text(revision, limit=80)
     return f"revision {found}" if found else ""
+
+
+def _cut(value: object, depth: int = 0) -> object:
+    """JSON values with long texts and long lists cut, as a page can hold them."""
+    if isinstance(value, Mapping) and depth < 6:
+        items = list(value.items())[:400]
+        return {untrusted.text(key, limit=200): _cut(item, depth + 1) for key, item in items}
+    if isinstance(value, list | tuple) and depth < 6:
+        return [_cut(item, depth + 1) for item in value[:400]]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return untrusted.text(value, limit=1000)
 
 
 def _joined(*parts: str) -> str:

@@ -12,7 +12,7 @@ from harness.reading import READERS
 from harness.records import RunRecord
 from harness.statistics import wilson
 from reports import runs
-from reports.answers import MOST, Answers, Reread
+from reports.answers import Answers, Reread
 from reports.tables import Cell, Group, Heading, Row, Table, fixed, interval, missing, table
 
 MEANINGS = {
@@ -30,12 +30,10 @@ def rereadings(
     shown = [run for run in records if (a := answers.get(runs.run_id(run))) and a.reread]
     if not shown:
         return None
-    capped = any(answers[runs.run_id(run)].answered > MOST for run in shown)
     return table(
         name,
         "The same outputs read by other rules: accuracy in percent, with its 95% interval, and the "
-        "share in which the rule reads nothing"
-        + (f"; of at most {MOST:,} outputs a run, the same questions for all" if capped else ""),
+        "share in which the rule reads nothing",
         [
             Heading(
                 key=reader,

@@ -17,7 +17,7 @@ from reports.answers import Answers
 from reports.heatmap import HeatMap
 from reports.paper import Paper, PaperTable, load
 from reports.ranks import Contest, Rank, contest
-from reports.tables import Table
+from reports.tables import Table, labelled
 from reports.tradeoff import Chart
 
 MINI = "-mini"
@@ -144,17 +144,22 @@ def _section(
     costs = measured.costs(ours)
     printed = reported.as_printed(table) if table else None
     labels = {runs.label(run) for run in ours}
+    label = labels.pop() if len(labels) == 1 else ""
+
+    def named(it: Table | None) -> Table | None:
+        return labelled(it, label) if it else None
+
     ordered = [run for each in peers for run in each.runs]
     return TaskSection(
         id=f"task:{name}",
         title=_title(task, ours, None if borrowed else table),
         name=task,
-        label=labels.pop() if len(labels) == 1 else "",
-        scores=scores,
-        costs=costs,
+        label=label,
+        scores=named(scores),
+        costs=named(costs),
         peers=peers,
-        readers=readers.rereadings(ordered, answers, name=f"{name}-readers"),
-        topics=measured.every_topic(ours),
+        readers=named(readers.rereadings(ordered, answers, name=f"{name}-readers")),
+        topics=named(measured.every_topic(ours)),
         difference=reported.differences(ordered, table) if table and not borrowed else None,
         reported=printed,
         printed_charts=tuple(tradeoff.reported(table, name=f"{name}-printed") if table else ()),
@@ -180,6 +185,8 @@ def _peers(
     held = contest([found.scored for found in known], test=known[0].test) if known[1:] else None
     among = [run for run in ordered if held and runs.run_id(run) in held.ranks]
     sampled = [len(found.scored.scores) for found in known]
+    label = runs.label(group[0])
+    matrix = pairs.matrix(among, held, name=f"{name}-matrix") if held else None
     return Peers(
         id=name,
         title=runs.asked(group[0]),
@@ -188,10 +195,15 @@ def _peers(
         sampled=max(sampled)
         if held and any(len(found.scored.scores) < found.answered for found in known)
         else None,
-        matrix=pairs.matrix(among, held, name=f"{name}-matrix") if held else None,
-        pairs=pairs.every_pair(among, held, name=f"{name}-pairs") if held else None,
+        matrix=labelled(matrix, label) if matrix else None,
+        pairs=labelled(pairs.every_pair(among, held, name=f"{name}-pairs"), label)
+        if held
+        else None,
         charts=tuple(tradeoff.measured(ordered, name=f"{name}-cost")),
-        heatmaps=tuple(heatmap.measured(ordered, table, answers, name=f"{name}-topics")),
+        heatmaps=tuple(
+            replace(each, table=labelled(each.table, label))
+            for each in heatmap.measured(ordered, table, answers, name=f"{name}-topics")
+        ),
     )
 
 

@@ -7,7 +7,7 @@ it, and other formats can be written from it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from reports.sanity import Finding
@@ -181,6 +181,11 @@ def table(
         row_title=row_title,
         sorted_by=sorted_by,
     )
+
+
+def labelled(it: Table, label: str) -> Table:
+    """A table whose caption says what its rows are; an empty label changes nothing."""
+    return replace(it, caption=f"{it.caption} \N{MIDDLE DOT} {label}") if label else it
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -141,6 +141,7 @@ def measured(records: Sequence[RunRecord], *, name: str) -> list[Chart]:
         name=name,
         percent=metric == ACCURACY,
         chance=None if chance is None else chance * 100,
+        label=runs.label(records[0]) if records else "",
     )
 
 
@@ -191,6 +192,7 @@ def charts(
     name: str,
     percent: bool,
     chance: float | None = None,
+    label: str = "",
 ) -> list[Chart]:
     """One chart for each axis along which any candidate can be put.
 
@@ -200,10 +202,11 @@ def charts(
         name: the beginning of their ids.
         percent: scores are percentages, otherwise shares.
         chance: what blind guessing gets, in the unit of the scores.
+        label: what has to stand beside these scores.
     """
     order = sorted(candidates, key=lambda c: (-c.score, c.name))
     return [
-        _chart(order, AXES[key], name=name, percent=percent, chance=chance)
+        _chart(order, AXES[key], name=name, percent=percent, chance=chance, label=label)
         for key in keys
         if any(c.costs.get(key, 0) > 0 for c in order)
     ]
@@ -247,6 +250,7 @@ def _chart(
     name: str,
     percent: bool,
     chance: float | None,
+    label: str,
 ) -> Chart:
     shown = [c for c in order if c.costs.get(axis.key, 0) > 0]
     x, across = drawing.logarithmic([c.costs[axis.key] for c in shown])
@@ -277,7 +281,7 @@ def _chart(
     return Chart(
         id=f"{name}-{axis.key}",
         axis=axis,
-        score="Accuracy, %" if percent else "ROUGE",
+        score=", ".join(filter(None, ("Accuracy, %" if percent else "ROUGE", label))),
         points=tuple(
             Point(
                 number=place + 1,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -233,10 +235,18 @@ def test_shuffled_options_are_read_in_the_order_in_which_they_were_asked() -> No
     assert [each.changed for each in found.reread] == [0, 0, 1, 0]
 
 
-@pytest.mark.parametrize("settings", [{"mode": "loglikelihood"}, {"conclude": True}])
-def test_what_was_chosen_by_likelihood_is_not_read_again(settings: dict[str, Any]) -> None:
-    """There is no text in which an answer stands."""
-    found = read(Evidence(choice_run(settings=settings), lambda: [answered("C")]))
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"settings": {"mode": "loglikelihood"}},
+        {"settings": {"conclude": True}},
+        {"fingerprint": {"reader": "paper-base"}},
+    ],
+    ids=str,
+)
+def test_what_our_reader_did_not_read_is_not_read_again(parts: dict[str, Any]) -> None:
+    """There is no text in which an answer stands, or the run is itself a second reading."""
+    found = read(Evidence(choice_run(**parts), lambda: [answered("C")]))
     assert found is not None
     assert found.reread == ()
 
@@ -429,6 +439,15 @@ def test_real_and_mini_runs_never_share_a_group() -> None:
     assert [group.title.startswith("mini (synthetic)") for group in section.scores.groups].count(
         True
     ) == 1
+
+
+def test_a_record_can_be_saved_as_json() -> None:
+    """The one behind a row, as it is, in a file within the page."""
+    record = choice_run()
+    found = Page(render(Material(runs=[Evidence(record)])))
+    (url,) = [a["href"] for _, a in found.elements if a.get("download") == "run.json"]
+    text = base64.b64decode(str(url).partition("base64,")[2])
+    assert json.loads(text) == json.loads(json.dumps(record.to_json()))
 
 
 def test_ids_are_those_of_the_runs() -> None:
