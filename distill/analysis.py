@@ -60,16 +60,22 @@ def reasoning_to_error(predictions: Sequence[Prediction]) -> ReasoningToError:
     )
 
 
-def structure(predictions: Sequence[Prediction]) -> dict[str, Value]:
+def structure(
+    predictions: Sequence[Prediction], errors: ReasoningToError | None = None
+) -> dict[str, Value]:
     """The figures of structured answers, in the form of a metric (section 3.3).
 
     all_tags: answers in which each of the four stages is opened and filled; well_formed: those in
     which each is also closed, in order, once, with nothing outside. reasoning_to_error: of the
     wrong answers that have a reasoning, those whose reasoning was right;
     reasoning_to_error_of_all: the same ones as a share of all answers.
+
+    Args:
+        predictions: of one run.
+        errors: what `reasoning_to_error` makes of them, where it has been asked already.
     """
     parsed = [structured.parse(p.raw) for p in predictions if p.error is None]
-    errors = reasoning_to_error(predictions)
+    errors = errors or reasoning_to_error(predictions)
     return {
         "all_tags": share(not each.missing for each in parsed),
         "well_formed": share(each.well_formed for each in parsed),

@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import IO, Any, Self, TypeVar
@@ -143,8 +144,13 @@ class RunRecord:
 
 def _build(cls: type[T], data: Mapping[str, Any]) -> T:
     """`cls` from the fields of `data` that it knows."""
-    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]  # only dataclasses come here
+    known = _names(cls)  # type: ignore[arg-type]  # a class is hashable
     return cls(**{key: value for key, value in data.items() if key in known})
+
+
+@cache
+def _names(cls: type) -> frozenset[str]:
+    return frozenset(f.name for f in fields(cls))
 
 
 def _read_later(record: RunRecord) -> Iterator[tuple[str, object, Types]]:

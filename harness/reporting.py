@@ -95,7 +95,10 @@ def gather(runs: Path) -> tuple[Material, list[HarnessError]]:
     found, broken = read_runs(runs)
     evidence = tuple(Evidence(record, _answers(folder, broken)) for folder, record in found)
     material = Material(
-        runs=evidence, distillations=_distillations(runs, evidence), structure=_structure
+        runs=evidence,
+        distillations=_distillations(runs, evidence),
+        structure=_structure,
+        reasoning_to_error=_misled,
     )
     return material, broken
 
@@ -173,10 +176,12 @@ def _by_digest(samples: SampleSet) -> dict[str, ImageRef]:
 
 
 def _structure(predictions: Sequence[Prediction]) -> Structure:
-    return Structure(
-        figures=structure(predictions),
-        reasoning_to_error=reasoning_to_error(predictions).sample_ids,
-    )
+    errors = reasoning_to_error(predictions)
+    return Structure(figures=structure(predictions, errors), reasoning_to_error=errors.sample_ids)
+
+
+def _misled(predictions: Sequence[Prediction]) -> Sequence[str]:
+    return reasoning_to_error(predictions).sample_ids
 
 
 def _distillations(runs: Path, evidence: Sequence[Evidence]) -> tuple[Distillation, ...]:

@@ -36,6 +36,11 @@ class Evidence:
     """Reads the answers, in the data's order; none where they are not at hand. Large: call it once,
     and do not keep what it returns longer than needed."""
 
+    def held(self) -> Evidence:
+        """The same with its answers read, for as long as this is kept."""
+        found = self.predictions()
+        return Evidence(self.record, lambda: found)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
@@ -89,6 +94,10 @@ def _no_structure(predictions: Sequence[Prediction]) -> Structure:  # noqa: ARG0
     return Structure(figures={})
 
 
+def _no_ids(predictions: Sequence[Prediction]) -> Sequence[str]:  # noqa: ARG001  # see Material
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
     """Everything that a page is made of, in any order."""
@@ -97,6 +106,8 @@ class Material:
     distillations: Sequence[Distillation] = ()
     structure: Callable[[Sequence[Prediction]], Structure] = _no_structure
     """Takes the structured answers of a run apart."""
+    reasoning_to_error: Callable[[Sequence[Prediction]], Sequence[str]] = _no_ids
+    """The ids alone of `structure`, which are found faster."""
 
     @property
     def records(self) -> list[RunRecord]:

@@ -95,6 +95,7 @@ def render(
         if found := read(held):
             answers[found.run] = found
         collect(groups, held, material)
+        del held  # before the next one's are read
     shown_sections = sections(ordered, answers)
     panels = [
         panel(each, answers, structure=material.structure, picture=partial(_picture, pictures))

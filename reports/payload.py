@@ -106,7 +106,7 @@ class _Run:
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class Group:
     """Runs on the same questions."""
 
     samples: dict[str, _Sample]
@@ -127,16 +127,22 @@ class _Group:
 
 
 def payload(
-    material: Material, *, samples: Which = "all", pictures: Pictures | None = None
+    material: Material,
+    groups: Sequence[Group],
+    *,
+    samples: Which = "all",
+    pictures: Pictures | None = None,
 ) -> Payload | None:
     """The data elements of a page; None where no run has answers.
 
     Args:
-        material: in the order of the page's tables.
+        material: whose distillations say which runs are before and after.
+        groups: what `collect` made of its runs.
         samples: which of them can be looked at. Comparisons are over all of them in any case.
         pictures: where to look for their pictures; None: they are left out.
     """
-    groups = _groups(material)
+    for group in groups:
+        group.runs.sort(key=lambda run: -_accuracy(run))  # where equal, in the given order
     if not groups:
         return None
     blocks: list[Block] = []
@@ -178,32 +184,28 @@ def picture_bytes(page: str) -> int:
 # Runs on the same questions
 
 
-def _groups(material: Material) -> list[_Group]:
-    groups: list[_Group] = []
-    for evidence in material.runs:
-        predictions = evidence.predictions()
-        if not predictions:
-            continue
-        record = evidence.record
-        group = next((group for group in groups if group.takes(record, predictions)), None)
-        if group is None:
-            group = _Group({}, [], set())
-            groups.append(group)
-        group.runs.append(_run(evidence, predictions, material))
-        group.data.add(_data(record))
-        for p in predictions:
-            known = group.samples.get(p.sample_id)
-            if known is None:
-                known = _Sample(p.question, p.choices, p.target, p.topic, [])
-                group.samples[p.sample_id] = known
-            # Answers made elsewhere need not bring all of it.
-            known.question = known.question or p.question
-            known.topic = known.topic or p.topic
-            if p.images and p.images not in known.images:
-                known.images.append(p.images)
-    for group in groups:
-        group.runs.sort(key=lambda run: -_accuracy(run))  # where equal, in the given order
-    return groups
+def collect(groups: list[Group], evidence: Evidence, material: Material) -> None:
+    """Put the answers of a run to those on the same questions, or into a group of their own."""
+    predictions = evidence.predictions()
+    if not predictions:
+        return
+    record = evidence.record
+    group = next((group for group in groups if group.takes(record, predictions)), None)
+    if group is None:
+        group = Group({}, [], set())
+        groups.append(group)
+    group.runs.append(_run(evidence, predictions, material))
+    group.data.add(_data(record))
+    for p in predictions:
+        known = group.samples.get(p.sample_id)
+        if known is None:
+            known = _Sample(p.question, p.choices, p.target, p.topic, [])
+            group.samples[p.sample_id] = known
+        # Answers made elsewhere need not bring all of it.
+        known.question = known.question or p.question
+        known.topic = known.topic or p.topic
+        if p.images and p.images not in known.images:
+            known.images.append(p.images)
 
 
 def _accuracy(run: _Run) -> float:
@@ -232,7 +234,7 @@ def _run(evidence: Evidence, predictions: Sequence[Prediction], material: Materi
         record=evidence.record,
         verdicts=verdicts,
         rows=rows,
-        misled=frozenset(material.structure(predictions).reasoning_to_error),
+        misled=frozenset(material.reasoning_to_error(predictions)),
     )
 
 
@@ -289,7 +291,7 @@ def _rounded(value: object) -> float | None:
     return None if found is None else float(f"{found:.4g}")
 
 
-def _is_shown(group: _Group, sample_id: str, samples: Which) -> bool:
+def _is_shown(group: Group, sample_id: str, samples: Which) -> bool:
     if samples == "errors":
         verdicts = (run.verdicts[RECORDED].get(sample_id, ABSENT) for run in group.runs)
         return any(verdict in WRONG + UNREAD + FAILED for verdict in verdicts)
@@ -301,7 +303,7 @@ def _is_shown(group: _Group, sample_id: str, samples: Which) -> bool:
 
 def _index(
     material: Material,
-    group: _Group,
+    group: Group,
     ids: Sequence[str],
     shown: Sequence[str],
     images: Mapping[str, bytes],
@@ -348,7 +350,7 @@ def _index(
     }
 
 
-def _group_key(group: _Group) -> str:
+def _group_key(group: Group) -> str:
     """What an address calls the questions: "scienceqa.test"."""
     _, task, _, split = runs.run_id(group.runs[0].record).split(":")
     return f"{task}.{split}"
@@ -377,7 +379,7 @@ def _clusters(samples: Sequence[_Sample]) -> list[int] | None:
     return found if 1 < len(numbers) < len(found) else None
 
 
-def _pairs(material: Material, group: _Group) -> list[list[int]]:
+def _pairs(material: Material, group: Group) -> list[list[int]]:
     """(before, after) of each distillation: by what it left on disk or, where nothing is left, the
     run of a distilled model and that of a student."""
     places = {runs.run_id(run.record): place for place, run in enumerate(group.runs)}
@@ -404,18 +406,22 @@ def _pairs(material: Material, group: _Group) -> list[list[int]]:
 # Blocks
 
 
-def _packed(group: _Group, shown: Sequence[str], images: Mapping[str, bytes]) -> Iterator[bytes]:
+def _packed(group: Group, shown: Sequence[str], images: Mapping[str, bytes]) -> Iterator[bytes]:
     """The questions with all their answers, block by block."""
     numbers = {digest: n for n, digest in enumerate(images)}
     parts = (
         ",".join(_entry(group, sample_id, numbers) for sample_id in shown[start : start + BLOCK])
         for start in range(0, len(shown), BLOCK)
     )
-    for part in parts:
-        yield gzip.compress(f"[{part}]".encode(), compresslevel=9, mtime=0)
+    with ThreadPoolExecutor() as pool:  # compressing lets other threads run
+        yield from pool.map(_compressed, parts)
 
 
-def _entry(group: _Group, sample_id: str, numbers: Mapping[str, int]) -> str:
+def _compressed(part: str) -> bytes:
+    return gzip.compress(f"[{part}]".encode(), compresslevel=9, mtime=0)
+
+
+def _entry(group: Group, sample_id: str, numbers: Mapping[str, int]) -> str:
     """A question with every run's answer to it, as JSON."""
     sample = group.samples[sample_id]
     choice = isinstance(sample.target, int)
@@ -448,7 +454,7 @@ def _blocks(name: str, parts: Iterable[bytes]) -> Iterator[Block]:
 # Pictures
 
 
-def _pictures(group: _Group, shown: Iterable[str], pictures: Pictures) -> dict[str, bytes]:
+def _pictures(group: Group, shown: Iterable[str], pictures: Pictures) -> dict[str, bytes]:
     """Digest -> thumbnail of each picture that is at hand, in the order of the questions."""
     wanted: dict[str, ImageRef] = {}
     for sample_id in shown:
