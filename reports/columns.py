@@ -111,7 +111,8 @@ def strip(paper: PaperTable | None) -> Fill:
             for part in (found.value, found.low, found.high, runs.figure(run, "chance").value)
         )
         assert value is not None
-        row = paper.row(str(run.model.name)) if paper else None
+        # A miniature has nothing to do with the paper's model of the same name.
+        row = paper.row(str(run.model.name)) if paper and not runs.label(run) else None
         reported = float(row.cells[ACCURACY]) if row else None
         drawn = Strip(value=value, low=low, high=high, chance=chance, reported=reported)
         return Cell(text="", kind="strip", strip=drawn)

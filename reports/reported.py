@@ -119,8 +119,10 @@ def _row(paper: PaperTable, row: PaperRow, columns: Sequence[PaperColumn]) -> Ro
 
 
 def differences(records: Sequence[RunRecord], paper: PaperTable) -> Table | None:
-    """Each measured run minus the paper's row of the same model; None where there is no pair."""
-    pairs = [(run, row) for run in records if (row := paper.row(str(run.model.name)))]
+    """Each measured run minus the paper's row of the same model; None where there is no pair.
+    Miniatures are not the paper's models, and their questions are not the paper's."""
+    real = [run for run in records if not runs.label(run)]
+    pairs = [(run, row) for run in real if (row := paper.row(str(run.model.name)))]
     if not pairs:
         return None
     columns = [c for c in _overall_first(paper.columns) if c.metric != "inference_minutes"]

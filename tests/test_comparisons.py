@@ -441,6 +441,16 @@ def test_real_and_mini_runs_never_share_a_group() -> None:
     ) == 1
 
 
+def test_a_miniature_is_never_set_against_the_papers_model_of_its_name() -> None:
+    """No difference is taken and no diamond drawn, on whichever questions; the real one has both."""
+    real = choice_run()
+    small = replace(real, model=replace(real.model, mini=True))
+    for record, there in ((real, True), (small, False)):
+        page = render(Material(runs=[Evidence(record)]))
+        assert ("scienceqa-difference" in Tables(page).found) is there
+        assert (page.count('class="reported"') > 1) is there  # one stands in the explanations
+
+
 def test_a_record_can_be_saved_as_json() -> None:
     """The one behind a row, as it is, in a file within the page."""
     record = choice_run()
