@@ -594,6 +594,71 @@ def check(
 
 
 @app.command(
+    epilog="Examples:\n\n"
+    "harness bench --model moondream --weights random --device cuda --batch 1 --batch 64\n\n"
+    "harness bench --model llava-next --weights random --size tiny --new-tokens 16"
+)
+def bench(
+    ctx: typer.Context,
+    model: Annotated[
+        list[str],
+        typer.Option(
+            "--model", "-m", help="A row of the catalogue, ORG/REPO, or a folder. Repeatable."
+        ),
+    ],
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Questions at once; default: 1 and 16. Repeatable."),
+    ] = None,
+    words: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Of a question; default: 64. Repeatable."),
+    ] = None,
+    new_tokens: Annotated[
+        list[int] | None,
+        typer.Option(min=2, help="Of every answer; default: 64. Repeatable."),
+    ] = None,
+    weights: WeightsOption = None,
+    size: SizeOption = Size.full,
+    adapter: AdapterOption = None,
+    quantize: QuantizeOption = None,
+    model_revision: RevisionOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    attn: AttentionOption = None,
+    processor_arg: ProcessorOption = None,
+    runs: RunsDir = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """How fast models are here, against what the device can do, and what the paper's tables would
+    take."""
+    if remote := [name for name in model if name.startswith("openai:")]:
+        raise HarnessError(f"harness bench measures models that are loaded here, not {remote[0]}.")
+    if weights not in {None, "random"} and len(model) > 1:
+        raise HarnessError("--weights goes with one --model.")
+    _refuse_idle(ctx)
+    quieten_libraries()
+    from harness import bench as measuring
+    from harness import evaluate
+    from harness.terminal import print_bench
+
+    loads = [
+        measuring.Load(batch=rows, words=length, new_tokens=tokens)
+        for rows in batch or [1, 16]
+        for length in words or [64]
+        for tokens in new_tokens or [64]
+    ]
+    sources = [(name, evaluate.Weights(_model_options(name, ctx.params))) for name in model]
+    told = measuring.measure(sources, loads, tell=lambda words: typer.echo(words, err=True))
+    if as_json:
+        print_json(told)
+    else:
+        print_bench(told)
+    if all(figures["error"] for figures in told["figures"]):
+        raise typer.Exit(Exit.CHECK_FAILED)
+
+
+@app.command(
     epilog="Example:\n\n"
     'harness ask --model moondream --image map.png --question "Which state is farthest west?" '
     "--choices Alabama --choices Illinois"
@@ -1048,7 +1113,9 @@ def _model_options(model: str, given: Mapping[str, Any]) -> ModelOptions:
             concurrency=given["concurrency"],
             timeout=given["request_timeout"],
             patience=given["patience"],
-        ),
+        )
+        if "base_url" in given
+        else None,
         **{field: given[name] for name, field in names.items() if name in given},
     )
 
@@ -1098,7 +1165,7 @@ IDLE: tuple[tuple[str, str, Callable[[Mapping[str, Any]], bool], str], ...] = (
         (name, f"--{name.replace('_', '-')}", _loads_here, "a model that is loaded here")
         for name in (
             *("weights", "size", "model_revision", "adapter", "quantize"),
-            *("device", "device_map", "dtype", "attn", "processor_arg"),
+            *("device", "device_map", "dtype", "attn", "processor_arg", "engine"),
         )
     ),
 )

@@ -167,6 +167,69 @@ def print_check(report: Mapping[str, Any]) -> None:
     table(f"{report['model']} works", ("", ""), rows)
 
 
+def print_bench(report: Mapping[str, Any]) -> None:
+    """The tables of `harness bench`: what was measured, then what is projected from it."""
+    for ceiling in report["ceilings"]:
+        table(
+            f"What {ceiling['device']} reaches in {ceiling['dtype']}",
+            ["matrix product, TFLOP/s", "copy, GB/s"],
+            [[_digits(ceiling["flops"] / 1e12), _digits(ceiling["bytes_per_second"] / 1e9)]],
+        )
+    table(
+        "Measured",
+        [
+            *("model", "batch", "prompt", "new", "samples/s", "tokens/s", "first token, s"),
+            *("% of FLOP/s", "% of copy", "memory, GB"),
+        ],
+        [_bench_row(figures) for figures in report["figures"]],
+    )
+    for figures in report["figures"]:
+        if figures["error"]:
+            console().print(harmless(f"{figures['model']}: {figures['error']}"), soft_wrap=True)
+    parameters = {
+        name: f"{description['parameters'] / 1e6:.1f}M"
+        for name, description in report["models"].items()
+    }
+    table(
+        "Minutes for the paper's tables, projected",
+        ["table", "model", "measured with", "questions", "answer tokens", "the paper's", "here"],
+        [
+            [
+                str(row["table"]),
+                row["title"],
+                parameters.get(row["model"], MISSING),
+                str(row["questions"]),
+                str(row["answer_tokens"]),
+                f"{row['paper_minutes']:.0f}",
+                _digits(row["projected_minutes"]),
+            ]
+            for row in report["projected"]
+        ],
+    )
+    console().print(harmless(report["projection"]), soft_wrap=True)
+
+
+def _bench_row(figures: Mapping[str, Any]) -> list[str]:
+    memory = figures["peak_memory_bytes"]
+    return [
+        figures["model"],
+        str(figures["batch"]),
+        _digits(figures["prompt_tokens"]),
+        str(figures["new_tokens"]),
+        _digits(figures["samples_per_second"]),
+        _digits(figures["tokens_per_second"]),
+        _digits(figures["first_token_seconds"]),
+        percent(figures["read_flops_share"]),
+        percent(figures["step_bandwidth_share"]),
+        MISSING if memory is None else f"{memory / 1e9:.1f}",
+    ]
+
+
+def _digits(value: float | None) -> str:
+    """Three digits that mean something."""
+    return MISSING if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
 def _title(name: str) -> str:
     metric, _, topic = name.partition("/")
     return f"  {topic}" if topic and metric == "accuracy" else name

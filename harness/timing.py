@@ -1,9 +1,12 @@
 """What is timed, and how the figures are made of it.
 
 *Inference minutes* is the sum over all answered samples of `Prediction.seconds`, in minutes:
-preprocessing (decoding the picture, template, tokens, pixels) and generation, the batch's wall time
-shared equally by its samples. Loading, warming up, reading answers and scoring are outside. Each
-sample counts once, in whichever process it was answered: what is resumed is never counted again.
+preprocessing (decoding the picture, template, tokens, pixels) and generation. The wall time of each
+pass through the model is shared equally by the samples that take part in it: those whose prompts
+are read, those that a step gives a token to, those of a batch. Where processes prepare questions
+ahead, preprocessing is what was waited for. So the shares add up to the time that passed. Loading,
+warming up, reading answers and scoring are outside. Each sample counts once, in whichever process
+it was answered: what is resumed is never counted again.
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ from typing import Any
 from harness.types import Prediction
 
 DEFINITION = (
-    "sum over samples of preprocessing and generation, the batch's wall time shared equally; "
-    "loading, warm-up and scoring left out; every sample counted once"
+    "sum over samples of preprocessing, as far as it was waited for, and generation, the wall time "
+    "of each pass shared equally by the samples in it; loading, warm-up and scoring left out; "
+    "every sample counted once"
 )
 REMOTE = "remote engine"
 """The `device` of a session in which a server answered."""

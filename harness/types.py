@@ -119,10 +119,10 @@ class Prediction:
     prompt: str = ""
     """The text as it was sent to the model's tokenizer."""
     seconds: float | None = None
-    """Preprocessing and generation: the batch's wall time divided by its samples. None: not timed
-    (answers made elsewhere)."""
+    """Preprocessing and generation: its equal shares of the wall time of each pass that it took
+    part in, see `harness.timing`. None: not timed (answers made elsewhere)."""
     preprocess_seconds: float | None = None
-    """The part of `seconds` spent before the model was called."""
+    """The part of `seconds` spent, or waited, before the model was called."""
     tokens: int | None = None
     """Tokens generated, the end token included."""
     tokens_in: int | None = None

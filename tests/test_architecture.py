@@ -23,6 +23,7 @@ HEAVY = {
     "scipy",
 }
 TOP = {
+    "harness.bench",
     "harness.cli",
     "harness.demo",
     "harness.evaluate",

@@ -45,7 +45,7 @@ class Steps:
         """The next token of the first `rows` seats, the longest of which has `reach` tokens with
         this one; `tokens` and `positions` then are those of the step after."""
         if not self._records:
-            return self._step(rows, reach)
+            return self.once(rows, reach)
         wide = min(1 << (rows - 1).bit_length(), self._cache.seats)
         far = min(-(-reach // REACH) * REACH, self._cache.capacity)
         # Seats that nobody has write where nobody reads.
@@ -58,11 +58,12 @@ class Steps:
             except RuntimeError as error:
                 log.warning("Steps are not recorded: %s", str(error).split("\n")[0])
                 self._records = False
-                return self._step(rows, reach)
+                return self.once(rows, reach)
         self._graphs[key].replay()
         return self.tokens[:rows]
 
-    def _step(self, rows: int, reach: int) -> torch.Tensor:
+    def once(self, rows: int, reach: int) -> torch.Tensor:
+        """The same, launched kernel by kernel."""
         tokens, positions = self.tokens[:rows], self.positions[:rows]
         valid = torch.arange(reach, device=tokens.device) <= positions[:, None]  # (B, reach)
         self._cache.begin_step(rows, reach, positions)
@@ -76,15 +77,13 @@ class Steps:
         stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            self._step(
-                rows, reach
-            )  # kernels are chosen, and memory is taken, outside of the record
+            self.once(rows, reach)  # kernels are chosen, and memory is taken, before the record
         torch.cuda.current_stream().wait_stream(stream)
         self.tokens.copy_(before[0])
         self.positions.copy_(before[1])
         graph: Any = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._memory):
-            self._step(rows, reach)
+            self.once(rows, reach)
         self._memory = graph.pool()
         return graph
 

@@ -64,6 +64,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
 
 def reader_of(model: PreTrainedModel) -> ModelReader | None:
     """How this model reads; None where nobody knows."""
+    if len(set(getattr(model, "hf_device_map", {}).values())) > 1:
+        return None  # steps keep positions and tokens on one device
     text = model.config.get_text_config()
     kernel = text._attn_implementation  # noqa: SLF001  # no public name
     kinds = set(getattr(text, "layer_types", None) or ["full_attention"])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import torch
+from transformers import Cache
 
 from harness.engine.decoding import READ_AT_ONCE, Engine, Rules, Written
 from harness.engine.rows import Row
@@ -34,6 +35,11 @@ class StreamingModel(GenerativeModel):
         self._seen = Seen(SEEN_BYTES)
         self.rows = 0
         """Rows at once that the last stream came to: fewer than asked where memory ran out."""
+
+    @property
+    def reader(self) -> ModelReader:
+        """How the model sees, reads and writes, for who measures it."""
+        return self._reader
 
     def stream(
         self,
@@ -67,16 +73,11 @@ class StreamingModel(GenerativeModel):
         _, cache, _ = self._reader.read([longest], self._seen.of([longest], self._reader.look))
         spent = peak_memory(self._device) - before
         room = longest.length + longest.length // 4 + decoding.max_new_tokens
-        each = 0
-        layers: Sequence[Any] = cache.layers
-        for place, layer in enumerate(layers):
-            if getattr(layer, "is_initialized", False):
-                held = sum(t.numel() * t.element_size() for t in (layer.keys, layer.values))
-                each += held if place in self._reader.fixed else held * room // longest.length
-        del cache, layers
+        per_token, fixed = held_by(cache, longest.length, self._reader.fixed)
+        del cache
         # Reading many prompts at once takes more than reading one.
         reading = spent * READ_AT_ONCE // longest.length
-        rows = fitting(self._device, each=each, besides=max(reading, 0))
+        rows = fitting(self._device, each=per_token * room + fixed, besides=max(reading, 0))
         if self._device.type != "cuda":
             return rows
         copies = iter([(number, longest) for number in range(rows)])
@@ -138,3 +139,18 @@ class StreamingModel(GenerativeModel):
         mine = {name: value[owner] for name, value in extras.items()}
         following = self._reader.follow(padded[:, :-1], lengths, cache, mine)
         return torch.cat([first, following], dim=1)
+
+
+def held_by(cache: Cache, length: int, fixed: Collection[int]) -> tuple[int, int]:
+    """Bytes that one prompt of this length holds in a cache: for each token, and besides."""
+    per_token = besides = 0
+    layers: Sequence[Any] = cache.layers
+    for place, layer in enumerate(layers):
+        if not getattr(layer, "is_initialized", False):
+            continue
+        held = sum(t.numel() * t.element_size() for t in (layer.keys, layer.values))
+        if place in fixed:
+            besides += held
+        else:
+            per_token += held // length
+    return per_token, besides
