@@ -66,7 +66,7 @@ function fill(select, options) {
   }));
 }
 
-const percent = (share, digits = 1) => (100 * share).toFixed(digits);
+const percent = (share, digits = 1) => (100 * share).toFixed(digits).replace("-", "−");
 const count = (number) => number.toLocaleString("en-US");
 const letter = (place) => (place < 26 ? String.fromCharCode(65 + place) : String(place + 1));
 const verdicts = (run) => run.verdicts[view.reader] ?? run.verdicts.ours;
