@@ -297,9 +297,8 @@ PRESETS: Mapping[str, DistillConfig] = types.MappingProxyType(
             rate_set="after",
             precision="float16",
         ),
-        # For the minis that come with the package, a thousandth of the size: chosen on the
-        # validation split of scienceqa-mini. The teacher is shown the question alone, as it was
-        # trained.
+        # For minis, a thousandth of the size: a starting point, which has not been compared with
+        # others on validation. The teacher is shown the question alone, as it was trained.
         "miniature": DistillConfig(
             optimizer="adamw",
             epochs=7,

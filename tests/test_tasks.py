@@ -148,7 +148,10 @@ def test_a_users_file_that_fails_is_named_with_its_line(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("sciencqa", r"no task 'sciencqa'\.\nThe tasks are scienceqa, vqaonline, .*\nDid you mean s"),
+        (
+            "sciencqa",
+            r"no task 'sciencqa'\.\nThe tasks are scienceqa, vqaonline, .*\nDid you mean s",
+        ),
         ("imagenet", r"no task 'imagenet'\.\n.*\nA task of your own is a path"),
         ("", r"no task ''"),
         ("schema", r"no task 'schema'"),

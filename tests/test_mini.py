@@ -1,0 +1,210 @@
+"""The miniatures: their lessons, their training and the check of their files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from harness.checkpoints import find_checkpoint
+from harness.errors import Exit, HarnessError
+from harness.mini import curriculum, pretraining, seeing, weights
+from harness.mini.lessons import Book, asked
+from harness.mini.questions import open_questions, questions
+from harness.mini.training import IGNORED, Encoder, Lesson, Stage
+from harness.mini.transplant import transplant
+from harness.models.loading import LoadOptions, load
+from harness.models.tiny import build
+from tasks import load_task
+
+WORDS = [a + b for a in "bcdfglmnpr" for b in ("ato", "elu", "imo", "oba", "ude")]
+
+
+@pytest.fixture(scope="module")
+def book() -> Book:
+    return Book(
+        choice=questions("train")[:24],
+        open=open_questions("train")[:8],
+        choice_task=load_task("scienceqa-mini"),
+        open_task=load_task("vqaonline-mini"),
+    )
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory, book: Book) -> Any:
+    """`models(name)` is a loaded mini with its first, random weights."""
+    made: dict[str, Any] = {}
+
+    def get(name: str) -> Any:
+        if name not in made:
+            folder = tmp_path_factory.mktemp("minis") / name
+            build(name, folder, size="mini", corpus=pretraining.corpus(book))
+            found = find_checkpoint(name, weights=str(folder))
+            made[name] = load(found, LoadOptions(device="cpu", dtype="float32"))
+        return made[name]
+
+    return get
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_to_be_recalled_stands_before(seed: int) -> None:
+    """Nothing is asked of a text that does not follow from what was said in it."""
+    for make in curriculum.KINDS.values():
+        line = make(Random(seed), WORDS)
+        assert line.recalled
+        for start, end in line.recalled:
+            assert line.text[start:end].strip() in line.text[:start]
+
+
+def test_only_what_is_recalled_is_learned(models) -> None:
+    """Labels are the tokens of the recalled stretches, in their own places."""
+    encoder = Encoder(models("moondream"))
+    line = curriculum.lookup(Random(3), WORDS)
+    row = encoder.line(line)
+    learned = [token for token in row.labels if token != IGNORED]
+    said = models("moondream").tokenizer.decode(learned)
+    assert said.split() == "".join(line.text[a:b] for a, b in line.recalled).split()
+    assert all(label in {IGNORED, token} for token, label in zip(row.ids, row.labels, strict=True))
+
+
+@pytest.mark.parametrize("name", ["moondream", "llava-cot", "phi-3.5", "llava-next", "kosmos-2"])
+def test_a_lesson_is_the_prompt_of_evaluation_and_its_answer(models, book, name: str) -> None:
+    """The tokens before the first label are those that the adapter prepares."""
+    model = models(name)
+    item = book.choice[0]
+    prompt = asked(book.choice_task, item, "direct")
+    row = Encoder(model).lesson(Lesson(prompt, "B", "picture"))
+    (prepared,) = model.prepare([prompt])
+    length = prepared.inputs["input_ids"].shape[1]
+    assert list(row.ids[:length]) == prepared.inputs["input_ids"][0].tolist()
+    assert set(row.labels[:length]) == {IGNORED}
+    assert row.labels[length:] == row.ids[length:]
+    assert row.ids[-1] == model.tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("name", ["moondream", "llava-cot", "phi-3.5", "llava-next", "kosmos-2"])
+def test_each_cell_has_a_token(models, book, name: str) -> None:
+    """A change in one cell of the picture moves that cell's token, of every view, the most."""
+    model, encoder = models(name), Encoder(models(name))
+    picture = book.choice[0].scene
+    prompt = asked(book.choice_task, book.choice[0], "direct")
+    (image,) = prompt.images
+    changed = image.copy()
+    changed.paste((255, 0, 255), (128, 64, 192, 128))  # row 1, column 2
+    encoder.lesson(Lesson(prompt, "B", repr(picture)))
+    encoder.lesson(Lesson(replace(prompt, images=(changed,)), "B", "changed"))
+    see = seeing.TOKENS[model.network.config.model_type]
+    with torch.inference_mode():
+        one, other = (
+            see(model.network, encoder.pixels([key])) for key in (repr(picture), "changed")
+        )
+    assert one.shape[2] == seeing.CELLS
+    if name != "kosmos-2":  # its queries have no place before they are taught one
+        assert set((one - other).norm(dim=-1)[0].argmax(dim=-1).tolist()) == {6}
+
+
+@pytest.mark.parametrize("name", ["phi-3.5", "llava-next"])
+def test_a_transplanted_language_model_says_the_same(models, name: str) -> None:
+    """Of texts in tokens that both have, the logits of those tokens are the donor's."""
+    donor, target = models("llava-cot"), models(name)
+    transplant(donor, target)
+    theirs, ours = donor.tokenizer.get_vocab(), target.tokenizer.get_vocab()
+    shared = sorted(t for t in theirs if t in ours and theirs[t] < 900 and ours[t] < 900)[20:80]
+    with torch.inference_mode():
+        given, taken = (
+            model.network(input_ids=torch.tensor([[vocabulary[t] for t in shared]])).logits[0]
+            for model, vocabulary in ((donor, theirs), (target, ours))
+        )
+    torch.testing.assert_close(
+        taken[:, [ours[t] for t in shared]],
+        given[:, [theirs[t] for t in shared]],
+        rtol=1e-3,
+        atol=1e-3,
+    )
+
+
+STAGES = (
+    Stage(name="words", steps=2, rate=1e-3, mix={"copies": 2, "lookup": 2}),
+    Stage(name="seeing", steps=2, rate=1e-3, mix={"cells": 4}),
+    Stage(name="captions", steps=2, rate=1e-3, mix={"caption": 3}, frozen=True, falling=True),
+)
+
+
+def test_a_training_that_goes_on_ends_as_one_that_was_not_interrupted(book, tmp_path: Path) -> None:
+    """To the bit: a stage depends on the seed, and not on which process ran those before."""
+    keep = tmp_path / "keep"
+    pretraining.pretrain("moondream", tmp_path / "a", book=book, stages=STAGES[:2], keep=keep)
+    pretraining.pretrain("moondream", tmp_path / "b", book=book, stages=STAGES, keep=keep)
+    pretraining.pretrain("moondream", tmp_path / "c", book=book, stages=STAGES)
+    resumed, whole = (load_file(tmp_path / x / "model.safetensors") for x in "bc")
+    assert resumed.keys() == whole.keys()
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+    assert {tensor.dtype for tensor in whole.values()} == {torch.bfloat16}
+
+
+def test_a_stage_ends_when_it_is_learned(book, tmp_path: Path) -> None:
+    """A loss below `until` over its last steps, and not before there are that many."""
+    stage = Stage(name="words", steps=60, until=1e9, rate=1e-3, mix={"copies": 1})
+    (taught,) = pretraining.pretrain("moondream", tmp_path / "a", book=book, stages=[stage])
+    assert taught.steps == 40
+
+
+@pytest.fixture
+def shipped(tmp_path: Path) -> Path:
+    """A folder of two checkpoints with its manifest."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        (tmp_path / name / "README.md").write_text("a card")
+    weights.write_manifest(tmp_path)
+    return tmp_path
+
+
+def test_a_file_that_is_not_what_was_shipped_is_told_with_what_to_do(shipped: Path) -> None:
+    """One changed byte; the others are whole, and a card may change."""
+    (shipped / "one" / "config.json").write_text("{ ")
+    (shipped / "two" / "README.md").write_text("another card")
+    with pytest.raises(HarnessError, match=r"one.config\.json is not the file") as told:
+        weights.find("one", shipped)
+    assert "pip install" in told.value.remedy
+    assert told.value.code is Exit.MISSING
+    assert weights.find("two", shipped) == shipped / "two"
+
+
+def test_a_missing_file_and_a_broken_manifest_are_told(shipped: Path) -> None:
+    """With their names."""
+    (shipped / "one" / "config.json").unlink()
+    with pytest.raises(HarnessError, match=r"one.config\.json cannot be read"):
+        weights.find("one", shipped)
+    (shipped / weights.MANIFEST).write_text("{")
+    with pytest.raises(HarnessError, match=r"manifest\.json cannot be read"):
+        weights.find("two", shipped)
+
+
+def test_a_model_without_a_mini_is_refused(shipped: Path) -> None:
+    """With those that there are, or with how one is made."""
+    with pytest.raises(HarnessError, match="no mini of three") as told:
+        weights.find("three", shipped)
+    assert told.value.known == "There are one, two."
+    (shipped / weights.MANIFEST).unlink()
+    with pytest.raises(HarnessError, match="no mini of one") as told:
+        weights.find("one", shipped)
+    assert "harness mini pretrain one" in told.value.remedy
+
+
+def test_whatever_is_made_from_a_mini_is_marked_as_one(models, tmp_path: Path, book: Book) -> None:
+    """The mark is a file that every copy of the folder carries; the size is its own."""
+    folder = tmp_path / "mini"
+    build("moondream", folder, size="mini", corpus=pretraining.corpus(book))
+    assert not find_checkpoint("moondream", weights=str(folder)).mini
+    (folder / weights.MARK).write_text(json.dumps({"parameters": 1_315_945}))
+    found = find_checkpoint("moondream", weights=str(folder))
+    assert found.mini
+    assert found.size == "1.3M"
+    assert found.licence == "Apache-2.0"
