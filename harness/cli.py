@@ -1010,6 +1010,7 @@ def list_models(as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from harness.catalog import CATALOG
+    from harness.mini import weights
     from harness.terminal import table
 
     if as_json:
@@ -1034,7 +1035,8 @@ def list_models(as_json: AsJson = False) -> None:
         ],
     )
     typer.echo("Any other image-text model: --model ORG/REPO or --model FOLDER.")
-    typer.echo("Each row comes with the package as a miniature of a few MB too: --size mini.")
+    if minis := weights.names():
+        typer.echo(f"As a miniature that comes with the package, --size mini: {', '.join(minis)}.")
     return None
 
 

@@ -163,6 +163,11 @@ _WORDING = (
 """Often enough to be whole pieces of every vocabulary."""
 
 
+def _wording(kind: str) -> Random:
+    """What chooses among wordings: the same in whichever stage, and process, lessons are made."""
+    return Random(f"wording of {kind}")  # noqa: S311  # a draw to be repeated, not a secret
+
+
 def _plain(stage: Stage) -> dict[str, Any]:
     """What decides the outcome of a stage; defaults left out, so that a new one changes nothing."""
     given = {f.name: getattr(stage, f.name) for f in fields(stage)}
@@ -243,7 +248,7 @@ class _Writer:
     def losses(self, stage: Stage, chance: Random) -> Losses:
         lines = {kind: n for kind, n in stage.mix.items() if kind in curriculum.KINDS}
         pictured = [
-            (Shuffled(self._lessons(kind, chance), chance), number)
+            (Shuffled(self._lessons(kind), chance), number)
             for kind, number in stage.mix.items()
             if kind in lessons.KINDS
         ]
@@ -271,7 +276,7 @@ class _Writer:
         return parts
 
     def _cells(self, number: int, chance: Random) -> _Cells:
-        self._lessons("caption", chance)  # the encoder has all pictures from then on
+        self._lessons("caption")  # the encoder has all pictures from then on
         network: Any = self._model.network
         see = seeing.TOKENS[network.config.model_type]
 
@@ -283,10 +288,10 @@ class _Writer:
 
         return _Cells(loss, self._book, number, chance)
 
-    def _lessons(self, kind: str, chance: Random) -> list[Row]:
+    def _lessons(self, kind: str) -> list[Row]:
         if kind not in self._rows:
             # One by one: the pictures of all lessons together would take gigabytes.
-            made = lessons.make(self._book, kind, chance)
+            made = lessons.make(self._book, kind, _wording(kind))
             self._rows[kind] = [self._encoder.lesson(lesson) for lesson in made]
         return self._rows[kind]
 
@@ -306,7 +311,7 @@ class _Filler:
 
     def losses(self, stage: Stage, chance: Random) -> Losses:
         pictured = [
-            (kind, Shuffled(self._lessons(kind, chance), chance), number)
+            (kind, Shuffled(self._lessons(kind), chance), number)
             for kind, number in stage.mix.items()
             if kind in lessons.KINDS
         ]
@@ -324,7 +329,7 @@ class _Filler:
         return parts
 
     def _cells(self, number: int, chance: Random) -> _Cells:
-        self._lessons("caption", chance)
+        self._lessons("caption")
         network: Any = self._model.network
 
         def loss(names: Sequence[str]) -> LossOf:
@@ -339,10 +344,12 @@ class _Filler:
 
         return _Cells(loss, self._book, number, chance)
 
-    def _lessons(self, kind: str, chance: Random) -> list[Filled]:
+    def _lessons(self, kind: str) -> list[Filled]:
         if kind not in self._rows:
             make = self._encoder.caption if kind == "caption" else self._encoder.choice
-            self._rows[kind] = [make(lesson) for lesson in lessons.make(self._book, kind, chance)]
+            self._rows[kind] = [
+                make(lesson) for lesson in lessons.make(self._book, kind, _wording(kind))
+            ]
         return self._rows[kind]
 
 

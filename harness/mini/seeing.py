@@ -74,7 +74,9 @@ def _mllama(network: Any, pixels: Mapping[str, Tensor]) -> Tensor:
 
 
 def _kosmos2(network: Any, pixels: Mapping[str, Tensor]) -> Tensor:
-    found: Tensor = network.get_image_features(pixels["pixel_values"]).pooler_output
+    states = network.vision_model(pixels["pixel_values"]).last_hidden_state
+    normal = F.normalize(network.vision_model.model.post_layernorm(states), dim=-1)
+    found: Tensor = network.image_to_text_projection(normal)[0]
     return found[:, None]
 
 

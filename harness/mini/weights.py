@@ -36,11 +36,12 @@ def find(name: str, folder: Path = FOLDER) -> Path:
         HarnessError: there is none of that name (exit 2), or a file is missing or is not what was
             shipped (exit 3).
     """
-    files = _manifest(folder).get(name)
-    if files is None:
-        raise HarnessError(
-            f"There is no mini of {name}.", known=f"There are {', '.join(names(folder))}."
-        )
+    there = names(folder)
+    if name not in there:
+        known = f"There are {', '.join(there)}." if there else "This package came without any."
+        remedy = f"harness mini pretrain {name} --out FOLDER, then --weights FOLDER"
+        raise HarnessError(f"There is no mini of {name}.", known=known, remedy=remedy)
+    files = _manifest(folder)[name]
     for file, digest in files.items():
         path = folder / name / file
         try:
