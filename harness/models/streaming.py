@@ -36,6 +36,10 @@ class StreamingModel(GenerativeModel):
         self.rows = 0
         """Rows at once that the last stream came to: fewer than asked where memory ran out."""
 
+    def forget(self) -> None:
+        """Look at every picture anew."""
+        self._seen.clear()
+
     @property
     def reader(self) -> ModelReader:
         """How the model sees, reads and writes, for who measures it."""
