@@ -79,7 +79,9 @@ def test_killed_again_and_again(start, tmp_path: Path) -> None:
     out, _ = start().communicate(timeout=120)
     (run,) = json.loads(out)["runs"]
     final = lines(folder)
-    assert [row["sample_id"] for row in final[: len(kept)]] == [row["sample_id"] for row in kept]
+    # Answers are written as they come, and put into the data's order at the end.
+    answered = {row["sample_id"] for row in final}
+    assert all(row["sample_id"] in answered for row in kept)
     assert len({row["sample_id"] for row in final}) == len(final) == 64
     assert run["status"] == "complete"
     assert run["timing"]["timed_samples"] == 64
@@ -104,7 +106,8 @@ def test_asked_to_stop(start, tmp_path: Path, signum: signal.Signals, code: int)
     assert record["metrics"]["accuracy"]["n"] == len(rows)
     out, _ = start().communicate(timeout=120)
     assert json.loads(out)["runs"][0]["status"] == "complete"
-    assert lines(folder)[: len(rows)] == rows
+    final = {row["sample_id"]: row for row in lines(folder)}
+    assert all(final[row["sample_id"]] == row for row in rows)
 
 
 def test_two_at_once(start, tmp_path: Path) -> None:
