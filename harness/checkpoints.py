@@ -54,7 +54,7 @@ class Checkpoint:
     @property
     def title(self) -> str:
         """What tables print: the row's title where it runs under its own name."""
-        spec = self.spec
+        spec = self.spec if self.named else None
         if spec and self.name == spec.name:
             return spec.title
         return f"{spec.title}-mini" if spec and self.name == f"{spec.name}-mini" else self.name
@@ -64,12 +64,14 @@ class Checkpoint:
         """As people write it: the row's, "2B", but a mini's own, "1.3M"."""
         if self.mini:
             return f"{_read_json(self.folder / MARK)['parameters'] / 1e6:.1f}M"
-        return self.spec.size if self.spec else ""
+        return self.spec.size if self.spec and self.named else ""
 
     @property
     def licence(self) -> str:
         """The row's; a mini is the package's own."""
-        return minis.LICENCE if self.mini else self.spec.licence if self.spec else ""
+        if self.mini:
+            return minis.LICENCE
+        return self.spec.licence if self.spec and self.named else ""
 
     @property
     def model_type(self) -> str:

@@ -288,7 +288,7 @@ def _batch_size(value: str) -> str:
         except ValueError:
             raise typer.BadParameter(f"{value!r} is neither auto nor a number.") from None
         if number < 1:
-            raise typer.BadParameter(f"{number} is not in the range x>=1.")
+            raise typer.BadParameter("Input should be greater than or equal to 1, or auto.")
     return value
 
 

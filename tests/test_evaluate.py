@@ -248,7 +248,8 @@ def test_show_list_and_report_read_what_eval_wrote(evaluate, command, tmp_path: 
     assert listed.json["runs"] == [run]
     page = tmp_path / "page.html"
     report = command("report", "--runs", tmp_path / "runs", "--out", page, "--json")
-    assert report.json == {"report": str(page), "runs": 1}
+    size = page.stat().st_size
+    assert report.json == {"report": str(page), "runs": 1, "bytes": size, "notes": []}
     html = page.read_text()
     assert "llava-next-0" in html
     assert "78.82" in html
