@@ -17,7 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness.demo import draw_questions
+from harness.mini.questions import questions
+from harness.mini.writing import write
 from harness.models.tiny import build
 
 HARNESS = str(Path(sys.executable).parent / "harness")
@@ -39,7 +40,7 @@ def cpu_seconds(command: list[str]) -> float:
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        draw_questions(folder / "questions")
+        write(folder / "questions", "test", questions("test", count=64))
         build("llava", folder / "llava")
         run = [HARNESS, "eval", "--model", str(folder / "llava"), "--task", "scienceqa"]
         run += ["--data", str(folder / "questions"), "--runs", str(folder / "runs")]

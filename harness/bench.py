@@ -20,12 +20,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness import environment, timing
-from harness.demo import draw_map, draw_pond
 from harness.engine.cache import SeatCache
 from harness.engine.decoding import Engine, Rules
 from harness.engine.graphs import Steps
 from harness.engine.rows import Row
 from harness.engine.sizing import Seen, is_out_of_memory, release
+from harness.mini.questions import questions
 from harness.models.streaming import StreamingModel, held_by
 from harness.types import Decoding, Model, Prompt
 from reports import paper
@@ -301,11 +301,14 @@ def draw(number: int, words: int) -> list[Prompt]:
     """Questions of about so many tokens, each with a picture of its own."""
     chance = random.Random(0)  # noqa: S311  # drawing, not secrecy
     prompts = []
-    for place in range(number):
-        picture, question, choices, _, _ = (draw_map, draw_pond)[place % 2](chance)
-        text = " ".join([question, *chance.choices(question.split(), k=words)][: words + 1])
+    for item in questions("test", count=number):
+        text = " ".join([item.question, *chance.choices(item.question.split(), k=words)])
         asked = Prompt(
-            text=text, question=question, choices=tuple(choices), images=(picture,), style="direct"
+            text=text,
+            question=item.question,
+            choices=item.choices,
+            images=(item.draw(),),
+            style="direct",
         )
         prompts.append(asked)
     return prompts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from typing import Any
 
 from harness import images, structured, timing
 from harness.catalog import find
-from harness.demo import draw_map, draw_pond
 from harness.errors import DataError, Exit, HarnessError, SampleError
 from harness.evaluate import Source
+from harness.mini.questions import questions
 from harness.remote.served import Served
 from harness.types import REFUSAL, Decoding, Model, Output, Prompt, Reading, Sample, Style
 from tasks import load_task
@@ -113,17 +112,15 @@ def check(weights: Source) -> dict[str, Any]:
     """
     model: Model = weights.load()
     task = load_task("scienceqa")
-    chance = random.Random(0)  # noqa: S311  # drawing, not secrecy
     prompts = []
-    for draw in (draw_map, draw_pond):
-        picture, question, choices, _, _ = draw(chance)
-        sample = Sample(id=question, question=question, target=0, choices=tuple(choices))
+    for item in questions("test", count=2):
+        sample = Sample(id=item.id, question=item.question, target=0, choices=item.choices)
         prompts.append(
             Prompt(
                 text=task.prompt(sample, "direct").text,
-                question=question,
+                question=item.question,
                 choices=sample.choices,
-                images=(picture,),
+                images=(item.draw(),),
             )
         )
     decoding = Decoding(max_new_tokens=TOKENS)

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from harness import cli, demo
+from harness import cli
+from tests.drawn import draw_questions
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -76,7 +77,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with drawn questions: 64 of four topics. Not to be written to."""
     folder = tmp_path_factory.mktemp("questions")
-    demo.draw_questions(folder)
+    draw_questions(folder)
     return folder
 
 
@@ -84,7 +85,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def questions(tmp_path: Path) -> Path:
     """A data folder of the test's own, with the same drawn questions."""
     folder = tmp_path / "questions"
-    demo.draw_questions(folder)
+    draw_questions(folder)
     return folder
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from distill.store import read_lines
-from harness import demo
 from harness.structured import Rationale, render
+from tests.drawn import draw_questions
 
 HARNESS = Path(sys.executable).parent / "harness"
 
@@ -26,12 +26,12 @@ HARNESS = Path(sys.executable).parent / "harness"
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn questions: 64 to train on, 64 others to test on."""
     folder = tmp_path_factory.mktemp("data")
-    demo.draw_questions(folder, seed=1)
+    draw_questions(folder, seed=1)
     for picture in (folder / "images").iterdir():
         picture.rename(picture.with_name(f"train-{picture.name}"))
     lines = (folder / "test.jsonl").read_text().replace('"images/', '"images/train-')
     (folder / "train.jsonl").write_text(lines)
-    demo.draw_questions(folder)
+    draw_questions(folder)
     return folder
 
 

@@ -17,14 +17,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness import progress
 from harness.catalog import ModelSpec, find
-from harness.checkpoints import SUFFIXES, find_checkpoint
+from harness.checkpoints import SUFFIXES
 from harness.errors import HarnessError
 from harness.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
+from harness.mini.distillation import DISTILLED
 from harness.mini.questions import open_questions, questions
 from harness.mini.recipes import RECIPES
 from harness.mini.weights import MARK
@@ -41,20 +41,6 @@ SEEDS = 2
 """Seeds of the choice questions that a mini learns from; the first is the task's train split."""
 TOKENS = 320
 """Enough for the longest rationale."""
-KD = "moondream-kd"
-DISTILLATION: Mapping[str, Any] = MappingProxyType(
-    {
-        "samples": 3000,
-        "epochs": 7,
-        "batch_size": 32,
-        "learning_rate": 2e-3,
-        "optimizer": "adamw",
-        "precision": "float32",
-        "clip": 1.0,
-        "bucket": 8,
-    }
-)
-"""What is not Table 3's, which is meant for a model a thousand times as large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +99,7 @@ def make(making: Making, *, show: Make = progress.make) -> Path:
     else:
         raise HarnessError(
             f"There is no recipe for {making.name}.",
-            known=f"There are {', '.join([*RECIPES, KD])}.",
+            known=f"There are {', '.join([*RECIPES, DISTILLED])}.",
         )
     mark(making.out, spec.name)
     records = measure(spec.name, making.out)
@@ -151,52 +137,26 @@ def _pretrain(making: Making, show: Make) -> About:
 
 def _distil(making: Making, show: Make) -> About:
     """The student of the shipped teacher's rationales, made as `harness distill` makes any."""
-    from distill import attempts, rationales
-    from distill.attempts import RationaleOptions
-    from distill.card import Sources
-    from distill.config import DistillConfig
-    from distill.examples import Example
-    from distill.train import train
+    from distill import pipeline
+    from harness.mini import distillation
 
+    del show  # the pipeline shows its own
     started = time.process_time()
-    config = DistillConfig(**DISTILLATION, seed=making.seed)
-    data = Data(load_task(TASKS[0]), DataOptions(split="train"))
-    teacher = Weights(ModelOptions(model="llava-cot", size="mini", max_new_tokens=TOKENS))
-    base = find_checkpoint("moondream", size="mini")
-    with tempfile.TemporaryDirectory() as folder:
-        out = making.keep / KD if making.keep else Path(folder)
-        asking = RationaleOptions(
-            folder=out,
-            inputs=("question",),
-            keep="agrees",
-            limit=config.samples,
-            seed=making.seed,
-            batch_size=32,
-        )
-        record = rationales.generate(rationales.teacher_of(teacher), data, asking)
-        kept = attempts.read_rationales(out)
-        examples = [Example(s, kept[s.id]) for s in data.samples.samples if s.id in kept]
-        sources = Sources(base=base.name)
-        student = train(
-            examples,
-            base=base.folder,
-            out=out,
-            config=config,
-            task=data.task,
-            sources=sources,
-            progress=show,
-        )
+    with tempfile.TemporaryDirectory() as aside:
+        plan = distillation.plan(making.keep or Path(aside), seed=making.seed, control=False)
+        counts = pipeline.make_rationales(plan)["counts"]
+        student = pipeline.train_student(plan, pipeline.make_examples(plan))
         if making.out.exists():
             shutil.rmtree(making.out)
         making.out.mkdir(parents=True)
         for path in sorted(student.iterdir()):
             if path.suffix in SUFFIXES and path.name != MARK:
                 shutil.copyfile(path, making.out / path.name)
-        steps = len((out / "training_log.jsonl").read_text(encoding="utf-8").splitlines())
-        losses = json.loads((out / "distill.json").read_text(encoding="utf-8"))["losses"]
-    wanted = config.samples
-    row = (steps, config.batch_size, f"{config.learning_rate:g}", config.epochs)
-    loss = f"{losses['mean_of_last_tenth']:.3f}"
+        steps = len((plan.folder / "training_log.jsonl").read_text(encoding="utf-8").splitlines())
+        record = json.loads((plan.folder / "distill.json").read_text(encoding="utf-8"))
+    config = plan.config
+    loss = f"{record['losses']['mean_of_last_tenth']:.3f}"
+    row = (steps, config.batch_size, f"{config.learning_rate:g}", config.epochs, loss)
     return About(
         how="distilled from Moondream-mini by `harness distill`",
         learned=(
@@ -204,16 +164,15 @@ def _distil(making: Making, show: Make) -> About:
             "conclusion, the conclusion being the right letter. The vision encoder is the base's."
         ),
         data=(
-            f"LLaVA-CoT-mini's rationales on the first {wanted:,} questions of the train split, "
-            f"asked with the question alone; the {len(examples):,} that agree with the answer"
+            f"LLaVA-CoT-mini's rationales on the first {counts['selected']:,} questions of the "
+            f"train split, asked with the question alone; the {counts['kept']:,} that agree with "
+            "the answer"
         ),
         seconds=time.process_time() - started,
         training=[
             "| steps | batch | peak rate | epochs | loss of the last tenth |",
             "|---|---|---|---|---|",
-            f"| {' | '.join(map(str, row))} | {loss} |",
-            "",
-            f"Rationales: {record['counts']}",
+            f"| {' | '.join(map(str, row))} |",
         ],
     )
 

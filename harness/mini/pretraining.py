@@ -26,15 +26,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.activations import NewGELUActivation
 
-from harness.checkpoints import find_checkpoint, fingerprint
+from harness.checkpoints import find_checkpoint
 from harness.mini import curriculum, lessons, masks, seeing
 from harness.mini.lessons import Book
 from harness.mini.masks import Filled, MaskEncoder
 from harness.mini.recipes import RECIPES
 from harness.mini.scenes import Scene
 from harness.mini.training import Encoder, Row, Shuffled, Stage, run_stage, target_loss
-from harness.mini.transplant import transplant
-from harness.mini.weights import find
 from harness.models.generative import GenerativeModel
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
@@ -77,17 +75,12 @@ def pretrain(
         stages: None: those of the model's recipe.
         keep: a folder for what each stage leaves; what is there already is gone on from.
     """
-    recipe = RECIPES[name]
     texts = corpus(book)
     build(name, folder, seed=seed, size="mini", corpus=texts)
     model: Any = load(find_checkpoint(name, weights=str(folder)), _OPTIONS)
-    told: list[object] = [name, seed, len(book.choice), len(book.open)]
-    if recipe.donor:
-        donor = find_checkpoint(recipe.donor, weights=str(find(recipe.donor)))
-        transplant(load(donor, _OPTIONS), model)
-        told.append(fingerprint(donor.folder))
+    told = [name, seed, len(book.choice), len(book.open)]
     course = _Course(model, book, texts, seed=seed, keep=keep, progress=progress)
-    taught = course.run(recipe.stages if stages is None else stages, told)
+    taught = course.run(RECIPES[name].stages if stages is None else stages, told)
     _write(model.network, folder)
     return taught
 

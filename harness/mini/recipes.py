@@ -16,8 +16,6 @@ class Recipe:
     stages: tuple[Stage, ...]
     learned: str
     """What it was taught, in words, for its card."""
-    donor: str = ""
-    """The mini, as shipped, whose language model it begins from."""
 
 
 _RECALL = MappingProxyType({"pairs": 8, "lookup": 8})
@@ -83,18 +81,18 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             stages=(
                 *_curriculum(),
                 _seeing(),
-                Stage(name="captions", steps=500, rate=2e-3, mix={"caption": 32, "lookup": 8}),
+                Stage(name="captions", steps=600, rate=2e-3, mix={"caption": 32, "lookup": 8}),
                 Stage(
                     name="rationales",
-                    steps=350,
+                    steps=500,
                     rate=1.5e-3,
-                    mix={"structured": 20, "open structured": 6},
+                    mix={"structured": 20, "open structured": 6, "lookup": 6},
                 ),
                 Stage(
                     name="more rationales",
-                    steps=350,
+                    steps=700,
                     rate=1.5e-3,
-                    mix={"structured": 20, "open structured": 6},
+                    mix={"structured": 20, "open structured": 6, "lookup": 6},
                     falling=True,
                 ),
             ),
@@ -106,10 +104,10 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             ),
         ),
         "phi-3.5": Recipe(
-            donor="llava-cot",
             stages=(
+                *_curriculum(),
                 _seeing(),
-                Stage(name="captions", steps=500, rate=2e-3, mix={"caption": 40, "lookup": 8}),
+                Stage(name="captions", steps=600, rate=2e-3, mix={"caption": 40, "lookup": 8}),
                 Stage(
                     name="questions",
                     steps=600,
@@ -119,14 +117,14 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 ),
             ),
             learned=(
-                "Begins from the language model of LLaVA-CoT-mini. Taught to see; to describe "
-                "pictures; then to answer choice questions by letter and by the option's text, "
-                "and open questions."
+                "Taught to copy, and to look up options, in texts without pictures; to see; to "
+                "describe pictures; then to answer choice questions by letter and by the option's "
+                "text, and open questions."
             ),
         ),
         "llava-next": Recipe(
-            donor="llava-cot",
             stages=(
+                *_curriculum(),
                 _seeing(),
                 Stage(name="captions", steps=300, rate=2e-3, mix={"caption": 40, "lookup": 8}),
                 Stage(
@@ -137,11 +135,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                     falling=True,
                 ),
             ),
-            learned=(
-                "Begins from the language model of LLaVA-CoT-mini. Taught to see; to describe "
-                "pictures; then to answer choice questions by letter and by the option's text, "
-                "and open questions; for fewer steps than Phi-3.5-vision-mini."
-            ),
+            learned=("Taught as Phi-3.5-vision-mini is, for fewer steps."),
         ),
         "kosmos-2": Recipe(
             stages=(

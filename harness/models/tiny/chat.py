@@ -347,7 +347,7 @@ def _save(
             config, dtype=torch.bfloat16 if size == "full" else torch.float32
         )
         if size == "mini":
-            spread(model)
+            spread(model, common=True)
         else:
             # The library's 0.02 makes all tokens almost equally likely: answers would be decided
             # by rounding, and an equality of answers would mean nothing.

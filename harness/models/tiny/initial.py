@@ -8,8 +8,14 @@ WEIGHTS, EMBEDDINGS = 0.05, 0.5
 """Standard deviations. With the library's 0.02 everywhere, copying from the text forms later."""
 
 
-def spread(model: nn.Module) -> None:
-    """Draw all matrices anew, from torch's state, and open the gates that begin closed."""
+def spread(model: nn.Module, *, common: bool = False) -> None:
+    """Draw all matrices anew, from torch's state, and open the gates that begin closed.
+
+    Args:
+        common: all embeddings have something in common. Where queries and keys have no biases, as
+            in Llama, nothing else lets a head look at a place whatever stands there; each word's
+            embedding had to learn it for itself, and copying did not reach the rarer words.
+    """
     embeddings = {
         id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)
     }
@@ -19,6 +25,7 @@ def spread(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if parameter.dim() > 1:
             apart = id(parameter) in embeddings - shared
-            nn.init.normal_(parameter, std=EMBEDDINGS if apart else WEIGHTS)
+            mean = EMBEDDINGS if apart and common else 0.0
+            nn.init.normal_(parameter, mean=mean, std=EMBEDDINGS if apart else WEIGHTS)
         elif "gate" in name:
             nn.init.ones_(parameter)

@@ -144,7 +144,7 @@ def random_model(
                 if parameter.dim() > 1:
                     torch.nn.init.normal_(parameter, std=0.3)
         elif size == "mini":
-            spread(model)
+            spread(model, common=True)
     model.generation_config.eos_token_id = words.convert_tokens_to_ids(["<|endoftext|>", "<|end|>"])
     return model.eval()
 
