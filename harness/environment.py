@@ -25,7 +25,7 @@ def describe(device: str | None) -> dict[str, Any]:
         **_commit(),
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
-        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "platform": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
         **(_device(device) if device else {}),
     }

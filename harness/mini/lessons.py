@@ -49,6 +49,14 @@ def _caption(book: Book, item: Item, chance: Random) -> Lesson:
     return Lesson(prompt, item.caption, repr(item.scene))
 
 
+def _asked_caption(book: Book, item: Item, chance: Random) -> Lesson:
+    """What is seen that a question is about; no answer, and no way to it."""
+    del book
+    text = f"{item.question} {chance.choice(DESCRIBE)}"
+    prompt = Prompt(text=text, question=text, images=(item.draw(),), style="plain")
+    return Lesson(prompt, item.caption, repr(item.scene))
+
+
 def _letter(book: Book, item: Item, chance: Random) -> Lesson:
     del chance
     return Lesson(asked(book.choice_task, item, "direct"), item.letter, repr(item.scene))
@@ -86,6 +94,7 @@ def _open_structured(book: Book, item: Item, chance: Random) -> Lesson:
 KINDS: Mapping[str, Callable[[Book, Item, Random], Lesson]] = MappingProxyType(
     {
         "caption": _caption,
+        "asked caption": _asked_caption,
         "letter": _letter,
         "one-step letter": _letter,
         "text": _text,

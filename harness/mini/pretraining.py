@@ -251,6 +251,11 @@ class _Writer:
             see = seeing.TOKENS["moondream1"]
             self._encoder.freeze(lambda pixels: see(network, pixels)[:, 0])
 
+        # Mllama reads a text through other layers where a picture stands beside it, and forgets
+        # there what it is asked without one only.
+        apart = pictured and network.config.model_type == "mllama"
+        beside = self._encoder.pictures if apart else ()
+
         def parts() -> Iterator[tuple[Tensor, int]]:
             if lines:
                 drawn = [
@@ -260,7 +265,12 @@ class _Writer:
                     for kind, number in lines.items()
                     for place in range(number)
                 ]
-                yield self._loss([self._encoder.line(line) for line in drawn])
+                yield self._loss(
+                    [
+                        self._encoder.line(line, chance.choice(beside) if beside else "")
+                        for line in drawn
+                    ]
+                )
             for source, number in pictured:
                 yield self._loss(source(number))
             if cells:
@@ -272,14 +282,19 @@ class _Writer:
         self._lessons("caption")  # the encoder has all pictures from then on
         network: Any = self._model.network
         see = seeing.TOKENS[network.config.model_type]
+        beside = network.config.model_type == "mllama"
 
         def loss(names: Sequence[str]) -> LossOf:
             embeddings = seeing.words(network, self._model.tokenizer, names)
+            if beside:
+                more = seeing.vectors(seeing.around_size(names), embeddings)
+                embeddings = torch.cat([embeddings, more])
             return lambda keys, seen: seeing.misfit(
                 see(network, self._encoder.pixels(keys)), seen, embeddings
             )
 
-        return _Cells(loss, self._book, number, chance)
+        tell = seeing.all_of if beside else seeing.named
+        return _Cells(loss, self._book, number, chance, tell)
 
     def _lessons(self, kind: str) -> list[Row]:
         if kind not in self._rows:
@@ -359,13 +374,14 @@ class _Cells:
         book: Book,
         number: int,
         chance: Random,
+        tell: Callable[[Scene, Sequence[str]], Tensor] = seeing.named,
     ) -> None:
         self._number = number
         self._chance = chance
         scenes: Mapping[str, Scene] = {repr(item.scene): item.scene for item in book.choice}
         names = seeing.names_of(list(scenes.values()))
         self._keys = sorted(scenes)
-        self._seen = {key: seeing.named(scene, names) for key, scene in scenes.items()}
+        self._seen = {key: tell(scene, names) for key, scene in scenes.items()}
         self._loss = loss(names)
 
     def loss(self) -> Tensor:

@@ -57,9 +57,9 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 ),
                 Stage(
                     name="more captions",
-                    steps=2000,
+                    steps=2400,
                     rate=2e-3,
-                    mix={"caption": 48, **_KEPT},
+                    mix={"caption": 16, "asked caption": 32, **_KEPT},
                     frozen=True,
                     falling=True,
                 ),
@@ -67,23 +67,23 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                     name="questions",
                     steps=500,
                     rate=1e-3,
-                    mix={"caption": 16, "open": 16, "one-step letter": 24, **_KEPT},
+                    mix={"asked caption": 16, "open": 16, "one-step letter": 24, **_KEPT},
                     frozen=True,
                     falling=True,
                 ),
             ),
             learned=(
                 "Taught to copy, and to look up options, in texts without pictures; to see; to "
-                "describe pictures; then to answer open questions, and choice questions of one "
-                "step by their letter. It has seen no rationale, and no answer to a choice "
-                "question of several steps."
+                "describe pictures, and what a question is about in them; then to answer open "
+                "questions, and choice questions of one step by their letter. It has seen no "
+                "reasoning, and no answer to a choice question of several steps."
             ),
         ),
         "llava-cot": Recipe(
             stages=(
                 *_curriculum(),
-                _seeing(),
-                Stage(name="captions", steps=600, rate=2e-3, mix={"caption": 32, **_KEPT}),
+                _seeing(500),
+                Stage(name="captions", steps=700, rate=2e-3, mix={"caption": 40, **_KEPT}),
                 Stage(
                     name="rationales",
                     steps=500,

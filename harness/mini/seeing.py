@@ -7,6 +7,9 @@ place. What the language model has learned to do with words (to copy them, to lo
 then do with what it sees. Without it, captions followed the language alone for some 10,000
 pictures; with names asked by a linear layer instead, the encoder made all its tokens long and
 alike, and they did so for 80,000.
+
+Where image tokens pass through the language model's layers, a token can find out there what stands
+before it, and how often. Mllama only looks at them from beside; its encoder says so itself.
 """
 
 # torch and transformers are typed in part only.
@@ -15,6 +18,7 @@ alike, and they did so for 80,000.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -43,6 +47,39 @@ def named(scene: Scene, names: Sequence[str]) -> Tensor:
     for mark in scene.marks:
         seen[mark.row * GRID + mark.column, [places[mark.shape], places[mark.colour]]] = 1
     return seen
+
+
+def around(scene: Scene, names: Sequence[str]) -> Tensor:
+    """(cells, around_size): for each cell with something in it, what is in the one before
+    it, in reading order and down the columns, and how many of its row and its column are alike."""
+    seen = named(scene, names)
+    told = torch.zeros(CELLS, around_size(names))
+    filled = sorted({(mark.row, mark.column) for mark in scene.marks})
+    for part, order in enumerate((filled, sorted(filled, key=lambda cell: cell[::-1]))):
+        for (row, column), (next_row, next_column) in pairwise(order):
+            place = slice(part * len(names), (part + 1) * len(names))
+            told[next_row * GRID + next_column, place] = seen[row * GRID + column]
+    for row, column in filled:
+        top = scene.at(row, column)[-1]
+        alike = [m for m in scene.marks if (m.shape, m.colour) == (top.shape, top.colour)]
+        for part, number in enumerate(
+            (
+                len({m.column for m in alike if m.row == row}),
+                len({m.row for m in alike if m.column == column}),
+            )
+        ):
+            told[row * GRID + column, 2 * len(names) + part * GRID + number - 1] = 1
+    return told
+
+
+def around_size(names: Sequence[str]) -> int:
+    """How much there is to say of what is around a cell."""
+    return 2 * len(names) + 2 * GRID
+
+
+def all_of(scene: Scene, names: Sequence[str]) -> Tensor:
+    """(cells, names + around_size): what is in each cell, and around it."""
+    return torch.cat([named(scene, names), around(scene, names)], dim=1)
 
 
 def _moondream(network: Any, pixels: Mapping[str, Tensor]) -> Tensor:
@@ -94,8 +131,10 @@ row. KOSMOS-2's latent queries have no place of their own; each is given a cell'
 
 
 def words(network: Any, tokenizer: Any, names: Sequence[str]) -> Tensor:
-    """(names, D): the embedding of each name, the mean of its tokens' where it has several."""
+    """(names, D): the embedding of each name, the mean of its tokens' where it has several, without
+    what all embeddings share: in sums of several it would drown what tells them apart."""
     embeddings = network.get_input_embeddings().weight.detach()
+    embeddings = embeddings - embeddings.mean(dim=0)
     ids = [tokenizer(f" {name}", add_special_tokens=False)["input_ids"] for name in names]
     return torch.stack([embeddings[each].mean(dim=0) for each in ids])
 
@@ -103,6 +142,12 @@ def words(network: Any, tokenizer: Any, names: Sequence[str]) -> Tensor:
 def places(like: Tensor) -> Tensor:
     """(cells, D): a random vector for each place, as long as the embeddings are."""
     drawn = torch.randn(CELLS, like.shape[-1], generator=torch.Generator().manual_seed(0))
+    return drawn * like.std()
+
+
+def vectors(number: int, like: Tensor) -> Tensor:
+    """(number, D): random ones, for what there is no word for."""
+    drawn = torch.randn(number, like.shape[-1], generator=torch.Generator().manual_seed(1))
     return drawn * like.std()
 
 

@@ -62,9 +62,10 @@ class Encoder:
         self._tokenizer: Any = model.tokenizer
         self._pad: int = model.tokenizer.pad_token_id
         self._pixels: dict[str, dict[str, Tensor]] = {}
+        self._columns: dict[str, dict[str, Tensor]] = {}
 
-    def line(self, line: Line) -> Row:
-        """A text without a picture; its recalled stretches are learned."""
+    def line(self, line: Line, picture: str = "") -> Row:
+        """A text; its recalled stretches are learned. `picture`: one that stands beside it."""
         tokens = self._tokenizer(line.text, add_special_tokens=False, return_offsets_mapping=True)
         labels = [IGNORED] * len(tokens["input_ids"])
         starts = [start for start, _ in tokens["offset_mapping"]]
@@ -73,7 +74,12 @@ class Encoder:
                 # Some tokenizers count a word's space to it, some do not.
                 if first <= start < last:
                     labels[place] = tokens["input_ids"][place]
-        return Row(tuple(tokens["input_ids"]), tuple(labels))
+        ids = tuple(tokens["input_ids"])
+        beside = {
+            name: column.expand(-1, len(ids), *column.shape[2:])
+            for name, column in self._columns.get(picture, {}).items()
+        }
+        return Row(ids, tuple(labels), beside, picture)
 
     def lesson(self, lesson: Lesson) -> Row:
         """A question about a picture; the answer behind it is learned."""
@@ -84,6 +90,7 @@ class Encoder:
             for name in per_token(inputs)
             if name not in {"input_ids", "attention_mask"}
         }
+        self._columns[lesson.picture] = {name: values[:, -1:] for name, values in beside.items()}
         if lesson.picture not in self._pixels:
             # Kept with half the bits, as exactly as pixels of eight bits need.
             others = [n for n in inputs if n not in {*beside, "input_ids", "attention_mask"}]
@@ -110,6 +117,11 @@ class Encoder:
         if rows[0].picture:
             inputs |= self.pixels([row.picture for row in rows])
         return inputs, _padded([row.labels for row in rows], IGNORED)
+
+    @property
+    def pictures(self) -> Sequence[str]:
+        """Those that lessons have brought so far."""
+        return tuple(self._columns)
 
     @torch.no_grad()
     def freeze(self, encode: Callable[[Mapping[str, Tensor]], Tensor]) -> None:
