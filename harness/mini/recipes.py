@@ -85,13 +85,14 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 _seeing(500),
                 Stage(name="captions", steps=700, rate=2e-3, mix={"caption": 40, **_KEPT}),
                 Stage(
-                    name="rationales",
-                    steps=500,
-                    rate=1.5e-3,
-                    mix={"structured": 20, "open structured": 6, **_KEPT},
+                    name="more captions",
+                    steps=1400,
+                    rate=2e-3,
+                    mix={"caption": 8, "asked caption": 36, **_KEPT},
+                    falling=True,
                 ),
                 Stage(
-                    name="more rationales",
+                    name="rationales",
                     steps=700,
                     rate=1.5e-3,
                     mix={"structured": 20, "open structured": 6, **_KEPT},
@@ -109,10 +110,16 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             stages=(
                 *_curriculum(),
                 _seeing(),
-                Stage(name="captions", steps=600, rate=2e-3, mix={"caption": 40, **_KEPT}),
+                Stage(
+                    name="captions",
+                    steps=1000,
+                    rate=2e-3,
+                    mix={"caption": 8, "asked caption": 32, **_KEPT},
+                    falling=True,
+                ),
                 Stage(
                     name="questions",
-                    steps=600,
+                    steps=450,
                     rate=1e-3,
                     mix={"letter": 32, "text": 32, "caption": 12, "open": 8, **_KEPT},
                     falling=True,
@@ -128,10 +135,16 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             stages=(
                 *_curriculum(),
                 _seeing(),
-                Stage(name="captions", steps=300, rate=2e-3, mix={"caption": 40, **_KEPT}),
+                Stage(
+                    name="captions",
+                    steps=350,
+                    rate=2e-3,
+                    mix={"caption": 8, "asked caption": 32, **_KEPT},
+                    falling=True,
+                ),
                 Stage(
                     name="questions",
-                    steps=500,
+                    steps=300,
                     rate=1e-3,
                     mix={"letter": 32, "text": 24, "caption": 12, "open": 10, **_KEPT},
                     falling=True,

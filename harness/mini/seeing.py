@@ -131,10 +131,12 @@ row. KOSMOS-2's latent queries have no place of their own; each is given a cell'
 
 
 def words(network: Any, tokenizer: Any, names: Sequence[str]) -> Tensor:
-    """(names, D): the embedding of each name, the mean of its tokens' where it has several, without
-    what all embeddings share: in sums of several it would drown what tells them apart."""
+    """(names, D): the embedding of each name, the mean of its tokens' where it has several; where
+    all embeddings share much, without that: in sums it would drown what tells them apart."""
     embeddings = network.get_input_embeddings().weight.detach()
-    embeddings = embeddings - embeddings.mean(dim=0)
+    common = embeddings.mean(dim=0)
+    if common.norm() > (embeddings - common).norm(dim=-1).mean() / 2:
+        embeddings = embeddings - common
     ids = [tokenizer(f" {name}", add_special_tokens=False)["input_ids"] for name in names]
     return torch.stack([embeddings[each].mean(dim=0) for each in ids])
 
@@ -146,9 +148,9 @@ def places(like: Tensor) -> Tensor:
 
 
 def vectors(number: int, like: Tensor) -> Tensor:
-    """(number, D): random ones, for what there is no word for."""
+    """(number, D): random ones, for what is around a cell; shorter than words, being many."""
     drawn = torch.randn(number, like.shape[-1], generator=torch.Generator().manual_seed(1))
-    return drawn * like.std()
+    return drawn * like.std() / 2
 
 
 def misfit(tokens: Tensor, seen: Tensor, embeddings: Tensor) -> Tensor:
