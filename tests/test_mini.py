@@ -108,6 +108,52 @@ def test_each_cell_has_a_token(models, book, name: str) -> None:
         assert set((one - other).norm(dim=-1)[0].argmax(dim=-1).tolist()) == {6}
 
 
+def test_what_is_around_a_cell_is_told_in_both_orders() -> None:
+    """Of a bar chart: the bar before, and how tall each bar is; nothing of empty cells."""
+    item = next(i for i in questions("train") if i.skill == "height")
+    names = seeing.names_of([item.scene])
+    told = seeing.around(item.scene, names)
+    bars: dict[int, list[Any]] = {}
+    for mark in item.scene.marks:
+        bars.setdefault(mark.column, []).append(mark)
+    before = ""
+    for column, cells in sorted(bars.items()):
+        top = min(cell.row for cell in cells)
+        row = told[top * seeing.GRID + column]
+        assert row[-seeing.GRID :].argmax() == len(cells) - 1
+        colours = {n for n, given in zip(names, row[len(names) :], strict=False) if given}
+        assert not before or before in colours
+        before = cells[0].colour
+    empty = {(r, c) for r in range(4) for c in range(4)} - {
+        (m.row, m.column) for m in item.scene.marks
+    }
+    assert all(not told[r * seeing.GRID + c].any() for r, c in empty)
+
+
+def test_a_line_beside_a_picture_asks_the_same(book, models) -> None:
+    """Mllama's lines have the columns that its lessons have; ids and labels are those without."""
+    model = models("llava-cot")
+    encoder = Encoder(model)
+    item = book.choice[0]
+    lesson = encoder.lesson(Lesson(asked(book.choice_task, item, "structured"), "B", "one"))
+    line = curriculum.lookup(Random(0), WORDS)
+    alone, beside = encoder.line(line), encoder.line(line, "one")
+    assert (alone.ids, alone.labels) == (beside.ids, beside.labels)
+    assert set(beside.beside) == set(lesson.beside)
+    inputs, _ = encoder.batch([beside, encoder.line(line, "one")])
+    with torch.inference_mode():
+        seen = model.network(**inputs).logits
+        blind = model.network(input_ids=inputs["input_ids"]).logits
+    assert not torch.allclose(seen, blind, atol=1e-3)
+
+
+def test_embeddings_share_a_direction_where_nothing_else_is_constant(models) -> None:
+    """Llama's and Phi-3's queries have no bias; Moondream's have."""
+    for name, shared in (("llava-cot", True), ("phi-3.5", True), ("moondream", False)):
+        embeddings = models(name).network.get_input_embeddings().weight
+        assert (embeddings.mean() > 0.4) == shared
+
+
 STAGES = (
     Stage(name="words", steps=2, rate=1e-3, mix={"copies": 2, "lookup": 2}),
     Stage(name="seeing", steps=2, rate=1e-3, mix={"cells": 4}),

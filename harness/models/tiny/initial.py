@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
+from transformers.models.mllama.modeling_mllama import MllamaTextCrossAttention
 
 WEIGHTS, EMBEDDINGS = 0.05, 0.5
 """Standard deviations. With the library's 0.02 everywhere, copying from the text forms later."""
@@ -29,3 +31,9 @@ def spread(model: nn.Module, *, common: bool = False) -> None:
             nn.init.normal_(parameter, mean=mean, std=EMBEDDINGS if apart else WEIGHTS)
         elif "gate" in name:
             nn.init.ones_(parameter)
+    for module in model.modules():
+        if isinstance(module, MllamaTextCrossAttention):
+            # A word begins by looking at what in the picture is like it, and takes that over.
+            with torch.no_grad():
+                module.k_proj.weight.copy_(module.q_proj.weight)
+                module.o_proj.weight.copy_(module.v_proj.weight.T)
