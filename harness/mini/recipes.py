@@ -98,6 +98,13 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                     mix={"structured": 20, "open structured": 6, **_KEPT},
                     falling=True,
                 ),
+                Stage(
+                    name="more rationales",
+                    steps=800,
+                    rate=1.5e-3,
+                    mix={"structured": 24, "open structured": 4, **_KEPT},
+                    falling=True,
+                ),
             ),
             learned=(
                 "Taught to copy, and to look up options, in texts without pictures; to see; to "
@@ -119,7 +126,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 ),
                 Stage(
                     name="questions",
-                    steps=450,
+                    steps=250,
                     rate=1e-3,
                     mix={"letter": 32, "text": 32, "caption": 12, "open": 8, **_KEPT},
                     falling=True,
@@ -137,14 +144,14 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 _seeing(),
                 Stage(
                     name="captions",
-                    steps=350,
+                    steps=200,
                     rate=2e-3,
                     mix={"caption": 8, "asked caption": 32, **_KEPT},
                     falling=True,
                 ),
                 Stage(
                     name="questions",
-                    steps=300,
+                    steps=150,
                     rate=1e-3,
                     mix={"letter": 32, "text": 24, "caption": 12, "open": 10, **_KEPT},
                     falling=True,
