@@ -29,6 +29,7 @@ TOP = {
     "harness.evaluate",
     "harness.exporting",
     "harness.inspection",
+    "harness.mini.distillation",
     "harness.mini.making",
     "harness.reporting",
     "harness.scoring",

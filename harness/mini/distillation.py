@@ -1,6 +1,6 @@
 """How Moondream-mini becomes Moondream-kd-mini: LLaVA-CoT-mini writes, it learns.
 
-The demo, the shipped checkpoint and the experiment of docs/miniature.md all do this.
+It is what `harness distill --size mini --preset miniature --control` does.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def plan(
     out: Path = Path("reports/leaderboard.html"),
     command: Sequence[str] = (),
 ) -> Plan:
-    """What `harness distill --size mini --preset miniature --control` does, in `folder`/runs.
+    """The plan of it, in `folder`/runs.
 
     Args:
         samples: questions of the train split that the teacher is asked; None: the preset's.
