@@ -4,10 +4,10 @@
     python benchmarks/engine.py --model moondream --device cuda
     python benchmarks/engine.py --model phi-3.5 --device cuda
 
-Three ways of answering take turns in one run: one question at a time, as the paper's loop has it;
-fixed batches of 16; and the engine. Seconds are the clock's or, with --clock processor, the
-processor's own, which other work on the machine changes little; loading and preprocessing are
-outside.
+Ways of answering take turns in one run: one question at a time, as the paper's loop has it; fixed
+batches of 16; the engine; and lmms-eval where it is installed. Seconds are the clock's or, with
+--clock processor, the processor's own, which other work on the machine changes little. Loading is
+outside, and so is preprocessing, but for lmms-eval's.
 
 Random weights cost what trained ones cost, but they seldom end an answer. So that lengths are
 spread as trained models' are, a share of all tokens ends one: --ends 0.01 gives answers of about a
@@ -25,6 +25,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,10 @@ from harness.checkpoints import find_checkpoint
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
 from harness.models.tiny.chat import build_llava
+from harness.prompts import user_text
 from harness.types import Decoding, Output, Prompt
 
-Way = Callable[[], list[Output]]
+Way = Callable[[], Sequence[Output | str]]
 
 
 def build_40m(folder: Path) -> None:
@@ -82,13 +84,54 @@ def draw(number: int, side: int) -> list[Prompt]:
     return prompts
 
 
-def end_often(models: Sequence[Any], share: float) -> None:
-    """Let a share of all tokens end an answer, the same ones for all models."""
+def end_often(models: Sequence[Any], share: float) -> Sequence[int]:
+    """Let a share of all tokens end an answer, the same ones for all models; returns them."""
     words = models[0].network.config.get_text_config().vocab_size
     ends = set(random.Random(0).sample(range(words), max(1, round(share * words))))
     for model in models:
         model._ends = frozenset(ends)  # noqa: SLF001  # no user chooses them
         model.network.generation_config.eos_token_id = sorted(ends)
+    return sorted(ends)
+
+
+def lmms_eval(
+    folder: Path, prompts: Sequence[Prompt], given: argparse.Namespace, ends: Sequence[int]
+) -> Callable[[], list[str]] | None:
+    """lmms-eval's class for LLaVA, which answers one at a time; None where it is not installed, or
+    the model is another."""
+    if given.model != "40m" or not find_spec("lmms_eval"):
+        return None
+    from lmms_eval.api.instance import Instance
+    from lmms_eval.models.simple.llava_hf import LlavaHf
+
+    template = "{% for m in messages %}USER: {{ m['content'] }} {% endfor %}ASSISTANT:"
+    model = LlavaHf(
+        str(folder),
+        device=given.device,
+        device_map=given.device,
+        dtype=given.dtype,
+        chat_template=template,
+    )
+    model.task_dict = {"drawn": {"test": prompts}}
+    generate = model.model.generate
+    model.model.generate = lambda **options: generate(**{**options, "eos_token_id": list(ends)})
+    requests = [
+        Instance(
+            request_type="generate_until",
+            arguments=(
+                user_text(prompt),
+                {"max_new_tokens": given.max_new_tokens},
+                lambda prompt: list(prompt.images),
+                number,
+                "drawn",
+                "test",
+            ),
+            idx=0,
+            metadata={"task": "drawn", "doc_id": number, "repeats": 1},
+        )
+        for number, prompt in enumerate(prompts)
+    ]
+    return lambda: model.generate_until(requests)
 
 
 def main() -> None:
@@ -105,7 +148,9 @@ def main() -> None:
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     parser.add_argument("--dtype", default="")
     given = parser.parse_args()
-    dtype = given.dtype or ("float32" if given.device == "cpu" else "bfloat16")
+    given.dtype = dtype = given.dtype or ("float32" if given.device == "cpu" else "bfloat16")
+    single = min(given.single, given.questions)
+    prompts = draw(given.questions, given.side)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / given.model
         if given.model == "40m":
@@ -116,9 +161,10 @@ def main() -> None:
         options = {"device": given.device, "dtype": dtype}
         theirs: Any = load(checkpoint, LoadOptions(engine="transformers", **options))
         ours: Any = load(checkpoint, LoadOptions(**options))
-    end_often((theirs, ours), given.ends)
+        ends = end_often((theirs, ours), given.ends)
+        peer = lmms_eval(folder, prompts[:single], given, ends)
     decoding = Decoding(max_new_tokens=given.max_new_tokens)
-    rows = theirs.prepare(draw(given.questions, given.side))
+    rows = theirs.prepare(prompts)
 
     def generated(size: int, number: int) -> list[Output]:
         return [
@@ -132,27 +178,13 @@ def main() -> None:
         found = {one.number: one.output for one in ours.stream(prepared, decoding, rows=given.rows)}
         return [found[number] for number in range(len(rows))]
 
-    single = min(given.single, given.questions)
     ways: dict[str, tuple[Way, int]] = {
         "engine": (streamed, given.questions),
         "generate, batches of 16": (lambda: generated(16, given.questions), given.questions),
         "generate, one at a time": (lambda: generated(1, single), single),
+        **({"lmms-eval, one at a time": (peer, single)} if peer else {}),
     }
-    clock = time.process_time if given.clock == "processor" else time.perf_counter
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    expected: list[Output] = []
-    differing = 0
-    for _ in range(given.rounds):
-        for name, (way, number) in ways.items():
-            ours.forget()
-            if given.device != "cpu":
-                torch.cuda.synchronize()
-            started = clock()
-            found = way()
-            taken[name].append((clock() - started) / number)
-            print(f"{name}: {1 / taken[name][-1]:.3f} questions/s", flush=True)
-            expected = expected or found
-            differing = max(differing, sum(map(Output.__ne__, found, expected)))
+    taken, expected, differing = compete(ways, given, before=ours.forget)
     if dtype == "float32" and differing:
         raise SystemExit(f"{differing} answers differ")
     told = {
@@ -167,9 +199,35 @@ def main() -> None:
         "prompt_tokens": [min(r.length for r in rows), max(r.length for r in rows)],
         **summary(taken, sorted(output.tokens for output in expected)),
         "differing_answers": differing,
-        "lmms_eval": "not run",
     }
     print(json.dumps(told))
+
+
+def compete(
+    ways: dict[str, tuple[Way, int]], given: argparse.Namespace, before: Callable[[], None]
+) -> tuple[dict[str, list[float]], list[Output], int]:
+    """Seconds a question of each way and round, the first way's answers, and how many differ."""
+    clock = time.process_time if given.clock == "processor" else time.perf_counter
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    expected: list[Output] = []
+    differing = 0
+    for _ in range(given.rounds):
+        for name, (way, number) in ways.items():
+            before()
+            if given.device != "cpu":
+                torch.cuda.synchronize()
+            started = clock()
+            found = way()
+            taken[name].append((clock() - started) / number)
+            print(f"{name}: {1 / taken[name][-1]:.3f} questions/s", flush=True)
+            expected = expected or [one for one in found if isinstance(one, Output)]
+            pairs = zip(map(text_of, found), map(text_of, expected), strict=False)
+            differing = max(differing, sum(one != other for one, other in pairs))
+    return taken, expected, differing
+
+
+def text_of(answer: Output | str) -> str:
+    return (answer if isinstance(answer, str) else answer.raw).strip()
 
 
 def summary(taken: dict[str, list[float]], lengths: Sequence[int]) -> dict[str, Any]:
