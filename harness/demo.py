@@ -38,7 +38,8 @@ def run(folder: Path, *, command: Sequence[str]) -> list[Run]:
             build(name, weights)
         runs.append(
             evaluate.evaluate(
-                evaluate.Weights(evaluate.ModelOptions(model=str(weights), max_new_tokens=16)),
+                # What they write can be read by nobody; which option they find likeliest, can.
+                evaluate.Weights(evaluate.ModelOptions(model=str(weights), mode="loglikelihood")),
                 data,
                 evaluate.RunOptions(
                     runs=folder / "runs",
