@@ -52,7 +52,7 @@ def _canvas() -> tuple[Image.Image, Any]:
     return picture, ImageDraw.Draw(picture)
 
 
-def draw_map(chance: random.Random) -> Drawn:
+def _map(chance: random.Random) -> Drawn:
     """Towns on a map: which is farthest north."""
     picture, pen = _canvas()
     towns = chance.sample(["Arden", "Brill", "Corby", "Dunmore", "Elsing", "Farley"], 4)
@@ -87,7 +87,7 @@ def _ramp(chance: random.Random) -> Drawn:
     return picture, question, sorted(names), answer, f"The {answer} ball is the highest."
 
 
-def draw_pond(chance: random.Random) -> Drawn:
+def _pond(chance: random.Random) -> Drawn:
     """Fish in a pond: how many of them."""
     picture, pen = _canvas()
     count = chance.randint(2, 5)
@@ -115,4 +115,4 @@ def _beakers(chance: random.Random) -> Drawn:
     return picture, question, ["Solution A", "Solution B"], answer, f"{answer} has more particles."
 
 
-_TOPICS = {"geography": draw_map, "physics": _ramp, "biology": draw_pond, "chemistry": _beakers}
+_TOPICS = {"geography": _map, "physics": _ramp, "biology": _pond, "chemistry": _beakers}

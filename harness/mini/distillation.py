@@ -1,15 +1,13 @@
 """How Moondream-mini becomes Moondream-kd-mini: LLaVA-CoT-mini writes, it learns.
 
-It is what `harness distill --size mini --preset miniature --control` does.
+It is what `harness distill --size mini --preset miniature --filter agrees` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.types import DataOptions
 
@@ -19,53 +17,33 @@ if TYPE_CHECKING:
 TASK = "scienceqa-mini"
 TEACHER, STUDENT, DISTILLED = "llava-cot", "moondream", "moondream-kd"
 BATCH = 64
-ANSWERS_ONLY: Mapping[str, Any] = MappingProxyType({"learning_rate": 5e-4, "epochs": 7})
-"""What the control has for itself."""
 
 
-def plan(
-    folder: Path,
-    *,
-    name: str = DISTILLED,
-    samples: int | None = None,
-    seed: int = 0,
-    split: str = "test",
-    limit: int | None = None,
-    control: bool = True,
-    out: Path = Path("reports/leaderboard.html"),
-    command: Sequence[str] = (),
-) -> Plan:
-    """The plan of it, in `folder`/runs.
-
-    Args:
-        samples: questions of the train split that the teacher is asked; None: the preset's.
-        seed: of the order in which the student sees its examples.
-        split: of the questions that the students answer at last, at most `limit` of them.
-        control: train and ask a student of answers alone as well.
-    """
+def plan(folder: Path, *, seed: int = 0) -> Plan:
+    """The plan of it, in `folder`/runs. `seed`: of the order in which the student sees its
+    examples."""
     from distill import pipeline
     from distill.attempts import RationaleOptions
     from distill.config import preset
     from harness.evaluate import Data, ModelOptions
     from tasks import load_task
 
-    config = preset("miniature", seed=seed, **({} if samples is None else {"samples": samples}))
+    config = preset("miniature", seed=seed)
     task, runs = load_task(TASK), folder / "runs"
     mini = ModelOptions(model=TEACHER, size="mini", device="cpu", dtype="float32")
     return pipeline.Plan(
-        name=name,
+        name=DISTILLED,
         runs=runs,
         data=Data(task, DataOptions(split="train")),
-        test=Data(task, DataOptions(split=split)),
+        test=Data(task, DataOptions()),
         teacher=mini,
         imported=None,
         asking=RationaleOptions(
-            folder=pipeline.folder_of(runs, name),
+            folder=pipeline.folder_of(runs, DISTILLED),
             inputs=config.teacher_input,
             keep="agrees",
             limit=config.samples,
             batch_size=BATCH,
-            command=command,
         ),
         base=replace(mini, model=STUDENT),
         config=config,
@@ -74,12 +52,12 @@ def plan(
         dtype="float32",
         baseline=False,
         conclude=False,
-        controls={pipeline.CONTROL: config.answers_only(**ANSWERS_ONLY)} if control else {},
+        controls={},
         dependence=False,
-        test_limit=limit,
+        test_limit=None,
         test_batch_size=BATCH,
         bertscore=None,
-        out=out,
+        out=folder / "leaderboard.html",
         fresh=False,
-        command=command,
+        command=(),
     )
