@@ -203,15 +203,17 @@ def _newest_student(runs: Path) -> str | None:
 
     A control, which learned answers without rationales, is no Moondream-kd.
     """
-    finished: list[tuple[str, str]] = []
+    finished: list[tuple[str, int, str]] = []
     for path in (runs / "distill").glob("*/distill.json"):
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
             if state["status"] == "complete" and state["config"]["target"] == "structured":
-                finished.append((str(state["finished"]), str(path.parent / state["student"])))
+                # Seconds are written down; of two in one, the file that was written last.
+                when = str(state["finished"]), path.stat().st_mtime_ns
+                finished.append((*when, str(path.parent / state["student"])))
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise HarnessError(f"{path} cannot be read: {error}.", code=Exit.MISSING) from error
-    return max(finished)[1] if finished else None
+    return max(finished)[-1] if finished else None
 
 
 def _random_weights(spec: ModelSpec | None, model: str, size: str) -> Path:
