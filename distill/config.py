@@ -301,7 +301,8 @@ PRESETS: Mapping[str, DistillConfig] = types.MappingProxyType(
         # others on validation. The teacher is shown the question alone, as it was trained.
         "miniature": DistillConfig(
             optimizer="adamw",
-            epochs=7,
+            samples=6300,
+            epochs=3,
             learning_rate=2e-3,
             batch_size=32,
             clip=1.0,

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from harness.checkpoints import find_checkpoint
 from harness.errors import Exit, HarnessError
-from harness.mini import curriculum, pretraining, seeing, weights
+from harness.mini import curriculum, lessons, pretraining, seeing, weights
 from harness.mini.lessons import Book, asked
 from harness.mini.questions import open_questions, questions
 from harness.mini.training import IGNORED, Encoder, Lesson, Stage
@@ -85,6 +85,23 @@ def test_a_lesson_is_the_prompt_of_evaluation_and_its_answer(models, book, name:
     assert set(row.labels[:length]) == {IGNORED}
     assert row.labels[length:] == row.ids[length:]
     assert row.ids[-1] == model.tokenizer.eos_token_id
+
+
+def test_what_is_given_is_read_and_not_learned(models, book) -> None:
+    """The whole rationale is there; labels stand on what follows from its caption alone."""
+    model = models("llava-cot")
+    items = replace(book, choice=book.choice[:4])
+    for whole, part in zip(
+        lessons.make(items, "structured", Random(0)),
+        lessons.make(items, "reasoning", Random(0)),
+        strict=True,
+    ):
+        row, learned = (Encoder(model).lesson(lesson) for lesson in (whole, part))
+        assert learned.ids == row.ids
+        labels = [label for label in learned.labels if label != IGNORED]
+        assert list(row.labels[-len(labels) :]) == labels
+        said = model.tokenizer.decode(labels, skip_special_tokens=True)
+        assert said == whole.answer[whole.answer.index("<REASONING>") :]
 
 
 @pytest.mark.parametrize("name", ["moondream", "llava-cot", "phi-3.5", "llava-next", "kosmos-2"])

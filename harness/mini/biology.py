@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 from harness.mini.chance import Chance
-from harness.mini.families import Draft, Family
+from harness.mini.families import Draft, Family, listed
 from harness.mini.scenes import COLOURS, GRID, Mark, Scene
 
 LECTURE = (
@@ -31,13 +32,16 @@ def _pond(chance: Chance, number: int) -> tuple[Scene, list[str], list[tuple[str
     return Scene("pond", tuple(marks)), chain, links
 
 
-def _caption(chance: Chance, links: list[tuple[str, str]]) -> str:
-    opening = chance.pick(
-        ("The picture shows fish in a pond.", "This is a food chain.", "Arrows join the fish.")
-    )
-    said = chance.pick(("An arrow goes from {0} to {1}.", "{0} points to {1}."))
-    sentences = [said.format(food, eater) for food, eater in links]
-    return " ".join([opening, *(s[0].upper() + s[1:] for s in sentences)])
+def _caption(links: list[tuple[str, str]]) -> str:
+    return _seen(_arrows(links))
+
+
+def _seen(arrows: Iterable[str]) -> str:
+    return f"The picture shows fish and arrows: {listed(arrows)}."
+
+
+def _arrows(links: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"{food} to {eater}" for food, eater in links]
 
 
 def eater(chance: Chance, number: int) -> Draft:
@@ -52,8 +56,8 @@ def eater(chance: Chance, number: int) -> Draft:
         answer=answer,
         wrong=[fish for fish in chain if fish not in {food, answer}],
         summary=f"The question asks which fish eats the {food} fish.",
-        caption=_caption(chance, links),
-        reasoning=f"The arrow from {food} goes to {answer}, so {answer} eats {food}.",
+        caption=_caption(links),
+        reasoning=f"It shows {food} to {answer}.",
     )
 
 
@@ -69,19 +73,16 @@ def food(chance: Chance, number: int) -> Draft:
         answer=answer,
         wrong=[fish for fish in chain if fish not in {eats, answer}],
         summary=f"The question asks which fish the {eats} fish eats.",
-        caption=_caption(chance, links),
-        reasoning=f"The arrow to {eats} comes from {answer}, so {eats} eats {answer}.",
+        caption=_seen(f"{eater} from {eaten}" for eaten, eater in links),
+        reasoning=f"It shows {eats} from {answer}.",
     )
 
 
-def _trace(chain: list[str]) -> str:
-    return ", then ".join(f"{a} is eaten by {b}" for a, b in pairwise(chain))
-
-
 def last(chance: Chance, number: int) -> Draft:
-    """Who is eaten by no other: the whole chain."""
+    """Who is eaten by no other: arrow after arrow, from the first one seen."""
     scene, chain, links = _pond(chance, number)
     answer = chain[-1]
+    followed = pairwise(chain[chain.index(links[0][0]) :])
     return Draft(
         scene=scene,
         question=chance.pick(
@@ -90,8 +91,8 @@ def last(chance: Chance, number: int) -> Draft:
         answer=answer,
         wrong=chain[:-1],
         summary="The question asks which fish is last in the food chain.",
-        caption=_caption(chance, links),
-        reasoning=f"{_capital(_trace(chain))}. No arrow goes from {answer}.",
+        caption=_caption(links),
+        reasoning=f"The arrows go {listed(_arrows(followed))}, {answer} to none.",
     )
 
 
@@ -111,14 +112,9 @@ def onward(chance: Chance, number: int) -> Draft:
         answer=answer,
         wrong=[fish for fish in chain if fish not in {start, answer}],
         summary=f"The question asks which fish is two steps after the {start} fish.",
-        caption=_caption(chance, links),
-        reasoning=f"The arrow from {start} goes to {between}. "
-        f"The arrow from {between} goes to {answer}.",
+        caption=_caption(links),
+        reasoning=f"It shows {start} to {between}, {between} to {answer}.",
     )
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 FAMILIES = tuple(

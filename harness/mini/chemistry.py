@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from harness.mini.chance import Chance
-from harness.mini.families import Draft, Family, listed
+from harness.mini.families import Draft, Family, extreme, listed
 from harness.mini.scenes import COLOURS, GRID, Mark, Scene
 
 MOST = 3
@@ -53,26 +53,14 @@ def _scene(beakers: list[Beaker]) -> Scene:
     return Scene("lab", tuple(marks))
 
 
-def _opening(chance: Chance, number: int) -> str:
-    return chance.pick((f"There are {number} beakers.", f"The picture shows {number} beakers."))
-
-
-def _contents(chance: Chance, beakers: list[Beaker]) -> str:
-    said = " ".join(
-        f"{b.colour.capitalize()}: {_parts(b)} of liquid, {b.particles} in each." for b in beakers
-    )
-    return f"{_opening(chance, len(beakers))} {said}"
-
-
-def _parts(beaker: Beaker) -> str:
-    return f"{beaker.parts} part{'s' if beaker.parts > 1 else ''}"
+def _caption(what: str, said: list[str]) -> str:
+    return f"There are {len(said)} beakers with {what}: {listed(said)}."
 
 
 def level(chance: Chance, number: int) -> Draft:
     """How high the liquid stands in a beaker."""
     beakers = _beakers(chance, number)
     asked = chance.pick(beakers)
-    said = " ".join(f"{b.colour.capitalize()}: {_parts(b)} of liquid." for b in beakers)
     return Draft(
         scene=_scene(beakers),
         question=chance.pick(
@@ -84,8 +72,8 @@ def level(chance: Chance, number: int) -> Draft:
         answer=str(asked.parts),
         wrong=[str(n) for n in range(1, MOST + 1) if n != asked.parts],
         summary=f"The question asks how much liquid is in the {asked.colour} beaker.",
-        caption=f"{_opening(chance, number)} {said}",
-        reasoning=f"The {asked.colour} beaker has {_parts(asked)} of liquid.",
+        caption=_caption("parts of liquid", [f"{b.colour} {b.parts}" for b in beakers]),
+        reasoning=f"It shows {asked.colour} {asked.parts}.",
     )
 
 
@@ -97,7 +85,6 @@ def concentrated(chance: Chance, number: int) -> Draft | None:
     if ranked[0].particles == ranked[1].particles:
         return None
     found = ranked[0]
-    said = " ".join(f"{b.colour.capitalize()}: {b.particles} in each part." for b in beakers)
     return Draft(
         scene=_scene(beakers),
         question=chance.pick(
@@ -109,10 +96,8 @@ def concentrated(chance: Chance, number: int) -> Draft | None:
         answer=found.colour,
         wrong=[b.colour for b in beakers if b != found],
         summary=f"The question asks which beaker is the {word} concentrated.",
-        caption=f"{_opening(chance, number)} {said}",
-        reasoning=f"In each part there are {listed([b.particles for b in beakers])} particles. "
-        f"The {'largest' if sign < 0 else 'smallest'} is {found.particles}, of the {found.colour} "
-        "beaker.",
+        caption=_caption("particles in each part", [f"{b.particles} {b.colour}" for b in beakers]),
+        reasoning=extreme(sign, found.particles, found.colour),
     )
 
 
@@ -124,9 +109,7 @@ def dissolved(chance: Chance, number: int) -> Draft | None:
     if ranked[0].total == ranked[1].total:
         return None
     found = ranked[0]
-    products = " ".join(
-        f"{b.colour.capitalize()}: {b.parts} times {b.particles} is {b.total}." for b in beakers
-    )
+    products = listed(f"{b.parts} times {b.particles} is {b.total} {b.colour}" for b in beakers)
     return Draft(
         scene=_scene(beakers),
         question=chance.pick(
@@ -138,9 +121,11 @@ def dissolved(chance: Chance, number: int) -> Draft | None:
         answer=found.colour,
         wrong=[b.colour for b in beakers if b != found],
         summary=f"The question asks which beaker has the {word} particles in all.",
-        caption=_contents(chance, beakers),
-        reasoning=f"{products} The {'largest' if sign < 0 else 'smallest'} is {found.total}, of "
-        f"the {found.colour} beaker.",
+        caption=_caption(
+            "parts, and particles in each",
+            [f"{b.parts} {b.particles} {b.colour}" for b in beakers],
+        ),
+        reasoning=f"In all: {products}. {extreme(sign, found.total, found.colour)}",
     )
 
 

@@ -1,6 +1,6 @@
 """Text lessons in copying, in an order that small models need: a sequence is repeated; a word that
-stood before another is called to mind; an option is looked up by its letter, and a letter by its
-option. First on a few words, then on all.
+stood before another is called to mind; an item of a list is found by its first word; an option is
+looked up by its letter, and a letter by its option. First on a few words, then on all.
 
 A pretrained language model can do this, and reasoning that ends in a letter needs it. Taught all at
 once, or on all words from the beginning, it was not learned in several times the steps. Only what
@@ -84,8 +84,33 @@ _WORDINGS = (
 )
 """What stands before, between and behind an option and its letter."""
 
+
+def lists(chance: Random, words: Sequence[str]) -> Line:
+    """A list of items of two or three words; several times one of them again, from its first word
+    on, then its last word behind some others, or the item that follows it."""
+    number, size = chance.randint(3, 5), chance.choice((2, 2, 3))
+    drawn = iter(chance.sample(words, number * size + 3))
+    items = [[next(drawn) for _ in range(size)] for _ in range(number)]
+    line = _Writing()
+    line.add("".join(f" {word}" for word in list(drawn)[: chance.randint(1, 3)]) + ":")
+    line.add(",".join(" " + " ".join(item) for item in items) + ".")
+    for _ in range(4):
+        place = chance.randrange(number)
+        line.add("".join(f" {word}" for word in chance.choices(words, k=chance.randint(0, 3))))
+        line.add(f" {items[place][0]}")
+        line.add(f" {' '.join(items[place][1:])}", recalled=True)
+        if place + 1 < number and chance.random() < 0.3:
+            line.add(",")
+            place += 1
+            line.add(f" {' '.join(items[place])}", recalled=True)
+        line.add(chance.choice((".", ". The answer is", ", so it is", ". It is", ":")))
+        line.add(f" {items[place][-1]}", recalled=True)
+        line.add(".")
+    return line.finished()
+
+
 KINDS: Mapping[str, Callable[[Random, Sequence[str]], Line]] = MappingProxyType(
-    {"copies": copies, "pairs": pairs, "lookup": lookup}
+    {"copies": copies, "pairs": pairs, "lookup": lookup, "lists": lists}
 )
 
 

@@ -38,11 +38,12 @@ def _scene(layers: list[Layer]) -> Scene:
     return Scene("sky", tuple(marks))
 
 
-def _caption(chance: Chance, layers: list[Layer]) -> str:
-    number = len(layers)
-    opening = chance.pick((f"There are {number} layers of rock.", f"The rock has {number} layers."))
-    said = " ".join(f"{layer.colour} with a {layer.fossil}," for layer in layers)
-    return f"{opening} From the top: {said[:-1]}."
+def _said(layers: list[Layer]) -> str:
+    return listed(f"{layer.colour} {layer.fossil}" for layer in layers)
+
+
+def _caption(said: str, number: int, end: str = "top") -> str:
+    return f"The rock has {number} layers from the {end}: {said}."
 
 
 def fossil(chance: Chance, number: int) -> Draft:
@@ -60,8 +61,8 @@ def fossil(chance: Chance, number: int) -> Draft:
         answer=asked.fossil,
         wrong=[layer.fossil for layer in layers if layer != asked],
         summary=f"The question asks which fossil is in the {asked.colour} layer.",
-        caption=_caption(chance, layers),
-        reasoning=f"The {asked.colour} layer has a {asked.fossil}.",
+        caption=_caption(_said(layers), number),
+        reasoning=f"It shows {_said([asked])}.",
     )
 
 
@@ -78,16 +79,15 @@ def oldest(chance: Chance, number: int) -> Draft:
         answer=found.fossil,
         wrong=[layer.fossil for layer in layers if layer != found],
         summary=f"The question asks which fossil is the {word}.",
-        caption=_caption(chance, layers),
-        reasoning=f"The {word} layer is at the {where}. It is {found.colour} and has a "
-        f"{found.fossil}.",
+        caption=_caption(_said(layers), number),
+        reasoning=f"The {word} is at the {where}, {_said([found])}.",
     )
 
 
 def second(chance: Chance, number: int) -> Draft:
     """Which fossil is the second oldest or youngest."""
     layers = _layers(chance, number)
-    word = chance.pick(("oldest", "youngest"))
+    word, where = chance.pick((("oldest", "bottom"), ("youngest", "top")))
     order = layers[::-1] if word == "oldest" else layers
     found = order[1]
     return Draft(
@@ -98,9 +98,8 @@ def second(chance: Chance, number: int) -> Draft:
         answer=found.fossil,
         wrong=[layer.fossil for layer in layers if layer != found],
         summary=f"The question asks which fossil is the second {word}.",
-        caption=_caption(chance, layers),
-        reasoning=f"From the {word} the fossils are {listed([each.fossil for each in order])}. "
-        f"The second is the {found.fossil}.",
+        caption=_caption(_said(order), number, where),
+        reasoning=f"From the {where} come {_said(order[:2])}.",
     )
 
 
@@ -108,9 +107,14 @@ def neighbour(chance: Chance, number: int) -> Draft:
     """Which layer lies right under, or right above, the layer with a fossil."""
     layers = _layers(chance, number)
     at = chance.below(number - 1)
-    word, asked, found = chance.pick(
-        (("under", layers[at], layers[at + 1]), ("above", layers[at + 1], layers[at]))
+    word, end, asked, found = chance.pick(
+        (
+            ("under", "top", layers[at], layers[at + 1]),
+            ("above", "bottom", layers[at + 1], layers[at]),
+        )
     )
+    order = layers if word == "under" else layers[::-1]
+    said = {layer: f"{layer.fossil} {layer.colour}" for layer in order}
     return Draft(
         scene=_scene(layers),
         question=chance.pick(
@@ -122,9 +126,8 @@ def neighbour(chance: Chance, number: int) -> Draft:
         answer=found.colour,
         wrong=[layer.colour for layer in layers if layer not in {asked, found}],
         summary=f"The question asks which layer is right {word} the {asked.fossil}.",
-        caption=_caption(chance, layers),
-        reasoning=f"The {asked.fossil} is in the {asked.colour} layer. "
-        f"Right {word} {asked.colour} is {found.colour}.",
+        caption=_caption(listed(said.values()), number, end),
+        reasoning=f"It shows {said[asked]}, {said[found]}.",
     )
 
 

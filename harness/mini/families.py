@@ -8,7 +8,7 @@ first and the scene made to fit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.mini.chance import Chance
@@ -48,7 +48,11 @@ class Family:
     """What one must know to answer, as ScienceQA's lectures say it."""
 
 
-def listed(things: Sequence[object]) -> str:
-    """The things in words: red, blue and green."""
-    *first, last = map(str, things or [""])
-    return f"{', '.join(first)} and {last}" if first else last
+def listed(things: Iterable[str]) -> str:
+    """One thing after another: red town, blue lake."""
+    return ", ".join(things)
+
+
+def extreme(sign: int, number: int, name: str) -> str:
+    """The sentence that finds whose number is the smallest (`sign` 1) or the largest (-1)."""
+    return f"The {'smallest' if sign > 0 else 'largest'} is {number} {name}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from harness.mini.chance import Chance
-from harness.mini.families import Draft, Family, listed
+from harness.mini.families import Draft, Family, extreme, listed
 from harness.mini.scenes import COLOURS, GRID, Mark, Scene
 
 SIGHTS = ("mountain", "lake", "town", "forest")
@@ -50,20 +50,8 @@ def _scene(states: list[State]) -> Scene:
     return Scene("sea", tuple(marks))
 
 
-def _opening(chance: Chance, number: int) -> str:
-    return chance.pick(
-        (
-            f"The map shows {number} states.",
-            f"This is a map of {number} states.",
-            f"There are {number} states on the map.",
-        )
-    )
-
-
-def _sights(chance: Chance, states: list[State]) -> str:
-    said = chance.pick(("The {0} state has a {1}.", "{0} has a {1}."))
-    sentences = [said.format(s.colour, s.sight) for s in states]
-    return " ".join([_opening(chance, len(states)), *(s[0].upper() + s[1:] for s in sentences)])
+def _caption(said: list[str], what: str = "") -> str:
+    return f"The map shows {len(said)} states{what}: {listed(said)}."
 
 
 def contains(chance: Chance, number: int) -> Draft:
@@ -81,8 +69,8 @@ def contains(chance: Chance, number: int) -> Draft:
         answer=asked.sight,
         wrong=[sight for sight in SIGHTS if sight != asked.sight],
         summary=f"The question asks what is in the {asked.colour} state.",
-        caption=_sights(chance, states),
-        reasoning=f"The {asked.colour} state has a {asked.sight}.",
+        caption=_caption([f"{s.colour} {s.sight}" for s in states]),
+        reasoning=f"It shows {asked.colour} {asked.sight}.",
     )
 
 
@@ -101,8 +89,8 @@ def holder(chance: Chance, number: int) -> Draft | None:
         answer=asked.colour,
         wrong=[s.colour for s in states if s != asked],
         summary=f"The question asks which state has a {asked.sight}.",
-        caption=_sights(chance, states),
-        reasoning=f"The {asked.sight} is in the {asked.colour} state.",
+        caption=_caption([f"{s.sight} {s.colour}" for s in states]),
+        reasoning=f"It shows {asked.sight} {asked.colour}.",
     )
 
 
@@ -112,14 +100,19 @@ def _reach(state: State, direction: str) -> int:
     return state.row * down + state.column * right
 
 
-def _place(state: State, direction: str) -> str:
+def _axis(direction: str) -> str:
+    return "row" if direction in {"north", "south"} else "column"
+
+
+def _place(state: State, direction: str) -> int:
     """Its row or its column, whichever counts in that direction, from 1."""
-    if direction in {"north", "south"}:
-        return f"row {state.row + 1}"
-    return f"column {state.column + 1}"
+    return 1 + (state.row if _axis(direction) == "row" else state.column)
 
 
-_WHERE = {"north": "top", "south": "bottom", "west": "left", "east": "right"}
+def _farthest(direction: str, first: State) -> str:
+    """North is the smallest row, west the smallest column."""
+    sign = -sum(DIRECTIONS[direction])
+    return extreme(sign, _place(first, direction), first.colour)
 
 
 def farthest(chance: Chance, number: int) -> Draft | None:
@@ -130,7 +123,6 @@ def farthest(chance: Chance, number: int) -> Draft | None:
     if _reach(ranked[0], direction) == _reach(ranked[1], direction):
         return None
     first = ranked[0]
-    places = " ".join(f"{s.colour.capitalize()} is in {_place(s, direction)}." for s in states)
     return Draft(
         scene=_scene(states),
         question=chance.pick(
@@ -142,10 +134,11 @@ def farthest(chance: Chance, number: int) -> Draft | None:
         answer=first.colour,
         wrong=[s.colour for s in states if s != first],
         summary=f"The question asks which state is farthest {direction}.",
-        caption=f"{_opening(chance, number)} {places}",
-        reasoning=f"From the {_WHERE[direction]} the states are "
-        f"{listed([f'{s.colour} in {_place(s, direction)}' for s in ranked])}. "
-        f"The farthest {direction} is {first.colour}.",
+        caption=_caption(
+            [f"{_place(s, direction)} {s.colour}" for s in states],
+            f" by {_axis(direction)}",
+        ),
+        reasoning=_farthest(direction, first),
         hint="North is at the top of the map.",
     )
 
@@ -159,9 +152,9 @@ def filtered(chance: Chance, number: int) -> Draft | None:
     if len(having) < 2 or _reach(ranked[0], direction) == _reach(ranked[1], direction):
         return None
     first = ranked[0]
-    places = " ".join(
-        f"{s.colour.capitalize()}: {s.sight}, {_place(s, direction)}." for s in states
-    )
+    sifted = [
+        f"{s.sight} {f'{_place(s, direction)} {s.colour}' if s in having else 'no'}" for s in states
+    ]
     return Draft(
         scene=_scene(states),
         question=chance.pick(
@@ -173,13 +166,17 @@ def filtered(chance: Chance, number: int) -> Draft | None:
         answer=first.colour,
         wrong=[s.colour for s in states if s != first],
         summary=f"The question asks which state with a {sight} is farthest {direction}.",
-        caption=f"{_opening(chance, number)} {places}",
-        reasoning=f"The states with a {sight} are {listed([s.colour for s in having])}. "
-        f"From the {_WHERE[direction]} they are "
-        f"{listed([f'{s.colour} in {_place(s, direction)}' for s in ranked])}. "
-        f"The farthest {direction} is {first.colour}.",
+        caption=_caption(
+            [f"{s.sight} {_place(s, direction)} {s.colour}" for s in states],
+            f" by {_axis(direction)}",
+        ),
+        reasoning=f"With a {sight}: {listed(sifted)}. {_farthest(direction, first)}",
         hint="North is at the top of the map.",
     )
+
+
+def _both(state: State) -> str:
+    return f"{state.colour} {state.row + 1} {state.column + 1}"
 
 
 def direction(chance: Chance, number: int) -> Draft | None:
@@ -198,10 +195,6 @@ def direction(chance: Chance, number: int) -> Draft | None:
     if not pairs:
         return None
     start, end = chance.pick(pairs)
-    places = " ".join(
-        f"{s.colour.capitalize()} in row {s.row + 1}, column {s.column + 1}." for s in states
-    )
-    key = "row" if down else "column"
     return Draft(
         scene=_scene(states),
         question=chance.pick(
@@ -213,10 +206,9 @@ def direction(chance: Chance, number: int) -> Draft | None:
         answer=way,
         wrong=[name for name in DIRECTIONS if name != way],
         summary=f"The question asks for the direction from {start.colour} to {end.colour}.",
-        caption=f"{_opening(chance, number)} {places}",
-        reasoning=f"The {start.colour} state is in {_place(start, way)} and the {end.colour} state "
-        f"in {_place(end, way)} of the same {'column' if key == 'row' else 'row'}. "
-        f"So {end.colour} is more to the {_WHERE[way]}, which is {way}.",
+        caption=_caption(list(map(_both, states)), " by row and column"),
+        reasoning=f"It shows {_both(start)}, {_both(end)}. From {_axis(way)} {_place(start, way)} "
+        f"to {_place(end, way)} is {way}.",
         hint="North is at the top of the map.",
     )
 

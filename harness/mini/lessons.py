@@ -78,6 +78,13 @@ def _structured(book: Book, item: Item, chance: Random) -> Lesson:
     )
 
 
+def _reasoning(book: Book, item: Item, chance: Random) -> Lesson:
+    """What follows from a caption that is given."""
+    whole = _structured(book, item, chance)
+    place = whole.answer.index("<REASONING>")
+    return replace(whole, given=whole.answer[:place], answer=whole.answer[place:])
+
+
 def _open(book: Book, item: Item, chance: Random) -> Lesson:
     del chance
     return Lesson(asked(book.open_task, item, "direct"), str(item.answer), repr(item.scene))
@@ -100,6 +107,7 @@ KINDS: Mapping[str, Callable[[Book, Item, Random], Lesson]] = MappingProxyType(
         "text": _text,
         "one-step text": _text,
         "structured": _structured,
+        "reasoning": _reasoning,
         "open": _open,
         "open structured": _open_structured,
     }

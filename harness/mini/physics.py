@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from harness.mini.chance import Chance
-from harness.mini.families import Draft, Family
+from harness.mini.families import Draft, Family, extreme, listed
 from harness.mini.scenes import GRID, Mark, Scene
 
 LECTURE = (
@@ -62,20 +62,12 @@ def _scene(pairs: list[Pair]) -> Scene:
     return Scene("bench", tuple(marks))
 
 
-def _opening(chance: Chance, number: int) -> str:
-    return chance.pick(
-        (f"There are {number} pairs of magnets.", f"The picture shows {number} pairs of magnets.")
-    )
+def _caption(said: list[str]) -> str:
+    return f"The picture shows {len(said)} pairs of magnets: {listed(said)}."
 
 
-def _facing(pairs: list[Pair]) -> str:
-    return " ".join(
-        f"{pair.name.capitalize()} pair: {pair.facing[0]} faces {pair.facing[1]}." for pair in pairs
-    )
-
-
-def _distances(pairs: list[Pair]) -> str:
-    return " ".join(f"{pair.name.capitalize()} pair: {pair.distance} apart." for pair in pairs)
+def _facing(pair: Pair) -> str:
+    return f"{pair.facing[0]} {pair.facing[1]}"
 
 
 def gap(chance: Chance, number: int) -> Draft:
@@ -93,8 +85,8 @@ def gap(chance: Chance, number: int) -> Draft:
         answer=str(pair.distance),
         wrong=[str(d) for d in range(1, GRID) if d != pair.distance],
         summary=f"The question asks how far apart the {pair.name} pair is.",
-        caption=f"{_opening(chance, number)} {_distances(pairs)}",
-        reasoning=f"The magnets of the {pair.name} pair are {pair.distance} apart.",
+        caption=_caption([f"{p.name} {p.distance}" for p in pairs]),
+        reasoning=f"It shows {pair.name} {pair.distance}.",
     )
 
 
@@ -114,9 +106,9 @@ def force(chance: Chance, number: int) -> Draft:
         answer=answer,
         wrong=[other],
         summary=f"The question asks if the {pair.name} pair will attract or repel.",
-        caption=f"{_opening(chance, number)} {_facing(pairs)}",
-        reasoning=f"In the {pair.name} pair {pair.facing[0]} faces {pair.facing[1]}. "
-        f"The poles are {'different' if pair.attracts else 'equal'}, so they {answer}.",
+        caption=_caption([f"{p.name} {_facing(p)}" for p in pairs]),
+        reasoning=f"It shows {pair.name} {_facing(pair)}. "
+        f"{'Different' if pair.attracts else 'Equal'} poles {answer}.",
         hint="The north pole of each magnet is red, the south pole blue.",
     )
 
@@ -140,9 +132,8 @@ def distance(chance: Chance, number: int) -> Draft | None:
         answer=answer,
         wrong=[p.name for p in pairs if p.name != answer],
         summary=f"The question asks which pair is {words}.",
-        caption=f"{_opening(chance, number)} {_distances(pairs)}",
-        reasoning=f"The {'smallest' if sign == 1 else 'largest'} distance is "
-        f"{ranked[0].distance}, of the {answer} pair.",
+        caption=_caption([f"{p.distance} {p.name}" for p in pairs]),
+        reasoning=extreme(sign, ranked[0].distance, answer),
     )
 
 
@@ -155,14 +146,7 @@ def strongest(chance: Chance, number: int) -> Draft | None:
     if not acting or (len(acting) > 1 and acting[0].distance == acting[1].distance):
         return None
     answer = acting[0].name
-    said = " ".join(
-        f"{p.name.capitalize()} pair: {p.facing[0]} faces {p.facing[1]}, {p.distance} apart."
-        for p in pairs
-    )
-    which = " ".join(
-        f"{p.name.capitalize()}: {'attract' if p.attracts else 'repel'}, {p.distance}."
-        for p in pairs
-    )
+    sifted = [f"{_facing(p)} {f'{p.distance} {p.name}' if p in acting else 'no'}" for p in pairs]
     return Draft(
         scene=_scene(pairs),
         question=chance.pick(
@@ -174,9 +158,8 @@ def strongest(chance: Chance, number: int) -> Draft | None:
         answer=answer,
         wrong=[p.name for p in pairs if p.name != answer],
         summary=f"The question asks which magnets {words} most strongly.",
-        caption=said,
-        reasoning=f"{which} Of those that {verb}, the {answer} pair is nearest at "
-        f"{acting[0].distance}.",
+        caption=_caption([f"{_facing(p)} {p.distance} {p.name}" for p in pairs]),
+        reasoning=f"Those that {verb}: {listed(sifted)}. {extreme(1, acting[0].distance, answer)}",
         hint="The north pole of each magnet is red, the south pole blue.",
     )
 

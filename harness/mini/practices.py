@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from harness.mini.chance import Chance
-from harness.mini.families import Draft, Family, listed
+from harness.mini.families import Draft, Family, extreme, listed
 from harness.mini.scenes import COLOURS, GRID, Mark, Scene
 
 CHART_LECTURE = (
@@ -59,12 +59,17 @@ def _chart(bars: list[Bar]) -> Scene:
     return Scene("chart", tuple(marks))
 
 
-def _heights(chance: Chance, bars: list[Bar]) -> str:
-    opening = chance.pick(
-        (f"The chart has {len(bars)} bars.", f"This is a chart with {len(bars)} bars.")
-    )
-    said = chance.pick(("The {0} bar is {1} tall.", "The {0} bar has a height of {1}."))
-    return " ".join([opening, *(said.format(bar.colour, bar.height) for bar in bars)])
+def _said(bars: Iterable[Bar]) -> str:
+    return listed(f"{bar.colour} {bar.height}" for bar in bars)
+
+
+def _caption(bars: list[Bar]) -> str:
+    return f"The chart has {len(bars)} bars: {_said(bars)}."
+
+
+def _ranking(bars: list[Bar]) -> str:
+    heights = listed(f"{bar.height} {bar.colour}" for bar in bars)
+    return f"The chart has {len(bars)} bars: {heights}."
 
 
 def height(chance: Chance, number: int) -> Draft:
@@ -82,8 +87,8 @@ def height(chance: Chance, number: int) -> Draft:
         answer=str(asked.height),
         wrong=[str(h) for h in range(1, GRID + 1) if h != asked.height],
         summary=f"The question asks how tall the {asked.colour} bar is.",
-        caption=_heights(chance, bars),
-        reasoning=f"The {asked.colour} bar is {asked.height} tall.",
+        caption=_caption(bars),
+        reasoning=f"It shows {_said([asked])}.",
     )
 
 
@@ -99,9 +104,8 @@ def tallest(chance: Chance, number: int) -> Draft:
         answer=found.colour,
         wrong=[bar.colour for bar in ranked[1:]],
         summary=f"The question asks which bar is the {word}.",
-        caption=_heights(chance, bars),
-        reasoning=f"The heights are {listed([bar.height for bar in bars])}. "
-        f"The {'largest' if sign < 0 else 'smallest'} is {found.height}, of {found.colour}.",
+        caption=_ranking(bars),
+        reasoning=extreme(sign, found.height, found.colour),
     )
 
 
@@ -119,10 +123,9 @@ def second_tallest(chance: Chance, number: int) -> Draft:
         answer=found.colour,
         wrong=[bar.colour for bar in bars if bar != found],
         summary=f"The question asks which bar is the second {word}.",
-        caption=_heights(chance, bars),
-        reasoning=f"From the {word} the bars are "
-        f"{listed([f'{bar.colour} with {bar.height}' for bar in ranked])}. "
-        f"The second is {found.colour}.",
+        caption=_ranking(bars),
+        reasoning=f"{extreme(sign, ranked[0].height, ranked[0].colour)} "
+        f"The second is {found.height} {found.colour}.",
     )
 
 
@@ -142,9 +145,8 @@ def together(chance: Chance, number: int) -> Draft:
         answer=str(total),
         wrong=list(map(str, sums[1:])),
         summary=f"The question asks for the height of {first.colour} plus {other.colour}.",
-        caption=_heights(chance, bars),
-        reasoning=f"The {first.colour} bar is {first.height} tall and the {other.colour} bar "
-        f"{other.height}. {first.height} plus {other.height} is {total}.",
+        caption=_caption(bars),
+        reasoning=f"It shows {_said([first])} plus {_said([other])} is {total}.",
     )
 
 
@@ -163,9 +165,8 @@ def difference(chance: Chance, number: int) -> Draft:
         answer=str(wanted),
         wrong=[str(d) for d in range(1, GRID) if d != wanted],
         summary=f"The question asks how much taller {first.colour} is than {other.colour}.",
-        caption=_heights(chance, bars),
-        reasoning=f"The {first.colour} bar is {first.height} tall and the {other.colour} bar "
-        f"{other.height}. {first.height} minus {other.height} is {wanted}.",
+        caption=_caption(bars),
+        reasoning=f"It shows {_said([first])} minus {_said([other])} is {wanted}.",
     )
 
 
@@ -200,10 +201,8 @@ def fair_test(chance: Chance, number: int) -> Draft:
             marks.append(Mark("drop", "ink", 1, column))
         marks.append(Mark("plant", "leaf", 2, column))
         marks.append(Mark("pot", pot.colour, 3, column))
-    tested, answer, other = chance.pick(
-        (("water", water_only, "light"), ("light", light_only, "water"))
-    )
-    said = " ".join(f"{pot.colour.capitalize()}: {_conditions(pot)}." for pot in pots)
+    tested, answer = chance.pick((("water", water_only), ("light", light_only)))
+    said = listed(f"{_conditions(pot)} {pot.colour}" for pot in pots if pot.colour != own)
     mine, found = (next(pot for pot in pots if pot.colour == c) for c in (own, answer))
     return Draft(
         scene=Scene("shelf", tuple(marks)),
@@ -216,15 +215,15 @@ def fair_test(chance: Chance, number: int) -> Draft:
         answer=answer,
         wrong=[pot.colour for pot in pots if pot.colour not in {own, answer}],
         summary=f"The question asks which pot differs from the {own} pot only in {tested}.",
-        caption=f"There are {number} pots. {said}",
-        reasoning=f"The {own} pot has {_conditions(mine)}. Equal in {other} but not in {tested} is "
-        f"{_conditions(found)}, the {answer} pot.",
+        caption=f"There are {number} pots: {own} {_conditions(mine)}, and {said}.",
+        reasoning=f"It shows {own} {_conditions(mine)}. With other {tested} that is "
+        f"{_conditions(found)} {answer}.",
         hint="The sun stands for light, the moon for dark.",
     )
 
 
 def _conditions(pot: Pot) -> str:
-    return f"{pot.light} and {'water' if pot.water == 'drop' else 'no water'}"
+    return f"{pot.light} {'wet' if pot.water == 'drop' else 'dry'}"
 
 
 FAMILIES = tuple(

@@ -23,7 +23,13 @@ _KEPT = MappingProxyType({"pairs": 6, "lookup": 6})
 """Lines in later stages; without them recall is lost, and with it reasoning from a caption."""
 
 
-def _curriculum() -> tuple[Stage, ...]:
+_LISTS = MappingProxyType({"pairs": 6, "lookup": 6, "lists": 8})
+_LISTS_KEPT = MappingProxyType({"pairs": 3, "lookup": 4, "lists": 5})
+"""The same with items of lists: what reasoning from a caption is made of, in texts that mean
+nothing."""
+
+
+def _curriculum(mix: Mapping[str, int] = _RECALL, until: float = 0.6) -> tuple[Stage, ...]:
     """Copying forms abruptly, and when is a matter of luck: each stage goes on until it has.
 
     Half of the last stage's lines keep to the few words: on all of them at once, architectures with
@@ -31,8 +37,8 @@ def _curriculum() -> tuple[Stage, ...]:
     """
     return (
         Stage(name="copying", steps=900, until=0.35, rate=2e-3, mix={"copies": 16}, few=1),
-        Stage(name="recall", steps=1000, until=0.6, rate=2e-3, mix=_RECALL, few=1),
-        Stage(name="vocabulary", steps=1800, until=0.6, rate=2e-3, mix=_RECALL, few=0.5),
+        Stage(name="recall", steps=1000, until=until, rate=2e-3, mix=mix, few=1),
+        Stage(name="vocabulary", steps=1800, until=until, rate=2e-3, mix=mix, few=0.5),
     )
 
 
@@ -44,73 +50,57 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "moondream": Recipe(
             stages=(
-                Stage(name="copying", steps=500, rate=2e-3, mix={"copies": 16}, few=1),
-                Stage(name="recall", steps=300, rate=2e-3, mix=_RECALL, few=1),
-                Stage(name="vocabulary", steps=900, rate=2e-3, mix={"pairs": 6, "lookup": 10}),
+                *_curriculum(_LISTS, 0.8),
                 _seeing(),
                 Stage(
                     name="captions",
-                    steps=900,
+                    steps=1800,
                     rate=2e-3,
-                    mix={"caption": 48, **_KEPT},
-                    frozen=True,
-                ),
-                Stage(
-                    name="more captions",
-                    steps=2400,
-                    rate=2e-3,
-                    mix={"caption": 16, "asked caption": 32, **_KEPT},
+                    mix={"asked caption": 40, **_LISTS_KEPT},
                     frozen=True,
                     falling=True,
                 ),
                 Stage(
                     name="questions",
                     steps=500,
-                    rate=1e-3,
-                    mix={"asked caption": 16, "open": 16, "one-step letter": 24, **_KEPT},
+                    rate=1.5e-3,
+                    mix={"asked caption": 24, "open": 12, "one-step letter": 16, **_LISTS_KEPT},
                     frozen=True,
                     falling=True,
                 ),
             ),
             learned=(
-                "Taught to copy, and to look up options, in texts without pictures; to see; to "
-                "describe pictures, and what a question is about in them; then to answer open "
-                "questions, and choice questions of one step by their letter. It has seen no "
-                "reasoning, and no answer to a choice question of several steps."
+                "Taught to copy, and to look up options and items of lists, in texts without "
+                "pictures; to see; to describe what a question is about in a picture; then to "
+                "answer open questions, and choice questions of one step by their letter. It has "
+                "seen no reasoning, and no answer to a choice question of several steps."
             ),
         ),
         "llava-cot": Recipe(
             stages=(
                 *_curriculum(),
-                _seeing(500),
-                Stage(name="captions", steps=700, rate=2e-3, mix={"caption": 40, **_KEPT}),
+                _seeing(400),
+                Stage(name="captions", steps=900, rate=2e-3, mix={"asked caption": 40, **_KEPT}),
                 Stage(
-                    name="more captions",
-                    steps=1400,
+                    name="reasoning",
+                    steps=1000,
                     rate=2e-3,
-                    mix={"caption": 8, "asked caption": 36, **_KEPT},
+                    mix={"reasoning": 28, "asked caption": 16, "pairs": 4, "lookup": 4},
                     falling=True,
                 ),
                 Stage(
                     name="rationales",
-                    steps=700,
-                    rate=1.5e-3,
-                    mix={"structured": 20, "open structured": 6, **_KEPT},
-                    falling=True,
-                ),
-                Stage(
-                    name="more rationales",
-                    steps=800,
-                    rate=1.5e-3,
-                    mix={"structured": 24, "open structured": 4, **_KEPT},
+                    steps=900,
+                    rate=2e-3,
+                    mix={"structured": 28, "open structured": 4, "pairs": 4, "lookup": 4},
                     falling=True,
                 ),
             ),
             learned=(
                 "Taught to copy, and to look up options, in texts without pictures; to see; to "
-                "describe pictures; then to write the four stages of a rationale for every kind "
-                "of question. The rationales of its lessons were made from the drawn scenes by "
-                "templates."
+                "describe pictures; to reason from captions; then to write the four stages of a "
+                "rationale for every kind of question. The rationales of its lessons were made "
+                "from the drawn scenes by templates."
             ),
         ),
         "phi-3.5": Recipe(
@@ -119,16 +109,22 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 _seeing(),
                 Stage(
                     name="captions",
-                    steps=1000,
+                    steps=800,
                     rate=2e-3,
                     mix={"caption": 8, "asked caption": 32, **_KEPT},
-                    falling=True,
                 ),
                 Stage(
                     name="questions",
-                    steps=250,
-                    rate=1e-3,
-                    mix={"letter": 32, "text": 32, "caption": 12, "open": 8, **_KEPT},
+                    steps=600,
+                    rate=2e-3,
+                    mix={
+                        "one-step letter": 24,
+                        "letter": 12,
+                        "one-step text": 16,
+                        "asked caption": 16,
+                        "open": 8,
+                        **_KEPT,
+                    },
                     falling=True,
                 ),
             ),
@@ -140,20 +136,27 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         ),
         "llava-next": Recipe(
             stages=(
-                *_curriculum(),
+                *_curriculum(_LISTS, 0.8),
                 _seeing(),
                 Stage(
                     name="captions",
-                    steps=200,
+                    steps=250,
                     rate=2e-3,
-                    mix={"caption": 8, "asked caption": 32, **_KEPT},
+                    mix={"asked caption": 40, **_LISTS_KEPT},
                     falling=True,
                 ),
                 Stage(
                     name="questions",
                     steps=150,
-                    rate=1e-3,
-                    mix={"letter": 32, "text": 24, "caption": 12, "open": 10, **_KEPT},
+                    rate=2e-3,
+                    mix={
+                        "one-step letter": 24,
+                        "letter": 12,
+                        "one-step text": 16,
+                        "asked caption": 16,
+                        "open": 8,
+                        **_LISTS_KEPT,
+                    },
                     falling=True,
                 ),
             ),
@@ -162,12 +165,18 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "kosmos-2": Recipe(
             stages=(
                 _seeing(),
-                Stage(name="captions", steps=400, rate=2e-3, mix={"caption": 48}),
+                Stage(
+                    name="captions",
+                    steps=500,
+                    rate=2e-3,
+                    mix={"asked caption": 48},
+                    falling=True,
+                ),
                 Stage(
                     name="questions",
                     steps=300,
                     rate=1e-3,
-                    mix={"letter": 48, "caption": 16, "open": 16},
+                    mix={"one-step letter": 32, "letter": 16, "asked caption": 16, "open": 16},
                     falling=True,
                 ),
             ),

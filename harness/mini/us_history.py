@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from harness.mini.chance import Chance
-from harness.mini.families import Draft, Family
+from harness.mini.families import Draft, Family, listed
 from harness.mini.scenes import COLOURS, GRID, Mark, Scene
 
 FLAGS = ("star", "circle", "square", "triangle", "cross")
@@ -40,21 +40,24 @@ def _colonies(chance: Chance, number: int) -> tuple[Scene, list[Colony], list[Co
     return Scene("parchment", tuple(marks)), colonies, founded
 
 
-def _caption(chance: Chance, colonies: list[Colony], founded: list[Colony]) -> str:
-    opening = chance.pick(
-        (f"The map shows {len(colonies)} colonies.", f"This is a map of {len(colonies)} colonies.")
+def _said(colonies: list[Colony]) -> str:
+    return listed(f"{c.flag} {c.colour}" for c in colonies)
+
+
+def _caption(colonies: list[Colony], order: list[Colony], end: str) -> str:
+    """`order`: of their founding, from the first or the last."""
+    times = listed(colony.flag for colony in order)
+    return (
+        f"The map shows {len(colonies)} colonies: {_said(colonies)}. Timeline from the {end}: "
+        f"{times}."
     )
-    return f"{opening} {_flags(colonies)} Timeline: {', '.join(c.flag for c in founded)}."
-
-
-def _flags(colonies: list[Colony]) -> str:
-    return " ".join(f"{c.colour.capitalize()} has a {c.flag}." for c in colonies)
 
 
 def flag(chance: Chance, number: int) -> Draft:
     """Which flag a colony has."""
     scene, colonies, _ = _colonies(chance, number)
     asked = chance.pick(colonies)
+    said = listed(f"{c.colour} {c.flag}" for c in colonies)
     return Draft(
         scene=scene,
         question=chance.pick(
@@ -66,15 +69,16 @@ def flag(chance: Chance, number: int) -> Draft:
         answer=asked.flag,
         wrong=[c.flag for c in colonies if c != asked],
         summary=f"The question asks for the flag of the {asked.colour} colony.",
-        caption=f"The map shows {number} colonies. {_flags(colonies)}",
-        reasoning=f"The {asked.colour} colony has a {asked.flag}.",
+        caption=f"The map shows {number} colonies: {said}.",
+        reasoning=f"It shows {asked.colour} {asked.flag}.",
     )
 
 
 def first(chance: Chance, number: int) -> Draft:
     """Which colony was founded first or last: the timeline, then the map."""
     scene, colonies, founded = _colonies(chance, number)
-    word, found = chance.pick((("first", founded[0]), ("last", founded[-1])))
+    word, order = chance.pick((("first", founded), ("last", founded[::-1])))
+    found = order[0]
     return Draft(
         scene=scene,
         question=chance.pick(
@@ -83,9 +87,8 @@ def first(chance: Chance, number: int) -> Draft:
         answer=found.colour,
         wrong=[c.colour for c in colonies if c != found],
         summary=f"The question asks which colony was founded {word}.",
-        caption=_caption(chance, colonies, founded),
-        reasoning=f"The {word} sign on the timeline is the {found.flag}. "
-        f"The colony with the {found.flag} is {found.colour}.",
+        caption=_caption(colonies, order, word),
+        reasoning=f"The {word} is {_said([found])}.",
         hint=HINT,
     )
 
@@ -95,8 +98,8 @@ def order(chance: Chance, number: int) -> Draft:
     scene, colonies, founded = _colonies(chance, number)
     one, two = chance.sample(colonies, 2)
     word = chance.pick(("earlier", "later"))
-    ranked = sorted((one, two), key=founded.index, reverse=word == "later")
-    found, other = ranked
+    order, end = (founded, "first") if word == "earlier" else (founded[::-1], "last")
+    found, other = sorted((one, two), key=order.index)
     return Draft(
         scene=scene,
         question=chance.pick(
@@ -108,11 +111,9 @@ def order(chance: Chance, number: int) -> Draft:
         answer=found.colour,
         wrong=[other.colour],
         summary=f"The question asks if {one.colour} or {two.colour} was founded {word}.",
-        caption=_caption(chance, colonies, founded),
-        reasoning=f"{one.colour.capitalize()} has the {one.flag}, "
-        f"number {founded.index(one) + 1} on the timeline. "
-        f"{two.colour.capitalize()} has the {two.flag}, number {founded.index(two) + 1}. "
-        f"The {word} one is {found.colour}.",
+        caption=_caption(colonies, order, end),
+        reasoning=f"Timeline until {one.colour} or {two.colour}: "
+        f"{_said(order[: order.index(found) + 1])}.",
         hint=HINT,
     )
 
@@ -121,9 +122,8 @@ def following(chance: Chance, number: int) -> Draft:
     """Which colony was founded right after, or right before, another: map, timeline, map."""
     scene, colonies, founded = _colonies(chance, number)
     at = chance.below(number - 1)
-    word, asked, found = chance.pick(
-        (("after", founded[at], founded[at + 1]), ("before", founded[at + 1], founded[at]))
-    )
+    word, end, order = chance.pick((("after", "first", founded), ("before", "last", founded[::-1])))
+    asked, found = order[at : at + 2]
     return Draft(
         scene=scene,
         question=chance.pick(
@@ -135,9 +135,8 @@ def following(chance: Chance, number: int) -> Draft:
         answer=found.colour,
         wrong=[c.colour for c in colonies if c not in {asked, found}],
         summary=f"The question asks which colony was founded right {word} {asked.colour}.",
-        caption=_caption(chance, colonies, founded),
-        reasoning=f"The {asked.colour} colony has the {asked.flag}. Right {word} the {asked.flag} "
-        f"on the timeline is the {found.flag}. The colony with the {found.flag} is {found.colour}.",
+        caption=_caption(colonies, order, end),
+        reasoning=f"Timeline until {word} {asked.colour}: {_said(order[: at + 2])}.",
         hint=HINT,
     )
 
