@@ -63,7 +63,8 @@ def test_a_pinned_revision_is_part_of_the_command() -> None:
     """Moondream's weights are those of one date."""
     with pytest.raises(HarnessError) as caught:
         find_checkpoint("moondream")
-    assert caught.value.remedy == "hf download vikhyatk/moondream2 --revision 2024-07-23"
+    remedy = "hf download vikhyatk/moondream2 --revision 2024-07-23"
+    assert caught.value.remedy.startswith(remedy)
 
 
 @pytest.mark.parametrize(

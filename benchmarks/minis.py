@@ -1,0 +1,99 @@
+"""The shipped minis on their test splits, and without the pictures on validation.
+
+    python benchmarks/minis.py --folder runs/minis
+
+Every shipped checkpoint answers each test split once: what is in --folder already is not asked
+again. The control asks the choice questions of the validation split with the picture left out, in
+the same words; ViLT, which cannot be asked without one, gets an empty picture. The last line of
+stdout is one JSON document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from harness.checkpoints import find_checkpoint
+from harness.environment import describe
+from harness.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
+from harness.mini import weights
+from harness.mini.making import TASKS, TOKENS
+from harness.mini.questions import about
+from harness.models.loading import LoadOptions, load
+from harness.records import RunFolder
+from harness.statistics import wilson
+from harness.types import DataOptions, Decoding
+from tasks import load_task
+
+EMPTY = Image.new("RGB", (256, 256), "white")
+FIGURES = ("accuracy", "unread", "bleu", "rouge1", "rouge2", "rougeL")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("runs/minis"))
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    found: dict[str, Any] = {name: measure(name, arguments.folder) for name in weights.names()}
+    report = {
+        "what": "mini (synthetic)",
+        "models": found,
+        "machine": describe("cpu"),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    if arguments.out:
+        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    print(json.dumps(report))
+
+
+def measure(name: str, folder: Path) -> dict[str, Any]:
+    """Figure -> value, low, high and n."""
+    options = ModelOptions(
+        model=name, size="mini", device="cpu", dtype="float32", max_new_tokens=TOKENS
+    )
+    figures: dict[str, Any] = {}
+    for task in TASKS:
+        data = Data(load_task(task), DataOptions(split="test"))
+        run = evaluate(Weights(options), data, RunOptions(runs=folder, batch_size=64))
+        for figure in FIGURES:
+            value = run.record.metrics.get(figure)
+            if value and value.value is not None:
+                figures[f"{task} {figure}"] = (value.value, value.low, value.high, value.n)
+        if task == TASKS[0]:
+            for words, several in (("one step", False), ("several steps", True)):
+                right = [
+                    bool(p.correct)
+                    for p in RunFolder(run.folder).read_predictions()
+                    if (known := about(p.sample_id)) and (known.steps > 1) == several
+                ]
+                low, high = wilson(sum(right), len(right))
+                figures[f"{task} {words}"] = (sum(right) / len(right), low, high, len(right))
+    figures["without pictures, validation"] = blind(name)
+    return figures
+
+
+def blind(name: str) -> tuple[float, float, float, int]:
+    task = load_task(TASKS[0])
+    samples = task.load(DataOptions(split="validation")).samples
+    checkpoint = find_checkpoint(name, size="mini")
+    model: Any = load(checkpoint, LoadOptions(device="cpu", dtype="float32"))
+    style = checkpoint.spec.style if checkpoint.spec else "direct"
+    images = (EMPTY,) if name == "vilt" else ()
+    prompts = [replace(task.prompt(sample, style), images=images) for sample in samples]
+    outputs = model.generate(model.prepare(prompts), Decoding(max_new_tokens=TOKENS))
+    right = sum(
+        task.read(output.raw, sample.choices).answer == sample.target
+        for output, sample in zip(outputs, samples, strict=True)
+    )
+    low, high = wilson(right, len(samples))
+    return right / len(samples), low, high, len(samples)
+
+
+if __name__ == "__main__":
+    main()
