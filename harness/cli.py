@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -843,22 +844,30 @@ def export(
         raise typer.Exit(written.broken[0].code)
 
 
-@app.command(epilog="Example:\n\nharness demo --folder /tmp/demo")
+@app.command(epilog="Examples:\n\nharness demo\n\nharness demo --quick --folder ./quick")
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where everything is put.")] = Path("demo"),
+    folder: Annotated[
+        Path, typer.Option(help="Where everything is put; the same command goes on from there.")
+    ] = Path("demo"),
     out: ReportOut = Path("reports/leaderboard.html"),
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="A few questions and rationales, to see that all of it runs."),
+    ] = False,
 ) -> None:
-    """The whole way from questions to the page, with nothing to download.
+    """The whole paper in miniature, with nothing to download.
 
-    Drawn questions, small checkpoints with random weights: it shows how everything works, not how
-    well a model does.
+    Six small models answer drawn questions; the teacher among them writes rationales, the student
+    learns them, a control learns the answers alone; the page shows what came of it. Every score is
+    mini (synthetic): it shows how things work, not how well a published model does.
     """
     quieten_libraries()
     from harness import demo as whole
 
-    for run in whole.run(folder, command=["harness", *sys.argv[1:]]):
-        _print_run(run)
-    _write_report(folder / "runs", out)
+    command = ["harness", *sys.argv[1:]]
+    extent = whole.QUICK if quick else whole.FULL
+    told = partial(typer.echo, err=True)
+    typer.echo(whole.run(folder, out=out, extent=extent, command=command, told=told))
 
 
 @app.command(

@@ -1,53 +1,233 @@
-"""`harness demo`: the whole way from questions to the page, with nothing to download.
+"""`harness demo`: the whole paper in miniature, with nothing to download.
 
-The questions are drawn by the package and the checkpoints have random weights, so their accuracy is
-that of guessing: what the demo shows is the machinery, the record and the page.
+Six small models that come with the package answer drawn questions; the teacher among them writes
+rationales, the student learns them, a control learns the answers alone; the page shows what came of
+it. Every stage keeps what it has done, so that an interrupted demo goes on where it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
+from harness.mini import distillation
+from harness.mini.distillation import BATCH, DISTILLED, STUDENT, TEACHER
 from harness.types import DataOptions
 
 if TYPE_CHECKING:
+    from distill.pipeline import Outcome, Plan
+    from harness.evaluate import Data
+    from harness.records import RunFolder
     from harness.scoring import Run
 
-MODELS = ("llava-next", "moondream", "phi-3.5")
-TASK = "scienceqa-mini"
-QUESTIONS = 70
-"""Ten of each topic."""
+CHOICE, OPEN = distillation.TASK, "vqaonline-mini"
+MODELS = (TEACHER, "llava-next", "phi-3.5", STUDENT, "kosmos-2", "vilt")
+"""The rows of both tables that are there before anything is distilled."""
 
 
-def run(folder: Path, *, command: Sequence[str]) -> list[Run]:
-    """Build the checkpoints and evaluate them; all under `folder`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How much of everything is done."""
 
-    What is there is used again, so that an interrupted demo goes on where it was.
+    questions: int | None
+    """Of each test set, as many of each topic as can be; None: all."""
+    rationales: int | None
+    """Training questions that the teacher is asked; None: the preset's number."""
+    student: str
+    """What the student is called."""
+    models: Sequence[str]
+    """Who answers both tasks."""
+    control: bool
+
+
+FULL = Extent(questions=None, rationales=None, student=DISTILLED, models=MODELS, control=True)
+QUICK = Extent(
+    questions=35,
+    rationales=64,
+    student=f"{DISTILLED}-quick",
+    models=(*MODELS, DISTILLED),  # the shipped one: 64 rationales teach nothing
+    control=False,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the demo."""
+
+    title: str
+    cost: float
+    """Its share of the time: the seconds that it took where it was measured."""
+    work: Callable[[], None]
+
+
+_COSTS = {TEACHER: 20.0, DISTILLED: 20.0, "rationales": 30.0, "student": 100.0, "control": 60.0}
+_COST = 12.0
+"""Of any other model."""
+
+
+def run(
+    folder: Path, *, out: Path, extent: Extent, command: Sequence[str], told: Callable[[str], None]
+) -> str:
+    """The demo under `folder`, and the page at `out`; returns what it shows, in five lines.
+
+    Args:
+        told: is given a line before each stage.
+
+    Raises:
+        HarnessError: what is in `folder` is of other weights or questions.
+        Interrupted: asked to stop; the same call goes on.
     """
-    from harness import evaluate
-    from harness.models.tiny import build
+    from distill import pipeline
+    from harness.evaluate import Data
     from tasks import load_task
 
-    data = evaluate.Data(load_task(TASK), DataOptions())
-    runs = []
-    for name in MODELS:
-        weights = folder / "checkpoints" / f"{name}-tiny-random"
-        if not (weights / "config.json").exists():
-            build(name, weights)
-        runs.append(
-            evaluate.evaluate(
-                # What they write can be read by nobody; which option they find likeliest, can.
-                evaluate.Weights(evaluate.ModelOptions(model=str(weights), mode="loglikelihood")),
-                data,
-                evaluate.RunOptions(
-                    runs=folder / "runs",
-                    limit=QUESTIONS,
-                    sample="stratified",
-                    batch_size=16,
-                    command=command,
-                ),
-            )
+    tasks = [Data(load_task(name), DataOptions()) for name in (CHOICE, OPEN)]
+    plan = distillation.plan(
+        folder,
+        name=extent.student,
+        samples=extent.rationales,
+        limit=extent.questions,
+        control=extent.control,
+        out=out,
+        command=command,
+    )
+    runs: list[Run] = []
+    outcomes: list[Outcome] = []
+
+    def answer(name: str) -> None:
+        runs.extend(_answers(name, tasks, plan, extent))
+
+    stages = [
+        Stage(f"{name}: {CHOICE} and {OPEN}", _COSTS.get(name, _COST), partial(answer, name))
+        for name in extent.models
+    ]
+    if extent.control:  # else each is over at once, within the last
+        stages += _distilling(plan)
+    stages.append(
+        Stage(
+            f"{extent.student}: distilled from {TEACHER} into {STUDENT}, and asked",
+            _COSTS[DISTILLED] * (1 + extent.control),
+            lambda: outcomes.append(pipeline.distill(plan)),
         )
-    return runs
+    )
+    _go_through(stages, told)
+    return "\n".join(summary([*runs, *outcomes[-1].runs], outcomes[-1], extent, out))
+
+
+def _answers(name: str, tasks: Sequence[Data], plan: Plan, extent: Extent) -> list[Run]:
+    """A model's runs on the tasks."""
+    from dataclasses import replace
+
+    from harness.evaluate import RunOptions, Weights, evaluate
+
+    weights = Weights(replace(plan.base, model=name))
+    options = RunOptions(
+        runs=plan.runs,
+        limit=extent.questions,
+        sample="stratified",
+        batch_size=BATCH,
+        command=plan.command,
+    )
+    return [evaluate(weights, data, options) for data in tasks]
+
+
+def _distilling(plan: Plan) -> list[Stage]:
+    """What `pipeline.distill` then finds done."""
+    from distill import pipeline
+
+    def write() -> None:
+        pipeline.make_rationales(plan)
+
+    def learn() -> None:
+        pipeline.train_student(plan, pipeline.make_examples(plan))
+
+    def learn_answers() -> None:
+        pipeline.train_control(plan, pipeline.make_examples(plan))
+
+    return [
+        Stage(f"{TEACHER} writes rationales", _COSTS["rationales"], write),
+        Stage(f"{STUDENT} learns them", _COSTS["student"], learn),
+        Stage(f"{STUDENT} learns answers alone, the control", _COSTS["control"], learn_answers),
+    ]
+
+
+def _go_through(
+    stages: Sequence[Stage],
+    told: Callable[[str], None],
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Each stage in turn; what remains is told by the speed of those that had something to do."""
+    from harness.progress import duration
+
+    spent = worth = 0.0
+    for number, stage in enumerate(stages, start=1):
+        left = sum(later.cost for later in stages[number - 1 :])
+        about = f"  (about {duration(left * spent / worth)} left in all)" if worth else ""
+        told(f"[{number}/{len(stages)}] {stage.title}{about}")
+        started = clock()
+        stage.work()
+        seconds = clock() - started
+        if seconds > stage.cost / 10:  # else it was done already
+            spent, worth = spent + seconds, worth + stage.cost
+
+
+def summary(runs: Sequence[Run], outcome: Outcome, extent: Extent, out: Path) -> list[str]:
+    """What came of it, in five lines."""
+    choice = {run.record.model.name: run for run in runs if run.record.task.name == CHOICE}
+    best = max(choice.values(), key=lambda run: run.record.metrics["accuracy"].value or 0.0).record
+    accuracy, chance = best.metrics["accuracy"], best.metrics["chance"]
+    counts = (outcome.rationales or {}).get("counts", {})
+    wrong = (outcome.quality or {})["students"][extent.student]["structure"]["reasoning_to_error"]
+    head = f"{len(choice)} models on {CHOICE}, {accuracy.n:,} questions"
+    kept = f"{counts.get('kept', 0):,} of {counts.get('selected', 0):,}"
+    named = f"{_share(wrong['value'])} of {wrong['n']:,}" if wrong["n"] else "none"
+    first = f"{best.model.title} is best with {_share(accuracy.value)}"
+    there = "Tables 1 and 2 as the paper has them, beside them these runs, mini (synthetic)"
+    return [
+        f"{head}: {first}, chance is {_share(chance.value)}.",
+        f"{TEACHER} wrote rationales; {kept} end in the right answer and were learned.",
+        _gain(choice, extent),
+        f"Wrong answers of {extent.student} whose reasoning names the right option: {named}.",
+        f"Open {out}: {there}, and every answer with its picture.",
+    ]
+
+
+def _gain(choice: Mapping[str, Run], extent: Extent) -> str:
+    """What the student gained, in all questions and in those of several steps."""
+    from distill.pipeline import CONTROL
+    from harness.compare import compare
+    from harness.records import RunFolder
+
+    names = {
+        "before": f"{STUDENT}-mini",
+        "taught answers alone": extent.student + CONTROL,
+        "taught rationales": extent.student,
+    }
+    folders = {
+        words: RunFolder(choice[name].folder) for words, name in names.items() if name in choice
+    }
+    figures = ", ".join(f"{words} {_accuracies(folder)}" for words, folder in folders.items())
+    words, other = list(folders.items())[-2]
+    found = compare(other, folders["taught rationales"]).decisive
+    return (
+        f"{STUDENT}: {figures}; rationales against {words.removeprefix('taught ')} "
+        f"{100 * found.difference:+.1f} points (p = {found.p:.2g})."
+    )
+
+
+def _accuracies(folder: RunFolder) -> str:
+    """As in "61.0% (several steps 54.2%)"."""
+    from harness.mini.questions import about
+
+    found = {p.sample_id: bool(p.correct) for p in folder.read_predictions()}
+    several = [right for key, right in found.items() if (known := about(key)) and known.steps > 1]
+    return f"{_share(fmean(found.values()))} (several steps {_share(fmean(several))})"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}%"

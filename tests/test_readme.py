@@ -74,15 +74,3 @@ def test_every_harness_command(command, folder: Path) -> None:
             assert result.code == 0, (line, result.stderr)
     assert missing, "the README has no command for published weights"
     assert (folder / "reports" / "leaderboard.html").exists()
-
-
-def test_the_demo(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From questions to the page with nothing to download; again, nothing is computed twice."""
-    monkeypatch.chdir(tmp_path)
-    for _ in range(2):
-        result = command("demo")
-        assert result.code == 0, result.stderr
-        assert "reports/leaderboard.html: 3 measured runs" in result.stdout
-    record = json.loads(next((tmp_path / "demo" / "runs").glob("*/*/*/run.json")).read_text())
-    assert len(record["sessions"]) == 1
-    assert "measured" in (tmp_path / "reports" / "leaderboard.html").read_text()

@@ -1,13 +1,15 @@
 """How Moondream-mini becomes Moondream-kd-mini: LLaVA-CoT-mini writes, it learns.
 
-It is what `harness distill --size mini --preset miniature --filter agrees` does.
+The demo, the shipped checkpoint and the experiment of docs/miniature.md all do this.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from harness.types import DataOptions
 
@@ -17,33 +19,53 @@ if TYPE_CHECKING:
 TASK = "scienceqa-mini"
 TEACHER, STUDENT, DISTILLED = "llava-cot", "moondream", "moondream-kd"
 BATCH = 64
+ANSWERS_ONLY: Mapping[str, Any] = MappingProxyType({"learning_rate": 5e-4, "epochs": 6})
+"""What the control has for itself."""
 
 
-def plan(folder: Path, *, seed: int = 0) -> Plan:
-    """The plan of it, in `folder`/runs. `seed`: of the order in which the student sees its
-    examples."""
+def plan(
+    folder: Path,
+    *,
+    name: str = DISTILLED,
+    samples: int | None = None,
+    seed: int = 0,
+    split: str = "test",
+    limit: int | None = None,
+    control: bool = True,
+    out: Path = Path("reports/leaderboard.html"),
+    command: Sequence[str] = (),
+) -> Plan:
+    """What `harness distill --size mini --preset miniature --control` does, in `folder`/runs.
+
+    Args:
+        samples: questions of the train split that the teacher is asked; None: the preset's.
+        seed: of the order in which the student sees its examples.
+        split: of the questions that the students answer at last, at most `limit` of them.
+        control: train and ask a student of answers alone as well.
+    """
     from distill import pipeline
     from distill.attempts import RationaleOptions
     from distill.config import preset
     from harness.evaluate import Data, ModelOptions
     from tasks import load_task
 
-    config = preset("miniature", seed=seed)
+    config = preset("miniature", seed=seed, **({} if samples is None else {"samples": samples}))
     task, runs = load_task(TASK), folder / "runs"
     mini = ModelOptions(model=TEACHER, size="mini", device="cpu", dtype="float32")
     return pipeline.Plan(
-        name=DISTILLED,
+        name=name,
         runs=runs,
         data=Data(task, DataOptions(split="train")),
-        test=Data(task, DataOptions()),
+        test=Data(task, DataOptions(split=split)),
         teacher=mini,
         imported=None,
         asking=RationaleOptions(
-            folder=pipeline.folder_of(runs, DISTILLED),
+            folder=pipeline.folder_of(runs, name),
             inputs=config.teacher_input,
             keep="agrees",
             limit=config.samples,
             batch_size=BATCH,
+            command=command,
         ),
         base=replace(mini, model=STUDENT),
         config=config,
@@ -52,12 +74,12 @@ def plan(folder: Path, *, seed: int = 0) -> Plan:
         dtype="float32",
         baseline=False,
         conclude=False,
-        controls={},
+        controls={pipeline.CONTROL: config.answers_only(**ANSWERS_ONLY)} if control else {},
         dependence=False,
-        test_limit=None,
+        test_limit=limit,
         test_batch_size=BATCH,
         bertscore=None,
-        out=folder / "leaderboard.html",
+        out=out,
         fresh=False,
-        command=(),
+        command=command,
     )

@@ -143,7 +143,7 @@ def _distil(making: Making, show: Make) -> About:
     del show  # the pipeline shows its own
     started = time.process_time()
     with tempfile.TemporaryDirectory() as aside:
-        plan = distillation.plan(making.keep or Path(aside), seed=making.seed)
+        plan = distillation.plan(making.keep or Path(aside), seed=making.seed, control=False)
         counts = pipeline.make_rationales(plan)["counts"]
         student = pipeline.train_student(plan, pipeline.make_examples(plan))
         if making.out.exists():

@@ -1,0 +1,177 @@
+"""What structured rationales are worth to the miniature student, with answers alone as the control.
+
+    python benchmarks/effect.py --seeds 0 1 2 --out benchmarks/effect.json
+    python benchmarks/effect.py --split validation --seeds 0 --set learning_rate=2e-3 ...
+
+The student before training, taught answers alone for as many steps and for as much time, and taught
+the teacher's rationales; the same questions in the same order. Settings are chosen with --split
+validation; the test split is for one run with all seeds. The last line of stdout is one JSON
+document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from distill import pipeline
+from distill.train import LOG
+from harness.environment import describe
+from harness.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
+from harness.mini import distillation
+from harness.mini.questions import about
+from harness.records import RunFolder
+from harness.statistics import mcnemar, paired_difference, wilson
+from harness.types import DataOptions, Prediction
+from tasks import load_task
+
+STEPS, COMPUTE = "-answers-equal-steps", "-answers-equal-compute"
+SHARED = ("rationales.jsonl", "rejected.jsonl", "attempts.jsonl", "rationales.json")
+PARTS = {"all": (1, 2, 3), "one step": (1,), "several steps": (2, 3)}
+
+
+def pairs(texts: Sequence[str]) -> dict[str, Any]:
+    return {key: json.loads(value) for key, value in (text.split("=", 1) for text in texts)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--folder", type=Path, default=Path("runs/effect"))
+    parser.add_argument("--set", nargs="*", default=[], help="FIELD=VALUE of the student's config")
+    parser.add_argument("--control-set", nargs="*", default=[], help="the same of both controls")
+    parser.add_argument("--samples", type=int, help="questions that the teacher is asked")
+    parser.add_argument("--limit", type=int, help="questions that the students are asked")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    data = Data(load_task(distillation.TASK), DataOptions(split=arguments.split))
+    found: dict[str, list[list[Prediction]]] = {}
+    seconds: dict[str, list[float]] = {}
+    mini = ModelOptions(model=distillation.STUDENT, size="mini", device="cpu", dtype="float32")
+    how = RunOptions(runs=arguments.folder / "runs", limit=arguments.limit, batch_size=64)
+    before = evaluate(Weights(mini), data, how)
+    found["before"] = [RunFolder(before.folder).read_predictions()] * len(arguments.seeds)
+    for seed in arguments.seeds:
+        plan = distillation.plan(
+            arguments.folder,
+            name=f"seed-{seed}",
+            samples=arguments.samples,
+            seed=seed,
+            split=arguments.split,
+            limit=arguments.limit,
+            out=arguments.folder / "page.html",
+            command=("python", "benchmarks/effect.py"),
+        )
+        config = replace(plan.config, **pairs(arguments.set))
+        changes = {**distillation.ANSWERS_ONLY, **pairs(arguments.control_set)}
+        plan = replace(
+            plan,
+            config=config,
+            controls={
+                STEPS: config.answers_only(**{**changes, "epochs": config.epochs}),
+                COMPUTE: config.answers_only(**changes),
+            },
+        )
+        first = pipeline.folder_of(plan.runs, f"seed-{arguments.seeds[0]}")
+        if plan.folder != first and not plan.folder.exists():
+            plan.folder.mkdir(parents=True)
+            for name in SHARED:  # the teacher is the same
+                shutil.copyfile(first / name, plan.folder / name)
+        outcome = pipeline.distill(plan)
+        for run, (name, folder) in zip(outcome.runs, outcome.students.items(), strict=True):
+            label = name.removeprefix(plan.name).removeprefix("-") or "structured"
+            found.setdefault(label, []).append(RunFolder(run.folder).read_predictions())
+            lines = (folder.parent / LOG).read_text().splitlines()
+            seconds.setdefault(label, []).append(sum(json.loads(line)["seconds"] for line in lines))
+    report = {
+        "what": "scienceqa-mini, mini (synthetic)",
+        "split": arguments.split,
+        "seeds": arguments.seeds,
+        "config": plan.config.to_json(),
+        "controls": {name[1:]: config.to_json() for name, config in plan.controls.items()},
+        "rationales": json.loads((first / "rationales.json").read_text())["counts"],
+        "training_seconds": {k: [round(s, 1) for s in v] for k, v in seconds.items()},
+        "accuracy": {part: accuracies(found, steps) for part, steps in PARTS.items()},
+        "differences": {part: differences(found, steps) for part, steps in PARTS.items()},
+        "machine": describe("cpu"),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    show(report)
+    if arguments.out:
+        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    print(json.dumps(report))
+
+
+def of(predictions: Sequence[Prediction], steps: Sequence[int]) -> dict[str, bool]:
+    """Id -> whether it was answered rightly, of the questions with so many steps."""
+    return {
+        p.sample_id: bool(p.correct)
+        for p in predictions
+        if (known := about(p.sample_id)) and known.steps in steps
+    }
+
+
+def accuracies(
+    found: Mapping[str, Sequence[Sequence[Prediction]]], steps: Sequence[int]
+) -> dict[str, Any]:
+    """Condition -> its accuracy and interval with each seed."""
+    rows: dict[str, Any] = {}
+    for label, runs in found.items():
+        rows[label] = []
+        for predictions in runs:
+            right = of(predictions, steps)
+            low, high = wilson(sum(right.values()), len(right))
+            rows[label].append({
+                "value": sum(right.values()) / len(right), "low": low, "high": high, "n": len(right)
+            })  # fmt: skip
+    return rows
+
+
+def differences(
+    found: Mapping[str, Sequence[Sequence[Prediction]]], steps: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Structured against each other condition: exact McNemar by seed; over all seeds together the
+    mean difference, with an interval from standard errors clustered by question."""
+    rows = []
+    for label in found:
+        if label == "structured":
+            continue
+        firsts, seconds, ids, tests = [], [], [], []
+        for one, two in zip(found[label], found["structured"], strict=True):
+            a, b = of(one, steps), of(two, steps)
+            both = list(zip(a.values(), (b[key] for key in a), strict=True))
+            losses, gains = both.count((True, False)), both.count((False, True))
+            tests.append({"only_first": losses, "only_second": gains, "p": mcnemar(losses, gains)})
+            firsts += a.values()
+            seconds += (b[key] for key in a)
+            ids += a
+        pooled = paired_difference(firsts, seconds, ids)
+        rows.append({"first": label, "second": "structured", "seeds": tests, **asdict(pooled)})
+    return rows
+
+
+def show(report: Mapping[str, Any]) -> None:
+    for part, rows in report["accuracy"].items():
+        print(f"\n{part}, n {next(iter(rows.values()))[0]['n']}")
+        for label, values in rows.items():
+            each = "  ".join(f"{100 * v['value']:5.1f}" for v in values)
+            mean = 100 * fmean(value["value"] for value in values)
+            print(f"  {label:<26}{each}   mean {mean:.1f}")
+        for row in report["differences"][part]:
+            p = ", ".join(f"{t['p']:.2g}" for t in row["seeds"])
+            print(
+                f"  structured - {row['first']}: {100 * row['difference']:+.1f} points, "
+                f"{100 * row['low']:.1f} to {100 * row['high']:.1f}; McNemar by seed {p}"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""The rendered example: what the runs beside it give, byte for byte."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from harness.catalog import CATALOG
+
+EXAMPLE = Path(__file__).parents[1] / "docs" / "example"
+
+
+def test_the_example_is_what_its_runs_give(command, tmp_path: Path) -> None:
+    """A change of the page is a change of the example: the command in the message writes it anew."""
+    copied = Path(shutil.copytree(EXAMPLE, tmp_path / "example"))
+    page = copied / "leaderboard.html"
+    page.unlink()
+    done = command("report", "--runs", copied / "runs", "--out", page, "--images", "none")
+    assert done.code == 0, done.stderr
+    again = "harness report --runs docs/example/runs --out docs/example/leaderboard.html"
+    same = page.read_bytes() == (EXAMPLE / "leaderboard.html").read_bytes()
+    assert same, f"{again} --images none"
+
+
+def test_the_example_has_every_row_and_no_picture_of_the_questions() -> None:
+    """Seven minis on choice questions, six on open ones, all marked, text only."""
+    runs = {path.parent.relative_to(EXAMPLE) for path in EXAMPLE.glob("runs/*/*/*/run.json")}
+    for task, absent in (("scienceqa-mini", set()), ("vqaonline-mini", {"moondream-kd"})):
+        names = {path.parts[2] for path in runs if path.parts[1] == task}
+        assert names == {f"{spec.name}-mini" for spec in CATALOG if spec.name not in absent}
+    page = (EXAMPLE / "leaderboard.html").read_text(encoding="utf-8")
+    assert "mini (synthetic)" in page
+    assert "data:image/png;base64" not in page
+    assert "data:image/jpeg;base64" not in page
+    assert "data:image/webp;base64" not in page
