@@ -35,7 +35,7 @@ class Extent:
     """How much of everything is done."""
 
     questions: int | None
-    """Of each test set, as many of each topic as can be; None: all."""
+    """Of each test set, its first, in which topics take turns; None: all."""
     rationales: int | None
     """Training questions that the teacher is asked; None: the preset's number."""
     student: str
@@ -129,7 +129,6 @@ def _answers(name: str, tasks: Sequence[Data], plan: Plan, extent: Extent) -> li
     options = RunOptions(
         runs=plan.runs,
         limit=extent.questions,
-        sample="stratified",
         batch_size=BATCH,
         command=plan.command,
     )
