@@ -3,9 +3,9 @@
     python benchmarks/minis.py --folder runs/minis
 
 Every shipped checkpoint answers each test split once: what is in --folder already is not asked
-again. The control asks the choice questions of the validation split with the picture left out, in
-the same words; ViLT, which cannot be asked without one, gets an empty picture. The last line of
-stdout is one JSON document.
+again. The controls ask the choice questions of the validation split in the same words, with the
+picture left out (ViLT, which cannot be asked without one, gets an empty one), and with the picture
+of another question of the topic. The last line of stdout is one JSON document.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from harness.mini.questions import about
 from harness.models.loading import LoadOptions, load
 from harness.records import RunFolder
 from harness.statistics import wilson
-from harness.types import DataOptions, Decoding
+from harness.types import DataOptions, Decoding, Sample
 from tasks import load_task
 
 EMPTY = Image.new("RGB", (256, 256), "white")
@@ -74,25 +75,45 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
                 ]
                 low, high = wilson(sum(right), len(right))
                 figures[f"{task} {words}"] = (sum(right) / len(right), low, high, len(right))
-    figures["without pictures, validation"] = blind(name)
-    return figures
+    return figures | controls(name)
 
 
-def blind(name: str) -> tuple[float, float, float, int]:
+def controls(name: str) -> dict[str, tuple[float, float | None, float | None, int]]:
     task = load_task(TASKS[0])
     samples = task.load(DataOptions(split="validation")).samples
     checkpoint = find_checkpoint(name, size="mini")
     model: Any = load(checkpoint, LoadOptions(device="cpu", dtype="float32"))
     style = checkpoint.spec.style if checkpoint.spec else "direct"
-    images = (EMPTY,) if name == "vilt" else ()
-    prompts = [replace(task.prompt(sample, style), images=images) for sample in samples]
-    outputs = model.generate(model.prepare(prompts), Decoding(max_new_tokens=TOKENS))
-    right = sum(
-        task.read(output.raw, sample.choices).answer == sample.target
-        for output, sample in zip(outputs, samples, strict=True)
-    )
-    low, high = wilson(right, len(samples))
-    return right / len(samples), low, high, len(samples)
+    none = (EMPTY,) if name == "vilt" else ()
+    figures = {}
+    for label, images in (
+        ("without pictures", [none] * len(samples)),
+        (
+            "with another's picture",
+            [task.prompt(_another(samples, i), style).images for i in range(len(samples))],
+        ),
+    ):
+        prompts = [
+            replace(task.prompt(sample, style), images=pictures)
+            for sample, pictures in zip(samples, images, strict=True)
+        ]
+        outputs = model.generate(model.prepare(prompts), Decoding(max_new_tokens=TOKENS))
+        answers = [
+            task.read(output.raw, sample.choices).answer
+            for output, sample in zip(outputs, samples, strict=True)
+        ]
+        right = sum(a == sample.target for a, sample in zip(answers, samples, strict=True))
+        low, high = wilson(right, len(samples))
+        figures[f"{label}, validation"] = (right / len(samples), low, high, len(samples))
+        unread = answers.count(None) / len(samples)
+        figures[f"{label}, unread, validation"] = (unread, None, None, len(samples))
+    return figures
+
+
+def _another(samples: Sequence[Sample], place: int) -> Sample:
+    """The next one of the same topic."""
+    topic = samples[place].topic
+    return next(s for s in (*samples[place + 1 :], *samples[:place]) if s.topic == topic)
 
 
 if __name__ == "__main__":
