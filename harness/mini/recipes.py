@@ -21,12 +21,13 @@ class Recipe:
 _RECALL = MappingProxyType({"pairs": 8, "lookup": 8})
 _KEPT = MappingProxyType({"pairs": 6, "lookup": 6})
 """Lines in later stages; without them recall is lost, and with it reasoning from a caption."""
-
-
 _LISTS = MappingProxyType({"pairs": 6, "lookup": 6, "lists": 8})
 _LISTS_KEPT = MappingProxyType({"pairs": 3, "lookup": 4, "lists": 5})
 """The same with items of lists: what reasoning from a caption is made of, in texts that mean
 nothing."""
+_QUESTIONS = MappingProxyType(
+    {"one-step letter": 24, "letter": 12, "one-step text": 16, "asked caption": 16, "open": 8}
+)
 
 
 def _curriculum(mix: Mapping[str, int] = _RECALL, until: float = 0.6) -> tuple[Stage, ...]:
@@ -117,14 +118,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                     name="questions",
                     steps=600,
                     rate=2e-3,
-                    mix={
-                        "one-step letter": 24,
-                        "letter": 12,
-                        "one-step text": 16,
-                        "asked caption": 16,
-                        "open": 8,
-                        **_KEPT,
-                    },
+                    mix={**_QUESTIONS, **_KEPT},
                     falling=True,
                 ),
             ),
@@ -149,18 +143,13 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                     name="questions",
                     steps=150,
                     rate=2e-3,
-                    mix={
-                        "one-step letter": 24,
-                        "letter": 12,
-                        "one-step text": 16,
-                        "asked caption": 16,
-                        "open": 8,
-                        **_LISTS_KEPT,
-                    },
+                    mix={**_QUESTIONS, **_LISTS_KEPT},
                     falling=True,
                 ),
             ),
-            learned=("Taught as Phi-3.5-vision-mini is, for fewer steps."),
+            learned=(
+                "Taught as Phi-3.5-vision-mini is, for fewer steps, and to find items of lists."
+            ),
         ),
         "kosmos-2": Recipe(
             stages=(
