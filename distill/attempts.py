@@ -132,6 +132,7 @@ class Work:
         """Sample id -> why the teacher could not be asked, or gave nothing."""
         self.strays: list[Mapping[str, Any]] = []
         """Lines for rejected.jsonl that belong to no selected sample."""
+        self._reasons: dict[tuple[str, bool, int], tuple[str, ...]] = {}
         self._qualities: dict[tuple[str, bool, int], Quality] = {}
         self._old: dict[str, Any] | None = None
         self._record: dict[str, Any] = {}
@@ -237,7 +238,12 @@ class Work:
         return True
 
     def reasons(self, sample: Sample, attempt: Attempt) -> tuple[str, ...]:
-        return filters.why_rejected(attempt.raw, sample, self.data.task, keep=self.options.keep)
+        """Why it is not kept; computed once, as an attempt never changes."""
+        if attempt.key not in self._reasons:
+            self._reasons[attempt.key] = filters.why_rejected(
+                attempt.raw, sample, self.data.task, keep=self.options.keep
+            )
+        return self._reasons[attempt.key]
 
     def judge(self, sample: Sample) -> Judged:
         """The best of a sample's attempts, and why the others are not it.

@@ -115,7 +115,7 @@ def run(
             lambda: outcomes.append(pipeline.distill(plan)),
         )
     )
-    _go_through(stages, told)
+    _go_through(stages, told, recorded=lambda: _recorded(plan.runs))
     return "\n".join(summary([*runs, *outcomes[-1].runs], outcomes[-1], extent, out))
 
 
@@ -155,9 +155,16 @@ def _distilling(plan: Plan) -> list[Stage]:
     ]
 
 
+def _recorded(runs: Path) -> int:
+    """Bytes of all that was answered, written and learned: work that is done adds some."""
+    return sum(path.stat().st_size for path in runs.rglob("*.jsonl"))
+
+
 def _go_through(
     stages: Sequence[Stage],
     told: Callable[[str], None],
+    *,
+    recorded: Callable[[], int],
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Each stage in turn; what remains is told by the speed of those that had something to do."""
@@ -168,11 +175,10 @@ def _go_through(
         left = sum(later.cost for later in stages[number - 1 :])
         about = f"  (about {duration(left * spent / worth)} left in all)" if worth else ""
         told(f"[{number}/{len(stages)}] {stage.title}{about}")
-        started = clock()
+        started, before = clock(), recorded()
         stage.work()
-        seconds = clock() - started
-        if seconds > stage.cost / 10:  # else it was done already
-            spent, worth = spent + seconds, worth + stage.cost
+        if recorded() > before:  # else it was done already
+            spent, worth = spent + clock() - started, worth + stage.cost
 
 
 def summary(runs: Sequence[Run], outcome: Outcome, extent: Extent, out: Path) -> list[str]:

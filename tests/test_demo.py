@@ -87,7 +87,7 @@ def test_each_stage_is_told_with_what_remains_of_all(done) -> None:
     """The number of the stage, what it does and, from the second on, the time that is left."""
     _, told, _ = done
     assert [line.split()[0] for line in told] == [f"[{n}/{len(told)}]" for n in range(1, 7)]
-    assert all(re.search(r"about \d+:\d\d left in all", line) for line in told[2:])
+    assert all(re.search(r"about \d+:\d\d left in all", line) for line in told[1:])
 
 
 def test_again_nothing_is_computed_twice(done) -> None:
@@ -106,8 +106,8 @@ def test_interrupted_it_goes_on_where_it_was(
     for number in range(1, 6):
         with monkeypatch.context() as patched:
 
-            def stop(stages, told, after=number) -> None:
-                go_through(stages[:after], told)
+            def stop(stages, told, *, recorded, after=number) -> None:
+                go_through(stages[:after], told, recorded=recorded)
                 raise KeyboardInterrupt
 
             patched.setattr(demo, "_go_through", stop)
@@ -119,11 +119,23 @@ def test_interrupted_it_goes_on_where_it_was(
 
 def test_what_remains_is_told_by_the_speed_so_far() -> None:
     """A stage that was done already says nothing about the speed of the others."""
-    clock = iter([0, 0, 0, 20, 20, 30])  # the first takes nothing, the second twice its cost
-    stages = [demo.Stage(name, 10.0, lambda: None) for name in ("a", "b", "c")]
+    clock, recorded = iter([0, 10, 30, 30]), [0]  # the second takes twice its cost
+    works = {"a": lambda: None, "b": lambda: recorded.append(1), "c": lambda: None}
     told: list[str] = []
-    demo._go_through(stages, told.append, clock=lambda: float(next(clock)))
+    demo._go_through(
+        [demo.Stage(name, 10.0, work) for name, work in works.items()],
+        told.append,
+        recorded=lambda: sum(recorded),
+        clock=lambda: float(next(clock)),
+    )
     assert told == ["[1/3] a", "[2/3] b", "[3/3] c  (about 0:20 left in all)"]
+
+
+def test_a_demo_that_is_over_is_not_told_to_last(done) -> None:
+    """Where every stage was done already, nothing says how long the others would take."""
+    told: list[str] = []
+    run(done[0], told)
+    assert not any("left in all" in line for line in told)
 
 
 def test_the_command_is_quick_where_asked(command, tmp_path: Path, monkeypatch) -> None:
