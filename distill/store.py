@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DataError, HarnessError
-from harness.records import finite, write_atomically
+from harness.errors import DataError
+from harness.records import finite, set_aside, write_atomically
 
 ATTEMPTS = "attempts.jsonl"
 KEPT = "rationales.jsonl"
@@ -118,18 +117,7 @@ class Store:
     def move_aside(self) -> Path | None:
         """Put what is there into a folder beside, so that a fresh one can begin; returns it."""
         paths = (self.record_path, self.attempts_path, self.kept_path, self.rejected_path)
-        there = [path for path in paths if path.exists()]
-        if not there:
-            return None
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        for number in range(1000):
-            aside = self.folder / f"rationales.{stamp}{f'-{number}' * bool(number)}"
-            if not aside.exists():
-                aside.mkdir()
-                for path in there:
-                    path.rename(aside / path.name)
-                return aside
-        raise HarnessError(f"No free name in {self.folder}.")
+        return set_aside(paths, self.folder / "rationales")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

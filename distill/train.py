@@ -43,7 +43,7 @@ from harness import checkpoints, environment, processes, timing
 from harness.errors import DataError, Exit, HarnessError, SampleError
 from harness.interrupts import Interrupted, interrupts
 from harness.progress import Make, Silent
-from harness.records import write_atomically
+from harness.records import set_aside, write_atomically
 from harness.types import Task
 from tasks import scienceqa
 
@@ -65,6 +65,8 @@ RECORD, LOG, CURVE, CONFIG, CARD = (
     "README.md",
 )
 _CHECKPOINTS, _STUDENT = "checkpoints", "student"
+_OURS = (RECORD, LOG, CURVE, _CHECKPOINTS, _STUDENT)
+"""What is there of a run, but for its image features, which another may use as well."""
 _PATIENCE = timedelta(hours=2)
 """How long processes wait for each other before they take one for lost: for all pictures to be
 encoded, for a checkpoint to be written."""
@@ -140,7 +142,7 @@ def train(
     check_here(config, device)
     alone = accelerator.is_main_process
     with checkpointing.locked(out) if alone else contextlib.nullcontext():
-        if fresh and alone and (aside := _move_aside(out)):
+        if fresh and alone and (aside := set_aside((out / name for name in _OURS), out)):
             log.info("The run that was there is now %s", aside)
         accelerator.wait_for_everyone()
         known = {
@@ -732,23 +734,6 @@ def _refuse_mismatch(old: Mapping[str, Any], new: Mapping[str, Any], out: Path) 
             known=said,
             remedy="Use --fresh to move it aside and begin anew, or choose another folder.",
         )
-
-
-def _move_aside(out: Path) -> Path | None:
-    """Rename what is there of a run, into a folder beside `out`; image features stay."""
-    names = (RECORD, LOG, CURVE, _CHECKPOINTS, _STUDENT)
-    found = [out / name for name in names if (out / name).exists()]
-    if not found:
-        return None
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    for number in range(1000):
-        aside = out.with_name(f"{out.name}.{stamp}" + f"-{number}" * bool(number))
-        if not aside.exists():
-            aside.mkdir()
-            for path in found:
-                path.rename(aside / path.name)
-            return aside
-    raise HarnessError(f"No free name beside {out}.")
 
 
 def _now() -> str:

@@ -854,6 +854,9 @@ def demo(
         bool,
         typer.Option("--quick", help="A few questions and rationales, to see that all of it runs."),
     ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Move aside what is there, and begin anew.")
+    ] = False,
 ) -> None:
     """The whole paper in miniature, with nothing to download.
 
@@ -867,7 +870,7 @@ def demo(
     command = ["harness", *sys.argv[1:]]
     extent = whole.QUICK if quick else whole.FULL
     told = partial(typer.echo, err=True)
-    typer.echo(whole.run(folder, out=out, extent=extent, command=command, told=told))
+    typer.echo(whole.run(folder, out=out, extent=extent, fresh=fresh, command=command, told=told))
 
 
 @app.command(

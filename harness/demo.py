@@ -71,19 +71,27 @@ _COST = 12.0
 
 
 def run(
-    folder: Path, *, out: Path, extent: Extent, command: Sequence[str], told: Callable[[str], None]
+    folder: Path,
+    *,
+    out: Path,
+    extent: Extent,
+    command: Sequence[str],
+    told: Callable[[str], None],
+    fresh: bool = False,
 ) -> str:
     """The demo under `folder`, and the page at `out`; returns what it shows, in five lines.
 
     Args:
         told: is given a line before each stage.
+        fresh: move aside what is in `folder`, and begin anew.
 
     Raises:
-        HarnessError: what is in `folder` is of other weights or questions.
+        HarnessError: what is in `folder` is of other weights, questions or settings.
         Interrupted: asked to stop; the same call goes on.
     """
     from distill import pipeline
     from harness.evaluate import Data
+    from harness.records import set_aside
     from tasks import load_task
 
     tasks = [Data(load_task(name), DataOptions()) for name in (CHOICE, OPEN)]
@@ -96,6 +104,8 @@ def run(
         out=out,
         command=command,
     )
+    if fresh and (aside := set_aside([plan.runs], plan.runs)):
+        told(f"The demo that was there is now in {aside}")
     runs: list[Run] = []
     outcomes: list[Outcome] = []
 

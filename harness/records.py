@@ -378,19 +378,7 @@ class RunFolder:
 
     def move_aside(self) -> Path | None:
         """Rename what is there, so that a fresh run can begin; returns the new path."""
-        parts = (self.predictions_path, self.record_path, self.shards_path)
-        if not any(path.exists() for path in parts):
-            return None
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        for number in range(1000):
-            aside = self.path.with_name(f"{self.path.name}.{stamp}" + f"-{number}" * bool(number))
-            if not aside.exists():
-                aside.mkdir()
-                for path in parts:
-                    if path.exists():
-                        path.rename(aside / path.name)
-                return aside
-        raise HarnessError(f"No free name beside {self.path}.")
+        return set_aside((self.predictions_path, self.record_path, self.shards_path), self.path)
 
 
 _held: set[IO[bytes]] = set()
@@ -465,6 +453,25 @@ def read_runs(runs: Path) -> tuple[list[tuple[Path, RunRecord]], list[HarnessErr
         except HarnessError as error:
             broken.append(error)
     return found, broken
+
+
+def set_aside(paths: Iterable[Path], name: Path) -> Path | None:
+    """Move those of `paths` that are there into a new folder, `name` and the time; returns it.
+
+    None: nothing is there.
+    """
+    there = [path for path in paths if path.exists()]
+    if not there:
+        return None
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for number in range(1000):
+        aside = name.with_name(f"{name.name}.{stamp}" + f"-{number}" * bool(number))
+        if not aside.exists():
+            aside.mkdir()
+            for path in there:
+                path.rename(aside / path.name)
+            return aside
+    raise HarnessError(f"No free name beside {name}.")
 
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,16 +12,22 @@ import pytest
 
 from harness import demo
 from harness.compare import compare
+from harness.errors import HarnessError
 from harness.mini.questions import about
 from harness.records import RunFolder
 
 SMALL = replace(demo.FULL, questions=14, rationales=24, models=(demo.STUDENT, "vilt"))
 
 
-def run(folder: Path, told: list[str], extent: demo.Extent = SMALL) -> list[str]:
-    out = folder / "page.html"
-    text = demo.run(folder, out=out, extent=extent, command=("harness", "demo"), told=told.append)
-    return text.splitlines()
+def run(folder: Path, told: list[str], *, fresh: bool = False) -> list[str]:
+    return demo.run(
+        folder,
+        out=folder / "page.html",
+        extent=SMALL,
+        command=("harness", "demo"),
+        told=told.append,
+        fresh=fresh,
+    ).splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +122,23 @@ def test_interrupted_it_goes_on_where_it_was(
                 run(tmp_path, [])
     run(tmp_path, [])
     assert answers(tmp_path) == answers(done[0])
+
+
+def test_what_was_made_with_other_settings_is_moved_aside(
+    done, tmp_path: Path, monkeypatch
+) -> None:
+    """A folder of an earlier version is refused, told how to begin anew, and kept when one does."""
+    shutil.copytree(done[0] / "runs", tmp_path / "runs")
+    monkeypatch.setattr(demo.distillation, "ANSWERS_ONLY", {"learning_rate": 1e-3})
+    with pytest.raises(HarnessError, match="--fresh"):
+        run(tmp_path, [])
+    told: list[str] = []
+    run(tmp_path, told, fresh=True)
+    (aside,) = tmp_path.glob("runs.*/runs")
+    assert str(aside.parent) in told[0]
+    before, after = answers(aside.parent), answers(tmp_path)
+    assert before == answers(done[0])
+    assert before.keys() == after.keys()
 
 
 def test_what_remains_is_told_by_the_speed_so_far() -> None:
