@@ -195,18 +195,35 @@ class Work:
             "environment": old.get("environment", {}),
             "command": list(self.options.command),
         }
-        if self._old is None or any(self.pending()):
+        if self._old is None or not self.is_over:
             self.store.write_record(self._record)
         self.write_views()
 
-    def pending(self) -> Iterator[Sequence[Sample]]:
-        """The batches in which something is still to be asked, whole: a resumed run then makes the
-        same batches, and the same texts, as an uninterrupted one."""
+    @property
+    def is_over(self) -> bool:
+        """Nothing more is to be asked about any sample."""
+        return all(map(self.is_decided, self.selected))
+
+    def asked_in(self, each: Round) -> list[Sample]:
+        """Who is asked in this round, whether it has answered or not; the rounds before it are
+        over."""
+        return [s for s in self.selected if s.id not in self.failed and self.wants(s, each)]
+
+    def batches(self, each: Round, *, whole: bool) -> Iterator[Sequence[Sample]]:
+        """Those of them that have not answered, in batches of samples that are together in the
+        data.
+
+        Args:
+            whole: with those of their batch that have answered: where texts depend on the batch, a
+                resumed run makes the same ones as an uninterrupted one.
+        """
         size = self.options.batch_size
+        asked = {sample.id for sample in self.asked_in(each)}
         for start in range(0, len(self.selected), size):
-            batch = self.selected[start : start + size]
-            if not all(map(self.is_decided, batch)):
-                yield batch
+            batch = [s for s in self.selected[start : start + size] if s.id in asked]
+            left = [s for s in batch if not self.has(s, each)]
+            if left:
+                yield batch if whole else left
 
     def is_decided(self, sample: Sample) -> bool:
         """Nothing more is to be asked about this sample."""
@@ -305,6 +322,7 @@ class Work:
 
     def finish(self, status: str | None = None) -> dict[str, Any]:
         """Count, write the record, and return it."""
+        self._sort()
         self.write_views()
         judged = {sample.id: self.judge(sample) for sample in self.selected}
         kept = [each.kept for each in judged.values() if each.kept]
@@ -337,6 +355,15 @@ class Work:
         }
         self.store.write_record(self._record)
         return self._record
+
+    def _sort(self) -> None:
+        """Put the attempts into the order of rounds and data: a resumed run then leaves the file
+        of an uninterrupted one, in whichever order the answers came."""
+        places = {sample.id: place for place, sample in enumerate(self.data.samples.samples)}
+        attempts = [attempt for each in self.attempts.values() for attempt in each]
+        attempts.sort(key=lambda a: (a.hinted, a.attempt, places.get(a.id, len(places))))
+        if attempts:
+            replace_lines(self.store.attempts_path, [asdict(attempt) for attempt in attempts])
 
     def worked(self, device: str | None) -> None:
         """Add this session's time to the record."""

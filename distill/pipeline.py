@@ -32,7 +32,7 @@ from harness.catalog import find
 from harness.checkpoints import Checkpoint, find_checkpoint
 from harness.errors import DataError, HarnessError
 from harness.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate, find_source
-from harness.records import RunFolder, finite, safe_name, write_atomically
+from harness.records import SYNTHETIC, RunFolder, finite, safe_name, write_atomically
 from harness.scoring import Run
 from harness.structured import Rationale
 from harness.types import Prediction, Sample
@@ -191,7 +191,7 @@ def _is_complete(plan: Plan, record: Mapping[str, Any]) -> bool:
         return False
     work = Work(plan.data, plan.asking, rounds=attempts.rounds(plan.asking))
     work.open()
-    return not any(work.pending())
+    return work.is_over
 
 
 def selected(plan: Plan) -> list[Sample]:
@@ -459,10 +459,11 @@ def _sources(plan: Plan, base: Checkpoint) -> Sources:
     teacher = record.get("teacher", {})
     samples = plan.data.samples
     spec = base.spec if base.named else find(plan.base.model)
+    title = base.title if base.named or spec is None else spec.title
     revision = f" @ {samples.revision}" if samples.revision else ""
     return Sources(
-        base=spec.title if spec else base.name,
-        base_licence=spec.licence if spec else "",
+        base=f"{title}, {SYNTHETIC}" if base.mini else title,
+        base_licence=base.licence or (spec.licence if spec else ""),
         teacher=teacher.get("title") or teacher.get("name", ""),
         teacher_licence=teacher.get("licence", ""),
         data=f"{plan.data.task.title}, {samples.source}{revision}, {plan.data.options.split}",
@@ -493,8 +494,9 @@ def _fill_card(
     from distill.card import fill_results
 
     task, split = plan.test.task.title, plan.test.options.split
+    label = next((f", {run.record.label}" for run in runs if run.record.label), "")
     rows = [
-        f"{task}, {split}; settings: preset `{plan.preset}`, as in the table above.\n",
+        f"{task}, {split}{label}; settings: preset `{plan.preset}`, as in the table above.\n",
         "| Model | Questions | Accuracy | 95% interval |",
         "|---|---|---|---|",
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -25,7 +25,7 @@ from harness.prompts import instruction
 from harness.records import RunFolder
 from harness.remote.served import Served
 from harness.runner import Asking, Runner
-from harness.types import REFUSAL, Decoding, Model, Prediction, Sample
+from harness.types import REFUSAL, Decoding, Model, Prediction
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +57,11 @@ def teacher_of(weights: Source) -> Teacher:
         name=checkpoint.name,
         about={
             "name": checkpoint.name,
-            "title": spec.title if spec and checkpoint.named else checkpoint.name,
+            "title": checkpoint.title,
             "repo": checkpoint.repo,
             "revision": checkpoint.revision,
             "weights": checkpoint.weights,
-            "licence": spec.licence if spec and checkpoint.named else "",
+            "licence": checkpoint.licence,
         },
         max_new_tokens=wanted.max_new_tokens or (spec.max_new_tokens if spec else 512),
         instruction=instruction("structured", choices=True, plain_styles=plain),
@@ -101,38 +101,24 @@ def generate(teacher: Teacher, data: Data, options: RationaleOptions) -> dict[st
         work.open()
         known = _fingerprint(teacher, data, options)
         work.compare(known)
-        pending = list(work.pending())
-        if pending:
+        if not work.is_over:
             teacher.load()  # while it is hashed
         if told := teacher.fingerprint():
             known["weights"] = told
         work.compare(known)
         work.begin(known, about=teacher.about)
-        if pending:
-            _ask(teacher, work, pending)
+        if not work.is_over:
+            _ask(teacher, work)
         return work.finish()
 
 
-def _ask(teacher: Teacher, work: Work, pending: Sequence[Sequence[Sample]]) -> None:
+def _ask(teacher: Teacher, work: Work) -> None:
     """The part that takes the night."""
     model = teacher.load()
-    runners = {each: _runner(model, teacher, work, each) for each in work.rounds}
-    done = sum(map(work.is_decided, work.selected))
-    label = f"{work.data.task.name} · rationales by {teacher.name}"
     device = model.description.get("device")
     try:
-        with progress.make(label, total=len(work.selected), done=done, unit="samples") as bar:
-            for batch in pending:
-                open_before = [sample for sample in batch if not work.is_decided(sample)]
-                predictions = _ask_batch(teacher, work, batch, runners=runners)
-                with interrupts.shielded():
-                    kept, rejected = work.views(open_before)
-                    append_lines(work.store.kept_path, kept)
-                    append_lines(work.store.rejected_path, rejected)
-                # Several attempts at a question are one piece of work, and all their tokens.
-                asked = {p.sample_id for p in predictions} & {s.id for s in open_before}
-                tokens = sum(p.tokens or 0 for p in predictions if p.sample_id in asked)
-                bar.advance(len(asked), tokens=tokens)
+        for each in work.rounds:
+            _ask_round(model, teacher, work, each)
     except (Interrupted, HarnessError):
         with interrupts.shielded():
             work.worked(device)
@@ -142,28 +128,63 @@ def _ask(teacher: Teacher, work: Work, pending: Sequence[Sequence[Sample]]) -> N
     work.worked(device)
 
 
-def _ask_batch(
-    teacher: Teacher, work: Work, batch: Sequence[Sample], *, runners: Mapping[Round, Runner]
+def _ask_round(model: Model, teacher: Teacher, work: Work, each: Round) -> None:
+    """What is still missing in a round; its texts are on disk before the next begins, as what they
+    are decides who is asked again."""
+    asked = {sample.id: sample for sample in work.asked_in(each)}
+    done = sum(work.has(sample, each) for sample in asked.values())
+    if done == len(asked):
+        return
+    label = f"{work.data.task.name} · rationales by {teacher.name}"
+    if len(work.rounds) > 1:
+        label += ", with a hint" if each.hinted else f", attempt {each.number}"
+    rows = work.options.batch_size
+    runner = _runner(model, teacher, work, each)
+    with progress.make(label, total=len(asked), done=done, unit="samples") as bar:
+        batches = work.batches(each, whole=not runner.streams)
+        for predictions in _at_least(rows, runner.answers(batches, rows=rows)):
+            with interrupts.shielded():
+                new = _take(teacher, work, each, predictions)
+                answered = [asked[prediction.sample_id] for prediction in new]
+                over = [s for s in answered if s.id in work.failed or work.is_decided(s)]
+                kept, rejected = work.views(over)
+                append_lines(work.store.kept_path, kept)
+                append_lines(work.store.rejected_path, rejected)
+            bar.advance(len(new), tokens=sum(prediction.tokens or 0 for prediction in new))
+
+
+def _take(
+    teacher: Teacher, work: Work, each: Round, predictions: Sequence[Prediction]
 ) -> list[Prediction]:
-    """Every round that this batch still needs; each is on disk before the next begins."""
-    predictions: list[Prediction] = []
-    for each, runner in runners.items():
-        asked = [s for s in batch if s.id not in work.failed and work.wants(s, each)]
-        if all(work.has(sample, each) for sample in asked):
+    """Write down the attempts that are new; returns what was not there before."""
+    failed, attempts = [], {}
+    for prediction in predictions:
+        if why := _why_not(prediction):
+            work.failed[prediction.sample_id] = why
+            failed.append(prediction)
             continue
-        answers = runner.answer(asked)
-        predictions += answers
-        new = []
-        for prediction in answers:
-            if why := _why_not(prediction):
-                work.failed[prediction.sample_id] = why
-                continue
-            attempt = _attempt(teacher, work.options, each, prediction)
-            if work.add(attempt):
-                new.append(attempt)
-        with interrupts.shielded():
-            work.store.append_attempts(new)
-    return predictions
+        attempt = _attempt(teacher, work.options, each, prediction)
+        if work.add(attempt):
+            attempts[prediction.sample_id] = attempt
+    work.store.append_attempts(list(attempts.values()))
+    return [*failed, *(p for p in predictions if p.sample_id in attempts)]
+
+
+def _at_least(number: int, parts: Iterable[Sequence[Prediction]]) -> Iterator[list[Prediction]]:
+    """The predictions, so many at a time; fewer at the end, and where it is cut short."""
+    gathered: list[Prediction] = []
+    try:
+        for part in parts:
+            gathered += part
+            if len(gathered) >= number:
+                full, gathered = gathered, []
+                yield full
+    except (Interrupted, HarnessError):
+        if gathered:
+            yield gathered
+        raise
+    if gathered:
+        yield gathered
 
 
 def _why_not(prediction: Prediction) -> str | None:

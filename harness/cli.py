@@ -847,8 +847,12 @@ def export(
 @app.command(epilog="Examples:\n\nharness demo\n\nharness demo --quick --folder ./quick")
 def demo(
     folder: Annotated[
-        Path, typer.Option(help="Where everything is put; the same command goes on from there.")
-    ] = Path("demo"),
+        Path | None,
+        typer.Option(
+            help="Where everything is put; the same command goes on from there. Default: demo, or "
+            "demo-quick."
+        ),
+    ] = None,
     out: ReportOut = Path("reports/leaderboard.html"),
     quick: Annotated[
         bool,
@@ -869,6 +873,7 @@ def demo(
 
     command = ["harness", *sys.argv[1:]]
     extent = whole.QUICK if quick else whole.FULL
+    folder = folder or Path("demo-quick" if quick else "demo")
     told = partial(typer.echo, err=True)
     typer.echo(whole.run(folder, out=out, extent=extent, fresh=fresh, command=command, told=told))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from harness.mini import distillation
-from harness.mini.distillation import BATCH, DISTILLED, STUDENT, TEACHER
+from harness.mini.distillation import BATCH, DISTILLED, RUNS, STUDENT, TEACHER
 from harness.types import DataOptions
 
 if TYPE_CHECKING:
@@ -86,12 +87,28 @@ def run(
         fresh: move aside what is in `folder`, and begin anew.
 
     Raises:
-        HarnessError: what is in `folder` is of other weights, questions or settings.
+        HarnessError: another demo is at work in `folder`, or what is there is of other weights,
+            questions or settings.
         Interrupted: asked to stop; the same call goes on.
     """
+    from harness.records import InUse, RunFolder, set_aside
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(RunFolder(folder).locked())
+        except InUse as error:
+            error.remedy = "Wait for it, or choose another folder with --folder."
+            raise
+        if fresh and (aside := set_aside([folder / RUNS], folder / RUNS)):
+            told(f"The demo that was there is now in {aside}")
+        return _run(folder, out, extent, command, told)
+
+
+def _run(
+    folder: Path, out: Path, extent: Extent, command: Sequence[str], told: Callable[[str], None]
+) -> str:
     from distill import pipeline
     from harness.evaluate import Data
-    from harness.records import set_aside
     from tasks import load_task
 
     tasks = [Data(load_task(name), DataOptions()) for name in (CHOICE, OPEN)]
@@ -104,8 +121,6 @@ def run(
         out=out,
         command=command,
     )
-    if fresh and (aside := set_aside([plan.runs], plan.runs)):
-        told(f"The demo that was there is now in {aside}")
     runs: list[Run] = []
     outcomes: list[Outcome] = []
 
@@ -177,10 +192,11 @@ def _go_through(
     recorded: Callable[[], int],
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Each stage in turn; what remains is told by the speed of those that had something to do."""
+    """Each stage in turn; what remains is told by the speed of those that were done as a whole."""
     from harness.progress import duration
 
     spent = worth = 0.0
+    partly = recorded() > 0  # the first that has something left to do may have done some before
     for number, stage in enumerate(stages, start=1):
         left = sum(later.cost for later in stages[number - 1 :])
         about = f"  (about {duration(left * spent / worth)} left in all)" if worth else ""
@@ -188,7 +204,9 @@ def _go_through(
         started, before = clock(), recorded()
         stage.work()
         if recorded() > before:  # else it was done already
-            spent, worth = spent + clock() - started, worth + stage.cost
+            if not partly:
+                spent, worth = spent + clock() - started, worth + stage.cost
+            partly = False
 
 
 def summary(runs: Sequence[Run], outcome: Outcome, extent: Extent, out: Path) -> list[str]:

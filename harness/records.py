@@ -27,6 +27,8 @@ from harness.types import Prediction, Value
 T = TypeVar("T")
 
 FORMAT = 1
+SYNTHETIC = "mini (synthetic)"
+"""Stands beside each score of a miniature, and of drawn questions."""
 RECORD = "run.json"
 PREDICTIONS = "predictions.jsonl"
 SHARDS = "shards"
@@ -114,7 +116,7 @@ class RunRecord:
     @property
     def label(self) -> str:
         """What has to stand beside each of its scores; "" for a real model on real questions."""
-        return "mini (synthetic)" if self.task.synthetic or self.model.mini else ""
+        return SYNTHETIC if self.task.synthetic or self.model.mini else ""
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values."""
@@ -415,8 +417,8 @@ def refuse_mismatch(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) 
     raise HarnessError(
         f"The run in {path} was made with another {', '.join(changed)}.",
         known=said,
-        remedy="Add --fresh to move that run aside and begin anew, or --name or --runs to keep "
-        "both.",
+        remedy="Add --fresh to move that run aside and begin anew, or choose another name or "
+        "folder to keep both.",
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,9 @@ import pytest
 from harness import demo
 from harness.compare import compare
 from harness.errors import HarnessError
+from harness.interrupts import Interrupted
 from harness.mini.questions import about
+from harness.progress import Lines
 from harness.records import RunFolder
 
 SMALL = replace(demo.FULL, questions=14, rationales=24, models=(demo.STUDENT, "vilt"))
@@ -108,20 +112,32 @@ def test_again_nothing_is_computed_twice(done) -> None:
 def test_interrupted_it_goes_on_where_it_was(
     done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped before each stage in turn, it ends with the same answers as one that was not."""
-    go_through = demo._go_through
-    for number in range(1, 6):
-        with monkeypatch.context() as patched:
+    """Stopped in the middle of its stages, it ends with the same answers as one that was not."""
+    advance, counted = Lines.advance, 0
 
-            def stop(stages, told, *, recorded, after=number) -> None:
-                go_through(stages[:after], told, recorded=recorded)
-                raise KeyboardInterrupt
+    def stop(bar: Lines, *arguments: int, **options: int) -> None:
+        nonlocal counted
+        advance(bar, *arguments, **options)
+        counted += 1
+        if counted == limits[stops]:
+            raise Interrupted(signal.SIGTERM)
 
-            patched.setattr(demo, "_go_through", stop)
-            with pytest.raises(KeyboardInterrupt):
+    stops, limits = 0, (1, 2, 3, 4)
+    with monkeypatch.context() as patched:
+        patched.setattr(Lines, "advance", stop)
+        while stops < len(limits):
+            counted = 0
+            with pytest.raises(Interrupted):
                 run(tmp_path, [])
+            stops += 1
     run(tmp_path, [])
     assert answers(tmp_path) == answers(done[0])
+
+
+def test_two_at_once_are_refused(done) -> None:
+    """The second is told so before it does anything, and which option helps."""
+    with RunFolder(done[0]).locked(), pytest.raises(HarnessError, match="with --folder"):
+        run(done[0], [])
 
 
 def test_what_was_made_with_other_settings_is_moved_aside(
@@ -162,12 +178,31 @@ def test_a_demo_that_is_over_is_not_told_to_last(done) -> None:
     assert not any("left in all" in line for line in told)
 
 
+def test_what_was_half_done_says_nothing_of_the_speed() -> None:
+    """Of an interrupted stage only the rest is done now: its time is not that of the whole."""
+    clock, recorded = iter([0, 1, 21, 21, 30]), [1]
+    work = partial(recorded.append, 1)
+    told: list[str] = []
+    demo._go_through(
+        [demo.Stage(name, 10.0, work) for name in ("a", "b", "c")],
+        told.append,
+        recorded=lambda: sum(recorded),
+        clock=lambda: float(next(clock)),
+    )
+    assert told == ["[1/3] a", "[2/3] b", "[3/3] c  (about 0:20 left in all)"]
+
+
 def test_the_command_is_quick_where_asked(command, tmp_path: Path, monkeypatch) -> None:
-    """`--quick`: seven models of a few questions, a student of a few rationales, the page."""
+    """`--quick`: seven models of a few questions, a student of a few rationales, the page. With
+    `--fresh` what was there is kept aside."""
     monkeypatch.chdir(tmp_path)
-    result = command("demo", "--quick")
+    old = tmp_path / "demo-quick" / "runs" / "old"
+    old.mkdir(parents=True)
+    result = command("demo", "--quick", "--fresh")
     assert result.code == 0, result.stderr
     assert len(result.stdout.splitlines()) == 5
-    runs = {path.parts[-3] for path in Path("demo/runs/scienceqa-mini").glob("*/*/run.json")}
+    assert not old.exists()
+    assert len(list(tmp_path.glob("demo-quick/runs.*/runs/old"))) == 1
+    runs = {path.parts[-3] for path in Path("demo-quick/runs/scienceqa-mini").glob("*/*/run.json")}
     assert runs == {f"{name}-mini" for name in demo.QUICK.models} | {"moondream-kd-quick"}
     assert (tmp_path / "reports" / "leaderboard.html").exists()

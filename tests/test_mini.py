@@ -214,7 +214,7 @@ def test_a_file_that_is_not_what_was_shipped_is_told_with_what_to_do(shipped: Pa
     (shipped / "two" / "README.md").write_text("another card")
     with pytest.raises(HarnessError, match=r"one.config\.json is not the file") as told:
         weights.find("one", shipped)
-    assert "pip install" in told.value.remedy
+    assert "git checkout -- harness/mini/weights" in told.value.remedy
     assert told.value.code is Exit.MISSING
     assert weights.find("two", shipped) == shipped / "two"
 

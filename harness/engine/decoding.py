@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 READ_AT_ONCE = 8192
 """Tokens of prompts that are read in one pass: more would need memory and gain nothing."""
+SHARE = 8
+"""Seats are filled again when one in so many is free: prompts that are read together take less than
+one after the other, which outweighs that a few seats wait."""
 ROOM = 64
 """Seats grow by so many tokens at a time."""
 
@@ -128,7 +131,8 @@ class Engine:
         """Each prompt's tokens, as soon as it is finished."""
         waiting = Waiting(prompts, self._reader.lane)
         while waiting or self._seated:
-            yield from self._seat(waiting)
+            if not self._seated or self.seats - len(self._seated) >= self.seats / SHARE:
+                yield from self._seat(waiting)
             if self._seated:
                 yield from self._step(waiting)
 

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from distill.pipeline import Plan
 
 TASK = "scienceqa-mini"
+RUNS = "runs"
+"""The folder of the runs, in the folder that everything is put in."""
 TEACHER, STUDENT, DISTILLED = "llava-cot", "moondream", "moondream-kd"
-BATCH = 64
+BATCH = 256
 ANSWERS_ONLY: Mapping[str, Any] = MappingProxyType({"learning_rate": 2e-3, "epochs": 9})
 """What the control has for itself: its rate, and epochs that take as long as the rationales'."""
 
@@ -35,7 +37,11 @@ def plan(
     out: Path = Path("reports/leaderboard.html"),
     command: Sequence[str] = (),
 ) -> Plan:
-    """What `harness distill --size mini --preset miniature --control` does, in `folder`/runs.
+    """Where everything is, and how it is made.
+
+    As a command it would be `harness distill --size mini --preset miniature --task scienceqa-mini
+    --filter agrees --control --control-set learning_rate=2e-3 --control-set epochs=9 --no-baseline
+    --device cpu --dtype float32`.
 
     Args:
         samples: questions of the train split that the teacher is asked; None: the preset's.
@@ -50,7 +56,7 @@ def plan(
     from tasks import load_task
 
     config = preset("miniature", seed=seed, **({} if samples is None else {"samples": samples}))
-    task, runs = load_task(TASK), folder / "runs"
+    task, runs = load_task(TASK), folder / RUNS
     mini = ModelOptions(model=TEACHER, size="mini", device="cpu", dtype="float32")
     return pipeline.Plan(
         name=name,

@@ -58,15 +58,15 @@ class Making:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class About:
-    """What a card says of a training."""
+class Training:
+    """What a card says of it."""
 
     how: str
     learned: str
     data: str
     seconds: float
     """CPU time."""
-    training: Sequence[str]
+    table: Sequence[str]
     """Lines of Markdown."""
 
 
@@ -83,47 +83,54 @@ def book() -> Book:
 
 
 def make(making: Making, *, show: Make = progress.make) -> Path:
-    """Train a mini and write it with its card; returns its folder.
+    """Train a mini and write it with its card; returns its folder, which appears whole.
 
     Raises:
-        HarnessError: there is no such mini.
+        HarnessError: there is no such mini, or something is there already.
     """
     import torch
 
-    torch.set_num_threads(making.threads)
     spec = find(making.name)
-    if spec is not None and spec.role == "distilled":
-        about = _distil(making, show)
-    elif spec is not None and spec.name in RECIPES:
-        about = _pretrain(making, show)
-    else:
+    if spec is None or not (spec.role == "distilled" or spec.name in RECIPES):
         raise HarnessError(
             f"There is no recipe for {making.name}.",
             known=f"There are {', '.join([*RECIPES, DISTILLED])}.",
         )
-    mark(making.out, spec.name)
-    records = measure(spec.name, making.out)
-    (making.out / "README.md").write_text(_card(spec, making, about, records), encoding="utf-8")
-    return making.out
+    out = making.out
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise HarnessError(f"{out} is there already.", remedy="Name another folder with --out.")
+    if making.keep and making.keep.resolve().is_relative_to(out.resolve()):
+        raise HarnessError(f"--keep {making.keep} is in --out {out}.", remedy="Keep them apart.")
+    torch.set_num_threads(making.threads)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as aside:
+        made = Path(aside) / "checkpoint"
+        train = _distil if spec.role == "distilled" else _pretrain
+        training = train(making, made, show)
+        mark(made, spec.name)
+        card = _card(spec, making, made, training, measure(spec.name, made))
+        (made / "README.md").write_text(card, encoding="utf-8")
+        made.rename(out)
+    return out
 
 
-def _pretrain(making: Making, show: Make) -> About:
+def _pretrain(making: Making, made: Path, show: Make) -> Training:
     from harness.mini.pretraining import pretrain
 
     lessons = book()
     taught = pretrain(
-        making.name, making.out, book=lessons, seed=making.seed, keep=making.keep, progress=show
+        making.name, made, book=lessons, seed=making.seed, keep=making.keep, progress=show
     )
     data = (
         f"{len(lessons.choice):,} choice questions and {len(lessons.open):,} open ones of the "
         f"train split, {SEEDS} seeds of the first; no picture of validation or test"
     )
-    return About(
+    return Training(
         how="trained from random weights on drawn pictures",
         learned=RECIPES[making.name].learned,
         data=data,
         seconds=sum(t.seconds for t in taught),
-        training=[
+        table=[
             "| stage | steps | peak rate | rows of a step | loss at its end | CPU seconds |",
             "|---|---|---|---|---|---|",
             *(
@@ -135,7 +142,7 @@ def _pretrain(making: Making, show: Make) -> About:
     )
 
 
-def _distil(making: Making, show: Make) -> About:
+def _distil(making: Making, made: Path, show: Make) -> Training:
     """The student of the shipped teacher's rationales, made as `harness distill` makes any."""
     from distill import pipeline
     from harness.mini import distillation
@@ -146,18 +153,16 @@ def _distil(making: Making, show: Make) -> About:
         plan = distillation.plan(making.keep or Path(aside), seed=making.seed, control=False)
         counts = pipeline.make_rationales(plan)["counts"]
         student = pipeline.train_student(plan, pipeline.make_examples(plan))
-        if making.out.exists():
-            shutil.rmtree(making.out)
-        making.out.mkdir(parents=True)
+        made.mkdir()
         for path in sorted(student.iterdir()):
             if path.suffix in SUFFIXES and path.name != MARK:
-                shutil.copyfile(path, making.out / path.name)
+                shutil.copyfile(path, made / path.name)
         steps = len((plan.folder / "training_log.jsonl").read_text(encoding="utf-8").splitlines())
         record = json.loads((plan.folder / "distill.json").read_text(encoding="utf-8"))
     config = plan.config
     loss = f"{record['losses']['mean_of_last_tenth']:.3f}"
     row = (steps, config.batch_size, f"{config.learning_rate:g}", config.epochs, loss)
-    return About(
+    return Training(
         how="distilled from Moondream-mini by `harness distill`",
         learned=(
             "Taught to write LLaVA-CoT-mini's rationales: summary, caption, reasoning and "
@@ -169,7 +174,7 @@ def _distil(making: Making, show: Make) -> About:
             "the answer"
         ),
         seconds=time.process_time() - started,
-        training=[
+        table=[
             "| steps | batch | peak rate | epochs | loss of the last tenth |",
             "|---|---|---|---|---|",
             f"| {' | '.join(map(str, row))} |",
@@ -200,18 +205,30 @@ def measure(
     records = {}
     with tempfile.TemporaryDirectory() as runs:
         for task in TASKS:
-            options = ModelOptions(model=name, weights=str(folder), max_new_tokens=TOKENS)
+            options = ModelOptions(
+                model=name,
+                weights=str(folder),
+                max_new_tokens=TOKENS,
+                device="cpu",  # as they were trained: the same figures wherever they are made
+                dtype="float32",
+            )
             data = Data(load_task(task), DataOptions(split=split))
             settings = RunOptions(runs=Path(runs), batch_size=32, limit=limit)
             records[task] = evaluate(Weights(options), data, settings).record
     return records
 
 
-def _card(spec: ModelSpec, making: Making, about: About, records: Mapping[str, RunRecord]) -> str:
-    parameters = json.loads((making.out / MARK).read_text(encoding="utf-8"))["parameters"]
+def _card(
+    spec: ModelSpec,
+    making: Making,
+    made: Path,
+    training: Training,
+    records: Mapping[str, RunRecord],
+) -> str:
+    parameters = json.loads((made / MARK).read_text(encoding="utf-8"))["parameters"]
     first = (
         f"A miniature of {spec.title} for trying the harness: the same classes, processors and "
-        f"prompts at {parameters:,} parameters, {about.how}. It answers the drawn questions of "
+        f"prompts at {parameters:,} parameters, {training.how}. It answers the drawn questions of "
         "scienceqa-mini and vqaonline-mini and nothing else; its scores say nothing about the "
         "published model."
     )
@@ -222,16 +239,16 @@ def _card(spec: ModelSpec, making: Making, about: About, records: Mapping[str, R
             "",
             first,
             "",
-            about.learned,
+            training.learned,
             "",
             f"- Made by: `{' '.join(making.command)}`",
             f"- Seed: {making.seed}",
-            f"- Time: {about.seconds / 60:.1f} CPU minutes of training, on {threads}",
-            f"- Data: {about.data}",
+            f"- Time: {training.seconds / 60:.1f} CPU minutes of training, on {threads}",
+            f"- Data: {training.data}",
             "- Precision: trained in float32, kept in bfloat16",
             "- Licence: Apache-2.0",
             "",
-            "## Validation",
+            "## Validation, mini (synthetic)",
             "",
             "| task | figure | value | 95% interval | n |",
             "|---|---|---|---|---|",
@@ -239,7 +256,7 @@ def _card(spec: ModelSpec, making: Making, about: About, records: Mapping[str, R
             "",
             "## Training",
             "",
-            *about.training,
+            *training.table,
             "",
         ]
     )

@@ -20,7 +20,7 @@ MANIFEST = "manifest.json"
 MARK = "mini.json"
 """The file that makes a checkpoint a mini, and every student that was made from one."""
 LICENCE = "Apache-2.0"
-_AGAIN = "Install the package again: pip install --force-reinstall --no-deps harness-vlm"
+_AGAIN = "Install the package again; in a clone: git checkout -- harness/mini/weights"
 
 
 def names(folder: Path = FOLDER) -> Sequence[str]:

@@ -13,7 +13,7 @@ from harness.records import write_atomically
 
 
 def write(folder: Path, split: str, items: Iterable[Item]) -> Path:
-    """Write `SPLIT.jsonl` and `images/` into a folder; returns the file.
+    """Write `SPLIT.jsonl` and `images/SPLIT/` into a folder; returns the file.
 
     The rows come last: a folder that was cut short has none.
 
@@ -24,16 +24,16 @@ def write(folder: Path, split: str, items: Iterable[Item]) -> Path:
     if file.exists():
         raise HarnessError(f"{file} is there already.", remedy="Name another folder.")
     try:
-        return _write(folder, file, items)
+        return _write(folder, file, f"images/{split}", items)
     except OSError as error:
         raise HarnessError(f"{folder} cannot be written: {error.strerror}.") from error
 
 
-def _write(folder: Path, file: Path, items: Iterable[Item]) -> Path:
-    (folder / "images").mkdir(parents=True, exist_ok=True)
+def _write(folder: Path, file: Path, images: str, items: Iterable[Item]) -> Path:
+    (folder / images).mkdir(parents=True, exist_ok=True)
     lines = []
     for item in items:
-        name = f"images/{item.id}.png"
+        name = f"{images}/{item.id}.png"
         (folder / name).write_bytes(png(item))
         lines.append(json.dumps({"image": name, **fields(item)}).encode() + b"\n")
     write_atomically(file, lines)

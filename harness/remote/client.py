@@ -159,6 +159,8 @@ class Client:
         self._answered_at = -math.inf
         self._failed_in_a_row = 0
         self._told_away = False
+        self._lost = False
+        self._checking = threading.Lock()
 
     @property
     def listed(self) -> Mapping[str, Any] | None:
@@ -276,15 +278,12 @@ class Client:
         """Raises Unanswered or HarnessError."""
         tries, waits = 0, 0
         away_since: float | None = None
-        lost = False
         while True:
             try:
-                if lost:
-                    self._check_same_model()
-                    lost = False
+                self._check_if_lost()
                 reply = self._try(body)
             except _Again as again:
-                lost = lost or again.lost
+                self._lost = self._lost or again.lost
                 if again.away is (away_since is None):  # another kind of trouble than before
                     waits = 0
                 waits += 1
@@ -306,6 +305,13 @@ class Client:
             self._pace.sleep(wait)
             if stop.is_set():
                 raise Unanswered("the run has ended")
+
+    def _check_if_lost(self) -> None:
+        """Whoever comes first after an answer was lost finds out what answers now."""
+        with self._checking:
+            if self._lost:
+                self._check_same_model()
+                self._lost = False
 
     def _try(self, body: Mapping[str, Any]) -> Reply:
         response = self._send("POST", "/chat/completions", body=body)
