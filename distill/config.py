@@ -297,8 +297,8 @@ PRESETS: Mapping[str, DistillConfig] = types.MappingProxyType(
             rate_set="after",
             precision="float16",
         ),
-        # For minis, a thousandth of the size: a starting point, which has not been compared with
-        # others on validation. The teacher is shown the question alone, as it was trained.
+        # For minis, a thousandth of the size. The teacher is shown the question alone, as it was
+        # trained.
         "miniature": DistillConfig(
             optimizer="adamw",
             samples=6300,

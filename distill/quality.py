@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from statistics import fmean
 
@@ -76,6 +77,11 @@ def measure(raw: str, *, choices: Sequence[str], target: Target, solution: str =
         target: the gold option's 0-based index, or a reference text.
         solution: the data set's own explanation; "" where there is none.
     """
+    return _measure(raw, tuple(choices), target, solution)
+
+
+@lru_cache(maxsize=1 << 14)  # of the same rationales when they are kept, and in each report
+def _measure(raw: str, choices: tuple[str, ...], target: Target, solution: str) -> Quality:
     parsed = structured.parse(raw)
     reasoning = parsed.reasoning or ""
     concluded = read_choice(raw, choices).answer if choices else None

@@ -88,7 +88,7 @@ def check_base(base: Path) -> None:
 def check_here(config: DistillConfig, device: str) -> None:
     """Refuse what lacks a package or a device here; raises HarnessError."""
     if config.lora_rank is not None and not find_spec("peft"):
-        raise HarnessError("LoRA needs the package peft.", remedy="pip install 'harness-vlm[lora]'")
+        raise HarnessError("LoRA needs the package peft.", remedy="pip install peft")
     if config.optimizer == "adam8bit":
         if not find_spec("bitsandbytes"):
             raise HarnessError(

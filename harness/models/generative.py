@@ -7,6 +7,7 @@ What differs between families (templates, image tokens) is in their processors a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from string import ascii_uppercase
 from typing import Any
@@ -158,8 +159,15 @@ class GenerativeModel:
         """Whether what a row has written contains `stop`; to be asked after every token."""
         # No token is shorter than a byte, so the end of `stop` is within its last tokens.
         most = len(stop.encode()) + 1
+        last = stop[-1] if stop[-1].isascii() and not stop[-1].isspace() else ""
+
+        @cache
+        def may_end(token: int) -> bool:
+            return last in self._tokenizer.decode([token])
 
         def has_written(tokens: Sequence[int]) -> bool:
+            if not may_end(tokens[-1]):
+                return False
             tail = self._tokenizer.decode(list(tokens[-most:]), skip_special_tokens=True)
             return stop in tail
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from string import ascii_uppercase
 
 from harness.reading.transcript import normal, tidy
@@ -119,7 +120,12 @@ class Options:
 
 def prepare(choices: Sequence[str]) -> Options:
     """The choices as they are looked up in texts. Labels end at Z, and choices at `MOST`."""
-    texts = [plain(normal(choice)).replace("\n", " ") for choice in choices[:MOST]]
+    return _prepare(tuple(choices[:MOST]))
+
+
+@lru_cache(maxsize=4096)  # one question's are looked up again and again
+def _prepare(choices: tuple[str, ...]) -> Options:
+    texts = [plain(normal(choice)).replace("\n", " ") for choice in choices]
     cased = len({text.lower() for text in texts}) < len(set(texts))
     named: dict[str, int] = {}
     for shorten in (_bare, _without_article):
