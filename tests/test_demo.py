@@ -64,9 +64,14 @@ def test_every_part_of_the_paper_is_there(done) -> None:
         "runs/vqaonline-mini/vilt-mini/test",
     }
     assert (folder / "runs/distill/moondream-kd/rationales.jsonl").exists()
+    card = (folder / "runs/distill/moondream-kd/student/README.md").read_text()
+    assert 'base_model: "Moondream-mini, mini (synthetic)"' in card
+    assert "| Teacher | LLaVA-CoT-mini | Apache-2.0 |" in card
+    assert "ScienceQA-mini, test, mini (synthetic); settings" in card
     page = (folder / "page.html").read_text()
     assert "mini (synthetic)" in page
-    assert "Moondream-kd" in page
+    for title in ("Moondream-mini", "ViLT-mini", "moondream-kd-answer-only"):
+        assert title in page
 
 
 def test_the_closing_summary_is_five_lines_of_what_the_records_say(done) -> None:

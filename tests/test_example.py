@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -33,3 +34,32 @@ def test_the_example_has_every_row_and_no_picture_of_the_questions() -> None:
     assert "data:image/png;base64" not in page
     assert "data:image/jpeg;base64" not in page
     assert "data:image/webp;base64" not in page
+
+
+def rows(table: str) -> dict[str, str]:
+    """Of a table of the example's page: model -> the text of its row, tags left out."""
+    page = (EXAMPLE / "leaderboard.html").read_text(encoding="utf-8")
+    _, _, rest = page.partition(f'<table id="{table}">')
+    found = {}
+    for row in re.findall(r"<tr.*?</tr>", rest.partition("</table>")[0], flags=re.DOTALL):
+        pieces = [piece.strip() for piece in re.split(r"<[^>]+>", row) if piece.strip()]
+        if any(piece in pieces[1] for piece in ("teacher", "baseline", "student", "distilled")):
+            found[pieces[0]] = " ".join(pieces)
+    return found
+
+
+def test_both_tables_stand_beside_the_papers() -> None:
+    """Seven rows measured in Table 1 and six in Table 2, which has none of Moondream-kd in the
+    paper either."""
+    titles = [spec.title for spec in CATALOG]
+    measured = rows("scienceqa-mini-measured")
+    assert set(measured) == {f"{title}-mini" for title in titles}
+    assert all("mini (synthetic)" in row for row in measured.values())
+    others = rows("vqaonline-mini-measured")
+    unmeasured = others.pop("Moondream-kd")
+    assert set(others) == {f"{title}-mini" for title in titles if title != "Moondream-kd"}
+    assert "\N{EM DASH}" in unmeasured
+    for table in ("scienceqa-mini-reported", "vqaonline-mini-reported"):
+        reported = rows(table)
+        assert list(reported) == titles
+        assert ("\N{EM DASH}" in reported["Moondream-kd"]) == table.startswith("vqaonline")

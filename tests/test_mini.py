@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,12 +16,14 @@ from safetensors.torch import load_file
 
 from harness.checkpoints import find_checkpoint
 from harness.errors import Exit, HarnessError
-from harness.mini import curriculum, lessons, pretraining, seeing, weights
+from harness.mini import curriculum, lessons, making, pretraining, seeing, weights
 from harness.mini.lessons import Book, asked
 from harness.mini.questions import open_questions, questions
+from harness.mini.recipes import Recipe
 from harness.mini.training import IGNORED, Encoder, Lesson, Stage
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
+from harness.progress import Silent
 from tasks import load_task
 
 WORDS = [a + b for a in "bcdfglmnpr" for b in ("ato", "elu", "imo", "oba", "ude")]
@@ -188,6 +192,60 @@ def test_a_training_that_goes_on_ends_as_one_that_was_not_interrupted(book, tmp_
     assert resumed.keys() == whole.keys()
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
     assert {tensor.dtype for tensor in whole.values()} == {torch.bfloat16}
+
+
+@pytest.fixture
+def making_of(book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`making_of(**changes)` trains a Moondream for a few steps, measured on a few questions."""
+    recipes = {"moondream": Recipe(stages=STAGES, learned="Next to nothing.")}
+    monkeypatch.setattr(making, "RECIPES", recipes)
+    monkeypatch.setattr(pretraining, "RECIPES", recipes)
+    monkeypatch.setattr(making, "book", lambda: book)
+    monkeypatch.setattr(making, "measure", partial(making.measure, limit=7))
+    command = ("harness", "mini", "pretrain", "moondream")
+
+    def made(**changes: Any) -> Path:
+        given = {"name": "moondream", "out": tmp_path / "made", "command": command, **changes}
+        return making.make(making.Making(**given), show=Silent)
+
+    return made
+
+
+def test_a_mini_is_made_with_its_card(making_of, tmp_path: Path) -> None:
+    """It loads and is marked; the card has what it was made with and what it scored."""
+    folder = making_of(seed=3)
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    found = find_checkpoint("moondream", weights=str(folder))
+    assert found.mini
+    load(found, LoadOptions(device="cpu", dtype="float32"))
+    card = (folder / "README.md").read_text()
+    for words in ("- Made by: `harness mini pretrain moondream`", "- Seed: 3", "Next to nothing."):
+        assert words in card
+    assert re.search(r"\| scienceqa-mini \| accuracy \| 0\.\d{3} \| .* \| 7 \|", card)
+    assert "| captions | 2 | 0.001 | 3 caption |" in card
+    assert "mini (synthetic)" in card
+
+
+def test_nothing_is_written_over(making_of, tmp_path: Path) -> None:
+    """A folder that holds anything stays as it is; so does what `--keep` would lose."""
+    there = tmp_path / "models" / "mine.safetensors"
+    there.parent.mkdir()
+    there.write_text("weights")
+    with pytest.raises(HarnessError, match="is there already"):
+        making_of(out=there.parent)
+    with pytest.raises(HarnessError, match="is there already"):
+        making_of(out=there)
+    with pytest.raises(HarnessError, match="--keep"):
+        making_of(keep=tmp_path / "made" / "stages")
+    assert there.read_text() == "weights"
+    assert [path.name for path in tmp_path.iterdir()] == ["models"]
+
+
+def test_the_shipped_files_are_verified(command) -> None:
+    """One line for each, as `harness mini verify` says."""
+    done = command("mini", "verify")
+    assert done.code == 0
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == list(weights.names())
 
 
 def test_a_stage_ends_when_it_is_learned(book, tmp_path: Path) -> None:

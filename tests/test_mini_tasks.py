@@ -390,6 +390,17 @@ def test_drawn_questions_are_written_for_ones_own_use(command, tmp_path: Path) -
     assert len(vqaonline.load(DataOptions(path=folder, split="test")).samples) == 3
 
 
+def test_splits_in_one_folder_keep_their_own_pictures(tmp_path: Path) -> None:
+    """Some questions of two splits go by the same id: neither gets the other's picture."""
+    items = {split: questions(split)[:900] for split in ("train", "test")}
+    assert {item.id for item in items["train"]} & {item.id for item in items["test"]}
+    for split, drawn in items.items():
+        write(tmp_path, split, drawn)
+    for split, drawn in items.items():
+        read = scienceqa.load(DataOptions(path=tmp_path, split=split)).samples
+        assert all(s.images[0].read() == png(i) for s, i in zip(read, drawn, strict=True))
+
+
 @pytest.mark.parametrize("name", ["scienceqa-mini", "vqaonline-mini"])
 def test_what_a_drawn_task_does_not_have_is_told(name: str) -> None:
     """Other splits, and revisions."""

@@ -134,7 +134,6 @@ def meal(chance: Chance, number: int) -> Draft:
     )
 
 
-_TURNS = {"north": "up", "south": "down", "west": "left", "east": "right"}
 MINUTES = 5
 """To walk one block."""
 

@@ -12,11 +12,11 @@ from random import Random
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from harness.mini.scenes import GRID
-from harness.mini.training import IGNORED, Lesson
+from harness.mini.training import IGNORED, Lesson, padded
 from harness.models.vilt import Vilt
 from harness.types import Prompt
 
@@ -78,11 +78,11 @@ class MaskEncoder:
     def loss(self, rows: Sequence[Filled]) -> tuple[Tensor, int]:
         """The summed negative log-likelihood of what is behind the masks, and their number."""
         network: Any = self._model.network
-        ids = _padded([row.ids for row in rows], self._tokenizer.pad_token_id)
-        labels = _padded([row.labels for row in rows], IGNORED)
+        ids = padded([row.ids for row in rows], self._tokenizer.pad_token_id)
+        labels = padded([row.labels for row in rows], IGNORED)
         hidden = network.vilt(
             input_ids=ids,
-            attention_mask=_padded([[1] * len(row.ids) for row in rows], 0),
+            attention_mask=padded([[1] * len(row.ids) for row in rows], 0),
             **self.pixels([row.picture for row in rows]),
         ).last_hidden_state[:, : ids.shape[1]]
         learned = labels != IGNORED
@@ -115,8 +115,3 @@ def patches(network: Any, pixels: Mapping[str, Tensor]) -> Tensor:
     places = (index[..., 0] * GRID + index[..., 1]).argsort(dim=1)  # (N, cells)
     ordered: Tensor = hidden.gather(1, places[..., None].expand_as(hidden))
     return ordered
-
-
-def _padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
-    tensors = [torch.tensor(row) for row in rows]
-    return nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value)

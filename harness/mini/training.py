@@ -112,7 +112,7 @@ class Encoder:
         """The model's inputs and the labels, (B, L), padded on the right, where a causal model
         never looks. All rows have a picture, or none."""
         width = max(len(row.ids) for row in rows)
-        inputs = {"input_ids": _padded([row.ids for row in rows], self._pad)}
+        inputs = {"input_ids": padded([row.ids for row in rows], self._pad)}
         for name in rows[0].beside:
             # Behind the prompt everything is as at its last token.
             columns = [row.beside[name] for row in rows]
@@ -121,7 +121,7 @@ class Encoder:
             )
         if rows[0].picture:
             inputs |= self.pixels([row.picture for row in rows])
-        return inputs, _padded([row.labels for row in rows], IGNORED)
+        return inputs, padded([row.labels for row in rows], IGNORED)
 
     @property
     def pictures(self) -> Sequence[str]:
@@ -172,7 +172,8 @@ class Stage:
     """The peak of the learning rate, after a short warm-up; the end is at a tenth of it where
     `falling`."""
     mix: Mapping[str, int]
-    """Kind of line or lesson -> rows of each step. Each kind weighs the same."""
+    """Kind of line or lesson -> rows of each step. Each kind of lesson weighs the same, and as much
+    as all lines together."""
     until: float = 0.0
     """The stage ends early when the mean loss of its last steps is below this."""
     few: float = 0.0
@@ -285,7 +286,7 @@ class Shuffled(Generic[R]):
         return self._waiting.pop()
 
 
-def _padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
+def padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
     """(B, L) of the longest row."""
     tensors = [torch.tensor(row) for row in rows]
     return nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value)

@@ -1,0 +1,96 @@
+"""The figures of docs/miniature.md are those that the benchmarks wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+
+from harness.catalog import CATALOG
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docs" / "miniature.md").read_text(encoding="utf-8")
+PARTS = ("all", "one step", "several steps")
+EFFECT = {
+    "before": "before",
+    "answers-equal-steps": "answers alone, equal steps",
+    "answers-equal-compute": "answers alone, equal compute",
+    "structured": "structured rationales",
+}
+
+
+def figures(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "benchmarks" / f"{name}.json").read_text())
+    return found
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def rows(first: str) -> list[list[str]]:
+    """The cells of every row of a table that begins with this cell."""
+    lines = [line.strip("|").split("|") for line in TEXT.splitlines() if line.startswith("|")]
+    return [[c.strip() for c in cells] for cells in lines if cells[0].strip() == first]
+
+
+@pytest.mark.parametrize(("label", "words"), EFFECT.items())
+def test_the_effect_is_what_was_measured(label: str, words: str) -> None:
+    """Mean and every seed, in all questions and by steps, and the seconds of training."""
+    found = figures("effect")
+    expected = []
+    for part in PARTS:
+        seeds = [each["value"] for each in found["accuracy"][part][label]]
+        each = f" ({', '.join(map(percent, seeds))})" if label != "before" else ""
+        expected.append(percent(fmean(seeds)) + each)
+    seconds = found["training_seconds"].get(label)
+    assert rows(words) == [[words, *expected, f"{fmean(seconds):.0f}" if seconds else ""]]
+
+
+@pytest.mark.parametrize(("label", "words"), list(EFFECT.items())[:3])
+def test_the_differences_are_what_was_measured(label: str, words: str) -> None:
+    """With their intervals, and the largest p of a seed."""
+    expected, tests = [], []
+    for part in PARTS:
+        found = figures("effect")["differences"][part]
+        (row,) = (each for each in found if each["first"] == label)
+        low, value, high = (f"{100 * row[key]:+.1f}" for key in ("low", "difference", "high"))
+        expected.append(f"{value} ({low} to {high})")
+        tests += [test["p"] for test in row["seeds"]]
+    name = f"structured against {words}"
+    assert rows(name) == [[name, *expected, f"{max(tests):.1g}"]]
+
+
+def test_the_control_learns_as_long() -> None:
+    """Equal compute: no seed of the rationales took longer to train on."""
+    seconds = figures("effect")["training_seconds"]
+    pairs = zip(seconds["answers-equal-compute"], seconds["structured"], strict=True)
+    assert all(answers >= rationales for answers, rationales in pairs)
+
+
+@pytest.mark.parametrize("spec", CATALOG, ids=lambda spec: spec.name)
+def test_the_minis_are_what_was_measured(spec) -> None:
+    """On both tasks, with intervals, and the controls."""
+    found = figures("minis")["models"][spec.name]
+    choice, *_ = (found[f"scienceqa-mini {name}"] for name in ("accuracy", "unread"))
+    title = spec.title.removesuffix("-instruct")
+    first, second = rows(title)[-2:]
+    blind, other = (
+        f"{kind}, validation" for kind in ("without pictures", "with another's picture")
+    )
+    unread = found["without pictures, unread, validation"][0]
+    assert first[3:] == [
+        f"{percent(choice[0])} ({percent(choice[1])} to {percent(choice[2])})",
+        percent(found["scienceqa-mini one step"][0]),
+        percent(found["scienceqa-mini several steps"][0]),
+        f"{percent(found[blind][0])} ({100 * unread:.0f})",
+        percent(found[other][0]),
+    ]
+    assert second[1:] == [
+        f"{value:.3f} ({low:.3f} to {high:.3f})"
+        for key in ("bleu", "rouge1", "rouge2", "rougeL")
+        for value, low, high, _ in [found[f"vqaonline-mini {key}"]]
+    ]
