@@ -98,10 +98,12 @@ def words(pair: Pair, first: str, second: str) -> str:
 
 
 def probability(p: float) -> str:
-    """A p-value as people print it."""
+    """A p-value as people print it, on the right side of 0.05."""
     if p < 0.0001:
         return "<0.0001"
-    return f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
+    if p < 0.01:
+        return f"{p:.4f}"
+    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def _row(run: RunRecord, cells: Sequence[Cell]) -> Row:

@@ -43,7 +43,8 @@ def rows(table: str) -> dict[str, str]:
     found = {}
     for row in re.findall(r"<tr.*?</tr>", rest.partition("</table>")[0], flags=re.DOTALL):
         pieces = [piece.strip() for piece in re.split(r"<[^>]+>", row) if piece.strip()]
-        if any(piece in pieces[1] for piece in ("teacher", "baseline", "student", "distilled")):
+        roles = ("teacher", "baseline", "student", "distilled")
+        if any(role in piece for role in roles for piece in pieces[1:2]):
             found[pieces[0]] = " ".join(pieces)
     return found
 
