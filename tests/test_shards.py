@@ -36,10 +36,9 @@ def answer(tiny, drawn: Path, tmp_path: Path) -> Answer:
     of the run."""
 
     def run(runs: str = "runs", data: Path = drawn, model: Path | None = None, **more: Any) -> Path:
-        chosen = {name: more.pop(name) for name in ("temperature",) if name in more}
-        options = ModelOptions(
-            model=str(model or tiny("llava")), name="m", device="cpu", max_new_tokens=6, **chosen
-        )
+        names = ("temperature", "max_new_tokens")
+        chosen = {"max_new_tokens": 6, **{name: more.pop(name) for name in names if name in more}}
+        options = ModelOptions(model=str(model or tiny("llava")), name="m", device="cpu", **chosen)
         how = RunOptions(**{"runs": tmp_path / runs, "batch_size": 3, **more})
         questions = Data(load_task("scienceqa"), DataOptions(path=data))
         return evaluate(Weights(options), questions, how).folder
@@ -428,7 +427,7 @@ def test_the_documented_commands(tiny, drawn: Path, tmp_path: Path, answer: Answ
     answer on stdout, by the first process."""
     arguments = [
         *("eval", "--model", tiny("llava"), "--name", "m", "--task", "scienceqa", "--data", drawn),
-        *("--runs", tmp_path / "runs", "--max-new-tokens", 6, "--batch-size", 3),
+        *("--runs", tmp_path / "runs", "--max-new-tokens", 24, "--batch-size", 3),
         *("--device", "cpu", "--json"),
     ]
 
@@ -443,7 +442,8 @@ def test_the_documented_commands(tiny, drawn: Path, tmp_path: Path, answer: Answ
 
     path = folder_of(tmp_path)
     run = launch("torchrun", "--no-python", "--nproc-per-node", "2")
-    while len(rows(path / "shards" / "0001")) < 3 and run.poll() is None:
+    shards = [path / "shards" / rank for rank in ("0000", "0001")]
+    while sum(len(lines(shard)) for shard in shards) < 3 and run.poll() is None:
         time.sleep(0.002)
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
     ranks = {rank_of(int(child)): int(child) for child in children}
@@ -456,7 +456,7 @@ def test_the_documented_commands(tiny, drawn: Path, tmp_path: Path, answer: Answ
     assert again.returncode == 0, err
     (document,) = json.loads(out)["runs"]
     assert document["status"] == "complete"
-    same(path, answer("one"))
+    same(path, answer("one", max_new_tokens=24))
 
 
 def rank_of(pid: int) -> str:
