@@ -1,8 +1,9 @@
 """Rationales that were written elsewhere: a CSV or JSONL file in place of a teacher.
 
 A row has a `rationale`, the text with its tags, and says whose it is: by `id`, or by `question`
-where only one of the selected questions reads so (of ScienceQA's, many read alike). Every row is
-checked; those that fit no question are told apart and kept in rejected.jsonl.
+where only one of the selected questions reads so (of ScienceQA's, many read alike). In place of
+`rationale` it may be `raw`, as in the files of another distillation. Every row is checked; those
+that fit no question are told apart and kept in rejected.jsonl.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ def import_rationales(path: Path, data: Data, options: RationaleOptions) -> dict
 
 
 def read_rows(path: Path) -> Iterator[ImportedRow]:
-    """The rows of a CSV file with a column `rationale`, or of a JSONL file with such a field.
+    """The rows of a CSV file with a column `rationale` or `raw`, or of a JSONL file with such a
+    field.
 
     Raises:
         DataError: names the line and the field.
@@ -128,7 +130,7 @@ def _row(where: str, fields: Mapping[str, Any]) -> ImportedRow:
     number = fields.get("id")
     if isinstance(number, int) and not isinstance(number, bool):
         fields = {**fields, "id": str(number)}
-    rationale = _text(where, fields, "rationale")
+    rationale = _text(where, fields, "rationale" if "rationale" in fields else "raw")
     if rationale is None:
         raise DataError(
             f"{where}, field 'rationale': missing.",

@@ -271,7 +271,8 @@ Import = Annotated[
     Path | None,
     typer.Option(
         "--import",
-        help="CSV or JSONL with a `rationale` for each `id` or `question`, in place of a teacher.",
+        help="CSV or JSONL with a `rationale` for each `id` or `question`, in place of a teacher; "
+        "also another distillation's rationales.jsonl.",
         rich_help_panel=TEACHER,
     ),
 ]

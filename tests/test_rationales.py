@@ -409,6 +409,17 @@ def test_imported_from_csv_by_id(data: Data, options: RationaleOptions, tmp_path
         generate(Scripted(right).teacher, data, options)
 
 
+def test_the_rationales_of_another_distillation_are_imported(
+    data: Data, options: RationaleOptions, tmp_path: Path
+) -> None:
+    """Its rationales.jsonl as it is: the same texts are learned."""
+    generate(Scripted(right).teacher, data, options)
+    again = replace(options, folder=tmp_path / "again")
+    record = import_rationales(Store(options.folder).kept_path, data, again)
+    assert record["counts"]["kept"] == 10
+    assert read_rationales(again.folder) == read_rationales(options.folder)
+
+
 def test_imported_by_question(tmp_path: Path, options: RationaleOptions, drawn: Path) -> None:
     """Joined where one question reads so; where several do, nobody guesses."""
     rows = [json.loads(line) for line in (drawn / "test.jsonl").read_text().splitlines()[:4]]
