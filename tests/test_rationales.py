@@ -371,6 +371,20 @@ def test_any_checkpoint_can_be_the_teacher(
     assert all(row["reasoning"] == row["raw"].strip() for row in rows if "reasoning" in row)
 
 
+def test_texts_do_not_depend_on_how_many_are_asked_at_once(
+    data: Data, options: RationaleOptions, tmp_path: Path
+) -> None:
+    """A teacher whose finished rationales leave the batch writes the same, in the same files."""
+    teacher = teacher_of(Weights(ModelOptions(model="llava-cot", size="mini", device="cpu")))
+    for size in (1, 3, 40):
+        folder = tmp_path / str(size)
+        generate(teacher, data, replace(options, folder=folder, batch_size=size, keep="agrees"))
+        assert len({row["tokens"] for row in read_lines(folder / "attempts.jsonl")}) > 1
+    for name in ("attempts.jsonl", "rationales.jsonl", "rejected.jsonl"):
+        first, *others = (timeless(tmp_path / str(size) / name) for size in (1, 3, 40))
+        assert all(other == first for other in others), name
+
+
 def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> Path:
     with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
