@@ -603,11 +603,20 @@ def _estimate(plan: Plan, *, as_json: bool) -> None:
     from harness.progress import duration
 
     found = pipeline.estimate_training(plan)
+    controls = {
+        plan.name + suffix: pipeline.estimate_training(plan, config)
+        for suffix, config in plan.controls.items()
+    }
     teacher = pipeline.estimate_rationales(plan)
     config = plan.config
     if as_json:
         total = {"memory_total": found.memory_total, "disk_total": found.disk_total}
-        shown = {"preset": plan.preset, "config": config.to_json(), "rationales": asdict(teacher)}
+        shown = {
+            "preset": plan.preset,
+            "config": config.to_json(),
+            "rationales": asdict(teacher),
+            "controls": {name: asdict(each) for name, each in controls.items()},
+        }
         print_json({**asdict(found), **total, **shown})
         return
     asked = "nobody is asked"
@@ -619,7 +628,7 @@ def _estimate(plan: Plan, *, as_json: bool) -> None:
         )
         asked = (
             f"{teacher.remaining:,} questions to ask ({speed}), "
-            f"at most {plan.asking.attempts} attempts each"
+            f"at most {plan.asking.attempts} attempts each; taken to get some 200 words each"
         )
     memory = ", ".join(f"{name} {_gigabytes(size)}" for name, size in found.memory.items())
     disk = ", ".join(f"{name} {_gigabytes(size)}" for name, size in found.disk.items())
@@ -635,6 +644,8 @@ def _estimate(plan: Plan, *, as_json: bool) -> None:
         f"Time        {duration(found.seconds)} for training, at the measured "
         f"{found.device_flops / 1e12:.2f} TFLOP/s"
     )
+    for name, each in controls.items():
+        typer.echo(f"            {duration(each.seconds)} for {name}, {each.steps:,} steps")
     for reason, count in found.left_out.items():
         typer.echo(f"Left out    {count:,}: {reason}")
 

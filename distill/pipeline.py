@@ -307,9 +307,13 @@ def find_base(plan: Plan) -> Checkpoint:
     return base
 
 
-def estimate_training(plan: Plan) -> Estimate:
+def estimate_training(plan: Plan, config: DistillConfig | None = None) -> Estimate:
     """What training will take. Questions without a rationale yet are taken to get one of some 200
-    words."""
+    words.
+
+    Args:
+        config: one of the plan's `controls`; None: the student's.
+    """
     from harness.models.loading import resolve_device
 
     known = attempts.read_rationales(plan.folder)
@@ -320,7 +324,7 @@ def estimate_training(plan: Plan) -> Estimate:
             for s in selected(plan)
         ],
         base=find_base(plan).folder,
-        config=plan.config,
+        config=config or plan.config,
         task=plan.data.task,
         device=resolve_device(plan.device),
     )

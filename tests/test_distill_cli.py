@@ -230,8 +230,15 @@ def test_a_dry_run_changes_nothing(command, arguments: dict[str, Any], tmp_path:
     assert result.json["seconds"] > 0
     assert result.json["rationales"] == {"rationales": 0, "remaining": 12, "seconds": None}
     words = command("distill", *options(arguments), "--dry-run").stdout
-    for part in ("Questions   12 of 64", "3 steps of 4", "Memory", "Time"):
+    for part in ("Questions   12 of 64", "3 steps of 4", "some 200 words", "Memory", "Time"):
         assert part in words
+    assert "answer-only" not in words
+    control = ("--control", "--control-set", "epochs=3", "--dry-run")
+    told = command("distill", *options(arguments), *control)
+    assert "for moondream-kd-answer-only, 9 steps" in told.stdout
+    told = command("distill", *options(arguments), *control, "--json")
+    (found,) = told.json["controls"].values()
+    assert 0 < found["target_tokens"] < result.json["target_tokens"]
     assert not (tmp_path / "runs").exists()
 
 
