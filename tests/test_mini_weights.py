@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from sacrebleu import BLEU
 
 from harness.catalog import CATALOG
 from harness.checkpoints import find_checkpoint
@@ -175,6 +176,35 @@ def test_the_stated_score_is_reproduced_on_a_part_of_the_questions(name: str) ->
     assert abs(accuracy(name) - value) <= 3 * error + 0.01
 
 
+def bleu(name: str, *, change: Callable[[list[Prompt]], list[Prompt]] = list) -> float:
+    """Corpus BLEU of the 100 open validation questions, 0 to 1, as `harness eval` asks them."""
+    task = load_task("vqaonline-mini")
+    samples = task.load(DataOptions(split="validation")).samples
+    spec = next(spec for spec in CATALOG if spec.name == name)
+    prompts = change([task.prompt(sample, spec.style) for sample in samples])
+    model = mini(name)
+    outputs = model.generate(model.prepare(prompts), Decoding(max_new_tokens=320))
+    said = [task.read(output.raw, ()).answer or "" for output in outputs]
+    score = BLEU(tokenize="13a", smooth_method="none", force=True)
+    return score.corpus_score(said, [[str(sample.target) for sample in samples]]).score / 100
+
+
+def pictures_exchanged(prompts: list[Prompt]) -> list[Prompt]:
+    """Each question with the picture of the next."""
+    following = [*prompts[1:], prompts[0]]
+    return [replace(p, images=other.images) for p, other in zip(prompts, following, strict=True)]
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if name != "moondream-kd"])
+def test_open_answers_are_as_good_as_stated_and_are_about_the_picture(name: str) -> None:
+    """Whatever an adapter gets wrong shows here: the score is the card's, and falls to next to
+    nothing with another question's picture."""
+    value, number = stated(name, "vqaonline-mini", "bleu")
+    assert number == 100
+    assert bleu(name) == pytest.approx(value, abs=0.01)
+    assert bleu(name, change=pictures_exchanged) < value / 3
+
+
 @pytest.mark.parametrize("name", ["llava-cot", "moondream-kd"])
 def test_those_that_reason_answer_better_than_chance(name: str) -> None:
     """By more than two standard errors, on questions whose pictures they never saw."""
@@ -262,13 +292,16 @@ def loss(*, shift: int = 0) -> float:
 @contextmanager
 def features_changed(change: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
     """Moondream's image tokens, (N, T, D), changed on their way to the language model."""
-    model = mini("moondream-kd").network.model
+    kept = mini("moondream-kd")
+    model = kept.network.model
     whole = model.get_image_features
     model.get_image_features = lambda *arguments: change(whole(*arguments))
+    kept.forget()
     try:
         yield
     finally:
         del model.get_image_features
+        kept.forget()
 
 
 def swapped(features: torch.Tensor) -> torch.Tensor:
@@ -278,19 +311,22 @@ def swapped(features: torch.Tensor) -> torch.Tensor:
 
 
 def test_two_swapped_image_tokens_are_noticed() -> None:
-    """An adapter that lays the image tokens out wrongly costs likelihood on unseen pictures."""
-    right = loss()
+    """An adapter that lays the image tokens out wrongly costs likelihood and answers on unseen
+    pictures."""
+    right, answers = loss(), accuracy("moondream-kd", 200)
     with features_changed(swapped):
-        wrong = loss()
+        wrong, fewer = loss(), accuracy("moondream-kd", 200)
     assert wrong > right * 1.1
+    assert fewer < answers - 0.05
 
 
 def test_a_dropped_image_is_noticed() -> None:
     """An adapter that feeds the model nothing in the picture's place."""
-    right = loss()
+    right, answers = loss(), accuracy("moondream-kd")
     with features_changed(torch.zeros_like):
-        wrong = loss()
+        wrong, fewer = loss(), accuracy("moondream-kd")
     assert wrong > right * 1.5
+    assert fewer < answers - 0.2
 
 
 def test_labels_that_are_shifted_by_one_are_noticed() -> None:
