@@ -91,13 +91,14 @@ def run(
             questions or settings.
         Interrupted: asked to stop; the same call goes on.
     """
-    from harness.records import InUse, RunFolder, set_aside
+    from harness.errors import HarnessError
+    from harness.records import RunFolder, set_aside
 
     with ExitStack() as stack:
         try:
             stack.enter_context(RunFolder(folder).locked())
-        except InUse as error:
-            error.remedy = "Wait for it, or choose another folder with --folder."
+        except HarnessError as error:
+            error.remedy = error.remedy.replace("--runs", "--folder")
             raise
         if fresh and (aside := set_aside([folder / RUNS], folder / RUNS)):
             told(f"The demo that was there is now in {aside}")
