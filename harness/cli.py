@@ -844,15 +844,15 @@ def export(
         raise typer.Exit(written.broken[0].code)
 
 
-@app.command(epilog="Examples:\n\nharness demo\n\nharness demo --quick --folder ./quick")
+@app.command(epilog="Examples:\n\nharness demo\n\nharness demo --quick --folder ./tried")
 def demo(
     folder: Annotated[
-        Path | None,
+        Path,
         typer.Option(
-            help="Where everything is put; the same command goes on from there. Default: demo, or "
-            "demo-quick."
+            help="Where everything is put, of --quick in quick/; the same command goes on from "
+            "there."
         ),
-    ] = None,
+    ] = Path("demo"),
     out: ReportOut = Path("reports/leaderboard.html"),
     quick: Annotated[
         bool,
@@ -873,7 +873,7 @@ def demo(
 
     command = ["harness", *sys.argv[1:]]
     extent = whole.QUICK if quick else whole.FULL
-    folder = folder or Path("demo-quick" if quick else "demo")
+    folder = folder / "quick" if quick else folder  # the scores of the two are of other questions
     told = partial(typer.echo, err=True)
     typer.echo(whole.run(folder, out=out, extent=extent, fresh=fresh, command=command, told=told))
 

@@ -215,10 +215,12 @@ def summary(runs: Sequence[Run], outcome: Outcome, extent: Extent, out: Path) ->
     choice = {run.record.model.name: run for run in runs if run.record.task.name == CHOICE}
     best = max(choice.values(), key=lambda run: run.record.metrics["accuracy"].value or 0.0).record
     accuracy, chance = best.metrics["accuracy"], best.metrics["chance"]
-    counts = (outcome.rationales or {}).get("counts", {})
-    wrong = (outcome.quality or {})["students"][extent.student]["structure"]["reasoning_to_error"]
+    assert outcome.rationales is not None  # the preset teaches them
+    assert outcome.quality is not None
+    counts = outcome.rationales["counts"]
+    wrong = outcome.quality["students"][extent.student]["structure"]["reasoning_to_error"]
     head = f"{len(choice)} models on {CHOICE}, {accuracy.n:,} questions"
-    kept = f"{counts.get('kept', 0):,} of {counts.get('selected', 0):,}"
+    kept = f"{counts['kept']:,} of {counts['selected']:,}"
     named = f"{_share(wrong['value'])} of {wrong['n']:,}" if wrong["n"] else "none"
     first = f"{best.model.title} is best with {_share(accuracy.value)}"
     there = "Tables 1 and 2 as the paper has them, beside them these runs, mini (synthetic)"

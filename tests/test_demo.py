@@ -201,13 +201,13 @@ def test_the_command_is_quick_where_asked(command, tmp_path: Path, monkeypatch) 
     """`--quick`: seven models of a few questions, a student of a few rationales, the page. With
     `--fresh` what was there is kept aside."""
     monkeypatch.chdir(tmp_path)
-    old = tmp_path / "demo-quick" / "runs" / "old"
+    old = tmp_path / "demo" / "quick" / "runs" / "old"
     old.mkdir(parents=True)
     result = command("demo", "--quick", "--fresh")
     assert result.code == 0, result.stderr
     assert len(result.stdout.splitlines()) == 5
     assert not old.exists()
-    assert len(list(tmp_path.glob("demo-quick/runs.*/runs/old"))) == 1
-    runs = {path.parts[-3] for path in Path("demo-quick/runs/scienceqa-mini").glob("*/*/run.json")}
+    assert len(list(tmp_path.glob("demo/quick/runs.*/runs/old"))) == 1
+    runs = {path.parts[-3] for path in Path("demo/quick/runs/scienceqa-mini").glob("*/*/run.json")}
     assert runs == {f"{name}-mini" for name in demo.QUICK.models} | {"moondream-kd-quick"}
     assert (tmp_path / "reports" / "leaderboard.html").exists()

@@ -19,7 +19,7 @@ from harness.errors import Exit, HarnessError
 from harness.mini import curriculum, lessons, making, pretraining, seeing, weights
 from harness.mini.lessons import Book, asked
 from harness.mini.questions import open_questions, questions
-from harness.mini.recipes import Recipe
+from harness.mini.recipes import RECIPES, Recipe
 from harness.mini.training import IGNORED, Encoder, Lesson, Stage
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
@@ -192,6 +192,14 @@ def test_a_training_that_goes_on_ends_as_one_that_was_not_interrupted(book, tmp_
     assert resumed.keys() == whole.keys()
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
     assert {tensor.dtype for tensor in whole.values()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_mix_what_there_is(name: str) -> None:
+    """A misspelt kind of line or lesson would be left out without a word."""
+    known = {*curriculum.KINDS, *lessons.KINDS, pretraining.CELLS}
+    for stage in RECIPES[name].stages:
+        assert set(stage.mix) <= known, stage.name
 
 
 @pytest.fixture

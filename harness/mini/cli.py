@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 def pretrain(
     model: Annotated[
-        str, typer.Argument(help="A row of `harness list models` that is not distilled.")
+        str, typer.Argument(help="A row of `harness list models`; moondream-kd is distilled.")
     ],
     out: Annotated[Path, typer.Option(help="Where the checkpoint and its card are put.")],
     seed: Annotated[
@@ -35,7 +35,7 @@ def pretrain(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads that compute.")] = 1,
 ) -> None:
-    """Train a miniature from random weights on drawn pictures, in some ten CPU minutes."""
+    """Train a miniature on drawn pictures, in five to forty CPU minutes."""
     quieten_libraries()
     from harness.mini.making import Making, make
 
