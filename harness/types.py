@@ -90,6 +90,9 @@ class Reading:
     """None: nothing could be read; counted as wrong, and counted."""
     rule: str
     """The name of the rule that fired, or of the reason why none did."""
+    span: tuple[int, int] | None = field(default=None, compare=False)
+    """Start and end, in the raw text, of the words that the answer was extracted from; None where
+    there is no answer. It says where the answer stands, not what it is, so it is not compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

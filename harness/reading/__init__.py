@@ -60,8 +60,16 @@ _ECHO = "echo of the options"
 _SAYS_NOTHING = ("empty", "nothing recognised", _ECHO)  # the last is the most telling
 
 
-def read_choice(raw: str, choices: Sequence[str]) -> Reading:
+def read_choice(
+    raw: str,
+    choices: Sequence[str],
+    *,
+    finished: bool | None = None,  # noqa: ARG001  # not used yet
+) -> Reading:
     """The 0-based index of the option that a raw text commits to, with the rule that fired.
+
+    `finished`: the model ended the text by itself (True), the token limit did (False), or nobody
+    knows (None).
 
     None, with the reason as the rule, where it commits to none: it is never guessed. Letters are
     read for the first 26 choices. The rules are listed at the top of this package.
@@ -69,11 +77,16 @@ def read_choice(raw: str, choices: Sequence[str]) -> Reading:
     return _read(clean(raw), prepare(choices))
 
 
-def read_open(raw: str, choices: Sequence[str] = ()) -> Reading:  # noqa: ARG001  # a Reader
+def read_open(
+    raw: str,
+    choices: Sequence[str] = (),  # noqa: ARG001  # a Reader
+    *,
+    finished: bool | None = None,  # noqa: ARG001  # a cut answer is still scored
+) -> Reading:
     """The answer to an open question: the text, without template residue and invented turns.
 
-    Where there is a CONCLUSION, it is that; an empty text is None. `choices` is there because every
-    reader takes it.
+    Where there is a CONCLUSION, it is that; an empty text is None. `choices` and `finished` are
+    there because every reader takes them.
     """
     text = own_text(raw)
     if not text:
