@@ -97,11 +97,10 @@ def estimate(
     """
     from transformers import AutoConfig, AutoProcessor
 
-    import harness.models  # noqa: F401  # makes Moondream known to the auto classes
+    from harness import pretrained
 
-    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    shape = AutoConfig.from_pretrained(base, **local)
-    processor: Any = AutoProcessor.from_pretrained(base, **local)  # type: ignore[no-untyped-call]
+    shape = pretrained.load(AutoConfig, base)
+    processor: Any = pretrained.load(AutoProcessor, base)
     row = row_maker(processor, base, config, task)
     lengths: list[int] = []
     targets: list[int] = []

@@ -151,16 +151,20 @@ class MoondreamStudent:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         import harness.models  # noqa: F401  # makes Moondream known to the auto classes
+        from harness import pretrained
 
         self._base = base
         self._config = config
         self._device = torch.device(device)
         half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(config.precision)
         in_half = config.precision == "float16"
-        model: Any = AutoModelForImageTextToText.from_pretrained(
-            base, dtype=half if in_half else torch.float32, **_LOCAL
+        model: Any = pretrained.load(
+            AutoModelForImageTextToText,
+            base,
+            dtype=half if in_half else torch.float32,
+            use_safetensors=True,
         )
-        self._processor: Any = AutoProcessor.from_pretrained(base, **_LOCAL)  # type: ignore[no-untyped-call]
+        self._processor: Any = pretrained.load(AutoProcessor, base)
         self.row = row_maker(self._processor, base, config, task)
         """From an example to its tokens."""
         self.context: int = model.config.text_config.max_position_embeddings
@@ -291,8 +295,12 @@ class MoondreamStudent:
         its tokenizer and config. What was frozen is the base's to the bit; adapters are merged."""
         from transformers import AutoModelForImageTextToText
 
+        from harness import pretrained
+
         found = self.learned() if learned is None else learned
-        whole: Any = AutoModelForImageTextToText.from_pretrained(self._base, dtype="auto", **_LOCAL)
+        whole: Any = pretrained.load(
+            AutoModelForImageTextToText, self._base, dtype="auto", use_safetensors=True
+        )
         parameters = dict(whole.named_parameters())
         with torch.no_grad():
             if self._config.lora_rank is None:
@@ -326,9 +334,6 @@ class MoondreamStudent:
         pixels = inputs["pixel_values"].to(self._device)
         features: Tensor = self._model.get_image_features(pixels, inputs["image_grids"])[0]
         return features
-
-
-_LOCAL: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 def _padded(rows: Sequence[Sequence[float]], value: float) -> Tensor:

@@ -77,8 +77,9 @@ def check_base(base: Path) -> None:
     from transformers import AutoConfig
 
     import harness.models  # noqa: F401  # makes Moondream known to the auto classes
+    from harness import pretrained
 
-    kind = AutoConfig.from_pretrained(base, local_files_only=True).model_type
+    kind = pretrained.load(AutoConfig, base).model_type
     if kind != "moondream1":
         raise HarnessError(
             f"{base} is a {kind}; only Moondream can be distilled into.", code=Exit.MISSING

@@ -1,3 +1,9 @@
 """A benchmark harness for small vision-language models, and structured reasoning distillation."""
 
+import sys
+
+# The package `kernels` downloads compiled code, and transformers reaches for it wherever it is
+# installed. None is Python's way to say that there is no such module; it must be said first.
+sys.modules.setdefault("kernels", None)  # type: ignore[arg-type]
+
 __version__ = "0.1.0"

@@ -225,15 +225,12 @@ def _load(encoder: str | Path | None, layer: int | None, device: torch.device) -
     from safetensors import SafetensorError
     from transformers import AutoModel
 
+    from harness import pretrained
+
     folder, name = _find(encoder)
     try:
-        loaded: Any = AutoModel.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
+        loaded: Any = pretrained.load(
+            AutoModel, folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
         tokenizer = _load_tokenizer(folder)
     except (
@@ -246,6 +243,7 @@ def _load(encoder: str | Path | None, layer: int | None, device: torch.device) -
         RuntimeError,
         ImportError,
         SafetensorError,
+        HarnessError,
     ) as error:
         detail = str(error).strip().splitlines()
         raise DataError(
@@ -317,10 +315,11 @@ def _load_tokenizer(folder: Path) -> Any:
     on transformers 5 has to be asked for here: with each text it is ignored."""
     from transformers import AutoTokenizer, GPT2Tokenizer, RobertaTokenizer
 
-    arguments = {"trust_remote_code": False, "local_files_only": True}
-    tokenizer = AutoTokenizer.from_pretrained(folder, **arguments)
+    from harness import pretrained
+
+    tokenizer = pretrained.load(AutoTokenizer, folder)
     if isinstance(tokenizer, GPT2Tokenizer | RobertaTokenizer):
-        return AutoTokenizer.from_pretrained(folder, add_prefix_space=True, **arguments)
+        return pretrained.load(AutoTokenizer, folder, add_prefix_space=True)
     return tokenizer
 
 

@@ -63,7 +63,7 @@ class Checkpoint:
     def size(self) -> str:
         """As people write it: the row's, "2B", but a mini's own, "1.3M"."""
         if self.mini:
-            return f"{_read_json(self.folder / MARK)['parameters'] / 1e6:.1f}M"
+            return f"{read_json(self.folder / MARK)['parameters'] / 1e6:.1f}M"
         return self.spec.size if self.spec and self.named else ""
 
     @property
@@ -296,7 +296,7 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
         raise HarnessError(
             f"{folder} has no config.json: it is not a checkpoint.", code=Exit.MISSING
         )
-    config = _read_json(path)
+    config = read_json(path)
     if not isinstance(config, dict):
         raise HarnessError(f"{path} is not a JSON object.", code=Exit.MISSING)
     if not isinstance(config.get("model_type"), str):
@@ -307,7 +307,8 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     return config
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """A JSON file of a checkpoint; raises HarnessError where it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
@@ -328,7 +329,7 @@ def _check_shards(folder: Path) -> None:
         )
     for index in sorted(folder.glob("*.safetensors.index.json")):
         try:
-            shards = set(_read_json(index)["weight_map"].values())
+            shards = set(read_json(index)["weight_map"].values())
         except (KeyError, TypeError, AttributeError) as error:
             raise HarnessError(f"{index} has no usable weight_map.", code=Exit.MISSING) from error
         for shard in shards:

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from harness import pretrained
 from harness.checkpoints import Checkpoint
 from harness.errors import Exit, HarnessError
 from harness.models import kosmos2, readers, renderers, vilt
@@ -128,13 +130,15 @@ def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel
         extra["quantization_config"] = _quantization(options)
         # Such weights are put on their device as they load.
         extra["device_map"] = options.device_map or options.device
-    source: Any = vilt if checkpoint.adapter == "vilt" else AutoModelForImageTextToText
-    loaded: Any = source.from_pretrained(
+    load_weights = (
+        vilt.load
+        if checkpoint.adapter == "vilt"
+        else partial(pretrained.load, AutoModelForImageTextToText)
+    )
+    loaded: Any = load_weights(
         checkpoint.folder,
         dtype=DTYPES[options.dtype],
         use_safetensors=True,
-        trust_remote_code=False,
-        local_files_only=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # they are refused below, by name
         **extra,
@@ -241,15 +245,9 @@ def _quantization(options: LoadOptions) -> BitsAndBytesConfig:
 def _load_processor(checkpoint: Checkpoint, arguments: Mapping[str, Any]) -> Any:
     """The folder's processor, with what older folders leave empty filled from the config."""
     # The library's processors have a torchvision backend too, with slightly different pixels.
-    backend = {} if checkpoint.adapter in {"moondream", "phi3v"} else {"backend": "pil"}
+    backend: Any = {} if checkpoint.adapter in {"moondream", "phi3v"} else {"backend": "pil"}
     try:
-        processor = AutoProcessor.from_pretrained(
-            checkpoint.folder,
-            trust_remote_code=False,
-            local_files_only=True,
-            **backend,
-            **arguments,
-        )
+        processor = pretrained.load(AutoProcessor, checkpoint.folder, **backend, **arguments)
     except TypeError as error:
         if not arguments:
             raise

@@ -52,6 +52,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from harness import pretrained
 from harness.errors import SampleError
 from harness.models.renderers import neutraliser
 from harness.types import Decoding, Output, Prompt
@@ -70,18 +71,18 @@ _ARCHITECTURES: Mapping[str, type[PreTrainedModel]] = MappingProxyType(
 _GREY = (128, 128, 128)
 
 
-def from_pretrained(folder: Path, **arguments: Any) -> Any:
-    """What the library's `from_pretrained` returns, for the architecture that the folder names.
+def load(folder: Path, **arguments: Any) -> Any:
+    """What `pretrained.load` returns, for the architecture that the folder names.
 
     Raises:
         ValueError: an architecture that answers no questions.
     """
-    names = ViltConfig.from_pretrained(folder).architectures or ["ViltForMaskedLM"]
+    names = pretrained.load(ViltConfig, folder).architectures or ["ViltForMaskedLM"]
     if names[0] not in _ARCHITECTURES:
         raise ValueError(f"{names[0]} answers no questions; there are {', '.join(_ARCHITECTURES)}")
     # Folders that were saved before transformers 5 name the output bias so.
     renamed = {r"^mlm_score\.bias$": "mlm_score.decoder.bias"}
-    return _ARCHITECTURES[names[0]].from_pretrained(folder, key_mapping=renamed, **arguments)
+    return pretrained.load(_ARCHITECTURES[names[0]], folder, key_mapping=renamed, **arguments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from transformers.utils.generic import can_return_tuple
 from transformers.utils.hub import cached_file
 
+from harness import pretrained
 from harness.errors import Exit, HarnessError
 from harness.models.moondream.configuration import MoondreamConfig
 
@@ -248,7 +249,8 @@ class MoondreamForConditionalGeneration(MoondreamPreTrainedModel, GenerationMixi
                 remedy="Download the checkpoint again, with its config.json.",
                 code=Exit.MISSING,
             )
-        hub = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
+        hub = {"local_files_only": False}
+        hub |= {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
         model._set_token_ids(pretrained_model_name_or_path, hub)  # noqa: SLF001  # this class's own
         return loaded if output_loading_info else model
 
@@ -262,7 +264,7 @@ class MoondreamForConditionalGeneration(MoondreamPreTrainedModel, GenerationMixi
         if source is not None and cached_file(
             source, "tokenizer_config.json", _raise_exceptions_for_missing_entries=False, **hub
         ):
-            sources.insert(0, AutoTokenizer.from_pretrained(source, trust_remote_code=False, **hub))
+            sources.insert(0, pretrained.load(AutoTokenizer, source, **hub))
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             ids = (getattr(each, name) for each in sources)
             setattr(generation, name, next((token for token in ids if token is not None), None))

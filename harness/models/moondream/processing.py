@@ -15,6 +15,8 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 from transformers import AutoConfig, AutoTokenizer, BatchFeature, ProcessorMixin
 from transformers.image_processing_utils import BaseImageProcessor
 
+from harness import pretrained
+
 IMAGE = "<image>"
 _HUB_ARGUMENTS = (
     "cache_dir",
@@ -122,14 +124,13 @@ class MoondreamProcessor(ProcessorMixin):
     ) -> Any:
         """From a folder that `save_pretrained` wrote, or from one in the published layout, which
         has no file on preprocessing: its config.json tells the geometry. No code in it is run."""
-        hub = {name: kwargs.pop(name) for name in _HUB_ARGUMENTS if name in kwargs}
+        hub = {"local_files_only": False}
+        hub |= {name: kwargs.pop(name) for name in _HUB_ARGUMENTS if name in kwargs}
         for name in ("trust_remote_code", "_from_auto"):  # what AutoProcessor adds
             kwargs.pop(name, None)
         settings, _ = cls.get_processor_dict(pretrained_model_name_or_path, **hub)
         if "image_processor" not in settings:
-            config = AutoConfig.from_pretrained(
-                pretrained_model_name_or_path, trust_remote_code=False, **hub
-            )
+            config = pretrained.load(AutoConfig, pretrained_model_name_or_path, **hub)
             settings = {
                 "image_processor": {"image_size": config.vision_config.image_size},
                 "image_token_id": config.image_token_id,
@@ -137,9 +138,7 @@ class MoondreamProcessor(ProcessorMixin):
             }
         return cls(
             MoondreamImageProcessor(settings["image_processor"]["image_size"]),
-            AutoTokenizer.from_pretrained(
-                pretrained_model_name_or_path, trust_remote_code=False, **hub
-            ),
+            pretrained.load(AutoTokenizer, pretrained_model_name_or_path, **hub),
             **{name: settings[name] for name in ("image_token_id", "image_seq_length")} | kwargs,
         )
 

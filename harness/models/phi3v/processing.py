@@ -31,6 +31,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.processing_utils import ImagesKwargs
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
+from harness import pretrained
 from harness.models.phi3v.configuration import IMAGE_TOKEN_ID, Phi3VConfig, count_tokens
 
 _TAG = re.compile(r"<\|image_(\d+)\|>")
@@ -226,9 +227,10 @@ class Phi3VProcessor(ProcessorMixin):
 
         Rebuilt as a LlamaTokenizer it would lose the space token that follows special tokens.
         """
-        named = {k: v for k, v in kwargs.items() if k not in Phi3VImagesKwargs.__annotations__}
-        return PreTrainedTokenizerFast.from_pretrained(
-            pretrained_model_name_or_path, subfolder=subfolder, **named
+        other = {*Phi3VImagesKwargs.__annotations__, "trust_remote_code"}
+        named = {k: v for k, v in kwargs.items() if k not in other}
+        return pretrained.load(
+            PreTrainedTokenizerFast, pretrained_model_name_or_path, subfolder=subfolder, **named
         )
 
     def __call__(
