@@ -54,6 +54,8 @@ _PUBLISHED = (*_TABLES, ".json")
 """The kinds of files that the published data sets consist of."""
 _DEPTH = 3
 """Folders below the one that is named: the hub's own Parquet copies are at CONFIG/SPLIT."""
+_DESCRIPTIONS = frozenset({"dataset_info.json", "dataset_infos.json", "config.json"})
+"""What the hub's libraries write beside data: it holds no rows."""
 _NAMED_PICTURES = 1000
 
 
@@ -125,9 +127,8 @@ def _from_folder(path: Path, split: str) -> Source:
     if files := _files_of_split(path, split):
         suffix = files[0].suffix.lower()
         return Source(_READERS[suffix](files), str(path), published=suffix in _PUBLISHED)
-    candidates = list(_data_files(path))
-    if len(candidates) == 1 and not _splits_of(candidates[0], path):
-        return _from_file(candidates[0], split, name=str(path))
+    if files := _the_only_files(path):
+        return _from_files(files, split, name=str(path))
     if there := _splits_there(path):
         raise wrong_split(str(path), split, there)
     raise DataError(
@@ -139,18 +140,23 @@ def _from_folder(path: Path, split: str) -> Source:
     )
 
 
-def _from_file(path: Path, split: str, *, name: str | None = None) -> Source:
-    suffix = path.suffix.lower()
-    if suffix not in _READERS:
+def _from_file(path: Path, split: str) -> Source:
+    if path.suffix.lower() not in _READERS:
         raise DataError(
             f"{path} is not a data file of a known kind.",
             known=f"The kinds are {', '.join(_READERS)}.",
         )
-    named = splits_in(path.stem)
-    if named and not named & set(same_split(split)):
+    named = splits_in(path.stem, split)
+    if named and not named & set(same_split(split.lower())):
         raise wrong_split(str(path), split, named)
-    rows = _rows_of_split(_READERS[suffix]([path]), split, label=str(path))
-    return Source(rows, name or str(path), published=suffix in _PUBLISHED)
+    return _from_files([path], split, name=str(path))
+
+
+def _from_files(files: Sequence[Path], split: str, *, name: str) -> Source:
+    """The rows of files whose names say nothing of splits: they are of whichever is asked for."""
+    suffix = files[0].suffix.lower()
+    rows = _rows_of_split(_READERS[suffix](files), split, label=name)
+    return Source(rows, name, published=suffix in _PUBLISHED)
 
 
 def _rows_of_split(rows: Iterable[Row], split: str, *, label: str) -> Iterator[Row]:
@@ -176,23 +182,37 @@ def _splits_of(path: Path, root: Path, asked: str = "") -> set[str]:
     return named
 
 
-def _data_files(root: Path) -> Iterator[Path]:
-    """The files that may hold rows: tables down to `_DEPTH` folders below, others on top only."""
+def _data_files(root: Path) -> list[Path]:
+    """The files that may hold rows: tables down to `_DEPTH` folders below. Others are taken on top,
+    or, where nothing else is found, from as far below."""
+    tables: list[Path] = []
+    on_top: list[Path] = []
+    below: list[Path] = []
     for parent, folders, names in os.walk(root):
         depth = len(Path(parent).relative_to(root).parts)
         folders[:] = sorted(
             name for name in folders if depth < _DEPTH and not name.startswith((".", "images"))
         )
-        for name in sorted(names):
-            suffix = Path(name).suffix.lower()
-            fits = suffix in _TABLES or (depth == 0 and suffix in _READERS)
-            if fits and Path(parent, name).is_file():  # reading a pipe would wait for ever
-                yield Path(parent, name)
+        for path in (Path(parent, name) for name in sorted(names) if name not in _DESCRIPTIONS):
+            suffix = path.suffix.lower()
+            if suffix in _READERS and path.is_file():  # reading a pipe would wait for ever
+                (tables if suffix in _TABLES else below if depth else on_top).append(path)
+    return [*on_top, *tables] or below
+
+
+def _the_only_files(root: Path) -> list[Path]:
+    """The one data file of `root`, or the parts of its one table, where no name names a split."""
+    files = _data_files(root)
+    kinds = {path.suffix.lower() for path in files}
+    parts = len(files) == 1 or (len(kinds) == 1 and kinds <= set(_TABLES))
+    if not parts or any(_splits_of(path, root) for path in files):
+        return []
+    return _one_set(files, root)
 
 
 def _files_of_split(root: Path, split: str) -> list[Path]:
     """The files of `root` that hold a split, all of one kind; empty where there are none."""
-    candidates = list(_data_files(root))
+    candidates = _data_files(root)
     for suffix in _READERS:
         for name in same_split(split):
             files = [
@@ -224,7 +244,7 @@ def _one_set(files: list[Path], root: Path) -> list[Path]:
 
 def _splits_there(root: Path) -> set[str]:
     """The splits that are named in a folder, or, where none is, what its data files are called."""
-    files = list(_data_files(root))
+    files = _data_files(root)
     return {name for path in files for name in _splits_of(path, root)} or {p.stem for p in files}
 
 

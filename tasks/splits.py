@@ -19,7 +19,16 @@ def same_split(split: str) -> tuple[str, ...]:
 
 def splits_in(name: str, asked: str = "") -> set[str]:
     """The splits that are part of a name such as `test-00000-of-00001` or `ScienceQA_VAL`."""
-    return {part for part in re.split(r"[-_. ]", name.lower()) if part in (*SPLITS, asked.lower())}
+    words = _words(name)
+    found = set(words).intersection(SPLITS)
+    own = _words(asked)
+    if own and any(words[at : at + len(own)] == own for at in range(len(words))):
+        found.add(asked.lower())
+    return found
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[\W_]+", name.lower()) if word]
 
 
 def wrong_split(where: str, split: str, there: Iterable[str]) -> DataError:

@@ -681,6 +681,51 @@ def test_rows_may_say_their_split_in_one_file(tmp_path: Path) -> None:
         load(path, split="dev")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "questions.jsonl",
+        "questions_.jsonl",
+        "my - questions.jsonl",
+        "my__questions.jsonl",
+        "-.jsonl",
+        "quiz (1).jsonl",
+        "data/questions.jsonl",
+    ],
+)
+@pytest.mark.parametrize("split", ["test", "mini-val", "fold_1"])
+def test_the_one_file_of_a_folder_is_whichever_split_is_asked_for(
+    name: str, split: str, tmp_path: Path
+) -> None:
+    """Its name names none, however it is written; what libraries write beside data is no data."""
+    path = tmp_path / name
+    jsonl(path.parent, name=path.name)
+    (tmp_path / "dataset_info.json").write_text("{}")
+    assert load(tmp_path, split=split).total == 4
+    assert load(path, split=split).total == 4
+
+
+def test_the_parts_of_one_table_are_one_split(tmp_path: Path) -> None:
+    """Where their names name none; of other files only one can be the data."""
+    for at in range(2):
+        pq.write_table(table().slice(2 * at, 2), tmp_path / f"part-{at}.parquet")
+    assert load(tmp_path).total == 4
+    (tmp_path / "part-1.parquet").unlink()
+    jsonl(tmp_path, name="questions.jsonl")
+    with pytest.raises(DataError, match=r"no split 'test'\.\nIt has part-0, questions"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "split"), [("my-mini-val_2.jsonl", "mini-val"), ("Fold_1.jsonl", "fold_1")]
+)
+def test_a_split_of_several_words_is_found_in_a_name(name: str, split: str, tmp_path: Path) -> None:
+    """Beside the file of another split."""
+    jsonl(tmp_path, name=name)
+    jsonl(tmp_path, name="train.jsonl")
+    assert load(tmp_path, split=split).total == 4
+
+
 def test_a_folder_with_nothing_known_says_what_was_looked_for(tmp_path: Path) -> None:
     """The list is what a user would have to provide."""
     (tmp_path / "notes.txt").write_text("hello")
