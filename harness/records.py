@@ -13,9 +13,11 @@ import math
 import os
 import re
 import time
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from types import NoneType
 from typing import IO, Any, Self, TypeVar
@@ -197,7 +199,30 @@ def _refuse_double(sample_id: str, seen: set[str]) -> None:
 
 
 def safe_name(label: str) -> str:
-    """A folder name for a model's or a task's label: never a path, never hidden, never empty."""
+    """A folder name for a model's or a task's label: never a path, never hidden, never empty.
+
+    Letters, marks and numbers of every script are kept. A label that cannot be kept as it is gets
+    a short hash, so that two labels never share a name.
+    """
+    whole = unicodedata.normalize("NFC", label)
+    kept = "".join(c if c in "_.+-" or unicodedata.category(c)[0] in "LMN" else " " for c in whole)
+    name = "-".join(kept.split()).strip(".-")
+    if whole and name == whole and len(os.fsencode(name)) <= _MAX_NAME and not _HASHED.search(name):
+        return name
+    while len(os.fsencode(name)) > _MAX_NAME:
+        name = name[:-1]
+    digest = sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{name.rstrip('.-') or 'unnamed'}-{digest[:8]}"
+
+
+_MAX_NAME = 100
+"""Bytes of a folder's name, its hash apart: file systems take 255."""
+_HASHED = re.compile("-[0-9a-f]{8}$")
+"""How a name ends that has a hash; a label that ends so gets one of its own."""
+
+
+def _older_name(label: str) -> str:
+    """What `safe_name` made of a label until two of them could share a name."""
     name = re.sub(r"[^\w.+-]+", "-", label, flags=re.ASCII).strip(".-")[:100]
     return name or "unnamed"
 
@@ -211,8 +236,21 @@ class RunFolder:
 
     @classmethod
     def of(cls, runs: Path, *, task: str, model: str, split: str) -> Self:
-        """The folder of a run under `runs`."""
-        return cls(runs / safe_name(task) / safe_name(model) / safe_name(split))
+        """The folder of a run under `runs`; where an older version made the run, the one that it
+        chose."""
+        path = runs / safe_name(task) / safe_name(model) / safe_name(split)
+        older = cls(runs / _older_name(task) / _older_name(model) / _older_name(split))
+        if older.path != path and not path.exists() and older._is_of(task, model, split):
+            return older
+        return cls(path)
+
+    def _is_of(self, task: str, model: str, split: str) -> bool:
+        """Whether there is a run, and it is this one."""
+        with contextlib.suppress(HarnessError):
+            record = self.read_record()
+            named = record and (record.task.name, record.model.name, record.task.split)
+            return named == (task, model, split)
+        return False
 
     @property
     def record_path(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -176,17 +177,67 @@ def test_moving_aside_keeps_everything(folder: RunFolder, tmp_path: Path) -> Non
     [
         ("phi-3.5", "phi-3.5"),
         ("org--repo", "org--repo"),
-        ("../../etc", "etc"),
-        ("a/b\\c", "a-b-c"),
-        ("..", "unnamed"),
-        ("", "unnamed"),
-        ("\u202emodel\n<b>", "model-b"),
-        ("x" * 300, "x" * 100),
+        ("model+paper-base", "model+paper-base"),
+        ("\u6a21\u578b\u4e00", "\u6a21\u578b\u4e00"),
+        ("\u092e\u0949\u0921\u0932", "\u092e\u0949\u0921\u0932"),
+        ("e\u0301t\u00e9", "\u00e9t\u00e9"),
     ],
 )
-def test_no_label_makes_a_path(label: str, name: str) -> None:
-    """A run's folder stays under --runs, whatever a model is called."""
+def test_a_name_is_kept_in_every_script(label: str, name: str) -> None:
+    """Marks, which Indic scripts need, belong to it."""
     assert safe_name(label) == name
+
+
+@pytest.mark.parametrize(
+    ("label", "start"),
+    [
+        ("../../etc", "etc-"),
+        ("a/b\\c", "a-b-c-"),
+        ("..", "unnamed-"),
+        ("", "unnamed-"),
+        (".hidden", "hidden-"),
+        ("\u202emodel\n<b>", "model-b-"),
+        ("\U0001f40b", "unnamed-"),
+        ("openai:phi", "openai-phi-"),
+        ("model-0123abcd", "model-0123abcd-"),
+        ("x" * 300, "x" * 100 + "-"),
+        ("\u6a21" * 80, "\u6a21" * 33 + "-"),
+        ("\udc80", "unnamed-"),
+    ],
+)
+def test_no_label_makes_a_path(label: str, start: str) -> None:
+    """A run's folder stays under --runs, whatever a model is called; what is changed of a name is
+    made up for by a hash."""
+    assert re.fullmatch(re.escape(start) + "[0-9a-f]{8}", safe_name(label))
+
+
+def test_two_labels_never_share_a_name() -> None:
+    """Also where they differ only in what a folder's name cannot have."""
+    labels = [
+        "a b",
+        "a-b",
+        "a/b",
+        "a:b",
+        "-a-b",
+        "a-b.",
+        "..",
+        "",
+        "\u6a21 \u578b",
+        "\u6a21-\u578b",
+    ]
+    labels += [safe_name(label) for label in labels] + ["x" * number for number in range(95, 130)]
+    assert len({safe_name(label) for label in set(labels)}) == len(set(labels))
+
+
+def test_a_run_keeps_the_folder_that_an_older_version_gave_it(tmp_path: Path) -> None:
+    """Unless it is another model's, whose name it shared."""
+    old = RunFolder(tmp_path / "t" / "org-m" / "test")
+    old.path.mkdir(parents=True)
+    task = replace(RECORD.task, name="t")
+    old.write_record(replace(RECORD, task=task, model=replace(RECORD.model, name="org m")))
+    assert RunFolder.of(tmp_path, task="t", model="org m", split="test").path == old.path
+    other = RunFolder.of(tmp_path, task="t", model="org:m", split="test")
+    assert other.path == tmp_path / "t" / safe_name("org:m") / "test"
 
 
 def test_exit_codes_are_the_documented_ones() -> None:

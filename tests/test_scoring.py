@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from harness.records import safe_name
+
 CHOICES = ["Alabama", "Illinois", "Connecticut"]
 
 
@@ -222,7 +224,7 @@ def test_what_was_read_again_is_not_read_again(command, tmp_path: Path) -> None:
     runs = tmp_path / "r"
     run = command("score", file, "-t", "scienceqa", "-m", "a/b", "--runs", runs, "--json").json
     other = command("rescore", run["folder"], "--reader", "lmms-eval", "--json").json
-    assert Path(other["folder"]).parent.name == "a-b+lmms-eval"
+    assert Path(other["folder"]).parent.name == safe_name("a/b+lmms-eval")
     refused = command("rescore", other["folder"], "--reader", "ours")
     assert refused.code == 2
     assert "read again, by lmms-eval" in refused.stderr
