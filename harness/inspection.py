@@ -14,7 +14,18 @@ from harness.errors import DataError, Exit, HarnessError, SampleError
 from harness.evaluate import Source
 from harness.mini.questions import questions
 from harness.remote.served import Served
-from harness.types import REFUSAL, Decoding, Model, Output, Prompt, Reading, Sample, Style
+from harness.runner import read_asked
+from harness.types import (
+    REFUSAL,
+    Decoding,
+    Model,
+    Output,
+    Prompt,
+    Reading,
+    Sample,
+    Style,
+    is_finished,
+)
 from tasks import load_task
 
 TOKENS = 64
@@ -61,7 +72,8 @@ def ask(
     seconds = time.perf_counter() - started
     if output.error:
         raise _failed(weights, output)
-    reading = task.read(output.raw, sample.choices)
+    finished = is_finished(output.finish)
+    reading = read_asked(task.read, output.raw, sample.choices, finished=finished)
     return Answer(output, Reading(None, REFUSAL) if output.finish == REFUSAL else reading, seconds)
 
 

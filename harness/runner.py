@@ -8,10 +8,12 @@ a model that answers nothing.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from random import Random
 from string import ascii_uppercase
@@ -33,6 +35,7 @@ from harness.types import (
     Streaming,
     Style,
     Task,
+    is_finished,
 )
 
 log = logging.getLogger(__name__)
@@ -444,10 +447,14 @@ class Runner:
             return replace(common, error=result)
         output = result.output
         order = self._order(sample)
-        said = output.concluded or output.raw
-        reading = read_asked(self._task.read, said, sample.choices, order)
-        if output.concluded:
-            reading = replace(reading, rule=CONCLUDED)
+        finished = is_finished(output.finish)
+        if output.concluded:  # nothing in the raw text says it
+            reading = read_asked(self._task.read, output.concluded, sample.choices, order)
+            reading = Reading(reading.answer, CONCLUDED)
+        else:
+            reading = read_asked(
+                self._task.read, output.raw, sample.choices, order, finished=finished
+            )
         if output.finish == REFUSAL:
             reading = Reading(None, REFUSAL)
         return replace(
@@ -463,25 +470,43 @@ class Runner:
             tokens_in=output.tokens_in,
             latency=output.latency,
             finish=output.finish,
+            span=reading.span,
             order=order if self._asking.shuffle is not None else (),
             scores=tuple(output.scores[order.index(i)] for i in range(len(output.scores))),
         )
 
 
 def read_asked(
-    read: Callable[[str, Sequence[str]], Reading],
+    read: Callable[..., Reading],
     raw: str,
     choices: Sequence[str],
-    order: Sequence[int],
+    order: Sequence[int] = (),
+    *,
+    finished: bool | None = None,
 ) -> Reading:
     """The reading of `raw` where the i-th option asked was choices[order[i]], as an index into
-    `choices`. An empty order: they were asked as they are."""
-    if not order:
-        return read(raw, choices)
-    reading = read(raw, [choices[i] for i in order])
-    if isinstance(reading.answer, int):
-        return Reading(order[reading.answer], reading.rule)
+    `choices`. An empty order: they were asked as they are.
+
+    Args:
+        read: as `Task.read`.
+        finished: see `harness.types.is_finished`; given to a `read` that has such a parameter.
+    """
+    asked = [choices[i] for i in order] if order else choices
+    told = {"finished": finished} if _takes_finished(read) else {}
+    reading = read(raw, asked, **told)
+    if order and isinstance(reading.answer, int):
+        return replace(reading, answer=order[reading.answer])
     return reading
+
+
+@cache
+def _takes_finished(read: Callable[..., Reading]) -> bool:
+    """Whether `read` has a parameter `finished`; that of a user's own task need not."""
+    try:
+        parameters = inspect.signature(read).parameters.values()
+    except (TypeError, ValueError):  # some of the interpreter's own functions have no signature
+        return False
+    return any(p.name == "finished" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def _without(batch: Sequence[Sample], errors: Sequence[str | None]) -> list[Sample]:

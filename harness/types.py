@@ -23,6 +23,8 @@ Mode = Literal["generate", "loglikelihood"]
 OptionForm = Literal["letter", "text"]
 REFUSAL = "refusal"
 """The `finish` of an answer that a server marked as a refusal."""
+STOP, LENGTH = "stop", "length"
+"""The `finish` of an answer that the model ended, and of one that the token limit cut."""
 Target = int | str
 """A 0-based index into the choices, or the reference text of an open question."""
 
@@ -133,7 +135,9 @@ class Prediction:
     latency: float | None = None
     """Seconds of this sample's own request, where a server answered it; its retries left out."""
     finish: str = ""
-    """Why the text ended, as a server says it: stop, length, content_filter, refusal ..."""
+    """Why the text ended: stop, length, or as a server says it; see `is_finished`. "": unknown."""
+    span: tuple[int, int] | None = field(default=None, compare=False)
+    """As in `Reading`."""
     error: str | None = None
     """Why this sample has no answer; None where it has one."""
 
@@ -151,6 +155,35 @@ class Value:
     """The ends of the 95% interval."""
     note: str = ""
     """The metric's signature, or the reason why there is no value."""
+
+
+_ENDED = frozenset(
+    {STOP, "eos", "eos_token", "end", "end_turn", "end_of_turn", "stop_sequence", "stop_token"}
+    | {"complete", "completed", "finished"}
+)
+_CUT = frozenset(
+    {LENGTH, "max_length", "model_length", "max_tokens", "max_new_tokens", "max_output_tokens"}
+    | {"max_completion_tokens", "token_limit", "context_length", "truncated", "incomplete"}
+)
+_BROKEN_OFF = frozenset({"content_filter", "safety", "recitation", "abort", "cancelled", "error"})
+"""The `finish` values of the servers and libraries that there are, in lower case."""
+
+
+def is_cut(finish: str) -> bool:
+    """Whether a token limit ended the text."""
+    return _normalized(finish) in _CUT
+
+
+def is_finished(finish: str) -> bool | None:
+    """Whether the model itself ended the text; None where `finish` does not say."""
+    reason = _normalized(finish)
+    if reason in _CUT or reason in _BROKEN_OFF:
+        return False
+    return True if reason in _ENDED else None
+
+
+def _normalized(finish: str) -> str:
+    return finish.strip().lower().replace("-", "_")
 
 
 Metric = Callable[[Sequence[Prediction]], Mapping[str, Value]]
@@ -198,8 +231,10 @@ class Task:
     load: Callable[[DataOptions], SampleSet]
     prompt: Callable[[Sample, Style], Prompt]
     """Decodes the sample's images; raises SampleError where one cannot be."""
-    read: Callable[[str, Sequence[str]], Reading]
-    """(raw text, choices) -> reading."""
+    read: Callable[..., Reading]
+    """(raw text, choices) -> reading. One that has a parameter `finished` is also given
+    `finished=`: True where the model ended the text, False where a limit cut it, None where
+    nobody knows."""
     metrics: tuple[Metric, ...]
     answers: Literal["choice", "text"] = "choice"
     """Whether an answer is one of the choices, or text that is compared with a reference."""

@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import wraps
 from importlib.abc import SourceLoader
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -97,9 +98,10 @@ def _guarded(task: Task, path: Path) -> Task:
 
 
 def _guard(function: Callable[..., Any], wanted: type, path: Path) -> Callable[..., Any]:
-    def call(*arguments: Any) -> Any:
+    @wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
         try:
-            made = function(*arguments)
+            made = function(*arguments, **named)
         except (HarnessError, SampleError):
             raise
         except Exception as error:  # whatever the user's code raises

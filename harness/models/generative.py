@@ -26,7 +26,7 @@ from transformers import (
 from harness.engine.rows import Row, per_token, stack
 from harness.models.readers import border_of
 from harness.models.renderers import Renderer, neutraliser
-from harness.types import Decoding, Output, Prompt
+from harness.types import LENGTH, STOP, Decoding, Output, Prompt
 
 
 class GenerativeModel:
@@ -152,7 +152,7 @@ class GenerativeModel:
         for place, (row, ids) in enumerate(zip(rows, generated, strict=True)):
             # Behind a row's end there is padding.
             end = next((i + 1 for i, token in enumerate(ids) if token in self._ends), len(ids))
-            outputs.append(self._output(row, ids[: min(end, ended.get(place, end))]))
+            outputs.append(self._output(row, ids[: min(end, ended.get(place, end))], decoding))
         return outputs
 
     def _has_written(self, stop: str) -> Callable[[Sequence[int]], bool]:
@@ -178,12 +178,21 @@ class GenerativeModel:
         generate: Callable[..., Any] = self._model.generate  # type: ignore[assignment]  # typed as a Tensor
         return generate(return_dict_in_generate=True, **arguments)
 
-    def _output(self, row: Row, ids: Sequence[int]) -> Output:
-        """What one row generated, up to and with its end token."""
+    def _output(self, row: Row, ids: Sequence[int], decoding: Decoding) -> Output:
+        """What one row generated, up to and with its end token. What ends neither with such a
+        token nor with the stop text was cut by the token limit."""
         raw = self._tokenizer.decode(
             list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
-        return Output(raw=raw, prompt=row.text, tokens_in=row.length, tokens=len(ids))
+        ended = ids[-1:] and ids[-1] in self._ends
+        stopped = bool(decoding.stop) and decoding.stop in raw
+        return Output(
+            raw=raw,
+            prompt=row.text,
+            tokens_in=row.length,
+            tokens=len(ids),
+            finish=STOP if ended or stopped else LENGTH,
+        )
 
     @torch.inference_mode()
     def choose(self, prepared: Sequence[Row], options: Sequence[Sequence[str]]) -> list[Output]:

@@ -58,7 +58,7 @@ class StreamingModel(GenerativeModel):
             raise ValueError("a stream is greedy")
         each = ((number, row) for number, one in prepared for row in one)
         for written in self._run(each, decoding, rows=rows, clock=clock):
-            output = self._output(written.row, written.tokens)
+            output = self._output(written.row, written.tokens, decoding)
             if written.error is not None:
                 reason = f"{type(written.error).__name__}: {written.error}"
                 output = Output("", written.row.text, None, None, error=reason)
@@ -99,7 +99,7 @@ class StreamingModel(GenerativeModel):
         for written in self._run(iter(enumerate(prepared)), decoding, rows=len(prepared)):
             if written.error is not None:
                 raise written.error
-            outputs[written.number] = self._output(written.row, written.tokens)
+            outputs[written.number] = self._output(written.row, written.tokens, decoding)
         return [outputs[number] for number in sorted(outputs)]
 
     def _run(

@@ -22,7 +22,7 @@ from harness.prompts import user_text
 from harness.remote.client import TRIES, Client, Reply, Unanswered
 from harness.remote.endpoint import Endpoint, ServerOptions
 from harness.timing import REMOTE
-from harness.types import Decoding, Output, Prompt
+from harness.types import REFUSAL, STOP, Decoding, Output, Prompt
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -131,16 +131,17 @@ def no_likelihood(what: str, endpoint: Endpoint) -> HarnessError:
 def _output(question: Question, reply: Reply | Unanswered, decoding: Decoding) -> Output:
     if isinstance(reply, Unanswered):
         return Output("", question.text, None, None, error=str(reply))
-    raw = reply.text
+    raw, finish = reply.text, reply.finish
     if decoding.stop and decoding.stop in raw:
         raw = raw[: raw.index(decoding.stop) + len(decoding.stop)]
+        finish = finish if finish == REFUSAL else STOP
     return Output(
         raw=raw,
         prompt=question.text,
         tokens_in=reply.tokens_in,
         tokens=reply.tokens,
         latency=reply.seconds,
-        finish=reply.finish,
+        finish=finish,
     )
 
 
