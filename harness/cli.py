@@ -935,7 +935,8 @@ def score(
         Path,
         typer.Argument(
             help="JSONL with id, raw, target and, for multiple "
-            "choice, choices (target is then a 0-based index)."
+            "choice, choices (target is then a 0-based index). finish_reason, or finished (true, "
+            "false), says whether a token limit cut the answer."
         ),
     ],
     task: Annotated[str, typer.Option("--task", "-t", help="Whose reader and metrics to use.")],
@@ -943,6 +944,10 @@ def score(
         str | None, typer.Option("--model", "-m", help="What to call it; default: the file's name.")
     ] = None,
     split: Annotated[str, typer.Option(help="Which split the answers are of.")] = "test",
+    skip_invalid: Annotated[
+        bool,
+        typer.Option("--skip-invalid", help="Leave out, count and list rows that do not fit."),
+    ] = False,
     bertscore: BertScore = "roberta-large",
     runs: RunsDir = Path("runs"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Move a run that is there aside.")] = False,
@@ -960,9 +965,11 @@ def score(
         runs=runs,
         split=split,
         fresh=fresh,
+        skip_invalid=skip_invalid,
         bertscore=None if bertscore == "none" else bertscore,
         command=["harness", *sys.argv[1:]],
     )
+    _list(run.skipped, "Skipped", "see `skipped` in run.json")
     _give(run, as_json=as_json)
 
 
@@ -1302,12 +1309,17 @@ def _tell_failures(run: Run) -> None:
 
     if not run.record.counts.failed:
         return
-    failed = [p for p in RunFolder(run.folder).read_predictions() if p.error is not None]
-    for prediction in failed[:SHOWN]:
-        typer.echo(harmless(f"Failed: {prediction.sample_id}: {prediction.error}"), err=True)
-    if len(failed) > SHOWN:
-        rest = len(failed) - SHOWN
-        typer.echo(f"... and {rest:,} more; see `error` in {run.folder / PREDICTIONS}", err=True)
+    predictions = RunFolder(run.folder).read_predictions()
+    failed = [f"{p.sample_id}: {p.error}" for p in predictions if p.error is not None]
+    _list(failed, "Failed", f"see `error` in {run.folder / PREDICTIONS}")
+
+
+def _list(lines: Sequence[str], what: str, where: str) -> None:
+    """The first lines on stderr, and where the others are."""
+    for line in lines[:SHOWN]:
+        typer.echo(harmless(f"{what}: {line}"), err=True)
+    if len(lines) > SHOWN:
+        typer.echo(harmless(f"... and {len(lines) - SHOWN:,} more; {where}"), err=True)
 
 
 def _told(error: HarnessError) -> HarnessError:

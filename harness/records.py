@@ -92,6 +92,8 @@ class Counts:
     failed: int = 0
     unread: int = 0
     """Answers in which nothing could be read."""
+    cut: int | None = None
+    """Answers that the token limit cut; None where no answer says why it ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,10 +188,19 @@ def prediction_from_json(data: Mapping[str, Any]) -> Prediction:
             raise ValueError(f"{value} is none of its {number} choices")
     if prediction.order and sorted(prediction.order) != list(range(number)):
         raise ValueError(f"{prediction.order} is no order of its {number} choices")
+    if prediction.span is not None and not _is_span(prediction.span, len(prediction.raw)):
+        raise ValueError(f"{prediction.span} is no part of its raw text")
     return prediction
 
 
-_LISTS = ("choices", "order", "scores", "images")
+def _is_span(span: Sequence[object], length: int) -> bool:
+    if len(span) != 2 or not all(is_one(end, (int,)) for end in span):
+        return False
+    start, end = span
+    return isinstance(start, int) and isinstance(end, int) and 0 <= start <= end <= length
+
+
+_LISTS = ("choices", "order", "scores", "images", "span")
 
 
 def _refuse_double(sample_id: str, seen: set[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -21,8 +21,20 @@ from harness.records import (
     safe_name,
 )
 from harness.runner import CONCLUDED, read_asked
-from harness.types import REFUSAL, Metric, Prediction, Reading, Target, Task
+from harness.types import (
+    LENGTH,
+    REFUSAL,
+    STOP,
+    Metric,
+    Prediction,
+    Reading,
+    Target,
+    Task,
+    is_cut,
+    is_finished,
+)
 from tasks.files import Row, found, jsonl_rows
+from tasks.schema import lines
 
 Reader = Callable[[str, Sequence[str]], Reading]
 
@@ -33,6 +45,8 @@ class Run:
 
     folder: Path
     record: RunRecord
+    skipped: Sequence[str] = ()
+    """Why rows of a file of answers are not in it."""
 
 
 def metrics_of(task: Task, *, bertscore: str | None) -> tuple[Metric, ...]:
@@ -55,6 +69,7 @@ def scored(
     if sessions:
         sessions[-1]["score_seconds"] = time.perf_counter() - started
     failed = sum(p.error is not None for p in predictions)
+    ends = [p.finish for p in predictions if p.error is None and p.finish]
     whole = len(predictions) - failed == record.counts.available
     return replace(
         record,
@@ -66,6 +81,7 @@ def scored(
             done=len(predictions),
             failed=failed,
             unread=sum(p.error is None and p.answer is None for p in predictions),
+            cut=sum(map(is_cut, ends)) if ends else None,
         ),
         metrics=values,
         sessions=sessions,
@@ -81,6 +97,7 @@ def score_file(
     runs: Path,
     split: str = "test",
     fresh: bool = False,
+    skip_invalid: bool = False,
     bertscore: str | None = None,
     command: Sequence[str] = (),
 ) -> Run:
@@ -88,30 +105,18 @@ def score_file(
 
     Args:
         path: JSONL with rows {id, raw, choices, target}, target a 0-based index; or, for text
-            answers, {id, raw, target}. `topic`, `question` and `image` where they are known.
+            answers, {id, raw, target}. `topic`, `question` and `image` where they are known, and
+            `finish_reason` or `finished`.
         label: the model's name; one of the catalogue brings its title and size along.
+        skip_invalid: leave out, and count, rows that do not fit.
 
     Raises:
         DataError: a row does not fit; names its line and field.
         HarnessError: the run that is there was made of other answers.
     """
-    predictions: list[Prediction] = []
-    lines: dict[str, str] = {}
-    answers, questions = sha256(), []
-    for row in jsonl_rows(path):
-        prediction = _prediction(row, task)
-        if prediction.sample_id in lines:
-            raise DataError(
-                f"{row.where}, field 'id': {found(prediction.sample_id)} is there twice.",
-                known=f"It stands first in {lines[prediction.sample_id]}.",
-            )
-        lines[prediction.sample_id] = row.where
-        predictions.append(prediction)
-        answers.update(repr(prediction).encode("utf-8", "backslashreplace"))
-        asked = (prediction.sample_id, prediction.target, prediction.choices)
-        questions.append(repr(asked).encode("utf-8", "backslashreplace"))
+    predictions, skipped = _read_answers(path, task, skip_invalid=skip_invalid)
     if not predictions:
-        raise DataError(f"{path} holds no rows.")
+        raise DataError(f"{path} holds no rows.", known="\n".join(skipped[:3]))
     spec = find(label)
     record = RunRecord(
         task=TaskInfo(
@@ -133,12 +138,15 @@ def score_file(
             "task": task.name,
             "split": split,
             "mode": "scored",
-            # Two files with the same questions have the same data, whatever their order.
-            "data": f"sha256:{sha256(b''.join(sorted(questions))).hexdigest()}",
-            "answers": f"sha256:{answers.hexdigest()}",
+            "data": _questions_hash(predictions),
+            "answers": _answers_hash(predictions),
         },
-        counts=Counts(total=len(predictions), available=len(predictions)),
-        settings={"mode": "scored"},
+        counts=Counts(
+            total=len(predictions) + len(skipped),
+            filtered={"no question": len(skipped)} if skipped else {},
+            available=len(predictions),
+        ),
+        settings={"mode": "scored", **({"skipped": skipped} if skipped else {})},
         environment=environment.describe(None),
         command=list(command),
     )
@@ -148,8 +156,62 @@ def score_file(
             folder.move_aside()
         old = folder.read_record()
         if old is not None:
-            refuse_mismatch(old.fingerprint, record.fingerprint, folder.path)
-        return _write(folder, record, predictions, metrics_of(task, bertscore=bertscore))
+            # By the answers themselves: earlier versions hashed what was extracted with them.
+            stored = folder.read_predictions()
+            then = {"answers": _answers_hash(stored)} if stored else {}
+            refuse_mismatch({**old.fingerprint, **then}, record.fingerprint, folder.path)
+        made = _write(folder, record, predictions, metrics_of(task, bertscore=bertscore))
+    return replace(made, skipped=skipped)
+
+
+def _read_answers(
+    path: Path, task: Task, *, skip_invalid: bool
+) -> tuple[list[Prediction], list[str]]:
+    """The answers of a file, extracted; and why rows were skipped. Raises DataError."""
+    predictions: list[Prediction] = []
+    skipped: list[str] = []
+    where: dict[str, str] = {}
+    for row in jsonl_rows(path):
+        try:
+            prediction = _prediction(row, task)
+            _refuse_double(prediction.sample_id, row.where, where)
+        except DataError as error:
+            if not skip_invalid:
+                mend = "Mend the row, or leave such rows out with --skip-invalid."
+                raise DataError(error.what, known=error.known, remedy=mend) from error
+            skipped.append(error.what)
+            continue
+        where[prediction.sample_id] = row.where
+        predictions.append(prediction)
+    return predictions, skipped
+
+
+def _refuse_double(sample_id: str, here: str, where: Mapping[str, str]) -> None:
+    if sample_id in where:
+        raise DataError(
+            f"{here}, field 'id': {found(sample_id)} is there twice.",
+            known=f"It stands first in {where[sample_id]}.",
+        )
+
+
+def _questions_hash(predictions: Sequence[Prediction]) -> str:
+    """Two files with the same questions have the same data, whatever their order."""
+    asked = [(p.sample_id, p.target, p.choices) for p in predictions]
+    return f"sha256:{sha256(b''.join(sorted(map(_repr, asked)))).hexdigest()}"
+
+
+def _answers_hash(predictions: Sequence[Prediction]) -> str:
+    """Of what the file says, and not of what was extracted from it."""
+    digest = sha256()
+    for p in predictions:
+        digest.update(
+            _repr((p.sample_id, p.raw, p.target, p.choices, p.question, p.topic, p.images))
+        )
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _repr(value: object) -> bytes:
+    return repr(value).encode("utf-8", "backslashreplace")
 
 
 def rescore(folder: RunFolder, task: Task, *, reader: str, command: Sequence[str] = ()) -> Run:
@@ -219,11 +281,18 @@ def _read_again(prediction: Prediction, read: Reader) -> Prediction:
     unreadable = prediction.error is not None or prediction.finish == REFUSAL
     if unreadable or prediction.rule == CONCLUDED:
         return prediction
-    reading = read_asked(read, prediction.raw, prediction.choices, prediction.order)
+    reading = read_asked(
+        read,
+        prediction.raw,
+        prediction.choices,
+        prediction.order,
+        finished=is_finished(prediction.finish),
+    )
     return replace(
         prediction,
         answer=reading.answer,
         rule=reading.rule,
+        span=reading.span,
         correct=reading.answer == prediction.target if prediction.choices else None,
     )
 
@@ -244,8 +313,19 @@ def _prediction(row: Row, task: Task) -> Prediction:
         topic=_text(row, "topic", default=""),
         # Told apart by name where there are only names: enough to know which questions share one.
         images=(_digest(row, str(image)),) if image else (),
+        finish=_finish(row),
     )
     return _read_again(unread, task.read)
+
+
+def _finish(row: Row) -> str:
+    """Why the answer ended: `finish_reason`, as servers call it, or else `finished`."""
+    if reason := _text(row, "finish_reason", default="").strip():
+        return reason[:40]
+    finished = row.fields.get("finished")
+    if finished is not None and not isinstance(finished, bool):
+        raise _bad(row, "finished", "must be true or false")
+    return "" if finished is None else STOP if finished else LENGTH
 
 
 def _digest(row: Row, name: str) -> str:
@@ -282,7 +362,10 @@ def _choices(row: Row) -> tuple[str, ...]:
 def _target(row: Row, choices: tuple[str, ...]) -> Target:
     value = row.fields.get("target")
     if not choices:
-        return _text(row, "target")
+        text = _text(row, "target")
+        if not lines(text):
+            raise _bad(row, "target", "must not be empty")
+        return text
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
         return value
     raise _bad(row, "target", f"must be 0 to {len(choices) - 1}, the place of the right choice")

@@ -115,14 +115,27 @@ def print_run(record: RunRecord, folder: str) -> None:
         speed = record.timing.get("tokens_per_second")
         out.print(
             f"Inference {minutes:.2f} min{_whose_minutes(record.timing)}, "
-            f"{mean:.3f} s a question"
-            f"{'' if speed is None else f', {speed:.0f} tokens/s'}; {record.counts.unread} "
-            "answers in which nothing could be read.",
+            f"{mean:.3f} s a question{'' if speed is None else f', {speed:.0f} tokens/s'}.",
             markup=False,
         )
+    out.print(_outcomes(record), markup=False, soft_wrap=True)
     for note, names in notes.items():
         out.print(harmless(f"{', '.join(names)}: {note}"), markup=False, soft_wrap=True)
     out.print(f"Run: {folder}", markup=False, soft_wrap=True)
+
+
+def _outcomes(record: RunRecord) -> str:
+    """How many answers are no good as they are: unparsed, and cut at the token limit."""
+    counts, limit = record.counts, (record.settings.get("decoding") or {}).get("max_new_tokens")
+    said = f"{_number(counts.unread, 'answer')} in which nothing could be read"
+    if counts.cut is None:
+        return f"{said}."
+    at = f" of {limit} new tokens" if limit else ""
+    return f"{said}; {_number(counts.cut, 'answer')} cut at the token limit{at}."
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _whose_minutes(timing: Mapping[str, Any]) -> str:

@@ -176,6 +176,24 @@ def failed(run: RunRecord) -> Cell:
     return Cell(text=f"{count:,}", value=count)
 
 
+def cut(run: RunRecord) -> Cell:
+    """The share of answers that the token limit cut."""
+    count = untrusted.whole(run.counts.cut)
+    answered = (untrusted.whole(run.counts.done) or 0) - (untrusted.whole(run.counts.failed) or 0)
+    if count is None or not 0 <= count <= answered or not answered:
+        return missing("the answers do not say why they ended")
+    low, high = (end * 100 for end in wilson(count, answered))
+    share = count / answered * 100
+    return Cell(
+        text=fixed(share, 2),
+        value=share,
+        interval=interval(low, high, 1),
+        low=low,
+        high=high,
+        n=answered,
+    )
+
+
 def said(*keys: str) -> Fill:
     """The first of the keys that the environment or the settings have a word for."""
 
@@ -225,6 +243,14 @@ OUTCOMES = (
         "Unread",
         percent("unread"),
         "answers in which nothing could be read; they count as wrong",
+        "%",
+        lower_is_better=True,
+    ),
+    Column(
+        "cut",
+        "Cut",
+        cut,
+        "answers that end because the token limit was reached",
         "%",
         lower_is_better=True,
     ),

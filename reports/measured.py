@@ -41,7 +41,7 @@ def scores(
     known = {"chance", *(c.key for c in (*chosen, *columns.OUTCOMES))}
     own = sorted(m for m in names - known if "/" not in m)[: columns.OWN_METRICS]
     chosen += [Column(m, untrusted.text(m, limit=40), columns.score(m)) for m in own]
-    chosen += [c for c in columns.OUTCOMES if c.key in names or _any_failed(c, records)]
+    chosen += [c for c in columns.OUTCOMES if c.key in names or _any(c, records)]
     chosen += [columns.MINUTES, *columns.PACE]
     if ranks:
         chosen.insert(0, columns.ranked(ranks, "ROUGE-L" if ACCURACY not in names else ACCURACY))
@@ -79,8 +79,9 @@ def _not_run(
     return [Group(title="Models of the paper without a run", rows=tuple(rows))] if rows else []
 
 
-def _any_failed(column: Column, records: Sequence[RunRecord]) -> bool:
-    return column.key == "failed" and any(column.fill(run).value for run in records)
+def _any(column: Column, records: Sequence[RunRecord]) -> bool:
+    """Whether there is something to count: a column of zeros says nothing."""
+    return any(column.fill(run).value for run in records)
 
 
 def costs(records: Sequence[RunRecord]) -> Table | None:

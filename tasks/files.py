@@ -56,7 +56,10 @@ def is_name(value: object) -> bool:
 def found(value: object) -> str:
     """`value` as an error message shows it: escaped, short, with its type."""
     text = ascii(value)
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
+    kind = type(value).__name__
+    if isinstance(value, list | tuple):
+        kind = f"{kind} of {len(value)}"
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({kind})"
 
 
 class Folder:
