@@ -47,7 +47,7 @@ def test_what_servers_call_the_end_of_an_answer(
 
 @pytest.mark.parametrize("engine", ["harness", "transformers"])
 def test_a_local_model_says_why_an_answer_ended(tiny, engine: str) -> None:
-    """length where the limit came first; stop behind an end token or the text that ends a stage."""
+    """Length where the limit came first; stop behind an end token or the text that ends a stage."""
     options = LoadOptions(device="cpu", dtype="float32", engine=engine)
     model: Any = load(find_checkpoint(str(tiny("llava"))), options)
     prepared = model.prepare([Prompt(text="Which of these is it?", question="")])
