@@ -68,7 +68,7 @@ def teacher_of(weights: Source) -> Teacher:
         settings={
             "dtype": weights.dtype,
             "processor_args": dict(wanted.processor_args),
-            **(_where(weights) if isinstance(weights, Served) else {}),
+            **(_where(weights) if isinstance(weights, Served) else weights.conventions),
         },
         load=weights.load,
         fingerprint=lambda: _told(weights),

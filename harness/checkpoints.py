@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from harness.catalog import CATALOG, ModelSpec, find, find_type
 from harness.errors import Exit, HarnessError
@@ -24,6 +24,10 @@ SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
 """The files that decide what a model answers; nothing else of a repository is fetched or read."""
 
 Random = Literal["random"]
+VisionState = Literal["before", "after"]
+VISION_STATE = "intermediate_layers_state"
+"""Key of Mllama's `vision_config` in config.json: whether a picture's features are the hidden
+states before or after the layers in `intermediate_layers_indices`. See harness.models.mllama."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +80,27 @@ class Checkpoint:
     @property
     def model_type(self) -> str:
         return str(self.config.get("model_type", ""))
+
+    @property
+    def vision_state(self) -> VisionState | None:
+        """Which state of Mllama's vision layers the weights were trained with; None: no Mllama.
+
+        Published checkpoints do not say it, and were trained with the state before each layer. The
+        minis that come with the package do not say it either, and were trained with the one after.
+        """
+        if self.model_type != "mllama":
+            return None
+        vision = self.config.get("vision_config")
+        stated = vision.get(VISION_STATE) if isinstance(vision, dict) else None
+        if stated is None:
+            return "after" if self.mini else "before"
+        if stated not in {"before", "after"}:
+            raise HarnessError(
+                f"{self.folder / 'config.json'}: vision_config.{VISION_STATE} is {stated!r}.",
+                remedy="Write 'before' or 'after', or leave the key out.",
+                code=Exit.MISSING,
+            )
+        return cast("VisionState", stated)
 
     @property
     def adapter(self) -> str:

@@ -190,6 +190,12 @@ class Weights:
         """What the answers depend on: the hash of the weights, and of an adapter or None."""
         return self._hash.result()
 
+    @property
+    def conventions(self) -> Mapping[str, str | None]:
+        """What its answers depend on beside its files; None: as in runs without that field."""
+        before = self.checkpoint.vision_state == "before"
+        return {"vision_features": "state before layer" if before else None}
+
     @cached_property
     def device(self) -> str:
         from harness.models.loading import resolve_device
@@ -661,11 +667,16 @@ def _fingerprint(job: Job) -> dict[str, Any]:
         "processor_args": settings["processor_args"],
         "data": data.fingerprint,
         "text_only": settings["text_only"],
-        **(job.weights.fingerprint if isinstance(job.weights, Served) else {}),
+        **_told_at_once(job.weights),
         "sample": "first"
         if options.sample == "first"
         else f"{options.sample}, seed {options.seed}",
     }
+
+
+def _told_at_once(source: Source) -> Mapping[str, Any]:
+    """What is known of the model before it is loaded."""
+    return source.fingerprint if isinstance(source, Served) else source.conventions
 
 
 def _mode(settings: Mapping[str, Any]) -> str:

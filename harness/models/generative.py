@@ -23,6 +23,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from harness.checkpoints import VISION_STATE
 from harness.engine.rows import Row, per_token, stack
 from harness.models.readers import border_of
 from harness.models.renderers import Renderer, neutraliser
@@ -85,7 +86,14 @@ class GenerativeModel:
             "device": str(self._device),
             "device_map": _spread(self._model),
             "attention": self._model.config._attn_implementation,  # noqa: SLF001  # no public name
+            **self._vision_features(),
         }
+
+    def _vision_features(self) -> Mapping[str, str]:
+        """Of Mllama, which hidden state of the chosen vision layers is a feature."""
+        vision = getattr(self._model.config, "vision_config", None)
+        state = getattr(vision, VISION_STATE, None)
+        return {"vision_features": f"state {state} layer"} if state else {}
 
     def prepare(self, prompts: Sequence[Prompt]) -> list[Row]:
         """Each prompt by itself: what it becomes depends on nothing else."""

@@ -24,7 +24,7 @@ from transformers import (
 from harness import pretrained
 from harness.checkpoints import Checkpoint
 from harness.errors import Exit, HarnessError
-from harness.models import kosmos2, readers, renderers, vilt
+from harness.models import kosmos2, mllama, readers, renderers, vilt
 from harness.models.generative import GenerativeModel
 from harness.models.streaming import StreamingModel
 from harness.types import Model
@@ -88,6 +88,8 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
             return vilt.Vilt(model, processor, device=options.device)
         if checkpoint.adapter == "kosmos2":
             kosmos2.repair(model, processor)
+        if state := checkpoint.vision_state:
+            mllama.collect(model, state)
         how: dict[str, Any] = {
             "render": renderers.RENDERERS[checkpoint.adapter](processor, checkpoint),
             "device": options.device,

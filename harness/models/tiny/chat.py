@@ -11,6 +11,7 @@ import torch
 import transformers
 from transformers import PreTrainedTokenizerFast
 
+from harness.checkpoints import VISION_STATE
 from harness.models.tiny.initial import spread
 from harness.models.tiny.tokenizer import CORPUS, MINI_VOCABULARY, train_tokenizer
 
@@ -219,6 +220,8 @@ def mllama_config(tokenizer: PreTrainedTokenizerFast, size: str) -> Any:
             "patch_size": 16,
             "intermediate_layers_indices": [0],
             "vision_output_dim": 256,
+            # The recipe of the shipped mini was found with it.
+            VISION_STATE: "after",
         }
         text = {
             **_TEXT,

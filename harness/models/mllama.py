@@ -1,0 +1,88 @@
+"""Mllama (Llama 3.2 Vision, LLaVA-CoT): which hidden states of the vision encoder are features.
+
+The picture's features are the last hidden state of the vision encoder and the states of the layers
+in `intermediate_layers_indices`. The published weights were trained with the state *before* each of
+these layers (Meta's own code, transformers up to 4.46); later releases of transformers collect the
+state *after* it. `harness.checkpoints` says which one a checkpoint was trained with; this module
+makes the loaded model collect that one, whatever the installed release does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import __version__
+
+from harness.checkpoints import VISION_STATE, VisionState
+from harness.errors import Exit, HarnessError
+
+
+def collect(model: Any, state: VisionState) -> None:
+    """Make `model` collect `state` of each layer, and note that in its config, so that
+    `save_pretrained` keeps it."""
+    vision = model.model.vision_model
+    found = collected(type(vision), type(vision.config))
+    if found != state:
+        shift = _state_before if state == "before" else _state_after
+        vision.transformer.register_forward_hook(shift, with_kwargs=True)
+    setattr(vision.config, VISION_STATE, state)
+
+
+def collected(architecture: Any, configuration: Any) -> VisionState:
+    """Probe which state the installed release collects.
+
+    In a small model of the same class every layer adds one to a hidden state of zeros. The feature
+    of the layer with index 1 is then 1 if it was taken before that layer, 2 if after it.
+
+    Raises:
+        HarnessError: it is neither.
+    """
+    config = configuration(
+        hidden_size=4,
+        attention_heads=1,
+        intermediate_size=4,
+        num_hidden_layers=3,
+        num_global_layers=1,
+        image_size=8,
+        patch_size=4,
+        intermediate_layers_indices=[1],
+        vision_output_dim=8,
+    )
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.no_grad():
+        vision = architecture(config).float().eval()
+        for parameter in vision.parameters():
+            parameter.zero_()
+        for layer in vision.transformer.layers:
+            layer.mlp.fc2.bias.fill_(1.0)
+        tiles = config.max_num_tiles
+        features = vision(
+            pixel_values=torch.zeros(1, 1, tiles, 3, 8, 8),
+            aspect_ratio_ids=torch.ones(1, 1, dtype=torch.long),
+            aspect_ratio_mask=torch.ones(1, 1, tiles, dtype=torch.long),
+        ).last_hidden_state
+    layers = float(features[..., -1].max())  # the first half is the last hidden state
+    known: dict[float, VisionState] = {1.0: "before", 2.0: "after"}
+    if layers not in known:
+        raise HarnessError(
+            f"transformers {__version__} collects Mllama's vision features in a way that is not "
+            "known here.",
+            known=f"The feature of the layer with index 1 is the state after {layers:g} layers.",
+            remedy="pip install 'transformers==5.23.0'",
+            code=Exit.MISSING,
+        )
+    return known[layers]
+
+
+def _state_before(_encoder: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+    """The encoder's input in front of its states: index i is the state before layer i."""
+    first = args[0] if args else kwargs["hidden_states"]
+    output.hidden_states = (first, *output.hidden_states)
+    return output
+
+
+def _state_after(_encoder: nn.Module, _args: Any, _kwargs: Any, output: Any) -> Any:
+    """The states without the first one: index i is the state after layer i."""
+    output.hidden_states = (*output.hidden_states[1:], output.last_hidden_state)
+    return output
