@@ -81,6 +81,7 @@ from distill.options import (
     Without,
 )
 from harness import processes
+from harness.commands import App
 from harness.errors import Exit, HarnessError
 from harness.terminal import print_json, quieten_libraries
 
@@ -89,7 +90,7 @@ if TYPE_CHECKING:
     from distill.pipeline import Outcome, Plan
     from harness.remote.endpoint import ServerOptions
 
-app = typer.Typer(
+app = App(
     help="Distil a large model's structured reasoning into a small one (SVRD): rationales, "
     "training, evaluation and report in one command, or stage by stage.",
     invoke_without_command=True,

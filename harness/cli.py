@@ -18,9 +18,11 @@ import typer
 
 from distill.cli import app as distillation
 from harness import processes
+from harness.commands import App
 from harness.errors import Exit, HarnessError
 from harness.interrupts import Interrupted, interrupts
 from harness.mini.cli import app as miniatures
+from harness.paths import user_path
 from harness.terminal import harmless, print_json, quieten_libraries
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from harness.scoring import Run
 
 
-app = typer.Typer(
+app = App(
     help="Evaluate small vision-language models, and see what is behind each number.",
     epilog="Results go to stdout, logs and progress to stderr. Exit codes: 0 done, 1 unexpected, "
     "2 usage, 3 weights or data missing or unusable, 4 finished with failed samples, 5 a check "
@@ -39,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-listing = typer.Typer(help="List models, tasks or runs.", no_args_is_help=True)
+listing = App(help="List models, tasks or runs.", no_args_is_help=True)
 app.add_typer(listing, name="list")
 app.add_typer(distillation, name="distill")
 app.add_typer(miniatures, name="mini")
@@ -784,9 +786,9 @@ def _moved_data(given: Sequence[str]) -> dict[str, Path]:
             raise HarnessError(f"--data {value}: write TASK=PATH, such as scienceqa=./scienceqa.")
         if name in paths:
             raise HarnessError(f"--data is given twice for {name}.")
-        if not Path(path).expanduser().exists():
+        paths[name] = user_path(path)
+        if not paths[name].exists():
             raise HarnessError(f"--data {value}: there is no {path}.", code=Exit.MISSING)
-        paths[name] = Path(path).expanduser()
     return paths
 
 
@@ -1213,9 +1215,9 @@ def _data_paths(given: Sequence[str], tasks: Sequence[str]) -> dict[str, Path]:
     for value in given:
         name, equals, path = value.partition("=")
         if equals and name in tasks:
-            whose, where = name, Path(path)
+            whose, where = name, user_path(path)
         elif len(tasks) == 1:
-            whose, where = tasks[0], Path(value)
+            whose, where = tasks[0], user_path(value)
         else:
             raise HarnessError(
                 f"--data {value}: with several tasks, say whose it is.",

@@ -20,6 +20,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from harness.errors import HarnessError, SampleError
+from harness.paths import user_path
 from harness.types import Prompt, Reading, SampleSet, Task, Value
 
 TASKS = MappingProxyType(
@@ -46,7 +47,7 @@ def load_task(name_or_path: str) -> Task:
             importlib.import_module(f"tasks.{name_or_path.replace('-', '_')}"), name_or_path
         )
     if name_or_path.endswith(".py"):
-        path = Path(name_or_path).expanduser()
+        path = user_path(name_or_path)
         return _guarded(_task_in(_execute(path), name_or_path), path)
     close = difflib.get_close_matches(name_or_path, TASKS, n=1)
     raise HarnessError(

@@ -16,6 +16,7 @@ from glob import escape
 from pathlib import Path
 
 from harness.errors import DataError
+from harness.paths import user_path
 from harness.types import DataOptions
 from tasks import hub
 from tasks.arrow import arrow_rows, parquet_rows, saved_files
@@ -72,7 +73,7 @@ def open_source(options: DataOptions, *, repo: str, files: str) -> Source:
     """
     if options.path is None:
         return _from_hub(options, repo, files)
-    path = options.path.expanduser()
+    path = user_path(options.path)
     # Path's own methods raise where a folder above may not be read, or a name is too long.
     if os.path.isdir(path):  # noqa: PTH112
         return _from_folder(path, options.split)

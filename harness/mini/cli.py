@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from harness.commands import App
 from harness.terminal import quieten_libraries
 
-app = typer.Typer(
+app = App(
     help="The miniatures that come with the package: how they are made, and whether they are whole."
 )
 

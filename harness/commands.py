@@ -1,0 +1,50 @@
+"""The command line's own `Typer`: every path that a user writes may begin with `~`.
+
+A shell expands `~` at the beginning of a word, but not behind `--runs=`, in quotes, or where no
+shell is in between. Typer makes a `Path` of such a value as it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from harness.paths import user_path
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, Path):
+        return user_path(value)
+    if isinstance(value, list | tuple):
+        return type(value)(map(_expanded, value))
+    return value
+
+
+class Command(TyperCommand):
+    """A command that gets its paths expanded."""
+
+    def invoke(self, ctx: Any) -> Any:
+        ctx.params = {name: _expanded(value) for name, value in ctx.params.items()}
+        return super().invoke(ctx)
+
+
+class Group(TyperGroup):
+    """The same for commands that have commands below them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        ctx.params = {name: _expanded(value) for name, value in ctx.params.items()}
+        return super().invoke(ctx)
+
+
+class App(typer.Typer):
+    """A Typer whose commands are of these kinds."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(cls=Group, **settings)
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[..., Any]:
+        return super().command(name, cls=Command, **settings)
