@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
+import errno
 import json
 import logging
 import math
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -23,6 +22,7 @@ from harness.errors import Exit, HarnessError
 from harness.interrupts import Interrupted, interrupts
 from harness.mini.cli import app as miniatures
 from harness.paths import user_path
+from harness.streams import lasting
 from harness.terminal import harmless, print_json, quieten_libraries
 
 if TYPE_CHECKING:
@@ -1355,6 +1355,26 @@ def _rank() -> int:
 
 def main() -> None:
     """Run the command; every error that a user can put right is told without a traceback."""
+    with lasting() as stdout:
+        code = _run()
+        sys.stdout.flush()
+        if stdout.failure is not None:
+            code = code or _tell_dropped(stdout.failure)
+    sys.exit(code)
+
+
+def _tell_dropped(failure: OSError) -> int:
+    """Say that results could not be printed; returns the exit code."""
+    if failure.errno == errno.EBADF:
+        typer.echo("stdout is closed: results are not printed.", err=True)
+        return Exit.OK
+    if failure.errno != errno.EPIPE:  # whoever read it has seen enough
+        typer.echo(f"Error: stdout cannot be written: {failure.strerror}.", err=True)
+    return Exit.UNEXPECTED
+
+
+def _run() -> int:
+    """Run the command; returns its exit code."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Harmless("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
@@ -1362,28 +1382,22 @@ def main() -> None:
         # What goes well is told once; what does not, by whom it happens to.
         logging.getLogger(package).setLevel(logging.WARNING if _rank() else logging.INFO)
     interrupts.install()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show it all
     try:
         app()
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
     except HarnessError as error:
-        sys.exit(_told(error).code)
+        return _told(error).code
     except Interrupted as error:
         typer.echo(f"{_whose()}Interrupted.", err=True)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of stdout has gone; Python would complain once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Exit.UNEXPECTED)
+        return error.exit_code
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         known = "What was computed is kept; the same command goes on." if error.errno else ""
-        sys.exit(
-            _told(
-                HarnessError(f"{error.strerror or error}{where}", known=known, code=Exit.UNEXPECTED)
-            ).code
-        )
+        return _told(
+            HarnessError(f"{error.strerror or error}{where}", known=known, code=Exit.UNEXPECTED)
+        ).code
+    return Exit.OK
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 SECONDS_BETWEEN_LINES = 10.0
+_unread = contextlib.suppress(OSError, ValueError)
+"""Progress is no result: a line that cannot be written, or a closed stream, ends nothing."""
 
 
 class Progress(AbstractContextManager["Progress"], Protocol):
@@ -44,6 +47,8 @@ class Silent:
 
 def make(label: str, *, total: int, done: int, unit: str = "") -> Progress:
     """What suits stderr. `unit`: what is counted, where its rate is worth showing."""
+    if sys.stderr is None:  # it was closed before Python began
+        return Silent(label, total=total, done=done, unit=unit)
     shown = Bar if sys.stderr.isatty() else Lines
     return shown(label, total=total, done=done, unit=unit)
 
@@ -95,7 +100,8 @@ class Lines:
         pieces += _figures(self._tokens / seconds, self._loss)
         left = duration((self._total - self._done) / rate)
         place = f"{self._done}/{self._total}"
-        self._write("  ".join([self._label, place, *pieces, f"{left} left"]))
+        with _unread:
+            self._write("  ".join([self._label, place, *pieces, f"{left} left"]))
 
 
 class Bar:
@@ -121,16 +127,20 @@ class Bar:
         self._started = time.monotonic()
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        with _unread:
+            self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        with _unread:
+            self._progress.stop()
 
     def advance(self, count: int = 1, *, tokens: int = 0, loss: float | None = None) -> None:
         self._tokens += tokens
         speed = self._tokens / max(time.monotonic() - self._started, 1e-9)
-        self._progress.update(self._task, advance=count, figures="  ".join(_figures(speed, loss)))
+        with _unread:
+            figures = "  ".join(_figures(speed, loss))
+            self._progress.update(self._task, advance=count, figures=figures)
 
 
 def _figures(tokens_per_second: float, loss: float | None) -> list[str]:
