@@ -212,8 +212,7 @@ def _locate(
             code=Exit.MISSING,
         )
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", source):
-        wanted = revision or (spec.revision if spec and source == spec.repo else None)
-        folder, commit = _hub_snapshot(source, wanted, spec)
+        folder, commit = _hub_snapshot(source, revision or _pinned(source), spec)
         return folder, source, commit
     rows = ", ".join(row.name for row in CATALOG)
     raise HarnessError(
@@ -222,6 +221,12 @@ def _locate(
         remedy="harness list models",
         code=Exit.MISSING if path.is_absolute() or os.sep in source else Exit.USAGE,
     )
+
+
+def _pinned(repo: str) -> str | None:
+    """The revision that the catalogue has of a repository, however it was asked for."""
+    rows = (row for row in CATALOG if row.repo and row.repo.lower() == repo.lower())
+    return next((row.revision for row in rows), None)
 
 
 def _newest_student(runs: Path) -> str | None:
@@ -370,6 +375,18 @@ def _check_shards(folder: Path) -> None:
                 remedy="Download it again: an interrupted download leaves such a folder.",
                 code=Exit.MISSING,
             )
+
+
+def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor in the folder's *.safetensors; reads their headers only."""
+    from safetensors import safe_open
+
+    shapes = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="np") as file:
+            for name in file.keys():  # noqa: SIM118  # no mapping
+                shapes[name] = tuple(file.get_slice(name).get_shape())
+    return shapes
 
 
 def fingerprint(folder: Path) -> str:

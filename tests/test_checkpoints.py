@@ -59,12 +59,16 @@ def test_what_is_not_here_offline_names_the_command(monkeypatch, tmp_path: Path)
     assert "hf download microsoft/Phi-3.5-vision-instruct" in caught.value.remedy
 
 
-def test_a_pinned_revision_is_part_of_the_command() -> None:
-    """Moondream's weights are those of one date."""
+@pytest.mark.parametrize("model", ["moondream", "vikhyatk/moondream2", "Vikhyatk/Moondream2"])
+def test_a_pinned_revision_is_part_of_the_command(model: str) -> None:
+    """Moondream's weights are those of one date, whichever way they are asked for."""
     with pytest.raises(HarnessError) as caught:
-        find_checkpoint("moondream")
+        find_checkpoint(model)
     remedy = "hf download vikhyatk/moondream2 --revision 2024-07-23"
-    assert caught.value.remedy.startswith(remedy)
+    assert caught.value.remedy.lower().startswith(remedy)
+    with pytest.raises(HarnessError) as caught:
+        find_checkpoint(model, revision="2024-08-26")
+    assert "--revision 2024-08-26" in caught.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 
+from harness.checkpoints import find_checkpoint
 from harness.errors import Exit, HarnessError
 from harness.models import (
     MoondreamConfig,
@@ -26,6 +27,7 @@ from harness.models import (
     MoondreamImageProcessor,
     MoondreamProcessor,
 )
+from harness.models.loading import LoadOptions, load
 from harness.models.moondream import register
 from harness.models.moondream.modeling import stitch
 from harness.models.moondream.processing import crop_grid
@@ -503,11 +505,45 @@ def test_a_cut_file_is_an_error(copy):
         AutoModelForImageTextToText.from_pretrained(copy)
 
 
-def test_later_tensors_are_reported(copy):
-    """Tensors of later revisions are left out and named."""
-    broken(copy, lambda tensors: tensors.update({"region_model.x": torch.ones(3)}))
+def test_the_region_model_is_left_out_without_a_word(copy):
+    """Revision 2024-08-26 has it, and answers questions without it; other tensors are named."""
+    more = {"region_model.encoder.0.weight": torch.ones(3), "other.x": torch.ones(3)}
+    broken(copy, lambda tensors: tensors.update(more))
     _, info = AutoModelForImageTextToText.from_pretrained(copy, output_loading_info=True)
-    assert info["unexpected_keys"] == {"region_model.x"}
+    assert info["unexpected_keys"] == {"other.x"}
+
+
+def half_a_projector(tensors):
+    """Up to 2024-05-08, of the whole image alone: (P, C) in place of (P, 2 C)."""
+    name = "vision_encoder.projection.mlp.fc1.weight"
+    tensors[name] = tensors[name][:, : tensors[name].shape[1] // 2].contiguous()
+
+
+def names_of_2025(tensors):
+    """From 2025-01-09 on."""
+    for name in list(tensors):
+        tensors["model.text." + name] = tensors.pop(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(half_a_projector, "2024-05-08 or earlier"), (names_of_2025, "2025-01-09 or later")],
+)
+@pytest.mark.parametrize("way", ["harness", "transformers"])
+def test_other_revisions_are_refused(copy, change, words, way):
+    """What helps is another revision, not another download; by whichever way it is loaded."""
+    broken(copy, change)
+    checkpoint, options = find_checkpoint(str(copy)), LoadOptions(device="cpu", dtype="float32")
+    ways = {
+        "harness": lambda: load(checkpoint, options),
+        "transformers": lambda: AutoModelForImageTextToText.from_pretrained(copy),
+    }
+    with pytest.raises(HarnessError, match=words) as caught:
+        ways[way]()
+    sentence = "harness runs 2024-05-20 to 2024-08-26; use --model-revision 2024-07-23"
+    assert sentence in str(caught.value)
+    assert "ownload" not in str(caught.value)
+    assert caught.value.code == Exit.MISSING
 
 
 # The config

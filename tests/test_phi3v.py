@@ -706,6 +706,8 @@ def test_bfloat16_is_close_to_float32(folder, model, processor) -> None:
 
 # Folders
 
+EMBEDDING = "model.embed_tokens.weight"
+
 
 def copy(source: Path, target: Path) -> None:
     for file in source.iterdir():
@@ -783,6 +785,26 @@ def test_no_key_is_missing_and_none_is_left_over(folder) -> None:
     """The published names are the parameters' own."""
     _, info = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True)
     assert not any(info.values())
+
+
+@pytest.mark.parametrize("kept", [("wte",), ("wte", "embed_tokens")])
+def test_the_embedding_may_have_its_second_name(folder, model, processor, tmp_path, kept) -> None:
+    """Fine-tunes hold it as the vision part's `wte`, alone or twice: nothing is missing or left
+    over, and what is saved again loads again."""
+    copy(folder, tmp_path)
+    names = {"wte": "model.vision_embed_tokens.wte.weight", "embed_tokens": EMBEDDING}
+    tensors = load_file(folder / "model.safetensors")
+    embedding = tensors.pop(EMBEDDING)
+    tensors |= {names[each]: embedding.clone() for each in kept}
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    found, info = AutoModelForImageTextToText.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info.values())
+    found.save_pretrained(tmp_path)
+    again, info = AutoModelForImageTextToText.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info.values())
+    inputs = processor(images=[picture(70, 40)], text=[QUESTION], return_tensors="pt")
+    for each in (found, again):
+        assert torch.equal(logits(each, **inputs), logits(model, **inputs))
 
 
 def test_saving_and_loading_gives_the_same_model(folder, model, processor, tmp_path) -> None:

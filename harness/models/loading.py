@@ -26,6 +26,7 @@ from harness.checkpoints import Checkpoint
 from harness.errors import Exit, HarnessError
 from harness.models import kosmos2, mllama, readers, renderers, vilt
 from harness.models.generative import GenerativeModel
+from harness.models.moondream.revisions import refuse_other_revisions
 from harness.models.streaming import StreamingModel
 from harness.types import Model
 
@@ -82,6 +83,8 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
     if options.device.startswith("cuda:"):
         torch.cuda.set_device(options.device)  # what names no device goes to the current one
     try:
+        if checkpoint.adapter == "moondream":
+            refuse_other_revisions(checkpoint.folder)
         processor = _load_processor(checkpoint, options.processor_args)
         model = _load_model(checkpoint, options)
         if checkpoint.adapter == "vilt":

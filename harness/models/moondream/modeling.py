@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isqrt
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from transformers.utils.hub import cached_file
 from harness import pretrained
 from harness.errors import Exit, HarnessError
 from harness.models.moondream.configuration import MoondreamConfig
+from harness.models.moondream.revisions import refuse_other_revisions
 
 _HUB_ARGUMENTS = ("cache_dir", "local_files_only", "revision", "subfolder", "token")
 _IMAGE_INPUTS = ("pixel_values", "image_grids", "image_features")
@@ -43,6 +45,8 @@ class MoondreamPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _no_split_modules = ["SiglipEncoderLayer", "PhiDecoderLayer"]  # noqa: RUF012
     _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
+    # 2024-08-26 has layers for coordinates, which no question here asks for.
+    _keys_to_ignore_on_load_unexpected = [r"^region_model\."]  # noqa: RUF012
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -225,8 +229,12 @@ class MoondreamForConditionalGeneration(MoondreamPreTrainedModel, GenerationMixi
         its tokenizer's end token: the published code passes that one by hand.
 
         Raises:
-            HarnessError: tensors are missing, or have another shape than the config says.
+            HarnessError: tensors are missing, or have another shape than the config says; or it is
+                a revision with another architecture.
         """
+        source = pretrained_model_name_or_path
+        if source is not None and Path(source).is_dir():
+            refuse_other_revisions(Path(source))
         loaded: Any = super().from_pretrained(
             pretrained_model_name_or_path,
             *model_args,

@@ -9,7 +9,9 @@ Pictures reach the language model as a flat list, in the order of their slots in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,12 +29,18 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.phi3.modeling_phi3 import Phi3RotaryEmbedding
 from transformers.utils.generic import can_return_tuple
 
+from harness.checkpoints import tensor_shapes
 from harness.models.phi3v.configuration import (
     PUBLISHED_VOCABULARY,
     TURN_ENDS,
     Phi3VConfig,
     count_tokens,
 )
+
+_EMBEDDING = "model.embed_tokens.weight"
+_SHARED_EMBEDDING = "model.vision_embed_tokens.wte.weight"
+"""The published code holds the embedding twice; a file that keeps shared tensors once may have it
+under either name."""
 
 
 class Phi3VRotaryEmbedding(Phi3RotaryEmbedding):
@@ -149,6 +157,7 @@ class Phi3VPreTrainedModel(Phi3PreTrainedModel):
     config_class = Phi3VConfig
     input_modalities = ["image", "text"]  # noqa: RUF012  # as the library has it
     _no_split_modules = ["Phi3DecoderLayer", "CLIPEncoderLayer"]  # noqa: RUF012
+    _keys_to_ignore_on_load_unexpected = [f"^{re.escape(_SHARED_EMBEDDING)}$"]  # noqa: RUF012
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -262,9 +271,17 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
         self._stop_where_turns_end()
 
     @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As the library's. A published checkpoint also stops at the end of a chat turn."""
-        loaded = super().from_pretrained(*args, **kwargs)
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As the library's. A published checkpoint also stops at the end of a chat turn, and the
+        embedding is found under its second name where a folder has only that one."""
+        source = pretrained_model_name_or_path
+        if source is not None and Path(source).is_dir():
+            names = tensor_shapes(Path(source))
+            if _EMBEDDING not in names and _SHARED_EMBEDDING in names:
+                # Without anchors: `save_pretrained` writes the pattern back as the name.
+                renamed = {_SHARED_EMBEDDING: _EMBEDDING}
+                kwargs["key_mapping"] = renamed | (kwargs.get("key_mapping") or {})
+        loaded = super().from_pretrained(source, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model._stop_where_turns_end()  # noqa: SLF001  # its own
         return loaded

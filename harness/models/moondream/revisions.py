@@ -1,0 +1,40 @@
+"""The published revisions of moondream2, told apart by their tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.checkpoints import tensor_shapes
+from harness.errors import Exit, HarnessError
+
+_PATCHES = "vision_encoder.encoder.model.visual.patch_embed.linear.weight"
+_PROJECTOR = "vision_encoder.projection.mlp.fc1.weight"
+RUNS = "harness runs 2024-05-20 to 2024-08-26; use --model-revision 2024-07-23"
+
+
+def refuse_other_revisions(folder: Path) -> None:
+    """Refuse the layouts before and after the one that is implemented here.
+
+    Up to 2024-05-08 the projector took the features of the whole image alone, and so half the
+    width; from 2025-01-09 on the tensors have other names, and the model is another one.
+
+    Raises:
+        HarnessError: it is one of those.
+    """
+    shapes = tensor_shapes(folder)
+    projector, patches = shapes.get(_PROJECTOR), shapes.get(_PATCHES)
+    if any(name.startswith("model.text.") for name in shapes):
+        known = "It is a revision of 2025-01-09 or later: its tensors are named model.text.*"
+    elif projector and patches and projector[1] == patches[0]:
+        known = (
+            f"It is a revision of 2024-05-08 or earlier: {_PROJECTOR} is {list(projector)}, not "
+            f"{[projector[0], 2 * patches[0]]}"
+        )
+    else:
+        return
+    raise HarnessError(
+        f"{folder} holds a revision of Moondream that harness does not run.",
+        known=f"{known}.",
+        remedy=RUNS,
+        code=Exit.MISSING,
+    )
