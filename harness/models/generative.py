@@ -285,6 +285,7 @@ class GenerativeModel:
     def _continuation(self, prompt: str, option: str) -> list[int]:
         """The tokens of `option` behind `prompt`: with a space between where there is none."""
         tail = prompt[-40:]
+        option = self._neutral(option)
         option = option if tail[-1:].isspace() else f" {option}"
         before, both = (
             self._tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from harness.checkpoints import Checkpoint
+from harness.control import breaker
 from harness.errors import Exit, HarnessError, SampleError
 from harness.prompts import user_text
 from harness.types import Prompt
@@ -105,21 +106,54 @@ RENDERERS: Mapping[str, Callable[[Any, Checkpoint], Renderer]] = MappingProxyTyp
 
 
 def neutraliser(processor: Any) -> Callable[[str], str]:
-    """A function that puts a space into whatever is spelled like a control token."""
+    """A function that makes plain text of whatever is spelled like a control token.
+
+    It raises SampleError where the tokenizer sees such a token all the same.
+    """
     tokenizer = processor.tokenizer
-    tokens = {str(token) for token in tokenizer.all_special_tokens}
-    tokens.update(str(t) for t in tokenizer.get_added_vocab())
-    tokens.update({"<image>", "<|image|>"})
-    control = sorted((t for t in tokens if len(t) > 2 and not t.isspace()), key=len, reverse=True)
+    tokens = _control_tokens(processor)
+    broken = breaker(tokens)
+    # What stands for a character that it does not know is no control token.
+    numbers = {*map(tokenizer.convert_tokens_to_ids, tokens)} - {tokenizer.unk_token_id, None}
 
     def neutral(text: str) -> str:
-        for token in control:
-            if token in text:
-                text = text.replace(token, f"{token[0]} {token[1:]}")
-        return _break_numbered_images(text)
+        text = broken(text)
+        for _ in range(_TRIES):
+            ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+            if numbers.isdisjoint(ids):
+                return text
+            text = _apart(tokenizer, text, numbers)
+        raise SampleError("its text holds a control token of the model that cannot be broken up")
 
     return neutral
 
 
-def _break_numbered_images(text: str) -> str:
-    return text.replace("<|image_", "< |image_")
+_TRIES = 3
+"""A token that only the tokenizer's own normalization makes (of full-width characters, say) is
+broken up where the tokenizer finds it; that may make another one."""
+
+
+def _control_tokens(processor: Any) -> set[str]:
+    """What the processor and its tokenizer take for more than text."""
+    tokenizer = processor.tokenizer
+    special = {str(token) for token in tokenizer.all_special_tokens}
+    for token in tokenizer.added_tokens_decoder.values():
+        # Words are added to some vocabularies; they are no control tokens.
+        if token.special or not (token.content[:1].isalnum() and token.content[-1:].isalnum()):
+            special.add(token.content)
+    names = {name: value for name, value in vars(processor).items() if name.endswith("_token")}
+    special.update(value for value in names.values() if isinstance(value, str))
+    return {token for token in special if len(token) > 2 and not token.isspace()}
+
+
+def _apart(tokenizer: Any, text: str, numbers: set[int]) -> str:
+    """The text with a space after the first character of each of these tokens."""
+    if not tokenizer.is_fast:
+        return text  # it does not say where they stand
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    places = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+    for start, end in [place for number, place in places if number in numbers][::-1]:
+        found = text[start:end]
+        first = start + len(found) - len(found.lstrip()) + 1
+        text = f"{text[:first]} {text[first:]}"
+    return text

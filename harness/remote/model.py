@@ -11,12 +11,12 @@ off here, as servers differ in whether their own `stop` leaves it in the text.
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from harness.control import breaker
 from harness.errors import HarnessError
 from harness.prompts import user_text
 from harness.remote.client import TRIES, Client, Reply, Unanswered
@@ -27,15 +27,8 @@ from harness.types import REFUSAL, STOP, Decoding, Output, Prompt
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# <|im_end|>, <|image_1|>; <image>, <start_of_turn>, <s>, </s>; [INST], [/INST], [IMG].
-_CONTROL = re.compile(
-    r"(?<=<)(?=\|[^<>|\s]{1,40}\|>)"
-    r"|(?<=<)(?=/?(?:image|img|video|audio|s|bos|eos|pad|unk|mask|image_soft_token"
-    r"|(?:start|end)_of_(?:turn|image|text|utterance)|fake_token_around_image"
-    r"|vision_(?:start|end)|row_\d+_col_\d+|global-img)>)"
-    r"|(?<=\[)(?=/?(?:INST|IMG|IMG_BREAK|IMG_END|SYSTEM_PROMPT|TOOL_CALLS|AVAILABLE_TOOLS)\])",
-    re.IGNORECASE,
-)
+neutral = breaker()
+"""`text` with a space in whatever is spelled like a control token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +136,6 @@ def _output(question: Question, reply: Reply | Unanswered, decoding: Decoding) -
         latency=reply.seconds,
         finish=finish,
     )
-
-
-def neutral(text: str) -> str:
-    """`text` with a space in whatever is spelled like a control token."""
-    return _CONTROL.sub(" ", text)
 
 
 def data_url(image: Image) -> str:
