@@ -27,6 +27,7 @@ from harness.models import (
     MoondreamImageProcessor,
     MoondreamProcessor,
 )
+from harness.models.kv_cache import KV_CACHE
 from harness.models.loading import LoadOptions, load
 from harness.models.moondream import register
 from harness.models.moondream.modeling import stitch
@@ -695,8 +696,10 @@ def test_logits_equal_the_architecture_restated(unruly, size, attention):
     torch.testing.assert_close(logits, expected, atol=5e-5, rtol=1e-4)
 
 
-def test_steps_with_a_cache_equal_one_pass(model, batch):
-    """Token by token with the cache gives the logits of the whole sequence at once."""
+@pytest.mark.parametrize("name", ["past_key_values", "cache"])
+def test_steps_with_a_cache_equal_one_pass(model, batch, name):
+    """Token by token with the cache gives the logits of the whole sequence at once; transformers
+    renamed the argument in 5.24, and both names are taken."""
     with torch.no_grad():
         ids = model.generate(**batch, max_new_tokens=6)
         new = ids[:, batch["input_ids"].shape[1] :]
@@ -708,7 +711,7 @@ def test_steps_with_a_cache_equal_one_pass(model, batch):
             step = model(
                 input_ids=new[:, number : number + 1],
                 attention_mask=mask[:, :length],
-                past_key_values=step.past_key_values,
+                **{name: getattr(step, KV_CACHE)},
             )
             torch.testing.assert_close(
                 step.logits[:, -1], whole[:, length - 1], atol=1e-4, rtol=1e-4

@@ -20,6 +20,7 @@ from transformers import (
     AutoProcessor,
 )
 
+from harness.models.kv_cache import KV_CACHE
 from harness.models.phi3v import (
     Phi3VConfig,
     Phi3VForCausalLM,
@@ -502,7 +503,18 @@ def test_a_conversation_goes_on_from_its_cache(model, processor) -> None:
     ids = torch.cat([turn.sequences, more], dim=1)
     whole = {**first, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
     expected = answers(model, whole)
-    assert torch.equal(answers(model, whole, past_key_values=turn.past_key_values), expected)
+    assert torch.equal(answers(model, whole, **{KV_CACHE: getattr(turn, KV_CACHE)}), expected)
+
+
+@pytest.mark.parametrize("name", ["past_key_values", "cache"])
+def test_the_kv_cache_is_taken_under_either_name(model, name) -> None:
+    """transformers renamed the argument in 5.24; a step goes on from a cache under both names."""
+    ids = torch.tensor([[40, 50, 60, 70]])
+    with torch.inference_mode():
+        prompt = model(input_ids=ids[:, :3], use_cache=True)
+        step = model(input_ids=ids[:, 3:], **{name: getattr(prompt, KV_CACHE)})
+        whole = model(input_ids=ids)
+    torch.testing.assert_close(step.logits[:, -1], whole.logits[:, -1], atol=1e-5, rtol=1e-5)
 
 
 def test_end_of_turn_ends_the_answer(model, processor) -> None:

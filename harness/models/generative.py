@@ -25,6 +25,7 @@ from transformers import (
 
 from harness.checkpoints import VISION_STATE
 from harness.engine.rows import Row, per_token, stack
+from harness.models.kv_cache import kv_argument, kv_cache_of
 from harness.models.readers import border_of
 from harness.models.renderers import Renderer, neutraliser
 from harness.types import LENGTH, STOP, Decoding, Output, Prompt
@@ -249,11 +250,11 @@ class GenerativeModel:
         logits = [prompt.logits[0][owner]]  # one (options, V) for each token
         longest = padded.shape[1]
         if longest > 1:
-            cache = prompt.past_key_values
+            cache = kv_cache_of(prompt)
             cache.batch_select_indices(owner)
             forced = self._call(
                 **_continued(inputs, owner, padded[:, :1]),
-                past_key_values=cache,
+                **kv_argument(cache),
                 do_sample=False,
                 max_new_tokens=longest - 1,
                 logits_processor=LogitsProcessorList([_Forced(padded[:, 1:])]),

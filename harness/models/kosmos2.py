@@ -1,7 +1,7 @@
 """KOSMOS-2 (Peng et al., 2023), the library's own class with its generation put right.
 
-Of `Kosmos2ForConditionalGeneration` and its processor in transformers 5.23, four things are put
-right, on the instances and not in the library:
+Of `Kosmos2ForConditionalGeneration` and its processor in transformers 5.23 and 5.24, four things
+are put right, on the instances and not in the library:
 
 - With left padding, the steps after the first count the padding as positions, so a row's answer
   depends on how long the other rows of its batch are; without any, a padding token that the model
@@ -24,6 +24,8 @@ from typing import Any
 
 import torch
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
+
+from harness.models.kv_cache import KV_CACHE
 
 
 def repair(model: Any, processor: Any) -> None:
@@ -56,7 +58,7 @@ def _with_positions(
     ) -> dict[str, Any]:
         inputs = prepare(input_ids, *arguments, **named)
         mask = named.get("attention_mask")  # (B, T), with what is in the cache
-        ids, cache = inputs["input_ids"], inputs.get("past_key_values")
+        ids, cache = inputs["input_ids"], inputs.get(KV_CACHE)
         if mask is None:  # no row has padding; the model would leave out a padding token it wrote
             cached = cache.get_seq_length() if cache is not None else 0
             mask = ids.new_ones(len(ids), cached + ids.shape[1])

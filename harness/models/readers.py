@@ -20,6 +20,7 @@ from transformers import Cache, DynamicCache, PreTrainedModel
 from harness.engine.cache import SeatCache
 from harness.engine.rows import Row, join, stack
 from harness.models import kosmos2
+from harness.models.kv_cache import kv_argument
 
 KERNELS = ("sdpa", "eager")
 """Kernels of attention that take a mask of any kind, as rows of unequal length need one."""
@@ -132,9 +133,9 @@ class ModelReader(ABC):
         output = self._language(
             attention_mask=mask,
             position_ids=(mask.cumsum(dim=-1) - 1).clamp(min=0) + self._first_position,
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **kv_argument(cache),
             **given,
         )
         # Whatever is written behind a prompt sees as much of its pictures as its last token.
@@ -152,8 +153,8 @@ class ModelReader(ABC):
             input_ids=tokens[:, None],
             attention_mask=valid.long() if self._flat_mask else valid[:, None, None, :],
             position_ids=positions[:, None] + self._first_position,
-            past_key_values=cache,
             use_cache=True,
+            **kv_argument(cache),
             **cache.extras,
         )
         logits: torch.Tensor = output.logits[:, -1].float()
@@ -178,8 +179,8 @@ class ModelReader(ABC):
             input_ids=tokens,
             attention_mask=(columns >= cached - lengths[:, None]).long(),
             position_ids=lengths[:, None] + ahead + self._first_position,
-            past_key_values=cache,
             use_cache=True,
+            **kv_argument(cache),
             **repeated,
         )
         logits: torch.Tensor = output.logits.float()

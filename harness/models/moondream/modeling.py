@@ -29,6 +29,7 @@ from transformers.utils.hub import cached_file
 
 from harness import pretrained
 from harness.errors import Exit, HarnessError
+from harness.models.kv_cache import KV_CACHE, kv_argument, kv_cache_of
 from harness.models.moondream.configuration import MoondreamConfig
 from harness.models.moondream.revisions import refuse_other_revisions
 
@@ -44,7 +45,7 @@ class MoondreamPreTrainedModel(PreTrainedModel):
     input_modalities = ["image", "text"]  # noqa: RUF012  # transformers' own form
     supports_gradient_checkpointing = True
     _no_split_modules = ["SiglipEncoderLayer", "PhiDecoderLayer"]  # noqa: RUF012
-    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
+    _skip_keys_device_placement = [KV_CACHE]  # noqa: RUF012
     # 2024-08-26 has layers for coordinates, which no question here asks for.
     _keys_to_ignore_on_load_unexpected = [r"^region_model\."]  # noqa: RUF012
     _supports_sdpa = True
@@ -157,7 +158,6 @@ class MoondreamModel(MoondreamPreTrainedModel):
         image_features: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,  # noqa: FBT001
         **kwargs: Any,
@@ -188,7 +188,6 @@ class MoondreamModel(MoondreamPreTrainedModel):
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             use_cache=use_cache,
             **kwargs,
         )
@@ -312,6 +311,7 @@ class MoondreamForConditionalGeneration(MoondreamPreTrainedModel, GenerationMixi
         labels: torch.Tensor | None = None,
         use_cache: bool | None = None,  # noqa: FBT001
         logits_to_keep: int | torch.Tensor = 0,
+        cache: Cache | None = None,  # transformers 5.24's name for past_key_values
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """Logits (B, L, vocabulary); see `MoondreamModel.forward` for the inputs.
@@ -328,9 +328,9 @@ class MoondreamForConditionalGeneration(MoondreamPreTrainedModel, GenerationMixi
             image_features=image_features,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
+            **kv_argument(cache, past_key_values),
             **kwargs,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
@@ -342,21 +342,24 @@ class MoondreamForConditionalGeneration(MoondreamPreTrainedModel, GenerationMixi
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
+            **{KV_CACHE: kv_cache_of(outputs)},
         )
 
-    def prepare_inputs_for_generation(  # type: ignore[override]  # the rest is in kwargs
+    def prepare_inputs_for_generation(
         self,
         input_ids: torch.LongTensor,
+        *arguments: Any,
         # generate() takes inputs_embeds only where it finds them named here.
         inputs_embeds: torch.Tensor | None = None,
-        is_first_iteration: bool | None = False,  # noqa: FBT001, FBT002  # transformers' signature
+        is_first_iteration: bool | None = False,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        inputs: dict[str, Any] = super().prepare_inputs_for_generation(  # type: ignore[misc]
+        library: Any = super()  # its annotations narrow `self` to a protocol of its own
+        inputs: dict[str, Any] = library.prepare_inputs_for_generation(
             input_ids,
+            *arguments,
             inputs_embeds=inputs_embeds,
             is_first_iteration=is_first_iteration,
             **kwargs,

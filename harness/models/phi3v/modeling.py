@@ -30,6 +30,7 @@ from transformers.models.phi3.modeling_phi3 import Phi3RotaryEmbedding
 from transformers.utils.generic import can_return_tuple
 
 from harness.checkpoints import tensor_shapes
+from harness.models.kv_cache import KV_CACHE, kv_argument, kv_cache_of
 from harness.models.phi3v.configuration import (
     PUBLISHED_VOCABULARY,
     TURN_ENDS,
@@ -222,7 +223,6 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,  # noqa: FBT001
         pixel_values: Tensor | None = None,
@@ -251,7 +251,6 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             use_cache=use_cache,
             **kwargs,
         )
@@ -314,6 +313,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
         pixel_values: Tensor | None = None,
         image_sizes: Tensor | None = None,
         image_features: Sequence[Tensor] | None = None,
+        cache: Cache | None = None,  # transformers 5.24's name for past_key_values
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """Next-token logits (B, kept, V).
@@ -327,12 +327,12 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
             pixel_values=pixel_values,
             image_sizes=image_sizes,
             image_features=image_features,
+            **kv_argument(cache, past_key_values),
             **kwargs,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
@@ -345,12 +345,12 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
+            **{KV_CACHE: kv_cache_of(outputs)},
         )
 
-    def switches_rope(self, attention_mask: Tensor, past_key_values: Cache) -> bool:
+    def switches_rope(self, attention_mask: Tensor, cache: Cache) -> bool:
         """Whether a row leaves the short RoPE factors with the tokens that are not cached yet.
 
         What is cached for that row was turned by other angles, and has to be computed anew.
@@ -359,7 +359,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
         border = self.config.original_max_position_embeddings
         if attention_mask.shape[1] <= border or self.model.rotary_emb.rope_type != "longrope":
             return False
-        cached = int(past_key_values.get_seq_length())
+        cached = int(cache.get_seq_length())
         before, after = attention_mask[:, :cached].sum(-1), attention_mask.sum(-1)
         return cached > 0 and bool(((before <= border) & (after > border)).any())
 
@@ -374,6 +374,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
         pixel_values: Tensor | None = None,
         image_sizes: Tensor | None = None,
         image_features: Sequence[Tensor] | None = None,
+        cache: Cache | None = None,  # transformers 5.24's name for past_key_values
         **kwargs: Any,
     ) -> dict[str, Any]:
         """The library's, with pictures wherever the prompt is read.
@@ -382,12 +383,13 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
         cache is void then.
         """
         whole = bool(is_first_iteration) or not kwargs.get("use_cache", True)
+        cache = past_key_values if cache is None else cache
         mask = attention_mask
-        if mask is None and past_key_values is not None:  # the library drops one without padding
-            reached = int(past_key_values.get_seq_length()) + (next_sequence_length or 1)
+        if mask is None and cache is not None:  # the library drops one without padding
+            reached = int(cache.get_seq_length()) + (next_sequence_length or 1)
             mask = input_ids.new_ones(len(input_ids), reached)
-        if mask is not None and past_key_values and self.switches_rope(mask, past_key_values):
-            past_key_values.reset()
+        if mask is not None and cache and self.switches_rope(mask, cache):
+            cache.reset()
             whole, next_sequence_length = True, None
         if whole and not is_first_iteration and inputs_embeds is not None:
             # A prompt given as embeddings has no ids; `input_ids` are the tokens since.
@@ -401,10 +403,10 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
         inputs: dict[str, Any] = library.prepare_inputs_for_generation(
             input_ids,
             next_sequence_length=next_sequence_length,
-            past_key_values=past_key_values,
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
             is_first_iteration=whole,
+            **kv_argument(cache),
             **kwargs,
         )
         # In a conversation that goes on from a cache, the pictures may all be in the cache.
