@@ -3,17 +3,25 @@
 #   make demo    set up what is missing, run the main job end to end, write reports/leaderboard.html
 #   make test    set up what is missing, run all tests
 #
+#   make test-versions    run the tests of models, engine and distillation on every release of
+#                         transformers that is supported (0.2 GB in a cache folder)
+#
 # Variables:
 #   PYTHON       the interpreter that makes .venv (3.11 or later)
 #   TORCH_INDEX  address of a package index to take torch from. A machine without a GPU that gets
 #                several gigabytes of CUDA packages from its default index should give the address
 #                of the PyTorch project's index of CPU builds here (its installation page has it).
+#   TRANSFORMERS the releases that `make test-versions` runs on
 
 PYTHON ?= python3
 TORCH_INDEX ?=
+TRANSFORMERS ?= 5.23.0 5.24.0
 BIN := .venv/bin
+RELEASES := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/harness/transformers$(subst /,-,$(CURDIR))
+MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,checkpoints device_map distill_examples \
+  distill_student distill_train engine generative kosmos2 lora moondream phi3v seven versions vilt))
 
-.PHONY: setup demo test lint
+.PHONY: setup demo test test-versions lint
 
 setup: .venv/installed
 
@@ -37,6 +45,20 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# A release is installed over .venv's packages, in an environment of its own.
+$(RELEASES)/%/installed: .venv/installed
+	@$(BIN)/python -m venv --clear $(@D)
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > $$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check transformers==$*
+	@touch $@
+
+test-versions: $(TRANSFORMERS:%=$(RELEASES)/%/installed)
+	@for release in $(TRANSFORMERS); do \
+	  echo "transformers $$release"; \
+	  $(RELEASES)/$$release/bin/python -m pytest -n auto --dist loadfile $(MODEL_TESTS) || exit 1; \
+	done
 
 lint: setup
 	$(BIN)/ruff check .

@@ -508,7 +508,7 @@ def test_a_conversation_goes_on_from_its_cache(model, processor) -> None:
 
 @pytest.mark.parametrize("name", ["past_key_values", "cache"])
 def test_the_kv_cache_is_taken_under_either_name(model, name) -> None:
-    """transformers renamed the argument in 5.24; a step goes on from a cache under both names."""
+    """From transformers 5.24 on it has another name; a step goes on from a cache under both."""
     ids = torch.tensor([[40, 50, 60, 70]])
     with torch.inference_mode():
         prompt = model(input_ids=ids[:, :3], use_cache=True)

@@ -1,0 +1,68 @@
+"""The releases of transformers that are supported, and what is said of the others."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli import app
+from harness.errors import Exit, HarnessError
+from harness.versions import RANGE, TESTED
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Make another release look installed: what pip leaves of it, without its code."""
+
+    def install(version: str) -> None:
+        info = tmp_path / f"transformers-{version}.dist-info"
+        info.mkdir()
+        text = f"Metadata-Version: 2.1\nName: transformers\nVersion: {version}\n"
+        (info / "METADATA").write_text(text, encoding="utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+
+    return install
+
+
+@pytest.mark.parametrize(
+    "version", ["4.46.3", "5.2.0", "5.17.1", "5.22.9", "5.25.0", "5.230.0", "6.0"]
+)
+def test_another_release_is_refused_at_start(installed, version) -> None:
+    """One sentence with both versions, the command that helps, and an exit code that is not 0."""
+    installed(version)
+    error = CliRunner().invoke(app, ["list", "models"]).exception
+    assert isinstance(error, HarnessError)
+    assert error.what == f"harness runs on transformers 5.23 and 5.24; {version} is installed."
+    assert error.remedy == f"pip install 'transformers{RANGE}'"
+    assert error.code != Exit.OK
+
+
+@pytest.mark.parametrize("version", ["5.23.0", "5.23.4", "5.24.0"])
+def test_a_tested_release_is_taken(installed, version) -> None:
+    """A patch of a tested release is one of them."""
+    installed(version)
+    assert CliRunner().invoke(app, ["list", "models"]).exit_code == Exit.OK
+
+
+def test_help_comes_whatever_is_installed(installed) -> None:
+    """`harness --help` says what the program does, even where it could not run."""
+    installed("4.46.3")
+    assert CliRunner().invoke(app, ["--help"]).exit_code == Exit.OK
+
+
+def test_the_installer_is_asked_for_the_range_that_is_tested() -> None:
+    """pyproject.toml, the check at start, the pin and `make test-versions` name the same releases."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f"transformers{RANGE}" in project["dependencies"]
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = next(line for line in pins if line.startswith("transformers=="))
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    versions = next(line for line in makefile if line.startswith("TRANSFORMERS "))
+    releases = [f"{release}.0" for release in TESTED]
+    assert versions == f"TRANSFORMERS ?= {' '.join(releases)}"
+    assert pinned == f"transformers=={releases[-1]}"
