@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from harness.images import Transparency
+
 Style = Literal["plain", "direct", "structured", "cot"]
 """plain: the bare question; direct: the letter only; structured: the four tags; cot: by steps."""
 Mode = Literal["generate", "loglikelihood"]
@@ -37,6 +39,8 @@ class ImageRef:
     """What an error message calls it: a path within the data folder, or a row and a field."""
     read: Callable[[], bytes]
     """Returns the encoded file; raises SampleError where it cannot be read."""
+    transparency: Transparency = "blend"
+    """What becomes of its transparent parts."""
 
     def digest(self) -> str:
         """The sha256 of the encoded bytes, in hex; raises SampleError."""
@@ -46,7 +50,7 @@ class ImageRef:
         """The picture in RGB, upright; raises SampleError."""
         from harness.images import decode
 
-        return decode(self.read(), label=self.label)
+        return decode(self.read(), label=self.label, transparency=self.transparency)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
 
@@ -32,9 +32,12 @@ class Source:
     rows: Iterable[Row]
     name: str
     """The hub repository or the path, for provenance."""
+    kind: str = ""
+    """How its files' names end, or `_RELEASE`."""
     revision: str | None = None
     published: bool = False
-    """Whether the layout is that of the published data set, so that its licence applies."""
+    """Whether the files are such as the task's own data set consists of, so that its licence
+    applies."""
 
 
 def _one_by_one(read: Callable[[Path], Iterator[Row]]) -> Callable[[Sequence[Path]], Iterator[Row]]:
@@ -51,8 +54,7 @@ _READERS: dict[str, Callable[[Sequence[Path]], Iterator[Row]]] = {
     ".arrow": arrow_rows,
 }
 _TABLES = (".parquet", ".arrow")
-_PUBLISHED = (*_TABLES, ".json")
-"""The kinds of files that the published data sets consist of."""
+_RELEASE = "release"
 _DEPTH = 3
 """Folders below the one that is named: the hub's own Parquet copies are at CONFIG/SPLIT."""
 _DESCRIPTIONS = frozenset({"dataset_info.json", "dataset_infos.json", "config.json"})
@@ -75,10 +77,14 @@ def open_source(options: DataOptions, *, repo: str, files: str) -> Source:
         return _from_hub(options, repo, files)
     path = user_path(options.path)
     # Path's own methods raise where a folder above may not be read, or a name is too long.
+    own = _TABLES if Path(files).suffix in _TABLES else (Path(files).suffix,)
+    source = None
     if os.path.isdir(path):  # noqa: PTH112
-        return _from_folder(path, options.split)
-    if os.path.isfile(path):  # noqa: PTH113
-        return _from_file(path, options.split)
+        source = _from_folder(path, options.split)
+    elif os.path.isfile(path):  # noqa: PTH113
+        source = _from_file(path, options.split)
+    if source is not None:
+        return replace(source, published=source.kind in (*own, _RELEASE))
     raise DataError(
         f"There is no file or folder {path}.",
         remedy="Name the data with --data PATH, or leave it out to use the hub's data set.",
@@ -122,12 +128,12 @@ def _image_patterns(path: Path) -> list[str]:
 
 def _from_folder(path: Path, split: str) -> Source:
     if (path / "problems.json").is_file():
-        return Source(released_rows(path, split), str(path), published=True)
+        return Source(released_rows(path, split), str(path), kind=_RELEASE)
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-        return Source(arrow_rows(_saved(path, split)), str(path), published=True)
+        return Source(arrow_rows(_saved(path, split)), str(path), kind=".arrow")
     if files := _files_of_split(path, split):
         suffix = files[0].suffix.lower()
-        return Source(_READERS[suffix](files), str(path), published=suffix in _PUBLISHED)
+        return Source(_READERS[suffix](files), str(path), kind=suffix)
     if files := _the_only_files(path):
         return _from_files(files, split, name=str(path))
     if there := _splits_there(path):
@@ -157,7 +163,7 @@ def _from_files(files: Sequence[Path], split: str, *, name: str) -> Source:
     """The rows of files whose names say nothing of splits: they are of whichever is asked for."""
     suffix = files[0].suffix.lower()
     rows = _rows_of_split(_READERS[suffix](files), split, label=name)
-    return Source(rows, name, published=suffix in _PUBLISHED)
+    return Source(rows, name, kind=suffix)
 
 
 def _rows_of_split(rows: Iterable[Row], split: str, *, label: str) -> Iterator[Row]:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from harness.errors import SampleError
-from harness.images import FORMATS, MAX_PIXELS, decode
+from harness.images import FORMATS, MAX_PIXELS, decode, is_flat, is_transparent
 
 
 def encode(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
@@ -49,17 +49,10 @@ def palette(*, transparent: int | bytes | None = None) -> bytes:
     [
         pytest.param(encode(Image.new("1", (3, 2), 1)), (255, 255, 255), id="1"),
         pytest.param(encode(Image.new("L", (3, 2), 77)), (77, 77, 77), id="L"),
-        pytest.param(encode(Image.new("LA", (3, 2), (77, 0))), (77, 77, 77), id="LA"),
+        pytest.param(encode(Image.new("LA", (3, 2), (77, 255))), (77, 77, 77), id="LA"),
         pytest.param(palette(), (10, 200, 30), id="P"),
-        pytest.param(palette(transparent=1), (10, 200, 30), id="P with one transparent colour"),
-        pytest.param(palette(transparent=b"\xff\x40"), (10, 200, 30), id="P with graded alpha"),
         pytest.param(encode(Image.new("RGB", (3, 2), (1, 2, 3))), (1, 2, 3), id="RGB"),
-        pytest.param(encode(Image.new("RGBA", (3, 2), (1, 2, 3, 0))), (1, 2, 3), id="RGBA"),
-        pytest.param(
-            encode(Image.new("RGB", (3, 2), (1, 2, 3)), transparency=(1, 2, 3)),
-            (1, 2, 3),
-            id="tRNS",
-        ),
+        pytest.param(encode(Image.new("RGBA", (3, 2), (1, 2, 3, 255))), (1, 2, 3), id="RGBA"),
         pytest.param(
             encode(Image.new("CMYK", (3, 2), (0, 255, 255, 0)), "TIFF"), (255, 0, 0), id="CMYK"
         ),
@@ -78,11 +71,99 @@ def palette(*, transparent: int | bytes | None = None) -> bytes:
 def test_every_mode_becomes_rgb_with_its_own_levels(
     data: bytes, expected: tuple[int, int, int]
 ) -> None:
-    """Greys are scaled, not clipped; alpha is dropped and the colour below it kept."""
+    """Greys are scaled, not clipped."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         image = decode(data, label="x.png")
     assert (image.mode, image.size, image.getpixel((1, 1))) == ("RGB", (3, 2), expected)
+
+
+def premultiplied() -> bytes:
+    """A TIFF file whose colours are multiplied by their alpha."""
+    data = encode(Image.new("RGBA", (3, 2), (0, 0, 0, 0)), "TIFF")
+    kind = struct.pack("<HHI", 338, 3, 1)  # ExtraSamples, one short
+    assert data.count(kind) == 1
+    return data.replace(kind + struct.pack("<I", 2), kind + struct.pack("<I", 1))
+
+
+CLEAR: list[Any] = [
+    pytest.param(encode(Image.new("RGBA", (3, 2), (1, 2, 3, 0))), 255, (1, 2, 3), id="RGBA"),
+    pytest.param(encode(Image.new("RGBA", (3, 2), (0, 0, 0, 51))), 204, (0, 0, 0), id="graded"),
+    pytest.param(
+        encode(Image.new("RGBA", (3, 2), (0, 0, 0, 0)), "WEBP", lossless=True, exact=True),
+        255,
+        (0, 0, 0),
+        id="WebP",
+    ),
+    pytest.param(
+        encode(Image.new("RGBA", (3, 2), (5, 5, 5, 0)), "TIFF"), 255, (5, 5, 5), id="TIFF"
+    ),
+    pytest.param(premultiplied(), 255, (0, 0, 0), id="TIFF, premultiplied"),
+    pytest.param(encode(Image.new("LA", (3, 2), (77, 0))), 255, (77, 77, 77), id="LA"),
+    pytest.param(palette(transparent=1), 255, (10, 200, 30), id="P with one transparent colour"),
+    pytest.param(palette(transparent=b"\xff\0"), 255, (10, 200, 30), id="P with graded alpha"),
+    pytest.param(
+        encode(Image.new("P", (3, 2), 0), "GIF", transparency=0), 255, (0, 0, 0), id="GIF"
+    ),
+    pytest.param(
+        encode(Image.new("RGB", (3, 2), (1, 2, 3)), transparency=(1, 2, 3)),
+        255,
+        (1, 2, 3),
+        id="RGB with tRNS",
+    ),
+    pytest.param(
+        encode(Image.new("L", (3, 2), 9), transparency=9), 255, (9, 9, 9), id="L with tRNS"
+    ),
+    pytest.param(
+        encode(Image.new("1", (3, 2), 0), transparency=0), 255, (0, 0, 0), id="1 with tRNS"
+    ),
+    pytest.param(
+        encode(Image.new("I;16", (3, 2), 257 * 90), transparency=257 * 90),
+        255,
+        (90, 90, 90),
+        id="16 bits with tRNS",
+    ),
+]
+
+
+@pytest.mark.parametrize(("data", "blended", "below"), CLEAR)
+def test_transparent_parts_are_blended_on_white_or_dropped(
+    data: bytes, blended: int, below: tuple[int, int, int]
+) -> None:
+    """White shows through; where it is dropped, the colours below it are kept."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert decode(data, label="x").getpixel((1, 1)) == (blended,) * 3
+        assert decode(data, label="x", transparency="drop").getpixel((1, 1)) == below
+    assert is_transparent(data, label="x")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])
+def test_what_is_opaque_is_the_same_either_way(mode: str) -> None:
+    """A channel of alpha alone makes no picture transparent."""
+    opaque = noise().convert("RGBA").convert("L" if mode == "I;16" else mode)
+    data = encode(opaque.convert(mode), "TIFF" if mode == "CMYK" else "PNG")
+    blended, dropped = (decode(data, label="x", transparency=t) for t in ("blend", "drop"))
+    assert blended.tobytes() == dropped.tobytes()
+    assert not is_transparent(data, label="x")
+
+
+def test_lines_on_a_transparent_ground_stay_visible() -> None:
+    """Black ones become a black picture where transparency is dropped: that can be told."""
+    picture = Image.new("RGBA", (9, 9), (0, 0, 0, 0))
+    picture.paste((0, 0, 0, 255), (2, 2, 7, 4))
+    assert not is_flat(decode(encode(picture), label="x"))
+    assert is_flat(decode(encode(picture), label="x", transparency="drop"))
+
+
+@pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (1, 101), (20000, 199), (3, 400)])
+@pytest.mark.parametrize("form", ["PNG", "BMP", "PPM"])
+def test_a_picture_of_very_unequal_sides_is_refused(size: tuple[int, int], form: str) -> None:
+    """A processor that scales its shorter side would make gigabytes of it; 1 to 100 is taken."""
+    data = encode(Image.new("L", size), form)
+    with pytest.raises(SampleError, match=rf"^x: {size[0]} x {size[1]} .* more than 100 times"):
+        decode(data, label="x")
+    assert decode(encode(Image.new("L", (300, 3)), form), label="x").size == (300, 3)
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
