@@ -25,7 +25,8 @@ from harness.errors import DataError
 from harness.evaluate import Data
 from harness.records import RunFolder
 from harness.types import Sample
-from tasks.files import decode_text, found, open_data, parse_json
+from tasks.files import decode_text, open_data, parse_json
+from tasks.pictures import found
 from tasks.schema import one_line
 
 log = logging.getLogger(__name__)

@@ -25,6 +25,7 @@ from harness.types import (
     LENGTH,
     REFUSAL,
     STOP,
+    ImageRef,
     Metric,
     Prediction,
     Reading,
@@ -33,7 +34,8 @@ from harness.types import (
     is_cut,
     is_finished,
 )
-from tasks.files import Row, found, jsonl_rows
+from tasks.files import Row, jsonl_rows
+from tasks.pictures import found
 from tasks.schema import lines
 
 Reader = Callable[[str, Sequence[str]], Reading]
@@ -300,7 +302,6 @@ def _read_again(prediction: Prediction, read: Reader) -> Prediction:
 def _prediction(row: Row, task: Task) -> Prediction:
     """One row of answers made elsewhere; raises DataError."""
     choices = _choices(row) if task.answers == "choice" else ()
-    image = row.fields.get("image")
     unread = Prediction(
         sample_id=_text(row, "id", number_too=True),
         raw=_text(row, "raw"),
@@ -311,8 +312,7 @@ def _prediction(row: Row, task: Task) -> Prediction:
         question=_text(row, "question", default=""),
         choices=choices,
         topic=_text(row, "topic", default=""),
-        # Told apart by name where there are only names: enough to know which questions share one.
-        images=(_digest(row, str(image)),) if image else (),
+        images=tuple(_digest(image) for image in row.images),
         finish=_finish(row),
     )
     return _read_again(unread, task.read)
@@ -328,13 +328,12 @@ def _finish(row: Row) -> str:
     return "" if finished is None else STOP if finished else LENGTH
 
 
-def _digest(row: Row, name: str) -> str:
+def _digest(image: ImageRef) -> str:
+    """Of a picture that is not there its name's: enough to know which questions share one."""
     try:
-        if row.image is not None:
-            return row.image.digest()
+        return image.digest()
     except SampleError:
-        pass
-    return sha256(name.encode("utf-8", "backslashreplace")).hexdigest()
+        return sha256(image.label.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def _text(row: Row, name: str, *, default: str | None = None, number_too: bool = False) -> str:

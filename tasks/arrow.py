@@ -1,44 +1,41 @@
 """Rows of Parquet and Arrow files, as the hub ships them and as `save_to_disk` writes them.
 
-Text is read row by row as it streams by; pictures are never held as a column. Those of an Arrow
-file are read from the mapped file, those of a Parquet file, which has no access by row, are copied
-once into a temporary file that ends with the process.
+Text is read row by row as it streams by. Pictures are never held as a column: each is copied once
+into a temporary file that ends with the process. No file is mapped: one that is cut while it is
+read is an error, where a map would end the process.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from harness.errors import DataError, HarnessError
-from harness.types import ImageRef
-from tasks.files import Folder, Row, is_name, load_json
+from harness.errors import DataError
+from tasks.files import Folder, Gallery, Row, load_json
+from tasks.pictures import picture_fields
 from tasks.schema import FIELDS
+from tasks.spool import Spool
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Keep = Callable[["pa.Array", int], Callable[[], bytes]]
-"""(encoded pictures, place) -> how the picture there is read later."""
+    import pyarrow.parquet as pq
 
 _BATCH = 16
 """Rows that are read at once: with their pictures, a few MB."""
+_BATCH_BYTES = 64 * 2**20
+"""What the pictures of so many rows may come to."""
 _BUFFER = 2**16
 
 
 def parquet_rows(paths: Sequence[Path]) -> Iterator[Row]:
     """The rows of Parquet files, one after the other."""
-    spool = _Spool()
-    yield from _rows(paths, _parquet_batches, spool.keep)
+    yield from _rows(paths, _parquet_batches)
 
 
 def arrow_rows(paths: Sequence[Path]) -> Iterator[Row]:
     """The rows of Arrow files, in the streaming or in the file format."""
-    yield from _rows(paths, _arrow_batches, lambda array, at: partial(_bytes_at, array, at))
+    yield from _rows(paths, _arrow_batches)
 
 
 def saved_files(folder: Path) -> list[Path]:
@@ -52,60 +49,25 @@ def saved_files(folder: Path) -> list[Path]:
     return [data.inside(item.get("filename"), where=where, key="filename") for item in files]
 
 
-class _Spool:
-    """Pictures in one temporary file; readable by place, from any thread or forked process."""
-
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as its readers
-        self._end = 0
-
-    def keep(self, array: pa.Array, at: int) -> Callable[[], bytes]:
-        data = array[at].as_py()
-        try:
-            self._file.write(data)
-            self._file.flush()
-        except OSError as error:
-            raise HarnessError(
-                f"The pictures cannot be kept in {tempfile.gettempdir()}: {error.strerror}.",
-                remedy="Set TMPDIR to a folder with more room.",
-            ) from error
-        place = self._end
-        self._end += len(data)
-        return partial(self._read, place, len(data))
-
-    def _read(self, place: int, length: int) -> bytes:
-        return os.pread(self._file.fileno(), length, place)
-
-
-def _bytes_at(array: pa.Array, at: int) -> bytes:
-    data: bytes = array[at].as_py()
-    return data
-
-
 def _rows(
-    paths: Sequence[Path],
-    batches: Callable[[Path], Iterator[pa.RecordBatch]],
-    keep: Keep,
+    paths: Sequence[Path], batches: Callable[[Path], Iterator[tuple[pa.RecordBatch, list[str]]]]
 ) -> Iterator[Row]:
     import pyarrow as pa
 
     number = 0
+    spool = Spool(sum(path.stat().st_size for path in paths))
     for path in paths:
-        folder = Folder(path.parent)
+        gallery = Gallery(path.parent, spool)
         in_file = 0
         try:
-            for batch in batches(path):
-                encoded, names = _pictures(batch, path)
-                texts = batch.select([name for name in batch.schema.names if name in FIELDS])
-                for at, fields in enumerate(texts.to_pylist()):
+            for batch, names in batches(path):
+                columns = batch.columns
+                for at in range(batch.num_rows):
                     in_file += 1
+                    values = [column[at].as_py() for column in columns]
+                    fields = dict(zip(batch.schema.names, values, strict=True))
                     where = f"{path.name}, row {in_file}"
-                    image = None
-                    if encoded is not None and encoded[at].is_valid:
-                        image = ImageRef(label=f"{where}, field 'image'", read=keep(encoded, at))
-                    elif is_name(names[at]):
-                        image = folder.image(names[at], where=where)
-                    yield Row(where, number, fields, image)
+                    yield gallery.row(fields, where=where, number=number, names=tuple(names))
                     number += 1
         except (pa.ArrowException, OSError, LookupError, ValueError, ArithmeticError) as error:
             raise DataError(
@@ -114,61 +76,50 @@ def _rows(
             ) from error
 
 
-def _pictures(batch: pa.RecordBatch, path: Path) -> tuple[pa.Array | None, list[str | None]]:
-    """The encoded pictures of a batch, and the names of pictures in files."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    none: list[str | None] = [None] * batch.num_rows
-    if "image" not in batch.schema.names:
-        return None, none
-    column = batch.column("image")
-    kind = column.type
-    if pa.types.is_struct(kind):
-        parts = {kind.field(at).name: kind.field(at).type for at in range(kind.num_fields)}
-        encoded = pc.struct_field(column, "bytes") if "bytes" in parts else None
-        names = pc.struct_field(column, "path").to_pylist() if "path" in parts else none
-        if encoded is not None and not _is_binary(encoded.type):
-            encoded = None if pa.types.is_null(encoded.type) else _refuse(kind, path)
-        return encoded, names
-    if _is_binary(kind):
-        return column, none
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return None, column.to_pylist()
-    return (None, none) if pa.types.is_null(kind) else _refuse(kind, path)
+def _wanted(names: Sequence[str]) -> list[str]:
+    """The columns that are read."""
+    pictures = {name for group in picture_fields(tuple(names)) for name in group}
+    return [name for name in names if name in FIELDS | pictures]
 
 
-def _is_binary(kind: pa.DataType) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _refuse(kind: pa.DataType, path: Path) -> Any:
-    raise DataError(
-        f"{path.name}, column 'image': must hold encoded pictures or their paths, found {kind}."
-    )
-
-
-def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
+def _parquet_batches(path: Path) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
     import pyarrow.parquet as pq
 
     # Unbuffered, whole column chunks are read at once, and one can be all pictures of a split.
     with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER) as parquet:
-        columns = [name for name in parquet.schema_arrow.names if name in FIELDS | {"image"}]
-        yield from parquet.iter_batches(_BATCH, columns=columns, use_threads=False)
+        names = parquet.schema_arrow.names
+        wanted = _wanted(names)
+        rows = _rows_at_once(parquet.metadata, wanted)
+        for batch in parquet.iter_batches(rows, columns=wanted, use_threads=False):
+            yield batch, names
 
 
-def _arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
+def _rows_at_once(metadata: pq.FileMetaData, wanted: Sequence[str]) -> int:
+    """As many rows as fit into memory for certain: where equal values are written once, each row
+    can be as large as all of them."""
+    largest = 1
+    for at in range(metadata.num_row_groups):
+        group = metadata.row_group(at)
+        for column in (group.column(number) for number in range(group.num_columns)):
+            if column.path_in_schema.partition(".")[0] not in wanted:
+                continue
+            shared = any("DICTIONARY" in encoding for encoding in column.encodings)
+            rows = 1 if shared else max(1, group.num_rows)
+            largest = max(largest, column.total_uncompressed_size // rows)
+    return max(1, min(_BATCH, _BATCH_BYTES // largest))
+
+
+def _arrow_batches(path: Path) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
     import pyarrow as pa
 
-    source = pa.memory_map(str(path))
-    try:
-        stream = pa.ipc.open_stream(source)
-    except pa.ArrowInvalid:
-        file = pa.ipc.open_file(source)
-        stream = (file.get_batch(at) for at in range(file.num_record_batches))
-    for batch in stream:
-        # Offsets come from the file: an untrue one would be read beyond its end.
-        batch.validate(full=True)
-        yield batch
+    with pa.OSFile(str(path)) as source:
+        try:
+            stream = pa.ipc.open_stream(source)
+        except pa.ArrowInvalid:
+            file = pa.ipc.open_file(source)
+            stream = (file.get_batch(at) for at in range(file.num_record_batches))
+        for batch in stream:
+            # Offsets come from the file: an untrue one would be read beyond its end.
+            batch.validate(full=True)
+            names = batch.schema.names
+            yield batch.select(_wanted(names)), names

@@ -31,4 +31,5 @@ def rows(items: Sequence[Item]) -> Iterator[Row]:
     """The items as rows; each picture is drawn when it is read."""
     for number, item in enumerate(items):
         image = ImageRef(label=f"{item.id}.png", read=partial(png, item))
-        yield Row(f"drawn question {item.id}", number, fields(item), image)
+        values = fields(item)
+        yield Row(f"drawn question {item.id}", number, values, (image,), tuple(values))

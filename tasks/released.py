@@ -8,8 +8,10 @@ from typing import Any
 
 from harness.errors import DataError
 from harness.types import ImageRef
-from tasks.files import Folder, Row, found, is_name, load_json
+from tasks.files import Folder, Gallery, Row, load_json
+from tasks.pictures import Name, Part, found, parts_of
 from tasks.splits import same_split, wrong_split
+from tasks.spool import Spool
 
 
 def released_rows(path: Path, split: str) -> Iterator[Row]:
@@ -22,6 +24,7 @@ def released_rows(path: Path, split: str) -> Iterator[Row]:
     if not isinstance(problems, dict):
         raise DataError(f"{path / 'problems.json'}: must be an object, found {found(problems)}.")
     folder = Folder(path)
+    gallery = Gallery(path, Spool((path / "problems.json").stat().st_size))
     for number, pid in enumerate(_ids_of_split(path, problems, split)):
         where = f"problems.json, question {found(pid)}"
         if not isinstance(pid, str) or pid not in problems:
@@ -30,20 +33,23 @@ def released_rows(path: Path, split: str) -> Iterator[Row]:
         if not isinstance(fields, dict):
             raise DataError(f"{where}: must be an object, found {found(fields)}.")
         own = f"images/{fields.get('split')}/{pid}"
-        image = None
-        if is_name(fields.get("image")):
-            image = folder.image(_below(own, fields["image"]), where=where)
+        parts = parts_of(fields.get("image"), where=where, key="image")
+        below = [_below(own, part) for part in parts]
+        images = gallery.images(below, where=where, key="image")
         choices = fields.get("choices")
         names = [f"{own}/choice_{at}.png" for at in range(_length(choices))]
         pictures: tuple[ImageRef, ...] = ()
         if any(folder.inside(name, where=where, key="split").exists() for name in names):
             pictures = tuple(folder.image(name, where=where) for name in names)
-        yield Row(where, number, {**fields, "id": pid}, image, pictures)
+        others = {name: value for name, value in fields.items() if name != "image"}
+        yield Row(where, number, {**others, "id": pid}, images, tuple(fields), pictures)
 
 
-def _below(folder: str, name: object) -> object:
-    """The path of an image in its folder; what is not text is left for the check of paths."""
-    return f"{folder}/{name}" if isinstance(name, str) and not name.startswith("/") else name
+def _below(folder: str, part: Part) -> Part:
+    """The name of an image with its folder; an absolute one is left for the check of paths."""
+    if isinstance(part, Name) and not part.path.startswith("/"):
+        return Name(f"{folder}/{part.path}")
+    return part
 
 
 def _length(choices: object) -> int:

@@ -7,13 +7,17 @@ looked at here.
 
 from __future__ import annotations
 
+import logging
 import string
 import unicodedata
 from collections.abc import Callable, Iterable
 
 from harness.errors import DataError
 from harness.types import DataOptions, ImageRef, Sample, SampleSet
-from tasks.files import Row, found
+from tasks.files import Row
+from tasks.pictures import EXAMPLES, columns, found
+
+log = logging.getLogger(__name__)
 
 LETTERS = string.ascii_uppercase
 FIELDS = frozenset(
@@ -23,7 +27,7 @@ FIELDS = frozenset(
         *LETTERS,
     ]
 )
-"""Every field that is read, beside the picture."""
+"""Every field that is read, beside those that hold pictures."""
 
 
 def one_line(text: str) -> str:
@@ -98,6 +102,8 @@ def collect(
     """
     samples: list[Sample] = []
     where_by_id: dict[str, str] = {}
+    names: dict[str, None] = {}
+    pictured = 0
     for row in rows:
         sample = build(row)
         if sample.id in where_by_id:
@@ -106,18 +112,15 @@ def collect(
                 known=f"It stands first in {where_by_id[sample.id]}.",
             )
         where_by_id[sample.id] = row.where
-        if row.image is not None or options.text_only:
+        pictured += bool(row.images)
+        names.update(dict.fromkeys(row.columns))
+        if row.images or options.text_only:
             samples.append(sample)
     total = len(where_by_id)
     if not total:
         raise DataError(f"{source} holds no rows.", known=f"Split: {options.split}.")
-    if not samples:
-        raise DataError(
-            f"0 of {total:,} rows of {source} have an image.",
-            known="Rows without an image are left out unless they are asked for.",
-            remedy="Keep them with `--text-only include`, or score answers that you have with "
-            "`harness score`.",
-        )
+    if not pictured:
+        _tell_none(total, names, source=source, refuse=not options.text_only)
     left_out = total - len(samples)
     return SampleSet(
         samples=samples,
@@ -128,6 +131,21 @@ def collect(
         licence=licence,
         unit="questions" if options.text_only else "image questions",
     )
+
+
+def _tell_none(total: int, names: Iterable[str], *, source: str, refuse: bool) -> None:
+    """Say that no row has a picture, and where one would have to be; raises DataError where such
+    rows are not asked for."""
+    what = f"0 of {total:,} rows of {source} have an image."
+    known = f"The fields are {columns(names)}; an image is looked for in {EXAMPLES}."
+    if refuse:
+        raise DataError(
+            what,
+            known=known,
+            remedy="Call the field that holds the pictures 'image'. Answers that you have are "
+            "scored with `harness score`.",
+        )
+    log.warning("%s All questions are asked without one. %s", what, known)
 
 
 def _bad(row: Row, name: str, rule: str) -> DataError:
@@ -174,7 +192,7 @@ def _topic(row: Row) -> str:
 
 
 def _images(row: Row) -> tuple[ImageRef, ...]:
-    return (row.image, *row.choice_images) if row.image else row.choice_images
+    return (*row.images, *row.choice_images)
 
 
 def _choices(row: Row) -> tuple[str, ...]:

@@ -5,15 +5,20 @@ Only questions with an image are asked unless others are asked for: 2,017 of the
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.metrics import accuracy
 from harness.reading import read_choice
 from harness.types import DataOptions, Prompt, Sample, SampleSet, Style, Task
+from tasks.files import Row
 from tasks.schema import LETTERS, choice_question, collect
 from tasks.sources import open_source
 
 REPO = "derek-thomas/ScienceQA"
 LICENCE = "CC BY-NC-SA 4.0"
 """The source's; the hub copy's card says CC BY-SA, which its source does not allow."""
+OWN_FIELDS = frozenset({"task", "grade", "subject", "skill"})
+"""Fields of the published data set that say nothing to this program."""
 
 
 def load(options: DataOptions) -> SampleSet:
@@ -26,12 +31,22 @@ def load(options: DataOptions) -> SampleSet:
     source = open_source(options, repo=REPO, files="*{split}-*.parquet")
     return collect(
         source.rows,
-        choice_question,
+        _published_question if source.published else choice_question,
         options,
         source=source.name,
         revision=source.revision,
         licence=LICENCE if source.published else "",
     )
+
+
+def _published_question(row: Row) -> Sample:
+    """A question of the published data set: transparency is dropped, as the paper's code does, so
+    that its numbers can be compared. Users' own tables are told by the columns that they lack."""
+    sample = choice_question(row)
+    if not OWN_FIELDS.issubset(row.columns):
+        return sample
+    images = tuple(replace(image, transparency="drop") for image in sample.images)
+    return replace(sample, images=images)
 
 
 def prompt(sample: Sample, style: Style) -> Prompt:

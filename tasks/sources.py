@@ -120,7 +120,7 @@ def _image_patterns(path: Path) -> list[str]:
 
     A small split's pictures are named one by one, so that not all of the data set is downloaded.
     """
-    names = [row.fields["image"] for row in json_rows(path) if row.image is not None]
+    names = [image.label for row in json_rows(path) for image in row.images]
     if len(names) > _NAMED_PICTURES:
         return ["images*/*"]
     return [f"images*/{escape(name)}" for name in names]

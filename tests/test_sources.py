@@ -339,7 +339,10 @@ def test_line_breaks_in_cells_do_not_shift_pictures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("bad", "reason"),
-    [("!" * 80, "not base64"), (base64.b64encode(b"no picture" * 9).decode(), "not a picture")],
+    [
+        (f"{base64.b64encode(png()).decode()}!", "not base64"),
+        (base64.b64encode(b"no picture" * 9).decode(), "not a picture"),
+    ],
 )
 def test_a_broken_cell_is_one_bad_sample(bad: str, reason: str, tmp_path: Path) -> None:
     """The others load and decode."""
@@ -480,8 +483,12 @@ BAD_ROWS: list[tuple[str, dict[str, Any], str]] = [
     ("id empty", {"id": ""}, r"field 'id': must not be empty"),
     ("id twice", {"id": "first"}, r"field 'id': 'first' \(str\) is there twice.\nIt stands first"),
     ("lone surrogate", {"question": "a\ud800"}, r"field 'question'.*surrogates"),
-    ("image a number", {"image": 5}, r"field 'image': must be a path, found 5"),
-    ("image a list", {"image": ["images/0.png"]}, r"field 'image': must be a path"),
+    ("image a number", {"image": 5}, r"field 'image': must be a path, a data address.*found 5"),
+    ("image a list of numbers", {"image": [7]}, r"field 'image': must be a path.*found \[7\]"),
+    ("image an object", {"image": {"size": 7}}, r"field 'image': must be a path.*found {'size"),
+    ("way out in a list", {"images": ["../x"], "image": ...}, r"field 'images'.*leads out"),
+    ("way out in an object", {"image": {"path": "../x"}}, r"field 'image'.*leads out"),
+    ("absolute path in img", {"img": "/etc/x", "image": ...}, r"field 'img'.*is an absolute path"),
     ("absolute path", {"image": "/etc/hostname"}, r"field 'image'.*is an absolute path"),
     ("home", {"image": "~/x.png"}, r"field 'image'.*is an absolute path"),
     ("drive", {"image": "C:\\x.png"}, r"field 'image'.*is an absolute path"),
@@ -612,7 +619,7 @@ def test_a_parquet_file_that_was_cut_or_damaged_is_named(tmp_path: Path) -> None
         ({"B": {1: ""}}, r"line 3, fields 'A' to 'Z'.*found A, C"),
         ({"index": {1: "10"}}, r"line 3, field 'id': '10' \(str\) is there twice"),
         ({"image": {1: "99"}}, r"line 3, field 'image': there is no row with index '99'"),
-        ({"image": {1: "12", 2: "11"}}, r"line 3, field 'image': row '12' \(str\) refers back"),
+        ({"image": {1: "12", 2: "11"}}, r"line 3, field 'image': '11' \(str\) refers back"),
     ],
 )
 def test_a_tsv_row_that_does_not_fit_is_named(
@@ -758,12 +765,26 @@ def test_a_data_file_that_is_a_link_out_of_the_folder_is_not_followed(tmp_path: 
 
 
 def test_no_images_at_all_gives_the_counts_and_the_way_on(tmp_path: Path) -> None:
-    """The message points to the two commands that help."""
-    path = jsonl(tmp_path, QUESTIONS)
+    """The message names the fields that are there, and never advises to ask without pictures."""
+    path = jsonl(tmp_path, [{**row, "figure": "images/0.png"} for row in QUESTIONS])
     with pytest.raises(DataError, match=r"^0 of 4 rows of .* have an image") as caught:
         load(path)
-    assert "`--text-only include`" in caught.value.remedy
-    assert "`harness score`" in caught.value.remedy
+    assert "hint, topic, lecture, solution, figure;" in caught.value.known
+    assert "image, images, image_path, img" in caught.value.known
+    assert "Call the field that holds the pictures 'image'" in caught.value.remedy
+    assert "text-only" not in str(caught.value)
+
+
+def test_questions_that_are_all_asked_without_pictures_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where that was asked for: a field of another name may hold them."""
+    load(jsonl(tmp_path, [{**row, "figure": "images/0.png"} for row in QUESTIONS]), text_only=True)
+    assert "0 of 4 rows" in caplog.text
+    assert "solution, figure;" in caplog.text
+    caplog.clear()
+    load(jsonl(tmp_path), text_only=True)
+    assert not caplog.text
 
 
 # -- VQAonline ------------------------------------------------------------------------------------
