@@ -59,6 +59,25 @@ BertScore = Annotated[
     ),
 ]
 
+
+class Tokenizer(StrEnum):
+    """How BLEU splits a text: see harness.text_metrics.Tokenize."""
+
+    mteval = "13a"
+    intl = "intl"
+    zh = "zh"
+    char = "char"
+
+
+TokenizeOption = Annotated[
+    Tokenizer,
+    typer.Option(
+        "--tokenize",
+        help="How BLEU splits written answers: 13a into words, as published figures; intl by "
+        "Unicode's punctuation; zh into Chinese characters; char into characters.",
+    ),
+]
+
 MOST_CHOICES = 26
 LARGE_PAGE = 25_000_000
 """Bytes: what mail programs still take."""
@@ -466,6 +485,7 @@ def eval(
             rich_help_panel=DECODING,
         ),
     ] = None,
+    tokenize: TokenizeOption = Tokenizer.mteval,
     bertscore: BertScore = "roberta-large",
     runs: Annotated[
         Path, typer.Option(help="Folder of run folders.", rich_help_panel=OUTPUT)
@@ -525,6 +545,7 @@ def eval(
         shuffle=shuffle_choices,
         conclude=conclude,
         fresh=fresh,
+        tokenize=tokenize.value,
         bertscore=None if bertscore == "none" else bertscore,
         command=["harness", *sys.argv[1:]],
     )
@@ -952,6 +973,7 @@ def score(
         bool,
         typer.Option("--skip-invalid", help="Leave out, count and list rows that do not fit."),
     ] = False,
+    tokenize: TokenizeOption = Tokenizer.mteval,
     bertscore: BertScore = "roberta-large",
     runs: RunsDir = Path("runs"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Move a run that is there aside.")] = False,
@@ -970,6 +992,7 @@ def score(
         split=split,
         fresh=fresh,
         skip_invalid=skip_invalid,
+        tokenize=tokenize.value,
         bertscore=None if bertscore == "none" else bertscore,
         command=["harness", *sys.argv[1:]],
     )

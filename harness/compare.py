@@ -8,7 +8,9 @@ from typing import Any
 
 from harness.errors import Exit, HarnessError
 from harness.records import RunFolder
+from harness.scoring import tokenize_of
 from harness.statistics import Difference, paired_bootstrap, paired_difference, paired_proportions
+from harness.text_metrics import TOKENIZE, Tokenize
 from harness.types import Prediction
 
 
@@ -94,7 +96,8 @@ def compare(first: RunFolder, second: RunFolder) -> Comparison:
         common |= {"first": str(first.path), "second": str(second.path)}
     if all(one.choices for one, _ in pairs):
         return _choices(pairs, common)
-    return _texts(pairs, common)
+    used = {tokenize_of(record) for record in records}
+    return _texts(pairs, common, tokenize=used.pop() if len(used) == 1 else TOKENIZE)
 
 
 def accuracies(
@@ -132,7 +135,9 @@ def _choices(pairs: Sequence[tuple[Prediction, Prediction]], common: dict[str, A
     )
 
 
-def _texts(pairs: Sequence[tuple[Prediction, Prediction]], common: dict[str, Any]) -> Comparison:
+def _texts(
+    pairs: Sequence[tuple[Prediction, Prediction]], common: dict[str, Any], *, tokenize: Tokenize
+) -> Comparison:
     from harness import text_metrics
 
     references = [str(one.target) for one, _ in pairs]
@@ -147,11 +152,12 @@ def _texts(pairs: Sequence[tuple[Prediction, Prediction]], common: dict[str, Any
         )
         for name in ("rougeL", "rouge1", "rouge2", "rougeLsum")
     }
-    bleu = [text_metrics.bleu_statistics(side, references) for side in texts]
+    bleu = [text_metrics.bleu_statistics(side, references, tokenize=tokenize) for side in texts]
     differences["bleu"] = paired_bootstrap(bleu[0], bleu[1], text_metrics.bleu)
-    return Comparison(
-        **common, differences=differences, interval="95% and p: paired bootstrap, 1,000 resamples"
-    )
+    interval = "95% and p: paired bootstrap, 1,000 resamples"
+    if tokenize != TOKENIZE:
+        interval += f"; BLEU with tok:{tokenize}"
+    return Comparison(**common, differences=differences, interval=interval)
 
 
 def words(comparison: Comparison) -> str:

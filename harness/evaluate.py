@@ -44,6 +44,7 @@ from harness.remote.served import Served
 from harness.runner import Asking, Runner, batches
 from harness.scoring import Run, metrics_of, scored
 from harness.shards import Claims
+from harness.text_metrics import TOKENIZE, Tokenize
 from harness.types import (
     DataOptions,
     Decoding,
@@ -122,6 +123,8 @@ class RunOptions:
     conclude: bool = False
     """Choose the conclusion by the likelihood of the options behind the reasoning."""
     fresh: bool = False
+    tokenize: Tokenize = TOKENIZE
+    """How BLEU splits a text."""
     bertscore: str | None = None
     """Encoder of BERTScore, for tasks with text answers; None: not computed."""
     command: Sequence[str] = ()
@@ -302,7 +305,7 @@ def evaluate(weights: Source, data: Data, options: RunOptions) -> Run:
             split=data.options.split,
         ),
         settings=_settings(weights, data, options),
-        metrics=metrics_of(data.task, bertscore=options.bertscore),
+        metrics=metrics_of(data.task, tokenize=options.tokenize, bertscore=options.bertscore),
     )
     selected = select(
         data.samples.samples, limit=options.limit, how=options.sample, seed=options.seed

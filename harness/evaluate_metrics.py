@@ -47,7 +47,7 @@ class Bleu(_InMemory):
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
-            description=f"Corpus BLEU, 0 to 1: {text_metrics.BLEU_SIGNATURE}",
+            description=f"Corpus BLEU, 0 to 1: {text_metrics.bleu_signature()}",
             citation="Papineni et al. (2002), BLEU: a method for automatic evaluation of machine "
             "translation, ACL.",
             inputs_description=_INPUTS,

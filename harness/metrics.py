@@ -7,6 +7,7 @@ fractions, 0 to 1, with 95% intervals; a figure by topic is called "accuracy/bio
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,11 +16,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import text_metrics
+from harness import text_coverage, text_metrics
 from harness.bertscore import bertscore
-from harness.errors import DataError
+from harness.errors import HarnessError
 from harness.statistics import RESAMPLES, bootstrap, percentile_interval, wilson
+from harness.text_metrics import TOKENIZE, Tokenize
 from harness.types import Metric, Prediction, Value
+
+log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
@@ -49,24 +53,38 @@ def accuracy(predictions: Sequence[Prediction]) -> dict[str, Value]:
     return values
 
 
-def text_overlap(predictions: Sequence[Prediction]) -> dict[str, Value]:
+def text_overlap(
+    predictions: Sequence[Prediction], *, tokenize: Tokenize = TOKENIZE
+) -> dict[str, Value]:
     """BLEU and ROUGE of text answers against their references, overall and by topic.
 
     bleu, rouge1, rouge2, rougeL and rougeLsum, then each by topic as <name>/<topic>, in the order
     of `accuracy`; unread. Intervals are percentiles of a seeded bootstrap over the pairs, and left
-    out where all resamples agree.
+    out where all resamples agree. The notes count pairs that a metric cannot judge, because their
+    letters are not in its alphabet.
+
+    Args:
+        tokenize: how BLEU splits a text.
     """
     answered = _answered(predictions)
     texts, references = _texts(answered)
     workers = _cores()
-    overlaps = text_metrics.bleu_statistics(texts, references, workers=workers)
+    overlaps = text_metrics.bleu_statistics(texts, references, tokenize=tokenize, workers=workers)
     rouge = text_metrics.rouge(texts, references, workers=workers)
     statistics = np.column_stack([overlaps, *rouge.values()])  # (N, 10 + 4)
     names = ("bleu", *rouge)
     values = _estimates(names, statistics, _bleu_and_rouge)
+    about_bleu = _joined(
+        text_metrics.bleu_signature(tokenize),
+        "" if tokenize == TOKENIZE else f"not comparable with tok:{TOKENIZE}",
+        text_coverage.note_on_bleu(texts, references, tokenize),
+    )
+    about_rouge = _joined(
+        text_metrics.ROUGE_SIGNATURE, text_coverage.note_on_rouge(texts, references)
+    )
     for name, value in values.items():
-        signature = text_metrics.BLEU_SIGNATURE if name == "bleu" else text_metrics.ROUGE_SIGNATURE
-        values[name] = replace(value, note=f"{value.note}; {signature}")
+        about = about_bleu if name == "bleu" else about_rouge
+        values[name] = replace(value, note=_joined(value.note, about))
     for topic, rows in _topics(answered).items():
         by_topic = _estimates(names, statistics[rows], _bleu_and_rouge)
         values |= {f"{name}/{topic}": value for name, value in by_topic.items()}
@@ -84,8 +102,9 @@ def bertscore_metric(
 ) -> Metric:
     """A metric that gives bertscore_precision, bertscore_recall and bertscore_f1.
 
-    Where the encoder is missing they have no value, and a note with the reason and the command that
-    fetches it. The arguments are `harness.bertscore.bertscore`'s.
+    Where they cannot be computed (the encoder is missing or broken, memory runs out) they have no
+    value, and a note with the reason and, where there is one, the command that helps. The arguments
+    are `harness.bertscore.bertscore`'s.
     """
 
     def metric(predictions: Sequence[Prediction]) -> Mapping[str, Value]:
@@ -102,22 +121,35 @@ def bertscore_metric(
                 device=device,
                 progress=progress,
             )
-        except DataError as error:
-            note = f"not computed: {error.what}; {error.remedy}"
-            return {name: Value(value=None, n=len(answered), note=note) for name in names}
-        notes = [
+        except HarnessError as error:
+            return _not_computed(names, len(answered), error.what, error.remedy)
+        except Exception as error:  # noqa: BLE001  # the other scores must not be lost with this one
+            return _not_computed(names, len(answered), f"{type(error).__name__}: {error}")
+        about = _joined(
             scores.signature,
-            *([] if scores.comparable else ["not comparable with roberta-large"]),
-            *([f"{scores.empty} pairs with an empty text score 0"] if scores.empty else []),
-        ]
+            "" if scores.comparable else "not comparable with roberta-large",
+            f"{scores.empty} pairs with an empty text score 0" if scores.empty else "",
+            f"{scores.cut:,} of {len(answered):,} pairs cut at {scores.limit} tokens"
+            if scores.cut
+            else "",
+        )
         statistics = np.column_stack([scores.precision, scores.recall, scores.f1])
         values = _estimates(names, statistics, lambda means: means)
         return {
-            name: replace(value, note="; ".join([value.note, *notes]))
-            for name, value in values.items()
+            name: replace(value, note=_joined(value.note, about)) for name, value in values.items()
         }
 
     return metric
+
+
+def _not_computed(names: Sequence[str], n: int, *why: str) -> dict[str, Value]:
+    log.warning("BERTScore is not computed: %s", _joined(*why))
+    note = f"not computed: {' '.join(_joined(*why).split())[:600]}"
+    return {name: Value(value=None, n=n, note=note) for name in names}
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)
 
 
 def _answered(predictions: Sequence[Prediction]) -> list[Prediction]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import get_args
 
 from harness import environment, timing
 from harness.catalog import find
@@ -21,6 +24,7 @@ from harness.records import (
     safe_name,
 )
 from harness.runner import CONCLUDED, read_asked
+from harness.text_metrics import TOKENIZE, Tokenize
 from harness.types import (
     LENGTH,
     REFUSAL,
@@ -51,13 +55,36 @@ class Run:
     """Why rows of a file of answers are not in it."""
 
 
-def metrics_of(task: Task, *, bertscore: str | None) -> tuple[Metric, ...]:
-    """The task's metrics, and BERTScore with that encoder where answers are text."""
-    if bertscore is None or task.answers != "text":
-        return task.metrics
-    from harness.metrics import bertscore_metric
+def metrics_of(
+    task: Task, *, tokenize: Tokenize = TOKENIZE, bertscore: str | None = None
+) -> tuple[Metric, ...]:
+    """The task's metrics, with BLEU's tokenizer; and, where answers are text, BERTScore with that
+    encoder.
 
-    return (*task.metrics, bertscore_metric(encoder=bertscore))
+    Raises:
+        HarnessError: another tokenizer, and the task has no BLEU.
+    """
+    from harness.metrics import bertscore_metric, text_overlap
+
+    metrics = task.metrics
+    if tokenize != TOKENIZE:
+        has_bleu = [inspect.unwrap(metric) is text_overlap for metric in metrics]
+        if not any(has_bleu):
+            raise HarnessError(
+                f"--tokenize is BLEU's, and {task.title} has no BLEU.", remedy="Leave it out."
+            )
+        own = partial(text_overlap, tokenize=tokenize)
+        metrics = tuple(own if found else m for m, found in zip(metrics, has_bleu, strict=True))
+    if bertscore is None or task.answers != "text":
+        return metrics
+    return (*metrics, bertscore_metric(encoder=bertscore))
+
+
+def tokenize_of(record: RunRecord) -> Tokenize:
+    """How the recorded BLEU splits texts, by its signature."""
+    bleu = record.metrics.get("bleu")
+    parts = bleu.note.split("|") if bleu else []
+    return next((known for known in get_args(Tokenize) if f"tok:{known}" in parts), TOKENIZE)
 
 
 def scored(
@@ -100,6 +127,7 @@ def score_file(
     split: str = "test",
     fresh: bool = False,
     skip_invalid: bool = False,
+    tokenize: Tokenize = TOKENIZE,
     bertscore: str | None = None,
     command: Sequence[str] = (),
 ) -> Run:
@@ -110,12 +138,14 @@ def score_file(
             answers, {id, raw, target}. `topic`, `question` and `image` where they are known, and
             `finish_reason` or `finished`.
         label: the model's name; one of the catalogue brings its title and size along.
+        tokenize: how BLEU splits a text.
         skip_invalid: leave out, and count, rows that do not fit.
 
     Raises:
         DataError: a row does not fit; names its line and field.
         HarnessError: the run that is there was made of other answers.
     """
+    metrics = metrics_of(task, tokenize=tokenize, bertscore=bertscore)
     predictions, skipped = _read_answers(path, task, skip_invalid=skip_invalid)
     if not predictions:
         raise DataError(f"{path} holds no rows.", known="\n".join(skipped[:3]))
@@ -148,7 +178,10 @@ def score_file(
             filtered={"no question": len(skipped)} if skipped else {},
             available=len(predictions),
         ),
-        settings={"mode": "scored", **({"skipped": skipped} if skipped else {})},
+        settings={
+            "mode": "scored",
+            **({"skipped": skipped} if skipped else {}),
+        },
         environment=environment.describe(None),
         command=list(command),
     )
@@ -162,7 +195,7 @@ def score_file(
             stored = folder.read_predictions()
             then = {"answers": _answers_hash(stored)} if stored else {}
             refuse_mismatch({**old.fingerprint, **then}, record.fingerprint, folder.path)
-        made = _write(folder, record, predictions, metrics_of(task, bertscore=bertscore))
+        made = _write(folder, record, predictions, metrics)
     return replace(made, skipped=skipped)
 
 
@@ -258,7 +291,7 @@ def rescore(folder: RunFolder, task: Task, *, reader: str, command: Sequence[str
         own = folder.path.resolve()
         target = RunFolder(own.parent.parent / safe_name(name) / own.name)
     record = replace(record, settings={**record.settings, "reader": reader})
-    metrics = list(task.metrics)
+    metrics = list(metrics_of(task, tokenize=tokenize_of(record)))
     if predictions == before:
         # The texts are the same: what needs an encoder is not computed again.
         kept = {k: v for k, v in record.metrics.items() if k.startswith("bertscore_")}

@@ -6,6 +6,7 @@ strings that can be printed and numbers that are numbers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
@@ -200,11 +201,17 @@ def timing_caveats(run: RunRecord, key: str) -> tuple[Finding, ...]:
 
 
 def caveats(value: Value, metric: str) -> tuple[Finding, ...]:
-    """What the record says against setting a figure beside others: the note of a BERTScore by
-    another encoder says that it is not comparable, and with what."""
-    if value.value is None or "not comparable" not in value.note:
+    """What the record says against setting a figure beside others: that of a BERTScore by another
+    encoder, or of a BLEU by another tokenizer, that it is not comparable, and with what; and how
+    many pairs the metric could not judge."""
+    if value.value is None:
         return ()
-    return (Finding("doubtful", (metric,), f"Not comparable with other rows: {value.note}."),)
+    unjudged = [p for p in value.note.split("; ") if re.match(r"[\d,]+ of [\d,]+ pairs ", p)]
+    found = [Finding("remark", (metric,), f"{piece}.") for piece in unjudged]
+    if "not comparable" in value.note:
+        words = f"Not comparable with other rows: {value.note}."
+        found.insert(0, Finding("doubtful", (metric,), words))
+    return tuple(found)
 
 
 def topics(runs: Iterable[RunRecord], metric: str = ACCURACY) -> dict[str, int]:
