@@ -136,6 +136,11 @@ def conclusion(text: str) -> str | None:
     return parse(text).conclusion
 
 
+def has_stages(text: str) -> bool:
+    """True where a tag of a stage other than the reasoning is there."""
+    return any(tag[2].upper() != "REASONING" for tag in _TAG.finditer(text))
+
+
 def strict_conclusion(text: str) -> str | None:
     """The first conclusion whose two tags are written exactly so; None where a tag is missing.
 

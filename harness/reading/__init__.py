@@ -44,13 +44,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from string import ascii_uppercase
 from types import MappingProxyType
 
 from harness import structured
+from harness.reading.aligned import Aligned, joined
+from harness.reading.chat_turns import own_turn
+from harness.reading.fields import Field, answer_field
+from harness.reading.languages import in_english
+from harness.reading.prose import read_prose
 from harness.reading.references import Options, prepare
-from harness.reading.rules import read_prose
-from harness.reading.transcript import clean, own_answers, own_text
+from harness.reading.spelling import plain
+from harness.reading.thinking import without_thinking
+from harness.reading.transcript import own_answers, own_words
 from harness.types import Reading
 
 Reader = Callable[[str, Sequence[str]], Reading]
@@ -64,7 +71,7 @@ def read_choice(
     raw: str,
     choices: Sequence[str],
     *,
-    finished: bool | None = None,  # noqa: ARG001  # not used yet
+    finished: bool | None = None,
 ) -> Reading:
     """The 0-based index of the option that a raw text commits to, with the rule that fired.
 
@@ -74,7 +81,10 @@ def read_choice(
     None, with the reason as the rule, where it commits to none: it is never guessed. Letters are
     read for the first 26 choices. The rules are listed at the top of this package.
     """
-    return _read(clean(raw), prepare(choices))
+    text = without_thinking(Aligned.of(raw))
+    if text is None:
+        return Reading(None, "unfinished thinking")
+    return _Reader(raw, prepare(choices), finished).read(in_english(plain(own_words(text))))
 
 
 def read_open(
@@ -88,12 +98,16 @@ def read_open(
     Where there is a CONCLUSION, it is that; an empty text is None. `choices` and `finished` are
     there because every reader takes them.
     """
-    text = own_text(raw)
+    spoken = without_thinking(Aligned.of(raw))
+    if spoken is None:
+        return Reading(None, "unfinished thinking")
+    own = own_turn(spoken)
+    text = own.text
     if not text:
         return Reading(None, "empty")
     concluded = structured.conclusion(text)
     if concluded is None:
-        return Reading(text, "whole text")
+        return Reading(text, "whole text", own.span(0, len(own)))
     return Reading(concluded, "conclusion") if concluded else Reading(None, "empty conclusion")
 
 
@@ -132,31 +146,74 @@ READERS: Mapping[str, Reader] = MappingProxyType(
 )
 
 
-def _read(text: str, options: Options) -> Reading:
-    """Reads a clean text: the first piece that says anything."""
-    reading = Reading(None, "empty")
-    for answer in own_answers(text, restates=options.all_in):
-        found = _read_answer(answer, options) if answer else Reading(None, "empty")
-        if found.rule not in _SAYS_NOTHING:
-            return found
-        reading = max(reading, found, key=lambda candidate: _SAYS_NOTHING.index(candidate.rule))
-    return Reading(None, _ECHO) if options.all_in(text) else reading
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads the pieces of one answer."""
+
+    raw: str
+    options: Options
+    finished: bool | None
+
+    def read(self, text: Aligned) -> Reading:
+        """Reads a plain text: the first piece that says anything."""
+        reading = Reading(None, "empty")
+        for answer in own_answers(text, restates=self.options.all_in):
+            ends = bool(answer) and answer.ends[-1] == text.ends[-1]
+            found = self._answer(answer, finished=self.finished if ends else True)
+            if found.rule not in _SAYS_NOTHING:
+                return found
+            reading = max(reading, found, key=lambda candidate: _SAYS_NOTHING.index(candidate.rule))
+        return Reading(None, _ECHO) if self.options.all_in(text.text) else reading
+
+    def _answer(self, text: Aligned, *, finished: bool | None) -> Reading:
+        """Reads one piece: by its conclusion where it is a rationale."""
+        if not text:
+            return Reading(None, "empty")
+        parsed = structured.parse(text.text)
+        if parsed.conclusion is not None:
+            if not parsed.conclusion:
+                return Reading(None, "empty conclusion")
+            at = text.text.rindex(parsed.conclusion)
+            reading = self.read(text[at : at + len(parsed.conclusion)])
+            return replace(reading, rule="conclusion") if reading.answer is not None else reading
+        if structured.span(text.text) is None:
+            return self._field(text) or self._prose(text, finished=finished)
+        reading = self._prose(_piece(text, parsed.outside), finished=finished)
+        if reading.answer is None and parsed.reasoning:
+            reading = self._prose(
+                _piece(text, parsed.reasoning), finished=finished, committed_only=True
+            )
+        return reading if reading.answer is not None else Reading(None, "no conclusion")
+
+    def _field(self, text: Aligned) -> Reading | None:
+        """Reads the answer field of a JSON object or a tag; None where there is none."""
+        field = answer_field(text.text)
+        if isinstance(field, Field):
+            reading = self._prose(text[field.start : field.end], finished=None)
+            return replace(reading, rule="answer phrase") if reading.answer is not None else reading
+        if field is None:
+            return None
+        index = self.options.letters.get(field.label or "")
+        if index is None:
+            return Reading(None, "two options")
+        return Reading(index, "largest probability", text.span(field.start, field.end))
+
+    def _prose(
+        self, text: Aligned, *, finished: bool | None, committed_only: bool = False
+    ) -> Reading:
+        return read_prose(
+            text, self.options, self.raw, finished=finished, committed_only=committed_only
+        )
 
 
-def _read_answer(text: str, options: Options) -> Reading:
-    """Reads one piece of clean text: by its conclusion where it is a rationale."""
-    parsed = structured.parse(text)
-    if parsed.conclusion is not None:
-        if not parsed.conclusion:
-            return Reading(None, "empty conclusion")
-        reading = _read(parsed.conclusion, options)
-        return reading if reading.answer is None else Reading(reading.answer, "conclusion")
-    if structured.span(text) is None:
-        return read_prose(text, options)
-    reading = read_prose(parsed.outside, options)
-    if reading.answer is None and parsed.reasoning:
-        reading = read_prose(parsed.reasoning, options, committed_only=True)
-    return reading if reading.answer is not None else Reading(None, "no conclusion")
+def _piece(text: Aligned, part: str) -> Aligned:
+    """The part of a text, which may have been put together of several pieces."""
+    at = text.text.find(part)
+    return (
+        text[at : at + len(part)]
+        if at >= 0
+        else joined([_piece(text, line) for line in part.split("\n")])
+    )
 
 
 def _labelled(label: str, choices: Sequence[str], *, rule: str) -> Reading:

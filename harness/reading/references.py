@@ -13,27 +13,43 @@ from dataclasses import dataclass
 from functools import lru_cache
 from string import ascii_uppercase
 
-from harness.reading.transcript import normal, tidy
+from harness.reading.aligned import Aligned
+from harness.reading.characters import normal
+from harness.reading.spelling import plain
 
+SHORT_TEXT = 200
+"""Characters up to which a text is taken for an answer without its working."""
 MOST = 0x800  # options that can be told apart; data sets have five
-_LETTER, _TEXT, _BOTH = 0xE000, 0xE800, 0xF000  # first character of each kind; add the index
+LETTERS, _TEXT, _BOTH = 0xE000, 0xE800, 0xF000  # first character of each kind; add the index
 OUTSIDE = "\uf8fe"  # a letter that is none of ours
 CONFLICT = "\uf8ff"  # "B. Alabama" where Alabama is A
 
-_letter, T, B = (f"{chr(kind)}-{chr(kind + MOST - 1)}" for kind in (_LETTER, _TEXT, _BOTH))
+_letter, T, B = (f"{chr(kind)}-{chr(kind + MOST - 1)}" for kind in (LETTERS, _TEXT, _BOTH))
 L = f"{_letter}{OUTSIDE}"
 R = f"{L}{T}{B}{CONFLICT}"
 
-_MARKUP = re.compile(
-    r"</?(?:p|b|i|u|em|strong|br|span|div|code|pre) ?/?>|[*`]+|~~"
-    r"|(?<![^\W_])_|_(?![^\W_])|^[ \t]*(?:#+|[-+>\u2022]) +|\\(?:text|math)\w* ?(?=\{)",
-    re.MULTILINE,
+_OWN_LABEL = re.compile(r"\(?([A-Z])(?:[.:)\]]|\)[.:]) ?(?=\S)")
+_ROMAN_ONLY = re.compile(r"(?:statements? )?\(?(i{1,3}|iv|vi{0,3}|ix|x)\)? only\.?", re.IGNORECASE)
+_ROMAN = re.compile(
+    r"(\b(?:answer|option|choice)s? ?(?:is|are|:)? ?[(\"']?)([IVX]{1,4})(?=[)\"']?(?:[.,\n]|$))"
 )
-_BEFORE_UNIT = re.compile(r" (?=[%\u00b0])|(?<=\u00b0) (?=[CFK]\b)")
+_NUMERIC = re.compile(
+    r"[^\w\n]{0,3}\d[\d.,/\u00d7^:+-]*(?: ?[%\u00b0]?[A-Za-z\u03a9/^2-]{0,9}){0,2}"
+)
+_NUMBER_WORDS = {
+    word: str(number)
+    for number, word in enumerate(
+        (
+            *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+            *("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen"),
+            *("seventeen", "eighteen", "nineteen", "twenty"),
+        )
+    )
+}
 _ARTICLE = re.compile(r"^(?:the|an?) (?=\S)", re.IGNORECASE)
 
 # Options that are also ordinary words count only where they stand as an answer.
-_PARTICLES = frozenset({"yes", "no", "none", "neither", "both", "all"})
+_PARTICLES = frozenset({"yes", "no", "none", "neither", "both", "all", "one", "zero"})
 _PARTICLE_BEFORE = re.compile(
     r"(?:^|[\n.,;:!?\"'(\[>)-] ?"
     r"|\b(?:is|be|answer|say|so|but|therefore|thus|hence|choose|select|pick) )\Z"
@@ -45,7 +61,10 @@ _PARTICLE_AFTER = re.compile(
 
 # What makes a place part of a longer word, number or name, before and after it.
 _WORD_BEFORE, _WORD_AFTER = re.compile(r"(?:\w|\w[-'])\Z"), re.compile(r"\w|[-']\w")
-_NUMBER_BEFORE, _NUMBER_AFTER = re.compile(r"(?:\d[.,:/]|-)\Z"), re.compile(r"[.,:/]\d|[%\u00b0]")
+_NUMBER_BEFORE, _NUMBER_AFTER = (
+    re.compile(r"(?:\d[.,:/]|[-\u221a\u00d7\u00b7^])\Z"),
+    re.compile(r"[.,:/]\d|[%\u00b0\u221a\u00d7\u00b7^]"),
+)
 _NAME_BEFORE, _NAME_AFTER = (
     re.compile(r"\b(?:north|south|east|west|new) \Z"),
     re.compile(r" city\b"),
@@ -99,6 +118,10 @@ class Options:
     """What an option may be called, folded, without its closing punctuation or its article."""
     letters: Mapping[str, int]
     """Labels in both cases, and options whose whole text is a letter that labels no option."""
+    roman: Mapping[str, int]
+    """II for the option "II only"; counts only where it is said to be the answer."""
+    numeric: frozenset[int]
+    """Options that are numbers, with or without a unit: the working may well name those."""
     cased: bool
     """Some options differ only by case."""
 
@@ -107,14 +130,14 @@ class Options:
         return _fold(text, cased=self.cased)
 
     def exact(self, text: str) -> int | None:
-        """The option whose text this is, word for word; None where it is an option's label."""
-        name = self.fold(_bare(plain(text)))
+        """The option whose text this plain text is; None where it is an option's label."""
+        name = self.fold(_bare(text))
         is_label = name.upper() in ascii_uppercase[: len(self.plain)]
         return None if is_label else self.texts.get(name)
 
     def all_in(self, text: str) -> bool:
-        """Each of the choices is named in the text."""
-        named = {index for _, _, index in _text_spans(plain(text), self)}
+        """Each of the choices is named in the plain text."""
+        named = {index for _, _, index in _text_spans(text, self)}
         return 0 < len(self.plain) == len(named)
 
 
@@ -125,10 +148,11 @@ def prepare(choices: Sequence[str]) -> Options:
 
 @lru_cache(maxsize=4096)  # one question's are looked up again and again
 def _prepare(choices: tuple[str, ...]) -> Options:
-    texts = [plain(normal(choice)).replace("\n", " ") for choice in choices]
+    texts = [plain(normal(Aligned.of(choice))).text.replace("\n", " ") for choice in choices]
+    texts = _without_own_labels(texts)
     cased = len({text.lower() for text in texts}) < len(set(texts))
     named: dict[str, int] = {}
-    for shorten in (_bare, _without_article):
+    for shorten in (_bare, _without_article, _without_label, _as_word, _as_digits):
         names = [_fold(shorten(text), cased=cased) for text in texts]
         # A name that two options could go by is nobody's; an option's full name is its own.
         named |= {n: i for i, n in enumerate(names) if n not in named and names.count(n) == 1}
@@ -138,35 +162,53 @@ def _prepare(choices: tuple[str, ...]) -> Options:
         letters |= {name.upper(): index for name, index in letters.items()}
     for index, label in enumerate(ascii_uppercase[: len(texts)]):
         letters |= {label: index, label.lower(): index}
-    return Options(tuple(texts), named, letters, cased)
+    numeric = frozenset(index for index, text in enumerate(texts) if _NUMERIC.fullmatch(text))
+    return Options(tuple(texts), named, letters, _roman(texts, letters), numeric, cased)
 
 
-def plain(text: str) -> str:
-    r"""Without emphasis, headings, bullets and LaTeX; \boxed{B} becomes an answer phrase."""
-    text = text.replace("\\boxed{", " final answer: {").replace("\\(", " ").replace("\\)", " ")
-    return tidy(_BEFORE_UNIT.sub("", _MARKUP.sub("", text)))
+def _without_own_labels(texts: list[str]) -> list[str]:
+    """The texts without the letters that they carry, where those are their labels."""
+    labels = [_OWN_LABEL.match(text) for text in texts]
+    if all(label and label[1] == ascii_uppercase[i] for i, label in enumerate(labels[:26])):
+        return [
+            text[label.end() :] if label else text
+            for text, label in zip(texts, labels, strict=True)
+        ]
+    return texts
 
 
-def mark(text: str, options: Options) -> str:
+def _roman(texts: Sequence[str], letters: Mapping[str, int]) -> Mapping[str, int]:
+    """What options such as "II only" are called for short."""
+    found = ((index, _ROMAN_ONLY.fullmatch(text)) for index, text in enumerate(texts))
+    names = {only[1].upper(): index for index, only in found if only}
+    return {name: index for name, index in names.items() if name not in letters}
+
+
+def mark(text: Aligned, options: Options) -> Aligned:
     """The plain text with each letter and each option's text as one character of `L` or `T`."""
-    pieces: list[str] = []
-    start = 0
-    for begin, end, index in _text_spans(text, options):
-        pieces += text[start:begin], chr(_TEXT + index)
-        start = end
+    edits: list[tuple[int, int, str]] = []
+    for begin, end, index in _text_spans(text.text, options):
+        edits.append((begin, end, chr(_TEXT + index)))
         # An option's own full stop ends no sentence in "this. or that.", nor does its own question
         # mark make a question of the answer.
-        closing = text[end : end + 1]
+        closing = text.text[end : end + 1]
         if closing and closing in ".!?" and options.plain[index].endswith(closing):
-            start += 1
-            pieces.append("" if _GOES_ON.match(text, start) else ".")
-    marked = _NOT_APPLICABLE.sub("not-applicable", "".join([*pieces, text[start:]]))
-    return _LETTER_ALONE.sub(lambda found: _letter_mark(found, options), marked)
+            goes_on = _GOES_ON.match(text.text, end + 1)
+            edits.append((end, end + 1, "" if goes_on else "."))
+    marked = text.edited(edits).sub(_NOT_APPLICABLE, "not-applicable")
+    if options.roman:
+        marked = marked.sub(_ROMAN, lambda found: _roman_mark(found, options))
+    return marked.sub(_LETTER_ALONE, lambda found: _letter_mark(found, options))
+
+
+def _roman_mark(found: re.Match[str], options: Options) -> str:
+    index = options.roman.get(found[2].upper())
+    return found[0] if index is None else f"{found[1]}{chr(_TEXT + index)}"
 
 
 def index_of(reference: str) -> int:
     """The option that a character of `L`, `T` or `B` names; not for `OUTSIDE` and `CONFLICT`."""
-    return (ord(reference) - _LETTER) % MOST
+    return (ord(reference) - LETTERS) % MOST
 
 
 def both(letter: str, text: str) -> str:
@@ -212,6 +254,19 @@ def _without_article(text: str) -> str:
     return _ARTICLE.sub("", _bare(text))
 
 
+def _without_label(text: str) -> str:
+    """Without the letter that an option's own text begins with: "(A) The price" is "The price"."""
+    return _bare(_OWN_LABEL.sub("", _bare(text)))
+
+
+def _as_word(text: str) -> str:
+    return next((word for word, digits in _NUMBER_WORDS.items() if digits == _bare(text)), "")
+
+
+def _as_digits(text: str) -> str:
+    return _NUMBER_WORDS.get(_bare(text).lower(), "")
+
+
 def _is_letter(text: str) -> bool:
     return len(text) == 1 and text.isascii() and text.isalpha()
 
@@ -247,13 +302,18 @@ def _stands_alone(text: str, begin: int, end: int) -> bool:
     before, after = text[max(0, begin - 8) : begin], text[end : end + 8]
     first, last = text[begin], text[end - 1]
     return not (
-        (first.isalnum() and _WORD_BEFORE.search(before))
-        or (last.isalnum() and _WORD_AFTER.match(after))
+        (_is_of_a_word(first) and _WORD_BEFORE.search(before))
+        or (_is_of_a_word(last) and _WORD_AFTER.match(after))
         or (first.isdigit() and _NUMBER_BEFORE.search(before))
         or (last.isdigit() and _NUMBER_AFTER.match(after))
         or _NAME_BEFORE.search(before.lower())
         or _NAME_AFTER.match(after.lower())
     )
+
+
+def _is_of_a_word(character: str) -> bool:
+    """True where words are set apart by spaces; Chinese and Japanese are written without."""
+    return character.isalnum() and not "\u3040" <= character <= "\u9fff"
 
 
 def _stands_as_answer(text: str, begin: int, end: int) -> bool:
@@ -270,13 +330,17 @@ def _letter_mark(found: re.Match[str], options: Options) -> str:
     before, after = found.string[max(0, at - 40) : at], found.string[at + 1 : at + 24]
     if index is None and letter not in "ABCDEFGHabcdefgh":
         return letter
-    if not _is_used(letter, before, after) or _is_article(letter, after, options):
+    used = _is_used(letter, before, after, length=len(found.string))
+    if not used or _is_article(letter, after, options):
         return letter
-    return OUTSIDE if index is None else chr(_LETTER + index)
+    return OUTSIDE if index is None else chr(LETTERS + index)
 
 
-def _is_used(letter: str, before: str, after: str) -> bool:
+def _is_used(letter: str, before: str, after: str, *, length: int) -> bool:
     """True where a letter is used as a letter, going by what stands around it."""
+    if letter.islower() and length > SHORT_TEXT:
+        # Of a longer text it is a variable, or the label of a part of the question.
+        return bool(_ANSWER_IS.search(before) and _MAY_FOLLOW.match(after))
     enclosed = _ENCLOSED_BEFORE.search(before) and _ENCLOSED_AFTER.match(after)
     if enclosed and (letter.isupper() or before[-1] in "(["):
         return True

@@ -1,0 +1,174 @@
+"""An answer in prose: its statements, or else a short answer or a line that stands for one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from harness.reading import statements
+from harness.reading.aligned import Aligned
+from harness.reading.endings import stops_midway
+from harness.reading.english import English, in_plain_english
+from harness.reading.references import (
+    CONFLICT,
+    OUTSIDE,
+    B,
+    L,
+    Options,
+    T,
+    index_of,
+    option_of,
+    references,
+)
+from harness.reading.statements import OBJECT, REFUSAL, VERBS
+from harness.reading.weighing import Found, committed
+from harness.types import Reading
+
+SHORT = 3
+"""Sentences, of up to `SHORT_CHARS` in all, that are an answer and not its working."""
+SHORT_CHARS = 400
+
+_ONLY = re.compile(
+    rf"[ \"'(\[|:,>=-]*+(?:(?:the|an?|only) )?{OBJECT}[ .!,|)\"'-]*+"
+    r"(?:(?:because|since|due to|given) [^\n]*)?"
+)
+_LABEL = re.compile(f"[{L}{B}{CONFLICT}]")
+_LEADING = re.compile(
+    rf"[ \"'(\[|:.,>=-]{{0,8}}(?:(?:the|only) )?(?=[{L}{B}{CONFLICT}]){OBJECT}"
+    rf"(?P<verb> {VERBS}\b)?"
+)
+_LAST_PART = re.compile(r"[,:;-] ?|\b(?:is|are) ")
+
+
+def read_prose(
+    text: Aligned,
+    options: Options,
+    raw: str,
+    *,
+    finished: bool | None,
+    committed_only: bool = False,
+) -> Reading:
+    """Reads one piece of a plain text without tags.
+
+    With `committed_only` only phrases that commit count, not what merely stands in the text.
+    """
+    if (exact := options.exact(text.text)) is not None:
+        return Reading(exact, "option text", text.span(0, len(text)))
+    english = in_plain_english(text, options)
+    complete = bool(finished)
+    if finished is None:
+        complete = not stops_midway(text.text, names_option=_ends_with_option(english, options))
+    found = committed(english, raw, options, finished=complete)
+    if found is None and not committed_only:
+        found = _final_line(english) if complete else Found("unfinished", "")
+    return (found or Found("nothing recognised", "")).reading(english.text)
+
+
+def _ends_with_option(english: English, options: Options) -> bool:
+    """The text ends where an option is named, and that is no number, which may go on."""
+    last = english.text.text[-1:]
+    named = re.match(f"[{L}{B}]", last) is not None
+    return named or (re.match(f"[{T}]", last) is not None and index_of(last) not in options.numeric)
+
+
+def _final_line(english: English) -> Found:
+    """What a finished text without a statement comes to."""
+    text, sentences = english.text.text, [sentence.text for sentence in english.sentences]
+    rejections = list(statements.rejections(text))
+    rejected = {option for one in rejections if isinstance(option := one.option, int)}
+    rejected |= {index_of(letter) for letter in statements.DENIED_LETTER.findall(text)}
+    last = text.rfind("\n") + 1
+    if named := statements.closing_sentence(sentences[-1]):
+        return Found(option_of(named), "closing phrase", last, len(text))
+    short = len(sentences) <= SHORT and len(text) <= SHORT_CHARS
+    for rule, find in (("leading letter", _leading_letter), ("closing letter", _closing_letter)):
+        if (labelled := find(sentences, rejected, short=short)) is not None:
+            start, end = (0, len(sentences[0])) if find is _leading_letter else (last, len(text))
+            return Found(labelled, rule, start, end)
+    if REFUSAL.search(text):
+        return Found("refusal", "")
+    if (only := _only_text(english, rejected, short=short)) is not None:
+        return only
+    if rejected:
+        return Found("rejected", "")
+    return Found("echo of the options" if english.lists else "nothing recognised", "")
+
+
+def _labels(text: str) -> set[int]:
+    """The options whose letters are in the text."""
+    return {index_of(letter) for letter in re.findall(f"[{L}{B}]", text) if letter != OUTSIDE}
+
+
+def _leading_letter(
+    sentences: Sequence[str], rejected: set[int], *, short: bool
+) -> int | str | None:
+    """The option whose letter the text starts with, or why that is no commitment.
+
+    It may be compared ("A is farther west than B"), begin a list ("A: ... B: ...") or a part of the
+    question ("(a) The current is ..."), or be contradicted by another letter at the end.
+    """
+    leading = _LEADING.match(sentences[0])
+    if leading is None or _labels(leading["named"]) & rejected:
+        return None
+    option = option_of(leading["named"])
+    if isinstance(option, str):
+        return option
+    rest = sentences[0][leading.end() :]
+    if REFUSAL.search(rest):
+        return "refusal"
+    rivals = _labels(rest) if leading["verb"] or re.match(f" ?[:-] ?[{L}]", rest) else set()
+    alone = _ONLY.fullmatch(sentences[0])
+    if not short and not alone and not re.match(f"[{B}]", leading["named"]):
+        return None
+    for sentence in sentences[1:]:
+        if later := _LEADING.match(sentence):
+            only = _ONLY.fullmatch(sentence)
+            goes_on = option == 0 and _labels(later["named"]) == {1} and (only or not alone)
+            if leading["verb"] or goes_on or (only and sentence is sentences[-1]):
+                rivals |= _labels(later["named"])
+    return "two letters" if rivals - rejected - {option} else option
+
+
+def _closing_letter(
+    sentences: Sequence[str], rejected: set[int], *, short: bool
+) -> int | str | None:
+    """The option whose letter is the last sentence.
+
+    Or its last part, where no other letter is named: "A and B are wrong, C".
+    """
+    last_part = _LAST_PART.split(sentences[-1])[-1]
+    only = _ONLY.fullmatch(last_part)
+    named = only["named"] if only else ""
+    if not short and not named and len(_labels("".join(sentences))) == 1:
+        named = "".join(re.findall(f"[{B}]", sentences[-1]))
+    if not _LABEL.match(named) or _labels(named) & rejected:
+        return None
+    if last_part != sentences[-1] and len(_labels("".join(sentences)) - rejected) > 1:
+        return "two letters"
+    return option_of(named)
+
+
+def _only_text(english: English, rejected: set[int], *, short: bool) -> Found | None:
+    """The option whose text is the first or the last sentence; of a short answer the only one that
+    is named. The working of a longer one names options in passing."""
+    text, sentences = english.text.text, [sentence.text for sentence in english.sentences]
+    ends = {
+        option: start
+        for sentence, start in ((sentences[0], 0), (sentences[-1], len(text) - len(sentences[-1])))
+        if (only := _ONLY.fullmatch(sentence))
+        and isinstance(option := option_of(only["named"]), int)
+    }
+    if len(ends) == 1 and not ends.keys() & rejected:
+        [(option, start)] = ends.items()
+        return Found(option, "option text", start, start + len(sentences[0 if not start else -1]))
+    named = references(statements.DENIED_TEXT.sub("", text)).replace(OUTSIDE, "")
+    if CONFLICT in named:
+        return Found(option_of(CONFLICT), "option text")
+    named = "".join(reference for reference in named if index_of(reference) not in rejected)
+    if texts := re.sub(f"[{L}]", "", named):
+        option = option_of(texts)
+        if not short and isinstance(option, int):
+            return None
+        at = text.index(texts[0])
+        return Found(option, "option text", at, at + 1)
+    return Found("two letters", "") if len(set(named)) > 1 else None

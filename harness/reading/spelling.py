@@ -1,0 +1,136 @@
+r"""One spelling for what can be written in several ways: markup, LaTeX, units, numbers, arrows.
+
+The same rewritings are applied to a text and to the choices, so they need not be pretty, only the
+same for both: "10cm", "10 centimetres" and "$10\,\mathrm{cm}$" all become "10 cm".
+"""
+
+from __future__ import annotations
+
+import re
+
+from harness.reading.aligned import Aligned, Replacement
+from harness.reading.characters import tidy
+
+BOX = "\uf8f9"
+"""Where a box of LaTeX begins: \\boxed{...}."""
+
+_MARKUP = re.compile(
+    r"</?(?:p|b|i|u|em|strong|br|span|div|code|pre|sub|sup) ?/?>|[*`]+|~~"
+    r"|(?<![^\W_])_(?!\{)|_(?![^\W_]|\{)|^[ \t]*(?:#+|[-+>\u2022]) +",
+    re.MULTILINE,
+)
+
+_SYMBOLS = {
+    "times": "\u00d7", "cdot": "\u00b7", "div": "\u00f7", "pm": "\u00b1", "leq?": "\u2264",
+    "geq?": "\u2265", "neq?": "\u2260", "approx": "\u2248", "infty": "\u221e", "circ": "\u00b0",
+    "degree": "\u00b0", "rightarrow": "\u2192", "longrightarrow": "\u2192", "to": "\u2192",
+    "leftarrow": "\u2190", "uparrow": "\u2191", "downarrow": "\u2193",
+    "leftrightarrow": "\u2194", "alpha": "\u03b1", "beta": "\u03b2", "gamma": "\u03b3",
+    "delta": "\u03b4", "Delta": "\u0394", "epsilon": "\u03b5", "theta": "\u03b8",
+    "lambda": "\u03bb", "mu": "\u03bc", "nu": "\u03bd", "pi": "\u03c0", "rho": "\u03c1",
+    "sigma": "\u03c3", "tau": "\u03c4", "phi": "\u03c6", "omega": "\u03c9", "Omega": "\u03a9",
+}  # fmt: skip
+_SUPERSCRIPT = str.maketrans(
+    "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b", "0123456789+-"
+)
+_SUBSCRIPT = str.maketrans(
+    "\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089\u208a\u208b", "0123456789+-"
+)
+
+_UNITS = {
+    "mm": "millimet(?:er|re)s?", "cm": "centimet(?:er|re)s?", "km": "kilomet(?:er|re)s?",
+    "m": "met(?:er|re)s?", "in": "inch(?:es)?", "ft": "f(?:oo|ee)t", "yd": "yards?",
+    "mi": "miles?", "mg": "milligrams?|milligrammes?", "kg": "kilograms?|kilogrammes?|kilos?",
+    "g": "grams?|grammes?", "lb": "pounds?|lbs", "oz": "ounces?",
+    "mL": "millilit(?:er|re)s?|ml", "L": "lit(?:er|re)s?|l", "ms": "milliseconds?",
+    "s": "seconds?|secs?", "min": "minutes?|mins", "h": "hours?|hrs?", "J": "joules?",
+    "kJ": "kilojoules?", "N": "newtons?", "W": "watts?", "kW": "kilowatts?", "V": "volts?",
+    "A": "amp(?:ere)?s?", "\u03a9": "ohms?", "Hz": "hertz", "Pa": "pascals?", "K": "kelvins?",
+    "mol": "moles?",
+}  # fmt: skip
+_UNIT = "|".join(sorted([*_UNITS, *_UNITS.values(), "kPa", "kHz", "MHz", "mA", "eV"], key=len))
+_POWERS = {"square": "^2", "sq": "^2", "cubic": "^3"}
+
+_CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+
+
+def _unit(found: re.Match[str]) -> str:
+    power = _POWERS.get((found["power"] or "").lower(), "")
+    name = found["unit"]
+    symbol = next(
+        (s for s, words in _UNITS.items() if re.fullmatch(words, name, re.IGNORECASE)), name
+    )
+    return f" {symbol}{power}"
+
+
+def _fraction(found: re.Match[str]) -> str:
+    top, bottom = (found[1] or found[3]).strip(), (found[2] or found[4]).strip()
+    return "/".join(part if part.isalnum() else f"({part})" for part in (top, bottom))
+
+
+def _rewrites(*pairs: tuple[str, Replacement]) -> tuple[tuple[re.Pattern[str], Replacement], ...]:
+    return tuple((re.compile(pattern), replacement) for pattern, replacement in pairs)
+
+
+_LATEX = _rewrites(
+    (r"\\boxed ?\{|\\fbox ?\{", f" {BOX}{{"),
+    (r"\\(?:text|math|mbox|operatorname)\w* ?(?=\{)|\\(?:left|right|displaystyle)\b|\\[,;:!]", ""),
+    (r"\\[dtc]?frac ?(?:\{([^{}\n]{1,60})\} ?\{([^{}\n]{1,60})\}|(\d) ?(\d))", _fraction),
+    (r"\\sqrt ?\{([^{}\n]{1,60})\}", lambda found: f"\u221a{found[1]}"),
+    (r"\^ ?\{? ?\\(?:circ|degree)\b ?\}?|\^\u2218|\u2218(?= ?[CFK]\b)", "\u00b0"),
+    (r"\\([%$&#_{}])", lambda found: found[1]),
+    *((rf"\\{name}(?![A-Za-z]) ?", symbol) for name, symbol in _SYMBOLS.items()),
+    (r"\\[()\[\]]|\$\$|(?<!\\)\\(?= )", " "),
+    # Dollars around a formula, and not before an amount of money.
+    (r"\$(?! )([^$\n]{1,200})(?<! )\$(?!\d)", lambda found: _formula(found[0])),
+    (r"(?<=[A-Za-z)\]])_(?:\{([\w+-]{1,8})\}|(\d))", lambda found: found[1] or found[2]),
+    (r"\^ ?\{([^{}\n]{1,20})\}", lambda found: f"^{found[1].strip()}"),
+    (r"(?<=\w)\{([^{}\n]{1,40})\}", lambda found: f" {found[1]}"),
+)
+_SCRIPTS = _rewrites(
+    (
+        r"[\u00b9\u00b2\u00b3\u2070-\u207b]+",
+        lambda found: f"^{found[0].translate(_SUPERSCRIPT)}",
+    ),
+    (r"[\u2080-\u208b]+", lambda found: found[0].translate(_SUBSCRIPT)),
+)
+_NUMBERS = _rewrites(
+    (r"(?<=\d),(?=\d{3}(?!\d))", ""),
+    (r"(?<=\d) ?[\u00d7*x] ?(?=\d)", "\u00d7"),
+    (r"(?<=\d) ?(?:percent|per cent|pct\b\.?)|(?<=\d) (?=%)", lambda found: found[0] and "%"),
+    (r"(?<=\d)%%", "%"),
+    (r"(?<=\d) ?(?:degrees?|deg\b\.?) ?(?:(?i:celsius|centigrade)\b|C\b)", "\u00b0C"),
+    (r"(?<=\d) ?(?:degrees?|deg\b\.?) ?(?:(?i:fahrenheit)\b|F\b)", "\u00b0F"),
+    (r"(?<=\d) ?(?:degrees?|deg)\b\.?", "\u00b0"),
+    (r"(?<=\d) (?=\u00b0)|(?<=\u00b0) (?=[CFK]\b)", ""),
+    (r"(?<=\d) ?(?:dollars|USD)\b", " dollars"),
+    (r"(?<=[a-zA-Z)]) ?(?:/|per) ?(?:second|sec)\b", "/s"),
+    (r"(?<=[a-zA-Z)]) ?(?:/|per) ?(?:hour|hr)\b", "/h"),
+    (rf"(?<=\d) ?-?(?:(?P<power>square|sq|cubic)\.? )?(?P<unit>{_UNIT})(?![A-Za-z])", _unit),
+)
+_RAISED = _rewrites((r"<sup>", "^"))
+_ARROWS = _rewrites((r"(?<![-<=])(?:--?>)", "\u2192"), (r"<-(?![-\d])", "\u2190"))
+_OTHER_SCRIPTS = _rewrites(
+    (rf"(?<=[{_CJK}])(?=[A-Za-z0-9(])|(?<=[A-Za-z0-9)])(?=[{_CJK}])", " "),
+)
+
+
+def _formula(found: str) -> str:
+    """The content of what stands between dollars, where that is a formula."""
+    inner = found[1:-1]
+    is_formula = re.search(r"[\\^_{}=+*/<>\u221a\u00d7\u00b7\u00b0]", inner) or " " not in inner
+    return f" {inner} " if is_formula else found
+
+
+def plain(text: Aligned) -> Aligned:
+    r"""Without emphasis, headings, bullets and LaTeX, and with one spelling for each quantity."""
+    groups = [_LATEX] if "\\" in text.text or "$" in text.text or "_" in text.text else []
+    if "^" in text.text and not groups:
+        groups = [_LATEX[-3:]]
+    if not text.text.isascii():
+        groups += [_SCRIPTS, _OTHER_SCRIPTS]
+    groups += [_RAISED, _NUMBERS, _ARROWS] if "<sup>" in text.text else [_NUMBERS, _ARROWS]
+    for group in groups:
+        for pattern, replacement in group:
+            text = text.sub(pattern, replacement)
+    return tidy(text.sub(_MARKUP, ""))

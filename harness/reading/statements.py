@@ -1,0 +1,412 @@
+"""Statements: the places where a text in plain English says, or denies, which option is the answer.
+
+Each pattern is a way of committing, judging or rejecting. It names options (the group `named`);
+`references.option_of` turns what is named into one option or into the reason why it is none. No
+pattern has an unbounded part that could be tried again from every place: hostile texts cost no more
+than others of their length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+from harness.reading.english import STOPS, SUBJECT
+from harness.reading.references import (
+    OUTSIDE,
+    B,
+    L,
+    Options,
+    R,
+    T,
+    index_of,
+    option_of,
+    references,
+)
+from harness.reading.spelling import BOX
+
+
+class Weight(IntEnum):
+    """How much a statement says; a heavier one beats those that are lighter."""
+
+    CLOSING = 0
+    """A line that stands for a conclusion: "So D." """
+    BOX = 1
+    EXPLICIT = 2
+    """It says that something is the answer, or is chosen."""
+
+
+class Statement(NamedTuple):
+    """A phrase that commits to what it names or, where `rule` is empty, rejects it."""
+
+    start: int
+    """Where the phrase begins in the text; at `at` begins what it names."""
+    at: int
+    end: int
+    rule: str
+    named: str
+    weight: Weight = Weight.EXPLICIT
+    final: bool = False
+    """It calls itself the final answer."""
+    hedged: bool = False
+    """It only calls itself the closest, so that "none is exact" takes nothing back."""
+
+    @property
+    def is_explicit(self) -> bool:
+        return self.weight is Weight.EXPLICIT
+
+    @property
+    def is_refusal(self) -> bool:
+        return self.rule == "refusal"
+
+    @property
+    def option(self) -> int | str:
+        """The option that it names, or why that is none."""
+        return option_of(self.named) if self.named else "value outside the options"
+
+
+# Groups of references. They are bounded and possessive.
+
+_JOIN = r" ?[,/&+|(]? ?(?:(?:and/or|and|or|plus) )?(?:(?:the|an?|both|maybe|possibly|perhaps) )?"
+VERBS = r"(?:is|are|was|were|would|has|have|does|do|did|can|could|will|shows|seems|looks|being)"
+OBJECT = rf"(?P<named>[{R}](?:{_JOIN}[{R}](?! {VERBS}\b)){{0,30}}+)"
+_NEITHER = (
+    rf"(?:the |an? )?(?P<named>[{R}]"
+    rf"(?:(?:, |,? (?:or|nor) )(?:the |an? )?[{R}](?! {VERBS}\b)){{0,30}}+)"
+)
+
+# "The answer is B."
+
+_GRADED = (
+    r"(?:most \w+|best|closest|nearest|correct|right|only|final|true|appropriate|suitable|accurate"
+    r"|plausible|reasonable|logical|proper|chosen|selected)"
+)
+_HEAD = re.compile(
+    rf"{BOX}|\b(?:answers?|ans"
+    r"|(?:correct|right|best|final|true|appropriate|suitable|accurate|selected|chosen|my|likely"
+    r"|closest|nearest|only|plausible|reasonable|logical|probable|fitting|proper) (?:one|choice"
+    r"|option|response|letter|statement|selection|pick|guess|alternative|conclusion|match|fit"
+    r"|description|explanation))\b"
+    r"|\b(?:conclusion|correction|correct|verdict)(?= ?[:=])"
+    r"|(?<![^.\n] )\b(?:choice|option)(?= ?[:=])"
+    rf"|\b(?:the|a) {_GRADED}(?= is [{L}{B}])"
+)
+_LOOSE_HEAD = re.compile(  # names only what it is; then it takes a letter to be a statement
+    rf"\b(?:{_GRADED} (?!answer)\w+|(?:the |an? )(?:option|choice|statement|letter|alternative)"
+    r" (?:that|which|who)\b)"
+)
+_SEEKING = re.compile(  # "to answer", "to find the answer": nothing is said to be the answer yet
+    r"(?:\bto|\b(?:find|finding|determine|determining|identify|know|reach|deduce|format|form"
+    r"|check|consider|examine|evaluate|analy[sz]e|compare|verify|test|look at)(?: at)?(?: the| an"
+    r"| each| every)?(?: correct| right| best)?) \Z"
+)
+_COPULA = re.compile(
+    r"(?P<gap>[^.!?;:=\n]{0,100}?)"
+    r"(?: ?[:=]"
+    r"|\b(?:is|are|was|remains|(?:would|should|must|will|has to|seems to|appears to) be)\b)"
+)
+_FILLER = re.compile(
+    rf"[ \n:=>\"'(,{{{BOX}-]*+(?:(?:the|an?|that|it|this|to|be|is|correct|right|best|answer|option"
+    r"|choice|letter|one|given|by|as|follows|only|either|both|in|labell?ed|marked|boxed|statement)"
+    rf"\b[ \n:=>\"'(,{{{BOX}-]*+){{0,8}}"
+)
+_NAMED = re.compile(OBJECT)
+_NAMED_AT_ONCE = re.compile(rf"[ \n:=>{{-]{{0,4}}{OBJECT}{STOPS}")
+_BEFORE_LIST = re.compile(rf"[{R}] ?\.?\n ?[{R}] ?(?:[.:]|$)", re.MULTILINE)
+_NEXT_OF_LIST = re.compile(rf"^ ?([{R}]) ?(?:[.:]|$)", re.MULTILINE)
+_ASIDE = re.compile(
+    r"[.!?;\n]|\b(?:because|since|as|which|while|whereas|but|than|compared|not|rather|instead"
+    r"|unlike|so|where|when|if)\b"
+)
+_DENIED_AFTER = re.compile(
+    r" ?(?:(?:is|are|was|were|seems|would be|can not be) )(?:not\b|incorrect|wrong|false|invalid"
+    r"|eliminated|out\b|impossible|unlikely)"
+)
+_VALUE = re.compile(r" ?[-+$\u20ac\u00a3(]{0,2}(?:\d|[a-z] ?\))")
+_HEDGE = re.compile(r"\b(?:closest|nearest|best)\b")
+
+
+def answer_phrases(text: str, options: Options) -> Iterator[Statement]:
+    """Finds "the answer is B", "Answer: B", "the correct option would be (B)", and boxes.
+
+    It names the option that stands right there, or the only text of one in what is said to be the
+    answer. What is said to be the answer and is no option is a statement too: it names nothing.
+    """
+    for head in _HEAD.finditer(text):
+        if _SEEKING.search(text[max(0, head.start() - 40) : head.start()]):
+            continue
+        if found := _phrase(text, head, options):
+            yield found
+    for head in _LOOSE_HEAD.finditer(text):
+        if _SEEKING.search(text[max(0, head.start() - 40) : head.start()]):
+            continue
+        tail = text[head.end() : head.end() + 200]
+        copula = _COPULA.match(tail)
+        filler = _FILLER.match(tail, copula.end()) if copula else None
+        letter = _NAMED.match(tail, filler.end()) if filler else None
+        if letter and re.match(f"[{L}{B}]", letter["named"]):
+            yield _statement(text, head, head.end() + letter.start(), letter["named"])
+
+
+def _phrase(text: str, head: re.Match[str], options: Options) -> Statement | None:
+    tail = text[head.end() : head.end() + 300]
+    boxed = head[0] == BOX
+    copula = None if boxed else _COPULA.match(tail)
+    if copula is None:
+        found = _NAMED_AT_ONCE.match(tail)
+        if found and _is_whole(found, options):
+            return _statement(text, head, head.end() + found.start("named"), found["named"])
+        return _statement(text, head, head.end() + 1, "") if boxed else None
+    filler = _FILLER.match(tail, copula.end())
+    start = filler.end() if filler else copula.end()
+    if found := _NAMED.match(tail, start):
+        if not _is_whole(found, options):
+            return _statement(text, head, head.end() + start, "")
+        more = "".join(_NEXT_OF_LIST.findall(tail, found.end()))
+        named = found["named"] + (more if _BEFORE_LIST.match(tail, start) else "")
+        return _statement(text, head, head.end() + start, named)
+    if references(copula["gap"]):
+        return None
+    said = _ASIDE.split(tail[start:], maxsplit=1)[0]
+    named = _without_numbers(references(said), options)
+    if re.search(f"[{T}{B}]", named) and option_of(named) != "two options":
+        return _statement(text, head, head.end() + start, named, length=len(said))
+    if _VALUE.match(tail, copula.end()):
+        return _statement(text, head, head.end() + start, "", length=len(said))
+    return None
+
+
+def _statement(
+    text: str, head: re.Match[str], at: int, named: str, *, length: int | None = None
+) -> Statement:
+    end = at + (len(named) if length is None else length)
+    before = text[max(0, head.start() - 12) : head.start()]
+    return Statement(
+        head.start(),
+        at,
+        max(end, head.end()),
+        "answer phrase",
+        named,
+        Weight.BOX if head[0] == BOX else Weight.EXPLICIT,
+        final="final" in head[0] or "final answer" in before,
+        hedged=_HEDGE.search(text, head.start(), at) is not None,
+    )
+
+
+def _is_whole(found: re.Match[str], options: Options) -> bool:
+    """A number is named where it stands alone: not 12 in "12 times 13"."""
+    named = found["named"]
+    if not re.match(f"[{T}]", named) or index_of(named[0]) not in options.numeric:
+        return True
+    return re.match(r" ?[-+*/^=<>]|[^\W\d]", found.string[found.end("named") :]) is None
+
+
+def _without_numbers(named: str, options: Options) -> str:
+    return "".join(
+        ref for ref in named if not re.match(f"[{T}]", ref) or index_of(ref) not in options.numeric
+    )
+
+
+# "So D." "I'd go with C."
+
+_THEREFORE = (
+    r"(?:so|therefore|thus|hence|consequently|accordingly|(?<!thing )(?<!all )but|rather"
+    rf"|(?:then|finally)(?=,? [{L}{B}])|instead|overall|leaving|leaves|conclusion|summary|short"
+    r"|as a result|elimination|this means|which means|(?:no|wait)(?=,))"
+    r"(?: us)?(?: with)?,?(?: that)?"
+    r"(?: (?:it|this|that|they|these|the \w+|these \w+)"
+    r"(?: (?:is|are|will|(?:must|should|would|has to) be))?)?"
+)
+_CHOOSE = (
+    r"(?:i|we)(?: (?:would|will|am|should|can|must|do|have|going|to)){0,4}"
+    r" (?:choose|chose|pick|picked|select|selected|opt for|say|answer|guess|vote for|conclude"
+    r"|think|believe|suppose)(?: that)?(?: (?:it|this|that) (?:is|(?:would|should|must) be))?"
+    r"|(?:go|going|went) with|lean(?:ing)? towards?"
+)
+_MATCHES = (
+    rf"(?:(?:this|it|that|which) )?(?:matches|corresponds to|fits|closest to)(?= [{L}{B}])"
+    r"|(?:this|it|that) (?:matches|corresponds to|fits)"
+)
+_IS_LETTER = rf"(?:it is|(?:must|has to|should|would|gotta) be|which is)(?= [{L}{B}])"
+_CLOSING = re.compile(
+    rf"\b(?P<how>{_THEREFORE}|(?P<chooses>{_CHOOSE})|{_MATCHES}|{_IS_LETTER})"
+    rf":? (?:only )?(?:with )?(?:the |an? )?{OBJECT}{STOPS}"
+)
+_THEREFORE_IS = re.compile(  # "Therefore, the factor that worsens a deficit is A."
+    r"\b(?:so|therefore|thus|hence|consequently|overall|in conclusion|based on \w+ \w+),?"
+    rf" [^.!?;:\n{R}]{{1,150}}?\b(?:is|are|would be|must be|should be):? (?:the )?"
+    rf"(?=[{L}{B}]){OBJECT}{STOPS}"
+)
+_CORRECTED = re.compile(  # "On closer look, B."
+    r"^ ?(?:no|wait|hmm|correction|sorry|oops|on (?:a )?(?:closer|second|further|reflection)"
+    r"|let me|looking (?:again|more|closer)|after (?:re|closer|further|looking)|upon"
+    rf"|thinking (?:again|about it))[^.!?\n{R}]{{0,60}}?[,:-] ?(?:it is )?{OBJECT}[ .!]*$",
+    re.MULTILINE,
+)
+_LAST_SENTENCE = re.compile(
+    rf"(?:it|this|that) (?:is|must be|would be) (?:the |an? )?{OBJECT}{STOPS}"
+    r"|(?P<so>so|therefore|thus|hence|consequently|accordingly|in (?:conclusion|summary|short)"
+    r"|overall|as a result|based on|among|of (?:these|the))\b"
+)
+_LETTER_IS_SUBJECT = re.compile(rf"(?:,|\b(?:so|therefore|thus|hence|that)) [{L}]")
+_AT_THE_END = re.compile(rf"[{R}]{STOPS}")
+
+
+def closing_phrases(text: str) -> Iterator[Statement]:
+    """Finds "so D.", "I think it is C", and a last sentence "Therefore, the magnets repel"."""
+    for found in _CLOSING.finditer(text):
+        weight = Weight.EXPLICIT if found["chooses"] else Weight.CLOSING
+        at, end = found.span("named")
+        yield Statement(found.start(), at, end, "closing phrase", found["named"], weight)
+    for found in _THEREFORE_IS.finditer(text):
+        at, end = found.span("named")
+        yield Statement(found.start(), at, end, "closing phrase", found["named"], Weight.CLOSING)
+    for found in _CORRECTED.finditer(text):
+        at, end = found.span("named")
+        yield Statement(found.start(), at, end, "closing phrase", found["named"], Weight.CLOSING)
+    start = text.rfind("\n") + 1
+    if last := _LAST_SENTENCE.match(text, start):
+        named = last["named"] or only_named(text[start:])
+        places = [found.start() for found in _AT_THE_END.finditer(text, start)]
+        if named and places:
+            at = places[-1]
+            yield Statement(start, at, at + 1, "closing phrase", named, Weight.CLOSING)
+
+
+def closing_sentence(sentence: str) -> str:
+    """What a last sentence such as "Based on the map, Illinois is farthest west" names, or ""."""
+    last = _LAST_SENTENCE.match(sentence)
+    named = only_named(sentence) if last and last["so"] else ""
+    if re.search(f"[{T}{B}]", named) or (named and _LETTER_IS_SUBJECT.search(sentence)):
+        return named
+    return ""
+
+
+def only_named(sentence: str) -> str:
+    """The references of a sentence that are not rejected, where they name one option, or ""."""
+    rejected = "".join(claim.named for claim in rejections(sentence))
+    named = "".join(reference for reference in references(sentence) if reference not in rejected)
+    return named if isinstance(option_of(named), int) else ""
+
+
+# "B is correct." "A is wrong."
+
+_GOOD = (
+    r"(?:answer\b|(?:correct|right|accurate|appropriate|true|best)(?= ?(?:[.,;!)\n]|$)| (?:because"
+    r"|since|as|and|answer|choice|option|one|response|statement|letter|description|based|given|for"
+    r"|here)\b))"
+)
+_VERDICT = re.compile(
+    rf"(?<!neither )(?<!nor ){SUBJECT}"
+    r"(?:,? (?:is|are|was|(?:would|should|must|has to) be)"
+    rf"(?: all| both)?(?: the| my| our)?(?: only| most| single| one)? (?P<good>{_GOOD})"
+    rf"|,? it is{STOPS}| ?[-:(] ?correct\b| makes (?:the )?most sense\b"
+    r"|(?: \w+){0,4} fits best\b)"
+)
+_NAMES_ANSWER = re.compile(r"answer|(?:correct|right|best) (?:answer|choice|option|one|response)")
+
+
+class Verdict(NamedTuple):
+    """Something that an option is said to be."""
+
+    statement: Statement
+    is_answer: bool
+    """It is called the answer, not only correct or true."""
+
+
+def verdicts(text: str) -> Iterator[Verdict]:
+    """Finds "B is correct"."""
+    for found in _VERDICT.finditer(text):
+        at = found.start("named")
+        is_answer = _NAMES_ANSWER.match(text, found.start("good")) if found["good"] else None
+        weight = Weight.CLOSING if found["good"] == "true" else Weight.EXPLICIT
+        statement = Statement(found.start(), at, found.end(), "verdict", found["named"], weight)
+        yield Verdict(statement, is_answer is not None)
+
+
+_REJECTIONS = (
+    re.compile(  # "not A", "neither A nor B", "B rather than A"
+        r"\b(?:not|never|neither|nor|rather than|instead of|unlike|except|other than|as opposed to"
+        r"|doubt|unlikely) (?!only\b)"
+        rf"(?P<words>(?:(?!(?:but|it|is|so|because|since|and|that|we|i)\b)\w+ ){{0,3}}){_NEITHER}"
+    ),
+    re.compile(rf"\b(?:exclud\w+|eliminat\w+|rul\w+ out|discard\w*|reject\w*) {OBJECT}"),
+    re.compile(  # "I do not think that it is B"
+        r"\b(?:not (?:think|believe|say|agree)|doubt|unlikely|impossible)(?: that)?"
+        r"(?: (?:it|this|that|the answer))?(?: (?:is|was|to be|(?:would|could|should|can) be))? "
+        f"{_NEITHER}"
+    ),
+    re.compile(  # "A and B are wrong"
+        rf"{SUBJECT}"
+        r"(?: (?:is|are|was|were|seems|looks|(?:would|can|could|must) be)(?: all| both)?"
+        r" (?:wrong|incorrect|false|eliminated|excluded|ruled out|out|impossible|unlikely|invalid"
+        r")\b"
+        r"| ?[-:(] ?(?:incorrect|wrong)\b"
+        r"| (?:is|are|was|were) not (?:the )?(?:correct|right|answer|best|true|it)\b)"
+    ),
+)
+_WRONG = re.compile(r"\b(?:wrong|incorrect|not (?:the )?(?:correct|right|answer))\b")
+# What is said not to be so is no answer, though it may yet be one: "Illinois is not on the coast".
+_DENIED = r"(?= (?:is|are|was|were|do|does|did|can|could|will|would|has|have) not\b)"
+DENIED_LETTER = re.compile(rf"[{L}{B}]{_DENIED}")
+DENIED_TEXT = re.compile(rf"[{T}{B}]{_DENIED}")
+
+
+def rejections(text: str) -> Iterator[Statement]:
+    """Finds "not A", "A and B are wrong", "B rather than A": one rejection for each option.
+
+    Only one that takes an option by its name takes back what was said before: not "B. There is not
+    an inactive A in it".
+    """
+    for pattern in _REJECTIONS:
+        for found in pattern.finditer(text):
+            at = found.start("named")
+            loose = bool(found.groupdict().get("words"))
+            for reference in references(found["named"]):
+                by_text = re.match(f"[{T}{B}]", reference) and not _WRONG.search(found[0])
+                weight = Weight.CLOSING if loose or by_text else Weight.EXPLICIT
+                yield Statement(found.start(), at, found.end(), "", reference, weight)
+
+
+def is_denied(text: str, statement: Statement) -> bool:
+    """It says the contrary: "the answer is A is wrong because ..."."""
+    return _DENIED_AFTER.match(text, statement.end) is not None
+
+
+# "None of the above." "I cannot see the image."
+
+REFUSAL = re.compile(
+    r"\b(?:i|we) (?:can|could|do|am|would|was|are|will) (?:not|unable)\b(?: \w+){0,2}? (?:determine"
+    r"|see|view|answer|tell|identify|provide|access|assist|help|process|analy[sz]e|know|sure"
+    r"|certain|able|have|to)\b|\b(?:i|we) (?:am|are) unable\b"
+    r"|\bunable to (?:determine|see|view|answer|tell|identify)\b"
+    r"|\b(?:can|could) not be (?:determined|answered|identified|seen|concluded|inferred)\b"
+    r"|\b(?:not possible|impossible|hard|difficult) to"
+    r" (?:determine|tell|say|answer|know|identify)\b"
+    r"|\b(?:not enough|insufficient|not sufficient) (?:information|context|detail|data)"
+    r"|\bnone of (?:the|these|those|them)\b|^ ?none\b"
+    rf"|\bneither\b(?! (?:the |an? )?[{R}])"
+    r"|\bnot (?:clear|certain|sure|among|listed|one of)\b|\bunclear\b|\buncertain\b"
+    r"|\bnot[- ]applicable\b|\bunanswerable\b|\bunknown\b|\bno (?:answer|image|picture)\b"
+    r"|\bas an ai\b|^ ?(?:i am )?(?:so |very )?sorry\b(?! for the confusion)"
+)
+_NONE = re.compile(
+    r"\bnone of (?:the|these|those|them)\b(?! (?:\w+ ){0,2}?(?:other|rest|remaining))"
+    r"|\b(?:not|n't) (?:\w+ )?(?:listed|among|in|one of|part of|included in|present in|provided in"
+    r"|available in|matching any of) (?:the |these |those |any of the )?(?:\w+ ){0,2}?"
+    r"(?:options|choices|list|answers|answer choices|alternatives)\b"
+    r"|\b(?:no|without an?) (?:\w+ )?(?:correct|right|valid|matching|suitable|single|definitive)"
+    r" (?:answer|option|choice)"
+    r"|\bdo(?:es)? not match any\b"
+    r"|\b(?:i|we) (?:can not|could not|am unable to|are unable to|will not) (?:\w+ )?"
+    r"(?:provide|give|determine|answer|choose|select|solve|calculate)\b"
+    r"|\b(?:can|could) not be (?:determined|answered|solved|calculated)\b"
+)
+
+
+def refusals(text: str) -> Iterator[Statement]:
+    """Finds "none of the options is right", "it cannot be determined"."""
+    for found in _NONE.finditer(text):
+        yield Statement(found.start(), found.start(), found.end(), "refusal", OUTSIDE)
