@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from harness.remote.endpoint import MAX_SECONDS
+
 SAMPLES, TEACHER, TRAINING, EVALUATION, OUTPUT = (
     "Questions",
     "Teacher",
@@ -196,8 +198,9 @@ RequestTimeout = Annotated[
     typer.Option(
         "--request-timeout",
         min=0.1,
+        max=MAX_SECONDS,
         callback=_finite,
-        help="Seconds that an answer of a server may take.",
+        help="Seconds that an answer of a server may take, from connecting to its last byte.",
         rich_help_panel=TEACHER,
     ),
 ]
@@ -206,6 +209,7 @@ Patience = Annotated[
     typer.Option(
         "--patience",
         min=0,
+        max=MAX_SECONDS,
         callback=_finite,
         help="Seconds that a server which went away, or is busy, is waited for.",
         rich_help_panel=TEACHER,

@@ -22,6 +22,7 @@ from harness.errors import Exit, HarnessError
 from harness.interrupts import Interrupted, interrupts
 from harness.mini.cli import app as miniatures
 from harness.paths import user_path
+from harness.remote.endpoint import MAX_SECONDS
 from harness.streams import lasting
 from harness.terminal import harmless, print_json, quieten_libraries
 from harness.versions import require_tested_transformers
@@ -287,8 +288,9 @@ TimeoutOption = Annotated[
     typer.Option(
         "--request-timeout",
         min=0.1,
+        max=MAX_SECONDS,
         callback=_finite,
-        help="Seconds that an answer may take.",
+        help="Seconds that an answer may take, from connecting to its last byte.",
         rich_help_panel=SERVER,
     ),
 ]
@@ -297,6 +299,7 @@ PatienceOption = Annotated[
     typer.Option(
         "--patience",
         min=0,
+        max=MAX_SECONDS,
         callback=_finite,
         help="Seconds that a server which went away, or is busy, is waited for.",
         rich_help_panel=SERVER,

@@ -19,6 +19,8 @@ class Request:
     path: str
     headers: Mapping[str, str]
     body: Any
+    port: int = 0
+    """The client's: one for each connection."""
 
     @property
     def text(self) -> str:
@@ -119,12 +121,21 @@ class Server:
         server = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
             def do_GET(self) -> None:
-                self._give(server._take(Request("GET", self.path, dict(self.headers), None)))
+                port = self.client_address[1]
+                self._give(server._take(Request("GET", self.path, dict(self.headers), None, port)))
 
             def do_POST(self) -> None:
                 data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                request = Request("POST", self.path, dict(self.headers), json.loads(data))
+                request = Request(
+                    "POST",
+                    self.path,
+                    dict(self.headers),
+                    json.loads(data),
+                    self.client_address[1],
+                )
                 self._give(server._take(request))
 
             def do_CONNECT(self) -> None:

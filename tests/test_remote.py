@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import logging
 import os
 import re
+import select
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +20,7 @@ from dataclasses import replace
 from email.utils import formatdate
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Self
 
 import pytest
 from PIL import Image
@@ -26,7 +29,7 @@ from harness.errors import HarnessError
 from harness.images import decode
 from harness.records import RunFolder
 from harness.remote import client as client_module
-from harness.remote.client import GIVE_UP_AFTER, LARGEST, TRIES, Client, Pace, Reply, Unanswered
+from harness.remote.client import GIVE_UP_AFTER, TRIES, Client, Pace, Reply
 from harness.remote.endpoint import (
     Endpoint,
     ServerOptions,
@@ -35,6 +38,7 @@ from harness.remote.endpoint import (
     is_private,
     read_key,
 )
+from harness.remote.exchange import LARGEST, Unanswered
 from harness.remote.model import RemoteModel, neutral
 from harness.types import Decoding, Prompt
 from tests.faulty import LISTED, Request, Said, Server, completion, letter
@@ -94,7 +98,7 @@ def evaluate(command, drawn: Path, tmp_path: Path) -> Callable[..., Any]:
     return run
 
 
-def make_client(server: Server, watch: Watch | None = None, **options: Any) -> Client:
+def make_client(server: Any, watch: Watch | None = None, **options: Any) -> Client:
     return Client(
         Endpoint(name="t", url=server.url, served="tiny"),
         ServerOptions(**{"concurrency": 1, **options}),
@@ -372,11 +376,25 @@ def test_waits_begin_anew_with_another_kind_of_trouble(server: Server, watch: Wa
     assert watch.waits == waits * 2
 
 
-def test_the_list_of_models_is_asked_over_a_connection_of_its_own(server: Server) -> None:
-    """Servers that answer it with an error close the connection behind it, and a question that
-    came over the same one would be lost."""
-    make_client(server).reach()
-    assert server.requests[0].headers["Connection"] == "close"
+def test_what_a_server_sends_beyond_an_answer_is_dropped(server: Server, watch: Watch) -> None:
+    """Each request has a connection of its own: bytes that follow an answer, at once or late, are
+    never taken for the answer to the next question."""
+
+    def twice(request: Request) -> Said:
+        body = json.dumps(completion(request.text).body).encode()
+        stray = json.dumps(completion("stray").body).encode()
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+        return Said(
+            pieces=[body, head % len(stray), stray], headers={"Content-Length": str(len(body))}
+        )
+
+    server.answer = twice
+    client = make_client(server, watch)
+    client.reach()
+    texts = [str(number) for number in range(6)]
+    assert [only([reply]).text for reply in chat(client, *texts)] == texts
+    assert {request.headers["Connection"] for request in server.requests} == {"close"}
+    assert len({request.port for request in server.requests}) == 7
 
 
 @pytest.mark.parametrize(
@@ -397,7 +415,6 @@ def test_the_list_of_models_is_asked_over_a_connection_of_its_own(server: Server
         Said({"choices": [{"message": {"content": 7}}]}),
         Said({"choices": [{"message": {"content": [{"type": "text"}]}}]}),
         Said({"choices": [{"message": {"content": [None]}}]}),
-        Said({"error": {"message": "overloaded"}}),
         Said(b'{"choices": [{"message": {"content": "A"}, "index": NaN}]}'),
     ],
     ids=lambda said: str(said.body)[:40],
@@ -411,6 +428,181 @@ def test_what_is_no_completion_is_a_failure_of_that_question(
     assert "no completion came back, but" in failure(chat(client))
     assert len(server.questions) == TRIES
     assert only(chat(client)).text == "B"
+
+
+IN_A_CHOICE = {"finish_reason": "error", "message": {"content": ""}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "the picture is too large"}},
+        {"error": "the picture is too large"},
+        {"error": {"type": "x", "code": None, "message": "the picture\nis too large"}},
+        {"error": {"errors": [{"reason": "the picture is too large"}]}, "choices": []},
+        {"errors": [{"message": "the picture is too large"}]},
+        {"detail": "the picture is too large"},
+        {"detail": [{"loc": [], "msg": "the picture is too large", "type": "value_error"}]},
+        {"object": "error", "message": "the picture is too large", "code": None},
+        {"error_msg": "the picture is too large", "error_code": 336},
+        {"choices": [IN_A_CHOICE | {"error": {"message": "the picture is too large"}}]},
+        {"choices": [{"message": {"content": "", "error": "the picture is too large"}}]},
+        {"choices": [IN_A_CHOICE | {"message": {"detail": "the picture is too large"}}]},
+        {"error": {"message": "the picture is too large"}, "choices": [{"message": {}}]},
+        "the picture is too large",
+        b"the picture is too large\n",
+        b"<html><head><title>the picture is too&nbsp;large</title></head>",
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_a_servers_own_words_are_kept(server: Server, watch: Watch, body: Any, status: int) -> None:
+    """Wherever a server puts them, and whatever its status: they are in the question's row."""
+    server.answer = lambda _: Said(body, status=status)
+    row = failure(chat(make_client(server, watch)))
+    assert "the picture is too large" in row
+    assert row.startswith(("HTTP ", "no completion came back"))
+    assert len(server.questions) == (1 if status == 400 else TRIES)
+
+
+@pytest.mark.parametrize("code", [429, "503", 502, None])
+def test_a_failure_behind_a_gateway_is_one_of_that_question(
+    server: Server, watch: Watch, code: object
+) -> None:
+    """Within HTTP 200 the server is there: the question is tried again, and loses itself only."""
+    busy = Said({"error": {"message": "come back later", "code": code}})
+    server.answer = in_turn(busy, completion("B"), *[busy] * TRIES)
+    client = make_client(server, watch)
+    assert only(chat(client)).text == "B"
+    assert failure(chat(client)) == f"HTTP {code or 200}: come back later, {TRIES} times"
+
+
+def test_a_refusal_in_the_body_is_not_repeated(server: Server, watch: Watch) -> None:
+    """One that says 400 or 401 within HTTP 200 means it."""
+    server.answer = lambda _: Said({"error": {"message": "too long", "code": 400}})
+    client = make_client(server, watch)
+    assert failure(chat(client)) == "HTTP 400: too long"
+    server.answer = lambda _: Said({"error": {"message": "who are you", "code": 401}})
+    with pytest.raises(HarnessError, match="wants a key"):
+        chat(client)
+    assert len(server.questions) == 2
+
+
+@pytest.mark.parametrize("error", [None, "", {}, []])
+def test_an_empty_error_is_none(server: Server, error: object) -> None:
+    """Some servers have the field in every answer."""
+    said = completion("B")
+    server.answer = lambda _: replace(said, body={**said.body, "error": error})
+    assert only(chat(make_client(server))).text == "B"
+
+
+NOT_TAKEN = [
+    (
+        "max_tokens",
+        {
+            "error": {
+                "message": "Unsupported parameter: 'max_tokens' is not supported with this model. "
+                "Use 'max_completion_tokens' instead.",
+                "param": "max_tokens",
+                "code": "unsupported_parameter",
+            }
+        },
+    ),
+    ("max_tokens", {"error": "max_tokens is deprecated, use max_completion_tokens"}),
+    (
+        "max_tokens",
+        {"detail": [{"loc": ["body", "max_tokens"], "msg": "Extra inputs are not permitted"}]},
+    ),
+    (
+        "temperature",
+        {
+            "error": {
+                "message": "Unsupported value: 'temperature' does not support 0.7 with this model. "
+                "Only the default (1) value is supported.",
+                "param": "temperature",
+                "code": "unsupported_value",
+            }
+        },
+    ),
+    ("temperature", {"error": "Input validation error: `temperature` must be strictly positive"}),
+    ("top_p", {"object": "error", "message": "top_p is not allowed for this model"}),
+    ("seed", {"error": {"message": "Unrecognized request argument supplied: seed"}}),
+    ("seed", {"detail": [{"loc": ["body", "seed"], "type": "extra_forbidden", "msg": "no"}]}),
+]
+SAMPLED = Decoding(max_new_tokens=9, temperature=0.7, seed=5)
+
+
+def refuse(*refused: tuple[str, Any], status: int = 400) -> Callable[[Request], Said]:
+    """Refuses each of these parameters by the words for it, and answers what has none."""
+
+    def answer(request: Request) -> Said:
+        for name, body in refused:
+            if name in request.body:
+                return Said(body, status=status)
+        return completion("B")
+
+    return answer
+
+
+@pytest.mark.parametrize(("name", "body"), NOT_TAKEN)
+@pytest.mark.parametrize("status", [200, 400, 422])
+def test_a_parameter_that_is_not_taken_is_left_out(
+    server: Server, caplog, name: str, body: Any, status: int
+) -> None:
+    """The request is sent once more without it, or with the newer name of the limit; so are all
+    later ones, at once. What changes answers is told once, and stands in the record."""
+    server.answer = refuse((name, body), status=status)
+    model = make_model(server)
+    for _ in range(2):
+        assert [out.raw for out in model.generate(model.prepare([prompt()]), SAMPLED)] == ["B"]
+    first, second, third = (request.body for request in server.questions)
+    assert name in first
+    assert second == third
+    newer = {"max_completion_tokens": 9} if name == "max_tokens" else {}
+    assert second == {key: value for key, value in first.items() if key != name} | newer
+    assert model.description["left_out"] == ([] if newer else [name])
+    assert [name in record.message for record in caplog.records] == ([] if newer else [True])
+
+
+def test_several_parameters_are_left_out_one_by_one(server: Server) -> None:
+    """As newer models of some servers want it."""
+    server.answer = refuse(NOT_TAKEN[0], NOT_TAKEN[3], NOT_TAKEN[5], NOT_TAKEN[6])
+    model = make_model(server)
+    assert [out.raw for out in model.generate(model.prepare([prompt()]), SAMPLED)] == ["B"]
+    assert model.description["left_out"] == ["seed", "temperature", "top_p"]
+    assert server.questions[-1].body["max_completion_tokens"] == 9
+    assert len(server.questions) == 5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "max_tokens is too large: 20000. This model supports at most 16384 completion tokens",
+        "'max_tokens' must be at least 1, got -30: the maximum context length is 512",
+        "the picture is not supported",
+    ],
+)
+def test_another_refusal_is_none_of_a_parameter(server: Server, watch: Watch, words: str) -> None:
+    """Of a value that is too large for a question, or of something else: sent once."""
+    server.answer = lambda _: Said({"error": {"message": words}}, status=400)
+    client = make_client(server, watch)
+    assert failure(client.chat([body("a") | {"max_tokens": 9}])) == f"HTTP 400: {words}"
+    assert len(server.questions) == 1
+
+
+def test_what_did_not_help_is_not_remembered(server: Server, watch: Watch) -> None:
+    """Where neither name of the limit is taken, both are told of and the next question has the
+    usual one."""
+    server.answer = lambda request: Said(
+        {"error": f"{next(n for n in request.body if n.startswith('max'))} is not supported"},
+        status=400,
+    )
+    client = make_client(server, watch)
+    for _ in range(2):
+        rows = client.chat([body("a") | {"max_tokens": 9}])
+        assert failure(rows) == "HTTP 400: max_completion_tokens is not supported"
+    names = [next(n for n in r.body if n.startswith("max")) for r in server.questions]
+    assert names == ["max_tokens", "max_completion_tokens"] * 2
 
 
 def test_a_content_type_does_not_decide(server: Server) -> None:
@@ -480,17 +672,99 @@ def test_a_packed_answer_is_not_unpacked(server: Server, watch: Watch) -> None:
     assert server.questions[0].headers["Accept-Encoding"] == "identity"
 
 
-def test_an_answer_that_drips_has_an_end(server: Server, watch: Watch) -> None:
-    """Each byte comes in time, the whole does not: the time is that of the whole answer."""
-    server.answer = lambda _: Said(pieces=[b" " * 65536] * 20)
-    ticks = iter(range(10**6))
-    pace = replace(watch.pace, now=lambda: float(next(ticks)))
+class Dripping:
+    """A server whose responses never end. Each line of `responses` is sent as it is; what it
+    begins with is sent once, and then the rest of it for as long as anybody reads."""
+
+    def __init__(self, once: bytes, again: bytes, *, path: str = "") -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._once, self._again, self._path = once, again, path.encode()
+        self.port = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self.cut = threading.Semaphore(0)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(
+                    target=self._serve, args=(self._socket.accept()[0],), daemon=True
+                ).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            if self._path not in connection.recv(1 << 20):
+                body = json.dumps(completion("B").body).encode()
+                head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+                connection.sendall(head % len(body) + body)
+                return
+            try:
+                connection.sendall(self._once)
+                while True:
+                    connection.sendall(self._again)
+                    if select.select([connection], [], [], 0.01)[0] and not connection.recv(4096):
+                        return
+            finally:
+                self.cut.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+
+DRIPS = {
+    "a body": (b"HTTP/1.1 200 OK\r\n\r\n", b" "),
+    "a body of a known length": (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n", b" "),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X: a\r\n"),
+    "one header": (b"HTTP/1.1 200 OK\r\nX: ", b"a"),
+    "interim responses": (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+    "interim headers": (b"HTTP/1.1 103 Early Hints\r\n", b"X: a\r\n"),
+    "nothing": (b"", b""),
+}
+
+
+@pytest.mark.parametrize("kind", DRIPS)
+def test_whatever_drips_has_an_end(watch: Watch, kind: str) -> None:
+    """The time is that of a whole answer, its headers and interim responses included; then the
+    connection is cut."""
+    with Dripping(*DRIPS[kind]) as server:
+        client = make_client(server, watch, timeout=0.1)
+        assert failure(chat(client)) == f"no whole answer within 0.1 s, {TRIES} times"
+        for _ in range(TRIES):
+            assert server.cut.acquire(timeout=30)
+
+
+@pytest.mark.parametrize("kind", DRIPS)
+def test_a_list_that_drips_is_left_aside(watch: Watch, monkeypatch, kind: str) -> None:
+    """A server is asked without its list of models where that does not come in time."""
+    monkeypatch.setattr(client_module, "SLOWEST_LIST", 0.1)
+    with Dripping(*DRIPS[kind], path="/models") as server:
+        client = make_client(server, watch)
+        client.reach()
+        assert client.listed is None
+        assert only(chat(client)).text == "B"
+
+
+def test_a_name_that_is_not_resolved_in_time_is_not_waited_for(watch: Watch, monkeypatch) -> None:
+    """Even where the system has no limit of its own, as for names."""
+    release = threading.Event()
+
+    def never(*_: object, **__: object) -> NoReturn:
+        release.wait(30)
+        raise OSError
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
     client = Client(
-        Endpoint(name="t", url=server.url, served="tiny"),
-        ServerOptions(timeout=2.5, concurrency=1),
-        pace=pace,
+        Endpoint(name="t", url="http://example.invalid/v1", served="tiny"),
+        ServerOptions(timeout=0.1, concurrency=1),
+        pace=watch.pace,
     )
-    assert failure(chat(client)) == f"no whole answer within 2.5 s, {TRIES} times"
+    with pytest.raises(HarnessError, match="No server answers"):
+        client.reach()
+    release.set()
 
 
 def test_a_server_that_is_too_slow_is_asked_again(server: Server, watch: Watch) -> None:
@@ -607,7 +881,11 @@ def test_one_that_is_refused_while_others_are_answered_fails_alone(
             "does not serve tiny",
             "HTTP 404: no such model. It lists tiny.",
         ),
-        (Said(b"Not Found", status=405), "does not serve tiny", "HTTP 405. It lists tiny."),
+        (
+            Said(b"Not Found", status=405),
+            "does not serve tiny",
+            "HTTP 405: Not Found. It lists tiny.",
+        ),
     ],
 )
 def test_what_no_request_can_mend_ends_the_run_at_once(
@@ -1163,8 +1441,8 @@ def test_nothing_heavy_is_imported(drawn, tmp_path, server) -> None:
         (("--dtype", "float32"), "--dtype does nothing without a model that is loaded here"),
         (("--processor-arg", "a=1"), "--processor-arg does nothing without a model"),
         (("--concurrency", 0), "greater than or equal to 1"),
-        (("--request-timeout", "nan"), "greater than or equal to 0.1"),
-        (("--patience", "inf"), "inf is not a finite number"),
+        (("--request-timeout", "nan"), "less than or equal to 86400"),
+        (("--patience", "inf"), "less than or equal to 86400"),
     ],
 )
 def test_what_a_server_cannot_do_is_refused_unasked(evaluate, server, more, message) -> None:
@@ -1201,6 +1479,22 @@ def test_half_a_server_is_refused(command, drawn, arguments, message) -> None:
     result = command("eval", *arguments, "--task", "scienceqa", "--data", drawn)
     assert result.code == 2
     assert message in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--request-timeout", "--patience"])
+@pytest.mark.parametrize("value", ["86401", "1e10", "inf", "nan", "-1"])
+@pytest.mark.parametrize("name", ["eval", "distill"])
+def test_times_beyond_a_day_are_refused(command, server, option, value, name) -> None:
+    """Whoever wants no limit is told the longest there is; nothing is asked."""
+    at = ("--base-url", server.url, option, value)
+    arguments = {
+        "eval": ("eval", "--model", "openai:tiny", "--task", "scienceqa-mini", *at),
+        "distill": ("distill", "rationales", "--teacher", "openai:tiny", *at),
+    }
+    result = command(*arguments[name])
+    assert result.code == 2
+    assert option in result.stderr
+    assert server.requests == []
 
 
 def test_ask_and_check_take_a_server_too(command, server) -> None:

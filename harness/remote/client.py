@@ -8,13 +8,14 @@ What can go wrong has one of four ends:
   504). It is waited for, `patience` seconds; a server that answers others meanwhile has failed on
   this request alone, any other ends the run, which the same command goes on with.
 - *never*: the server refuses this request (another 4xx), or answers with more than `LARGEST` bytes.
+  Where it refuses a parameter, the request is sent once more without it.
 - *nothing will work*: no key, a wrong one, an unknown model, a redirect. The run ends at once.
 
 Waits double, with jitter, up to `LONGEST_WAIT`; a Retry-After is obeyed where patience allows it.
 
 Nothing goes anywhere but to the address that was given: redirects are not followed, and neither
-proxies, certificates nor logins are taken from the environment. This module alone knows the HTTP
-library and sees the key.
+proxies, certificates nor logins are taken from the environment. This module and `exchange` alone
+know the HTTP library and see the key.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from queue import Empty, SimpleQueue
@@ -39,6 +41,8 @@ import harness
 from harness.errors import Exit, HarnessError
 from harness.json_fields import parse_json
 from harness.remote.endpoint import KEYS, PROXY, Endpoint, Key, ServerOptions
+from harness.remote.exchange import Exchange, Late, Response, Unanswered
+from harness.remote.words import Failure, failure_in, refused_parameter, words_in
 from harness.types import REFUSAL
 
 log = logging.getLogger(__name__)
@@ -49,13 +53,12 @@ FIRST_TRIES = 3
 """To reach a server that has not answered yet: one that is down is told at once."""
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
-LARGEST = 4 * 1024 * 1024
-"""Bytes of an answer; a completion of 8,192 tokens has some 40,000."""
 SLOWEST_LIST = 30.0
 """Seconds for the list of models; a server that needs longer is asked without having told."""
 GIVE_UP_AFTER = 16
 """Requests in a row that failed for good by the server's fault, which end the run."""
 
+LIMIT, _NEWER_LIMIT = "max_tokens", "max_completion_tokens"
 _BUSY = frozenset({429, 502, 503, 504})
 _AGAIN = frozenset({408, 425})
 _UNUSABLE = frozenset({401, 403, 404, 405, 410, 501})
@@ -89,10 +92,6 @@ class Pace:
     """Seconds since 1970, for a Retry-After that is a date."""
 
 
-class Unanswered(Exception):  # noqa: N818  # an outcome, told by its row
-    """One request that has failed for good, and why."""
-
-
 class _Again(Exception):  # noqa: N818  # an outcome, not an error
     """A try that failed and may succeed later."""
 
@@ -106,15 +105,7 @@ class _Again(Exception):  # noqa: N818  # an outcome, not an error
     @property
     def lost(self) -> bool:
         """There was no answer at all, or no whole one."""
-        return isinstance(self.__cause__, httpx2.TransportError)
-
-
-@dataclass(frozen=True, slots=True)
-class _Response:
-    status: int
-    headers: httpx2.Headers
-    body: bytes
-    seconds: float
+        return isinstance(self.__cause__, httpx2.TransportError | Late)
 
 
 class Client:
@@ -141,6 +132,7 @@ class Client:
             "User-Agent": f"harness-vlm/{harness.__version__}",
             "Accept": "application/json",
             "Accept-Encoding": "identity",  # what is small when packed has no bound unpacked
+            "Connection": "close",  # see exchange
         }
         if key:
             headers["Authorization"] = f"Bearer {key.value}"
@@ -150,12 +142,13 @@ class Client:
                 proxy=proxy,
                 trust_env=False,
                 follow_redirects=False,
-                limits=httpx2.Limits(max_connections=None, keepalive_expiry=30.0),
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
             )
         except (httpx2.InvalidURL, ValueError):  # whose words would repeat a password
             raise HarnessError(f"The proxy in {PROXY} cannot be used.") from None
         self._names: Sequence[str] = ()
         self._listed: Mapping[str, Any] | None = None
+        self._refused: frozenset[str] = frozenset()
         self._answered_at = -math.inf
         self._failed_in_a_row = 0
         self._told_away = False
@@ -166,6 +159,11 @@ class Client:
     def listed(self) -> Mapping[str, Any] | None:
         """What the server's list says of the model; None: nothing, or it was not asked yet."""
         return self._listed
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """Parameters that the server does not take, so that its own defaults hold."""
+        return sorted(self._refused - {LIMIT})
 
     # Before the first question
 
@@ -199,7 +197,7 @@ class Client:
     def _list(self) -> Mapping[str, Any] | None:
         """What GET /models says of the model; None where it says nothing."""
         try:
-            response = self._send("GET", "/models", slowest=SLOWEST_LIST)
+            response = self._send("/models", slowest=SLOWEST_LIST)
         except Unanswered:
             return None
         except _Again as again:
@@ -207,7 +205,8 @@ class Client:
                 raise
             return None  # it is there, and has no list
         if response.status in {401, 403} or 300 <= response.status < 400:
-            self._refuse(response)
+            failure = failure_in(response.status, response.body)
+            self._refuse(failure or Failure(response.status, ""), response)
         if response.status in _BUSY - {429}:
             raise _Again(f"HTTP {response.status}", away=True, after=self._retry_after(response))
         try:
@@ -314,22 +313,54 @@ class Client:
                 self._lost = False
 
     def _try(self, body: Mapping[str, Any]) -> Reply:
-        response = self._send("POST", "/chat/completions", body=body)
-        status = response.status
-        if status != 200:
-            if 300 <= status < 400 or status in _UNUSABLE:
-                self._refuse(response)
-            said = f"HTTP {status}{self._said(response)}"
-            if status in _BUSY or status in _AGAIN or status >= 500:
-                after = self._retry_after(response)
-                raise _Again(said, away=status in _BUSY, after=after)
-            raise Unanswered(said)
+        refused = self._refused
+        response, failure = self._complete(_without(body, refused))
+        while failure and (name := refused_parameter(_without(body, refused), failure)):
+            if name in refused or name == _NEWER_LIMIT:
+                break
+            refused |= {name}
+            response, failure = self._complete(_without(body, refused))
+        if failure:
+            self._fail(failure, response)
         try:
-            return self._reply(parse_json(response.body), response.seconds)
+            reply = self._reply(parse_json(response.body), response.seconds)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             kind = response.headers.get("content-type", "no content type")
+            words = words_in(response.body)
             reason = f"no completion came back, but {len(response.body):,} bytes of {kind}"
-            raise _Again(self._clean(reason), away=False) from error
+            raise _Again(
+                self._clean(f"{reason}: {words}" if words else reason), away=False
+            ) from error
+        self._remember(refused)
+        return reply
+
+    def _complete(self, body: Mapping[str, Any]) -> tuple[Response, Failure | None]:
+        response = self._send("/chat/completions", body=body)
+        return response, failure_in(response.status, response.body)
+
+    def _fail(self, failure: Failure, response: Response) -> NoReturn:
+        """Raises what an error means for this request, or for all of them."""
+        status = failure.status
+        if 300 <= status < 400 or status in _UNUSABLE:
+            self._refuse(failure, response)
+        said = f"HTTP {status}{self._said(failure)}"
+        if status == 200 or status in _BUSY or status in _AGAIN or status >= 500:
+            # Who answers with 200 is there, whatever is behind it.
+            away = response.status in _BUSY
+            raise _Again(said, away=away, after=self._retry_after(response))
+        raise Unanswered(said)
+
+    def _remember(self, refused: frozenset[str]) -> None:
+        """Leave out of all further requests what an answer came without."""
+        with self._checking:
+            new = refused - self._refused
+            self._refused |= refused
+        for name in sorted(new - {LIMIT}):
+            log.warning(
+                "%s does not take the parameter %s: its own default holds, and the record says so.",
+                self._endpoint.url,
+                name,
+            )
 
     def _reply(self, data: Any, seconds: float) -> Reply:
         """What a completion says; raises one of the errors of taking things for what they are
@@ -357,16 +388,12 @@ class Client:
     # One request
 
     def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | None = None,
-        slowest: float = math.inf,
-    ) -> _Response:
+        self, path: str, *, body: Mapping[str, Any] | None = None, slowest: float = math.inf
+    ) -> Response:
         """Whatever the server answers, its status included.
 
         Args:
+            body: None: a GET.
             slowest: seconds that it may take, where that is less than the options' timeout.
 
         Raises:
@@ -374,33 +401,17 @@ class Client:
             Unanswered: the answer is too large, or packed, which was not asked for.
         """
         limit = min(self._options.timeout, slowest)
-        timeout = httpx2.Timeout(limit, connect=min(10.0, limit), pool=None)
-        data = None if body is None else json.dumps(body).encode()
-        # A connection is used again for questions alone: servers close it behind an error, and
-        # some have no list of models but an error.
-        headers = {"Connection": "close"} if data is None else {"Content-Type": "application/json"}
-        started = self._pace.now()
-        with (
-            self._named(limit),
-            self._http.stream(
-                method, self._endpoint.url + path, content=data, headers=headers, timeout=timeout
-            ) as response,
-        ):
-            if response.headers.get("content-encoding", "identity") != "identity":
-                raise Unanswered("the answer is compressed, which was not asked for")
-            pieces, size = [], 0
-            for piece in response.iter_raw():
-                pieces.append(piece)
-                size += len(piece)
-                if size > LARGEST:
-                    raise Unanswered(f"the answer has more than {LARGEST:,} bytes")
-                if self._pace.now() - started > limit:
-                    raise _Again(f"no whole answer within {limit:g} s", away=False)
-        seconds = self._pace.now() - started
-        return _Response(response.status_code, response.headers, b"".join(pieces), seconds)
+        with self._named():
+            return Exchange(
+                self._http,
+                self._endpoint.url + path,
+                content=None if body is None else json.dumps(body).encode(),
+                limit=limit,
+                now=self._pace.now,
+            ).result()
 
     @contextlib.contextmanager
-    def _named(self, limit: float) -> Iterator[None]:
+    def _named(self) -> Iterator[None]:
         """The HTTP library's errors as ours."""
         try:
             yield
@@ -410,8 +421,8 @@ class Client:
             httpx2.ProxyError,
         ) as error:
             raise _Again(self._words(error), away=True) from error
-        except httpx2.TimeoutException as error:
-            raise _Again(f"no answer within {limit:g} s", away=False) from error
+        except Late as error:
+            raise _Again(str(error), away=not error.connected) from error
         except (httpx2.InvalidURL, UnicodeError) as error:
             raise HarnessError(
                 f"--base-url {self._endpoint.url} is no address.", known=self._words(error)
@@ -438,7 +449,7 @@ class Client:
             self._give_up(again, since)
         return min(wait, left)
 
-    def _retry_after(self, response: _Response) -> float:
+    def _retry_after(self, response: Response) -> float:
         """The Retry-After header in seconds from now; 0 where there is none that makes sense."""
         value = response.headers.get("retry-after", "")
         try:
@@ -498,10 +509,10 @@ class Client:
                 code=Exit.MISSING,
             )
 
-    def _refuse(self, response: _Response) -> NoReturn:
+    def _refuse(self, failure: Failure, response: Response) -> NoReturn:
         """A status after which no request can succeed."""
-        status, url = response.status, self._endpoint.url
-        said = f"HTTP {status}{self._said(response)}."
+        status, url = failure.status, self._endpoint.url
+        said = f"HTTP {status}{self._said(failure)}."
         if status in {401, 403}:
             key = self._key
             what = f"{url} refuses the key in {key.source}" if key else f"{url} wants a key"
@@ -516,7 +527,7 @@ class Client:
             remedy = "Correct --model openai:NAME, or --base-url, which mostly ends in /v1."
         raise HarnessError(f"{what}.", known=said, remedy=remedy, code=Exit.MISSING)
 
-    def _whither(self, response: _Response) -> str:
+    def _whither(self, response: Response) -> str:
         """The host that a redirect names; the rest of the address may hold a secret."""
         try:
             parts = urlsplit(response.headers.get("location", ""))
@@ -525,20 +536,25 @@ class Client:
             host = None
         return self._clean(f" To {parts.scheme}://{host}.") if host else ""
 
-    def _said(self, response: _Response) -> str:
-        """The server's own words on an error, briefly: `: context length exceeded`."""
-        try:
-            data = parse_json(response.body)
-        except ValueError:
-            return ""
-        for name in ("error", "message", "detail"):  # {"error": {"message": ...}} and its kin
-            data = data.get(name, data) if isinstance(data, dict) else data
-        return f": {self._clean(data if isinstance(data, str) else json.dumps(data))}"
+    def _said(self, failure: Failure) -> str:
+        """The server's own words on an error: `: context length exceeded`."""
+        words = failure.words
+        if not words and failure.body:
+            words = json.dumps(failure.body)
+        return f": {self._clean(words)}" if words else ""
 
     def _clean(self, text: str) -> str:
         """Words of others for a message: one line, not long, without the key."""
         text = " ".join(text.split())
         return (self._key.hide(text) if self._key else text)[:300]
+
+
+def _without(body: Mapping[str, Any], refused: AbstractSet[str]) -> dict[str, Any]:
+    """The request without the parameters that are not taken, and the limit under its newer name."""
+    sent = {name: value for name, value in body.items() if name not in refused}
+    if LIMIT in refused and LIMIT in body:
+        sent[_NEWER_LIMIT] = body[LIMIT]
+    return sent
 
 
 def _count(value: object) -> int | None:

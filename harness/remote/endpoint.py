@@ -20,6 +20,8 @@ KEYS = ("HARNESS_API_KEY", "OPENAI_API_KEY")
 """Environment variables that hold the key; the first one that is set counts, empty as no key."""
 PROXY = "HARNESS_PROXY"
 """Environment variable with a proxy to go through. Those that other programs obey are not read."""
+MAX_SECONDS = 86_400.0
+"""A day: the most that a time limit may be."""
 LEAST_SECRET = 8
 """Shorter keys (EMPTY, none) are the placeholders of servers without one; they stay in texts."""
 

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from harness.control import breaker
 from harness.errors import HarnessError
 from harness.prompts import user_text
-from harness.remote.client import TRIES, Client, Reply, Unanswered
+from harness.remote.client import TRIES, Client, Reply
 from harness.remote.endpoint import Endpoint, ServerOptions
+from harness.remote.exchange import Unanswered
 from harness.timing import REMOTE
 from harness.types import REFUSAL, STOP, Decoding, Output, Prompt
 
@@ -66,6 +67,7 @@ class RemoteModel:
             "timeout": self._options.timeout,
             "patience": self._options.patience,
             "tries": TRIES,
+            "left_out": list(self._client.left_out),
         }
 
     def prepare(self, prompts: Sequence[Prompt]) -> list[Question]:
