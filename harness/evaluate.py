@@ -284,6 +284,8 @@ class Job:
     folder: RunFolder
     settings: Mapping[str, Any]
     metrics: Sequence[Metric]
+    selected: Sequence[Sample]
+    """What is asked, in the data's order."""
 
 
 def evaluate(weights: Source, data: Data, options: RunOptions) -> Run:
@@ -294,6 +296,9 @@ def evaluate(weights: Source, data: Data, options: RunOptions) -> Run:
             or a server is gone, and what it answered is kept.
         Interrupted: asked to stop; the run on disk can be resumed.
     """
+    selected = select(
+        data.samples.samples, limit=options.limit, how=options.sample, seed=options.seed
+    )
     job = Job(
         weights=weights,
         data=data,
@@ -306,21 +311,19 @@ def evaluate(weights: Source, data: Data, options: RunOptions) -> Run:
         ),
         settings=_settings(weights, data, options),
         metrics=metrics_of(data.task, tokenize=options.tokenize, bertscore=options.bertscore),
-    )
-    selected = select(
-        data.samples.samples, limit=options.limit, how=options.sample, seed=options.seed
+        selected=selected,
     )
     place = processes.here()
     if place.processes > 1:
-        return _together(job, selected, place)
+        return _together(job, place)
     with job.folder.locked():
         if options.fresh and (aside := job.folder.move_aside()):
             log.info("The run that was there is now %s", aside)
         shards.gather(job.folder)
-        return _continue(job, selected)
+        return _continue(job)
 
 
-def _together(job: Job, selected: Sequence[Sample], place: Place) -> Run:
+def _together(job: Job, place: Place) -> Run:
     """Answer what no other process has answered or is at work on. Who is the last to leave puts all
     answers together, and answers what one that was killed has left; the first process waits to be
     the last.
@@ -333,7 +336,7 @@ def _together(job: Job, selected: Sequence[Sample], place: Place) -> Run:
         log.info("The run that was there is now %s", aside)
     try:
         with shards.answering(folder, place) as own:
-            _share(job, selected, own)
+            _share(job, own)
     except (Interrupted, HarnessError):
         with interrupts.shielded(), contextlib.suppress(InUse), folder.locked():
             if shards.gather(folder) and (record := folder.read_record()):
@@ -345,12 +348,12 @@ def _together(job: Job, selected: Sequence[Sample], place: Place) -> Run:
             record = None if shards.gather(folder) else folder.read_record()
             if record is not None and record.status in {"complete", "partial"}:
                 return Run(folder.path, record)  # another one was the last
-            return _continue(job, selected, again=False)
+            return _continue(job, again=False)
     except InUse:
         return Run(folder.path, folder.existing_record())
 
 
-def _share(job: Job, selected: Sequence[Sample], own: RunFolder) -> None:
+def _share(job: Job, own: RunFolder) -> None:
     """Answer this process's part of the run into its own shard."""
     old, predictions, known = _known(job)
     there, answered = own.read_record(), own.read_predictions()
@@ -358,7 +361,7 @@ def _share(job: Job, selected: Sequence[Sample], own: RunFolder) -> None:
     done += [p.sample_id for p in answered]
     claims = shards.Claims(job.folder, job.data.samples.samples, done=done, own=own)
     with contextlib.closing(claims):
-        pending = claims.take(batches(selected, job.settings["batch_size"], done))
+        pending = claims.take(batches(job.selected, job.settings["batch_size"], done))
         first = next(pending, None)
         if first is None:
             return
@@ -374,7 +377,7 @@ def _share(job: Job, selected: Sequence[Sample], own: RunFolder) -> None:
             _record(mine, known, there, answered=len(answered)),
             itertools.chain([first], pending),
             answered=answered,
-            total=len(selected),
+            total=len(job.selected),
             others=claims,
         )
 
@@ -382,7 +385,7 @@ def _share(job: Job, selected: Sequence[Sample], own: RunFolder) -> None:
 def _known(job: Job) -> tuple[RunRecord | None, list[Prediction], dict[str, Any]]:
     """What is on disk, and what it must have been made with to be continued, the weights apart;
     raises HarnessError where it was made with something else."""
-    old, predictions = job.folder.read_record(), job.folder.read_predictions()
+    old, predictions = job.folder.read_record(), job.folder.read_all()
     if old is None and predictions:
         raise HarnessError(
             f"{job.folder.path} has predictions but no run.json to tell what they are of.",
@@ -395,19 +398,19 @@ def _known(job: Job) -> tuple[RunRecord | None, list[Prediction], dict[str, Any]
     return old, predictions, known
 
 
-def _continue(job: Job, selected: Sequence[Sample], *, again: bool = True) -> Run:
+def _continue(job: Job, *, again: bool = True) -> Run:
     """Go on with what is on disk, if it is of the same run.
 
     Args:
         again: try once more what has failed.
     """
     old, predictions, known = _known(job)
-    if not again and {s.id for s in selected} <= {p.sample_id for p in predictions}:
+    if not again and {s.id for s in job.selected} <= {p.sample_id for p in predictions}:
         answered = predictions
     else:
         answered = [p for p in predictions if p.error is None]
     done = [p.sample_id for p in answered]
-    pending = list(batches(selected, job.settings["batch_size"], done))
+    pending = list(batches(job.selected, job.settings["batch_size"], done))
     if pending:
         job.weights.load()  # while it is hashed
     known |= job.weights.fingerprint
@@ -418,13 +421,14 @@ def _continue(job: Job, selected: Sequence[Sample], *, again: bool = True) -> Ru
     record = _record(job, known, old, answered=len(answered))
     if not pending and old is not None:
         # Nothing is answered by this process: what is recorded of it would not be true.
+        settings = {**old.settings, "limit": record.settings["limit"]}
         unchanged = replace(
-            record, environment=old.environment, settings=old.settings, command=old.command
+            record, environment=old.environment, settings=settings, command=old.command
         )
         return _finish(job, unchanged, predictions)
-    if len(answered) < len(predictions):
+    if len(answered) < len(job.folder.read_predictions()) or job.folder.beyond_path.exists():
         job.folder.rewrite(answered)  # what failed is tried again
-    return _answer(job, record, pending, answered=answered, total=len(selected))
+    return _answer(job, record, pending, answered=answered, total=len(job.selected))
 
 
 def _refuse_unknown(predictions: Sequence[Prediction], job: Job) -> None:
@@ -522,7 +526,7 @@ def _answer(
         session["answered_from"] = time.time()
         begin()
         make = progress.make if place.first else progress.Silent
-        known = others.known if others else len(done)
+        known = others.known if others else sum(s.id in done for s in job.selected)
         with make(label, total=total, done=known, unit="samples") as bar:
             for new in runner.answers(
                 itertools.chain([begun] if begun else [], pending),
@@ -564,12 +568,18 @@ def _sessions(job: Job, old: RunRecord | None, answered: int) -> Sequence[Mappin
 
 
 def _finish(job: Job, record: RunRecord, predictions: Sequence[Prediction]) -> Run:
-    """Put the predictions into the data's order, score them, write the record."""
+    """Put the predictions into the data's order, score those that were asked for, write the
+    record."""
     order = {sample.id: place for place, sample in enumerate(job.data.samples.samples)}
+    wanted = {sample.id for sample in job.selected}
     ordered = sorted(predictions, key=lambda p: order[p.sample_id])
-    if ordered != list(predictions):
-        job.folder.rewrite(ordered)
-    record = scored(record, ordered, job.metrics)
+    ours = [p for p in ordered if p.sample_id in wanted]
+    beyond = [p for p in ordered if p.sample_id not in wanted]
+    if ours != list(predictions) or job.folder.beyond_path.exists():
+        job.folder.rewrite(ours, beyond=beyond)
+    if beyond:
+        log.info("%d answers beyond --limit are kept in %s", len(beyond), job.folder.beyond_path)
+    record = scored(record, ours, job.metrics)
     job.folder.write_record(record)
     return Run(job.folder.path, record)
 

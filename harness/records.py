@@ -33,6 +33,8 @@ SYNTHETIC = "mini (synthetic)"
 """Stands beside each score of a miniature, and of drawn questions."""
 RECORD = "run.json"
 PREDICTIONS = "predictions.jsonl"
+BEYOND_LIMIT = "beyond-limit.jsonl"
+"""Answers that a smaller --limit than before leaves out of the run; a larger one finds them."""
 SHARDS = "shards"
 """Where several processes write until their answers are gathered: see harness.shards."""
 
@@ -272,6 +274,10 @@ class RunFolder:
         return self.path / PREDICTIONS
 
     @property
+    def beyond_path(self) -> Path:
+        return self.path / BEYOND_LIMIT
+
+    @property
     def shards_path(self) -> Path:
         return self.path / SHARDS
 
@@ -365,7 +371,17 @@ class RunFolder:
 
     def read_predictions(self) -> list[Prediction]:
         """The predictions, in the file's order; a last line that was cut is left out."""
-        return [prediction for prediction, _ in self._lines()]
+        return [prediction for prediction, _ in self._lines(self.predictions_path)]
+
+    def read_beyond(self) -> list[Prediction]:
+        """Answers that the last --limit left out of the run."""
+        return [prediction for prediction, _ in self._lines(self.beyond_path)]
+
+    def read_all(self) -> list[Prediction]:
+        """The predictions, and the answers that the last --limit left out."""
+        found = self.read_predictions()
+        known = {p.sample_id for p in found}
+        return [*found, *(p for p in self.read_beyond() if p.sample_id not in known)]
 
     def last_written(self) -> float | None:
         """When a prediction was last added, in seconds since 1970; None where there is none."""
@@ -381,14 +397,14 @@ class RunFolder:
             raise DataError(f"{self.predictions_path} holds no answers.")
         return predictions
 
-    def _lines(self) -> Iterator[tuple[Prediction, int]]:
+    def _lines(self, path: Path) -> Iterator[tuple[Prediction, int]]:
         """Each prediction with the file offset behind its line."""
         try:
-            file = open(self.predictions_path, "rb")  # noqa: SIM115  # the next statement is `with`
+            file = open(path, "rb")  # noqa: SIM115  # the next statement is `with`
         except FileNotFoundError:
             return
         except OSError as error:
-            raise DataError(f"{self.predictions_path} cannot be read: {error.strerror}.") from error
+            raise DataError(f"{path} cannot be read: {error.strerror}.") from error
         with file:
             offset = 0
             seen: set[str] = set()
@@ -401,7 +417,7 @@ class RunFolder:
                     _refuse_double(prediction.sample_id, seen)
                 except (ValueError, TypeError, AttributeError) as error:
                     raise DataError(
-                        f"{self.predictions_path}, line {number} is not a prediction: {error}.",
+                        f"{path}, line {number} is not a prediction: {error}.",
                         remedy="Remove that line and run the same command again, or use --fresh.",
                     ) from error
                 yield prediction, offset
@@ -409,7 +425,7 @@ class RunFolder:
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Append and fsync. On the first call a cut last line is removed."""
         if self._file is None:
-            ends = [end for _, end in self._lines()]
+            ends = [end for _, end in self._lines(self.predictions_path)]
             self._file = open(self.predictions_path, "ab")  # noqa: SIM115  # closed with the lock
             self._file.truncate(ends[-1] if ends else 0)
         with _named(self.predictions_path):
@@ -417,10 +433,20 @@ class RunFolder:
             self._file.flush()
             os.fsync(self._file.fileno())
 
-    def rewrite(self, predictions: Sequence[Prediction]) -> None:
-        """Replace all predictions at once: either the old file or the new one is there."""
+    def rewrite(
+        self, predictions: Sequence[Prediction], *, beyond: Sequence[Prediction] = ()
+    ) -> None:
+        """Replace all predictions at once: either the old file or the new one is there.
+
+        Args:
+            beyond: answers that are kept without being part of the run.
+        """
         self._close()
+        if beyond:
+            write_atomically(self.beyond_path, map(_line, beyond))
         write_atomically(self.predictions_path, map(_line, predictions))
+        if not beyond:
+            self.beyond_path.unlink(missing_ok=True)
 
     def write_record(self, record: RunRecord) -> None:
         """Replace run.json at once."""
@@ -429,7 +455,10 @@ class RunFolder:
 
     def move_aside(self) -> Path | None:
         """Rename what is there, so that a fresh run can begin; returns the new path."""
-        return set_aside((self.predictions_path, self.record_path, self.shards_path), self.path)
+        return set_aside(
+            (self.predictions_path, self.record_path, self.beyond_path, self.shards_path),
+            self.path,
+        )
 
 
 _held: set[IO[bytes]] = set()

@@ -296,8 +296,9 @@ def rescore(folder: RunFolder, task: Task, *, reader: str, command: Sequence[str
         # The texts are the same: what needs an encoder is not computed again.
         kept = {k: v for k, v in record.metrics.items() if k.startswith("bertscore_")}
         metrics.append(lambda _: kept)
+    beyond = [_read_again(p, read) for p in folder.read_beyond()] if target is folder else []
     with target.locked():
-        return _write(target, record, predictions, metrics)
+        return _write(target, record, predictions, metrics, beyond=beyond)
 
 
 def _write(
@@ -305,9 +306,11 @@ def _write(
     record: RunRecord,
     predictions: Sequence[Prediction],
     metrics: Sequence[Metric],
+    *,
+    beyond: Sequence[Prediction] = (),
 ) -> Run:
     record = scored(record, predictions, metrics)
-    folder.rewrite(predictions)
+    folder.rewrite(predictions, beyond=beyond)
     folder.write_record(record)
     return Run(folder.path, record)
 

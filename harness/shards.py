@@ -220,7 +220,7 @@ def gather(folder: RunFolder) -> bool:
         shutil.rmtree(folder.shards_path, ignore_errors=True)
         return False
     record = folder.existing_record()
-    predictions = {p.sample_id: p for p in folder.read_predictions()}
+    predictions = {p.sample_id: p for p in folder.read_all()}
     sessions = _sessions(folder, record, len(predictions))
     for part, theirs in found:
         refuse_mismatch(record.fingerprint, theirs.fingerprint, part.path)

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 from PIL import Image
 
 from harness.records import RunFolder
+from harness.scoring import rescore
 from harness.types import Prediction
+from tasks import load_task
 
 TIMES = {"seconds": None, "preprocess_seconds": None}
 
@@ -117,6 +120,30 @@ def test_a_limit_is_no_other_run(evaluate) -> None:
     assert whole["metrics"]["accuracy"]["n"] == 64
     assert len(whole["sessions"]) == 2
     assert predictions(whole) == predictions(only(evaluate("--name", "at-once")))
+
+
+def test_a_smaller_limit_reports_the_number_that_it_asks_for(evaluate) -> None:
+    """The answers beyond it are kept, rescored too, and found again by a larger one."""
+    six = only(evaluate("--limit", 6))
+    answered = predictions(six)
+    three = only(evaluate("--limit", 3))
+    assert three["metrics"]["accuracy"]["n"] == three["counts"]["done"] == 3
+    assert three["metrics"]["unread"]["n"] == 3
+    folder = RunFolder(Path(three["folder"]))
+    assert predictions(three) == answered[:3]
+    assert [p.sample_id for p in folder.read_all()] == [p["sample_id"] for p in answered]
+    folder.rewrite(folder.read_predictions(), beyond=[
+        replace(p, answer=None, rule="of another extractor") for p in folder.read_beyond()
+    ])  # fmt: skip
+    rescore(folder, load_task("scienceqa"), reader="ours")
+    four = only(evaluate("--limit", 4))
+    assert predictions(four) == answered[:4]
+    again = only(evaluate("--limit", 6))
+    assert predictions(again) == answered
+    assert again["metrics"] == six["metrics"]
+    assert len(again["sessions"]) == len(six["sessions"])
+    assert three["settings"]["limit"] == 3
+    assert not folder.beyond_path.exists()
 
 
 @pytest.mark.parametrize(
@@ -337,7 +364,7 @@ def test_predictions_are_predictions(evaluate) -> None:
 def test_what_did_nothing_leaves_no_trace(evaluate) -> None:
     """A command that finds everything answered does not put its own settings into the record."""
     first = only(evaluate("--limit", 8, "--batch-size", 4))
-    again = only(evaluate("--limit", 2, "--batch-size", 2))
+    again = only(evaluate("--limit", 8, "--batch-size", 2))
     assert again["settings"] == first["settings"]
     assert again["command"] == first["command"]
     assert again["metrics"] == first["metrics"]
@@ -375,7 +402,9 @@ def test_the_order_of_the_rows_is_no_other_data(evaluate, questions: Path) -> No
     only(evaluate("--limit", 4, data=questions))
     path = questions / "test.jsonl"
     path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
-    assert only(evaluate("--limit", 8, data=questions))["counts"]["done"] == 12
+    run = only(evaluate("--limit", 8, data=questions))
+    assert run["counts"]["done"] == 8
+    assert len(RunFolder(Path(run["folder"])).read_all()) == 12
 
 
 def test_errors_are_whole_in_json(evaluate) -> None:
