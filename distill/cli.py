@@ -69,6 +69,7 @@ from distill.options import (
     TeacherBatch,
     TeacherInput,
     TeacherName,
+    TeacherTemplate,
     TeacherTokens,
     TeacherWeights,
     Temperature,
@@ -113,6 +114,7 @@ def distill(
     seed: Seed = 0,
     teacher: TeacherName = "llava-cot",
     teacher_weights: TeacherWeights = None,
+    chat_template: TeacherTemplate = None,
     teacher_input: TeacherInput = None,
     teacher_tokens: TeacherTokens = None,
     teacher_batch_size: TeacherBatch = None,
@@ -210,6 +212,7 @@ def rationales(
     seed: Seed = 0,
     teacher: TeacherName = "llava-cot",
     teacher_weights: TeacherWeights = None,
+    chat_template: TeacherTemplate = None,
     teacher_input: TeacherInput = None,
     teacher_tokens: TeacherTokens = None,
     teacher_batch_size: TeacherBatch = None,
@@ -464,6 +467,7 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
         teacher=ModelOptions(
             model=get("teacher", "llava-cot"),
             weights=get("teacher_weights"),
+            chat_template=get("chat_template"),
             size=get("size", Size.full).value,
             device=device,
             dtype=dtype,
@@ -516,7 +520,7 @@ def _server(ctx: typer.Context) -> ServerOptions | None:
     get = ctx.params.get
     remote = is_remote(get("teacher", ""))
     here = "a --teacher that is loaded here"
-    idle = {"teacher_weights": here} if remote else dict.fromkeys(_SERVER, "--teacher openai:NAME")
+    idle = dict.fromkeys(_LOADED, here) if remote else dict.fromkeys(_SERVER, _REMOTE)
     for name, needs in idle.items():
         if _given(ctx, name):
             raise HarnessError(f"--{name.replace('_', '-')} does nothing without {needs}.")
@@ -531,6 +535,8 @@ def _server(ctx: typer.Context) -> ServerOptions | None:
 
 
 _SERVER = ("base_url", "concurrency", "request_timeout", "patience")
+_REMOTE = "--teacher openai:NAME"
+_LOADED = ("teacher_weights", "chat_template")
 
 
 def _value(choice: Any) -> Any:

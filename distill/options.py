@@ -147,6 +147,14 @@ TeacherWeights = Annotated[
         rich_help_panel=TEACHER,
     ),
 ]
+TeacherTemplate = Annotated[
+    Path | None,
+    typer.Option(
+        "--chat-template",
+        help="Jinja file with the teacher's chat template, in place of its checkpoint's own.",
+        rich_help_panel=TEACHER,
+    ),
+]
 TeacherInput = Annotated[
     str | None,
     typer.Option(

@@ -45,6 +45,8 @@ class Teacher:
     load: Callable[[], Model]
     fingerprint: Callable[[], str]
     """Of its weights; empty where a server does not tell, or was not asked yet."""
+    rendering: Callable[[], Mapping[str, str | None]] = dict
+    """What becomes of its prompts, see `harness.types.Rendering`; nothing before it is loaded."""
 
 
 def teacher_of(weights: Source) -> Teacher:
@@ -72,6 +74,7 @@ def teacher_of(weights: Source) -> Teacher:
         },
         load=weights.load,
         fingerprint=lambda: _told(weights),
+        rendering=lambda: {} if isinstance(weights, Served) else weights.rendering,
     )
 
 
@@ -105,6 +108,7 @@ def generate(teacher: Teacher, data: Data, options: RationaleOptions) -> dict[st
             teacher.load()  # while it is hashed
         if told := teacher.fingerprint():
             known["weights"] = told
+        known |= teacher.rendering()
         work.compare(known)
         work.begin(known, about=teacher.about)
         if not work.is_over:

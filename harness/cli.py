@@ -259,6 +259,14 @@ ProcessorOption = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+ChatTemplateOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--chat-template",
+        help="Jinja file with the model's chat template, in place of the checkpoint's own.",
+        rich_help_panel=MODEL,
+    ),
+]
 
 
 def _finite(value: float) -> float:
@@ -398,6 +406,7 @@ def eval(
     dtype: DtypeOption = "auto",
     attn: AttentionOption = None,
     processor_arg: ProcessorOption = None,
+    chat_template: ChatTemplateOption = None,
     base_url: BaseUrlOption = None,
     concurrency: ConcurrencyOption = 8,
     request_timeout: TimeoutOption = 600.0,
@@ -517,6 +526,8 @@ def eval(
         raise HarnessError("--weights goes with one --model.")
     if adapter and len(model) > 1:
         raise HarnessError("--adapter goes with one --model.")
+    if chat_template and len(model) > 1:
+        raise HarnessError("--chat-template goes with one --model.")
     if name and len(model) > 1:
         raise HarnessError("--name goes with one --model.")
     _refuse_idle(ctx)
@@ -597,6 +608,7 @@ def check(
     dtype: DtypeOption = "auto",
     attn: AttentionOption = None,
     processor_arg: ProcessorOption = None,
+    chat_template: ChatTemplateOption = None,
     base_url: BaseUrlOption = None,
     concurrency: ConcurrencyOption = 8,
     request_timeout: TimeoutOption = 600.0,
@@ -656,6 +668,7 @@ def bench(
     dtype: DtypeOption = "auto",
     attn: AttentionOption = None,
     processor_arg: ProcessorOption = None,
+    chat_template: ChatTemplateOption = None,
     runs: RunsDir = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
@@ -665,6 +678,8 @@ def bench(
         raise HarnessError(f"harness bench measures models that are loaded here, not {remote[0]}.")
     if weights not in {None, "random"} and len(model) > 1:
         raise HarnessError("--weights goes with one --model.")
+    if chat_template and len(model) > 1:
+        raise HarnessError("--chat-template goes with one --model.")
     _refuse_idle(ctx)
     quieten_libraries()
     from harness import bench as measuring
@@ -718,6 +733,7 @@ def ask(
     dtype: DtypeOption = "auto",
     attn: AttentionOption = None,
     processor_arg: ProcessorOption = None,
+    chat_template: ChatTemplateOption = None,
     base_url: BaseUrlOption = None,
     concurrency: ConcurrencyOption = 8,
     request_timeout: TimeoutOption = 600.0,
@@ -1153,6 +1169,7 @@ def _model_options(model: str, given: Mapping[str, Any]) -> ModelOptions:
         "device_map": "device_map",
         "dtype": "dtype",
         "attn": "attention",
+        "chat_template": "chat_template",
         "engine": "engine",
         "style": "style",
         "mode": "mode",
@@ -1221,7 +1238,8 @@ IDLE: tuple[tuple[str, str, Callable[[Mapping[str, Any]], bool], str], ...] = (
         (name, f"--{name.replace('_', '-')}", _loads_here, "a model that is loaded here")
         for name in (
             *("weights", "size", "model_revision", "adapter", "quantize"),
-            *("device", "device_map", "dtype", "attn", "processor_arg", "engine"),
+            *("device", "device_map", "dtype", "attn", "processor_arg"),
+            *("chat_template", "engine"),
         )
     ),
 )

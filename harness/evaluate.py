@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import (
+    chat_templates,
     checkpoints,
     environment,
     processes,
@@ -25,6 +26,7 @@ from harness import (
     structured,
     timing,
 )
+from harness.chat_templates import ChatTemplate
 from harness.checkpoints import Checkpoint
 from harness.errors import DataError, HarnessError
 from harness.interrupts import Interrupted, interrupts
@@ -53,6 +55,7 @@ from harness.types import (
     Model,
     OptionForm,
     Prediction,
+    Rendering,
     Sample,
     SampleSet,
     Style,
@@ -92,6 +95,8 @@ class ModelOptions:
     dtype: str = "auto"
     attention: str | None = None
     processor_args: Mapping[str, Any] = field(default_factory=dict)
+    chat_template: Path | None = None
+    """A Jinja file in place of the checkpoint's own template."""
     style: Style | None = None
     mode: Mode = "generate"
     options: OptionForm = "letter"
@@ -171,6 +176,7 @@ class Weights:
             size=options.size,
             runs=options.runs,
         )
+        self.template = _template(options.chat_template, self.checkpoint)
         self._hash: Future[dict[str, str | None]] = Future()
         # A daemon, unlike an executor's threads: an interrupt does not wait for it.
         threading.Thread(target=self._hash_folder, daemon=True).start()
@@ -197,7 +203,15 @@ class Weights:
     def conventions(self) -> Mapping[str, str | None]:
         """What its answers depend on beside its files; None: as in runs without that field."""
         before = self.checkpoint.vision_state == "before"
-        return {"vision_features": "state before layer" if before else None}
+        return {
+            "vision_features": "state before layer" if before else None,
+            "chat_template": self.template.fingerprint if self.template else None,
+        }
+
+    @property
+    def rendering(self) -> Mapping[str, str | None]:
+        """What becomes of a prompt, see `harness.types.Rendering`; nothing before it is loaded."""
+        return self._model.rendering if isinstance(self._model, Rendering) else {}
 
     @cached_property
     def device(self) -> str:
@@ -240,6 +254,7 @@ class Weights:
                 quantize=self.options.quantize,
                 device_map=self.options.device_map,
                 processor_args=self.options.processor_args,
+                chat_template=self.template,
                 engine=self.options.engine,
             ),
         )
@@ -250,6 +265,15 @@ class Weights:
     def description(self) -> Mapping[str, Any] | None:
         """What the record says of the loaded model; None before it is loaded."""
         return self._model.description if self._model else None
+
+
+def _template(path: Path | None, checkpoint: Checkpoint) -> ChatTemplate | None:
+    """The user's chat template, for a model that takes one."""
+    if path is None:
+        return None
+    if checkpoint.adapter == "vilt":
+        raise HarnessError("--chat-template: ViLT fills masks in a sentence, and takes none.")
+    return chat_templates.read(path)
 
 
 Source = Weights | Served
@@ -366,7 +390,7 @@ def _share(job: Job, own: RunFolder) -> None:
         if first is None:
             return
         job.weights.load()
-        known |= job.weights.fingerprint
+        known |= _told_when_loaded(job.weights)
         if old is None:
             job.folder.write_record(_record(job, known, None, answered=0))
         else:
@@ -413,7 +437,7 @@ def _continue(job: Job, *, again: bool = True) -> Run:
     pending = list(batches(job.selected, job.settings["batch_size"], done))
     if pending:
         job.weights.load()  # while it is hashed
-    known |= job.weights.fingerprint
+    known |= _told_when_loaded(job.weights)
     if old is not None:
         refuse_mismatch(old.fingerprint, known, job.folder.path)
     if old is not None:
@@ -618,7 +642,7 @@ def _settings(weights: Source, data: Data, options: RunOptions) -> dict[str, Any
     limit = spec.max_new_tokens if spec else data.task.max_new_tokens
     plain = spec.plain_styles if spec else ()
     added = instruction(style, choices=data.task.answers == "choice", plain_styles=plain)
-    published = weights.checkpoint.adapter == "moondream" and not added
+    published = weights.checkpoint.adapter == "moondream" and not (added or wanted.chat_template)
     return {
         "style": style,
         "instruction": added,
@@ -642,6 +666,7 @@ def _settings(weights: Source, data: Data, options: RunOptions) -> dict[str, Any
         "dtype": wanted.quantize or weights.dtype,
         "attention": "as served" if isinstance(weights, Served) else wanted.attention or "default",
         "processor_args": dict(wanted.processor_args),
+        "chat_template": str(wanted.chat_template) if wanted.chat_template else None,
         "engine": "as served" if isinstance(weights, Served) else _engine(wanted),
         "batch_size": resolve_batch_size(options.batch_size, weights),
         "sample": options.sample,
@@ -690,6 +715,13 @@ def _fingerprint(job: Job) -> dict[str, Any]:
 def _told_at_once(source: Source) -> Mapping[str, Any]:
     """What is known of the model before it is loaded."""
     return source.fingerprint if isinstance(source, Served) else source.conventions
+
+
+def _told_when_loaded(source: Source) -> Mapping[str, Any]:
+    """What is known of the model once it is loaded, or a server was asked."""
+    if isinstance(source, Served):
+        return source.fingerprint
+    return {**source.fingerprint, **source.rendering}
 
 
 def _mode(settings: Mapping[str, Any]) -> str:

@@ -476,16 +476,20 @@ def _let_go() -> None:
 os.register_at_fork(after_in_child=_let_go)
 
 
+LATER = ("weights", "template")
+"""What is known of a model when its files are hashed and it is loaded."""
+
+
 def refuse_mismatch(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
     """Refuse to mix the results of two different settings; raises HarnessError that names them.
 
-    Fields of `old` that `new` does not have (yet) are left alone, and so are weights that were not
-    hashed yet when `old` was written.
+    Fields of `old` that `new` does not have (yet) are left alone, and so are those that come later
+    than the others: `old` may have been written before.
     """
     both = [key for key in new if key in old]
     then, now = (_leaves({key: side[key] for key in both}) for side in (old, new))
     changed = [key for key in {**then, **now} if then.get(key) != now.get(key)]
-    changed += [key for key in new if key not in old and key != "weights" and new[key] is not None]
+    changed += [key for key in new if key not in old and key not in LATER and new[key] is not None]
     if not changed:
         return
     said = "; ".join(

@@ -314,6 +314,16 @@ class Model(Protocol):
 
 
 @runtime_checkable
+class Rendering(Protocol):
+    """A model that words its prompts by a template."""
+
+    @property
+    def rendering(self) -> Mapping[str, str | None]:
+        """template: a hash of what it makes of a question with a picture and of one without;
+        template_rule: how it was chosen or changed, None where it is the checkpoint's as it is."""
+
+
+@runtime_checkable
 class Streaming(Protocol):
     """A model that takes the next prompt as soon as an answer is finished, batches or not."""
 

@@ -88,7 +88,14 @@ class GenerativeModel:
             "device_map": _spread(self._model),
             "attention": self._model.config._attn_implementation,  # noqa: SLF001  # no public name
             **self._vision_features(),
+            "template_rule": self._render.rule,
         }
+
+    @property
+    def rendering(self) -> Mapping[str, str | None]:
+        """See `harness.types.Rendering`."""
+        digest = sha256("\0".join(self._render.samples()).encode()).hexdigest()
+        return {"template": f"sha256:{digest}", "template_rule": self._render.rule}
 
     def _vision_features(self) -> Mapping[str, str]:
         """Of Mllama, which hidden state of the chosen vision layers is a feature."""

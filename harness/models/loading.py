@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from harness import pretrained
+from harness.chat_templates import ChatTemplate
 from harness.checkpoints import Checkpoint
 from harness.errors import Exit, HarnessError
 from harness.models import kosmos2, mllama, readers, renderers, vilt
@@ -70,6 +71,8 @@ class LoadOptions:
     device_map: str | Mapping[str, str] | None = None
     """auto: over all devices, as accelerate finds; or module -> device. None: all on `device`."""
     processor_args: Mapping[str, Any] = field(default_factory=dict)
+    chat_template: ChatTemplate | None = None
+    """The user's, in place of the checkpoint's way of wording a prompt."""
     engine: str = "harness"
     """harness: the decoding engine, where it knows the architecture; transformers: `generate`."""
 
@@ -86,15 +89,17 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
         if checkpoint.adapter == "moondream":
             refuse_other_revisions(checkpoint.folder)
         processor = _load_processor(checkpoint, options.processor_args)
-        model = _load_model(checkpoint, options)
         if checkpoint.adapter == "vilt":
+            model = _load_model(checkpoint, options)
             return vilt.Vilt(model, processor, device=options.device)
+        render = renderers.renderer_of(processor, checkpoint, options.chat_template)
+        model = _load_model(checkpoint, options)
         if checkpoint.adapter == "kosmos2":
             kosmos2.repair(model, processor)
         if state := checkpoint.vision_state:
             mllama.collect(model, state)
         how: dict[str, Any] = {
-            "render": renderers.RENDERERS[checkpoint.adapter](processor, checkpoint),
+            "render": render,
             "device": options.device,
             "most_images": 1 if checkpoint.adapter == "kosmos2" else None,
         }

@@ -12,31 +12,134 @@ from types import MappingProxyType
 from typing import Any
 
 from jinja2 import TemplateError
+from PIL import Image
 
+from harness.chat_templates import ChatTemplate
 from harness.checkpoints import Checkpoint
 from harness.control import breaker
 from harness.errors import Exit, HarnessError, SampleError
+from harness.models import templates
 from harness.prompts import user_text
 from harness.types import Prompt
 
-Renderer = Callable[[Prompt], str]
+Turn = Callable[[int, str], str]
+"""(number of pictures, the user's text) -> the prompt."""
+
+_QUESTION = "What is it?"
+_BROKEN = (
+    TemplateError,
+    TypeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RecursionError,
+    MemoryError,
+)
+"""What a template that cannot be used makes Jinja raise."""
 
 
-def chat(processor: Any, checkpoint: Checkpoint) -> Renderer:
-    """Through the folder's chat template, else the one of the catalogue's row."""
-    template = getattr(processor, "chat_template", None) or processor.tokenizer.chat_template
-    if template is None and checkpoint.spec:
-        template = checkpoint.spec.chat_template
-    if template is None:
+class Renderer:
+    """From a Prompt to the text that the tokenizer gets."""
+
+    def __init__(
+        self, processor: Any, checkpoint: Checkpoint, turn: Turn, *, rule: str | None = None
+    ) -> None:
+        self._neutral = neutraliser(processor)
+        self._plain = checkpoint.spec.plain_styles if checkpoint.spec else ()
+        self._turn = turn
+        self.rule = rule
+        """How the template was chosen or changed; None: it is the folder's own or the catalogue's,
+        as it is."""
+
+    def __call__(self, prompt: Prompt) -> str:
+        return self._turn(len(prompt.images), self._neutral(user_text(prompt, self._plain)))
+
+    def samples(self) -> tuple[str, str]:
+        """A question without a picture, and one with, as the model gets them."""
+        return self._turn(0, _QUESTION), self._turn(1, _QUESTION)
+
+
+def chat(processor: Any, checkpoint: Checkpoint, given: ChatTemplate | None = None) -> Renderer:
+    """Through the user's template, else the folder's, else the one that is known for its kind.
+
+    Raises:
+        HarnessError: there is none (exit 3), or it cannot be used (the user's: exit 2).
+    """
+    template, rule = _template(processor, checkpoint, given)
+    error: Exception | None = None
+    for undated in templates.undated(template):
+        turn = _through(processor, undated)
+        try:
+            _try(turn, processor if given else None)
+        except _BROKEN as broken:  # the template's fault, not that of a sample
+            error = broken
+            continue
+        dated = "constant date" if undated != template else None
+        rules = ", ".join(filter(None, [rule, dated]))
+        return Renderer(processor, checkpoint, turn, rule=rules or None)
+    where = f"--chat-template {given.path}" if given else str(checkpoint.folder)
+    raise HarnessError(
+        f"The chat template of {where} cannot be used.",
+        known=f"{type(error).__name__}: {error}"[:500],
+        remedy="See the templates of transformers: messages have a role and a content, which is a "
+        "list of parts with a type, image or text."
+        if given
+        else "--chat-template FILE, with the template that the model was trained with.",
+        code=Exit.USAGE if given else Exit.MISSING,
+    ) from error
+
+
+def _template(
+    processor: Any, checkpoint: Checkpoint, given: ChatTemplate | None
+) -> tuple[str, str | None]:
+    """The template, and which rule chose it where it is not the folder's or the row's own."""
+    if given:
+        return given.text, None
+    own = getattr(processor, "chat_template", None) or processor.tokenizer.chat_template
+    if isinstance(own, dict):  # several, by name
+        own = own.get("default")
+    if own is not None:
+        return own, None
+    known, kind = checkpoint.spec.chat_template if checkpoint.spec else None, None
+    if checkpoint.model_type == "llava_next":
+        text = checkpoint.config.get("text_config") or {}
+        language = templates.language_of(text, processor.tokenizer.get_vocab())
+        if language != "mistral":
+            known, kind = templates.LLAVA_NEXT.get(language or ""), language
+    if known is None:
+        of = checkpoint.config.get("text_config") or {}
+        inner = f" with the language model {of['model_type']}" if of.get("model_type") else ""
         raise HarnessError(
-            f"{checkpoint.folder} has no chat template, and the catalogue has none for "
-            f"{checkpoint.model_type}.",
-            remedy="Put the model's chat_template.jinja into the folder.",
+            f"{checkpoint.folder} has no chat template, and none is known for "
+            f"{checkpoint.model_type}{inner}.",
+            remedy="--chat-template FILE, with the Jinja template that the model was trained with.",
             code=Exit.MISSING,
         )
-    neutral = neutraliser(processor)
-    plain = checkpoint.spec.plain_styles if checkpoint.spec else ()
+    return known, kind
 
+
+def _try(turn: Turn, processor: Any | None) -> None:
+    """Raise one of _BROKEN if a template does not word a question with and without a picture.
+
+    Args:
+        processor: finds the picture's place in the text; None: it need not be looked for.
+    """
+    bare, pictured = turn(0, _QUESTION), turn(1, _QUESTION)
+    if any("'type'" in text for text in (bare, pictured)):
+        raise ValueError("it takes a message's content for text; it is a list of parts")
+    if not (_QUESTION in bare and _QUESTION in pictured):
+        raise ValueError("it leaves out the question")
+    if processor is None:
+        return
+    picture = Image.new("RGB", (64, 64))
+    ids = processor(images=[[picture]], text=[pictured], return_tensors="pt")["input_ids"]
+    token = getattr(processor, "image_token_id", None)  # None: it needs no place in the text
+    if token is not None and not (ids == token).any():
+        raise ValueError("it leaves out the picture")
+
+
+def _through(processor: Any, template: str) -> Turn:
     def turn(images: int, text: str) -> str:
         content = [{"type": "image"} for _ in range(images)]
         content.append({"type": "text", "text": text})
@@ -46,63 +149,51 @@ def chat(processor: Any, checkpoint: Checkpoint) -> Renderer:
         )
         return made
 
-    try:
-        turn(1, "?")  # a template that fails is the folder's fault, not that of a sample
-    except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
-        raise HarnessError(
-            f"The chat template of {checkpoint.folder} cannot be used.",
-            known=f"{type(error).__name__}: {error}"[:500],
-            remedy="Put the template that the model was trained with into chat_template.jinja.",
-            code=Exit.MISSING,
-        ) from error
-
-    def render(prompt: Prompt) -> str:
-        return turn(len(prompt.images), neutral(user_text(prompt, plain)))
-
-    return render
+    return turn
 
 
 def moondream(processor: Any, checkpoint: Checkpoint) -> Renderer:
     """`<image>`, then Question and Answer, as in the model's own code and in the paper's."""
-    neutral = neutraliser(processor)
-    plain = checkpoint.spec.plain_styles if checkpoint.spec else ()
 
-    def render(prompt: Prompt) -> str:
-        images = "<image>\n\n" * len(prompt.images)
-        return f"{images}Question: {neutral(user_text(prompt, plain))}\n\nAnswer:"
+    def turn(images: int, text: str) -> str:
+        pictures = "<image>\n\n" * images
+        return f"{pictures}Question: {text}\n\nAnswer:"
 
-    return render
+    return Renderer(processor, checkpoint, turn)
 
 
 def phi3v(processor: Any, checkpoint: Checkpoint) -> Renderer:
     """Numbered image placeholders, each on its line, inside one user turn."""
-    neutral = neutraliser(processor)
-    plain = checkpoint.spec.plain_styles if checkpoint.spec else ()
 
-    def render(prompt: Prompt) -> str:
-        images = "".join(f"<|image_{number}|>\n" for number in range(1, len(prompt.images) + 1))
-        return f"<|user|>\n{images}{neutral(user_text(prompt, plain))}<|end|>\n<|assistant|>\n"
+    def turn(images: int, text: str) -> str:
+        numbered = "".join(f"<|image_{number}|>\n" for number in range(1, images + 1))
+        return f"<|user|>\n{numbered}{text}<|end|>\n<|assistant|>\n"
 
-    return render
+    return Renderer(processor, checkpoint, turn)
 
 
 def kosmos2(processor: Any, checkpoint: Checkpoint) -> Renderer:
     """Question and Answer; the processor puts the picture's tokens in front, and `<grounding>` is
     left out: boxes are not asked for."""
-    neutral = neutraliser(processor)
-    plain = checkpoint.spec.plain_styles if checkpoint.spec else ()
 
-    def render(prompt: Prompt) -> str:
-        if len(prompt.images) > 1:
-            raise SampleError(f"KOSMOS-2 takes one picture; there are {len(prompt.images)}")
-        return f"Question: {neutral(user_text(prompt, plain))} Answer:"
+    def turn(images: int, text: str) -> str:
+        if images > 1:
+            raise SampleError(f"KOSMOS-2 takes one picture; there are {images}")
+        return f"Question: {text} Answer:"
 
-    return render
+    return Renderer(processor, checkpoint, turn)
 
 
 RENDERERS: Mapping[str, Callable[[Any, Checkpoint], Renderer]] = MappingProxyType(
     {"chat": chat, "moondream": moondream, "phi3v": phi3v, "kosmos2": kosmos2}
 )
+
+
+def renderer_of(processor: Any, checkpoint: Checkpoint, given: ChatTemplate | None) -> Renderer:
+    """The renderer of a checkpoint: by its adapter, or by the user's chat template."""
+    if given:
+        return chat(processor, checkpoint, given)
+    return RENDERERS[checkpoint.adapter](processor, checkpoint)
 
 
 def neutraliser(processor: Any) -> Callable[[str], str]:
