@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForImageTextToText
+
+from harness.errors import HarnessError
+from harness.models import lora as lora_module
 
 peft = pytest.importorskip("peft")
 
@@ -70,6 +76,65 @@ def test_a_pickled_adapter_is_refused(command, tiny, drawn: Path, tmp_path: Path
     )
     assert result.code == 3
     assert "adapter_model.safetensors" in result.stderr
+
+
+def merged(tiny, folder: Path, **fields: Any) -> Any:
+    """The tiny LLaVA with the adapter, whose configuration is changed first."""
+    path = folder / lora_module.CONFIG
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    model = AutoModelForImageTextToText.from_pretrained(tiny("llava"))
+    return lora_module.merge(model, folder)
+
+
+def test_nothing_that_a_configuration_names_is_imported(tiny, lora: Path) -> None:
+    """Neither megatron_core's module nor auto_mapping's: what is merged is the same without."""
+    expected = merged(tiny, lora).state_dict()
+    elsewhere = {"base_model_class": "Evil", "parent_library": "antigravity"}
+    model = merged(
+        tiny,
+        lora,
+        megatron_core="this",
+        megatron_config={"x": 1},
+        auto_mapping=elsewhere,
+        base_model_name_or_path="/nowhere",
+    )
+    assert {"this", "antigravity"}.isdisjoint(sys.modules)
+    assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"peft_type": "PROMPT_TUNING"}, "only LORA"),
+        ({"peft_type": None}, "only LORA"),
+        ({"target_modules": "(.*.*)*!"}, "does not end within"),
+        ({"exclude_modules": "((a|[a-z._0-9])+)+!"}, "does not end within"),
+        ({"alpha_pattern": {"q_proj": 4, "([a-z0-9._]+)+!": 2}}, "does not end within"),
+        ({"modules_to_save": ["([a-z0-9._]+)+!"]}, "does not end within"),
+        (
+            {"layers_pattern": "([a-z0-9._]+)+!", "layers_to_transform": [0]},
+            "does not end within",
+        ),
+        ({"target_modules": "(q_proj"}, "is not a regular expression"),
+        ({"rank_pattern": {"q_proj)": 4}}, "is not a regular expression"),
+    ],
+)
+def test_an_adapter_that_cannot_be_merged_is_refused(
+    tiny, lora: Path, monkeypatch, fields: dict[str, Any], message: str
+) -> None:
+    """Another kind, and regular expressions that never end or are none, by name."""
+    monkeypatch.setattr(lora_module, "_LONGEST_MATCH", 0.5)
+    with pytest.raises(HarnessError, match=message) as caught:
+        merged(tiny, lora, **fields)
+    assert caught.value.code == 3
+    assert lora_module.CONFIG in caught.value.what
+
+
+def test_modules_may_be_named_by_a_regular_expression(tiny, lora: Path) -> None:
+    """As many published adapters have it."""
+    expected = merged(tiny, lora).state_dict()
+    model = merged(tiny, lora, target_modules=r".*\.(q_proj|v_proj)$", alpha_pattern={r"^x\d+": 1})
+    assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
 
 
 def test_four_bits_need_their_library(command, tiny, drawn: Path) -> None:

@@ -226,7 +226,7 @@ ALLOWED = {
     "harness.models.moondream.modeling": 1,
     "harness.models.phi3v.modeling": 1,
     # A LoRA adapter, onto a model that is loaded.
-    "harness.models.loading": 1,
+    "harness.models.lora": 1,
 }
 
 

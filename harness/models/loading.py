@@ -7,12 +7,11 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from transformers import (
     AttentionInterface,
     AutoModelForImageTextToText,
@@ -25,7 +24,7 @@ from harness import pretrained
 from harness.chat_templates import ChatTemplate
 from harness.checkpoints import Checkpoint
 from harness.errors import Exit, HarnessError
-from harness.models import kosmos2, mllama, readers, renderers, vilt
+from harness.models import kosmos2, lora, mllama, readers, renderers, vilt
 from harness.models.generative import GenerativeModel
 from harness.models.moondream.revisions import refuse_other_revisions
 from harness.models.streaming import StreamingModel
@@ -179,7 +178,7 @@ def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel
             unexpected[0],
         )
     if checkpoint.lora:
-        model = _with_lora(model, checkpoint.lora)
+        model = lora.merge(model, checkpoint.lora)
     if options.device_map and not getattr(model, "hf_device_map", None):
         # The library names no places where one will do.
         model.hf_device_map = {"": options.device}  # type: ignore[assignment]  # a plain attribute
@@ -207,32 +206,6 @@ def _known_attention(name: str) -> str:
             f"--attn {name}: there is no such kernel.", known=f"There are {', '.join(known)}."
         )
     return name
-
-
-def _with_lora(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
-    """The model with a LoRA adapter merged into its weights."""
-    if importlib.util.find_spec("peft") is None:
-        raise HarnessError("--adapter needs the package peft.", remedy="pip install peft")
-    from peft import PeftModel, get_peft_model_state_dict
-
-    try:
-        adapted = PeftModel.from_pretrained(model, str(folder), use_safetensors=True)
-        with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
-            missing = set(get_peft_model_state_dict(adapted)) - set(file.keys())
-    except _UNUSABLE as error:
-        raise HarnessError(
-            f"{folder} cannot be used as a LoRA adapter of {type(model).__name__}.",
-            known=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}",
-            code=Exit.MISSING,
-        ) from error
-    if missing:  # the library would leave these out silently
-        raise HarnessError(
-            f"{folder} lacks {len(missing)} tensors of its adapter: {min(missing)} ...",
-            remedy="Save the adapter again, from the model it was trained on.",
-            code=Exit.MISSING,
-        )
-    merged: PreTrainedModel = adapted.merge_and_unload()
-    return merged
 
 
 def _quantization(options: LoadOptions) -> BitsAndBytesConfig:
