@@ -24,6 +24,7 @@ from harness.errors import Exit, HarnessError, SampleError
 from harness.types import (
     REFUSAL,
     Decoding,
+    ImageRef,
     Mode,
     Model,
     OptionForm,
@@ -114,7 +115,8 @@ class Runner:
     """Answers batches of samples with one model.
 
     Args:
-        digests: sample id -> sha256 of its images' bytes, kept in the predictions.
+        digests: sample id -> sha256 of its images' bytes, kept in the predictions; a picture that
+            is another when it is asked is an error of its sample.
         clock: seconds, monotonic.
     """
 
@@ -315,11 +317,12 @@ class Runner:
     def _prompt(self, sample: Sample) -> Prompt | str:
         """The prompt, or why there is none."""
         order = self._order(sample)
-        asked = replace(sample, choices=tuple(sample.choices[i] for i in order))
+        images = self._expected(sample)
+        asked = replace(sample, choices=tuple(sample.choices[i] for i in order), images=images)
         if sample.pictured_choices:
-            first = len(sample.images) - len(order)
-            pictures = [sample.images[first + i] for i in order]
-            asked = replace(asked, images=(*sample.images[:first], *pictures))
+            first = len(images) - len(order)
+            pictures = [images[first + i] for i in order]
+            asked = replace(asked, images=(*images[:first], *pictures))
         try:
             prompt = self._task.prompt(asked, self._asking.style)
         except SampleError as error:
@@ -328,6 +331,14 @@ class Runner:
         if most is not None and len(prompt.images) > most:
             return f"{len(prompt.images)} pictures, and the model takes {most} at a time"
         return replace(prompt, examples=self._asking.examples)
+
+    def _expected(self, sample: Sample) -> tuple[ImageRef, ...]:
+        """The sample's pictures, each of which must be the one that the run's data were hashed
+        with."""
+        digests = self._digests.get(sample.id)
+        if digests is None:
+            return sample.images
+        return tuple(i.expecting(d) for i, d in zip(sample.images, digests, strict=True))
 
     def _order(self, sample: Sample) -> tuple[int, ...]:
         """The places of the options in the order in which they are asked."""

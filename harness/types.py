@@ -9,10 +9,13 @@ is in `Sample` and in `Prediction`, never in a `Prompt`, so that no model can se
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from harness.errors import SampleError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,11 +49,23 @@ class ImageRef:
         """The sha256 of the encoded bytes, in hex; raises SampleError."""
         return sha256(self.read()).hexdigest()
 
+    def expecting(self, digest: str) -> ImageRef:
+        """The same picture, which cannot be read once it is another than the one with that digest;
+        "": one that could not be read."""
+        return replace(self, read=partial(_read_expected, self, digest))
+
     def decode(self) -> Image:
         """The picture in RGB, upright; raises SampleError."""
         from harness.images import decode
 
         return decode(self.read(), label=self.label, transparency=self.transparency)
+
+
+def _read_expected(image: ImageRef, digest: str) -> bytes:
+    data = image.read()
+    if sha256(data).hexdigest() != digest:
+        raise SampleError(f"{image.label}: it was another picture when the run began")
+    return data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

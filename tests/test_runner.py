@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from harness.types import (
     Style,
     Task,
 )
+from tasks.fingerprint import image_digests
 
 
 class Letter:
@@ -128,6 +130,54 @@ def test_a_bad_sample_is_a_row_with_a_reason() -> None:
     assert made[2].correct is None
     assert made[2].seconds is None
     assert made[3].answer == 0
+
+
+def test_a_picture_that_changes_during_a_run_is_an_error_row() -> None:
+    """Also one that was not there when the run's data were hashed; the record keeps what it was."""
+    files = {"same": b"same", "other": b"before", "gone": b"gone", "moved": b"moved"}
+
+    def sample(name: str) -> Sample:
+        image = ImageRef(f"{name}.png", lambda: files[name] if name in files else corrupt())
+        return Sample(id=name, question="q", target=0, choices=("x", "y"), images=(image,))
+
+    samples = [sample(name) for name in ("same", "other", "gone", "late")]
+    digests = image_digests(samples)
+    files |= {"other": b"after", "late": b"late"}
+    del files["gone"]
+    runner = Runner(
+        Letter(),
+        TASK,
+        asking=Asking(style="direct"),
+        decoding=Decoding(max_new_tokens=9),
+        digests=digests,
+    )
+    made = runner.answer(samples)
+    assert [p.error for p in made] == [
+        None,
+        "other.png: it was another picture when the run began",
+        "7.png is no picture",
+        "late.png: it was another picture when the run began",
+    ]
+    assert [p.images for p in made] == [digests[s.id] for s in samples]
+
+
+def test_pictures_of_shuffled_options_are_held_against_their_own_digests() -> None:
+    """They move with their options; each is checked as the data have them."""
+    images = tuple(ImageRef(f"{at}", partial(str.encode, str(at))) for at in range(4))
+    choices = ("a", "b", "c")
+    sample = Sample(
+        id="s", question="q", target=0, choices=choices, images=images, pictured_choices=True
+    )
+    runner = Runner(
+        Letter(),
+        TASK,
+        asking=Asking(style="direct", shuffle=1),
+        decoding=Decoding(max_new_tokens=9),
+        digests=image_digests([sample]),
+    )
+    (made,) = runner.answer([sample])
+    assert made.error is None
+    assert made.order != (0, 1, 2)
 
 
 def test_a_sample_that_breaks_the_model_is_found_by_halving() -> None:

@@ -533,7 +533,12 @@ def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
 BAD_FILES: list[tuple[str, str, bytes, str]] = [
     ("cut JSON", "test.jsonl", b'{"question": "x", "choi', r"test.jsonl, line 1: not valid JSON"),
     ("not UTF-8", "test.jsonl", b'{"question": "\xe9"}\n', r"line 1: not UTF-8: byte 0xe9 at"),
-    ("no object", "test.jsonl", b"[1, 2]\n", r"line 1: must be an object, found \[1, 2\] \(list\)"),
+    (
+        "no object",
+        "test.jsonl",
+        b"[1, 2]\n",
+        r"line 1: must be an object, found \[1, 2\] \(list of 2\)",
+    ),
     ("a bomb of brackets", "test.jsonl", b"[" * 100_000, r"line 1: not valid JSON"),
     ("a huge number", "test.jsonl", b'{"id": ' + b"9" * 5000 + b"}", r"line 1: not valid JSON"),
     ("no rows", "test.jsonl", b"", r"holds no rows"),
