@@ -20,6 +20,7 @@ from typing import Any
 
 from harness.errors import DataError
 from harness.records import finite, set_aside, write_atomically
+from harness.regular_files import MAX_RECORD, MAX_ROWS, read_regular
 
 ATTEMPTS = "attempts.jsonl"
 KEPT = "rationales.jsonl"
@@ -95,9 +96,12 @@ class Store:
     def read_record(self) -> dict[str, Any] | None:
         """rationales.json; None where there is none. Raises DataError."""
         try:
-            record = json.loads(self.record_path.read_text(encoding="utf-8"))
+            data = read_regular(self.record_path, limit=MAX_RECORD, within=self.folder)
+            record = json.loads(data)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise DataError(f"{self.record_path} cannot be read: {error.strerror}.") from error
         except ValueError as error:
             raise DataError(
                 f"{self.record_path} is not JSON: {error}.",
@@ -127,9 +131,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         DataError: a line is not a JSON object.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path, limit=MAX_ROWS, within=path.parent)
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     rows = []
     for number, line in enumerate(data.split(b"\n")[:-1], start=1):
         try:

@@ -44,6 +44,7 @@ from harness.errors import DataError, Exit, HarnessError, SampleError
 from harness.interrupts import Interrupted, interrupts
 from harness.progress import Make, Silent
 from harness.records import set_aside, write_atomically
+from harness.regular_files import MAX_RECORD, read_regular
 from harness.types import Task
 from tasks import scienceqa
 
@@ -711,13 +712,15 @@ def _finish(
 def _read_record(out: Path) -> dict[str, Any] | None:
     path = out / RECORD
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(read_regular(path, limit=MAX_RECORD, within=out))
         if record["format"] > FORMAT:
             raise DataError(f"{path} was written by a newer harness.", remedy="Update harness.")
         for name in ("fingerprint", "status", "started"):
             record[name]
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is not the record of a training run: {type(error).__name__} {error}.",

@@ -20,6 +20,7 @@ from harness.errors import Exit, HarnessError
 from harness.mini import weights as minis
 from harness.mini.weights import MARK
 from harness.paths import user_path
+from harness.regular_files import MAX_RECORD, read_regular
 
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
 """The files that decide what a model answers; nothing else of a repository is fetched or read."""
@@ -237,7 +238,7 @@ def _newest_student(runs: Path) -> str | None:
     finished: list[tuple[str, int, str]] = []
     for path in (runs / "distill").glob("*/distill.json"):
         try:
-            state = json.loads(path.read_text(encoding="utf-8"))
+            state = json.loads(read_regular(path, limit=MAX_RECORD, within=path.parent))
             if state["status"] == "complete" and state["config"]["target"] == "structured":
                 # Seconds are written down; of two in one, the file that was written last.
                 when = str(state["finished"]), path.stat().st_mtime_ns

@@ -27,6 +27,7 @@ from harness.types import (
     is_finished,
 )
 from tasks import load_task
+from tasks.files import read_image
 
 TOKENS = 64
 """How many tokens `check` lets a model write."""
@@ -85,11 +86,9 @@ def _failed(source: Source, output: Output) -> HarnessError:
 
 def _picture(path: Path) -> Any:
     try:
-        return images.decode(path.read_bytes(), label=str(path))
+        return images.decode(read_image(path, label=str(path)), label=str(path))
     except SampleError as error:
         raise DataError(str(error)) from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def lay_out(answer: Answer, choices: Sequence[str]) -> str:

@@ -24,6 +24,7 @@ from typing import IO, Any, Self, TypeVar
 
 from harness.errors import DataError, HarnessError
 from harness.json_fields import Types, check_fields, is_one, parse_json
+from harness.regular_files import MAX_RECORD, MAX_ROWS, open_regular, read_lines, read_regular
 from harness.types import Prediction, Value
 
 T = TypeVar("T")
@@ -326,7 +327,8 @@ class RunFolder:
     def read_record(self) -> RunRecord | None:
         """run.json, or None where there is none."""
         try:
-            text = self.record_path.read_text(encoding="utf-8")
+            data = read_regular(self.record_path, limit=MAX_RECORD, within=self.path)
+            text = data.decode()
         except FileNotFoundError:
             return None
         except UnicodeDecodeError as error:
@@ -400,15 +402,15 @@ class RunFolder:
     def _lines(self, path: Path) -> Iterator[tuple[Prediction, int]]:
         """Each prediction with the file offset behind its line."""
         try:
-            file = open(path, "rb")  # noqa: SIM115  # the next statement is `with`
+            file = open_regular(path, limit=MAX_ROWS, within=self.path)
         except FileNotFoundError:
             return
         except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+            raise _unreadable(path, error) from error
         with file:
             offset = 0
             seen: set[str] = set()
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(_lines_of(file, path), start=1):
                 if not line.endswith(b"\n"):
                     return  # cut by a crash
                 offset += len(line)
@@ -459,6 +461,17 @@ class RunFolder:
             (self.predictions_path, self.record_path, self.beyond_path, self.shards_path),
             self.path,
         )
+
+
+def _lines_of(file: IO[bytes], path: Path) -> Iterator[bytes]:
+    try:
+        yield from read_lines(file)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path} cannot be read: {error.strerror}.")
 
 
 _held: set[IO[bytes]] = set()

@@ -5,8 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+MAX_RECORD = 2**28
+"""Bytes of a file with one JSON document."""
+MAX_ROWS = 2**34
+"""Bytes of a file with a document on each line."""
+_MAX_LINE = 2**26
 
 
 def open_regular(path: Path, *, within: Path | None = None, limit: int | None = None) -> IO[bytes]:
@@ -43,3 +50,11 @@ def read_regular(path: Path, *, limit: int, within: Path | None = None) -> bytes
     if len(data) > limit:  # it grew, or its size was not true
         raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes", str(path))
     return data
+
+
+def read_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file; raises OSError for one that is too long to be a document of ours."""
+    while line := file.readline(_MAX_LINE + 1):
+        if len(line) > _MAX_LINE:
+            raise OSError(errno.EFBIG, f"it has a line of more than {_MAX_LINE:,} bytes")
+        yield line

@@ -16,6 +16,7 @@ from distill.store import KEPT, REJECTED, Store
 from harness.errors import HarnessError, SampleError
 from harness.json_fields import parse_json
 from harness.records import RunFolder, RunRecord, TaskInfo, read_runs, write_atomically
+from harness.regular_files import MAX_RECORD, MAX_ROWS, read_regular
 from harness.types import DataOptions, ImageRef, Prediction, SampleSet, Task
 from reports.evidence import (
     Distillation,
@@ -256,7 +257,7 @@ def _get(value: object, *keys: str) -> object:
 def _object(path: Path, problems: list[str]) -> dict[str, Any]:
     """The object in a JSON file; empty where there is none, with a problem where it is broken."""
     try:
-        found = parse_json(path.read_text(encoding="utf-8"))
+        found = parse_json(read_regular(path, limit=MAX_RECORD, within=path.parent).decode())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -271,7 +272,7 @@ def _object(path: Path, problems: list[str]) -> dict[str, Any]:
 def _rows(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSONL file that can be read: a page shows what there is."""
     try:
-        data = path.read_bytes()
+        data = read_regular(path, limit=MAX_ROWS, within=path.parent)
     except OSError:
         return []
     rows = []

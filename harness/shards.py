@@ -27,6 +27,7 @@ from harness import timing
 from harness.errors import DataError, HarnessError
 from harness.processes import Place
 from harness.records import PREDICTIONS, InUse, RunFolder, RunRecord, refuse_mismatch
+from harness.regular_files import open_regular
 from harness.types import Sample
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ class Claims:
             if path.parent == self._own:
                 continue
             # Opened anew each time: that is when a network file system looks for what is new.
-            with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            with contextlib.suppress(FileNotFoundError), open_regular(path) as file:
                 file.seek(self._read.get(path, 0))
                 for line in file:
                     if not line.endswith(b"\n"):
