@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from types import NoneType
 from typing import IO, Any, Self, TypeVar
 
 from harness.errors import DataError, HarnessError
-from harness.json_fields import Types, check_fields, is_one, parse_json
+from harness.json_fields import check_depth, check_fields, is_one, parse_json
+from harness.record_fields import DEPTH, check_record
 from harness.regular_files import MAX_RECORD, MAX_ROWS, open_regular, read_lines, read_regular
 from harness.types import Prediction, Value
 
@@ -136,7 +136,7 @@ class RunRecord:
             parts = dict(data)
             if isinstance(data["format"], int) and data["format"] > FORMAT:
                 raise DataError(
-                    f"{label} was written by a newer harness (format {data['format']}).",
+                    f"{label} was written by a newer harness (format {str(data['format'])[:20]}).",
                     remedy="Update harness, or use --fresh.",
                 )
             parts["task"] = _build(TaskInfo, data["task"])
@@ -146,9 +146,13 @@ class RunRecord:
             return _build(cls, parts)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
-                f"{label} is not a run record: {type(error).__name__} {error}.",
+                f"{label} is not a run record: {_why(error)}.",
                 remedy="Move its folder away, or run the same command with --fresh.",
             ) from error
+
+
+def _why(error: Exception) -> str:
+    return f"field {error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _build(cls: type[T], data: Mapping[str, Any]) -> T:
@@ -160,24 +164,6 @@ def _build(cls: type[T], data: Mapping[str, Any]) -> T:
 @cache
 def _names(cls: type) -> frozenset[str]:
     return frozenset(f.name for f in fields(cls))
-
-
-def _read_later(record: RunRecord) -> Iterator[tuple[str, object, Types]]:
-    """What is read in the parts of a record that have no fields of their own, and its types."""
-    number, mapping = (int, float, NoneType), (dict, NoneType)
-    timing = record.timing
-    yield "timing.inference_minutes", timing.get("inference_minutes"), number
-    yield "timing.tokens_per_second", timing.get("tokens_per_second"), number
-    yield "timing.devices", timing.get("devices"), (int, NoneType)
-    yield "timing.wall_minutes", timing.get("wall_minutes"), number
-    yield "timing.remote", timing.get("remote"), (bool, NoneType)
-    seconds = timing.get("seconds_per_sample")
-    yield "timing.seconds_per_sample", seconds, mapping
-    yield "timing.seconds_per_sample.mean", (seconds or {}).get("mean"), number
-    yield "settings.model", record.settings.get("model"), mapping
-    for session in record.sessions:
-        yield "sessions.peak_memory_bytes", session.get("peak_memory_bytes"), mapping
-        yield "sessions.energy_joules", session.get("energy_joules"), number
 
 
 def prediction_from_json(data: Mapping[str, Any]) -> Prediction:
@@ -342,19 +328,10 @@ class RunFolder:
                 f"{self.record_path} is not JSON: {error}.",
                 remedy="Move its folder away, or run the same command with --fresh.",
             ) from error
-        record = RunRecord.from_json(data, label=str(self.record_path))
         try:
-            for part in (
-                record,
-                record.task,
-                record.model,
-                record.counts,
-                *record.metrics.values(),
-            ):
-                check_fields(part)
-            for name, value, types in _read_later(record):
-                if not is_one(value, types):
-                    raise TypeError(f"field {name!r} cannot be {ascii(value)[:60]}")  # noqa: TRY301  # told below
+            check_depth(data, DEPTH)
+            record = RunRecord.from_json(data, label=str(self.record_path))
+            check_record(record)
         except TypeError as error:
             raise DataError(
                 f"{self.record_path} is not a run record: {error}.",
