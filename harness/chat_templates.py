@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.regular_files import read_regular
 
 LARGEST = 1_000_000
 """Bytes; published templates have some thousands."""
@@ -37,15 +38,11 @@ def read(path: Path) -> ChatTemplate:
     """
     option = f"--chat-template {path}"
     try:
-        with open(path, "rb") as file:
-            content = file.read(LARGEST + 1)
-        text = content.decode("utf-8")
+        text = read_regular(path, limit=LARGEST).decode("utf-8")
     except OSError as error:
         raise HarnessError(f"{option} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise HarnessError(f"{option} is not UTF-8 text: {error.reason}.") from error
-    if len(content) > LARGEST:
-        raise HarnessError(f"{option} has more than {LARGEST:,} bytes: it is no chat template.")
     if not text.strip():
         raise HarnessError(f"{option} is empty.")
     return ChatTemplate(path, text)

@@ -158,6 +158,11 @@ def print_check(report: Mapping[str, Any]) -> None:
         ("device, dtype", f"{report['device']}, {report['dtype'] or 'as served'}"),
         ("attention", str(report["attention"] or "as served")),
         *(
+            (name.replace("_", " "), report[name])
+            for name in ("vision_features", "template_rule")
+            if report.get(name)
+        ),
+        *(
             [("loading", f"{report['load_seconds']:.1f} s")]
             if report["load_seconds"] is not None
             else []

@@ -175,6 +175,11 @@ def test_a_lora_adapter_keeps_the_convention_of_its_base(
     assert model.description["vision_features"] == "state before layer"
 
 
+def test_check_says_it(command, tiny: Callable[..., Path]) -> None:
+    shown = command("check", tiny("llava-cot"), "--device", "cpu").stdout
+    assert "state before layer" in next(x for x in shown.splitlines() if "vision features" in x)
+
+
 def test_older_runs_are_not_comparable(command, tiny, drawn: Path, tmp_path: Path) -> None:
     """A run from before the field existed is refused; one of the mini is resumed, whose features
     are what they were."""

@@ -252,7 +252,7 @@ def test_a_run_is_of_one_template(
         (None, "No such file"),
         (b"", "is empty"),
         (b"\xff\xfe", "not UTF-8"),
-        (b"x" * 1_000_001, "more than 1,000,000 bytes"),
+        (b"x" * 1_000_001, "at most 1,000,000 are read"),
         (b"{% for message in messages %}", "cannot be used"),
         (b"{{ raise_exception('no pictures') }}", "no pictures"),
         (b"{{ messages[0].content }}", "a list of parts"),
