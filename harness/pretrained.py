@@ -15,6 +15,7 @@ transformers.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -37,6 +38,7 @@ from transformers.models.auto.video_processing_auto import video_processor_class
 
 from harness.checkpoints import read_json
 from harness.errors import Exit, HarnessError
+from harness.tokenizer_guard import guard
 
 dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0  # how many seconds it waits for a "y": it never asks
 
@@ -89,13 +91,27 @@ def load(part: Any, source: Path | str, *, local_files_only: bool = True, **argu
         arguments: as `from_pretrained` takes them.
 
     Raises:
-        HarnessError: the folder needs its own code, or leads outside itself.
+        HarnessError: the folder needs its own code, leads outside itself, or has a tokenizer that
+            is not known or has no bounds.
     """
     if Path(source).is_dir():
         refuse_foreign(Path(source))
-    return part.from_pretrained(
-        source, trust_remote_code=False, local_files_only=local_files_only, **arguments
-    )
+    try:
+        made = part.from_pretrained(
+            source, trust_remote_code=False, local_files_only=local_files_only, **arguments
+        )
+    except BaseException as error:  # tokenizers' own have no class of their own, or none to import
+        if type(error) is not Exception and type(error).__name__ != "PanicException":
+            raise
+        raise HarnessError(
+            f"{source} cannot be loaded: its tokenizer is none that tokenizers "
+            f"{version('tokenizers')} knows.",
+            known=" ".join(str(error).split())[:300],
+            remedy="pip install --upgrade tokenizers, or download the checkpoint again.",
+            code=Exit.MISSING,
+        ) from error
+    guard(made[0] if isinstance(made, tuple) else made, str(source))
+    return made
 
 
 def refuse_foreign(folder: Path) -> None:

@@ -23,7 +23,7 @@ from transformers import (
 from harness import pretrained
 from harness.chat_templates import ChatTemplate
 from harness.checkpoints import Checkpoint
-from harness.errors import Exit, HarnessError
+from harness.errors import Exit, HarnessError, SampleError
 from harness.models import kosmos2, lora, mllama, readers, renderers, vilt
 from harness.models.generative import GenerativeModel
 from harness.models.moondream.revisions import refuse_other_revisions
@@ -52,6 +52,7 @@ _UNUSABLE = (
     MemoryError,
     SafetensorError,
     StrictDataclassError,
+    SampleError,
 )
 
 

@@ -20,6 +20,7 @@ from harness.control import breaker
 from harness.errors import Exit, HarnessError, SampleError
 from harness.models import templates
 from harness.prompts import user_text
+from harness.time_limit import LONGEST, Limited
 from harness.types import Prompt
 
 Turn = Callable[[int, str], str]
@@ -35,6 +36,7 @@ _BROKEN = (
     AttributeError,
     RecursionError,
     MemoryError,
+    SampleError,
 )
 """What a template that cannot be used makes Jinja raise."""
 
@@ -140,13 +142,16 @@ def _try(turn: Turn, processor: Any | None) -> None:
 
 
 def _through(processor: Any, template: str) -> Turn:
+    """Through Jinja, in transformers' sandbox, which bounds no time: that is done here."""
+    apply = Limited(
+        processor.apply_chat_template, LONGEST, what="the chat template", where="The checkpoint"
+    )
+
     def turn(images: int, text: str) -> str:
         content = [{"type": "image"} for _ in range(images)]
         content.append({"type": "text", "text": text})
         turns = [{"role": "user", "content": content}]
-        made: str = processor.apply_chat_template(
-            turns, chat_template=template, add_generation_prompt=True, tokenize=False
-        )
+        made: str = apply(turns, chat_template=template, add_generation_prompt=True, tokenize=False)
         return made
 
     return turn
