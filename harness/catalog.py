@@ -42,6 +42,7 @@ class ModelSpec:
     max_new_tokens: int = 500
     """The paper's limit, section 4.3 and Table 3."""
     processor_args: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    parameters: int
     gigabytes: float = 0.0
     """Size of the published weights (parameters times bytes of their dtype), for the reader who is
     about to download them."""
@@ -79,7 +80,8 @@ CATALOG: tuple[ModelSpec, ...] = (
         chat_template=_LLAMA_TURN,
         style="structured",
         plain_styles=("structured",),
-        gigabytes=21.3,
+        parameters=10_670_220_835,
+        gigabytes=42.7,  # in float32
     ),
     ModelSpec(
         name="llava-next",
@@ -90,6 +92,7 @@ CATALOG: tuple[ModelSpec, ...] = (
         adapter="chat",
         model_type="llava_next",
         chat_template=_MISTRAL_TURN,
+        parameters=7_566_747_648,
         gigabytes=15.1,
     ),
     ModelSpec(
@@ -100,6 +103,7 @@ CATALOG: tuple[ModelSpec, ...] = (
         licence="MIT",
         adapter="phi3v",
         model_type="phi3_v",
+        parameters=4_146_621_440,
         gigabytes=8.3,
     ),
     ModelSpec(
@@ -114,6 +118,7 @@ CATALOG: tuple[ModelSpec, ...] = (
         model_type="moondream1",
         plain_styles=("direct",),
         max_new_tokens=512,
+        parameters=1_866_919_792,
         gigabytes=3.7,
     ),
     ModelSpec(
@@ -124,17 +129,20 @@ CATALOG: tuple[ModelSpec, ...] = (
         licence="MIT",
         adapter="kosmos2",
         model_type="kosmos-2",
-        gigabytes=6.7,
+        parameters=1_664_485_376,
+        gigabytes=6.7,  # in float32
     ),
     ModelSpec(
         name="vilt",
         title="ViLT",
         size="113M",
         repo="dandelin/vilt-b32-mlm",
+        revision="refs/pr/4",  # its main branch has a pickle only
         licence="apache-2.0",
         adapter="vilt",
         model_type="vilt",
-        gigabytes=0.5,
+        parameters=135_658_554,
+        gigabytes=0.5,  # in float32
     ),
     ModelSpec(
         name="moondream-kd",
@@ -148,13 +156,25 @@ CATALOG: tuple[ModelSpec, ...] = (
         style="structured",
         plain_styles=("structured",),
         max_new_tokens=512,
+        parameters=1_866_919_792,
     ),
 )
+
+_REVISIONS: Mapping[str, str] = MappingProxyType(
+    {"dandelin/vilt-b32-finetuned-vqa": "refs/pr/9"}  # its main branch has a pickle only
+)
+"""Repositories that a row can take in place of its own (`--weights`), and the revision of each."""
 
 
 def find(name: str) -> ModelSpec | None:
     """The row called `name`; None where there is none."""
     return next((spec for spec in CATALOG if spec.name == name.lower()), None)
+
+
+def pinned(repo: str) -> str | None:
+    """The revision that is taken of a repository, by row or by name; None: its main branch."""
+    rows = {row.repo.lower(): row.revision for row in CATALOG if row.repo}
+    return {**_REVISIONS, **rows}.get(repo.lower())
 
 
 def find_type(model_type: str) -> ModelSpec | None:

@@ -15,11 +15,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from harness.catalog import CATALOG, ModelSpec, find, find_type
+from harness import hub
+from harness.catalog import CATALOG, ModelSpec, find, find_type, pinned
 from harness.errors import Exit, HarnessError
 from harness.mini import weights as minis
 from harness.mini.weights import MARK
 from harness.paths import user_path
+from harness.pickled import without_safetensors
 from harness.regular_files import MAX_RECORD, read_regular
 
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
@@ -169,11 +171,11 @@ def find_checkpoint(
             f"{_mini_command(spec)}",
             code=Exit.MISSING,
         )
-    folder, repo, commit = _locate(source, spec, revision)
-    default_name = spec.name if spec else (repo or folder.name).replace("/", "--")
+    folder, repo = _locate(source, spec, revision)
+    default_name = spec.name if spec else (repo.name if repo else folder.name).replace("/", "--")
     if shipped:
         default_name += "-mini"
-    config = _read_config(folder)
+    config = _read_config(folder, repo)
     named = spec is not None
     model_type = str(config.get("model_type", ""))
     if spec is None:
@@ -191,8 +193,8 @@ def find_checkpoint(
         spec=spec,
         named=named,
         config=config,
-        repo=repo,
-        revision=commit,
+        repo=repo.name if repo else None,
+        revision=folder.name if repo else None,  # the commit
         lora=_lora_folder(lora) if lora else None,
         random=random,
     )
@@ -200,21 +202,22 @@ def find_checkpoint(
 
 def _locate(
     source: str, spec: ModelSpec | None, revision: str | None
-) -> tuple[Path, str | None, str | None]:
-    """The folder that `source` means; for a hub repository its name and commit too."""
+) -> tuple[Path, hub.Repository | None]:
+    """The folder that `source` means, and the hub's repository that it is a snapshot of."""
     path = user_path(source)
     if source and path.is_dir():
         if revision:
             raise HarnessError(f"--model-revision {revision}: a folder has no revisions.")
-        return path.resolve(), None, None
+        return path.resolve(), None
     if source and path.exists():
         raise HarnessError(
             f"{source} is a file; a checkpoint is a folder with config.json and *.safetensors.",
             code=Exit.MISSING,
         )
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", source):
-        folder, commit = _hub_snapshot(source, revision or _pinned(source), spec)
-        return folder, source, commit
+        repo = hub.Repository(source, revision or pinned(source))
+        patterns = [f"*{suffix}" for suffix in SUFFIXES]
+        return hub.snapshot(repo, patterns, otherwise=_mini_command(spec)), repo
     rows = ", ".join(row.name for row in CATALOG)
     raise HarnessError(
         f"No model called {source!r}.",
@@ -222,12 +225,6 @@ def _locate(
         remedy="harness list models",
         code=Exit.MISSING if path.is_absolute() or os.sep in source else Exit.USAGE,
     )
-
-
-def _pinned(repo: str) -> str | None:
-    """The revision that the catalogue has of a repository, however it was asked for."""
-    rows = (row for row in CATALOG if row.repo and row.repo.lower() == repo.lower())
-    return next((row.revision for row in rows), None)
 
 
 def _newest_student(runs: Path) -> str | None:
@@ -288,34 +285,7 @@ def _mini_command(spec: ModelSpec | None) -> str:
     )
 
 
-def _hub_snapshot(
-    repo: str, revision: str | None, spec: ModelSpec | None = None
-) -> tuple[Path, str]:
-    """The snapshot folder of a hub repository and its commit; fetched unless offline."""
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        folder = Path(
-            snapshot_download(
-                repo, revision=revision, allow_patterns=[f"*{suffix}" for suffix in SUFFIXES]
-            )
-        )
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
-        at = f" at revision {revision}" if revision else ""
-        offline = " (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else ""
-        option = f" --revision {revision}" if revision else ""
-        raise HarnessError(
-            f"The weights of {repo}{at} are not here.",
-            known=f"Looked in the hub cache {constants.HF_HUB_CACHE}{offline}: "
-            f"{type(error).__name__}.",
-            remedy="\n".join(filter(None, [f"hf download {repo}{option}", _mini_command(spec)])),
-            code=Exit.MISSING,
-        ) from error
-    return folder, folder.name
-
-
-def _read_config(folder: Path) -> Mapping[str, Any]:
+def _read_config(folder: Path, repo: hub.Repository | None) -> Mapping[str, Any]:
     path = folder / "config.json"
     if (folder / "adapter_config.json").exists():
         # The library would load another model, from wherever this file says.
@@ -335,6 +305,8 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
         raise HarnessError(
             f"{path} has no model_type, which names the architecture.", code=Exit.MISSING
         )
+    if not any(path.is_file() for path in folder.glob("*.safetensors")):
+        raise without_safetensors(folder, config, repo)
     _check_shards(folder)
     return config
 
@@ -348,17 +320,7 @@ def read_json(path: Path) -> Any:
 
 
 def _check_shards(folder: Path) -> None:
-    """Refuse a checkpoint whose weights are absent, pickled, or only partly there."""
-    if not any(path.is_file() for path in folder.glob("*.safetensors")):
-        pickled = sorted(path.name for path in folder.glob("*.bin"))
-        raise HarnessError(
-            f"{folder} has no *.safetensors.",
-            known=f"It has {pickled[0]}, a pickle, which is never loaded." if pickled else "",
-            remedy="Convert it: AutoModel...from_pretrained(...).save_pretrained(FOLDER)."
-            if pickled
-            else "",
-            code=Exit.MISSING,
-        )
+    """Refuse a checkpoint whose weights are only partly there."""
     for index in sorted(folder.glob("*.safetensors.index.json")):
         try:
             shards = set(read_json(index)["weight_map"].values())

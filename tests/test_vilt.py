@@ -401,6 +401,19 @@ def test_a_folder_saved_by_an_older_library_loads(
         assert older == pytest.approx(newer, abs=1e-5)  # one more for every token changes nothing
 
 
+def test_a_decoder_that_is_not_tied_is_kept(tmp_path: Path) -> None:
+    """The published checkpoint has embeddings and a decoder; the library's config would tie them."""
+    folder = build("vilt", tmp_path / "untied")
+    tensors = load_file(folder / "model.safetensors")
+    embedding = tensors["vilt.embeddings.text_embeddings.word_embeddings.weight"]
+    tensors["mlm_score.decoder.weight"] = embedding.flip(0).contiguous()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    model = loaded(folder)._model
+    assert torch.equal(model.mlm_score.decoder.weight, embedding.flip(0))
+    assert torch.equal(model.get_input_embeddings().weight, embedding)
+    assert not model.config.tie_word_embeddings
+
+
 def test_a_folder_without_a_tensor_is_refused(tmp_path: Path) -> None:
     """What is missing would be random numbers."""
     folder = build("vilt", tmp_path / "cut")
@@ -434,9 +447,9 @@ def test_an_old_name_of_the_image_processor_is_understood(tmp_path: Path, masks:
 
 
 def test_the_full_size_is_the_published_one() -> None:
-    """112,217,658 parameters, which is the paper's 113M."""
+    """The paper's 113M, and once more the embeddings: the published decoder is not tied to them."""
     model = random_model(device="meta")
-    assert sum(parameter.numel() for parameter in model.parameters()) == 112_217_658
+    assert sum(parameter.numel() for parameter in model.parameters()) == 112_217_658 + 30_522 * 768
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -53,8 +53,10 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from harness import pretrained
+from harness.checkpoints import tensor_shapes
 from harness.errors import SampleError
 from harness.models.renderers import neutraliser
+from harness.pickled import OLD_NAMES
 from harness.types import Decoding, Output, Prompt
 
 Target = tuple[int, ...]
@@ -68,6 +70,8 @@ _ARCHITECTURES: Mapping[str, type[PreTrainedModel]] = MappingProxyType(
         "ViltForQuestionAnswering": ViltForQuestionAnswering,
     }
 )
+_EMBEDDING = "vilt.embeddings.text_embeddings.word_embeddings.weight"
+_DECODER = "mlm_score.decoder.weight"
 _GREY = (128, 128, 128)
 
 
@@ -77,12 +81,20 @@ def load(folder: Path, **arguments: Any) -> Any:
     Raises:
         ValueError: an architecture that answers no questions.
     """
-    names = pretrained.load(ViltConfig, folder).architectures or ["ViltForMaskedLM"]
+    config = pretrained.load(ViltConfig, folder)
+    names = config.architectures or ["ViltForMaskedLM"]
     if names[0] not in _ARCHITECTURES:
         raise ValueError(f"{names[0]} answers no questions; there are {', '.join(_ARCHITECTURES)}")
-    # Folders that were saved before transformers 5 name the output bias so.
-    renamed = {r"^mlm_score\.bias$": "mlm_score.decoder.bias"}
-    return pretrained.load(_ARCHITECTURES[names[0]], folder, key_mapping=renamed, **arguments)
+    # The library's config ties the decoder to the embeddings whatever config.json says; the
+    # published checkpoint has both.
+    config.tie_word_embeddings = not {_EMBEDDING, _DECODER} <= tensor_shapes(folder).keys()
+    return pretrained.load(
+        _ARCHITECTURES[names[0]],
+        folder,
+        config=config,
+        key_mapping=OLD_NAMES.get(names[0]),
+        **arguments,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

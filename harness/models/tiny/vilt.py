@@ -55,7 +55,7 @@ def random_model(
     """A model with random weights, made on its device and in its type, ready to answer.
 
     Args:
-        size: "full", the published sizes (112,217,658 parameters), "mini" or "tiny" (about
+        size: "full", the published sizes (135,658,554 parameters), "mini" or "tiny" (about
             200,000).
         corpus: what the vocabulary is made of, unless it is published.
     """
@@ -97,7 +97,10 @@ def _config(size: str, corpus: Sequence[str], **fields: Any) -> ViltConfig:
         raise ValueError(f"no size {size!r}: there are {', '.join(_SIZES)}")
     if size != "full":
         fields["vocab_size"] = len(_tokenizer(corpus))
-    return ViltConfig(**_SIZES[size], **fields)
+    config = ViltConfig(**_SIZES[size], **fields)
+    # As published; the library's class does not take it as an argument.
+    config.tie_word_embeddings = size != "full"
+    return config
 
 
 def _random(
