@@ -447,7 +447,7 @@ CASES = [
         ("answer enormous", row(answer=10**400), r"field 'answer': must be 0 to 3.{1,150}$"),
         ("answer a letter", row(answer="A"), r"field 'answer': must be 0 to 3.*found 'A'"),
         ("id twice", row(id="geography-01"), r"line 2, field 'id': .* twice.*jsonl, line 1"),
-        ("id a list", row(id=[]), r"line 1, field 'id': must be text, found \[\] \(list\)"),
+        ("id a list", row(id=[]), r"line 1, field 'id': must be text, found \[\] \(list of 0\)"),
         ("topic a number", row(topic=3), r"line 1, field 'topic': must be text, found 3"),
         (
             "path absolute",
