@@ -46,6 +46,7 @@ from harness.remote.served import Served
 from harness.runner import Asking, Runner, batches
 from harness.scoring import Run, metrics_of, scored
 from harness.shards import Claims
+from harness.shuffling import movable
 from harness.text_metrics import TOKENIZE, Tokenize
 from harness.types import (
     DataOptions,
@@ -338,6 +339,13 @@ def evaluate(weights: Source, data: Data, options: RunOptions) -> Run:
         selected=selected,
     )
     place = processes.here()
+    if in_place := job.settings["in_place"]:
+        log.info(
+            '--shuffle-choices: %d of %d questions have options that refer to others, such as "all '
+            'of the above"; they stay where they are.',
+            in_place,
+            len(data.samples.samples),
+        )
     if place.processes > 1:
         return _together(job, place)
     with job.folder.locked():
@@ -653,6 +661,7 @@ def _settings(weights: Source, data: Data, options: RunOptions) -> dict[str, Any
         "options": wanted.options,
         "shots": options.shots,
         "shuffle": options.shuffle,
+        "in_place": 0 if options.shuffle is None else _in_place(data.samples.samples),
         "conclude": options.conclude,
         "decoding": asdict(
             Decoding(
@@ -699,7 +708,7 @@ def _fingerprint(job: Job) -> dict[str, Any]:
         "style": settings["style"],
         "prompt": _prompt_hash(job),
         "mode": _mode(settings),
-        "shuffle": settings["shuffle"],
+        "shuffle": _shuffle(settings),
         "decoding": decoding if settings["mode"] == "generate" else None,
         "dtype": settings["dtype"],
         "processor_args": settings["processor_args"],
@@ -722,6 +731,17 @@ def _told_when_loaded(source: Source) -> Mapping[str, Any]:
     if isinstance(source, Served):
         return source.fingerprint
     return {**source.fingerprint, **source.rendering}
+
+
+def _in_place(samples: Sequence[Sample]) -> int:
+    """Questions of which options stay where they are: those that refer to others."""
+    return sum(movable(sample.choices) < len(sample.choices) for sample in samples)
+
+
+def _shuffle(settings: Mapping[str, Any]) -> object:
+    """The seed; where options stay where they are that once were moved, that too."""
+    stay = f"{settings['shuffle']}; options that refer to others stay where they are"
+    return stay if settings["in_place"] else settings["shuffle"]
 
 
 def _mode(settings: Mapping[str, Any]) -> str:

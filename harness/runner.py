@@ -15,12 +15,12 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
-from random import Random
 from string import ascii_uppercase
 from typing import Any
 
 from harness import structured
 from harness.errors import Exit, HarnessError, SampleError
+from harness.shuffling import order as shuffled
 from harness.types import (
     REFUSAL,
     Decoding,
@@ -342,10 +342,9 @@ class Runner:
 
     def _order(self, sample: Sample) -> tuple[int, ...]:
         """The places of the options in the order in which they are asked."""
-        order = list(range(len(sample.choices)))
-        if self._asking.shuffle is not None:
-            Random(f"{self._asking.shuffle} {sample.id}").shuffle(order)  # noqa: S311  # no secret
-        return tuple(order)
+        if self._asking.shuffle is None:
+            return tuple(range(len(sample.choices)))
+        return shuffled(sample.choices, seed=self._asking.shuffle, sample_id=sample.id)
 
     def _answer(
         self, samples: Sequence[Sample], decoding: Decoding, ready: _Ready | None = None

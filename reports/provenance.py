@@ -121,8 +121,17 @@ def _prompt(settings: Mapping[str, object]) -> str:
         f"style {style}",
         f"{shots} answered examples first" if shots else "no examples",
         f"added to the question: {instruction}" if instruction else "the bare question",
+        _shuffled(settings),
         f"wording: {wording}" if (wording := untrusted.text(settings.get("wording"))) else "",
     )
+
+
+def _shuffled(settings: Mapping[str, object]) -> str:
+    seed, stay = untrusted.whole(settings.get("shuffle")), untrusted.whole(settings.get("in_place"))
+    if seed is None:
+        return ""
+    kept = f"; {stay:,} questions keep options that refer to others in place" if stay else ""
+    return f"options shuffled, seed {seed}{kept}"
 
 
 def _figures(run: RunRecord) -> Iterator[Entry]:

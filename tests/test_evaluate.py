@@ -426,3 +426,28 @@ def test_the_page_says_how_the_question_was_worded(evaluate, command, tmp_path: 
     assert "style cot" in text
     assert "no examples" in text
     assert "wording: ours" in text
+
+
+def test_options_that_refer_to_others_stay_and_are_counted(
+    evaluate, questions: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The record, the page and the terminal say how many questions; a run of another version, in
+    which they were moved, is not continued."""
+    path = questions / "test.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()][:4]
+    rows[0]["choices"] = ["x", "y", "both A and B"]
+    rows[1]["choices"] = ["x", "y", "all of the above"]
+    rows[0]["answer"] = rows[1]["answer"] = 0
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = evaluate("--shuffle-choices", 1, data=questions)
+    run = only(result)
+    assert "2 of 4 questions have options that refer to others" in caplog.text
+    assert run["settings"]["in_place"] == 2
+    assert predictions(run)[0]["order"] == [0, 1, 2]
+    assert predictions(run)[1]["order"][2] == 2
+    folder = RunFolder(Path(run["folder"]))
+    record = folder.existing_record()
+    folder.write_record(replace(record, fingerprint={**record.fingerprint, "shuffle": 1}))
+    again = evaluate("--shuffle-choices", 1, data=questions)
+    assert again.code == 2
+    assert "another shuffle" in again.json["errors"][0]["what"]
