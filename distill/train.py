@@ -79,12 +79,14 @@ def check_base(base: Path) -> None:
 
     import harness.models  # noqa: F401  # makes Moondream known to the auto classes
     from harness import pretrained
+    from harness.models.moondream.revisions import refuse_other_revisions
 
     kind = pretrained.load(AutoConfig, base).model_type
     if kind != "moondream1":
         raise HarnessError(
             f"{base} is a {kind}; only Moondream can be distilled into.", code=Exit.MISSING
         )
+    refuse_other_revisions(base)
 
 
 def check_here(config: DistillConfig, device: str) -> None:

@@ -19,6 +19,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 
+from distill.train import check_base
 from harness.checkpoints import find_checkpoint
 from harness.errors import Exit, HarnessError
 from harness.models import (
@@ -530,14 +531,16 @@ def names_of_2025(tensors):
     ("change", "words"),
     [(half_a_projector, "2024-05-08 or earlier"), (names_of_2025, "2025-01-09 or later")],
 )
-@pytest.mark.parametrize("way", ["harness", "transformers"])
+@pytest.mark.parametrize("way", ["harness", "transformers", "distill"])
 def test_other_revisions_are_refused(copy, change, words, way):
-    """What helps is another revision, not another download; by whichever way it is loaded."""
+    """What helps is another revision, not another download; by whichever way it is loaded; and a
+    student before anything takes long."""
     broken(copy, change)
     checkpoint, options = find_checkpoint(str(copy)), LoadOptions(device="cpu", dtype="float32")
     ways = {
         "harness": lambda: load(checkpoint, options),
         "transformers": lambda: AutoModelForImageTextToText.from_pretrained(copy),
+        "distill": lambda: check_base(copy),
     }
     with pytest.raises(HarnessError, match=words) as caught:
         ways[way]()

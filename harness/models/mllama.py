@@ -31,38 +31,12 @@ def collect(model: Any, state: VisionState) -> None:
 
 
 def collected(architecture: Any, configuration: Any) -> VisionState:
-    """Probe which state the installed release collects.
-
-    In a small model of the same class every layer adds one to a hidden state of zeros. The feature
-    of the layer with index 1 is then 1 if it was taken before that layer, 2 if after it.
+    """Which state the installed release collects.
 
     Raises:
-        HarnessError: it is neither.
+        HarnessError: neither of the two.
     """
-    config = configuration(
-        hidden_size=4,
-        attention_heads=1,
-        intermediate_size=4,
-        num_hidden_layers=3,
-        num_global_layers=1,
-        image_size=8,
-        patch_size=4,
-        intermediate_layers_indices=[1],
-        vision_output_dim=8,
-    )
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.no_grad():
-        vision = architecture(config).float().eval()
-        for parameter in vision.parameters():
-            parameter.zero_()
-        for layer in vision.transformer.layers:
-            layer.mlp.fc2.bias.fill_(1.0)
-        tiles = config.max_num_tiles
-        features = vision(
-            pixel_values=torch.zeros(1, 1, tiles, 3, 8, 8),
-            aspect_ratio_ids=torch.ones(1, 1, dtype=torch.long),
-            aspect_ratio_mask=torch.ones(1, 1, tiles, dtype=torch.long),
-        ).last_hidden_state
-    layers = float(features[..., -1].max())  # the first half is the last hidden state
+    layers = _layers_before(architecture, configuration, index=1)
     known: dict[float, VisionState] = {1.0: "before", 2.0: "after"}
     if layers not in known:
         raise HarnessError(
@@ -73,6 +47,37 @@ def collected(architecture: Any, configuration: Any) -> VisionState:
             code=Exit.MISSING,
         )
     return known[layers]
+
+
+def _layers_before(architecture: Any, configuration: Any, *, index: int) -> float:
+    """How many layers the feature of the layer `index` has gone through.
+
+    In a small model of the same class every layer adds one to a hidden state of zeros.
+    """
+    config = configuration(
+        hidden_size=4,
+        attention_heads=1,
+        intermediate_size=4,
+        num_hidden_layers=index + 2,
+        num_global_layers=1,
+        image_size=8,
+        patch_size=4,
+        intermediate_layers_indices=[index],
+        vision_output_dim=8,
+    )
+    tiles = config.max_num_tiles
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.no_grad():
+        vision = architecture(config).float().eval()
+        for parameter in vision.parameters():
+            parameter.zero_()
+        for layer in vision.transformer.layers:
+            layer.mlp.fc2.bias.fill_(1.0)
+        features = vision(
+            pixel_values=torch.zeros(1, 1, tiles, 3, 8, 8),
+            aspect_ratio_ids=torch.ones(1, 1, dtype=torch.long),
+            aspect_ratio_mask=torch.ones(1, 1, tiles, dtype=torch.long),
+        ).last_hidden_state  # (1, 1, tiles, patches, 8); its first half is the last hidden state
+    return float(features[..., -1].max())
 
 
 def _state_before(_encoder: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:

@@ -55,7 +55,7 @@ LLAVA_NEXT: Mapping[str, str] = MappingProxyType(
         ),
     }
 )
-"""LLaVA-NeXT by its language model, as their cards have it; Mistral's is the catalogue's."""
+"""LLaVA-NeXT by its language model, as published for it; Mistral's is the catalogue's."""
 
 
 def language_of(text_config: Mapping[str, Any], vocabulary: Collection[str]) -> str | None:
