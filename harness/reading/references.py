@@ -240,6 +240,7 @@ def option_of(named: str) -> int | str:
 
 def _fold(text: str, *, cased: bool) -> str:
     """As long as the text, so that places agree."""
+    text = text.replace("\n", " ")
     folded = text if cased else text.lower()
     if len(folded) == len(text):
         return folded

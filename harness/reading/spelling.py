@@ -96,7 +96,7 @@ _SCRIPTS = _rewrites(
 )
 _NUMBERS = _rewrites(
     (r"(?<=\d),(?=\d{3}(?!\d))", ""),
-    (r"(?<=\d) ?[\u00d7*x] ?(?=\d)", "\u00d7"),
+    (r"(?<=\d) ?[\u00d7*x] ?(?=\d)|(?<=[\w)] )\*(?= [\w(])", "\u00d7"),
     (r"(?<=\d) ?(?:percent|per cent|pct\b\.?)|(?<=\d) (?=%)", lambda found: found[0] and "%"),
     (r"(?<=\d)%%", "%"),
     (r"(?<=\d) ?(?:degrees?|deg\b\.?) ?(?:(?i:celsius|centigrade)\b|C\b)", "\u00b0C"),

@@ -34,7 +34,9 @@ class Weight(IntEnum):
     CLOSING = 0
     """A line that stands for a conclusion: "So D." """
     BOX = 1
-    EXPLICIT = 2
+    LOOSE = 2
+    """It says that something is the correct one of its kind: "the correct statement is C"."""
+    EXPLICIT = 3
     """It says that something is the answer, or is chosen."""
 
 
@@ -56,6 +58,11 @@ class Statement(NamedTuple):
     @property
     def is_explicit(self) -> bool:
         return self.weight is Weight.EXPLICIT
+
+    @property
+    def is_lettered(self) -> bool:
+        """It names by letter."""
+        return re.match(f"[{L}{B}]", self.named) is not None
 
     @property
     def is_refusal(self) -> bool:
@@ -93,6 +100,7 @@ _HEAD = re.compile(
     r"|(?<![^.\n] )\b(?:choice|option)(?= ?[:=])"
     rf"|\b(?:the|a) {_GRADED}(?= is [{L}{B}])"
 )
+_OTHER_NOUN = re.compile(r"statement|description|explanation|conclusion")
 _LOOSE_HEAD = re.compile(  # names only what it is; then it takes a letter to be a statement
     rf"\b(?:{_GRADED} (?!answer)\w+|(?:the |an? )(?:option|choice|statement|letter|alternative)"
     r" (?:that|which|who)\b)"
@@ -104,12 +112,13 @@ _SEEKING = re.compile(  # "to answer", "to find the answer": nothing is said to 
 )
 _COPULA = re.compile(
     r"(?P<gap>[^.!?;:=\n]{0,100}?)"
-    r"(?: ?[:=]"
+    r"(?:(?<![\d,]) ?[:=]"
     r"|\b(?:is|are|was|remains|(?:would|should|must|will|has to|seems to|appears to) be)\b)"
 )
 _FILLER = re.compile(
     rf"[ \n:=>\"'(,{{{BOX}-]*+(?:(?:the|an?|that|it|this|to|be|is|correct|right|best|answer|option"
-    r"|choice|letter|one|given|by|as|follows|only|either|both|in|labell?ed|marked|boxed|statement)"
+    r"|choice|letter|one|given|by|as|follows|only|either|both|in|labell?ed|marked|boxed|statement"
+    r"|a combination of)"
     rf"\b[ \n:=>\"'(,{{{BOX}-]*+){{0,8}}"
 )
 _NAMED = re.compile(OBJECT)
@@ -147,7 +156,9 @@ def answer_phrases(text: str, options: Options) -> Iterator[Statement]:
         filler = _FILLER.match(tail, copula.end()) if copula else None
         letter = _NAMED.match(tail, filler.end()) if filler else None
         if letter and re.match(f"[{L}{B}]", letter["named"]):
-            yield _statement(text, head, head.end() + letter.start(), letter["named"])
+            named = letter["named"] + _rest_of_list(tail, filler.end() if filler else 0, letter)
+            at = head.end() + letter.start()
+            yield _statement(text, head, at, named)._replace(weight=Weight.LOOSE)
 
 
 def _phrase(text: str, head: re.Match[str], options: Options) -> Statement | None:
@@ -164,8 +175,7 @@ def _phrase(text: str, head: re.Match[str], options: Options) -> Statement | Non
     if found := _NAMED.match(tail, start):
         if not _is_whole(found, options):
             return _statement(text, head, head.end() + start, "")
-        more = "".join(_NEXT_OF_LIST.findall(tail, found.end()))
-        named = found["named"] + (more if _BEFORE_LIST.match(tail, start) else "")
+        named = found["named"] + _rest_of_list(tail, start, found)
         return _statement(text, head, head.end() + start, named)
     if references(copula["gap"]):
         return None
@@ -176,6 +186,13 @@ def _phrase(text: str, head: re.Match[str], options: Options) -> Statement | Non
     if _VALUE.match(tail, copula.end()):
         return _statement(text, head, head.end() + start, "", length=len(said))
     return None
+
+
+def _rest_of_list(tail: str, start: int, found: re.Match[str]) -> str:
+    """What follows, line by line, the first of several that are said to be the answer."""
+    if not _BEFORE_LIST.match(tail, start):
+        return ""
+    return "".join(_NEXT_OF_LIST.findall(tail, found.end()))
 
 
 def _statement(
@@ -189,10 +206,16 @@ def _statement(
         max(end, head.end()),
         "answer phrase",
         named,
-        Weight.BOX if head[0] == BOX else Weight.EXPLICIT,
+        _weight(head[0]),
         final="final" in head[0] or "final answer" in before,
         hedged=_HEDGE.search(text, head.start(), at) is not None,
     )
+
+
+def _weight(head: str) -> Weight:
+    if head == BOX:
+        return Weight.BOX
+    return Weight.LOOSE if _OTHER_NOUN.search(head) else Weight.EXPLICIT
 
 
 def _is_whole(found: re.Match[str], options: Options) -> bool:

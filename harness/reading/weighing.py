@@ -110,7 +110,8 @@ def _of_this_question(
         return said
     limit = _others_begin(explicit[0], text, raw, options)
     said = [one for one in said if one.at < limit]
-    run = _run([one for one in explicit if one.at < limit], text)
+    lettered = [one for one in explicit if one.is_lettered and one.at < limit]
+    run = _run(lettered, text)
     if run is None:
         return said
     first, last = run
@@ -183,6 +184,8 @@ def _replaces(
     """The statement counts instead of the one before."""
     if not one.named:
         return False
+    if one.weight == by.weight and one.is_lettered and not by.is_lettered:
+        return True
     if one.weight != by.weight and not _corrects(one, by, text, raw):
         return one.weight > by.weight
     if not by.named or isinstance(by.option, str) or (current and current.option == "rejected"):
