@@ -25,9 +25,9 @@ from harness.reading.spelling import BOX
 from harness.reading.transcript import sentences as split_sentences
 
 _ADVERB = (
-    r"\b(?:(?:most|very|quite|more) )?(?:likely|probably|definitely|clearly|certainly|surely"
-    r"|actually|indeed|simply|really|just|obviously|in fact|of course|also|still|approximately"
-    r"|roughly)\b,? ?"
+    r"(?<!\bthe )\b(?:(?:most|very|quite|more) )?(?:likely|probably|definitely|clearly|certainly"
+    r"|surely|actually|indeed|simply|really|just|obviously|in fact|of course|also|still"
+    r"|approximately|roughly)\b,? ?"
 )
 _INTRODUCTION = (  # "option (B)" is "B"; "the correct option B" stays, for what it says
     r"(?<!correct )(?<!right )(?<!best )(?<!final )\b(?:the )?(?:answer )?(?:options?|choices?"

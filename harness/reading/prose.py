@@ -60,7 +60,7 @@ def read_prose(
         complete = not stops_midway(text.text, names_option=_ends_with_option(english, options))
     found = committed(english, raw, options, finished=complete)
     if found is None and not committed_only:
-        found = _final_line(english) if complete else Found("unfinished", "")
+        found = _final_line(english, raw) if complete else Found("unfinished", "")
     return (found or Found("nothing recognised", "")).reading(english.text)
 
 
@@ -71,7 +71,7 @@ def _ends_with_option(english: English, options: Options) -> bool:
     return named or (re.match(f"[{T}]", last) is not None and index_of(last) not in options.numeric)
 
 
-def _final_line(english: English) -> Found:
+def _final_line(english: English, raw: str) -> Found:
     """What a finished text without a statement comes to."""
     text, sentences = english.text.text, [sentence.text for sentence in english.sentences]
     rejections = list(statements.rejections(text))
@@ -81,10 +81,12 @@ def _final_line(english: English) -> Found:
     if named := statements.closing_sentence(sentences[-1]):
         return Found(option_of(named), "closing phrase", last, len(text))
     short = len(sentences) <= SHORT and len(text) <= SHORT_CHARS
-    for rule, find in (("leading letter", _leading_letter), ("closing letter", _closing_letter)):
-        if (labelled := find(sentences, rejected, short=short)) is not None:
-            start, end = (0, len(sentences[0])) if find is _leading_letter else (last, len(text))
-            return Found(labelled, rule, start, end)
+    if (leading := _leading_letter(sentences, rejected, short=short)) is not None:
+        return Found(leading, "leading letter", 0, len(sentences[0]))
+    if (closing := _closing_letter(sentences, rejected)) is not None:
+        return Found(closing, "closing letter", last, len(text))
+    if (bracketed := _bracketed(english, rejected, raw)) is not None:
+        return bracketed
     if REFUSAL.search(text):
         return Found("refusal", "")
     if (only := _only_text(english, rejected, short=short)) is not None:
@@ -129,9 +131,7 @@ def _leading_letter(
     return "two letters" if rivals - rejected - {option} else option
 
 
-def _closing_letter(
-    sentences: Sequence[str], rejected: set[int], *, short: bool
-) -> int | str | None:
+def _closing_letter(sentences: Sequence[str], rejected: set[int]) -> int | str | None:
     """The option whose letter is the last sentence.
 
     Or its last part, where no other letter is named: "A and B are wrong, C".
@@ -139,13 +139,29 @@ def _closing_letter(
     last_part = _LAST_PART.split(sentences[-1])[-1]
     only = _ONLY.fullmatch(last_part)
     named = only["named"] if only else ""
-    if not short and not named and len(_labels("".join(sentences))) == 1:
-        named = "".join(re.findall(f"[{B}]", sentences[-1]))
     if not _LABEL.match(named) or _labels(named) & rejected:
         return None
     if last_part != sentences[-1] and len(_labels("".join(sentences)) - rejected) > 1:
         return "two letters"
     return option_of(named)
+
+
+def _bracketed(english: English, rejected: set[int], raw: str) -> Found | None:
+    """The only letter of the text, where the last sentence names it in brackets."""
+    text = english.text.text
+    letters = list(re.finditer(f"[{L}{B}]", text))
+    if not letters or len(_labels(text)) > 1 or OUTSIDE in text:
+        return None
+    at = letters[-1].start()
+    place = english.text.span(at, at + 1)
+    if at < text.rfind("\n") or place is None or index_of(text[at]) in rejected:
+        return None
+    enclosed = "(" in raw[max(0, place[0] - 1) : place[1]]
+    return (
+        Found(index_of(text[at]), "closing letter", text.rfind("\n") + 1, len(text))
+        if enclosed
+        else None
+    )
 
 
 def _only_text(english: English, rejected: set[int], *, short: bool) -> Found | None:

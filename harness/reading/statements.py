@@ -115,6 +115,9 @@ _COPULA = re.compile(
     r"(?:(?<![\d,]) ?[:=]"
     r"|\b(?:is|are|was|remains|(?:would|should|must|will|has to|seems to|appears to) be)\b)"
 )
+_LOOSE_COPULA = re.compile(
+    r"(?P<gap>[^.!?;:=\n]{0,100}?)\b(?:is|was|(?:would|should|must|will|has to) be)\b"
+)
 _FILLER = re.compile(
     rf"[ \n:=>\"'(,{{{BOX}-]*+(?:(?:the|an?|that|it|this|to|be|is|correct|right|best|answer|option"
     r"|choice|letter|one|given|by|as|follows|only|either|both|in|labell?ed|marked|boxed|statement"
@@ -130,8 +133,9 @@ _ASIDE = re.compile(
     r"|unlike|so|where|when|if)\b"
 )
 _DENIED_AFTER = re.compile(
-    r" ?(?:(?:is|are|was|were|seems|would be|can not be) )(?:not\b|incorrect|wrong|false|invalid"
-    r"|eliminated|out\b|impossible|unlikely)"
+    rf"(?:,? (?:and|or|nor) [{R}])? ?(?:(?:does|do|did) not (?:fit|match|work|apply|make|satisfy"
+    r"|correspond|agree|hold)\b|(?:is|are|was|were|seems|would be|can not be) (?:not\b|incorrect"
+    r"|wrong|false|invalid|eliminated|out\b|impossible|unlikely))"
 )
 _VALUE = re.compile(r" ?[-+$\u20ac\u00a3(]{0,2}(?:\d|[a-z] ?\))")
 _HEDGE = re.compile(r"\b(?:closest|nearest|best)\b")
@@ -152,7 +156,7 @@ def answer_phrases(text: str, options: Options) -> Iterator[Statement]:
         if _SEEKING.search(text[max(0, head.start() - 40) : head.start()]):
             continue
         tail = text[head.end() : head.end() + 200]
-        copula = _COPULA.match(tail)
+        copula = _LOOSE_COPULA.match(tail)
         filler = _FILLER.match(tail, copula.end()) if copula else None
         letter = _NAMED.match(tail, filler.end()) if filler else None
         if letter and re.match(f"[{L}{B}]", letter["named"]):
@@ -188,8 +192,13 @@ def _phrase(text: str, head: re.Match[str], options: Options) -> Statement | Non
     return None
 
 
+_SHARED = re.compile(rf" for [^.\n]{{1,80}}?(?:\band|,|;) ?(?:the )?([{R}]|[(]?[ivx]{{2,4}}\b)")
+
+
 def _rest_of_list(tail: str, start: int, found: re.Match[str]) -> str:
     """What follows, line by line, the first of several that are said to be the answer."""
+    if shared := _SHARED.match(tail, found.end()):  # "B for the time and C for the speed"
+        return shared[1][-1] if references(shared[1]) else OUTSIDE
     if not _BEFORE_LIST.match(tail, start):
         return ""
     return "".join(_NEXT_OF_LIST.findall(tail, found.end()))
@@ -257,6 +266,11 @@ _CLOSING = re.compile(
     rf"\b(?P<how>{_THEREFORE}|(?P<chooses>{_CHOOSE})|{_MATCHES}|{_IS_LETTER})"
     rf":? (?:only )?(?:with )?(?:the |an? )?{OBJECT}{STOPS}"
 )
+_IS_LINE = re.compile(  # "What she needs is:", and on the next line "B. Illinois"
+    r"\b(?:is|be):\n ?"
+    rf"(?P<named>[{L}{B}])(?=[.:)]| ?$|,? which)(?!(?:[^\n]*\n){{1,2}} ?[{L}{B}][.:)])",
+    re.MULTILINE,
+)
 _THEREFORE_IS = re.compile(  # "Therefore, the factor that worsens a deficit is A."
     r"\b(?:so|therefore|thus|hence|consequently|overall|in conclusion|based on \w+ \w+),?"
     rf" [^.!?;:\n{R}]{{1,150}}?\b(?:is|are|would be|must be|should be):? (?:the )?"
@@ -283,12 +297,12 @@ def closing_phrases(text: str) -> Iterator[Statement]:
         weight = Weight.EXPLICIT if found["chooses"] else Weight.CLOSING
         at, end = found.span("named")
         yield Statement(found.start(), at, end, "closing phrase", found["named"], weight)
-    for found in _THEREFORE_IS.finditer(text):
-        at, end = found.span("named")
-        yield Statement(found.start(), at, end, "closing phrase", found["named"], Weight.CLOSING)
-    for found in _CORRECTED.finditer(text):
-        at, end = found.span("named")
-        yield Statement(found.start(), at, end, "closing phrase", found["named"], Weight.CLOSING)
+    for pattern in (_THEREFORE_IS, _IS_LINE, _CORRECTED):
+        for found in pattern.finditer(text):
+            at, end = found.span("named")
+            yield Statement(
+                found.start(), at, end, "closing phrase", found["named"], Weight.CLOSING
+            )
     start = text.rfind("\n") + 1
     if last := _LAST_SENTENCE.match(text, start):
         named = last["named"] or only_named(text[start:])
@@ -317,9 +331,9 @@ def only_named(sentence: str) -> str:
 # "B is correct." "A is wrong."
 
 _GOOD = (
-    r"(?:answer\b|(?:correct|right|accurate|appropriate|true|best)(?= ?(?:[.,;!)\n]|$)| (?:because"
-    r"|since|as|and|answer|choice|option|one|response|statement|letter|description|based|given|for"
-    r"|here)\b))"
+    r"(?:answer\b|(?:closest|nearest) \w+|(?:correct|right|accurate|appropriate|true|best)"
+    r"(?= ?(?:[.,;!)\n]|$)| (?:because|since|as|and|answer|choice|option|one|response|statement"
+    r"|letter|description|based|given|for|here)\b))"
 )
 _VERDICT = re.compile(
     rf"(?<!neither )(?<!nor ){SUBJECT}"
@@ -345,7 +359,10 @@ def verdicts(text: str) -> Iterator[Verdict]:
         at = found.start("named")
         is_answer = _NAMES_ANSWER.match(text, found.start("good")) if found["good"] else None
         weight = Weight.CLOSING if found["good"] == "true" else Weight.EXPLICIT
-        statement = Statement(found.start(), at, found.end(), "verdict", found["named"], weight)
+        hedged = _HEDGE.search(found[0]) is not None
+        statement = Statement(
+            found.start(), at, found.end(), "verdict", found["named"], weight, hedged=hedged
+        )
         yield Verdict(statement, is_answer is not None)
 
 
@@ -423,6 +440,8 @@ _NONE = re.compile(
     r"|\b(?:no|without an?) (?:\w+ )?(?:correct|right|valid|matching|suitable|single|definitive)"
     r" (?:answer|option|choice)"
     r"|\bdo(?:es)? not match any\b"
+    r"|\b(?:lacks?|do(?:es)? not (?:contain|provide|include|give)) (?:an? |the |any |enough )?"
+    r"(?:\w+ )?(?:solution|answer|information)\b"
     r"|\b(?:i|we) (?:can not|could not|am unable to|are unable to|will not) (?:\w+ )?"
     r"(?:provide|give|determine|answer|choose|select|solve|calculate)\b"
     r"|\b(?:can|could) not be (?:determined|answered|solved|calculated)\b"
@@ -432,4 +451,6 @@ _NONE = re.compile(
 def refusals(text: str) -> Iterator[Statement]:
     """Finds "none of the options is right", "it cannot be determined"."""
     for found in _NONE.finditer(text):
-        yield Statement(found.start(), found.start(), found.end(), "refusal", OUTSIDE)
+        says = re.search(r"answer(?: \w+)? \Z", text[max(0, found.start() - 20) : found.start()])
+        weight = Weight.EXPLICIT if says else Weight.LOOSE
+        yield Statement(found.start(), found.start(), found.end(), "refusal", OUTSIDE, weight)

@@ -29,6 +29,7 @@ _SUMMARY = re.compile(
     r"(?:summar\w+|combin\w+|compil\w+|recap\w*|collect\w*|gather\w*|put\w*)\b[^.!?\n]{0,80}:"
     r"|\b(?:all|each|every|both|these|those|other|previous|following|above)(?: \w+){0,3}?"
     r" (?:answers|questions?|problems?|responses)\b[^.!?\n]{0,80}(?::|$)"
+    r"|^ ?(?:so|now|finally)\b[^.!?\n]{0,20}(?:summar|combin)\w+[^.!?\n]{0,20} answers\b"
     r"|(?:总结|總結|汇总|归纳|综合|整理|结合|以上|所有)[^\n]{0,16}(?:答案|问题|answer)",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -81,11 +82,18 @@ def _all(english: English, options: Options, *, finished: bool) -> list[Statemen
 
 
 _JUDGED_LINE = re.compile(rf"^ ?([{L}{B}])\W", re.MULTILINE)
+_CALLED = re.compile(  # "C. True."
+    rf"^ ?(?P<named>[{L}{B}])[.:) -]*\s?(?:(?:it|this|statement) is )?"
+    r"(?:(?P<good>true|correct|right|yes)|false|incorrect|wrong|no|not)\b",
+    re.MULTILINE,
+)
 
 
 def _judged(text: str, options: Options, *, finished: bool) -> list[Statement]:
     """Verdicts. Where options are judged one by one, the one that is called correct counts when all
     have been judged, and only one is."""
+    if one := _only_good(text, options):
+        return [one]
     verdicts = list(statements.verdicts(text))
     rejected = {one.named for one in statements.rejections(text)}
     judged = {index_of(ref) for ref in references("".join(rejected))}
@@ -96,6 +104,17 @@ def _judged(text: str, options: Options, *, finished: bool) -> list[Statement]:
     if len(judged) < _LIST or (complete and len(named) == 1):
         return [verdict.statement for verdict in verdicts]
     return [verdict.statement for verdict in verdicts if verdict.is_answer]
+
+
+def _only_good(text: str, options: Options) -> Statement | None:
+    """The only one that is called true, or correct, in a list that judges each option."""
+    called = {found["named"]: found for found in _CALLED.finditer(text)}
+    good = [found for found in called.values() if found["good"]]
+    judged = {index_of(named) for named in called}
+    if len(judged) < max(2, len(options.plain)) or len(good) != 1:
+        return None
+    [one] = good
+    return Statement(one.start(), one.start("named"), one.end(), "verdict", one["named"])
 
 
 def _of_this_question(
@@ -152,6 +171,8 @@ def _run(explicit: Sequence[Statement], text: Aligned) -> tuple[Statement, State
 
 
 def _follows(one: Statement, other: Statement, text: Aligned) -> bool:
+    if text.text[one.end : text.text.find("\n", one.end)].strip(" .)"):
+        return False
     between = text.text[one.end : other.start]
     return len(between) < _LIST_GAP and not _CORRECTION.search(between) and not other.final
 
@@ -166,7 +187,7 @@ def _weigh(said: Sequence[Statement], text: Aligned, raw: str) -> Found | None:
             if current and current.option == one.option and one.weight is Weight.EXPLICIT:
                 current = Found("rejected", one.rule)
         elif one.is_refusal:
-            if current and not (by and by.hedged):
+            if current and not (by and by.hedged and not one.is_explicit):
                 current, by = Found("refusal", one.rule), None
         elif current is None or by is None or one.option == current.option:
             if current is None or by is None or one.weight >= by.weight:
