@@ -77,6 +77,7 @@ _LETTER_ALONE = re.compile(
     r"(?<![\w\u00b0.\\^+-])(?<!\w')[A-Za-z](?![\w\u00b0&^+=]|[-']\w|\.\w(?![a-z]))"
 )
 _ENCLOSED_BEFORE, _ENCLOSED_AFTER = re.compile(r"[(\[{<\"'$]\Z"), re.compile(r"[)\]}>\"'$]")
+_GLUED = re.compile(r"(\w+)[(\[{]\Z")
 _INTRODUCED = re.compile(
     r"\b(?:option|choice|letter|alternative|statement|selection)s? ?[:\"'(\[]{0,3}\Z", re.IGNORECASE
 )
@@ -342,6 +343,8 @@ def _is_used(letter: str, before: str, after: str, *, length: int) -> bool:
     if letter.islower() and length > SHORT_TEXT:
         # Of a longer text it is a variable, or the label of a part of the question.
         return bool(_ANSWER_IS.search(before) and _MAY_FOLLOW.match(after))
+    if glued := _GLUED.search(before):  # copper(I), P(A); not "is(B)"
+        return bool(_MAY_PRECEDE.fullmatch(glued[1].lower()))
     enclosed = _ENCLOSED_BEFORE.search(before) and _ENCLOSED_AFTER.match(after)
     if enclosed and (letter.isupper() or before[-1] in "(["):
         return True

@@ -65,6 +65,11 @@ class Statement(NamedTuple):
         return re.match(f"[{L}{B}]", self.named) is not None
 
     @property
+    def is_of_list(self) -> bool:
+        """It may be one of a list of answers, each a letter."""
+        return self.is_lettered and self.option != "letter and text disagree"
+
+    @property
     def is_refusal(self) -> bool:
         return self.rule == "refusal"
 
@@ -217,8 +222,20 @@ def _statement(
         named,
         _weight(head[0]),
         final="final" in head[0] or "final answer" in before,
-        hedged=_HEDGE.search(text, head.start(), at) is not None,
+        hedged=_HEDGE.search(text, max(0, head.start() - 20), at) is not None,
     )
+
+
+_PER_QUESTION = re.compile(r"[^.\n]{0,300}?\b(?:respectively|questions?)\b")
+
+
+def is_for_several(text: str, statement: Statement) -> bool:
+    """It gives the answers to several questions: "B, D and B", "A, C, respectively"."""
+    named = statement.named
+    if len(named) < 2 and not re.match(r" for the \w+", text[statement.end : statement.end + 40]):
+        return False
+    repeats = len(set(named)) < len(named)
+    return repeats or _PER_QUESTION.match(text, statement.end) is not None
 
 
 def _weight(head: str) -> Weight:

@@ -129,7 +129,10 @@ def _of_this_question(
         return said
     limit = _others_begin(explicit[0], text, raw, options)
     said = [one for one in said if one.at < limit]
-    lettered = [one for one in explicit if one.is_lettered and one.at < limit]
+    later = [one for one in said if one.named and one.at > explicit[0].at]
+    others = {one.at for one in later if statements.is_for_several(text.text, one)}
+    said = [one for one in said if one.at not in others]
+    lettered = [one for one in said if one in explicit and one.is_of_list]
     run = _run(lettered, text)
     if run is None:
         return said
