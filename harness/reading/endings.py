@@ -60,23 +60,13 @@ def stops_midway(text: str, *, names_option: bool = False) -> bool:
 
 
 def is_cycle(tail: str) -> bool:
-    """The end of the text is one piece, over and over (by the failure function of Knuth, Morris
-    and Pratt on the reversed text: linear)."""
-    back = tail[::-1][:1_500]
-    failure = [0] * len(back)
-    matched = 0
-    for at in range(1, len(back)):
-        while matched and back[at] != back[matched]:
-            matched = failure[matched - 1]
-        if back[at] == back[matched]:
-            matched += 1
-        failure[at] = matched
-        period = at + 1 - matched
-        if at + 1 >= max(_CYCLES * period, period + _CYCLE_CHARS) and back[:period].strip(
-            " .-_=*\n"
-        ):
-            return True
-    return False
+    """The text ends with one piece over and over."""
+    last = tail[-_CYCLE_CHARS:]
+    before = tail.rfind(last, 0, len(tail) - 1)
+    period = len(tail) - len(last) - before
+    if before < 0 or not last.strip(" .-_=*\n"):
+        return False
+    return tail.endswith(tail[-period:] * _CYCLES)
 
 
 def _open_bracket(tail: str) -> bool:

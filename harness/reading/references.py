@@ -28,6 +28,7 @@ _letter, T, B = (f"{chr(kind)}-{chr(kind + MOST - 1)}" for kind in (LETTERS, _TE
 L = f"{_letter}{OUTSIDE}"
 R = f"{L}{T}{B}{CONFLICT}"
 
+_BETWEEN = "\uf8f7"
 _OWN_LABEL = re.compile(r"\(?([A-Z])(?:[.:)\]]|\)[.:]) ?(?=\S)")
 _ROMAN_ONLY = re.compile(r"(?:statements? )?\(?(i{1,3}|iv|vi{0,3}|ix|x)\)? only\.?", re.IGNORECASE)
 _ROMAN = re.compile(
@@ -149,8 +150,7 @@ def prepare(choices: Sequence[str]) -> Options:
 
 @lru_cache(maxsize=4096)  # one question's are looked up again and again
 def _prepare(choices: tuple[str, ...]) -> Options:
-    texts = [plain(normal(Aligned.of(choice))).text.replace("\n", " ") for choice in choices]
-    texts = _without_own_labels(texts)
+    texts = _without_own_labels(_plain(choices))
     cased = len({text.lower() for text in texts}) < len(set(texts))
     named: dict[str, int] = {}
     for shorten in (_bare, _without_article, _without_label, _as_word, _as_digits):
@@ -165,6 +165,15 @@ def _prepare(choices: tuple[str, ...]) -> Options:
         letters |= {label: index, label.lower(): index}
     numeric = frozenset(index for index, text in enumerate(texts) if _NUMERIC.fullmatch(text))
     return Options(tuple(texts), named, letters, _roman(texts, letters), numeric, cased)
+
+
+def _plain(choices: Sequence[str]) -> list[str]:
+    """All of them at once: that takes a tenth of the time."""
+    between = f"\n{_BETWEEN}\n"
+    texts = between.join(normal(Aligned.of(choice)).text for choice in choices)
+    return [
+        text.strip().replace("\n", " ") for text in plain(Aligned.of(texts)).text.split(_BETWEEN)
+    ]
 
 
 def _without_own_labels(texts: list[str]) -> list[str]:

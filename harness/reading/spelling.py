@@ -21,14 +21,15 @@ _MARKUP = re.compile(
 )
 
 _SYMBOLS = {
-    "times": "\u00d7", "cdot": "\u00b7", "div": "\u00f7", "pm": "\u00b1", "leq?": "\u2264",
-    "geq?": "\u2265", "neq?": "\u2260", "approx": "\u2248", "infty": "\u221e", "circ": "\u00b0",
-    "degree": "\u00b0", "rightarrow": "\u2192", "longrightarrow": "\u2192", "to": "\u2192",
-    "leftarrow": "\u2190", "uparrow": "\u2191", "downarrow": "\u2193",
-    "leftrightarrow": "\u2194", "alpha": "\u03b1", "beta": "\u03b2", "gamma": "\u03b3",
-    "delta": "\u03b4", "Delta": "\u0394", "epsilon": "\u03b5", "theta": "\u03b8",
-    "lambda": "\u03bb", "mu": "\u03bc", "nu": "\u03bd", "pi": "\u03c0", "rho": "\u03c1",
-    "sigma": "\u03c3", "tau": "\u03c4", "phi": "\u03c6", "omega": "\u03c9", "Omega": "\u03a9",
+    "times": "\u00d7", "cdot": "\u00b7", "div": "\u00f7", "pm": "\u00b1", "le": "\u2264",
+    "leq": "\u2264", "ge": "\u2265", "geq": "\u2265", "ne": "\u2260", "neq": "\u2260",
+    "approx": "\u2248", "infty": "\u221e", "circ": "\u00b0", "degree": "\u00b0",
+    "rightarrow": "\u2192", "longrightarrow": "\u2192", "to": "\u2192", "leftarrow": "\u2190",
+    "uparrow": "\u2191", "downarrow": "\u2193", "leftrightarrow": "\u2194", "alpha": "\u03b1",
+    "beta": "\u03b2", "gamma": "\u03b3", "delta": "\u03b4", "Delta": "\u0394",
+    "epsilon": "\u03b5", "theta": "\u03b8", "lambda": "\u03bb", "mu": "\u03bc", "nu": "\u03bd",
+    "pi": "\u03c0", "rho": "\u03c1", "sigma": "\u03c3", "tau": "\u03c4", "phi": "\u03c6",
+    "omega": "\u03c9", "Omega": "\u03a9",
 }  # fmt: skip
 _SUPERSCRIPT = str.maketrans(
     "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b", "0123456789+-"
@@ -79,7 +80,7 @@ _LATEX = _rewrites(
     (r"\\sqrt ?\{([^{}\n]{1,60})\}", lambda found: f"\u221a{found[1]}"),
     (r"\^ ?\{? ?\\(?:circ|degree)\b ?\}?|\^\u2218|\u2218(?= ?[CFK]\b)", "\u00b0"),
     (r"\\([%$&#_{}])", lambda found: found[1]),
-    *((rf"\\{name}(?![A-Za-z]) ?", symbol) for name, symbol in _SYMBOLS.items()),
+    (r"\\([A-Za-z]{2,14})(?![A-Za-z]) ?", lambda found: _SYMBOLS.get(found[1], found[0])),
     (r"\\[()\[\]]|\$\$|(?<!\\)\\(?= )", " "),
     # Dollars around a formula, and not before an amount of money.
     (r"\$(?! )([^$\n]{1,200})(?<! )\$(?!\d)", lambda found: _formula(found[0])),
