@@ -47,7 +47,7 @@ class Aligned:
             new = replacement if isinstance(replacement, str) else replacement(found)
             if new != found[0]:
                 edits.append((found.start(), found.end(), new))
-        return self.edited(edits)
+        return self.edited(edits) if edits else self
 
     def edited(self, edits: Iterable[tuple[int, int, str]]) -> Aligned:
         """With each (start, end, new text) put in place; edits are in order and do not overlap."""

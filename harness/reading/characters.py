@@ -35,6 +35,7 @@ _CLUSTER = re.compile(
     re.DOTALL,
 )
 _SPACES = re.compile(r"[^\S\n]{2,}|[^\S\n ]")
+_PLAIN_SPACES = frozenset("\t\v\f")
 _BLANK_LINES = re.compile(r" ?\n[ \n]*")
 
 
@@ -46,6 +47,11 @@ def normal(text: Aligned) -> Aligned:
     return text.sub(_CLUSTER, lambda found: _composed(found[0]))
 
 
+def is_normal(text: str) -> bool:
+    """True where `normal` changes nothing."""
+    return text.isascii() and not _TO_CHANGE.search(text)
+
+
 def _composed(cluster: str) -> str:
     """NFC of a character and its marks, of which at most 30 count (the stream-safe format of UAX
     15): putting a long row of them in order takes time that grows with its square."""
@@ -54,4 +60,8 @@ def _composed(cluster: str) -> str:
 
 def tidy(text: Aligned) -> Aligned:
     """Single spaces, no blank lines, none at either end."""
-    return text.sub(_SPACES, " ").sub(_BLANK_LINES, "\n").stripped()
+    if "  " in text.text or not _PLAIN_SPACES.isdisjoint(text.text) or not text.text.isascii():
+        text = text.sub(_SPACES, " ")
+    if "\n\n" in text.text or "\n " in text.text or " \n" in text.text:
+        text = text.sub(_BLANK_LINES, "\n")
+    return text.stripped()

@@ -25,12 +25,12 @@ from harness.reading.spelling import BOX
 from harness.reading.transcript import sentences as split_sentences
 
 _ADVERB = (
-    r"(?<!\bthe )\b(?:(?:most|very|quite|more) )?(?:likely|probably|definitely|clearly|certainly"
+    r"\b(?<!\bthe )(?:(?:most|very|quite|more) )?(?:likely|probably|definitely|clearly|certainly"
     r"|surely|actually|indeed|simply|really|just|obviously|in fact|of course|also|still"
     r"|approximately|roughly)\b,? ?"
 )
 _INTRODUCTION = (  # "option (B)" is "B"; "the correct option B" stays, for what it says
-    r"(?<!correct )(?<!right )(?<!best )(?<!final )\b(?:the )?(?:answer )?(?:options?|choices?"
+    r"\b(?<!correct )(?<!right )(?<!best )(?<!final )(?:the )?(?:answer )?(?:options?|choices?"
     r"|letters?|alternative|statement|selection)(?: letter)? ?"
     rf"(?=[\"'(\[{{]{{0,2}}[{L}])"
 )

@@ -39,6 +39,8 @@ class Likeliest(NamedTuple):
 
 def answer_field(text: str) -> Field | Likeliest | None:
     """What a text gives as its answer in a field of JSON or in a tag; None where it has neither."""
+    if not ("{" in text or "<" in text):
+        return None
     for begins, _ in zip(_OBJECT.finditer(text), range(_OBJECTS), strict=False):
         if found := _of_object(text, begins.end()):
             return found

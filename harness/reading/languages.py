@@ -221,14 +221,18 @@ _TRANSLATIONS = tuple(
     )
     for language in _LANGUAGES
 )
-_ANY_SIGN = re.compile("|".join(sign.pattern for sign, _ in _TRANSLATIONS), re.IGNORECASE)
+_OTHER_SCRIPT = re.compile(r"[а-яء-يक-হぁ-ヿ一-鿿가-힣]")
+_LATIN_SIGN = re.compile(
+    r"respuesta|resposta|op[cç][iaã][oó]|alternativa|elijo|esco[jl]|r[eé]ponse|antw|richtig|je ch"
+    r"|l'opt|ich w"
+)
 
 
 def in_english(text: Aligned) -> Aligned:
     """The text with the phrases of the first language that it has a sign of in English."""
-    if not _ANY_SIGN.search(text.text):
+    if not (_OTHER_SCRIPT.search(text.text) or _LATIN_SIGN.search(text.text.lower())):
         return text
-    phrases = next(phrases for sign, phrases in _TRANSLATIONS if sign.search(text.text))
+    phrases = next((phrases for sign, phrases in _TRANSLATIONS if sign.search(text.text)), ())
     for pattern, english in phrases:
         text = text.sub(pattern, english)
     return tidy(text)

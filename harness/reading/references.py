@@ -8,13 +8,14 @@ classes `L`, `T`, `B` and `R` are for the patterns of `rules`.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from string import ascii_uppercase
 
 from harness.reading.aligned import Aligned
-from harness.reading.characters import normal
+from harness.reading.characters import is_normal, normal
 from harness.reading.spelling import plain
 
 SHORT_TEXT = 200
@@ -47,6 +48,7 @@ _NUMBER_WORDS = {
         )
     )
 }
+_WORD_OF_NUMBER = {number: word for word, number in _NUMBER_WORDS.items()}
 _ARTICLE = re.compile(r"^(?:the|an?) (?=\S)", re.IGNORECASE)
 
 # Options that are also ordinary words count only where they stand as an answer.
@@ -75,7 +77,7 @@ _GOES_ON = re.compile(r",| (?:and|or|nor|is|are)\b")
 _NOT_APPLICABLE = re.compile(r"\bn ?/ ?a\b", re.IGNORECASE)
 
 _LETTER_ALONE = re.compile(
-    r"(?<![\w\u00b0.\\^+-])(?<!\w')[A-Za-z](?![\w\u00b0&^+=]|[-']\w|\.\w(?![a-z]))"
+    r"\b[A-Za-z](?<![\w\u00b0.\\^+-].)(?<!\w'.)(?![\w\u00b0&^+=]|[-']\w|\.\w(?![a-z]))"
 )
 _ENCLOSED_BEFORE, _ENCLOSED_AFTER = re.compile(r"[(\[{<\"'$]\Z"), re.compile(r"[)\]}>\"'$]")
 _GLUED = re.compile(r"(\w+)[(\[{]\Z")
@@ -152,11 +154,13 @@ def prepare(choices: Sequence[str]) -> Options:
 def _prepare(choices: tuple[str, ...]) -> Options:
     texts = _without_own_labels(_plain(choices))
     cased = len({text.lower() for text in texts}) < len(set(texts))
+    bare = [_bare(text) for text in texts]
     named: dict[str, int] = {}
-    for shorten in (_bare, _without_article, _without_label, _as_word, _as_digits):
-        names = [_fold(shorten(text), cased=cased) for text in texts]
+    for shorten in (str, _without_article, _without_label, _as_word, _as_digits):
+        names = [_fold(shorten(text), cased=cased) for text in bare]
+        count = Counter(names)
         # A name that two options could go by is nobody's; an option's full name is its own.
-        named |= {n: i for i, n in enumerate(names) if n not in named and names.count(n) == 1}
+        named |= {n: i for i, n in enumerate(names) if n not in named and count[n] == 1}
     named.pop("", None)
     letters = {name: index for name, index in named.items() if _is_letter(name)}
     if not cased:
@@ -170,7 +174,9 @@ def _prepare(choices: tuple[str, ...]) -> Options:
 def _plain(choices: Sequence[str]) -> list[str]:
     """All of them at once: that takes a tenth of the time."""
     between = f"\n{_BETWEEN}\n"
-    texts = between.join(normal(Aligned.of(choice)).text for choice in choices)
+    texts = between.join(
+        choice if is_normal(choice) else normal(Aligned.of(choice)).text for choice in choices
+    )
     return [
         text.strip().replace("\n", " ") for text in plain(Aligned.of(texts)).text.split(_BETWEEN)
     ]
@@ -262,20 +268,20 @@ def _bare(text: str) -> str:
 
 
 def _without_article(text: str) -> str:
-    return _ARTICLE.sub("", _bare(text))
+    return _ARTICLE.sub("", text)
 
 
 def _without_label(text: str) -> str:
     """Without the letter that an option's own text begins with: "(A) The price" is "The price"."""
-    return _bare(_OWN_LABEL.sub("", _bare(text)))
+    return _bare(_OWN_LABEL.sub("", text))
 
 
 def _as_word(text: str) -> str:
-    return next((word for word, digits in _NUMBER_WORDS.items() if digits == _bare(text)), "")
+    return _WORD_OF_NUMBER.get(text, "")
 
 
 def _as_digits(text: str) -> str:
-    return _NUMBER_WORDS.get(_bare(text).lower(), "")
+    return _NUMBER_WORDS.get(text.lower(), "")
 
 
 def _is_letter(text: str) -> bool:

@@ -7,18 +7,13 @@ same for both: "10cm", "10 centimetres" and "$10\,\mathrm{cm}$" all become "10 c
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from harness.reading.aligned import Aligned, Replacement
 from harness.reading.characters import tidy
 
 BOX = "\uf8f9"
 """Where a box of LaTeX begins: \\boxed{...}."""
-
-_MARKUP = re.compile(
-    r"</?(?:p|b|i|u|em|strong|br|span|div|code|pre|sub|sup) ?/?>|[*`]+|~~"
-    r"|(?<![^\W_])_(?!\{)|_(?![^\W_]|\{)|^[ \t]*(?:#+|[-+>\u2022]) +",
-    re.MULTILINE,
-)
 
 _SYMBOLS = {
     "times": "\u00d7", "cdot": "\u00b7", "div": "\u00f7", "pm": "\u00b1", "le": "\u2264",
@@ -55,13 +50,19 @@ _POWERS = {"square": "^2", "sq": "^2", "cubic": "^3"}
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 
 
-def _unit(found: re.Match[str]) -> str:
+def _quantity(found: re.Match[str]) -> str:
+    """A number and its unit, the one spelling of each."""
+    number = found[1]
+    if found["percent"]:
+        return f"{number}%"
+    if found["degree"]:
+        return f"{number}\u00b0{found['scale'][0].upper() if found['scale'] else ''}"
+    if found["money"]:
+        return f"{number} dollars"
     power = _POWERS.get((found["power"] or "").lower(), "")
     name = found["unit"]
-    symbol = next(
-        (s for s, words in _UNITS.items() if re.fullmatch(words, name, re.IGNORECASE)), name
-    )
-    return f" {symbol}{power}"
+    symbols = (unit for unit, words in _UNITS.items() if re.fullmatch(words, name, re.IGNORECASE))
+    return f"{number} {next(symbols, name)}{power}"
 
 
 def _fraction(found: re.Match[str]) -> str:
@@ -69,69 +70,90 @@ def _fraction(found: re.Match[str]) -> str:
     return "/".join(part if part.isalnum() else f"({part})" for part in (top, bottom))
 
 
-def _rewrites(*pairs: tuple[str, Replacement]) -> tuple[tuple[re.Pattern[str], Replacement], ...]:
-    return tuple((re.compile(pattern), replacement) for pattern, replacement in pairs)
+def _formula(found: re.Match[str]) -> str:
+    """The content of what stands between dollars, where that is a formula."""
+    inner = found[1]
+    is_formula = re.search(r"[\\^_{}=+*/<>\u221a\u00d7\u00b7\u00b0]", inner) or " " not in inner
+    return f" {inner} " if is_formula else found[0]
 
 
-_LATEX = _rewrites(
-    (r"\\boxed ?\{|\\fbox ?\{", f" {BOX}{{"),
-    (r"\\(?:text|math|mbox|operatorname)\w* ?(?=\{)|\\(?:left|right|displaystyle)\b|\\[,;:!]", ""),
-    (r"\\[dtc]?frac ?(?:\{([^{}\n]{1,60})\} ?\{([^{}\n]{1,60})\}|(\d) ?(\d))", _fraction),
-    (r"\\sqrt ?\{([^{}\n]{1,60})\}", lambda found: f"\u221a{found[1]}"),
-    (r"\^ ?\{? ?\\(?:circ|degree)\b ?\}?|\^\u2218|\u2218(?= ?[CFK]\b)", "\u00b0"),
-    (r"\\([%$&#_{}])", lambda found: found[1]),
-    (r"\\([A-Za-z]{2,14})(?![A-Za-z]) ?", lambda found: _SYMBOLS.get(found[1], found[0])),
-    (r"\\[()\[\]]|\$\$|(?<!\\)\\(?= )", " "),
-    # Dollars around a formula, and not before an amount of money.
-    (r"\$(?! )([^$\n]{1,200})(?<! )\$(?!\d)", lambda found: _formula(found[0])),
-    (r"(?<=[A-Za-z)\]])_(?:\{([\w+-]{1,8})\}|(\d))", lambda found: found[1] or found[2]),
-    (r"\^ ?\{([^{}\n]{1,20})\}", lambda found: f"^{found[1].strip()}"),
-    (r"(?<=\w)\{([^{}\n]{1,40})\}", lambda found: f" {found[1]}"),
+_QUANTITY = (
+    r"(\d)(?: ?(?:(?P<percent>%%?|percent|per cent|pct\b\.?)"
+    r"|(?P<degree>\u00b0|degrees?|deg\b\.?)(?: ?(?P<scale>(?i:celsius|centigrade|fahrenheit)\b"
+    r"|[CFK]\b))?|(?P<money>dollars|USD)\b)"
+    rf"| ?-?(?:(?P<power>square|sq|cubic)\.? )?(?P<unit>{_UNIT})(?![A-Za-z]))"
 )
-_SCRIPTS = _rewrites(
+
+
+class _Rewrite(NamedTuple):
+    needle: str
+    """A text without this has nothing to rewrite."""
+    pattern: re.Pattern[str]
+    replacement: Replacement
+
+
+def _rewrites(*rows: tuple[str, str, Replacement]) -> tuple[_Rewrite, ...]:
+    return tuple(_Rewrite(needle, re.compile(pattern), new) for needle, pattern, new in rows)
+
+
+_REWRITES = _rewrites(
+    ("{", r"\\(?:boxed|fbox) ?\{", f" {BOX}{{"),
     (
+        "\\",
+        r"\\(?:text|math|mbox|operatorname)\w* ?(?=\{)|\\(?:left|right|displaystyle)\b|\\[,;:!]",
+        "",
+    ),
+    (
+        "frac",
+        r"\\[dtc]?frac ?(?:\{([^{}\n]{1,60})\} ?\{([^{}\n]{1,60})\}|(\d) ?(\d))",
+        _fraction,
+    ),
+    ("sqrt", r"\\sqrt ?\{([^{}\n]{1,60})\}", lambda found: f"\u221a{found[1]}"),
+    ("^", r"\^ ?\{? ?\\(?:circ|degree)\b ?\}?|\^\u2218", "\u00b0"),
+    ("\\", r"\\([%$&#_{}])", lambda found: found[1]),
+    ("\\", r"\\([A-Za-z]{2,14})(?![A-Za-z]) ?", lambda found: _SYMBOLS.get(found[1], found[0])),
+    ("\\", r"\\[()\[\]]|(?<!\\)\\(?= )", " "),
+    # Dollars around a formula, and not before an amount of money.
+    ("$$", r"\$\$", " "),
+    ("$", r"\$(?! )([^$\n]{1,200})(?<! )\$(?!\d)", _formula),
+    ("_", r"(?<=[A-Za-z)\]])_(?:\{([\w+-]{1,8})\}|(\d))", lambda found: found[1] or found[2]),
+    ("^", r"\^ ?\{([^{}\n]{1,20})\}", lambda found: f"^{found[1].strip()}"),
+    ("{", r"(?<=\w)\{([^{}\n]{1,40})\}", lambda found: f" {found[1]}"),
+    ("<sup>", "<sup>", "^"),
+    (",", r"(\d),(?=\d{3}(?!\d))", lambda found: found[1]),
+    ("", r"(\d) ?[\u00d7*x] ?(?=\d)", lambda found: f"{found[1]}\u00d7"),
+    ("second", r" ?(?:/|\bper) ?second\b", "/s"),
+    ("sec", r" ?(?:/|\bper) ?sec\b", "/s"),
+    ("h", r" ?(?:/|\bper) ?(?:hour|hr)\b", "/h"),
+    ("", _QUANTITY, _quantity),
+    ("->", r"(?<![-<=])(?:--?>)", "\u2192"),
+    ("<-", r"<-(?![-\d])", "\u2190"),
+)
+_REWRITES_OF_OTHERS = _rewrites(  # of texts that are not ASCII alone
+    (
+        "",
         r"[\u00b9\u00b2\u00b3\u2070-\u207b]+",
         lambda found: f"^{found[0].translate(_SUPERSCRIPT)}",
     ),
-    (r"[\u2080-\u208b]+", lambda found: found[0].translate(_SUBSCRIPT)),
+    ("", r"[\u2080-\u208b]+", lambda found: found[0].translate(_SUBSCRIPT)),
+    ("\u2218", r"\u2218(?= ?[CFK]\b)", "\u00b0"),
+    ("", rf"(?<=[{_CJK}])(?=[A-Za-z0-9(])|(?<=[A-Za-z0-9)])(?=[{_CJK}])", " "),
 )
-_NUMBERS = _rewrites(
-    (r"(?<=\d),(?=\d{3}(?!\d))", ""),
-    (r"(?<=\d) ?[\u00d7*x] ?(?=\d)|(?<=[\w)] )\*(?= [\w(])", "\u00d7"),
-    (r"(?<=\d) ?(?:percent|per cent|pct\b\.?)|(?<=\d) (?=%)", lambda found: found[0] and "%"),
-    (r"(?<=\d)%%", "%"),
-    (r"(?<=\d) ?(?:degrees?|deg\b\.?) ?(?:(?i:celsius|centigrade)\b|C\b)", "\u00b0C"),
-    (r"(?<=\d) ?(?:degrees?|deg\b\.?) ?(?:(?i:fahrenheit)\b|F\b)", "\u00b0F"),
-    (r"(?<=\d) ?(?:degrees?|deg)\b\.?", "\u00b0"),
-    (r"(?<=\d) (?=\u00b0)|(?<=\u00b0) (?=[CFK]\b)", ""),
-    (r"(?<=\d) ?(?:dollars|USD)\b", " dollars"),
-    (r"(?<=[a-zA-Z)]) ?(?:/|per) ?(?:second|sec)\b", "/s"),
-    (r"(?<=[a-zA-Z)]) ?(?:/|per) ?(?:hour|hr)\b", "/h"),
-    (rf"(?<=\d) ?-?(?:(?P<power>square|sq|cubic)\.? )?(?P<unit>{_UNIT})(?![A-Za-z])", _unit),
+_MARKUP = _rewrites(
+    ("<", r"</?(?:p|b|i|u|em|strong|br|span|div|code|pre|sub|sup) ?/?>", ""),
+    ("*", r"(?<=[\w)] )\*(?= [\w(])", "\u00d7"),
+    ("*", r"\*+", ""),
+    ("`", r"`+", ""),
+    ("~~", r"~~", ""),
+    ("_", r"(?<![^\W_])_(?!\{)|_(?![^\W_]|\{)", ""),
+    ("", r"(?:^|(?<=\n))[ \t]*(?:#+|[-+>\u2022]) +", ""),
 )
-_RAISED = _rewrites((r"<sup>", "^"))
-_ARROWS = _rewrites((r"(?<![-<=])(?:--?>)", "\u2192"), (r"<-(?![-\d])", "\u2190"))
-_OTHER_SCRIPTS = _rewrites(
-    (rf"(?<=[{_CJK}])(?=[A-Za-z0-9(])|(?<=[A-Za-z0-9)])(?=[{_CJK}])", " "),
-)
-
-
-def _formula(found: str) -> str:
-    """The content of what stands between dollars, where that is a formula."""
-    inner = found[1:-1]
-    is_formula = re.search(r"[\\^_{}=+*/<>\u221a\u00d7\u00b7\u00b0]", inner) or " " not in inner
-    return f" {inner} " if is_formula else found
 
 
 def plain(text: Aligned) -> Aligned:
     r"""Without emphasis, headings, bullets and LaTeX, and with one spelling for each quantity."""
-    groups = [_LATEX] if "\\" in text.text or "$" in text.text or "_" in text.text else []
-    if "^" in text.text and not groups:
-        groups = [_LATEX[-3:]]
-    if not text.text.isascii():
-        groups += [_SCRIPTS, _OTHER_SCRIPTS]
-    groups += [_RAISED, _NUMBERS, _ARROWS] if "<sup>" in text.text else [_NUMBERS, _ARROWS]
-    for group in groups:
-        for pattern, replacement in group:
+    rows = _REWRITES if text.text.isascii() else (*_REWRITES_OF_OTHERS, *_REWRITES)
+    for needle, pattern, replacement in (*rows, *_MARKUP):
+        if needle in text.text:
             text = text.sub(pattern, replacement)
-    return tidy(text.sub(_MARKUP, ""))
+    return tidy(text)

@@ -9,8 +9,10 @@ than others of their length.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from harness.reading.english import STOPS, SUBJECT
@@ -77,6 +79,33 @@ class Statement(NamedTuple):
     def option(self) -> int | str:
         """The option that it names, or why that is none."""
         return option_of(self.named) if self.named else "value outside the options"
+
+
+_NAMES = re.compile(rf"[{R}{BOX}]|answer")
+_NEAR = 2
+"""Lines around one that names an option which may belong to a statement."""
+
+
+@lru_cache(maxsize=8)
+def _passages(text: str) -> tuple[tuple[int, int], ...]:
+    """Where the lines are that may hold a statement: those near an option or an "answer"."""
+    ends = [found.start() for found in re.finditer(r"\n|\Z", text)]
+    passages: list[tuple[int, int]] = []
+    for found in _NAMES.finditer(text):
+        line = bisect_left(ends, found.start())
+        start = ends[line - _NEAR - 1] + 1 if line > _NEAR else 0
+        end = ends[min(line + _NEAR, len(ends) - 1)]
+        if passages and start <= passages[-1][1] + 1:
+            passages[-1] = (passages[-1][0], end)
+        else:
+            passages.append((start, end))
+    return tuple(passages)
+
+
+def _matches(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """`pattern.finditer` in those lines only: most of a long working names no option."""
+    for start, end in _passages(text):
+        yield from pattern.finditer(text, start, end)
 
 
 # Groups of references. They are bounded and possessive.
@@ -152,12 +181,12 @@ def answer_phrases(text: str, options: Options) -> Iterator[Statement]:
     It names the option that stands right there, or the only text of one in what is said to be the
     answer. What is said to be the answer and is no option is a statement too: it names nothing.
     """
-    for head in _HEAD.finditer(text):
+    for head in _matches(_HEAD, text):
         if _SEEKING.search(text[max(0, head.start() - 40) : head.start()]):
             continue
         if found := _phrase(text, head, options):
             yield found
-    for head in _LOOSE_HEAD.finditer(text):
+    for head in _matches(_LOOSE_HEAD, text):
         if _SEEKING.search(text[max(0, head.start() - 40) : head.start()]):
             continue
         tail = text[head.end() : head.end() + 200]
@@ -310,12 +339,12 @@ _AT_THE_END = re.compile(rf"[{R}]{STOPS}")
 
 def closing_phrases(text: str) -> Iterator[Statement]:
     """Finds "so D.", "I think it is C", and a last sentence "Therefore, the magnets repel"."""
-    for found in _CLOSING.finditer(text):
+    for found in _matches(_CLOSING, text):
         weight = Weight.EXPLICIT if found["chooses"] else Weight.CLOSING
         at, end = found.span("named")
         yield Statement(found.start(), at, end, "closing phrase", found["named"], weight)
     for pattern in (_THEREFORE_IS, _IS_LINE, _CORRECTED):
-        for found in pattern.finditer(text):
+        for found in _matches(pattern, text):
             at, end = found.span("named")
             yield Statement(
                 found.start(), at, end, "closing phrase", found["named"], Weight.CLOSING
@@ -372,7 +401,7 @@ class Verdict(NamedTuple):
 
 def verdicts(text: str) -> Iterator[Verdict]:
     """Finds "B is correct"."""
-    for found in _VERDICT.finditer(text):
+    for found in _matches(_VERDICT, text):
         at = found.start("named")
         is_answer = _NAMES_ANSWER.match(text, found.start("good")) if found["good"] else None
         weight = Weight.CLOSING if found["good"] == "true" else Weight.EXPLICIT
@@ -418,7 +447,7 @@ def rejections(text: str) -> Iterator[Statement]:
     an inactive A in it".
     """
     for pattern in _REJECTIONS:
-        for found in pattern.finditer(text):
+        for found in _matches(pattern, text):
             at = found.start("named")
             loose = bool(found.groupdict().get("words"))
             for reference in references(found["named"]):

@@ -64,6 +64,8 @@ def without_thinking(text: Aligned) -> Aligned | None:
 def _marks(text: str) -> Iterator[_Mark]:
     """The marks of thinking. A REASONING in capitals, or beside other tags of a structured answer,
     is a stage of that answer."""
+    if not ("<" in text or "[" in text or "\u25c1" in text):
+        return
     found = list(_MARK.finditer(text))
     staged = any(_STAGE.fullmatch(mark[0]) for mark in found) and structured.has_stages(text)
     last_closing = max((mark.start() for mark in found if mark["closes"]), default=-1)

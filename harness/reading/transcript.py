@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from harness import structured
 from harness.reading.aligned import Aligned, joined
@@ -34,6 +35,8 @@ _USER_TURN = re.compile(
     r"|^Context: [^\n]*\n(?=Question:)",
     re.MULTILINE,
 )
+_SPEAKERS = ("User", "user", "USER", "Human", "HUMAN", "ssistant", "ASSISTANT", "##", "Context:")
+_TOKENS = re.compile(r"<[|/a-z]|\[[A-Z/]|system\n")
 _ASSISTANT_TURN = re.compile(
     r"<\|assistant\|>|<start_of_turn>\s{0,3}model\b|\[/INST\]"
     r"|<\|(?:im_start|start_header_id)\|>\s{0,3}assistant\b(?:<\|end_header_id\|>)?"
@@ -43,21 +46,24 @@ _ASSISTANT_TURN = re.compile(
 )
 
 _LABEL = r"\(?[Aa][.):]"
-_LIST = r"(?:[Oo]ptions|[Cc]hoices|OPTIONS|CHOICES) ?:"
-_QUESTION = re.compile(
-    rf"{USER}"
-    # The options of a question, on a line of their own or after the question.
-    rf"|(?P<options>(?:^ ?|(?<=[?.:!]) ){_LIST}(?=\s?{_LABEL}|\s?$)|^{_LIST} )"
-    # "Question 2:", "Next question:", "Exercise 2:"
-    r"|^[ \d.]{0,5}(?i:the |another )?(?i:next |new |follow-?up )?"
-    r"(?i:question|problem|exercise|quiz) ?(?i:no\.? ?)?(?P<number>\d{1,3})? ?(?:is ?)?[:.)]"
-    # "Q:" where a question, an answer or options follow: an example.
-    r"|(?:^ ?|(?<=[\n.!?)>:]) |(?<=\b[A-H]) )Q ?\d{0,3}[:.)]"
-    r"(?= [^\n]{0,300}(?:\?|\n ?A(?:nswer)?[:.)]))"
-    r"|(?<!the )(?<!this )(?<!The )\bQuestion ?\d{0,3}:"
-    r"(?=[^\n]{0,400}\b(?:Options|Answer|Choices) ?:)"
-    # A line that asks something, before a list of options.
-    r"|^(?!\(?[a-hA-H][.):]|[^\n]{0,300}\b(?i:options|choices|answer) ?:)"
+_AT_BREAK = re.compile(r"(?:\A|\n ?|[\n.!?)>:] |\b[A-H] )\Z")
+_OPTIONS = re.compile(
+    rf"(?:[Oo]ptions|[Cc]hoices|OPTIONS|CHOICES) ?:(?=\s?{_LABEL}|\s?$| )", re.MULTILINE
+)
+_OPTIONS_FOLLOW = re.compile(rf"\s?(?:{_LABEL}|$)", re.MULTILINE)
+_HEADING = re.compile(  # "Question 2:", "Next question:", "Exercise 2:"
+    r"^[ \d.]{0,5}(?:the |another )?(?:next |new |follow-?up )?"
+    r"(?:question|problem|exercise|quiz) ?(?:no\.? ?)?(?P<number>\d{1,3})? ?(?:is ?)?[:.)]",
+    re.MULTILINE | re.IGNORECASE,
+)
+_EXAMPLE = re.compile(  # where a question, an answer or options follow
+    r"Q ?\d{0,3}[:.)](?= [^\n]{0,300}(?:\?|\n ?A(?:nswer)?[:.)]))"
+)
+_EXAMPLE_IN_LINE = re.compile(
+    r"(?<![Tt]he )(?<!this )\bQuestion ?\d{0,3}:(?=[^\n]{0,400}\b(?:Options|Answer|Choices) ?:)"
+)
+_ASKS = re.compile(  # a line that asks something, before a list of options
+    r"^(?!\(?[a-hA-H][.):]|[^\n]{0,300}\b(?i:options|choices|answer) ?:)"
     rf"[^\n]{{1,300}}\?(?=\s{_LABEL}[^?]{{1,200}}\s\(?[bB][.):])",
     re.MULTILINE,
 )
@@ -73,9 +79,13 @@ def own_words(text: Aligned) -> Aligned:
     """
     if len(text) > HEAD_CHARS + TAIL_CHARS:
         text = joined((text[:HEAD_CHARS], text[-TAIL_CHARS:]))
-    text = normal(text).sub(_RESIDUE, " ")
-    text = text.sub(_USER_TURN, f"\n{USER}").sub(_ASSISTANT_TURN, f"\n{ASSISTANT}")
-    return tidy(text.sub(_END_TOKEN, END))
+    text = normal(text)
+    tokens = _TOKENS.search(text.text) is not None
+    if tokens:
+        text = text.sub(_RESIDUE, " ")
+    if tokens or any(name in text.text for name in _SPEAKERS):
+        text = text.sub(_USER_TURN, f"\n{USER}").sub(_ASSISTANT_TURN, f"\n{ASSISTANT}")
+    return tidy(text.sub(_END_TOKEN, END) if tokens else text)
 
 
 def sentences(text: Aligned) -> list[Aligned]:
@@ -94,7 +104,9 @@ def own_answers(text: Aligned, *, restates: Callable[[str], bool]) -> Iterator[A
     first, *questions = _split_at_questions(text)
     yield _first_turn(first)
     silent = all(s.endswith("?") or not s.strip(_MARKS) for s in _SENTENCE.findall(first.text))
-    numbered = len(questions) > 1 and all(_number(question) for question in questions)
+    numbered = len(questions) > 1 and all(
+        (heads := _heads(question.text)) and heads[0].number for question in questions
+    )
     if silent and numbered and not any(restates(question.text) for question in questions):
         questions = questions[-1:]
     for question in questions:
@@ -104,9 +116,35 @@ def own_answers(text: Aligned, *, restates: Callable[[str], bool]) -> Iterator[A
         yield _first_turn(_after_echo(question))
 
 
-def _number(question: Aligned) -> str:
-    found = _QUESTION.match(question.text)
-    return (found and found["number"]) or ""
+class _Head(NamedTuple):
+    """Where a question, or its list of options, begins."""
+
+    start: int
+    end: int
+    lists: bool = False
+    number: str = ""
+
+
+def _heads(text: str) -> list[_Head]:
+    """The places where questions begin, in order."""
+    found = [_Head(at, at + 1) for at, character in enumerate(text) if character == USER]
+    for mark in _OPTIONS.finditer(text):
+        before = text[max(0, mark.start() - 2) : mark.start()]
+        begins_line = not before.strip(" ") or before.endswith("\n") or before == "\n "
+        if begins_line or (before[0] in "?.:!" and _OPTIONS_FOLLOW.match(text, mark.end())):
+            found.append(_Head(mark.start(), mark.end(), lists=True))
+    found += (_Head(*mark.span(), number=mark["number"] or "") for mark in _HEADING.finditer(text))
+    for mark in _EXAMPLE.finditer(text):
+        if _AT_BREAK.search(text[max(0, mark.start() - 3) : mark.start()]):
+            found.append(_Head(*mark.span()))
+    found += (_Head(*mark.span()) for mark in _EXAMPLE_IN_LINE.finditer(text))
+    if "?" in text:
+        found += (_Head(*mark.span()) for mark in _ASKS.finditer(text))
+    kept: list[_Head] = []
+    for head in sorted(found):
+        if not kept or head.start >= kept[-1].end:
+            kept.append(head)
+    return kept
 
 
 def _split_at_questions(text: Aligned) -> list[Aligned]:
@@ -115,15 +153,15 @@ def _split_at_questions(text: Aligned) -> list[Aligned]:
     start, end = structured.span(text.text) or (0, 0)
     cuts = [0]
     may_list = False
-    for found in _QUESTION.finditer(text.text):
-        turn_begins = len(cuts) > 1 and text.text[cuts[-1] : found.start()].strip() == USER
-        if turn_begins or start < found.start() < end:
+    for head in _heads(text.text):
+        turn_begins = len(cuts) > 1 and text.text[cuts[-1] : head.start].strip() == USER
+        if turn_begins or start < head.start < end:
             continue
-        if may_list and found["options"]:
+        if may_list and head.lists:
             may_list = False
         else:
-            cuts.append(found.start())
-            may_list = not found["options"]
+            cuts.append(head.start)
+            may_list = not head.lists
     return [text[a:b] for a, b in zip(cuts, [*cuts[1:], len(text)], strict=True)]
 
 
@@ -137,13 +175,13 @@ def _after_echo(question: Aligned) -> Aligned:
         return question[reply.start() :]
     if text.startswith(USER) and END in text:
         return question[text.index(END) + 1 :]
-    heads = list(_QUESTION.finditer(text))
-    if listed := next((head for head in heads if head["options"]), None):
-        return question[listed.end() :]
-    if heads and heads[0]["number"]:
-        return question[heads[0].end() :]
-    mark = "?" if "?" in text else "\n"
-    return question[text.index(mark) + 1 :] if mark in text else question[len(text) :]
+    heads = _heads(text)
+    if listed := next((head for head in heads if head.lists), None):
+        return question[listed.end :]
+    if heads and heads[0].number:
+        return question[heads[0].end :]
+    mark = next((mark for mark in ("?", "\n", ". ") if mark in text), "")
+    return question[text.index(mark) + 1 :] if mark else question[len(text) :]
 
 
 def _first_turn(text: Aligned) -> Aligned:

@@ -73,8 +73,9 @@ def _all(english: English, options: Options, *, finished: bool) -> list[Statemen
     text = english.text.text
     found = [*statements.answer_phrases(text, options), *statements.closing_phrases(text)]
     found = [one for one in found if not statements.is_denied(text, one)]
-    found += _judged(text, options, finished=finished)
-    found += statements.rejections(text)
+    rejections = list(statements.rejections(text))
+    found += _judged(text, options, rejections, finished=finished)
+    found += rejections
     found += statements.refusals(text)
     if not finished:
         found = [one for one in found if one.weight is not Weight.CLOSING]
@@ -89,13 +90,15 @@ _CALLED = re.compile(  # "C. True."
 )
 
 
-def _judged(text: str, options: Options, *, finished: bool) -> list[Statement]:
+def _judged(
+    text: str, options: Options, rejections: Sequence[Statement], *, finished: bool
+) -> list[Statement]:
     """Verdicts. Where options are judged one by one, the one that is called correct counts when all
     have been judged, and only one is."""
     if one := _only_good(text, options):
         return [one]
     verdicts = list(statements.verdicts(text))
-    rejected = {one.named for one in statements.rejections(text)}
+    rejected = {one.named for one in rejections}
     judged = {index_of(ref) for ref in references("".join(rejected))}
     judged |= {index_of(ref) for ref in _JUDGED_LINE.findall(text)}
     named = {verdict.statement.option for verdict in verdicts if not verdict.is_answer}
