@@ -84,7 +84,7 @@ from distill.options import (
 from harness import processes
 from harness.commands import App
 from harness.errors import Exit, HarnessError
-from harness.terminal import print_json, quieten_libraries
+from harness.terminal import print_json, quieten_libraries, say
 
 if TYPE_CHECKING:
     from distill.config import DistillConfig
@@ -306,8 +306,8 @@ def train(
     if as_json:
         print_json({"preset": preset.value, **_training(plan), "student": str(student)})
     else:
-        typer.echo(f"Student: {student}")
-        typer.echo(f"harness eval --model moondream-kd --weights {student} --task {task}")
+        say(f"Student: {student}")
+        say(f"harness eval --model moondream-kd --weights {student} --task {task}")
 
 
 @app.command(epilog="Example:\n\nharness distill quality --run runs/scienceqa/moondream-kd/test")
@@ -366,7 +366,7 @@ def export(
     if as_json:
         print_json({"folder": str(out), "rationales": n})
     else:
-        typer.echo(f"{out}: {n:,} rationales")
+        say(f"{out}: {n:,} rationales")
 
 
 @app.command(epilog="Example:\n\nharness distill analyse runs/scienceqa/moondream-kd/test")
@@ -392,7 +392,7 @@ def analyse(
         print_json({"run": str(run), **counts, "reasoning_to_error": ids, **found})
         return
     _print_values(f"{record.model.title} on {record.task.title}", structure(predictions))
-    typer.echo(
+    say(
         f"Of {errors.answers} answers {errors.wrong} are wrong, {errors.with_reasoning} of these "
         f"have a reasoning, and {len(errors.sample_ids)} of those reason rightly"
         f"{': ' if errors.sample_ids else '.'}{', '.join(map(ascii, errors.sample_ids[:20]))}"
@@ -639,7 +639,7 @@ def _estimate(plan: Plan, *, as_json: bool) -> None:
         )
     memory = ", ".join(f"{name} {_gigabytes(size)}" for name, size in found.memory.items())
     disk = ", ".join(f"{name} {_gigabytes(size)}" for name, size in found.disk.items())
-    typer.echo(
+    say(
         f"Questions   {len(pipeline.selected(plan)):,} of {len(plan.data.samples.samples):,} "
         f"({plan.data.samples.source}, {plan.data.options.split})\n"
         f"Rationales  {teacher.rationales:,} are there, {asked}\n"
@@ -652,9 +652,9 @@ def _estimate(plan: Plan, *, as_json: bool) -> None:
         f"{found.device_flops / 1e12:.2f} TFLOP/s"
     )
     for name, each in controls.items():
-        typer.echo(f"            {duration(each.seconds)} for {name}, {each.steps:,} steps")
+        say(f"            {duration(each.seconds)} for {name}, {each.steps:,} steps")
     for reason, count in found.left_out.items():
-        typer.echo(f"Left out    {count:,}: {reason}")
+        say(f"Left out    {count:,}: {reason}")
 
 
 def _gigabytes(size: float) -> str:
@@ -680,8 +680,8 @@ def _print_outcome(plan: Plan, outcome: Outcome) -> None:
         figures = outcome.quality["students"][plan.name]
         _print_values(f"Answers of {plan.name}", figures["structure"])
     for folder in outcome.students.values():
-        typer.echo(f"Student: {folder} (preset {outcome.preset})")
-    typer.echo(f"Page: {plan.out}")
+        say(f"Student: {folder} (preset {outcome.preset})")
+    say(f"Page: {plan.out}")
 
 
 def _print_rationales(plan: Plan, record: Mapping[str, Any]) -> None:
@@ -698,8 +698,8 @@ def _print_rationales(plan: Plan, record: Mapping[str, Any]) -> None:
     ]
     table(title, ("topic", "kept", "dropped"), rows)
     for reason, count in counts["reasons"].items():
-        typer.echo(f"  {count:,} dropped: {reason}")
-    typer.echo(f"Folder: {plan.folder}")
+        say(f"  {count:,} dropped: {reason}")
+    say(f"Folder: {plan.folder}")
 
 
 def _print_quality(title: str, figures: Mapping[str, Any]) -> None:

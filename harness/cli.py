@@ -24,7 +24,7 @@ from harness.mini.cli import app as miniatures
 from harness.paths import user_path
 from harness.remote.endpoint import MAX_SECONDS
 from harness.streams import lasting
-from harness.terminal import harmless, print_json, quieten_libraries
+from harness.terminal import harmless, print_json, quieten_libraries, say
 from harness.versions import require_tested_transformers
 
 if TYPE_CHECKING:
@@ -625,7 +625,7 @@ def check(
     needed = inspection.download(model) if not weights else None
     if needed:
         size_of = f"{needed['repo']}: {needed['gigabytes']:.1f} GB"
-        typer.echo(f"{size_of}, downloaded where it is not here yet.", err=True)
+        say(f"{size_of}, downloaded where it is not here yet.", err=True)
     loaded = evaluate.find_source(_model_options(model, ctx.params))
     report = inspection.check(loaded)
     if as_json:
@@ -693,7 +693,7 @@ def bench(
         for tokens in new_tokens or [64]
     ]
     sources = [(name, evaluate.Weights(_model_options(name, ctx.params))) for name in model]
-    told = measuring.measure(sources, loads, tell=lambda words: typer.echo(words, err=True))
+    told = measuring.measure(sources, loads, tell=lambda words: say(words, err=True))
     if as_json:
         print_json(told)
     else:
@@ -767,7 +767,7 @@ def ask(
         print_json(asdict(answer))
     else:
         shown = inspection.lay_out(answer, choices or ())
-        typer.echo("\n".join(map(harmless, shown.split("\n"))))
+        say(shown)
 
 
 @app.command(epilog="Example:\n\nharness report --out page.html")
@@ -881,7 +881,7 @@ def export(
     if as_json:
         print_json({"format": form.value, "files": [str(path) for path in written.files]})
     elif written.files:
-        typer.echo(f"{out}: {len(written.files)} file{'s' * (len(written.files) > 1)}")
+        say(f"{out}: {len(written.files)} file{'s' * (len(written.files) > 1)}")
     else:
         sys.stdout.write(written.text)
     if written.broken:
@@ -918,8 +918,8 @@ def demo(
     command = ["harness", *sys.argv[1:]]
     extent = whole.QUICK if quick else whole.FULL
     folder = folder / "quick" if quick else folder  # the scores of the two are of other questions
-    told = partial(typer.echo, err=True)
-    typer.echo(whole.run(folder, out=out, extent=extent, fresh=fresh, command=command, told=told))
+    told = partial(say, err=True)
+    say(whole.run(folder, out=out, extent=extent, fresh=fresh, command=command, told=told))
 
 
 @app.command(
@@ -955,7 +955,7 @@ def draw(
     if as_json:
         print_json({"file": str(file), "questions": len(items), "task": task, "split": split})
     else:
-        typer.echo(f"{len(items):,} questions: {file}")
+        say(f"{len(items):,} questions: {file}")
 
 
 @app.command(epilog="Example:\n\nharness show runs/scienceqa/moondream/test")
@@ -1069,7 +1069,7 @@ def compare(
     if as_json:
         print_json(found.to_json())
     else:
-        typer.echo("\n".join(map(harmless, words(found).splitlines())))
+        say(words(found))
     if fail_if_worse and found.second_is_worse:
         raise typer.Exit(Exit.CHECK_FAILED)
 
@@ -1104,9 +1104,9 @@ def list_models(as_json: AsJson = False) -> None:
             for spec in CATALOG
         ],
     )
-    typer.echo("Any other image-text model: --model ORG/REPO or --model FOLDER.")
+    say("Any other image-text model: --model ORG/REPO or --model FOLDER.")
     if minis := weights.names():
-        typer.echo(f"As a miniature that comes with the package, --size mini: {', '.join(minis)}.")
+        say(f"As a miniature that comes with the package, --size mini: {', '.join(minis)}.")
     return None
 
 
@@ -1119,7 +1119,7 @@ def list_tasks(as_json: AsJson = False) -> None:
     if as_json:
         return print_json({"tasks": [{"name": key, "about": TASKS[key]} for key in TASKS]})
     table("Tasks", ("name", "about"), list(TASKS.items()))
-    typer.echo("Your own: --task ./mine.py, a file that defines TASK.")
+    say("Your own: --task ./mine.py, a file that defines TASK.")
     return None
 
 
@@ -1307,12 +1307,12 @@ def _write_report(
     for one in made.broken:
         _told(one)
     for note in [*made.notes, *_large(made)]:
-        typer.echo(harmless(note), err=True)
+        say(note, err=True)
     if as_json:
         told = {"report": str(out), "runs": made.runs, "bytes": made.bytes}
         print_json({**told, "notes": list(made.notes)})
     else:
-        typer.echo(f"{out}: {made.runs} measured runs beside the paper's rows")
+        say(f"{out}: {made.runs} measured runs beside the paper's rows")
     if made.broken:
         raise typer.Exit(made.broken[0].code)
 
@@ -1365,15 +1365,15 @@ def _tell_failures(run: Run) -> None:
 def _list(lines: Sequence[str], what: str, where: str) -> None:
     """The first lines on stderr, and where the others are."""
     for line in lines[:SHOWN]:
-        typer.echo(harmless(f"{what}: {line}"), err=True)
+        say(f"{what}: {line}", err=True)
     if len(lines) > SHOWN:
-        typer.echo(harmless(f"... and {len(lines) - SHOWN:,} more; {where}"), err=True)
+        say(f"... and {len(lines) - SHOWN:,} more; {where}", err=True)
 
 
 def _told(error: HarnessError) -> HarnessError:
     """Tell the user of `error`, on stderr."""
     lines = [harmless(line) for line in str(error).splitlines()]
-    typer.echo(_whose() + "\n  ".join([f"Error: {lines[0]}", *lines[1:]]), err=True)
+    say(_whose() + "\n  ".join([f"Error: {lines[0]}", *lines[1:]]), err=True)
     return error
 
 
@@ -1412,10 +1412,10 @@ def main() -> None:
 def _tell_dropped(failure: OSError) -> int:
     """Say that results could not be printed; returns the exit code."""
     if failure.errno == errno.EBADF:
-        typer.echo("stdout is closed: results are not printed.", err=True)
+        say("stdout is closed: results are not printed.", err=True)
         return Exit.OK
     if failure.errno != errno.EPIPE:  # whoever read it has seen enough
-        typer.echo(f"Error: stdout cannot be written: {failure.strerror}.", err=True)
+        say(f"Error: stdout cannot be written: {failure.strerror}.", err=True)
     return Exit.UNEXPECTED
 
 
@@ -1435,7 +1435,7 @@ def _run() -> int:
     except HarnessError as error:
         return _told(error).code
     except Interrupted as error:
-        typer.echo(f"{_whose()}Interrupted.", err=True)
+        say(f"{_whose()}Interrupted.", err=True)
         return error.exit_code
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""

@@ -6,7 +6,8 @@ shell is in between. Typer makes a `Path` of such a value as it stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from harness.paths import user_path
+from harness.terminal import harmless
 
 
 def _expanded(value: Any) -> Any:
@@ -24,8 +26,26 @@ def _expanded(value: Any) -> Any:
     return value
 
 
+_UsageError: Any = typer.BadParameter.__base__
+"""Of click, or of the copy of click that some versions of typer hold."""
+
+
+@contextlib.contextmanager
+def _harmless_errors() -> Iterator[None]:
+    """A usage error repeats what was typed: names that a shell found in a folder, say."""
+    try:
+        yield
+    except _UsageError as error:
+        error.message = harmless(error.message)
+        raise
+
+
 class Command(TyperCommand):
     """A command that gets its paths expanded."""
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        with _harmless_errors():
+            return super().make_context(*arguments, **settings)
 
     def invoke(self, ctx: Any) -> Any:
         ctx.params = {name: _expanded(value) for name, value in ctx.params.items()}
@@ -35,9 +55,14 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """The same for commands that have commands below them."""
 
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        with _harmless_errors():
+            return super().make_context(*arguments, **settings)
+
     def invoke(self, ctx: Any) -> Any:
         ctx.params = {name: _expanded(value) for name, value in ctx.params.items()}
-        return super().invoke(ctx)
+        with _harmless_errors():
+            return super().invoke(ctx)
 
 
 class App(typer.Typer):

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol, Self
 
+from harness.terminal import harmless
+
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
@@ -66,7 +68,7 @@ class Lines:
         clock: Callable[[], float] = time.monotonic,
         write: Callable[[str], object] | None = None,
     ) -> None:
-        self._label = label
+        self._label = harmless(label)
         self._total = total
         self._done = done
         self._unit = unit
@@ -114,7 +116,7 @@ class Bar:
         from rich.progress import Progress as RichProgress
 
         self._progress = RichProgress(
-            TextColumn(escape(label)),
+            TextColumn(escape(harmless(label))),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn(unit),

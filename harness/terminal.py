@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,16 +29,37 @@ def console() -> Console:
 
 def harmless(text: str) -> str:
     """`text` without control characters, which a terminal would obey."""
-    return "".join("\ufffd" if unicodedata.category(c) in {"Cc", "Cf", "Cs"} else c for c in text)
+    return "".join("\ufffd" if _is_control(character) else character for character in text)
+
+
+def say(text: object = "", *, err: bool = False) -> None:
+    """Print lines of text on stdout or stderr: what every command says beside its tables."""
+    import typer
+
+    typer.echo("\n".join(map(harmless, str(text).split("\n"))), err=err)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """One JSON document on stdout; a number that is not finite is null."""
+    """One JSON document on stdout; a number that is not finite is null, and what a terminal would
+    obey, or show in another order, is escaped."""
     from harness.records import finite
 
     text = json.dumps(finite(document), ensure_ascii=False, indent=1)
-    # What UTF-8 cannot hold (half of a surrogate pair) becomes JSON's own escape.
-    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
+    sys.stdout.write(_NOT_ASCII.sub(_escaped, text) + "\n")
+
+
+_NOT_ASCII = re.compile("[^\n -~]")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """A character as it is, or as JSON's own escape."""
+    character = found[0]
+    return json.dumps(character)[1:-1] if _is_control(character) else character
+
+
+def _is_control(character: str) -> bool:
+    """Cc control, Cf format (the bidirectional ones), Cs halves of surrogate pairs, Zl and Zp."""
+    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def quieten_libraries() -> None:
@@ -121,7 +143,7 @@ def print_run(record: RunRecord, folder: str) -> None:
     out.print(_outcomes(record), markup=False, soft_wrap=True)
     for note, names in notes.items():
         out.print(harmless(f"{', '.join(names)}: {note}"), markup=False, soft_wrap=True)
-    out.print(f"Run: {folder}", markup=False, soft_wrap=True)
+    out.print(harmless(f"Run: {folder}"), markup=False, soft_wrap=True)
 
 
 def _outcomes(record: RunRecord) -> str:

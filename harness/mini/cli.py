@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.commands import App
-from harness.terminal import quieten_libraries
+from harness.terminal import quieten_libraries, say
 
 app = App(
     help="The miniatures that come with the package: how they are made, and whether they are whole."
@@ -42,7 +42,7 @@ def pretrain(
 
     command = ["harness", *sys.argv[1:]]
     making = Making(name=model, out=out, seed=seed, keep=keep, threads=threads, command=command)
-    typer.echo(make(making) / "README.md")
+    say(make(making) / "README.md")
 
 
 @app.command(epilog="Example:\n\nharness mini verify")
@@ -51,4 +51,4 @@ def verify() -> None:
     from harness.mini import weights
 
     for name in weights.names():
-        typer.echo(f"{name}: {weights.find(name)}")
+        say(f"{name}: {weights.find(name)}")
