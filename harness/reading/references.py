@@ -135,7 +135,7 @@ class Options:
 
     def exact(self, text: str) -> int | None:
         """The option whose text this plain text is; None where it is an option's label."""
-        name = self.fold(_bare(text))
+        name = self.fold(_bare(text)).replace("\n", " ")
         is_label = name.upper() in ascii_uppercase[: len(self.plain)]
         return None if is_label else self.texts.get(name)
 
@@ -291,17 +291,19 @@ def _is_letter(text: str) -> bool:
 def _text_spans(text: str, options: Options) -> list[tuple[int, int, int]]:
     """(start, end, index) of each option's text; of two that overlap the first, the longest."""
     folded = options.fold(text)
+    one_line = folded.replace("\n", " ")  # an option of several words may go over a line break
     spans = []
     for name, index in options.texts.items():
         if _is_letter(name):
             continue
         stands = _stands_as_answer if name.lower() in _PARTICLES else _stands_alone
-        at = folded.find(name)
+        searched = one_line if " " in name else folded
+        at = searched.find(name)
         while at >= 0:
             end = at + len(name)
             if stands(folded, at, end):
                 spans.append((at, end, index))
-            at = folded.find(name, at + 1)
+            at = searched.find(name, at + 1)
     spans.sort(key=lambda span: (span[0], -span[1]))
     kept: list[tuple[int, int, int]] = []
     for span in spans:
