@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from harness.records import (
 from harness.remote.endpoint import ServerOptions, is_remote
 from harness.remote.served import Served
 from harness.runner import Asking, Runner, batches
-from harness.scoring import Run, metrics_of, scored
+from harness.scoring import Run, extract_again, metrics_of, scored
 from harness.shards import Claims
 from harness.shuffling import movable
 from harness.text_metrics import TOKENIZE, Tokenize
@@ -56,13 +56,14 @@ from harness.types import (
     Model,
     OptionForm,
     Prediction,
+    Prompt,
     Rendering,
     Sample,
     SampleSet,
     Style,
     Task,
 )
-from tasks.fingerprint import Digests, image_digests
+from tasks.fingerprint import Digests, blank, extraction, image_digests, wording
 from tasks.fingerprint import fingerprint as data_fingerprint
 from tasks.selection import How, select
 
@@ -378,11 +379,16 @@ def _together(job: Job, place: Place) -> Run:
     try:
         with shards.waiting(folder) if place.first else folder.locked():
             record = None if shards.gather(folder) else folder.read_record()
-            if record is not None and record.status in {"complete", "partial"}:
+            if record is not None and _is_over(record, job.data.task):
                 return Run(folder.path, record)  # another one was the last
             return _continue(job, again=False)
     except InUse:
         return Run(folder.path, folder.existing_record())
+
+
+def _is_over(record: RunRecord, task: Task) -> bool:
+    extracted = record.fingerprint.get("extraction") == f"sha256:{extraction(task)}"
+    return extracted and record.status in {"complete", "partial"}
 
 
 def _share(job: Job, own: RunFolder) -> None:
@@ -436,7 +442,8 @@ def _continue(job: Job, *, again: bool = True) -> Run:
     Args:
         again: try once more what has failed.
     """
-    old, predictions, known = _known(job)
+    old, stored, known = _known(job)
+    predictions = _extracted(stored, old, known, job.data.task)
     if not again and {s.id for s in job.selected} <= {p.sample_id for p in predictions}:
         answered = predictions
     else:
@@ -453,14 +460,35 @@ def _continue(job: Job, *, again: bool = True) -> Run:
     record = _record(job, known, old, answered=len(answered))
     if not pending and old is not None:
         # Nothing is answered by this process: what is recorded of it would not be true.
+        if predictions != stored:
+            job.folder.rewrite(predictions)
         settings = {**old.settings, "limit": record.settings["limit"]}
         unchanged = replace(
             record, environment=old.environment, settings=settings, command=old.command
         )
         return _finish(job, unchanged, predictions)
-    if len(answered) < len(job.folder.read_predictions()) or job.folder.beyond_path.exists():
-        job.folder.rewrite(answered)  # what failed is tried again
+    fewer = len(answered) < len(job.folder.read_predictions())  # what failed is tried again
+    if fewer or predictions != stored or job.folder.beyond_path.exists():
+        job.folder.rewrite(answered)
     return _answer(job, record, pending, answered=answered, total=len(job.selected))
+
+
+def _extracted(
+    stored: list[Prediction], old: RunRecord | None, known: Mapping[str, Any], task: Task
+) -> list[Prediction]:
+    """The stored answers; extracted again where the code that does it has changed, so that a run
+    never has answers of two extractors."""
+    if old is None or old.fingerprint.get("extraction") == known["extraction"]:
+        return stored
+    again = [extract_again(prediction, task.read) for prediction in stored]
+    changed = sum(new != before for new, before in zip(again, stored, strict=True))
+    if changed:
+        log.info(
+            "The extraction has changed: of %d stored answers, extracted again, %d have changed.",
+            len(stored),
+            changed,
+        )
+    return again
 
 
 def _refuse_unknown(predictions: Sequence[Prediction], job: Job) -> None:
@@ -707,6 +735,9 @@ def _fingerprint(job: Job) -> dict[str, Any]:
         "split": data.options.split,
         "style": settings["style"],
         "prompt": _prompt_hash(job),
+        "wording": f"sha256:{wording(data.samples.samples, partial(_worded, job))}",
+        "task_file": data.task.file.asking if data.task.file else None,
+        "extraction": f"sha256:{extraction(data.task)}",
         "mode": _mode(settings),
         "shuffle": _shuffle(settings),
         "decoding": decoding if settings["mode"] == "generate" else None,
@@ -752,17 +783,28 @@ def _mode(settings: Mapping[str, Any]) -> str:
 
 
 def _prompt_hash(job: Job) -> str:
-    """A hash of the wording: of one sample as the task asks it, and of what is added."""
-    spec, data, style = job.weights.checkpoint.spec, job.data, job.settings["style"]
+    """A hash of the wording of one sample, which runs of every version have."""
     digest = sha256()
-    for sample in sorted(data.samples.samples, key=lambda s: s.id)[:1]:  # whatever their order
-        prompt = data.task.prompt(replace(sample, images=()), style)
-        plain = spec.plain_styles if spec else ()
-        added = instruction(style, choices=bool(prompt.choices), plain_styles=plain)
+    for sample in sorted(job.data.samples.samples, key=lambda s: s.id)[:1]:  # whatever their order
+        prompt, added = _prompt(job, blank(sample))
         digest.update(f"{prompt.text}\0{prompt.question}\0{added}".encode())
-    for example in data.examples(job.settings["shots"]):
+    for example in job.data.examples(job.settings["shots"]):
         digest.update(example.encode())
     return f"sha256:{digest.hexdigest()}"
+
+
+def _worded(job: Job, sample: Sample) -> str:
+    """All that a question is asked by: the task's words, and what is added."""
+    prompt, added = _prompt(job, sample)
+    return repr((prompt.text, prompt.question, prompt.choices, len(prompt.images), added))
+
+
+def _prompt(job: Job, sample: Sample) -> tuple[Prompt, str]:
+    """The task's prompt, and the instruction of the style."""
+    spec, style = job.weights.checkpoint.spec, job.settings["style"]
+    prompt = job.data.task.prompt(sample, style)
+    plain = spec.plain_styles if spec else ()
+    return prompt, instruction(style, choices=bool(prompt.choices), plain_styles=plain)
 
 
 def _record(

@@ -466,8 +466,11 @@ def _let_go() -> None:
 os.register_at_fork(after_in_child=_let_go)
 
 
-LATER = ("weights", "template")
-"""What is known of a model when its files are hashed and it is loaded."""
+LATER = ("weights", "template", "wording", "task_file")
+"""What is known of a model when its files are hashed and it is loaded; and what earlier versions
+did not look at: their runs go on, and have it from then on."""
+EXTRACTION = "extraction"
+"""The code that extracts answers: where it has changed, stored answers are extracted again."""
 
 
 def refuse_mismatch(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
@@ -476,6 +479,7 @@ def refuse_mismatch(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) 
     Fields of `old` that `new` does not have (yet) are left alone, and so are those that come later
     than the others: `old` may have been written before.
     """
+    new = {key: value for key, value in new.items() if key != EXTRACTION}
     both = [key for key in new if key in old]
     then, now = (_leaves({key: side[key] for key in both}) for side in (old, new))
     changed = [key for key in {**then, **now} if then.get(key) != now.get(key)]

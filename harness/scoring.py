@@ -277,7 +277,7 @@ def rescore(folder: RunFolder, task: Task, *, reader: str, command: Sequence[str
         )
     read = task.read if reader == "ours" else READERS[reader]
     before = folder.existing_predictions()
-    predictions = [_read_again(p, read) for p in before]
+    predictions = [extract_again(p, read) for p in before]
     target = folder
     if reader != "ours":
         name = f"{record.model.name}+{reader}"
@@ -296,7 +296,7 @@ def rescore(folder: RunFolder, task: Task, *, reader: str, command: Sequence[str
         # The texts are the same: what needs an encoder is not computed again.
         kept = {k: v for k, v in record.metrics.items() if k.startswith("bertscore_")}
         metrics.append(lambda _: kept)
-    beyond = [_read_again(p, read) for p in folder.read_beyond()] if target is folder else []
+    beyond = [extract_again(p, read) for p in folder.read_beyond()] if target is folder else []
     with target.locked():
         return _write(target, record, predictions, metrics, beyond=beyond)
 
@@ -315,7 +315,8 @@ def _write(
     return Run(folder.path, record)
 
 
-def _read_again(prediction: Prediction, read: Reader) -> Prediction:
+def extract_again(prediction: Prediction, read: Reader) -> Prediction:
+    """The prediction with what `read` extracts from its raw text, where there is one."""
     unreadable = prediction.error is not None or prediction.finish == REFUSAL
     if unreadable or prediction.rule == CONCLUDED:
         return prediction
@@ -351,7 +352,7 @@ def _prediction(row: Row, task: Task) -> Prediction:
         images=tuple(_digest(image) for image in row.images),
         finish=_finish(row),
     )
-    return _read_again(unread, task.read)
+    return extract_again(unread, task.read)
 
 
 def _finish(row: Row) -> str:

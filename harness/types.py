@@ -241,6 +241,15 @@ class SampleSet:
     """What n counts, in words: "image questions"."""
 
 
+@dataclass(frozen=True, slots=True)
+class TaskFile:
+    """The file of a user's own task, as hashes."""
+
+    asking: str
+    """Of the part of it that what is asked depends on."""
+    whole: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """A data set with its way of asking, reading and scoring. One file per task in `tasks/`."""
@@ -261,6 +270,8 @@ class Task:
     synthetic: bool = False
     """Its questions are made by a program, and say nothing about how well a model does on real
     ones: wherever a score of it is shown, that is said."""
+    file: TaskFile | None = None
+    """Where the task is a user's own; set when it is loaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,8 @@ from typing import Any
 
 from harness.errors import HarnessError, SampleError
 from harness.paths import user_path
-from harness.types import Prompt, Reading, SampleSet, Task, Value
+from harness.types import Prompt, Reading, SampleSet, Task, TaskFile, Value
+from tasks.task_file import asking_part
 
 TASKS = MappingProxyType(
     {
@@ -95,7 +96,14 @@ def _guarded(task: Task, path: Path) -> Task:
         prompt=_guard(task.prompt, Prompt, path),
         read=_guard(task.read, Reading, path),
         metrics=tuple(_guard(metric, Mapping, path) for metric in task.metrics),
+        file=_hashed(path),
     )
+
+
+def _hashed(path: Path) -> TaskFile:
+    source = path.read_bytes()
+    asking = asking_part(source).encode("utf-8", "backslashreplace")
+    return TaskFile(*(f"sha256:{hashlib.sha256(part).hexdigest()}" for part in (asking, source)))
 
 
 def _guard(function: Callable[..., Any], wanted: type, path: Path) -> Callable[..., Any]:

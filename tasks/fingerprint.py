@@ -1,13 +1,23 @@
-"""What data a run was made on, as one hash: a run on other data is not continued."""
+"""What a run was made with, as hashes: on other data, or with questions in other words, it is not
+continued; with another extraction, its stored answers are extracted again."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
+from harness import reading, structured
 from harness.errors import SampleError
-from harness.types import ImageRef, Sample
+from harness.types import ImageRef, Sample, Task
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Digests = Mapping[str, tuple[str, ...]]
 """Sample id -> sha256 of each picture's encoded bytes, in hex; "" for one that is not readable."""
@@ -52,3 +62,63 @@ def _content(sample: Sample, digests: tuple[str, ...]) -> bytes:
         digests,
     ]
     return sha256(json.dumps(fields).encode()).digest()
+
+
+Asked = Callable[[Sample], str]
+"""All that a question's prompt is worded by, as one text; raises SampleError."""
+
+
+def wording(samples: Sequence[Sample], asked: Asked) -> str:
+    """The sha256 of every question as it is asked, in hex, whatever their order.
+
+    Each sample is given with blank pictures in place of its own: `fingerprint` has those. One that
+    cannot be asked counts as such.
+    """
+    total = [sha256(f"{s.id}\0{_worded(s, asked)}".encode()).digest() for s in samples]
+    return sha256(b"".join(sorted(total))).hexdigest()
+
+
+def _worded(sample: Sample, asked: Asked) -> str:
+    try:
+        return asked(blank(sample))
+    except SampleError as error:
+        return f"\0{error}"
+
+
+def blank(sample: Sample) -> Sample:
+    """The sample with blank pictures in place of its own."""
+    return replace(sample, images=tuple(map(_Blank.of, sample.images)))
+
+
+class _Blank(ImageRef):
+    """A picture that costs nothing to decode."""
+
+    @classmethod
+    def of(cls, image: ImageRef) -> Self:
+        return cls(image.label, _blank_file)
+
+    def decode(self) -> Image:
+        return _blank_picture().copy()
+
+
+@cache
+def _blank_picture() -> Image:
+    from PIL.Image import new
+
+    return new("RGB", (512, 512), "white")
+
+
+def _blank_file() -> bytes:
+    file = BytesIO()
+    _blank_picture().save(file, "PNG")
+    return file.getvalue()
+
+
+def extraction(task: Task) -> str:
+    """The sha256, in hex, of the code that makes answers of raw texts: the package's own, and the
+    file of a user's task."""
+    total = sha256((task.file.whole if task.file else "").encode())
+    paths = [Path(structured.__file__), *Path(reading.__file__).parent.glob("*.py")]
+    for path in sorted(paths, key=lambda path: path.name):
+        total.update(path.read_bytes())
+    return total.hexdigest()
