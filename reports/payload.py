@@ -31,7 +31,7 @@ from markupsafe import Markup
 from harness.errors import SampleError
 from harness.reading import READERS
 from harness.records import RunRecord
-from harness.types import ImageRef, Prediction, Reading, Target
+from harness.types import ImageRef, Prediction, Reading, Target, is_cut
 from reports import runs, untrusted
 from reports.evidence import Evidence, Material, Pictures, Which
 
@@ -269,8 +269,9 @@ def _verdict(p: Prediction, answer: Target | None) -> str:
 
 def _row(p: Prediction, others: list[list[Any]]) -> list[Any]:
     """An answer; the script takes it apart by place."""
+    raw, span = untrusted.marked_passage(p.raw, p.span, limit=RAW)
     return [
-        untrusted.passage(p.raw, limit=RAW),
+        raw,
         untrusted.passage(p.answer, limit=RAW) if isinstance(p.answer, str) else p.answer,
         untrusted.text(p.rule),
         untrusted.passage(p.prompt, limit=RAW),
@@ -282,6 +283,8 @@ def _row(p: Prediction, others: list[list[Any]]) -> list[Any]:
         list(p.order),
         [_rounded(score) for score in p.scores],
         others,
+        span,
+        is_cut(p.finish),
     ]
 
 
@@ -342,6 +345,7 @@ def _index(
                     name: "".join(found.get(i, ABSENT) for i in ids)
                     for name, found in run.verdicts.items()
                 },
+                "cut": untrusted.whole(run.record.counts.cut),
                 "misled": [place for place, i in enumerate(ids) if i in run.misled],
             }
             for key, run in zip(keys, group.runs, strict=True)

@@ -124,6 +124,43 @@ def passage(value: object, *, limit: int = 20_000) -> str:
     return _shown(whole)
 
 
+def marked_passage(
+    value: str, span: tuple[int, int] | None, *, limit: int = 20_000
+) -> tuple[str, tuple[int, int] | None]:
+    """A passage, and where the characters `span` of the text stand in it: start and end in UTF-16
+    code units, as a page's script counts.
+
+    Of a text that is cut before them, their surroundings are shown behind the cut.
+    """
+    if span is None:
+        return passage(value, limit=limit), None
+    start, end = span
+    before, cut = value[:start], len(passage(value, limit=limit)) != len(_shown(value))
+    if not cut or len(value[:end].encode("utf-8", "surrogatepass")) <= limit:
+        shown = passage(value, limit=limit)
+        first = _units(_shown(before))
+        return shown, (first, first + _units(_shown(value[start:end])))
+    head = before.encode("utf-8", "surrogatepass")[: limit - 4 * AROUND].decode("utf-8", "ignore")
+    begin = max(len(head), start - AROUND)
+    lead = _shown(head)
+    if begin > len(head):
+        lead += f" … [cut: {begin - len(head):,} characters] … "
+    lead += _shown(value[begin:start])
+    end = min(end, start + AROUND)
+    named, rest = _shown(value[start:end]), value[end : end + AROUND]
+    tail = f" … [cut at {len(value):,} characters]" if end + AROUND < len(value) else ""
+    first = _units(lead)
+    return f"{lead}{named}{_shown(rest)}{tail}", (first, first + _units(named))
+
+
+AROUND = 400
+"""Characters that are shown on either side of the words that an answer was extracted from."""
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
+
+
 def _shown(text: str) -> str:
     """`text` with what cannot be seen by its code points; most texts are quickly found fine."""
     if text.replace("\n", "").replace("\t", "").isprintable():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -424,6 +425,9 @@ def test_another_task_has_questions_of_its_own(show: Callable[..., Page], runs: 
 NONSENSE = (
     "#?sample=nowhere&model=x&outcome=y&topic=z&reader=w&compare=a,b&data=c&sort=d~e~f",
     "#?sort=scienceqa-measured~99~ascending&sort=scienceqa-measured~0~sideways&sort=~~",
+    "#?sort=scienceqa-measured~item~ascending&sort=scienceqa-measured~length~ascending",
+    "#?sort=scienceqa-measured~__proto__~ascending&sort=scienceqa-measured~namedItem~descending",
+    "#?sort=scienceqa-measured~1e0~ascending&sort=standing~item~ascending&sort=status~0~ascending",
     "#?sample=%00%ff&search=%3Cscript%3Ealert(1)%3C/script%3E",
     "#?__proto__=1&constructor=2&outcome=constructor&model=__proto__&reader=toString",
     "#?outcome=fixed99&compare=",
@@ -433,7 +437,9 @@ NONSENSE = (
 
 def test_an_address_of_nonsense_does_no_harm(show: Callable[..., Page]) -> None:
     """What it asks for is not there: the page is shown as it is, at first and later."""
-    page = show(NONSENSE[0])
+    for address in NONSENSE[:4]:
+        page = show(address)
+        assert page.locator("#standing tbody tr").count() == len(league.KINDS) + 1
     for address in (*NONSENSE, "#?search=1"):
         page.evaluate("(hash) => { location.hash = hash; }", address)
         page.wait_for_function(
@@ -442,6 +448,31 @@ def test_an_address_of_nonsense_does_no_harm(show: Callable[..., Page]) -> None:
         )
         assert len(listed(page)) in {0, QUESTIONS}
         assert page.locator("#standing tbody tr").count() == len(league.KINDS) + 1
+
+
+def test_the_words_that_an_answer_was_extracted_from_are_marked(
+    command: Callable[..., Any], show: Callable[..., Page], tmp_path: Path
+) -> None:
+    """By place, as text, beside the tags of a rationale; and by nobody else's reading."""
+    raw = "👍 <b>x</b> So the answer is (B).<script>alert(1)</script> It rains."
+    start = raw.index("the answer")
+    span = (start, start + len("the answer is (B)"))
+    line = {"id": "7", "raw": raw, "choices": ["x", "y"], "target": 1, "finish_reason": "length"}
+    file = tmp_path / "a.jsonl"
+    file.write_text(json.dumps(line) + "\n")
+    for name in ("one", "two"):
+        command("score", file, "-t", "scienceqa", "--model", name, "--runs", tmp_path)
+        folder = RunFolder.of(tmp_path, task="scienceqa", model=name, split="test")
+        folder.rewrite([replace(p, answer=1, span=span) for p in folder.read_predictions()])
+    command("report", "--runs", tmp_path, "--out", tmp_path / "page.html")
+    page = show("#?sample=7", tmp_path / "page.html")
+    page.wait_for_selector("#detail mark")
+    assert page.text_content("#detail mark") == "the answer is (B)"
+    assert page.text_content("#detail .passage") == raw
+    assert "cut at the token limit" in page.inner_text("#detail summary >> nth=0")
+    assert "Cut at the token limit" in page.inner_text("#standing thead")
+    page.select_option("#reader-select", "paper-kd")
+    page.wait_for_function("() => !document.querySelector('#detail mark')")
 
 
 # Keyboard

@@ -56,7 +56,9 @@ parts.push({
     for (const id of [...sorted.keys()]) unsort(document.getElementById(id));
     for (const wanted of pairs.getAll("sort")) {
       const [id, column, order] = wanted.split("~");
-      const heading = document.getElementById(id)?.tHead?.rows[0].cells[column];
+      // A collection has names too, such as "item" and "length".
+      const place = /^\d{1,4}$/.test(column) ? Number(column) : -1;
+      const heading = document.getElementById(id)?.tHead?.rows[0].cells[place];
       if (heading?.dataset.best && ["ascending", "descending"].includes(order)) sort(heading, order);
     }
   },

@@ -89,6 +89,8 @@ function drawStanding() {
   const headings = group.choice
     ? ["Model", "Accuracy, %", "95% interval", "Right", "Nothing read", "Failed"]
     : ["Model", "Answered", "Nothing read", "Failed"];
+  const cut = group.runs.some((run) => run.cut !== null);
+  if (cut) headings.splice(-1, 0, "Cut at the token limit");
   at("standing").tHead.rows[0].replaceChildren(...headings.map((text, column) => {
     const cell = make(column ? "th" : "th.head", text);
     cell.scope = "col";
@@ -107,7 +109,7 @@ function drawStanding() {
         ? [percent(tally.r / n, 2), `${percent(ends.low)}–${percent(ends.high)}`, `${count(tally.r)} of ${count(n)}`]
         : ["—", "—", "0 of 0"];
     }
-    cells.push(count(tally.u), count(tally.f));
+    cells.push(count(tally.u), ...(cut ? [run.cut === null ? "—" : count(run.cut)] : []), count(tally.f));
     return make("tr", heading, ...cells.map((text) => make("td", text)));
   }));
 }
@@ -420,8 +422,8 @@ function drawGold(group, asked) {
 
 // What a run's answer says: see `_row` in reports/payload.py.
 function parts_of(answer) {
-  const [raw, read, rule, prompt, error, seconds, preparing, tokens, tokensIn, order, scores, others] = answer;
-  return { raw, read, rule, prompt, error, seconds, preparing, tokens, tokensIn, order, scores, others };
+  const [raw, read, rule, prompt, error, seconds, preparing, tokens, tokensIn, order, scores, others, span, cut] = answer;
+  return { raw, read, rule, prompt, error, seconds, preparing, tokens, tokensIn, order, scores, others, span, cut };
 }
 
 function reading(run, answer) {
@@ -450,10 +452,13 @@ function drawAnswer(run, place, asked) {
   }
   const it = parts_of(answer), read = reading(run, answer);
   if (typeof read.answer === "number") summary.append(" ", make("span.small", "read: ", make("bdi", said(read.answer, asked))));
+  if (it.cut) summary.append(" ", make("span.flag", "cut at the token limit"));
   if (run.misled.includes(view.sample)) summary.append(" ", make("span.flag", "the reasoning is right"));
   if (it.error !== null) details.append(make("p", "No answer: ", make("bdi", it.error)));
   else {
-    details.append(make("h5", "Raw output"), passage(it.raw), drawReading(run, it, read, asked));
+    // The marked words are those of the recorded reading.
+    const span = isFixed(run) || view.reader === "ours" ? it.span : null;
+    details.append(make("h5", "Raw output"), passage(it.raw, span), drawReading(run, it, read, asked));
   }
   const facts = [];
   if (it.seconds !== null) {
@@ -490,10 +495,18 @@ function drawReading(run, it, read, asked) {
   return words;
 }
 
-// A text with its line breaks; the four tags of a rationale stand out.
-function passage(text) {
+// A text with its line breaks; the four tags of a rationale stand out, and so do the words from
+// `span[0]` to `span[1]`.
+function passage(text, span) {
+  if (!span) return make("pre.passage", ...tagged(text));
+  const marked = make("mark", ...tagged(text.slice(...span)));
+  marked.title = "The answer was extracted from these words.";
+  return make("pre.passage", ...tagged(text.slice(0, span[0])), marked, ...tagged(text.slice(span[1])));
+}
+
+function tagged(text) {
   const pieces = text.split(/(<\s{0,3}\/?\s{0,3}(?:SUMMARY|CAPTION|REASONING|CONCLUSION)\s{0,3}>)/i);
-  return make("pre.passage", ...pieces.map((piece, n) => (n % 2 ? make("span.tag", piece) : piece)));
+  return pieces.map((piece, n) => (n % 2 ? make("span.tag", piece) : piece));
 }
 
 // What is chosen
