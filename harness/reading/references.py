@@ -31,24 +31,16 @@ R = f"{L}{T}{B}{CONFLICT}"
 
 _BETWEEN = "\uf8f7"
 _OWN_LABEL = re.compile(r"\(?([A-Z])(?:[.:)\]]|\)[.:]) ?(?=\S)")
-_ROMAN_ONLY = re.compile(r"(?:statements? )?\(?(i{1,3}|iv|vi{0,3}|ix|x)\)? only\.?", re.IGNORECASE)
+_NUMERAL = r"\(?(?:I{1,3}|IV|VI{0,3}|IX|X)\)?"
+_NUMERALS = rf"{_NUMERAL}(?:(?:,? ?(?:and|&) |, ?){_NUMERAL})*"
+_ROMAN_ONLY = re.compile(rf"(?:statements? )?({_NUMERALS}),? only\.?", re.IGNORECASE)
 _ROMAN = re.compile(
-    r"(\b(?:answer|option|choice)s? ?(?:is|are|:)? ?[(\"']?)([IVX]{1,4})(?=[)\"']?(?:[.,\n]|$))"
+    r"(\A|\b(?:answer|option|choice)s? ?(?:is|are|:)? ?[\"']?(?:statements? )?)"
+    rf"({_NUMERALS})(?=[\"']?(?:[.,\n]|$))"
 )
 _NUMERIC = re.compile(
     r"[^\w\n]{0,3}\d[\d.,/\u00d7^:+-]*(?: ?[%\u00b0]?[A-Za-z\u03a9/^2-]{0,9}){0,2}"
 )
-_NUMBER_WORDS = {
-    word: str(number)
-    for number, word in enumerate(
-        (
-            *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
-            *("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen"),
-            *("seventeen", "eighteen", "nineteen", "twenty"),
-        )
-    )
-}
-_WORD_OF_NUMBER = {number: word for word, number in _NUMBER_WORDS.items()}
 _ARTICLE = re.compile(r"^(?:the|an?) (?=\S)", re.IGNORECASE)
 
 # Options that are also ordinary words count only where they stand as an answer.
@@ -122,8 +114,8 @@ class Options:
     """What an option may be called, folded, without its closing punctuation or its article."""
     letters: Mapping[str, int]
     """Labels in both cases, and options whose whole text is a letter that labels no option."""
-    roman: Mapping[str, int]
-    """II for the option "II only"; counts only where it is said to be the answer."""
+    roman: Mapping[tuple[str, ...], int]
+    """(II,) for the option "II only"; counts only where it is said to be the answer."""
     numeric: frozenset[int]
     """Options that are numbers, with or without a unit: the working may well name those."""
     cased: bool
@@ -195,11 +187,15 @@ def _without_own_labels(texts: list[str]) -> list[str]:
     return texts
 
 
-def _roman(texts: Sequence[str], letters: Mapping[str, int]) -> Mapping[str, int]:
+def _roman(texts: Sequence[str], letters: Mapping[str, int]) -> Mapping[tuple[str, ...], int]:
     """What options such as "II only" are called for short."""
     found = ((index, _ROMAN_ONLY.fullmatch(text)) for index, text in enumerate(texts))
-    names = {only[1].upper(): index for index, only in found if only}
-    return {name: index for name, index in names.items() if name not in letters}
+    names = {_numerals(only[1]): index for index, only in found if only}
+    return {name: index for name, index in names.items() if len(name) > 1 or name[0] not in letters}
+
+
+def _numerals(text: str) -> tuple[str, ...]:
+    return tuple(re.findall("[IVX]+", text.upper().replace("AND", "")))
 
 
 def mark(text: Aligned, options: Options) -> Aligned:
@@ -220,7 +216,7 @@ def mark(text: Aligned, options: Options) -> Aligned:
 
 
 def _roman_mark(found: re.Match[str], options: Options) -> str:
-    index = options.roman.get(found[2].upper())
+    index = options.roman.get(_numerals(found[2]))
     return found[0] if index is None else f"{found[1]}{chr(_TEXT + index)}"
 
 
@@ -278,11 +274,11 @@ def _without_label(text: str) -> str:
 
 
 def _as_word(text: str) -> str:
-    return _WORD_OF_NUMBER.get(text, "")
+    return {"1": "one", "0": "zero"}.get(text, "")
 
 
 def _as_digits(text: str) -> str:
-    return _NUMBER_WORDS.get(text.lower(), "")
+    return {"one": "1", "zero": "0"}.get(text.lower(), "")
 
 
 def _is_letter(text: str) -> bool:

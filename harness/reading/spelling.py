@@ -77,6 +77,14 @@ def _formula(found: re.Match[str]) -> str:
     return f" {inner} " if is_formula else found[0]
 
 
+_NUMBER_WORDS = {
+    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
+    "nine": "9", "ten": "10", "eleven": "11", "twelve": "12", "thirteen": "13", "fourteen": "14",
+    "fifteen": "15", "sixteen": "16", "seventeen": "17", "eighteen": "18", "nineteen": "19",
+    "twenty": "20", "thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "seventy": "70",
+    "eighty": "80", "ninety": "90",
+}  # fmt: skip
+_NUMBER_WORD = rf"(?i:\b(?:{'|'.join(_NUMBER_WORDS)})\b(?!-))"
 _QUANTITY = (
     r"(\d)(?: ?(?:(?P<percent>%%?|percent|per cent|pct\b\.?)"
     r"|(?P<degree>\u00b0|degrees?|deg\b\.?)(?: ?(?P<scale>(?i:celsius|centigrade|fahrenheit)\b"
@@ -125,10 +133,15 @@ _REWRITES = _rewrites(
     ("second", r" ?(?:/|\bper) ?second\b", "/s"),
     ("sec", r" ?(?:/|\bper) ?sec\b", "/s"),
     ("h", r" ?(?:/|\bper) ?(?:hour|hr)\b", "/h"),
+    ("", _NUMBER_WORD, lambda found: _NUMBER_WORDS[found[0].lower()]),
+    ("minus", r"\bminus (?=\d)", "-"),
+    ("negative", r"\bnegative (?=\d)", "-"),
+    ("$", r"\$ ?(\d*\.?\d+)", lambda found: f"{found[1]} dollars"),
     ("", _QUANTITY, _quantity),
     ("->", r"(?<![-<=])(?:--?>)", "\u2192"),
     ("<-", r"<-(?![-\d])", "\u2190"),
 )
+_OPERATOR = re.compile(" ?([\u2264\u2265\u2260\u2248\u00b1\u00d7\u00f7\u00b7\u2190\u2192]) ?")
 _REWRITES_OF_OTHERS = _rewrites(  # of texts that are not ASCII alone
     (
         "",
@@ -156,4 +169,6 @@ def plain(text: Aligned) -> Aligned:
     for needle, pattern, replacement in (*rows, *_MARKUP):
         if needle in text.text:
             text = text.sub(pattern, replacement)
+    if not text.text.isascii():
+        text = text.sub(_OPERATOR, lambda found: found[1])
     return tidy(text)
