@@ -50,7 +50,9 @@ def stops_midway(text: str, *, names_option: bool = False) -> bool:
     *before, last = _SENTENCE_END.split(tail)
     alone = not any(len(_WORD.findall(part)) > 2 for part in before)
     words = len(_WORD.findall(last))
-    if _OPERATOR.search(tail[-10:]) or (words > 2 and _CONNECTIVE.search(tail[-30:])):
+    if _OPERATOR.search(tail[-10:]) or (
+        (words > 2 or not alone) and _CONNECTIVE.search(tail[-30:])
+    ):
         return not alone or words > LONG_SENTENCE + 3
     return (
         not alone

@@ -93,7 +93,7 @@ _MAY_PRECEDE = re.compile(
     r"|conclude|therefore|so|thus|hence|and|or|nor|but|not|never|neither|either|both|only|except"
     r"|that|than|between|actually|definitely|probably|likely|clearly|certainly|indeed|then|towards?"
     r"|to|for|of|as|by|out|eliminate|exclude|leaves|leaving|unlike|because|since|while|whereas|if"
-    r"|whether|when|no|wait|correct|right|maybe|possibly|perhaps|rather"
+    r"|whether|when|no|wait|meant?|correct|right|maybe|possibly|perhaps|rather"
 )
 # What follows a letter; anything else makes of A an article, and of another part of a name.
 _MAY_FOLLOW = re.compile(

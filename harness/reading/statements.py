@@ -250,7 +250,7 @@ def _statement(
         "answer phrase",
         named,
         _weight(head[0]),
-        final="final" in head[0] or "final answer" in before,
+        final="final" in head[0] or before.endswith("final ") or "final answer" in before,
         hedged=_HEDGE.search(text, max(0, head.start() - 20), at) is not None,
     )
 
@@ -325,7 +325,8 @@ _THEREFORE_IS = re.compile(  # "Therefore, the factor that worsens a deficit is 
 _CORRECTED = re.compile(  # "On closer look, B."
     r"^ ?(?:no|wait|hmm|correction|sorry|oops|on (?:a )?(?:closer|second|further|reflection)"
     r"|let me|looking (?:again|more|closer)|after (?:re|closer|further|looking)|upon"
-    rf"|thinking (?:again|about it))[^.!?\n{R}]{{0,60}}?[,:-] ?(?:it is )?{OBJECT}[ .!]*$",
+    rf"|thinking (?:again|about it))[^.!?\n{R}]{{0,60}}?[,:-] ?(?:(?:it is|i meant|make that"
+    rf"|(?:it|that) should be) )?{OBJECT}[ .!]*$",
     re.MULTILINE,
 )
 _LAST_SENTENCE = re.compile(

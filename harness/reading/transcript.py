@@ -97,9 +97,9 @@ def own_answers(text: Aligned, *, restates: Callable[[str], bool]) -> Iterator[A
     """The pieces of a text that may hold the answer; the first that says anything counts.
 
     That is what stands before any question, or, where nothing was said yet or where a question
-    restates our options (`restates`), what follows that question. Of numbered questions that begin
-    the text, and none of which restates our options, the last is ours: the others are the examples
-    of the prompt. All other questions are invented.
+    restates our options (`restates`), what follows that question; where both, the latter. Of
+    numbered questions that begin the text, and none of which restates our options, the last is
+    ours: the others are the examples of the prompt. All other questions are invented.
     """
     first, *questions = _split_at_questions(text)
     yield _first_turn(first)
@@ -107,8 +107,9 @@ def own_answers(text: Aligned, *, restates: Callable[[str], bool]) -> Iterator[A
     numbered = len(questions) > 1 and all(
         (heads := _heads(question.text)) and heads[0].number for question in questions
     )
-    if silent and numbered and not any(restates(question.text) for question in questions):
-        questions = questions[-1:]
+    if silent:
+        ours = [question for question in questions if restates(question.text)]
+        questions = ours or (questions[-1:] if numbered else questions)
     for question in questions:
         if not (silent or restates(question.text)):
             return

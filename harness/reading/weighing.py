@@ -82,7 +82,7 @@ def _all(english: English, options: Options, *, finished: bool) -> list[Statemen
     return found
 
 
-_JUDGED_LINE = re.compile(rf"^ ?([{L}{B}])\W", re.MULTILINE)
+_LISTED = re.compile(rf"^ ?([{L}{B}])\W", re.MULTILINE)
 _CALLED = re.compile(  # "C. True."
     rf"^ ?(?P<named>[{L}{B}])[.:) -]*\s?(?:(?:it|this|statement) is )?"
     r"(?:(?P<good>true|correct|right|yes)|false|incorrect|wrong|no|not)\b",
@@ -100,11 +100,11 @@ def _judged(
     verdicts = list(statements.verdicts(text))
     rejected = {one.named for one in rejections}
     judged = {index_of(ref) for ref in references("".join(rejected))}
-    judged |= {index_of(ref) for ref in _JUDGED_LINE.findall(text)}
     named = {verdict.statement.option for verdict in verdicts if not verdict.is_answer}
     judged |= {option for option in named if isinstance(option, int)}
+    listed = judged | {index_of(ref) for ref in _LISTED.findall(text)}
     complete = len(judged) >= len(options.plain) or finished
-    if len(judged) < _LIST or (complete and len(named) == 1):
+    if len(listed) < _LIST or (complete and len(named) == 1):
         return [verdict.statement for verdict in verdicts]
     return [verdict.statement for verdict in verdicts if verdict.is_answer]
 
@@ -140,7 +140,7 @@ def _of_this_question(
     if run is None:
         return said
     first, last = run
-    working = text.text[: text.text.rfind("\n", 0, first.start) + 1].strip(" .:\n-")
+    working = text.text[: text.text.rfind("\n", 0, first.start) + 1].strip(" .:\n-)0123456789")
     closes = bool(working) and not _declined(said, first)
     return [one for one in said if one.at < first.at + closes or one.at > last.at]
 
