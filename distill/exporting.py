@@ -15,7 +15,7 @@ from typing import Any
 
 from distill.store import Store
 from harness.errors import DataError, HarnessError
-from harness.records import write_atomically
+from harness.staging import staging
 from harness.structured import Rationale, render
 from harness.types import Sample
 
@@ -48,9 +48,11 @@ def export(folder: Path, samples: Sequence[Sample], out: Path, *, images: bool =
         )
     if out.exists():
         raise HarnessError(f"{out} is there already.", remedy="Choose another --out.")
-    out.mkdir(parents=True)
-    _write_tables(_rows(rows, by_id, images=images), out)
-    write_atomically(out / "README.md", card(record, len(rows), images=images).encode())
+    with staging(out) as aside:
+        _write_tables(_rows(rows, by_id, images=images), aside)
+        about = card(record, len(rows), images=images)
+        (aside / "README.md").write_text(about, encoding="utf-8")
+        aside.rename(out)
     return len(rows)
 
 

@@ -3,6 +3,7 @@ files that are written. What stands in them is the business of `reports.export`.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ from pathlib import Path, PurePosixPath
 from harness.errors import Exit, HarnessError
 from harness.records import write_atomically
 from harness.reporting import gather
+from harness.staging import staging
 from reports import untrusted
 from reports.answers import read
 from reports.evidence import Material
 from reports.export import FOLDER_FORMATS, TABLE_FORMATS
-from reports.export.run_files import File
+from reports.export.run_files import File, text_file
 from reports.leaderboard import TaskSection, sections
 
 OURS = ".harness-export.json"
@@ -142,9 +144,16 @@ def _write_folder(folder: Path, make: Callable[[], Iterable[File]]) -> tuple[Pat
     if not names:
         return ()
     listed = {"files": sorted({*ours, *names})}
-    _write(folder / OURS, (json.dumps(listed, indent=1) + "\n").encode())
-    for file in make():
-        _write(folder / file.path, file.pieces())
+    files = itertools.chain([text_file(OURS, json.dumps(listed, indent=1) + "\n")], make())
+    try:
+        with staging(folder) as aside:
+            for number, file in enumerate(files):
+                made = aside / str(number)
+                write_atomically(made, file.pieces())
+                (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
+                made.replace(folder / file.path)
+    except OSError as error:
+        raise _unwritable(folder, error.strerror) from error
     return tuple(folder / name for name in names)
 
 
