@@ -25,7 +25,6 @@ from harness.paths import user_path
 from harness.remote.endpoint import MAX_SECONDS
 from harness.streams import lasting
 from harness.terminal import harmless, print_json, quieten_libraries, say
-from harness.versions import require_tested_transformers
 
 if TYPE_CHECKING:
     from harness.evaluate import Data, ModelOptions
@@ -42,8 +41,8 @@ app = App(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    callback=require_tested_transformers,
 )
+
 listing = App(help="List models, tasks or runs.", no_args_is_help=True)
 app.add_typer(listing, name="list")
 app.add_typer(distillation, name="distill")

@@ -1,4 +1,5 @@
-"""The command line's own `Typer`: every path that a user writes may begin with `~`.
+"""The command line's own `Typer`: no command runs on a release of transformers that is not tested,
+and every path that a user writes may begin with `~`.
 
 A shell expands `~` at the beginning of a word, but not behind `--runs=`, in quotes, or where no
 shell is in between. Typer makes a `Path` of such a value as it stands.
@@ -16,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from harness.paths import user_path
 from harness.terminal import harmless
+from harness.versions import require_tested_transformers
 
 
 def _expanded(value: Any) -> Any:
@@ -48,6 +50,7 @@ class Command(TyperCommand):
             return super().make_context(*arguments, **settings)
 
     def invoke(self, ctx: Any) -> Any:
+        require_tested_transformers()  # here, for --help to come whatever is installed
         ctx.params = {name: _expanded(value) for name, value in ctx.params.items()}
         return super().invoke(ctx)
 

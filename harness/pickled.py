@@ -34,7 +34,9 @@ def without_safetensors(
     """The error for a checkpoint that has no *.safetensors, with the remedy for its kind."""
     names = files(repo) if repo else [path.name for path in folder.iterdir()]
     pickles = sorted(name for name in names if name.startswith("pytorch_model"))
-    known = f"It has {pickles[0]}, a pickle, which is never loaded." if pickles else ""
+    known = "Weights in another format are not loaded, and pickles never." if repo else ""
+    if pickles:
+        known = f"It has {pickles[0]}, a pickle, which is never loaded."
     return HarnessError(
         f"{repo or folder} has no *.safetensors.",
         known=known,

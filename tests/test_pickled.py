@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file
 
 from harness import hub
@@ -95,6 +96,30 @@ def test_a_repository_is_converted_where_that_is_done(repo, revision, remedy, tm
     if "local-dir" in remedy:
         assert "ViltForMaskedLM" in error.remedy
         assert error.remedy.endswith("harness eval --model vilt")
+
+
+@pytest.fixture
+def cache(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A hub cache with ViLT's main branch, as it is fetched, and the revision with safetensors."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    repo = tmp_path / "models--dandelin--vilt-b32-mlm"
+    for commit, revision in (("a" * 40, "main"), ("b" * 40, "refs/pr/4")):
+        shutil.copytree(tiny("vilt"), repo / "snapshots" / commit)
+        (repo / "refs" / revision).parent.mkdir(parents=True, exist_ok=True)
+        (repo / "refs" / revision).write_text(commit)
+    (repo / "snapshots" / ("a" * 40) / "model.safetensors").unlink()
+    return repo
+
+
+def test_vilt_comes_from_the_pinned_revision_of_the_cache(cache: Path) -> None:
+    """Without a network too; its main branch is refused with the revision to take."""
+    found = find_checkpoint("vilt")
+    assert (found.repo, found.revision) == ("dandelin/vilt-b32-mlm", "b" * 40)
+    with pytest.raises(HarnessError) as caught:
+        find_checkpoint("vilt", revision="main")
+    assert caught.value.what == "dandelin/vilt-b32-mlm at revision main has no *.safetensors."
+    assert "pickles never" in caught.value.known
+    assert caught.value.remedy == "--model-revision refs/pr/4 has them."
 
 
 @pytest.mark.parametrize(

@@ -49,10 +49,13 @@ def test_a_tested_release_is_taken(installed, version) -> None:
     assert CliRunner().invoke(app, ["list", "models"]).exit_code == Exit.OK
 
 
-def test_help_comes_whatever_is_installed(installed) -> None:
-    """`harness --help` says what the program does, even where it could not run."""
+@pytest.mark.parametrize("command", [[], ["eval"], ["distill", "analyse"]])
+def test_help_comes_whatever_is_installed(installed, command) -> None:
+    """It says what the program does, even where that could not run."""
     installed("4.46.3")
-    assert CliRunner().invoke(app, ["--help"]).exit_code == Exit.OK
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == Exit.OK
+    assert "Usage" in result.stdout
 
 
 def test_the_installer_is_asked_for_the_range_that_is_tested() -> None:
