@@ -158,11 +158,8 @@ class MoondreamStudent:
         self._device = torch.device(device)
         half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(config.precision)
         in_half = config.precision == "float16"
-        model: Any = pretrained.load(
-            AutoModelForImageTextToText,
-            base,
-            dtype=half if in_half else torch.float32,
-            use_safetensors=True,
+        model: Any = pretrained.load_model(
+            AutoModelForImageTextToText, base, dtype=half if in_half else torch.float32
         )
         self._processor: Any = pretrained.load(AutoProcessor, base)
         self.row = row_maker(self._processor, base, config, task)
@@ -298,9 +295,7 @@ class MoondreamStudent:
         from harness import pretrained
 
         found = self.learned() if learned is None else learned
-        whole: Any = pretrained.load(
-            AutoModelForImageTextToText, self._base, dtype="auto", use_safetensors=True
-        )
+        whole: Any = pretrained.load_model(AutoModelForImageTextToText, self._base, dtype="auto")
         parameters = dict(whole.named_parameters())
         with torch.no_grad():
             if self._config.lora_rank is None:

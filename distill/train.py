@@ -75,7 +75,7 @@ encoded, for a checkpoint to be written."""
 
 def check_base(base: Path) -> None:
     """Refuse a student that is no Moondream, before anything takes long; raises HarnessError."""
-    from transformers import AutoConfig
+    from transformers import AutoConfig, AutoModelForImageTextToText
 
     import harness.models  # noqa: F401  # makes Moondream known to the auto classes
     from harness import pretrained
@@ -87,6 +87,7 @@ def check_base(base: Path) -> None:
             f"{base} is a {kind}; only Moondream can be distilled into.", code=Exit.MISSING
         )
     refuse_other_revisions(base)
+    pretrained.check_sizes(AutoModelForImageTextToText, base)
 
 
 def check_here(config: DistillConfig, device: str) -> None:

@@ -287,8 +287,8 @@ def _load(encoder: str | Path | None, layer: int | None, device: torch.device) -
 
     folder, name, remedy = _find(encoder)
     try:
-        loaded: Any = pretrained.load(
-            AutoModel, folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        loaded: Any = pretrained.load_model(
+            AutoModel, folder, dtype=torch.float32, output_loading_info=True
         )
         tokenizer = _load_tokenizer(folder)
     except (

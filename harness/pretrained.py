@@ -15,13 +15,14 @@ transformers.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import transformers
-from transformers import dynamic_module_utils
+from transformers import AutoConfig, dynamic_module_utils
 from transformers.models.auto import (
     CONFIG_MAPPING,
     FEATURE_EXTRACTOR_MAPPING,
@@ -38,6 +39,7 @@ from transformers.models.auto.video_processing_auto import video_processor_class
 
 from harness.checkpoints import read_json
 from harness.errors import Exit, HarnessError
+from harness.sizes import refuse_endless_counts, refuse_other_sizes
 from harness.tokenizer_guard import guard
 
 dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0  # how many seconds it waits for a "y": it never asks
@@ -114,8 +116,35 @@ def load(part: Any, source: Path | str, *, local_files_only: bool = True, **argu
     return made
 
 
+def load_model(part: Any, folder: Path, **arguments: Any) -> Any:
+    """What `load` makes of a model, whose weights are held against its config.json first.
+
+    Args:
+        part: an auto class of models, or a class of models.
+
+    Raises:
+        HarnessError: as `load`; the weights are not those that config.json describes.
+    """
+    check_sizes(part, folder)
+    return load(part, folder, use_safetensors=True, **arguments)
+
+
+def check_sizes(part: Any, folder: Path) -> None:
+    """Refuse a model whose weights are not those that its config.json describes.
+
+    Args:
+        part: as for `load_model`.
+    """
+    config = load(AutoConfig, folder)
+    # The kernels of attention have no weights, and some cannot be had without a device.
+    config._attn_implementation = "eager"  # noqa: SLF001  # there is no public name
+    build = part.from_config if hasattr(part, "from_config") else part
+    refuse_other_sizes(folder, read_json(folder / "config.json"), partial(build, config))
+
+
 def refuse_foreign(folder: Path) -> None:
-    """Refuse a checkpoint that needs code of its own, or leads outside its folder."""
+    """Refuse a checkpoint that needs code of its own, leads outside its folder, or makes reading
+    its config.json endless."""
     files = {
         path: data
         for pattern in _FILES
@@ -123,6 +152,7 @@ def refuse_foreign(folder: Path) -> None:
         if isinstance(data := read_json(path), dict)
     }
     config = files.get(folder / "config.json", {})
+    refuse_endless_counts(folder, config)
     for path, data in files.items():
         for fields in _objects(data):
             _refuse_code(path, fields, config, files.values())

@@ -105,8 +105,8 @@ def test_nothing_that_a_configuration_names_is_imported(tiny, lora: Path) -> Non
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"peft_type": "PROMPT_TUNING"}, "only LORA"),
-        ({"peft_type": None}, "only LORA"),
+        ({"peft_type": "PROMPT_TUNING"}, "not LORA"),
+        ({"peft_type": None}, "not LORA"),
         ({"target_modules": "(.*.*)*!"}, "does not end within"),
         ({"exclude_modules": "((a|[a-z._0-9])+)+!"}, "does not end within"),
         ({"alpha_pattern": {"q_proj": 4, "([a-z0-9._]+)+!": 2}}, "does not end within"),

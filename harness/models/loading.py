@@ -143,12 +143,11 @@ def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel
     load_weights = (
         vilt.load
         if checkpoint.adapter == "vilt"
-        else partial(pretrained.load, AutoModelForImageTextToText)
+        else partial(pretrained.load_model, AutoModelForImageTextToText)
     )
     loaded: Any = load_weights(
         checkpoint.folder,
         dtype=DTYPES[options.dtype],
-        use_safetensors=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # they are refused below, by name
         **extra,

@@ -114,7 +114,8 @@ def _fields(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     kind = fields.get("peft_type") if isinstance(fields, dict) else None
     if kind != "LORA":
         raise HarnessError(
-            f"{path}: peft_type is {json.dumps(kind)[:80]}; only LORA adapters are merged.",
+            f"{folder} cannot be used as a LoRA adapter: its {CONFIG} says that its peft_type is "
+            f"{json.dumps(kind)[:80]}, not LORA.",
             code=Exit.MISSING,
         )
     _refuse_endless(path, _patterns(fields), names)

@@ -76,7 +76,7 @@ _GREY = (128, 128, 128)
 
 
 def load(folder: Path, **arguments: Any) -> Any:
-    """What `pretrained.load` returns, for the architecture that the folder names.
+    """What `pretrained.load_model` returns, for the architecture that the folder names.
 
     Raises:
         ValueError: an architecture that answers no questions.
@@ -88,7 +88,7 @@ def load(folder: Path, **arguments: Any) -> Any:
     # The library's config ties the decoder to the embeddings whatever config.json says; the
     # published checkpoint has both.
     config.tie_word_embeddings = not {_EMBEDDING, _DECODER} <= tensor_shapes(folder).keys()
-    return pretrained.load(
+    return pretrained.load_model(
         _ARCHITECTURES[names[0]],
         folder,
         config=config,
