@@ -85,6 +85,7 @@ from harness import processes
 from harness.commands import App
 from harness.errors import Exit, HarnessError
 from harness.terminal import print_json, quieten_libraries, say
+from harness.versions import require_tested_transformers
 
 if TYPE_CHECKING:
     from distill.config import DistillConfig
@@ -173,6 +174,7 @@ def distill(
                 remedy=f"harness distill {ctx.invoked_subcommand} --{option} ...",
             )
         return
+    require_tested_transformers()
     _refuse_several("harness distill", "torchrun ... harness distill train, then harness eval")
     plan = _plan(ctx, recorded=False)
     if dry_run:

@@ -42,6 +42,17 @@ def test_another_release_is_refused_at_start(installed, version) -> None:
     assert error.code != Exit.OK
 
 
+@pytest.mark.parametrize(
+    "command", ["eval --model vilt", "distill", "distill train", "mini pretrain"]
+)
+def test_every_kind_of_command_is_refused(installed, command: str) -> None:
+    """Those of a group, and a group that is a command itself."""
+    installed("5.17.1")
+    error = CliRunner().invoke(app, command.split()).exception
+    assert isinstance(error, HarnessError)
+    assert "5.17.1 is installed" in error.what
+
+
 @pytest.mark.parametrize("version", ["5.23.0", "5.23.4", "5.24.0"])
 def test_a_tested_release_is_taken(installed, version) -> None:
     """A patch of a tested release is one of them."""
