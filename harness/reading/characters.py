@@ -26,6 +26,11 @@ _TABLE: dict[int, str | int | None] = {
     **dict.fromkeys(map(ord, "\u3011\u3015"), "]"),
     0x061F: "?",
     0x2026: "...",
+    0x2103: "\u00b0C",
+    0x2109: "\u00b0F",
+    0xBC: "1/4",
+    0xBD: "1/2",
+    0xBE: "3/4",
 }
 _TO_CHANGE = re.compile(f"[{re.escape(''.join(map(chr, _TABLE)))}]+")
 _CLUSTER = re.compile(

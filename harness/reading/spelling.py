@@ -44,7 +44,9 @@ _UNITS = {
     "A": "amp(?:ere)?s?", "\u03a9": "ohms?", "Hz": "hertz", "Pa": "pascals?", "K": "kelvins?",
     "mol": "moles?",
 }  # fmt: skip
-_UNIT = "|".join(sorted([*_UNITS, *_UNITS.values(), "kPa", "kHz", "MHz", "mA", "eV"], key=len))
+_UNIT = "|".join(
+    [*_UNITS, "kPa", "kHz", "MHz", "mA", "eV", *(f"(?i:{words})" for words in _UNITS.values())]
+)
 _POWERS = {"square": "^2", "sq": "^2", "cubic": "^3"}
 
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
@@ -57,8 +59,6 @@ def _quantity(found: re.Match[str]) -> str:
         return f"{number}%"
     if found["degree"]:
         return f"{number}\u00b0{found['scale'][0].upper() if found['scale'] else ''}"
-    if found["money"]:
-        return f"{number} dollars"
     power = _POWERS.get((found["power"] or "").lower(), "")
     name = found["unit"]
     symbols = (unit for unit, words in _UNITS.items() if re.fullmatch(words, name, re.IGNORECASE))
@@ -67,7 +67,9 @@ def _quantity(found: re.Match[str]) -> str:
 
 def _fraction(found: re.Match[str]) -> str:
     top, bottom = (found[1] or found[3]).strip(), (found[2] or found[4]).strip()
-    return "/".join(part if part.isalnum() else f"({part})" for part in (top, bottom))
+    return "/".join(
+        part if re.fullmatch(r"\w+|\\[A-Za-z]+", part) else f"({part})" for part in (top, bottom)
+    )
 
 
 def _formula(found: re.Match[str]) -> str:
@@ -88,7 +90,7 @@ _NUMBER_WORD = rf"(?i:\b(?:{'|'.join(_NUMBER_WORDS)})\b(?!-))"
 _QUANTITY = (
     r"(\d)(?: ?(?:(?P<percent>%%?|percent|per cent|pct\b\.?)"
     r"|(?P<degree>\u00b0|degrees?|deg\b\.?)(?: ?(?P<scale>(?i:celsius|centigrade|fahrenheit)\b"
-    r"|[CFK]\b))?|(?P<money>dollars|USD)\b)"
+    r"|[CFK]\b))?)"
     rf"| ?-?(?:(?P<power>square|sq|cubic)\.? )?(?P<unit>{_UNIT})(?![A-Za-z]))"
 )
 
@@ -104,13 +106,13 @@ def _rewrites(*rows: tuple[str, str, Replacement]) -> tuple[_Rewrite, ...]:
     return tuple(_Rewrite(needle, re.compile(pattern), new) for needle, pattern, new in rows)
 
 
+_FONT = r"(?:text|math|mbox|operatorname)\w*"
 _REWRITES = _rewrites(
     ("{", r"\\(?:boxed|fbox) ?\{", f" {BOX}{{"),
-    (
-        "\\",
-        r"\\(?:text|math|mbox|operatorname)\w* ?(?=\{)|\\(?:left|right|displaystyle)\b|\\[,;:!]",
-        "",
-    ),
+    ("$", r"\$([_^]) ?\{?([\w+-]{1,8})\}?\$", lambda found: f"{found[1]}{{{found[2]}}}"),
+    ("\\", r"\\(?:left|right|displaystyle)\b|\\[,;:!]", ""),
+    ("\\", rf"\\{_FONT} ?\{{([^{{}}\n]{{0,200}})\}}", lambda found: found[1]),
+    ("\\", rf"\\{_FONT} ?(?=\{{)", ""),
     (
         "frac",
         r"\\[dtc]?frac ?(?:\{([^{}\n]{1,60})\} ?\{([^{}\n]{1,60})\}|(\d) ?(\d))",
@@ -127,8 +129,13 @@ _REWRITES = _rewrites(
     ("_", r"(?<=[A-Za-z)\]])_(?:\{([\w+-]{1,8})\}|(\d))", lambda found: found[1] or found[2]),
     ("^", r"\^ ?\{([^{}\n]{1,20})\}", lambda found: f"^{found[1].strip()}"),
     ("{", r"(?<=\w)\{([^{}\n]{1,40})\}", lambda found: f" {found[1]}"),
+    ("^", r"(?<=[A-Za-z\d])\^(?=[+-](?!\w))", ""),
     ("<sup>", "<sup>", "^"),
     (",", r"(\d),(?=\d{3}(?!\d))", lambda found: found[1]),
+    (" : ", r"(?<=\d) : (?=\d)", ":"),
+    (".", r"(?<![\w.])\.(?=\d)", "0."),
+    ("dollars", r"(?<![\w.$])(\d[\d.]{0,20}) ?dollars\b", lambda found: f"${found[1]}"),
+    ("USD", r"(?<![\w.$])(\d[\d.]{0,20}) ?USD\b", lambda found: f"${found[1]}"),
     ("", r"(\d) ?[\u00d7*x] ?(?=\d)", lambda found: f"{found[1]}\u00d7"),
     ("second", r" ?(?:/|\bper) ?second\b", "/s"),
     ("sec", r" ?(?:/|\bper) ?sec\b", "/s"),
@@ -140,6 +147,8 @@ _REWRITES = _rewrites(
     ("", _QUANTITY, _quantity),
     ("->", r"(?<![-<=])(?:--?>)", "\u2192"),
     ("<-", r"<-(?![-\d])", "\u2190"),
+    ("\u2190", r" ?\u2190 ?", " \u2190 "),
+    ("\u2192", r" ?\u2192 ?", " \u2192 "),
 )
 _OPERATOR = re.compile(" ?([\u2264\u2265\u2260\u2248\u00b1\u00d7\u00f7\u00b7\u2190\u2192]) ?")
 _REWRITES_OF_OTHERS = _rewrites(  # of texts that are not ASCII alone
