@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.reading import READERS, read_choice, read_open
@@ -136,6 +136,7 @@ TEXT_PHRASES = (
 )
 
 
+@settings(deadline=None)  # other processes may hold the processor
 @given(CHOICES, st.data())
 def test_every_phrasing_of_a_letter_reads_that_letter(choices, data):
     """However a letter is committed to, its option is read."""
@@ -146,6 +147,7 @@ def test_every_phrasing_of_a_letter_reads_that_letter(choices, data):
     assert read_choice(raw, choices).answer == index, raw
 
 
+@settings(deadline=None)  # other processes may hold the processor
 @given(CHOICES, st.data())
 def test_permuting_the_options_permutes_what_a_text_reads_as(choices, data):
     """An option's text is read as that option, wherever it stands in the list."""
@@ -156,6 +158,7 @@ def test_permuting_the_options_permutes_what_a_text_reads_as(choices, data):
     assert read_choice(raw, shuffled).answer == shuffled.index(text), raw
 
 
+@settings(deadline=None)  # other processes may hold the processor
 @given(CHOICES, st.data())
 def test_what_is_negated_is_never_read(choices, data):
     """No wording of "not this one" gives that option."""
@@ -177,6 +180,7 @@ def test_what_is_negated_is_never_read(choices, data):
     assert read_choice(phrase.format(name), choices).answer is None
 
 
+@settings(deadline=None)  # other processes may hold the processor
 @given(CHOICES)
 def test_repeating_the_options_is_no_answer(choices):
     """A list of all the options, with or without letters, is an echo."""
@@ -221,6 +225,7 @@ SNIPPETS = (
 )
 
 
+@settings(deadline=None)  # other processes may hold the processor
 @given(
     st.one_of(st.text(), st.lists(st.sampled_from(SNIPPETS), max_size=30).map(" ".join)),
     st.lists(st.one_of(st.text(max_size=8), st.sampled_from(SNIPPETS)), max_size=6),

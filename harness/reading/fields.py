@@ -57,12 +57,13 @@ def _of_object(text: str, at: int) -> Field | Likeliest | None:
     value, end = _decoded(text, at)
     if value is None:
         end = len(text)
-    elif isinstance(value, dict):
-        for probabilities in (value, *value.values()):
-            if isinstance(probabilities, dict) and _by_label(probabilities):
-                return Likeliest(_largest(probabilities), at, end)
     fields = [field for key in _KEY.finditer(text, at, end) if (field := _value(text, key.end()))]
-    return fields[-1] if fields else None
+    if fields or not isinstance(value, dict):
+        return fields[-1] if fields else None
+    for probabilities in (value, *value.values()):
+        if isinstance(probabilities, dict) and _by_label(probabilities):
+            return Likeliest(_largest(probabilities), at, end)
+    return None
 
 
 def _decoded(text: str, at: int) -> tuple[object, int]:

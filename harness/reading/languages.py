@@ -285,7 +285,8 @@ _TRANSLATIONS = tuple(
 _OTHER_SCRIPT = re.compile(r"[а-яء-يक-হぁ-ヿ一-鿿가-힣]")
 _LATIN_SIGN = re.compile(
     r"respuesta|resposta|op[cç][iaã][oó]|alternativa|elijo|esco[jl]|r[eé]ponse|antw|richtig|je ch"
-    r"|l'opt|ich w"
+    r"|l'opt|ich w|letra |korrekt|endgültig|es correct|jawaban|pilihan|opsi |risposta"
+    r"|opzione|scelgo"
 )
 
 

@@ -119,6 +119,9 @@ def _leading_letter(
     if REFUSAL.search(rest):
         return "refusal"
     rivals = _labels(rest) if leading["verb"] or re.match(f" ?[:-] ?[{L}]", rest) else set()
+    listed = rest + "".join(later[0] for one in sentences[1:] if (later := _LEADING.match(one)))
+    if option == 0 and _labels(rest) and _labels(listed) - rejected >= {1, 2}:
+        return "two letters"  # "(A) is ...; (B) is .... (C) is ..."
     alone = _ONLY.fullmatch(sentences[0])
     if not short and not alone and not re.match(f"[{B}]", leading["named"]):
         return None

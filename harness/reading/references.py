@@ -60,6 +60,12 @@ _NUMBER_BEFORE, _NUMBER_AFTER = (
     re.compile(r"(?:\d[.,:/]|[-\u221a\u00d7\u00b7^])\Z"),
     re.compile(r"[.,:/]\d|[%\u00b0\u221a\u00d7\u00b7^]"),
 )
+# What makes a quantity or a symbol part of a formula, before and after it.
+_TERM_BEFORE, _TERM_AFTER = (
+    re.compile(r"(?:[*/^\u00d7\u00b7\u221a\u00f7]|[\w)] ?[-+]|\A[-+]) ?\Z"),
+    re.compile(r" ?(?:[*^\u00d7\u00b7\u00f7\u2248<>]|=(?!>)|[-+] ?(?:\d|[\w(]{1,2}\b))|/ ?\w"),
+)
+_IN_WORDS = re.compile(r"[^\W\d_]{3}")
 _NAME_BEFORE, _NAME_AFTER = (
     re.compile(r"\b(?:north|south|east|west|new) \Z"),
     re.compile(r" city\b"),
@@ -83,6 +89,7 @@ _COMMITTED = re.compile(
     r"|so) ?[:\"'(\[]{0,3} ?\Z",
     re.IGNORECASE,
 )
+_PARTS = re.compile(rf"a\) ?[^{T}][^\n]*\n?[^\n]*\bb\) ?[^{T}]")  # parts of a question
 _LETTERS_BEFORE = re.compile(r"(?:\b[A-Z](?:, ?| ))+(?:(?:and|or|nor) )?\Z")
 _WORD_BEFORE_SPACE = re.compile(r"([\w']+) [\"'(\[]{0,2}\Z")
 
@@ -97,7 +104,8 @@ _MAY_PRECEDE = re.compile(
 )
 # What follows a letter; anything else makes of A an article, and of another part of a name.
 _MAY_FOLLOW = re.compile(
-    rf"$|[\n\"')\]}}>]| ?[^\w\s\"'(\[{{]| ?\(?[{R}]| \(?[A-H](?!\w)| \((?!\w+\) \w)"
+    rf"$|[\n\"')\]}}>]| ?(?!=(?!>| ?[{T}]))[^\w\s\"'(\[{{]| ?\(?[{R}]"
+    r"| \(?[A-H](?!\w)| \((?!\w+\) \w)"
     r"| (?:because|since|as|for|and|or|nor|but|which|that|given|due|based|in|is|was|are|were|with"
     r"|it|this|these|from|where|who|when|if|on|at|by|than|rather|instead|while|whereas|has|have"
     r"|does|do|did|too|not|seems?|appears?|looks|fits|matches|shows?|makes|represents|cannot|can't"
@@ -324,6 +332,10 @@ def _stands_alone(text: str, begin: int, end: int) -> bool:
         or (last.isdigit() and _NUMBER_AFTER.match(after))
         or _NAME_BEFORE.search(before.lower())
         or _NAME_AFTER.match(after.lower())
+        or (
+            not _IN_WORDS.search(text, begin, end)
+            and (_TERM_BEFORE.search(before) or _TERM_AFTER.match(after))
+        )
     )
 
 
@@ -345,6 +357,8 @@ def _letter_mark(found: re.Match[str], options: Options) -> str:
     index = options.letters.get(letter)
     before, after = found.string[max(0, at - 40) : at], found.string[at + 1 : at + 24]
     if index is None and letter not in "ABCDEFGHabcdefgh":
+        return letter
+    if letter == "a" and _PARTS.match(found.string, at):
         return letter
     used = _is_used(letter, before, after, length=len(found.string))
     if not used or _is_article(letter, after, options):

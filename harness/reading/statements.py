@@ -56,6 +56,8 @@ class Statement(NamedTuple):
     """It calls itself the final answer."""
     hedged: bool = False
     """It only calls itself the closest, so that "none is exact" takes nothing back."""
+    plain: bool = False
+    """It says "the answer is B", by the letter."""
 
     @property
     def is_explicit(self) -> bool:
@@ -121,12 +123,12 @@ _NEITHER = (
 # "The answer is B."
 
 _GRADED = (
-    r"(?:most \w+|best|closest|nearest|correct|right|only|final|true|appropriate|suitable|accurate"
-    r"|plausible|reasonable|logical|proper|chosen|selected)"
+    r"(?:most \w+|best|better|closest|nearest|correct|right|only|final|true|appropriate|suitable"
+    r"|accurate|plausible|reasonable|logical|proper|chosen|selected)"
 )
 _HEAD = re.compile(
     rf"{BOX}|\b(?:answers?|ans"
-    r"|(?:correct|right|best|final|true|appropriate|suitable|accurate|selected|chosen|my|likely"
+    r"|(?:correct|right|best|better|final|true|appropriate|suitable|accurate|selected|chosen|my|likely"
     r"|closest|nearest|only|plausible|reasonable|logical|probable|fitting|proper) (?:one|choice"
     r"|option|response|letter|statement|selection|pick|guess|alternative|conclusion|match|fit"
     r"|description|explanation))\b"
@@ -154,12 +156,13 @@ _LOOSE_COPULA = re.compile(
 )
 _FILLER = re.compile(
     rf"[ \n:=>\"'(,{{{BOX}-]*+(?:(?:the|an?|that|it|this|to|be|is|correct|right|best|answer|option"
-    r"|choice|letter|one|given|by|as|follows|only|either|both|in|labell?ed|marked|boxed|statement"
+    r"|choice|letter|one|given|represented|described|denoted|indicated|shown|provided|found|by|as"
+    r"|follows|only|either|both|in|therefore|thus|then|hence|labell?ed|marked|boxed|statement"
     r"|a combination of)"
     rf"\b[ \n:=>\"'(,{{{BOX}-]*+){{0,8}}"
 )
 _NAMED = re.compile(OBJECT)
-_NAMED_AT_ONCE = re.compile(rf"[ \n:=>{{-]{{0,4}}{OBJECT}{STOPS}")
+_NAMED_AT_ONCE = re.compile(rf"[ \n:=>{{,|\])-]{{0,4}}{OBJECT}(?:{STOPS}|(?= ?[,|\[]))")
 _BEFORE_LIST = re.compile(rf"[{R}] ?\.?\n ?[{R}] ?(?:[.:]|$)", re.MULTILINE)
 _NEXT_OF_LIST = re.compile(rf"^ ?([{R}]) ?(?:[.:]|$)", re.MULTILINE)
 _ASIDE = re.compile(
@@ -173,6 +176,14 @@ _DENIED_AFTER = re.compile(
 )
 _VALUE = re.compile(r" ?[-+$\u20ac\u00a3(]{0,2}(?:\d|[a-z] ?\))")
 _HEDGE = re.compile(r"\b(?:closest|nearest|best)\b")
+_AND_OTHERWISE = re.compile(  # "B if it is elastic, or C if it is not"
+    r" (?:if|when|in|with|at|under)\b[^.!?\n]{0,80}?"
+    rf"(?:\b(?:and|or|but|while)|[,;]) ?([{L}{B}]) (?:for|if|when|in|with|at|under)\b"
+)
+_SUPPOSING = re.compile(
+    r"(?:^|\n) ?(?:(?:but|so|now|and|even),? )?(?:if|had|were|assuming|supposing|in case)\b[^\n]*\Z"
+)
+_SUPPOSED = re.compile(r"\b(?:would|could|might)\b")
 
 
 def answer_phrases(text: str, options: Options) -> Iterator[Statement]:
@@ -233,6 +244,8 @@ def _rest_of_list(tail: str, start: int, found: re.Match[str]) -> str:
     """What follows, line by line, the first of several that are said to be the answer."""
     if shared := _SHARED.match(tail, found.end()):  # "B for the time and C for the speed"
         return shared[1][-1] if references(shared[1]) else OUTSIDE
+    if otherwise := _AND_OTHERWISE.match(tail, found.end()):
+        return otherwise[1]
     if not _BEFORE_LIST.match(tail, start):
         return ""
     return "".join(_NEXT_OF_LIST.findall(tail, found.end()))
@@ -242,16 +255,20 @@ def _statement(
     text: str, head: re.Match[str], at: int, named: str, *, length: int | None = None
 ) -> Statement:
     end = at + (len(named) if length is None else length)
-    before = text[max(0, head.start() - 12) : head.start()]
+    before = text[max(0, head.start() - 200) : head.start()]
+    letter = re.match(f"[{L}{B}]", named) is not None
+    supposed = _SUPPOSED.search(text, head.end(), at) and _SUPPOSING.search(before)
+    weight = Weight.CLOSING if supposed else _weight(head[0])
     return Statement(
         head.start(),
         at,
         max(end, head.end()),
         "answer phrase",
         named,
-        _weight(head[0]),
-        final="final" in head[0] or before.endswith("final ") or "final answer" in before,
+        weight,
+        final="final" in head[0] or before.endswith("final ") or "final answer" in before[-12:],
         hedged=_HEDGE.search(text, max(0, head.start() - 20), at) is not None,
+        plain=letter and not supposed and "answer" in head[0],
     )
 
 
@@ -336,6 +353,12 @@ _LAST_SENTENCE = re.compile(
 )
 _LETTER_IS_SUBJECT = re.compile(rf"(?:,|\b(?:so|therefore|thus|hence|that)) [{L}]")
 _AT_THE_END = re.compile(rf"[{R}]{STOPS}")
+_LINE_LABEL = re.compile(rf"^ ?([{L}{B}])", re.MULTILINE)
+_LABEL_ONLY = re.compile(
+    r"^ ?(?:(?:final|result|response|solution|key|correct) ?:)?[ :\"'(>-]{0,4}"
+    rf"(?P<named>[{L}{B}])[ .!)\"']{{0,4}}$",
+    re.MULTILINE,
+)
 
 
 def closing_phrases(text: str) -> Iterator[Statement]:
@@ -357,6 +380,15 @@ def closing_phrases(text: str) -> Iterator[Statement]:
         if named and places:
             at = places[-1]
             yield Statement(start, at, at + 1, "closing phrase", named, Weight.CLOSING)
+    if start and (only := _LABEL_ONLY.match(text, start)):
+        labels = [index_of(label) for label in _LINE_LABEL.findall(text[:start])]
+        rivals = {found["named"] for found in _LABEL_ONLY.finditer(text[:start])}
+        option = index_of(only["named"])
+        is_next_of_list = option - 1 in labels and option not in labels
+        if not is_next_of_list and not rivals - {only["named"]}:
+            at, end = only.span("named")
+            rule = "closing letter"
+            yield Statement(start, at, end, rule, only["named"], Weight.CLOSING, final=True)
 
 
 def closing_sentence(sentence: str) -> str:
@@ -378,18 +410,23 @@ def only_named(sentence: str) -> str:
 # "B is correct." "A is wrong."
 
 _GOOD = (
-    r"(?:answer\b|(?:closest|nearest) \w+|(?:correct|right|accurate|appropriate|true|best)"
+    r"(?:answer\b|(?:closest|nearest) \w+"
+    r"|(?:correct|right|accurate|appropriate|true|best|better)"
     r"(?= ?(?:[.,;!)\n]|$)| (?:because|since|as|and|answer|choice|option|one|response|statement"
     r"|letter|description|based|given|for|here)\b))"
 )
 _VERDICT = re.compile(
-    rf"(?<!neither )(?<!nor ){SUBJECT}"
+    rf"(?<!neither )(?<!nor )(?P<made>\b(?:mak|leav)(?:es?|ing) )?{SUBJECT}"
     r"(?:,? (?:is|are|was|(?:would|should|must|has to) be)"
     rf"(?: all| both)?(?: the| my| our)?(?: only| most| single| one)? (?P<good>{_GOOD})"
+    r"|(?(made)|,? as) (?:the|our|my) (?:(?:only|most) )?(?:\w+ )?"
+    r"(?P<called>answer|choice|option)\b"
     rf"|,? it is{STOPS}| ?[-:(] ?correct\b| makes (?:the )?most sense\b"
     r"|(?: \w+){0,4} fits best\b)"
 )
-_NAMES_ANSWER = re.compile(r"answer|(?:correct|right|best) (?:answer|choice|option|one|response)")
+_NAMES_ANSWER = re.compile(
+    r"answer|(?:correct|right|best|better) (?:answer|choice|option|one|response)"
+)
 
 
 class Verdict(NamedTuple):
@@ -404,13 +441,15 @@ def verdicts(text: str) -> Iterator[Verdict]:
     """Finds "B is correct"."""
     for found in _matches(_VERDICT, text):
         at = found.start("named")
-        is_answer = _NAMES_ANSWER.match(text, found.start("good")) if found["good"] else None
+        is_answer = found["called"] or (
+            found["good"] and _NAMES_ANSWER.match(text, found.start("good"))
+        )
         weight = Weight.CLOSING if found["good"] == "true" else Weight.EXPLICIT
         hedged = _HEDGE.search(found[0]) is not None
         statement = Statement(
             found.start(), at, found.end(), "verdict", found["named"], weight, hedged=hedged
         )
-        yield Verdict(statement, is_answer is not None)
+        yield Verdict(statement, bool(is_answer))
 
 
 _REJECTIONS = (

@@ -28,7 +28,7 @@ _SUMMARY = re.compile(
     r"^ ?(?:(?:so|now|finally|here|let's|let us|is|are|in|to|a|the|i|we|will|can)\b,? ?){0,6}"
     r"(?:summar\w+|combin\w+|compil\w+|recap\w*|collect\w*|gather\w*|put\w*)\b[^.!?\n]{0,80}:"
     r"|\b(?:all|each|every|both|these|those|other|previous|following|above)(?: \w+){0,3}?"
-    r" (?:answers|questions?|problems?|responses)\b[^.!?\n]{0,80}(?::|$)"
+    r" (?:answers|questions?|problems?|responses)\b[^.!?\n]{0,80}(?::|\.? ?$)"
     r"|^ ?(?:so|now|finally)\b[^.!?\n]{0,20}(?:summar|combin)\w+[^.!?\n]{0,20} answers\b"
     r"|(?:总结|總結|汇总|归纳|综合|整理|结合|以上|所有)[^\n]{0,16}(?:答案|问题|answer)",
     re.IGNORECASE | re.MULTILINE,
@@ -37,6 +37,7 @@ _OTHER_OPTIONS = re.compile(  # the labelled options of another question
     r"^\W{0,3}A[.):] ?(?P<A>[^\n]{2,300})\n+\W{0,3}B[.):][^\n]{2,300}\n+\W{0,3}C[.):]",
     re.MULTILINE,
 )
+_WORD = re.compile(r"\w")
 _LIST_GAP = 100
 """Characters between statements that follow one another as in a list."""
 _LIST = 3
@@ -135,8 +136,8 @@ def _of_this_question(
     later = [one for one in said if one.named and one.at > explicit[0].at]
     others = {one.at for one in later if statements.is_for_several(text.text, one)}
     said = [one for one in said if one.at not in others]
-    lettered = [one for one in said if one in explicit and one.is_of_list]
-    run = _run(lettered, text)
+    lettered = {one.at: one for one in said if one in explicit and one.is_of_list}
+    run = _run(list(lettered.values()), text)
     if run is None:
         return said
     first, last = run
@@ -196,11 +197,11 @@ def _weigh(said: Sequence[Statement], text: Aligned, raw: str) -> Found | None:
             if current and not (by and by.hedged and not one.is_explicit):
                 current, by = Found("refusal", one.rule), None
         elif current is None or by is None or one.option == current.option:
-            if current is None or by is None or one.weight >= by.weight:
+            if current is None or by is None or _heft(one) >= _heft(by):
                 current, by = Found(one.option, one.rule, one.start, one.end), one
         elif _replaces(one, by, current, text, raw):
             current, by = Found(one.option, one.rule, one.start, one.end), one
-        elif one.weight == by.weight and one.named:
+        elif _heft(one) == _heft(by) and one.named:
             current = Found(TWO_ANSWERS, one.rule)
     return current
 
@@ -213,11 +214,19 @@ def _replaces(
         return False
     if one.weight == by.weight and one.is_lettered and not by.is_lettered:
         return True
-    if one.weight != by.weight and not _corrects(one, by, text, raw):
-        return one.weight > by.weight
+    if one.plain and not by.plain and not _WORD.search(text.text, one.end):
+        return True  # the last words of the text
+    if _heft(one) != _heft(by) and not _corrects(one, by, text, raw):
+        return _heft(one) > _heft(by)
     if not by.named or isinstance(by.option, str) or (current and current.option == "rejected"):
         return True
     return one.final or _corrects(one, by, text, raw) or _opening(one, by, text)
+
+
+def _heft(one: Statement) -> tuple[Weight, bool]:
+    """How much a statement says; of closing lines those more that name a letter, since the working
+    names an option's text in passing."""
+    return one.weight, one.weight is not Weight.CLOSING or one.is_lettered
 
 
 def _corrects(one: Statement, by: Statement, text: Aligned, raw: str) -> bool:
