@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 
 from distill.config import DistillConfig
@@ -16,7 +16,7 @@ from harness import structured
 from harness.errors import SampleError
 from harness.structured import Rationale
 from harness.types import Sample, Task
-from tasks.fingerprint import image_digests
+from tasks.fingerprint import blank, image_digests
 from tasks.schema import LETTERS
 
 
@@ -81,7 +81,7 @@ def fingerprint(examples: Sequence[Example], config: DistillConfig, task: Task) 
     digests = image_digests([example.sample for example in examples])
     total = sha256()
     for example in examples:
-        question = task.prompt(replace(example.sample, images=()), "direct").text
+        question = task.prompt(blank(example.sample), "direct").text
         try:
             pieces = [(p.text, p.weight) for p in target(example, config)]
         except SampleError:

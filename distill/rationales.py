@@ -26,6 +26,7 @@ from harness.records import RunFolder
 from harness.remote.served import Served
 from harness.runner import Asking, Runner
 from harness.types import REFUSAL, Decoding, Model, Prediction
+from tasks.fingerprint import blank
 
 log = logging.getLogger(__name__)
 
@@ -268,7 +269,7 @@ def _prompt_hash(teacher: Teacher, data: Data, options: RationaleOptions) -> str
     """A hash of the wording: of the first sample as the teacher is asked, with and without hint."""
     digest = sha256(teacher.instruction.encode())
     for sample in data.samples.samples[:1]:
-        question = data.task.prompt(replace(sample, images=()), "structured").text
+        question = data.task.prompt(blank(sample), "structured").text
         for hinted in (False, True):
             text = wording(question, sample, options.inputs, hinted=hinted)
             digest.update(f"\0{text}".encode())

@@ -19,6 +19,7 @@ from distill.config import DistillConfig
 from distill.examples import Example, target
 from harness.checkpoints import find_checkpoint
 from harness.types import Task
+from tasks.fingerprint import blank
 
 IGNORED = -100
 """The label of tokens that are not learned."""
@@ -55,7 +56,7 @@ def row_maker(
 
     def row(example: Example) -> Row:
         pieces = [(neutral(piece.text), piece.weight) for piece in target(example, config)]
-        prompt = task.prompt(replace(example.sample, images=()), "direct")
+        prompt = task.prompt(blank(example.sample), "direct")
         prompt = replace(prompt, images=(_PICTURE,) * len(example.sample.images))
         ids = processor._encode(render(prompt), bos=True)  # noqa: SLF001  # its one way without pixels
         tokens = tokenizer(

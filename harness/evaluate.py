@@ -31,7 +31,7 @@ from harness.checkpoints import Checkpoint
 from harness.errors import DataError, HarnessError
 from harness.interrupts import Interrupted, interrupts
 from harness.processes import Place
-from harness.prompts import instruction, shots
+from harness.prompts import instruction
 from harness.records import (
     Counts,
     InUse,
@@ -66,6 +66,7 @@ from harness.types import (
 from tasks.fingerprint import Digests, blank, extraction, image_digests, wording
 from tasks.fingerprint import fingerprint as data_fingerprint
 from tasks.selection import How, select
+from tasks.shots import Shots
 
 log = logging.getLogger(__name__)
 
@@ -143,17 +144,28 @@ class Data:
     def __init__(self, task: Task, options: DataOptions) -> None:
         self.task = task
         self.options = options
+        self._examples: dict[int, Shots] = {}
 
     @cached_property
     def samples(self) -> SampleSet:
         return self.task.load(self.options)
 
-    def examples(self, number: int) -> tuple[str, ...]:
-        """The first `number` questions of the train split, answered."""
-        if not number:
-            return ()
-        train = self.task.load(replace(self.options, split="train", text_only=True))
-        return shots(train.samples[:number], self.task)
+    def examples(self, number: int) -> Shots:
+        """For each question, `number` others of the train split, answered; raises HarnessError."""
+        if number not in self._examples:
+            self._examples[number] = Shots(self.task, self._train() if number else (), number)
+        return self._examples[number]
+
+    def _train(self) -> Sequence[Sample]:
+        try:
+            options = replace(self.options, split="train", text_only=True)
+            return self.task.load(options).samples
+        except DataError as error:
+            raise DataError(
+                f"--shots shows questions of the train split. {error.what}",
+                known=error.known,
+                remedy="Leave --shots out, or add a train split to the data.",
+            ) from error
 
     @cached_property
     def digests(self) -> Digests:
@@ -788,15 +800,19 @@ def _prompt_hash(job: Job) -> str:
     for sample in sorted(job.data.samples.samples, key=lambda s: s.id)[:1]:  # whatever their order
         prompt, added = _prompt(job, blank(sample))
         digest.update(f"{prompt.text}\0{prompt.question}\0{added}".encode())
-    for example in job.data.examples(job.settings["shots"]):
+    examples = job.data.examples(job.settings["shots"])
+    for example in examples.usual:
         digest.update(example.encode())
+    if any(examples(sample) != examples.usual for sample in job.data.samples.samples):
+        digest.update(b"no question is shown with its own answer")  # earlier versions did that
     return f"sha256:{digest.hexdigest()}"
 
 
 def _worded(job: Job, sample: Sample) -> str:
     """All that a question is asked by: the task's words, and what is added."""
-    prompt, added = _prompt(job, sample)
-    return repr((prompt.text, prompt.question, prompt.choices, len(prompt.images), added))
+    prompt, added = _prompt(job, blank(sample))
+    examples = job.data.examples(job.settings["shots"])(sample)
+    return repr((prompt.text, prompt.question, prompt.choices, len(prompt.images), added, examples))
 
 
 def _prompt(job: Job, sample: Sample) -> tuple[Prompt, str]:

@@ -8,7 +8,6 @@ ours; a record says which one was sent. A model that was trained on bare questio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from string import ascii_uppercase
 from types import MappingProxyType
 
@@ -52,8 +51,7 @@ def shots(samples: Sequence[Sample], task: Task) -> tuple[str, ...]:
     """Answered questions to show first (few-shot), as text: most of these models take one picture,
     so the examples come without theirs."""
     return tuple(
-        f"{task.prompt(replace(sample, images=()), 'direct').text}\nAnswer: {_answer(sample)}"
-        for sample in samples
+        f"{task.prompt(sample, 'direct').text}\nAnswer: {_answer(sample)}" for sample in samples
     )
 
 

@@ -106,6 +106,7 @@ class Settings(TypedDict, total=False):
     seed: int
     limit: int | None
     shuffle: int | None
+    in_place: int
     batch_size: int | None
     workers: int | None
     conclude: bool

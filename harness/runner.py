@@ -58,7 +58,8 @@ class Asking:
     """What is scored in the mode loglikelihood: " B", or the option's own text."""
     shuffle: int | None = None
     """Seed of the order in which each question's options are asked; None: as the data has them."""
-    examples: tuple[str, ...] = ()
+    examples: Callable[[Sample], tuple[str, ...]] = lambda _: ()
+    """What is shown before a question: answered ones, as text."""
     conclude: bool = False
     """Take the conclusion of a structured answer from the likelihood of the options behind its
     reasoning, in place of what the model wrote there."""
@@ -330,7 +331,7 @@ class Runner:
         most = self._model.most_images
         if most is not None and len(prompt.images) > most:
             return f"{len(prompt.images)} pictures, and the model takes {most} at a time"
-        return replace(prompt, examples=self._asking.examples)
+        return replace(prompt, examples=self._asking.examples(sample))
 
     def _expected(self, sample: Sample) -> tuple[ImageRef, ...]:
         """The sample's pictures, each of which must be the one that the run's data were hashed

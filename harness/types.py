@@ -73,6 +73,8 @@ class Sample:
     """One question with its answer, as the data set has it."""
 
     id: str
+    numbered: bool = False
+    """The data set has no ids: `id` is the row's number, and another row's in another split."""
     question: str
     target: Target
     choices: tuple[str, ...] = ()

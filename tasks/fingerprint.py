@@ -71,8 +71,9 @@ Asked = Callable[[Sample], str]
 def wording(samples: Sequence[Sample], asked: Asked) -> str:
     """The sha256 of every question as it is asked, in hex, whatever their order.
 
-    Each sample is given with blank pictures in place of its own: `fingerprint` has those. One that
-    cannot be asked counts as such.
+    Args:
+        asked: is best given `blank` samples: `fingerprint` has their pictures. A sample that cannot
+            be asked counts as such.
     """
     total = [sha256(f"{s.id}\0{_worded(s, asked)}".encode()).digest() for s in samples]
     return sha256(b"".join(sorted(total))).hexdigest()
@@ -80,7 +81,7 @@ def wording(samples: Sequence[Sample], asked: Asked) -> str:
 
 def _worded(sample: Sample, asked: Asked) -> str:
     try:
-        return asked(blank(sample))
+        return asked(sample)
     except SampleError as error:
         return f"\0{error}"
 

@@ -57,6 +57,7 @@ def choice_question(row: Row) -> Sample:
         target = _letter(row, choices)
     return Sample(
         id=_id(row),
+        numbered=row.fields.get("id") is None,
         question=_required(row, "question", one_line),
         target=target,
         choices=choices,
@@ -75,6 +76,7 @@ def open_question(row: Row) -> Sample:
     """
     return Sample(
         id=_id(row),
+        numbered=row.fields.get("id") is None,
         question=_required(row, "question", one_line),
         target=_required(row, "answer", lines),
         images=_images(row),

@@ -50,7 +50,7 @@ def loaded(folder: Any) -> Any:
 def asked(model: Any, sample: Sample, examples: Sequence[str] = ()) -> Prompt:
     """The question as a run puts it."""
     runner = Runner(
-        model, TASK, asking=Asking(style="direct", examples=tuple(examples)),
+        model, TASK, asking=Asking(style="direct", examples=lambda _: tuple(examples)),
         decoding=Decoding(max_new_tokens=1), digests={},
     )  # fmt: skip
     prompt = runner._prompt(sample)

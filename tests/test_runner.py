@@ -327,13 +327,15 @@ def test_scores_are_those_of_the_options_whatever_their_order() -> None:
 
 
 def test_examples_come_before_the_question() -> None:
-    """Few-shot examples are part of every prompt, and hold answers of the train split only."""
+    """Few-shot examples are part of every prompt; each question has its own."""
     examples = shots([Sample(id="t", question="Why?", target=1, choices=("x", "y"))], TASK)
     assert examples == ("Why?\nAnswer: B",)
-    asking = Asking(style="direct", examples=examples)
-    prompt = make_runner(Letter(), asking)._prompt(make_samples(1)[0])
-    assert isinstance(prompt, Prompt)
-    assert user_text(prompt, ("direct",)) == "Why?\nAnswer: B\n\nq0"
+    asking = Asking(style="direct", examples=lambda sample: (*examples, f"before {sample.id}"))
+    runner = make_runner(Letter(), asking)
+    prompts = [runner._prompt(sample) for sample in make_samples(2)]
+    assert [user_text(prompt, ("direct",)) for prompt in prompts] == [
+        f"Why?\nAnswer: B\n\nbefore {at}\n\nq{at}" for at in range(2)
+    ]
 
 
 def test_pictures_of_options_move_with_their_options() -> None:
