@@ -79,6 +79,8 @@ TokenizeOption = Annotated[
 ]
 
 MOST_CHOICES = 26
+MAX_TEXT = 2**28
+"""Bytes of a text that is explained."""
 LARGE_PAGE = 25_000_000
 """Bytes: what mail programs still take."""
 SHOWN = 5
@@ -743,11 +745,7 @@ def ask(
     """Put one question to a model; a structured answer is laid out stage by stage."""
     if not question.strip():
         raise HarnessError("--question is empty.")
-    if len(choices or []) == 1 or len(choices or []) > MOST_CHOICES:
-        raise HarnessError(
-            f"--choices: 2 to {MOST_CHOICES} options, or none, are a question.",
-            remedy="--choices once for each option.",
-        )
+    _check_choices(choices or [])
     _refuse_idle(ctx)
     quieten_libraries()
     from dataclasses import asdict
@@ -1041,6 +1039,67 @@ def rescore(
         command=["harness", *sys.argv[1:]],
     )
     _give(made, as_json=as_json)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    'harness explain "So the answer is (B)." --choices Alabama --choices Illinois\n\n'
+    "harness explain --file output.txt --choices Alabama --choices Illinois --cut"
+)
+def explain(
+    text: Annotated[
+        str | None, typer.Argument(help="What a model wrote; - reads it from stdin.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="A text file, in place of TEXT.")
+    ] = None,
+    choices: Annotated[
+        list[str] | None, typer.Option(help="An option, once for each; none: an open question.")
+    ] = None,
+    finished: Annotated[
+        bool | None,
+        typer.Option(
+            "--finished/--cut",
+            help="Whether the model itself ended the text, or the token limit; default: unknown.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how an answer is extracted from a text, and from which words."""
+    _check_choices(choices or [])
+    from harness.explaining import explain as explained
+    from harness.terminal import print_explanation
+
+    found = explained(_text(text, file), choices or [], finished=finished)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_explanation(found)
+
+
+def _check_choices(choices: Sequence[str]) -> None:
+    if len(choices) == 1 or len(choices) > MOST_CHOICES:
+        raise HarnessError(
+            f"--choices: 2 to {MOST_CHOICES} options, or none, are a question; found "
+            f"{len(choices)}.",
+            remedy="--choices once for each option.",
+        )
+
+
+def _text(text: str | None, file: Path | None) -> str:
+    """What is to be explained: the argument, stdin or a file."""
+    if (text is None) == (file is None):
+        raise HarnessError("Give either a text or --file.", remedy='harness explain "TEXT"')
+    if text is not None and text != "-":
+        return text
+    from harness.regular_files import read_regular
+
+    try:
+        data = sys.stdin.buffer.read() if file is None else read_regular(file, limit=MAX_TEXT)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise HarnessError(f"{file} cannot be read: {reason}.", code=Exit.MISSING) from error
+    return data.decode("utf-8", "replace")
 
 
 @app.command(

@@ -8,6 +8,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from harness.records import RunRecord
@@ -15,6 +16,8 @@ from harness.types import Value
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from harness.explaining import Explanation
 
 MISSING = "—"
 WIDTH_OF_A_PIPE = 160
@@ -158,6 +161,39 @@ def _outcomes(record: RunRecord) -> str:
 
 def _number(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+SURROUNDINGS = 600
+"""Characters of a text that are shown on either side of the words that are marked."""
+
+
+def print_explanation(found: Explanation) -> None:
+    """What `harness explain` found: the answer, the text with its words marked, and the steps."""
+    if isinstance(found.answer, int):
+        say(f"Answer: {ascii_uppercase[found.answer]}, {found.choices[found.answer]}")
+    else:
+        say("Answer: the text itself" if found.answer is not None else "Answer: none")
+    say(f"Rule: {found.rule}. {found.meaning}")
+    say(f"Finished: {_ENDED[found.finished]}")
+    left = len(found.raw) - sum(end - start for start, end in found.kept)
+    say(f"Read: {len(found.raw) - left:,} of {len(found.raw):,} characters")
+    for number, one in enumerate(found.statements, start=1):
+        words = " ".join(one.words.split())
+        say(f"Statement {number}: {one.kind}, {one.weight}, says {one.says}: {words[:200]}")
+    say()
+    say(_marked(found.raw, found.span))
+
+
+_ENDED = {True: "yes, by the model", False: "no, by the token limit", None: "unknown"}
+
+
+def _marked(raw: str, span: tuple[int, int] | None) -> str:
+    """A text with these characters in brackets; a long one around them."""
+    start, end = span or (0, 0)
+    first, last = max(0, start - SURROUNDINGS), min(len(raw), end + SURROUNDINGS)
+    before = f"{'… ' * (first > 0)}{raw[first:start]}"
+    behind = f"{raw[end:last]}{' …' * (last < len(raw))}"
+    return f"{before}⟦{raw[start:end]}⟧{behind}" if span else f"{before}{behind}"
 
 
 def _whose_minutes(timing: Mapping[str, Any]) -> str:
