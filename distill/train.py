@@ -75,19 +75,24 @@ encoded, for a checkpoint to be written."""
 
 def check_base(base: Path) -> None:
     """Refuse a student that is no Moondream, before anything takes long; raises HarnessError."""
-    from transformers import AutoConfig, AutoModelForImageTextToText
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
     import harness.models  # noqa: F401  # makes Moondream known to the auto classes
     from harness import pretrained
     from harness.models.moondream.revisions import refuse_other_revisions
 
-    kind = pretrained.load(AutoConfig, base).model_type
+    try:
+        kind = pretrained.load(AutoConfig, base).model_type
+        if kind == "moondream1":
+            pretrained.load(AutoProcessor, base)
+            refuse_other_revisions(base)
+            pretrained.check_sizes(AutoModelForImageTextToText, base)
+    except pretrained.UNUSABLE as error:
+        raise pretrained.unusable(base, "moondream1", error) from error
     if kind != "moondream1":
         raise HarnessError(
             f"{base} is a {kind}; only Moondream can be distilled into.", code=Exit.MISSING
         )
-    refuse_other_revisions(base)
-    pretrained.check_sizes(AutoModelForImageTextToText, base)
 
 
 def check_here(config: DistillConfig, device: str) -> None:

@@ -280,7 +280,6 @@ def _match(prediction: _Embedding, reference: _Embedding) -> list[list[float]]:
 
 def _load(encoder: str | Path | None, layer: int | None, device: torch.device) -> _Encoder:
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModel
 
     from harness import pretrained
@@ -291,18 +290,7 @@ def _load(encoder: str | Path | None, layer: int | None, device: torch.device) -
             AutoModel, folder, dtype=torch.float32, output_loading_info=True
         )
         tokenizer = _load_tokenizer(folder)
-    except (
-        # What a folder that cannot be used makes the libraries raise.
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        ImportError,
-        SafetensorError,
-        HarnessError,
-    ) as error:
+    except (*pretrained.UNUSABLE, HarnessError) as error:
         detail = str(error).strip().splitlines()
         raise DataError(
             f"the encoder {name} cannot be loaded: {detail[0][:300] if detail else error!r}",

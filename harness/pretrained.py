@@ -22,6 +22,8 @@ from types import MappingProxyType
 from typing import Any
 
 import transformers
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig, dynamic_module_utils
 from transformers.models.auto import (
     CONFIG_MAPPING,
@@ -38,12 +40,28 @@ from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 from transformers.models.auto.video_processing_auto import video_processor_class_from_name
 
 from harness.checkpoints import read_json
-from harness.errors import Exit, HarnessError
+from harness.errors import Exit, HarnessError, SampleError
 from harness.sizes import refuse_endless_counts, refuse_other_sizes
 from harness.tokenizer_guard import guard
 
 dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0  # how many seconds it waits for a "y": it never asks
 
+UNUSABLE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    ImportError,
+    AssertionError,
+    ArithmeticError,
+    MemoryError,
+    SafetensorError,
+    StrictDataclassError,
+    SampleError,
+)
+"""What a folder that cannot be used makes the libraries raise."""
 _FILES = (
     "config.json",
     "config.*.json",
@@ -114,6 +132,21 @@ def load(part: Any, source: Path | str, *, local_files_only: bool = True, **argu
         ) from error
     guard(made[0] if isinstance(made, tuple) else made, str(source))
     return made
+
+
+def unusable(folder: Path, kind: str, error: Exception) -> HarnessError:
+    """The error for users of one of `UNUSABLE`.
+
+    Args:
+        kind: the model_type that the folder should have.
+    """
+    return HarnessError(
+        f"{folder} cannot be loaded as {kind or 'a model'}.",
+        known=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}",
+        remedy="Check that the download is complete and that this architecture takes images "
+        "and text.",
+        code=Exit.MISSING,
+    )
 
 
 def load_model(part: Any, folder: Path, **arguments: Any) -> Any:

@@ -203,6 +203,30 @@ def test_no_command_asks(command, tiny, drawn, tmp_path, monkeypatch, name) -> N
     assert not (tmp_path / "it-ran").exists()
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("model.safetensors", "garbage", "SafetensorError"),
+        (CONFIG, '{"model_type": "moondream1", "text_config": [1]}', "TypeError"),
+        (CONFIG, '{"model_type": "moondream1", "vision_config": "x"}', "ValueError"),
+        (CONFIG, "{", "cannot be read"),
+        (CONFIG, '{"model_type": "llama"}', "only Moondream"),
+        ("tokenizer.json", "{}", "cannot be loaded as moondream1"),
+        ("tokenizer.json", "[]", "cannot be loaded as moondream1"),
+    ],
+)
+def test_a_base_that_cannot_be_used_is_refused(tiny, tmp_path, file, content, message) -> None:
+    """Before a distillation takes long, with an exit code and without a traceback."""
+    from distill.train import check_base
+
+    folder = Path(shutil.copytree(tiny("moondream"), tmp_path / "model"))
+    (folder / file).write_text(content)
+    with pytest.raises(HarnessError) as caught:
+        check_base(folder)
+    assert message in str(caught.value)
+    assert caught.value.code == 3
+
+
 def test_transformers_never_asks(folder: Path) -> None:
     """Past our refusals too: its own question is switched off."""
     from transformers import AutoConfig

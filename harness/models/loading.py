@@ -10,8 +10,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import (
     AttentionInterface,
     AutoModelForImageTextToText,
@@ -23,7 +21,7 @@ from transformers import (
 from harness import pretrained
 from harness.chat_templates import ChatTemplate
 from harness.checkpoints import Checkpoint
-from harness.errors import Exit, HarnessError, SampleError
+from harness.errors import Exit, HarnessError
 from harness.models import kosmos2, lora, mllama, readers, renderers, vilt
 from harness.models.generative import GenerativeModel
 from harness.models.moondream.revisions import refuse_other_revisions
@@ -37,23 +35,6 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-# What a folder that cannot be used makes the libraries raise.
-_UNUSABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    ImportError,
-    AssertionError,
-    ArithmeticError,
-    MemoryError,
-    SafetensorError,
-    StrictDataclassError,
-    SampleError,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +93,7 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
         if options.engine == "harness":
             log.info("%s is run by transformers: the engine does not know it", checkpoint.name)
         return GenerativeModel(model, processor, **how)
-    except _UNUSABLE as error:
+    except pretrained.UNUSABLE as error:
         detail = " ".join(str(error).split())
         if options.device_map and "offload_folder" in detail:
             raise HarnessError(
@@ -120,13 +101,7 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
                 remedy="--quantize nf4, a shorter --dtype, or a larger machine.",
                 code=Exit.MISSING,
             ) from error
-        raise HarnessError(
-            f"{checkpoint.folder} cannot be loaded as {checkpoint.model_type or 'a model'}.",
-            known=f"{type(error).__name__}: {detail[:500]}",
-            remedy="Check that the download is complete and that this architecture takes images "
-            "and text.",
-            code=Exit.MISSING,
-        ) from error
+        raise pretrained.unusable(checkpoint.folder, checkpoint.model_type, error) from error
 
 
 def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel:

@@ -16,9 +16,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from transformers import PreTrainedModel
 
+from harness import pretrained
 from harness.checkpoints import read_json
 from harness.errors import Exit, HarnessError
 
@@ -74,20 +75,7 @@ def merge(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
         )
         with safe_open(folder / WEIGHTS, framework="pt") as file:
             missing = set(get_peft_model_state_dict(adapted)) - set(file.keys())
-    except (
-        # What an adapter that cannot be used makes the libraries raise.
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        ImportError,
-        AssertionError,
-        ArithmeticError,
-        MemoryError,
-        SafetensorError,
-    ) as error:
+    except pretrained.UNUSABLE as error:
         raise HarnessError(
             f"{folder} cannot be used as a LoRA adapter of {type(model).__name__}.",
             known=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}",
