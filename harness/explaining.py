@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.reading import read_choice, read_open, statements
-from harness.reading.aligned import Aligned
+from harness.reading.aligned import Aligned, with_brackets
 from harness.reading.english import in_plain_english
 from harness.reading.languages import in_english
 from harness.reading.references import Options, prepare
@@ -47,6 +47,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "two options": "More than one option, without commitment to one.",
         "two answers": "Two different answers are stated, and neither corrects the other.",
         "letter outside the options": "A letter that no option has.",
+        "value outside the options": "The answer is said to be something that no option is.",
         "letter and text disagree": "The letter of one option with the text of another.",
         "rejected": "Options were named only to be rejected.",
         "refusal": "The text says that there is no answer, or that it cannot give one.",
@@ -143,7 +144,8 @@ def _named(raw: str, piece: Aligned, options: Options) -> Iterator[Named]:
         *statements.refusals(text.text),
     ]
     for one in sorted(found, key=lambda one: one.at):
-        if span := text.span(one.start, one.end):
+        if found_at := text.span(one.start, one.end):
+            span = with_brackets(raw, found_at)
             yield Named(
                 words=raw[slice(*span)],
                 span=span,

@@ -29,7 +29,7 @@ def test_an_answer_is_explained_step_by_step(command) -> None:
         "Rule: answer phrase. A phrase says what the answer is.",
         "Finished: unknown",
         "says A: A is wrong",
-        "So the ⟦answer is (B⟧",
+        "So the ⟦answer is (B)⟧",
     ):
         assert words in done.stdout
     assert "of 100 characters" in done.stdout
@@ -41,7 +41,7 @@ def test_the_same_as_json(command) -> None:
     assert (found["answer"], found["choice"], found["rule"]) == (1, "Illinois", "answer phrase")
     start, end = found["span"]
     assert RAW[start:end] == found["words"]
-    assert "answer is (B" in found["words"]
+    assert found["words"] == "answer is (B)"
     [(start, end)] = found["kept"]
     assert RAW[start:end].strip().startswith("A is wrong")
     assert "Question" not in RAW[start:end]

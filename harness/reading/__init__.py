@@ -49,7 +49,7 @@ from string import ascii_uppercase
 from types import MappingProxyType
 
 from harness import structured
-from harness.reading.aligned import Aligned, joined
+from harness.reading.aligned import Aligned, joined, with_brackets
 from harness.reading.chat_turns import own_turn
 from harness.reading.fields import Field, answer_field
 from harness.reading.languages import in_english
@@ -84,7 +84,8 @@ def read_choice(
     text = without_thinking(Aligned.of(raw))
     if text is None:
         return Reading(None, "unfinished thinking")
-    return _Reader(raw, prepare(choices), finished).read(in_english(plain(own_words(text))))
+    found = _Reader(raw, prepare(choices), finished).read(in_english(plain(own_words(text))))
+    return replace(found, span=with_brackets(raw, found.span)) if found.span else found
 
 
 def read_open(

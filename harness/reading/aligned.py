@@ -98,6 +98,20 @@ class Aligned:
         return place, place
 
 
+def with_brackets(raw: str, span: tuple[int, int]) -> tuple[int, int]:
+    """The span with the bracket behind it that its words open, or the one before it that they
+    close: "(B)" where "(B" was found."""
+    start, end = span
+    for opening, closing in ("()", "[]", "{}"):
+        words = raw[start:end]
+        open_ones = words.count(opening) - words.count(closing)
+        if open_ones > 0 and raw.startswith(closing, end):
+            end += 1
+        elif open_ones < 0 and start and raw[start - 1] == opening:
+            start -= 1
+    return start, end
+
+
 def joined(pieces: Iterable[Aligned], separator: str = "\n") -> Aligned:
     """The pieces with a separator between them, which stands for nothing of its own."""
     text: list[str] = []
