@@ -59,6 +59,8 @@ def _quantity(found: re.Match[str]) -> str:
         return f"{number}%"
     if found["degree"]:
         return f"{number}\u00b0{found['scale'][0].upper() if found['scale'] else ''}"
+    if found["money"]:
+        return f"{number} dollars"
     power = _POWERS.get((found["power"] or "").lower(), "")
     name = found["unit"]
     symbols = (unit for unit, words in _UNITS.items() if re.fullmatch(words, name, re.IGNORECASE))
@@ -90,7 +92,7 @@ _NUMBER_WORD = rf"(?i:\b(?:{'|'.join(_NUMBER_WORDS)})\b(?!-))"
 _QUANTITY = (
     r"(\d)(?: ?(?:(?P<percent>%%?|percent|per cent|pct\b\.?)"
     r"|(?P<degree>\u00b0|degrees?|deg\b\.?)(?: ?(?P<scale>(?i:celsius|centigrade|fahrenheit)\b"
-    r"|[CFK]\b))?)"
+    r"|[CFK]\b))?|(?P<money>dollars|USD)\b)"
     rf"| ?-?(?:(?P<power>square|sq|cubic)\.? )?(?P<unit>{_UNIT})(?![A-Za-z]))"
 )
 
@@ -134,8 +136,6 @@ _REWRITES = _rewrites(
     (",", r"(\d),(?=\d{3}(?!\d))", lambda found: found[1]),
     (" : ", r"(?<=\d) : (?=\d)", ":"),
     (".", r"(?<![\w.])\.(?=\d)", "0."),
-    ("dollars", r"(?<![\w.$])(\d[\d.]{0,20}) ?dollars\b", lambda found: f"${found[1]}"),
-    ("USD", r"(?<![\w.$])(\d[\d.]{0,20}) ?USD\b", lambda found: f"${found[1]}"),
     ("", r"(\d) ?[\u00d7*x] ?(?=\d)", lambda found: f"{found[1]}\u00d7"),
     ("second", r" ?(?:/|\bper) ?second\b", "/s"),
     ("sec", r" ?(?:/|\bper) ?sec\b", "/s"),
@@ -147,8 +147,6 @@ _REWRITES = _rewrites(
     ("", _QUANTITY, _quantity),
     ("->", r"(?<![-<=])(?:--?>)", "\u2192"),
     ("<-", r"<-(?![-\d])", "\u2190"),
-    ("\u2190", r" ?\u2190 ?", " \u2190 "),
-    ("\u2192", r" ?\u2192 ?", " \u2192 "),
 )
 _OPERATOR = re.compile(" ?([\u2264\u2265\u2260\u2248\u00b1\u00d7\u00f7\u00b7\u2190\u2192]) ?")
 _REWRITES_OF_OTHERS = _rewrites(  # of texts that are not ASCII alone
