@@ -257,6 +257,8 @@ def _statement(
     end = at + (len(named) if length is None else length)
     before = text[max(0, head.start() - 200) : head.start()]
     letter = re.match(f"[{L}{B}]", named) is not None
+    # Not in "Final answer: the answer is C": that is a heading, and repeats the sentence.
+    called_final = before.endswith("final ") and "answer" not in text[head.end() : at]
     supposed = _SUPPOSED.search(text, head.end(), at) and _SUPPOSING.search(before)
     weight = Weight.CLOSING if supposed else _weight(head[0])
     return Statement(
@@ -266,7 +268,7 @@ def _statement(
         "answer phrase",
         named,
         weight,
-        final="final" in head[0] or before.endswith("final ") or "final answer" in before[-12:],
+        final="final" in head[0] or called_final or "final answer" in before[-12:],
         hedged=_HEDGE.search(text, max(0, head.start() - 20), at) is not None,
         plain=letter and not supposed and "answer" in head[0],
     )

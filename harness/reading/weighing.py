@@ -136,8 +136,7 @@ def _of_this_question(
     later = [one for one in said if one.named and one.at > explicit[0].at]
     others = {one.at for one in later if statements.is_for_several(text.text, one)}
     said = [one for one in said if one.at not in others]
-    lettered = {one.at: one for one in said if one in explicit and one.is_of_list}
-    run = _run(list(lettered.values()), text)
+    run = _run([one for one in said if one in explicit and one.is_of_list], text)
     if run is None:
         return said
     first, last = run
