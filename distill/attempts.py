@@ -107,10 +107,12 @@ def read_rationales(folder: Path) -> dict[str, Rationale]:
 def data_fingerprint(data: Data, options: RationaleOptions) -> dict[str, Any]:
     """The part of a fingerprint that says which questions are asked."""
     stratified = f"{options.sample}, seed {options.seed}"
+    transparency = data.looked.transparency
     return {
         "task": data.task.name,
         "split": data.options.split,
         "data": data.fingerprint,
+        **({"transparency": transparency} if transparency else {}),
         "sample": "first" if options.sample == "first" else stratified,
     }
 

@@ -63,7 +63,7 @@ from harness.types import (
     Style,
     Task,
 )
-from tasks.fingerprint import Digests, blank, extraction, image_digests, wording
+from tasks.fingerprint import Digests, Looked, blank, extraction, look, wording
 from tasks.fingerprint import fingerprint as data_fingerprint
 from tasks.selection import How, select
 from tasks.shots import Shots
@@ -168,8 +168,28 @@ class Data:
             ) from error
 
     @cached_property
+    def looked(self) -> Looked:
+        """What is known of the pictures; told once where transparent parts change them."""
+        looked = look(self.samples.samples)
+        if looked.blended:
+            log.info("%d pictures have transparent parts: blended on white.", looked.blended)
+        if looked.dropped:
+            log.info(
+                "%d pictures have transparent parts: transparency is dropped, as the paper's code "
+                "does.",
+                looked.dropped,
+            )
+        if looked.flat:
+            log.warning(
+                "%d of them become one flat colour by it: %s",
+                len(looked.flat),
+                ", ".join(looked.flat[:5]) + (" ..." if len(looked.flat) > 5 else ""),
+            )
+        return looked
+
+    @property
     def digests(self) -> Digests:
-        return image_digests(self.samples.samples)
+        return self.looked.digests
 
     @cached_property
     def fingerprint(self) -> str:
@@ -722,7 +742,14 @@ def _settings(weights: Source, data: Data, options: RunOptions) -> dict[str, Any
         "limit": options.limit,
         "seed": options.seed,
         "text_only": data.options.text_only,
+        "transparency": _transparency(data.looked),
     }
+
+
+def _transparency(looked: Looked) -> dict[str, int]:
+    """How many pictures it changes, and how."""
+    counts = {"blended": looked.blended, "dropped": looked.dropped, "flat": len(looked.flat)}
+    return {name: count for name, count in counts.items() if count}
 
 
 def _engine(wanted: ModelOptions) -> str:
@@ -757,6 +784,7 @@ def _fingerprint(job: Job) -> dict[str, Any]:
         "processor_args": settings["processor_args"],
         "data": data.fingerprint,
         "text_only": settings["text_only"],
+        "transparency": data.looked.transparency,
         **_told_at_once(job.weights),
         "sample": "first"
         if options.sample == "first"

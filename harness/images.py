@@ -55,22 +55,28 @@ def decode(data: bytes, *, label: str, transparency: Transparency = "blend") -> 
         return _upright(_rgb(image, transparency), _orientation(image))
 
 
-def is_transparent(data: bytes, *, label: str) -> bool:
-    """Whether any part of the picture is; raises SampleError as `decode` does."""
+def flat_by_transparency(data: bytes, *, label: str, transparency: Transparency) -> bool | None:
+    """Whether a picture with transparent parts becomes one flat colour; None: it has no such parts.
+
+    Black lines on a clear ground do where transparency is dropped, white ones where it is blended
+    on white. Raises SampleError as `decode` does.
+    """
     with _refusals(label, data):
         image = _opened(data, label)
-        if image.mode.startswith("I"):
-            clear = _clear_level(image)
-            return clear is not None and clear.getbbox() is not None
-        if not _has_alpha(image):
-            return False
-        lowest: int = _rgba(image).getchannel("A").getextrema()[0]  # type: ignore[assignment]
-        return lowest < 255
+        if not _is_transparent(image):
+            return None
+        return all(low == high for low, high in _rgb(image, transparency).getextrema())  # type: ignore[misc]
 
 
-def is_flat(image: Image) -> bool:
-    """Whether all of a picture has one colour."""
-    return all(low == high for low, high in image.getextrema())  # type: ignore[misc]
+def _is_transparent(image: Image) -> bool:
+    """Whether any part of it is; a channel of alpha alone makes no picture transparent."""
+    if image.mode.startswith("I"):
+        clear = _clear_level(image)
+        return clear is not None and clear.getbbox() is not None
+    if not _has_alpha(image):
+        return False
+    lowest: int = _rgba(image).getchannel("A").getextrema()[0]  # type: ignore[assignment]
+    return lowest < 255
 
 
 def _opened(data: bytes, label: str) -> Image:

@@ -107,6 +107,7 @@ class Settings(TypedDict, total=False):
     limit: int | None
     shuffle: int | None
     in_place: int
+    transparency: Mapping[str, int]
     batch_size: int | None
     workers: int | None
     conclude: bool

@@ -122,6 +122,7 @@ def _prompt(settings: Mapping[str, object]) -> str:
         f"{shots} answered examples first" if shots else "no examples",
         f"added to the question: {instruction}" if instruction else "the bare question",
         _shuffled(settings),
+        _transparent(settings),
         f"wording: {wording}" if (wording := untrusted.text(settings.get("wording"))) else "",
     )
 
@@ -132,6 +133,17 @@ def _shuffled(settings: Mapping[str, object]) -> str:
         return ""
     kept = f"; {stay:,} questions keep options that refer to others in place" if stay else ""
     return f"options shuffled, seed {seed}{kept}"
+
+
+def _transparent(settings: Mapping[str, object]) -> str:
+    counts = untrusted.mapping(settings.get("transparency"))
+    words = {
+        "blended": "with transparent parts, blended on white",
+        "dropped": "with transparent parts, dropped as in the paper's code",
+        "flat": "of one flat colour by it",
+    }
+    found = [(untrusted.whole(counts.get(key)), text) for key, text in words.items()]
+    return ", ".join(f"{count:,} pictures {text}" for count, text in found if count)
 
 
 def _figures(run: RunRecord) -> Iterator[Entry]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from io import BytesIO
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from harness import reading, structured
 from harness.errors import SampleError
+from harness.images import flat_by_transparency
 from harness.types import ImageRef, Sample, Task
 
 if TYPE_CHECKING:
@@ -26,6 +28,53 @@ Digests = Mapping[str, tuple[str, ...]]
 def image_digests(samples: Sequence[Sample]) -> Digests:
     """The digests of all pictures. Each is read once, and none is kept."""
     return {sample.id: tuple(_digest(image) for image in sample.images) for sample in samples}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What is known of all pictures before any is asked."""
+
+    digests: Digests
+    blended: int
+    """Pictures with transparent parts, which are blended on white."""
+    dropped: int
+    """Those whose transparency is dropped."""
+    flat: tuple[str, ...]
+    """Those of both that become one flat colour by it."""
+
+    @property
+    def transparency(self) -> str | None:
+        """What a run's answers depend on: None where earlier versions saw the same pictures."""
+        return "blended on white" if self.blended else None
+
+
+def look(samples: Sequence[Sample]) -> Looked:
+    """Read every picture once; decode those with transparent parts."""
+    images = list({id(image): image for sample in samples for image in sample.images}.values())
+    with ThreadPoolExecutor() as pool:
+        seen = dict(zip(map(id, images), pool.map(_look, images), strict=True))
+    clear = [image for image in images if seen[id(image)][1] is not None]
+    return Looked(
+        digests={s.id: tuple(seen[id(image)][0] for image in s.images) for s in samples},
+        blended=sum(image.transparency == "blend" for image in clear),
+        dropped=sum(image.transparency == "drop" for image in clear),
+        flat=tuple(image.label for image in clear if seen[id(image)][1]),
+    )
+
+
+def _look(image: ImageRef) -> tuple[str, bool | None]:
+    """The digest, and `flat_by_transparency`."""
+    try:
+        data = image.read()
+    except SampleError:
+        return "", None
+    digest = sha256(data).hexdigest()
+    try:
+        return digest, flat_by_transparency(
+            data, label=image.label, transparency=image.transparency
+        )
+    except SampleError:
+        return digest, None  # it becomes an error row when it is asked
 
 
 def fingerprint(samples: Sequence[Sample], digests: Digests | None = None) -> str:

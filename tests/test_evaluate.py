@@ -451,3 +451,29 @@ def test_options_that_refer_to_others_stay_and_are_counted(
     again = evaluate("--shuffle-choices", 1, data=questions)
     assert again.code == 2
     assert "another shuffle" in again.json["errors"][0]["what"]
+
+
+def test_transparent_pictures_are_told_and_belong_to_the_run(
+    evaluate, questions: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run of an earlier version, which dropped transparency, is not continued."""
+    rows = (questions / "test.jsonl").read_text().splitlines()[:4]
+    (questions / "test.jsonl").write_text("\n".join(rows) + "\n")
+    names = [questions / json.loads(row)["image"] for row in rows]
+    for name, ink in zip(names, ("black", "white"), strict=False):
+        picture = Image.new("RGBA", (60, 60), (0, 0, 0, 0))
+        picture.paste(ink, (10, 10, 40, 20))
+        picture.save(name)
+    Image.new("RGBA", (60, 60), "red").save(names[2])  # a channel of alpha, and nothing clear
+    run = only(evaluate(data=questions))
+    assert run["settings"]["transparency"] == {"blended": 2, "flat": 1}
+    assert "2 pictures have transparent parts: blended on white." in caplog.text
+    assert f"1 of them become one flat colour by it: images/{names[1].name}" in caplog.text
+    folder = RunFolder(Path(run["folder"]))
+    record = folder.existing_record()
+    assert record.fingerprint["transparency"] == "blended on white"
+    known = {k: v for k, v in record.fingerprint.items() if k != "transparency"}
+    folder.write_record(replace(record, fingerprint=known))
+    again = evaluate(data=questions)
+    assert again.code == 2
+    assert "another transparency" in again.json["errors"][0]["what"]

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from harness.errors import SampleError
-from harness.images import FORMATS, MAX_PIXELS, decode, is_flat, is_transparent
+from harness.images import FORMATS, MAX_PIXELS, Transparency, decode, flat_by_transparency
 
 
 def encode(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
@@ -86,6 +86,10 @@ def premultiplied() -> bytes:
     return data.replace(kind + struct.pack("<I", 2), kind + struct.pack("<I", 1))
 
 
+def flat(data: bytes, transparency: Transparency) -> bool | None:
+    return flat_by_transparency(data, label="x", transparency=transparency)
+
+
 CLEAR: list[Any] = [
     pytest.param(encode(Image.new("RGBA", (3, 2), (1, 2, 3, 0))), 255, (1, 2, 3), id="RGBA"),
     pytest.param(encode(Image.new("RGBA", (3, 2), (0, 0, 0, 51))), 204, (0, 0, 0), id="graded"),
@@ -135,7 +139,8 @@ def test_transparent_parts_are_blended_on_white_or_dropped(
         warnings.simplefilter("error")
         assert decode(data, label="x").getpixel((1, 1)) == (blended,) * 3
         assert decode(data, label="x", transparency="drop").getpixel((1, 1)) == below
-    assert is_transparent(data, label="x")
+    assert flat(data, "blend")
+    assert flat(data, "drop")
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])
@@ -145,15 +150,19 @@ def test_what_is_opaque_is_the_same_either_way(mode: str) -> None:
     data = encode(opaque.convert(mode), "TIFF" if mode == "CMYK" else "PNG")
     blended, dropped = (decode(data, label="x", transparency=t) for t in ("blend", "drop"))
     assert blended.tobytes() == dropped.tobytes()
-    assert not is_transparent(data, label="x")
+    assert flat(data, "blend") is None
 
 
-def test_lines_on_a_transparent_ground_stay_visible() -> None:
-    """Black ones become a black picture where transparency is dropped: that can be told."""
+@pytest.mark.parametrize(
+    ("ink", "blended", "dropped"), [("black", False, True), ("white", True, False)]
+)
+def test_lines_on_a_clear_ground_can_become_one_flat_colour(
+    ink: str, blended: bool, dropped: bool
+) -> None:
+    """Black ones where transparency is dropped, white ones where it is blended on white."""
     picture = Image.new("RGBA", (9, 9), (0, 0, 0, 0))
-    picture.paste((0, 0, 0, 255), (2, 2, 7, 4))
-    assert not is_flat(decode(encode(picture), label="x"))
-    assert is_flat(decode(encode(picture), label="x", transparency="drop"))
+    picture.paste(ink, (2, 2, 7, 4))
+    assert (flat(encode(picture), "blend"), flat(encode(picture), "drop")) == (blended, dropped)
 
 
 @pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (1, 101), (20000, 199), (3, 400)])
