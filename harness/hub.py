@@ -1,4 +1,4 @@
-"""Fetching a model's repository from the hub; where that fails, why, and what helps.
+"""Fetching a repository from the hub; where that fails, why, and what helps.
 
 The hub answers a private repository and a misspelt name alike, and the client's errors speak of
 HTTP. Here each kind of failure gets one sentence and the command that fixes it.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from harness.catalog import CATALOG
 from harness.errors import Exit, HarnessError
@@ -25,6 +25,7 @@ class Repository:
 
     name: str
     revision: str | None
+    kind: Literal["model", "dataset"] = "model"
 
     def __str__(self) -> str:
         return self.name + (f" at revision {self.revision}" if self.revision else "")
@@ -34,13 +35,19 @@ class Repository:
         """Where people read about it."""
         from huggingface_hub import constants
 
-        return f"{constants.ENDPOINT}/{self.name}"
+        return f"{constants.ENDPOINT}/{'datasets/' if self.kind == 'dataset' else ''}{self.name}"
+
+    @property
+    def holding(self) -> str:
+        """What it holds, as a subject of a sentence about several things."""
+        return f"The {'weights' if self.kind == 'model' else 'files'} of {self}"
 
     @property
     def command(self) -> str:
         """What fetches it."""
         option = f" --revision {self.revision}" if self.revision else ""
-        return f"hf download {self.name}{option}"
+        kind = "--repo-type dataset " if self.kind == "dataset" else ""
+        return f"hf download {kind}{self.name}{option}"
 
 
 def snapshot(repo: Repository, patterns: Sequence[str], *, otherwise: str = "") -> Path:
@@ -62,7 +69,7 @@ def snapshot(repo: Repository, patterns: Sequence[str], *, otherwise: str = "") 
             snapshot_download(repo.name, revision=repo.revision, allow_patterns=list(patterns))
         )
     except (httpx2.HTTPError, OSError, ValueError) as error:
-        what, known, remedy = _explain(error, repo)
+        what, known, remedy = explain(error, repo)
         remedy = "\n".join(filter(None, [remedy, otherwise]))
         raise HarnessError(what, known=known, remedy=remedy, code=Exit.MISSING) from error
 
@@ -79,8 +86,8 @@ def files(repo: Repository) -> list[str]:
     return [file.rfilename for file in found or []]
 
 
-def _explain(error: Exception, repo: Repository) -> tuple[str, str, str]:
-    """What is wrong, what is known, and the remedy."""
+def explain(error: Exception, repo: Repository) -> tuple[str, str, str]:
+    """What an error of the hub's client means: what is wrong, what is known, and the remedy."""
     from huggingface_hub import constants
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -101,7 +108,8 @@ def _explain(error: Exception, repo: Repository) -> tuple[str, str, str]:
             return _not_found(repo)
         case RevisionNotFoundError():
             known = f"Its branches and tags are listed on {repo.page}/tree/main."
-            return f"{repo.name} has no revision {repo.revision}.", known, "--model-revision NAME"
+            option = "--model-revision" if repo.kind == "model" else "--revision"
+            return f"{repo.name} has no revision {repo.revision}.", known, f"{option} NAME"
         case HfHubHTTPError() as answer:
             return _refused(answer, repo)
         case IncompleteSnapshotError():
@@ -111,13 +119,13 @@ def _explain(error: Exception, repo: Repository) -> tuple[str, str, str]:
             return f"{repo.name} cannot be the name of a repository: {error}", "", ""
         case OSError(errno=int(), strerror=str() as reason):
             known = f"They are kept in {cache}; HF_HOME moves it."
-            return f"The weights of {repo} cannot be stored: {reason}.", known, repo.command
+            return f"{repo.holding} cannot be stored: {reason}.", known, repo.command
     if constants.HF_HUB_OFFLINE or isinstance(cause, OfflineModeIsEnabled):
         known = f"Looked in {cache}; HF_HUB_OFFLINE is set, so nothing is fetched."
-        return f"The weights of {repo} are not here.", known, repo.command
+        return f"{repo.holding} are not here.", known, repo.command
     reason = " ".join(str(cause or error).split())
     known = f"Looked in {cache}; the hub cannot be reached: {reason}"
-    return f"The weights of {repo} are not here.", known, repo.command
+    return f"{repo.holding} are not here.", known, repo.command
 
 
 def _gated(repo: Repository) -> tuple[str, str, str]:

@@ -1,6 +1,6 @@
 """Data sets on the hub, or in its cache on this machine, where there is no network.
 
-This module alone talks to the hub. It downloads files and runs none of them.
+Of the tasks this module alone talks to the hub. It downloads files and runs none of them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.errors import DataError
+from harness.hub import Repository, explain
 
 
 def snapshot(
@@ -36,10 +37,9 @@ def snapshot(
             )
         )
     except (HfHubHTTPError, HFValidationError) as error:
-        raise DataError(
-            f"The hub does not give the data set {repo}: {str(error).splitlines()[0]}",
-            known=f"Revision: {revision or 'main'}.",
-        ) from error
+        asked = Repository(repo, revision, "dataset")
+        what, known, remedy = explain(error, asked)
+        raise DataError(what, known=known, remedy=remedy) from error
     except OSError:  # offline, unreachable, or not in the cache
         return None
 

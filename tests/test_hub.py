@@ -11,7 +11,8 @@ import pytest
 
 from harness import hub
 from harness.checkpoints import find_checkpoint
-from harness.errors import Exit, HarnessError
+from harness.errors import DataError, Exit, HarnessError
+from tasks.hub import snapshot
 from tests.faulty import Said, Server
 
 
@@ -117,7 +118,7 @@ def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, server: S
 def test_a_disk_that_is_full() -> None:
     """Where the weights are kept, and what moves that."""
     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    what, known, _ = hub._explain(error, hub.Repository("some/model", None))
+    what, known, _ = hub.explain(error, hub.Repository("some/model", None))
     assert what == "The weights of some/model cannot be stored: No space left on device."
     assert "HF_HOME" in known
 
@@ -129,3 +130,12 @@ def test_the_files_of_a_repository(server: Server) -> None:
     assert hub.files(hub.Repository("some/model", "main")) == ["pytorch_model.bin"]
     server.models = lambda _: Said({}, status=404, headers={"X-Error-Code": "RepoNotFound"})
     assert hub.files(hub.Repository("some/model", None)) == []
+
+
+def test_a_data_set_is_told_apart_in_the_same_way(server: Server) -> None:
+    """Its own page and its own command."""
+    server.models = lambda _: Said({}, status=401, headers={"X-Error-Code": "GatedRepo"})
+    with pytest.raises(DataError, match="is gated") as caught:
+        snapshot("some/data", None, ["*"])
+    assert f"127.0.0.1:{server.port}/datasets/some/data" in caught.value.remedy
+    assert "hf download --repo-type dataset some/data" in caught.value.remedy
