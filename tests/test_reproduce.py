@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from distill.store import read_lines
 from harness.catalog import CATALOG
 from harness.errors import DataError, Exit
 from reports import paper
+from tests.published import rebuild
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "reproduce.md").read_text(encoding="utf-8")
 TOLD = [
@@ -205,16 +206,13 @@ def test_disk_of_the_weights_is_the_catalogues() -> None:
 
 
 @pytest.fixture(scope="module")
-def published_shape(tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Moondream's published configuration, with a small model's words, and without its weights."""
-    from harness.models import MoondreamConfig
-
+def published_shape(
+    tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """Moondream as published, with a small model's words, and zeros for weights."""
     folder = tmp_path_factory.mktemp("shape") / "moondream"
-    shutil.copytree(tiny("moondream"), folder)
-    small = json.loads((folder / "config.json").read_text())
-    full = MoondreamConfig(image_token_id=small.get("image_token_id", 51199)).to_dict()
-    (folder / "config.json").write_text(json.dumps({**full, "torch_dtype": "float16"}))
-    return folder
+    yield rebuild("moondream", folder, tiny("moondream"))
+    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("name", ["paper", "code"])
