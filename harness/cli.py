@@ -7,10 +7,12 @@ import json
 import logging
 import math
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -1459,12 +1461,20 @@ def _rank() -> int:
 
 def main() -> None:
     """Run the command; every error that a user can put right is told without a traceback."""
+    sys.excepthook = _print_traceback
     with lasting() as stdout:
         code = _run()
         sys.stdout.flush()
         if stdout.failure is not None:
             code = code or _tell_dropped(stdout.failure)
     sys.exit(code)
+
+
+def _print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """As the interpreter does, made harmless: a message can hold names and data."""
+    say("".join(traceback.format_exception(kind, error, trace)).rstrip("\n"), err=True)
 
 
 def _tell_dropped(failure: OSError) -> int:

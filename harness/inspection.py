@@ -24,6 +24,7 @@ from harness.types import (
     Reading,
     Sample,
     Style,
+    is_cut,
     is_finished,
 )
 from tasks import load_task
@@ -111,7 +112,8 @@ def lay_out(answer: Answer, choices: Sequence[str]) -> str:
         lines.append(f"Answer: none could be read ({answer.reading.rule})")
     made, seconds = answer.output.tokens, answer.seconds
     rate = "" if made is None else f", {made} tokens, {made / seconds:.0f} tokens/s"
-    lines.append(f"{seconds:.1f} s{rate}")
+    cut = ", cut at the token limit" if is_cut(answer.output.finish) else ""
+    lines.append(f"{seconds:.1f} s{rate}{cut}")
     return "\n".join(lines)
 
 

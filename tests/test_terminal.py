@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import progress
+from harness.cli import _print_traceback
 from harness.terminal import harmless, print_json, say
 from tests.test_scoring import choice_rows, write
 
@@ -92,6 +93,18 @@ def test_commands_show_hostile_names_harmlessly(command, tmp_path: Path) -> None
         # Boxes around usage errors may be coloured by who draws them.
         assert not {"\x9b", "\u202e"} & set(done.stderr), arguments
         assert "\x1b[31m" not in done.stderr, arguments
+
+
+def test_a_traceback_shows_no_name_raw(capfd) -> None:
+    """What nobody expected is said with all its lines, and obeyed by no terminal."""
+    try:
+        raise ValueError(EVIL)
+    except ValueError as error:
+        _print_traceback(type(error), error, error.__traceback__)
+    said = capfd.readouterr().err
+    assert said.startswith("Traceback (most recent call last):\n")
+    assert "ValueError: evil" in said
+    assert not obeyed(said)
 
 
 def test_one_module_alone_prints() -> None:
