@@ -97,10 +97,9 @@ def test_commands_show_hostile_names_harmlessly(command, tmp_path: Path) -> None
 
 def test_a_traceback_shows_no_name_raw(capfd) -> None:
     """What nobody expected is said with all its lines, and obeyed by no terminal."""
-    try:
-        raise ValueError(EVIL)
-    except ValueError as error:
-        _print_traceback(type(error), error, error.__traceback__)
+    with pytest.raises(ValueError, match="evil") as caught:
+        (_ for _ in ()).throw(ValueError(EVIL))
+    _print_traceback(caught.type, caught.value, caught.tb)
     said = capfd.readouterr().err
     assert said.startswith("Traceback (most recent call last):\n")
     assert "ValueError: evil" in said
