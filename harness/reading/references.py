@@ -381,8 +381,9 @@ def _is_used(letter: str, before: str, after: str, *, length: int) -> bool:
         return followed or letter != "a"
     if letter.islower():
         return _is_used_in_lower_case(letter, before, after)
-    if letter == "I":  # not the pronoun
-        followed = followed and not after.startswith(" ")
+    if letter == "I":  # not the pronoun, and not where a text stops at one
+        begun = after or _COMMITTED.search(before) or _LINE_LABEL.search(before)
+        followed = followed and bool(begun) and not after.startswith(" ")
     # The B of "A and B" is what the A is: a label, or a point of a figure ("points A and B").
     word = _WORD_BEFORE_SPACE.search(_LETTERS_BEFORE.sub("", before))
     may_follow = word is None or "'" in word[1] or _MAY_PRECEDE.fullmatch(word[1].lower())

@@ -414,7 +414,7 @@ def only_named(sentence: str) -> str:
 _GOOD = (
     r"(?:answer\b|(?:closest|nearest) \w+"
     r"|(?:correct|right|accurate|appropriate|true|best|better)"
-    r"(?= ?(?:[.,;!)\n]|$)| (?:because|since|as|and|answer|choice|option|one|response|statement"
+    r"(?= ?(?:[.,;:!)\n]|$)| (?:because|since|as|and|answer|choice|option|one|response|statement"
     r"|letter|description|based|given|for|here)\b))"
 )
 _VERDICT = re.compile(

@@ -31,12 +31,24 @@ _USER_TURN = re.compile(
     r"<\|(?:user|human|system)\|>|<start_of_turn>\s{0,3}user|\[INST\]"
     r"|<\|(?:im_start|start_header_id)\|>\s{0,3}(?:user|system)\b(?:<\|end_header_id\|>)?"
     rf"|{_BREAK}(?:USER|HUMAN|User|Human) ?:|^(?:user|system)\n\n"
-    r"|(?<!#)#{2,6} ?(?:Human|User|Instruction|Input|Question)\b ?\d{0,3} ?:?"
+    r"|(?<!#)(?:#{2,6} ?(?:Human|User|Instruction|Input|Question|Your [Tt]ask)\b|# Instruction\b)"
+    r" ?\d{0,3} ?:?"
     r"|^#{2,6} *$(?!\n\(?[A-J]\)?\s*\Z)"
     r"|^Context: [^\n]*\n(?=Question:)",
     re.MULTILINE,
 )
-_SPEAKERS = ("User", "user", "USER", "Human", "HUMAN", "ssistant", "ASSISTANT", "##", "Context:")
+_SPEAKERS = (
+    "# Instruction",
+    "User",
+    "user",
+    "USER",
+    "Human",
+    "HUMAN",
+    "ssistant",
+    "ASSISTANT",
+    "##",
+    "Context:",
+)
 _TOKENS = re.compile(r"<[|/a-z]|\[[A-Z/]|system\n")
 _ASSISTANT_TURN = re.compile(
     r"<\|assistant\|>|<start_of_turn>\s{0,3}model\b|\[/INST\]"
