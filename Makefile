@@ -19,7 +19,7 @@ TRANSFORMERS ?= 5.23.0 5.24.0
 BIN := .venv/bin
 RELEASES := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/harness/transformers$(subst /,-,$(CURDIR))
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,checkpoints device_map distill_examples \
-  distill_student distill_train engine generative kosmos2 lora moondream phi3v pickled published \
+  distill_student distill_train engine generative kosmos2 lora mllama moondream phi3v pickled published \
   seven versions vilt))
 
 .PHONY: setup demo test test-versions lint
