@@ -28,8 +28,9 @@ from harness.mini.making import TASKS, TOKENS
 from harness.mini.questions import about
 from harness.models.loading import LoadOptions, load
 from harness.records import RunFolder
+from harness.runner import read_asked
 from harness.statistics import wilson
-from harness.types import DataOptions, Decoding, Sample
+from harness.types import DataOptions, Decoding, Sample, is_finished
 from tasks import load_task
 
 EMPTY = Image.new("RGB", (256, 256), "white")
@@ -99,7 +100,9 @@ def controls(name: str) -> dict[str, tuple[float, float | None, float | None, in
         ]
         outputs = model.generate(model.prepare(prompts), Decoding(max_new_tokens=TOKENS))
         answers = [
-            task.read(output.raw, sample.choices).answer
+            read_asked(
+                task.read, output.raw, sample.choices, finished=is_finished(output.finish)
+            ).answer
             for output, sample in zip(outputs, samples, strict=True)
         ]
         right = sum(a == sample.target for a, sample in zip(answers, samples, strict=True))

@@ -206,15 +206,19 @@ def _read_answers(
     predictions: list[Prediction] = []
     skipped: list[str] = []
     where: dict[str, str] = {}
-    for row in jsonl_rows(path):
+
+    def skip(error: DataError) -> None:
+        if not skip_invalid:
+            mend = "Mend the row, or leave such rows out with --skip-invalid."
+            raise DataError(error.what, known=error.known, remedy=mend) from error
+        skipped.append(error.what)
+
+    for row in jsonl_rows(path, skip=skip):
         try:
             prediction = _prediction(row, task)
             _refuse_double(prediction.sample_id, row.where, where)
         except DataError as error:
-            if not skip_invalid:
-                mend = "Mend the row, or leave such rows out with --skip-invalid."
-                raise DataError(error.what, known=error.known, remedy=mend) from error
-            skipped.append(error.what)
+            skip(error)
             continue
         where[prediction.sample_id] = row.where
         predictions.append(prediction)

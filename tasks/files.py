@@ -13,7 +13,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from hashlib import sha256
@@ -294,8 +294,12 @@ def _not_utf8(error: UnicodeDecodeError, *, where: str, offset: int = 0) -> Data
     )
 
 
-def jsonl_rows(path: Path) -> Iterator[Row]:
-    """The objects of a JSONL file; blank lines are skipped."""
+def jsonl_rows(path: Path, *, skip: Callable[[DataError], None] | None = None) -> Iterator[Row]:
+    """The objects of a JSONL file; blank lines are skipped.
+
+    Args:
+        skip: is told of a line that is no such object, in place of raising the error.
+    """
     with open_data(path) as file:
         gallery = _gallery(path, file)
         number = 0
@@ -303,8 +307,15 @@ def jsonl_rows(path: Path) -> Iterator[Row]:
             if not line.strip():
                 continue
             where = f"{path.name}, line {line_number}"
-            fields = parse_json(decode_text(line, where=where), where=where)
-            yield _json_row(fields, gallery, where=where, number=number)
+            try:
+                fields = parse_json(decode_text(line, where=where), where=where)
+                row = _json_row(fields, gallery, where=where, number=number)
+            except DataError as error:
+                if skip is None:
+                    raise
+                skip(error)
+                continue
+            yield row
             number += 1
 
 

@@ -174,6 +174,7 @@ INVALID = [
     ({"target": 3}, "must be 0 to 2"),
     ({"raw": None}, "must be text"),
     ({"id": 0}, "is there twice"),
+    ({"image": "../../x.png"}, "leads out of the data folder"),
 ]
 
 
@@ -184,6 +185,7 @@ def test_rows_that_are_no_question_are_left_out_where_that_is_asked_for(
     good = choice_rows(["B", "A"])
     bad = [{**good[0], "id": f"bad{i}", **fields} for i, (fields, _) in enumerate(INVALID)]
     file = write(tmp_path / "a.jsonl", [*good, *bad])
+    file.write_text(f'{file.read_text()}["no", "object"]\n{{"id": "cut\n')
     arguments = ("score", file, "-t", "scienceqa", "--runs", tmp_path / "r")
     refused = command(*arguments)
     assert refused.code == 3
@@ -191,13 +193,14 @@ def test_rows_that_are_no_question_are_left_out_where_that_is_asked_for(
     assert "--skip-invalid" in refused.stderr
     done = command(*arguments, "--skip-invalid")
     assert done.code == 0
-    assert "2 of 8" in done.stdout
+    assert "2 of 11" in done.stdout
     assert done.stderr.count("Skipped: ") == 5
-    assert "... and 1 more" in done.stderr
+    assert "... and 4 more" in done.stderr
     record = RunFolder(next((tmp_path / "r").glob("*/*/*"))).existing_record()
-    assert (record.counts.total, record.counts.available) == (8, 2)
-    assert record.counts.filtered == {"no question": 6}
-    for line, (_, words) in zip(record.settings["skipped"], INVALID, strict=True):
+    assert (record.counts.total, record.counts.available) == (11, 2)
+    assert record.counts.filtered == {"no question": 9}
+    expected = [*(words for _, words in INVALID), "must be an object", "not valid JSON"]
+    for line, words in zip(record.settings["skipped"], expected, strict=True):
         assert words in line
     assert command("score", write(tmp_path / "b.jsonl", bad[:2]), *arguments[2:], "-m", "none",
                    "--skip-invalid").code == 3  # fmt: skip
