@@ -57,13 +57,27 @@ def _of_object(text: str, at: int) -> Field | Likeliest | None:
     value, end = _decoded(text, at)
     if value is None:
         end = len(text)
-    fields = [field for key in _KEY.finditer(text, at, end) if (field := _value(text, key.end()))]
-    if fields or not isinstance(value, dict):
-        return fields[-1] if fields else None
+    outermost = _outermost(text, at, end)
+    if outermost or not isinstance(value, dict):
+        return outermost
     for probabilities in (value, *value.values()):
         if isinstance(probabilities, dict) and _by_label(probabilities):
             return Likeliest(_largest(probabilities), at, end)
     return None
+
+
+def _outermost(text: str, at: int, end: int) -> Field | None:
+    """The last answer among those that are nested least: not one of its alternatives."""
+    found: Field | None = None
+    least = depth = 0
+    for key in _KEY.finditer(text, at, end):
+        between = text[at : key.start()]
+        depth += sum(map(between.count, "{[")) - sum(map(between.count, "}]"))
+        at = key.start()
+        field = _value(text, key.end())
+        if field and (found is None or depth <= least):
+            found, least = field, depth
+    return found
 
 
 def _decoded(text: str, at: int) -> tuple[object, int]:

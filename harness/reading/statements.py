@@ -320,7 +320,7 @@ _CHOOSE = (
     r"(?:i|we)(?: (?:would|will|am|should|can|must|do|have|going|to)){0,4}"
     r" (?:choose|chose|pick|picked|select|selected|opt for|say|answer|guess|vote for|conclude"
     r"|think|believe|suppose)(?: that)?(?: (?:it|this|that) (?:is|(?:would|should|must) be))?"
-    r"|(?:go|going|went) with|lean(?:ing)? towards?"
+    r"|(?:go|going|went) with|lean(?:ing)? towards?|(?:(?<=\n)|(?<![\s\S]))(?:choose|select|pick)"
 )
 _MATCHES = (
     rf"(?:(?:this|it|that|which) )?(?:matches|corresponds to|fits|closest to)(?= [{L}{B}])"
