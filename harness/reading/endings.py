@@ -24,6 +24,9 @@ _MID_NUMBER = re.compile(r"[-=+*/^\u00d7\u00b7\u2248]\s*[$(]?\d+\.\Z")
 _WORD = re.compile(r"\w+")
 _LABEL = re.compile(r"^\W{0,3}([A-Z])\b[).:]?", re.MULTILINE)
 _BARE_LABEL = re.compile(r"\W{0,3}([A-Z])\W{0,3}")
+_ROW = re.compile(  # of a table, or a list
+    r"\n *\|[^\n|]*(?:\|[^\n|]+)*\Z|\n *[-*\u2022+] +[^\n]*\n+ *[-*\u2022+] +\W{0,3}\w{1,2}\Z"
+)
 _SENTENCE_END = re.compile(r"[.!?\u3002](?=\s|\Z)|\n")
 _FORMULA = re.compile(r"=|\\[a-z]+\{|\d ?[-+*/^\u00d7]")
 LONG_SENTENCE = 5
@@ -42,6 +45,8 @@ def stops_midway(text: str, *, names_option: bool = False) -> bool:
     if is_cycle(tail):
         return True
     if _MID_NUMBER.search(tail[-40:]) or _open_bracket(tail):
+        return True
+    if _ROW.search(tail):
         return True
     if _CLOSED.search(tail[-20:]):
         return False

@@ -26,7 +26,7 @@ from harness.reading.transcript import sentences as split_sentences
 
 _ADVERB = (
     r"\b(?<!\bthe )(?:(?:most|very|quite|more) )?(?:likely|probably|definitely|clearly|certainly"
-    r"|surely|actually|indeed|simply|really|just|obviously|in fact|of course|also|still"
+    r"|surely|actually|indeed|simply|really|just|obviously|in fact|of course|still"
     r"|approximately|roughly)\b,? ?"
 )
 _INTRODUCTION = (  # "option (B)" is "B"; "the correct option B" stays, for what it says

@@ -57,7 +57,8 @@ def read_prose(
     english = in_plain_english(text, options)
     complete = bool(finished)
     if finished is None:
-        complete = not stops_midway(text.text, names_option=_ends_with_option(english, options))
+        written = raw[slice(*(text.span(0, len(text)) or (0, 0)))]
+        complete = not stops_midway(written, names_option=_ends_with_option(english, options))
     found = committed(english, raw, options, finished=complete)
     if found is None and not committed_only:
         found = _final_line(english, raw) if complete else Found("unfinished", "")

@@ -54,6 +54,8 @@ class Statement(NamedTuple):
     weight: Weight = Weight.EXPLICIT
     final: bool = False
     """It calls itself the final answer."""
+    adds: bool = False
+    """It adds to what was said before: "C is also correct"."""
     hedged: bool = False
     """It only calls itself the closest, so that "none is exact" takes nothing back."""
     plain: bool = False
@@ -71,7 +73,11 @@ class Statement(NamedTuple):
     @property
     def is_of_list(self) -> bool:
         """It may be one of a list of answers, each a letter."""
-        return self.is_lettered and self.option != "letter and text disagree"
+        return (
+            self.is_lettered
+            and self.rule == "answer phrase"
+            and self.option != "letter and text disagree"
+        )
 
     @property
     def is_refusal(self) -> bool:
@@ -419,7 +425,7 @@ _GOOD = (
 )
 _VERDICT = re.compile(
     rf"(?<!neither )(?<!nor )(?P<made>\b(?:mak|leav)(?:es?|ing) )?{SUBJECT}"
-    r"(?:,? (?:is|are|was|(?:would|should|must|has to) be)"
+    r"(?:,? (?:(?:is|are|was|(?:would|should|must|has to) be)(?P<adds> also)?|also is)"
     rf"(?: all| both)?(?: the| my| our)?(?: only| most| single| one)? (?P<good>{_GOOD})"
     r"|(?(made)|,? as) (?:the|our|my) (?:(?:only|most) )?(?:\w+ )?"
     r"(?P<called>answer|choice|option)\b"
@@ -449,7 +455,14 @@ def verdicts(text: str) -> Iterator[Verdict]:
         weight = Weight.CLOSING if found["good"] == "true" else Weight.EXPLICIT
         hedged = _HEDGE.search(found[0]) is not None
         statement = Statement(
-            found.start(), at, found.end(), "verdict", found["named"], weight, hedged=hedged
+            found.start(),
+            at,
+            found.end(),
+            "verdict",
+            found["named"],
+            weight,
+            adds=found["adds"] is not None,
+            hedged=hedged,
         )
         yield Verdict(statement, bool(is_answer))
 

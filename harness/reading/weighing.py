@@ -38,6 +38,10 @@ _OTHER_OPTIONS = re.compile(  # the labelled options of another question
     re.MULTILINE,
 )
 _WORD = re.compile(r"\w")
+_REPEATED = re.compile(  # at once, the same formula under a heading: as in a cycle
+    r"[^\n]{0,40}\n ?(?:so,? |now,? )?(?:the |my )?final answers?(?: is)?[ :\n]{1,3}the"
+    r" (?:correct )?answer is\b"
+)
 _LIST_GAP = 100
 """Characters between statements that follow one another as in a list."""
 _LIST = 3
@@ -131,12 +135,13 @@ def _of_this_question(
     explicit = [one for one in said if one.rule and not one.is_refusal and one.is_explicit]
     if not explicit:
         return said
-    limit = _others_begin(explicit[0], text, raw, options)
+    limit = _others_begin(explicit, text, raw, options)
     said = [one for one in said if one.at < limit]
     later = [one for one in said if one.named and one.at > explicit[0].at]
     others = {one.at for one in later if statements.is_for_several(text.text, one)}
     said = [one for one in said if one.at not in others]
-    run = _run([one for one in said if one in explicit and one.is_of_list], text)
+    lettered = {one.at: one for one in said if one in explicit and one.is_of_list}
+    run = _run(list(lettered.values()), text)
     if run is None:
         return said
     first, last = run
@@ -145,12 +150,16 @@ def _of_this_question(
     return [one for one in said if one.at < first.at + closes or one.at > last.at]
 
 
-def _others_begin(answer: Statement, text: Aligned, raw: str, options: Options) -> int:
+def _others_begin(answers: Sequence[Statement], text: Aligned, raw: str, options: Options) -> int:
     """Where, after an answer, the answers or the options of other questions begin."""
     limit = len(text)
-    if summary := _SUMMARY.search(text.text, answer.end):
+    first = answers[0]
+    if summary := _SUMMARY.search(text.text, first.end):
         limit = summary.start()
-    place = text.span(answer.start, answer.end)
+    again = next((one for one in answers if _REPEATED.match(text.text, one.end)), None)
+    if again is not None:
+        limit = min(limit, again.end)
+    place = text.span(first.start, first.end)
     listed = _OTHER_OPTIONS.search(raw, place[1] if place else 0)
     if listed and options.exact(listed["A"].strip()) is None:
         limit = min(limit, bisect_left(text.starts, listed.start()))
@@ -198,7 +207,7 @@ def _weigh(said: Sequence[Statement], text: Aligned, raw: str) -> Found | None:
         elif current is None or by is None or one.option == current.option:
             if current is None or by is None or _heft(one) >= _heft(by):
                 current, by = Found(one.option, one.rule, one.start, one.end), one
-        elif _replaces(one, by, current, text, raw):
+        elif not one.adds and _replaces(one, by, current, text, raw):
             current, by = Found(one.option, one.rule, one.start, one.end), one
         elif _heft(one) == _heft(by) and one.named:
             current = Found(TWO_ANSWERS, one.rule)
