@@ -79,6 +79,9 @@ _LETTER_ALONE = re.compile(
 )
 _ENCLOSED_BEFORE, _ENCLOSED_AFTER = re.compile(r"[(\[{<\"'$]\Z"), re.compile(r"[)\]}>\"'$]")
 _GLUED = re.compile(r"(\w+)[(\[{]\Z")
+_JUDGED_AFTER = re.compile(
+    r" (?:is|are|was) (?:also |not |the )?(?:correct|incorrect|true|false|wrong|right)\b"
+)
 _INTRODUCED = re.compile(
     r"\b(?:option|choice|letter|alternative|statement|selection)s? ?[:\"'(\[]{0,3}\Z", re.IGNORECASE
 )
@@ -373,6 +376,8 @@ def _is_used(letter: str, before: str, after: str, *, length: int) -> bool:
         return bool(_ANSWER_IS.search(before) and _MAY_FOLLOW.match(after))
     if glued := _GLUED.search(before):  # copper(I), P(A); not "is(B)"
         return bool(_MAY_PRECEDE.fullmatch(glued[1].lower()))
+    if before[-1:] == "(" and _JUDGED_AFTER.match(after):
+        return True
     enclosed = _ENCLOSED_BEFORE.search(before) and _ENCLOSED_AFTER.match(after)
     if enclosed and (letter.isupper() or before[-1] in "(["):
         return True

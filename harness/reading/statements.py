@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from harness.reading.english import STOPS, SUBJECT
 from harness.reading.references import (
+    CONFLICT,
     OUTSIDE,
     B,
     L,
@@ -170,6 +171,8 @@ _FILLER = re.compile(
 _NAMED = re.compile(OBJECT)
 _NAMED_AT_ONCE = re.compile(rf"[ \n:=>{{,|\])-]{{0,4}}{OBJECT}(?:{STOPS}|(?= ?[,|\[]))")
 _BEFORE_LIST = re.compile(rf"[{R}] ?\.?\n ?[{R}] ?(?:[.:]|$)", re.MULTILINE)
+_BEGINS_LIST = re.compile(rf"[{L}] ?[.:]\n")
+_LABEL_OF_LIST = re.compile(rf"^ ?([{L}{B}{CONFLICT}]) ?[.:]", re.MULTILINE)
 _NEXT_OF_LIST = re.compile(rf"^ ?([{R}]) ?(?:[.:]|$)", re.MULTILINE)
 _ASIDE = re.compile(
     r"[.!?;\n]|\b(?:because|since|as|which|while|whereas|but|than|compared|not|rather|instead"
@@ -252,6 +255,10 @@ def _rest_of_list(tail: str, start: int, found: re.Match[str]) -> str:
         return shared[1][-1] if references(shared[1]) else OUTSIDE
     if otherwise := _AND_OTHERWISE.match(tail, found.end()):
         return otherwise[1]
+    if tail[:start].endswith("\n") and _BEGINS_LIST.match(
+        tail, start
+    ):  # the labels of a list with other texts than ours
+        return "".join(_LABEL_OF_LIST.findall(tail, found.end()))
     if not _BEFORE_LIST.match(tail, start):
         return ""
     return "".join(_NEXT_OF_LIST.findall(tail, found.end()))
@@ -285,7 +292,7 @@ _PER_QUESTION = re.compile(r"[^.\n]{0,300}?\b(?:respectively|questions?)\b")
 
 def is_for_several(text: str, statement: Statement) -> bool:
     """It gives the answers to several questions: "B, D and B", "A, C, respectively"."""
-    named = statement.named
+    named = references(statement.named)
     if len(named) < 2 and not re.match(r" for the \w+", text[statement.end : statement.end + 40]):
         return False
     repeats = len(set(named)) < len(named)
@@ -513,7 +520,9 @@ def rejections(text: str) -> Iterator[Statement]:
 
 def is_denied(text: str, statement: Statement) -> bool:
     """It says the contrary: "the answer is A is wrong because ..."."""
-    return _DENIED_AFTER.match(text, statement.end) is not None
+    denied = _DENIED_AFTER.match(text, statement.end)
+    by_text = re.search(f"[{T}{B}]", statement.named)  # "B. Illinois is not far": another sentence
+    return denied is not None and (not by_text or _WRONG.search(denied[0]) is not None)
 
 
 # "None of the above." "I cannot see the image."

@@ -39,7 +39,8 @@ _OTHER_OPTIONS = re.compile(  # the labelled options of another question
 )
 _WORD = re.compile(r"\w")
 _REPEATED = re.compile(  # at once, the same formula under a heading: as in a cycle
-    r"[^\n]{0,40}\n ?(?:so,? |now,? )?(?:the |my )?final answers?(?: is)?[ :\n]{1,3}the"
+    r"[^\n]{0,40}\n ?(?:(?:so|now|thus|therefore|finally)\b[^.!?\n]{0,60}?)?(?:the |my )?"
+    r"final answers?(?: is)?[ :\n]{1,3}the"
     r" (?:correct )?answer is\b"
 )
 _LIST_GAP = 100
@@ -156,7 +157,8 @@ def _others_begin(answers: Sequence[Statement], text: Aligned, raw: str, options
     first = answers[0]
     if summary := _SUMMARY.search(text.text, first.end):
         limit = summary.start()
-    again = next((one for one in answers if _REPEATED.match(text.text, one.end)), None)
+    lettered = (one for one in answers if one.is_lettered)
+    again = next((one for one in lettered if _REPEATED.match(text.text, one.end)), None)
     if again is not None:
         limit = min(limit, again.end)
     place = text.span(first.start, first.end)
