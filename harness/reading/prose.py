@@ -151,7 +151,7 @@ def _closing_letter(sentences: Sequence[str], rejected: set[int]) -> int | str |
 
 
 def _bracketed(english: English, rejected: set[int], raw: str) -> Found | None:
-    """The only letter of the text, where the last sentence names it in brackets."""
+    """The only letter of the text, where the last sentence names it in brackets or by text too."""
     text = english.text.text
     letters = list(re.finditer(f"[{L}{B}]", text))
     if not letters or len(_labels(text)) > 1 or OUTSIDE in text:
@@ -160,7 +160,7 @@ def _bracketed(english: English, rejected: set[int], raw: str) -> Found | None:
     place = english.text.span(at, at + 1)
     if at < text.rfind("\n") or place is None or index_of(text[at]) in rejected:
         return None
-    enclosed = "(" in raw[max(0, place[0] - 1) : place[1]]
+    enclosed = "(" in raw[max(0, place[0] - 1) : place[1]] or re.match(f"[{B}]", text[at])
     return (
         Found(index_of(text[at]), "closing letter", text.rfind("\n") + 1, len(text))
         if enclosed

@@ -31,8 +31,10 @@ R = f"{L}{T}{B}{CONFLICT}"
 
 _BETWEEN = "\uf8f7"
 _OWN_LABEL = re.compile(r"\(?([A-Z])(?:[.:)\]]|\)[.:]) ?(?=\S)")
+_PART = re.compile(r"\(?a[).:] ?\S")
 _NUMERAL = r"\(?(?:I{1,3}|IV|VI{0,3}|IX|X)\)?"
 _NUMERALS = rf"{_NUMERAL}(?:(?:,? ?(?:and|&) |, ?){_NUMERAL})*"
+_ITEM = re.compile(r"[.)] \S")
 _ROMAN_ONLY = re.compile(rf"(?:statements? )?({_NUMERALS}),? only\.?", re.IGNORECASE)
 _ROMAN = re.compile(
     r"(\A|\b(?:answer|option|choice)s? ?(?:is|are|:)? ?[\"']?(?:statements? )?)"
@@ -129,6 +131,8 @@ class Options:
     """(II,) for the option "II only"; counts only where it is said to be the answer."""
     numeric: frozenset[int]
     """Options that are numbers, with or without a unit: the working may well name those."""
+    parted: bool
+    """Options have parts, "a) 5 m b) 3 s": a small letter is a part's."""
     cased: bool
     """Some options differ only by case."""
 
@@ -170,8 +174,9 @@ def _prepare(choices: tuple[str, ...]) -> Options:
         letters |= {name.upper(): index for name, index in letters.items()}
     for index, label in enumerate(ascii_uppercase[: len(texts)]):
         letters |= {label: index, label.lower(): index}
+    parted = any(_PART.match(text) for text in texts)
     numeric = frozenset(index for index, text in enumerate(texts) if _NUMERIC.fullmatch(text))
-    return Options(tuple(texts), named, letters, _roman(texts, letters), numeric, cased)
+    return Options(tuple(texts), named, letters, _roman(texts, letters), numeric, parted, cased)
 
 
 def _plain(choices: Sequence[str]) -> list[str]:
@@ -306,10 +311,11 @@ def _text_spans(text: str, options: Options) -> list[tuple[int, int, int]]:
             continue
         stands = _stands_as_answer if name.lower() in _PARTICLES else _stands_alone
         searched = one_line if " " in name else folded
+        numbers = name.isdigit() and len(name) < 3
         at = searched.find(name)
         while at >= 0:
             end = at + len(name)
-            if stands(folded, at, end):
+            if stands(folded, at, end) and not (numbers and _is_list_number(folded, at, end)):
                 spans.append((at, end, index))
             at = searched.find(name, at + 1)
     spans.sort(key=lambda span: (span[0], -span[1]))
@@ -318,6 +324,14 @@ def _text_spans(text: str, options: Options) -> list[tuple[int, int, int]]:
         if not kept or span[0] >= kept[-1][1]:
             kept.append(span)
     return kept
+
+
+def _is_list_number(text: str, begin: int, end: int) -> bool:
+    """True where a number counts the items of a list: "2. Divide both sides"."""
+    if text[begin - 1 : begin].strip(" ") not in ("", "\n") or not _ITEM.match(text, end):
+        return False
+    number = int(text[begin:end])
+    return any(f"{near}{text[end]} " in text for near in (number - 1, number + 1))
 
 
 def _stands_alone(text: str, begin: int, end: int) -> bool:
@@ -360,6 +374,8 @@ def _letter_mark(found: re.Match[str], options: Options) -> str:
     index = options.letters.get(letter)
     before, after = found.string[max(0, at - 40) : at], found.string[at + 1 : at + 24]
     if index is None and letter not in "ABCDEFGHabcdefgh":
+        return letter
+    if letter.islower() and options.parted:
         return letter
     if letter == "a" and _PARTS.match(found.string, at):
         return letter

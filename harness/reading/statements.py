@@ -179,11 +179,13 @@ _ASIDE = re.compile(
     r"|unlike|so|where|when|if)\b"
 )
 _DENIED_AFTER = re.compile(
-    rf"(?:,? (?:and|or|nor) [{R}])? ?(?:(?:does|do|did) not (?:fit|match|work|apply|make|satisfy"
-    r"|correspond|agree|hold)\b|(?:is|are|was|were|seems|would be|can not be) (?:not\b|incorrect"
-    r"|wrong|false|invalid|eliminated|out\b|impossible|unlikely))"
+    rf"(?:,? (?:and|or|nor) [{R}])?(?:,? (?:which|but (?:it|this|that)))?"
+    r" ?(?:(?:does|do|did) not (?:fit|match|work|apply|make|satisfy|correspond|agree|hold)\b"
+    r"|(?:is|are|was|were|seems|would be|can not be) (?:not\b|incorrect|wrong|false|invalid"
+    r"|eliminated|out\b|impossible|unlikely))"
 )
 _VALUE = re.compile(r" ?[-+$\u20ac\u00a3(]{0,2}(?:\d|[a-z] ?\))")
+_LAST_OF_CHAIN = re.compile(rf"= ?([{T}])[ )}}$]*\Z")
 _HEDGE = re.compile(r"\b(?:closest|nearest|best)\b")
 _AND_OTHERWISE = re.compile(  # "B if it is elastic, or C if it is not"
     r" (?:if|when|in|with|at|under)\b[^.!?\n]{0,80}?"
@@ -241,6 +243,8 @@ def _phrase(text: str, head: re.Match[str], options: Options) -> Statement | Non
     named = _without_numbers(references(said), options)
     if re.search(f"[{T}{B}]", named) and option_of(named) != "two options":
         return _statement(text, head, head.end() + start, named, length=len(said))
+    if last := _LAST_OF_CHAIN.search(said):  # "the answer is 6! / 3! = 120"
+        return _statement(text, head, head.end() + start, last[1], length=len(said))
     if _VALUE.match(tail, copula.end()):
         return _statement(text, head, head.end() + start, "", length=len(said))
     return None
@@ -425,7 +429,7 @@ def only_named(sentence: str) -> str:
 # "B is correct." "A is wrong."
 
 _GOOD = (
-    r"(?:answer\b|(?:closest|nearest) \w+"
+    r"(?:(?:valid |possible |plausible |good |acceptable )?answer\b|(?:closest|nearest) \w+"
     r"|(?:correct|right|accurate|appropriate|true|best|better)"
     r"(?= ?(?:[.,;:!)\n]|$)| (?:because|since|as|and|answer|choice|option|one|response|statement"
     r"|letter|description|based|given|for|here)\b))"
@@ -558,9 +562,12 @@ _NONE = re.compile(
 )
 
 
+_SAYS_ANSWER = re.compile(r"answer(?: \w+)?:? [\"'(]{0,2}\Z")
+
+
 def refusals(text: str) -> Iterator[Statement]:
     """Finds "none of the options is right", "it cannot be determined"."""
     for found in _NONE.finditer(text):
-        says = re.search(r"answer(?: \w+)? \Z", text[max(0, found.start() - 20) : found.start()])
+        says = _SAYS_ANSWER.search(text[max(0, found.start() - 20) : found.start()])
         weight = Weight.EXPLICIT if says else Weight.LOOSE
         yield Statement(found.start(), found.start(), found.end(), "refusal", OUTSIDE, weight)
