@@ -179,10 +179,11 @@ _ASIDE = re.compile(
     r"|unlike|so|where|when|if)\b"
 )
 _DENIED_AFTER = re.compile(
-    rf"(?:,? (?:and|or|nor) [{R}])?(?:,? (?:which|but (?:it|this|that)))?"
+    rf"(?:,? (?:and|or|nor) [{R}])?"
     r" ?(?:(?:does|do|did) not (?:fit|match|work|apply|make|satisfy|correspond|agree|hold)\b"
     r"|(?:is|are|was|were|seems|would be|can not be) (?:not\b|incorrect|wrong|false|invalid"
     r"|eliminated|out\b|impossible|unlikely))"
+    r"|,? (?:which|but (?:it|this|that)) is (?:incorrect|wrong|not (?:the )?(?:correct|right)\b)"
 )
 _VALUE = re.compile(r" ?[-+$\u20ac\u00a3(]{0,2}(?:\d|[a-z] ?\))")
 _LAST_OF_CHAIN = re.compile(rf"= ?([{T}])[ )}}$]*\Z")
