@@ -60,3 +60,12 @@ class DataError(HarnessError):
 
 class SampleError(Exception):
     """One sample cannot be used (a corrupt image, say): an error row, and the run goes on."""
+
+
+NOT_FINITE = "the model gives NaN: not all of its scores are finite numbers"
+"""Why a sample has no answer whose logits hold NaN or infinity: they choose nothing."""
+
+
+def reason(error: Exception) -> str:
+    """Why a sample has no answer, in words."""
+    return str(error) if isinstance(error, SampleError) else f"{type(error).__name__}: {error}"

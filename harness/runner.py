@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from string import ascii_uppercase
-from typing import Any
+from typing import Any, Self
 
 from harness import structured
-from harness.errors import Exit, HarnessError, SampleError
+from harness.errors import NOT_FINITE, Exit, HarnessError, SampleError, reason
 from harness.shuffling import order as shuffled
 from harness.types import (
     REFUSAL,
@@ -75,19 +75,30 @@ class Timed:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a sample has no answer."""
+
+    reason: str
+    ours: bool = True
+    """It is the data's, and says nothing of whether the model works."""
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        return cls(reason(error), ours=isinstance(error, SampleError))
+
+
+@dataclass(frozen=True, slots=True)
 class _Ready:
     """A batch that waits for the model."""
 
     prepared: Any
     """What the model's `prepare` made of those that have no error; None: of none."""
-    errors: tuple[str | None, ...]
+    errors: tuple[Failure | None, ...]
     """For each sample, why there is nothing to ask."""
     choices: tuple[tuple[str, ...], ...]
     """Of those that have no error, as they are asked."""
-    failure: str | None = None
-    """Why `prepare` failed, where it did."""
-    ours: bool = False
-    """Whether that failure is the data's and not the model's."""
+    failure: Failure | None = None
+    """Why `prepare` failed for all of these together, where it did."""
 
     def pin_memory(self) -> _Ready:
         """For DataLoader: the same, in memory that a GPU reads by itself."""
@@ -169,11 +180,12 @@ class Runner:
     def warm_up(self, batch: Sequence[Sample]) -> float:
         """Run a batch for a few tokens, unrecorded; returns the seconds it took."""
         started = self._clock()
-        ready = self._ready(batch)
-        samples = _without(batch, ready.errors)
-        if samples:
-            decoding = replace(self._decoding, max_new_tokens=min(4, self._decoding.max_new_tokens))
-            self._answer(samples, decoding, ready)
+        decoding = replace(self._decoding, max_new_tokens=min(4, self._decoding.max_new_tokens))
+        answers = self._answer(batch, decoding)
+        self._failures = 0  # those samples are asked again, and counted then
+        failed = [answer.reason for answer in answers if isinstance(answer, Failure)]
+        if answers and len(failed) == len(answers):
+            log.warning("No answer while warming up: %s", failed[0][:300])
         return self._clock() - started
 
     def answers(
@@ -246,21 +258,19 @@ class Runner:
 
         def prepared() -> Iterator[tuple[int, Any]]:
             for number, ((sample,), ready, waited) in enumerate(made):
-                reason = ready.errors[0] or ready.failure
-                if reason is None:
+                failure = ready.errors[0] or ready.failure
+                if failure is None:
                     asked[number] = sample, waited
                     yield number, ready.prepared
-                    continue
-                if ready.failure and not ready.ours:
-                    self._count_failure(reason)
-                broken.append(self._prediction(sample, reason))
+                else:
+                    broken.append(self._prediction(sample, self._failed(failure)))
 
         assert isinstance(self._model, Streaming)
         finished: list[tuple[Sample, Timed]] = []
         for one in self._model.stream(prepared(), self._decoding, rows=rows, clock=self._clock):
             sample, waited = asked.pop(one.number)
             timed = self._counted(Timed(one.output, waited, one.seconds))
-            if isinstance(timed, str):
+            if isinstance(timed, Failure):
                 broken.append(self._prediction(sample, timed))
             else:
                 finished.append((sample, timed))
@@ -286,17 +296,33 @@ class Runner:
     def _ready(self, batch: Sequence[Sample]) -> _Ready:
         """What comes before the model: pictures, templates, tokens, pixels. In any process."""
         asked = [self._prompt(sample) for sample in batch]
-        prompts = [prompt for prompt in asked if isinstance(prompt, Prompt)]
-        errors = tuple(None if isinstance(prompt, Prompt) else prompt for prompt in asked)
-        choices = tuple(prompt.choices for prompt in prompts)
         try:
-            prepared = self._model.prepare(prompts) if prompts else None
+            return self._prepared(asked)
         except HarnessError:
             raise  # it is not about these samples
         except Exception as error:  # noqa: BLE001  # here a bad sample becomes an error row
-            ours = isinstance(error, SampleError)
-            return _Ready(None, errors, choices, _reason(error), ours)
-        return _Ready(prepared, errors, choices)
+            failure = Failure.of(error)
+        if len(batch) == 1:
+            return _Ready(None, (failure,), ())
+        alone = [self._ready([sample]).errors[0] for sample in batch]
+        asked = [
+            prompt if error is None else error for prompt, error in zip(asked, alone, strict=True)
+        ]
+        try:
+            return self._prepared(asked)
+        except HarnessError:
+            raise
+        except Exception as error:  # noqa: BLE001  # all of them together are too many, say
+            choices = tuple(prompt.choices for prompt in asked if isinstance(prompt, Prompt))
+            return _Ready(None, tuple(alone), choices, Failure.of(error))
+
+    def _prepared(self, asked: Sequence[Prompt | Failure]) -> _Ready:
+        prompts = [prompt for prompt in asked if isinstance(prompt, Prompt)]
+        return _Ready(
+            self._model.prepare(prompts) if prompts else None,
+            tuple(None if isinstance(prompt, Prompt) else prompt for prompt in asked),
+            tuple(prompt.choices for prompt in prompts),
+        )
 
     def _answer_ready(
         self, batch: Sequence[Sample], ready: _Ready, waited: float
@@ -304,18 +330,20 @@ class Runner:
         """Predictions of a batch, in order; what was waited for it is its preprocessing."""
         seed = sha256(f"{self._decoding.seed}\0{batch[0].id}".encode()).digest()
         decoding = replace(self._decoding, seed=int.from_bytes(seed[:4], "big"))
-        samples = _without(batch, ready.errors)
-        answers = iter(self._answer(samples, decoding, ready))
-        predictions = []
-        for sample, error in zip(batch, ready.errors, strict=True):
-            result = next(answers) if error is None else error
-            if isinstance(result, Timed):
-                before = result.preprocess_seconds + waited / len(samples)
-                result = replace(result, preprocess_seconds=before)
-            predictions.append(self._prediction(sample, result))
-        return predictions
+        answers = self._answer(batch, decoding, ready)
+        share = waited / max(1, sum(error is None for error in ready.errors))
+        finished = [
+            (sample, replace(answer, preprocess_seconds=answer.preprocess_seconds + share))
+            for sample, answer in zip(batch, answers, strict=True)
+            if isinstance(answer, Timed)
+        ]
+        made = iter(self._concluded_all(finished))
+        return [
+            self._prediction(sample, answer) if isinstance(answer, Failure) else next(made)
+            for sample, answer in zip(batch, answers, strict=True)
+        ]
 
-    def _prompt(self, sample: Sample) -> Prompt | str:
+    def _prompt(self, sample: Sample) -> Prompt | Failure:
         """The prompt, or why there is none."""
         order = self._order(sample)
         images = self._expected(sample)
@@ -327,10 +355,10 @@ class Runner:
         try:
             prompt = self._task.prompt(asked, self._asking.style)
         except SampleError as error:
-            return str(error)
+            return Failure.of(error)
         most = self._model.most_images
         if most is not None and len(prompt.images) > most:
-            return f"{len(prompt.images)} pictures, and the model takes {most} at a time"
+            return Failure(f"{len(prompt.images)} pictures, and the model takes {most} at a time")
         return replace(prompt, examples=self._asking.examples(sample))
 
     def _expected(self, sample: Sample) -> tuple[ImageRef, ...]:
@@ -348,75 +376,80 @@ class Runner:
         return shuffled(sample.choices, seed=self._asking.shuffle, sample_id=sample.id)
 
     def _answer(
-        self, samples: Sequence[Sample], decoding: Decoding, ready: _Ready | None = None
-    ) -> list[Timed | str]:
-        """An output or a reason for each sample. A batch that fails is halved until the sample
-        that does it, or the size that fits into memory, is found."""
-        if not samples:
-            return []
-        if self._fits is not None and len(samples) > self._fits:
-            pieces = range(0, len(samples), self._fits)
+        self, batch: Sequence[Sample], decoding: Decoding, ready: _Ready | None = None
+    ) -> list[Timed | Failure]:
+        """An output or a reason for each sample."""
+        if self._fits is not None and len(batch) > self._fits:
+            pieces = range(0, len(batch), self._fits)
             return [
                 answer
                 for start in pieces
-                for answer in self._answer(samples[start : start + self._fits], decoding)
+                for answer in self._answer(batch[start : start + self._fits], decoding)
             ]
         started = self._clock()
         if ready is None:
-            ready = self._ready(samples)
-        waited = (self._clock() - started) / len(samples)
-        reason, ours = ready.failure, ready.ours
-        if reason is None:
+            ready = self._ready(batch)
+        samples = _without(batch, ready.errors)
+        waited = (self._clock() - started) / max(1, len(samples))
+        answers = iter(self._asked(samples, decoding, ready, waited) if samples else ())
+        return [next(answers) if error is None else self._failed(error) for error in ready.errors]
+
+    def _asked(
+        self, samples: Sequence[Sample], decoding: Decoding, ready: _Ready, waited: float
+    ) -> list[Timed | Failure]:
+        """An output or a reason for each of the samples that can be asked. A batch that fails is
+        halved until the sample that does it, or the size that fits into memory, is found."""
+        failure = ready.failure
+        if failure is None:
             try:
-                answers = self._run(samples, decoding, ready)
+                answers = self._run(len(samples), decoding, ready)
             except HarnessError:
                 raise  # it is not about these samples
             except Exception as error:  # noqa: BLE001  # here a bad sample becomes an error row
-                reason, ours = _reason(error), isinstance(error, SampleError)
+                failure = Failure.of(error)
                 if _is_out_of_memory(error):  # of a single sample: it is not their number
                     self._fits = (len(samples) + 1) // 2 if len(samples) > 1 else None
             else:
                 again = [replace(answer, preprocess_seconds=waited) for answer in answers]
                 return [self._counted(answer) for answer in again]
-        if len(samples) > 1:
-            log.warning("A batch of %d failed and is halved: %s", len(samples), reason[:300])
-            _free_memory()
-            middle = len(samples) // 2
-            first = self._answer(samples[:middle], decoding)
-            return first + self._answer(samples[middle:], decoding)
-        if not ours:
-            self._count_failure(reason)
-        return [reason]
+        if len(samples) == 1:
+            return [self._failed(failure)]
+        log.warning("A batch of %d failed and is halved: %s", len(samples), failure.reason[:300])
+        _free_memory()
+        middle = len(samples) // 2
+        first = self._answer(samples[:middle], decoding)
+        return first + self._answer(samples[middle:], decoding)
 
-    def _counted(self, answer: Timed) -> Timed | str:
+    def _counted(self, answer: Timed) -> Timed | Failure:
         """The answer, or why there is none."""
-        if answer.output.error:
-            self._count_failure(answer.output.error)
-            return answer.output.error
+        if error := answer.output.error:
+            return self._failed(Failure(error, ours=error == NOT_FINITE))
         self._successes += 1
         return answer
 
-    def _count_failure(self, reason: str) -> None:
+    def _failed(self, failure: Failure) -> Failure:
+        """The same, counted if it is the model's."""
+        if failure.ours:
+            return failure
         self._failures += 1
         if not self._successes and self._failures >= GIVE_UP_AFTER:
             raise HarnessError(
                 f"The model failed on each of the first {self._failures} samples.",
-                known=reason[:1000],
+                known=failure.reason[:1000],
                 remedy="What was answered before is kept; the same command tries again.",
                 code=Exit.UNEXPECTED,
             )
+        return failure
 
-    def _run(self, samples: Sequence[Sample], decoding: Decoding, ready: _Ready) -> list[Timed]:
+    def _run(self, number: int, decoding: Decoding, ready: _Ready) -> list[Timed]:
         started = self._clock()
         if self._asking.mode == "loglikelihood":
             outputs = self._model.choose(ready.prepared, self._options(ready.choices))
         else:
             outputs = self._model.generate(ready.prepared, decoding)
-            if self._asking.conclude:
-                outputs = self._concluded(samples, outputs)
-        share = (self._clock() - started) / len(samples)
-        if len(outputs) != len(samples):
-            raise ValueError(f"{len(outputs)} outputs for {len(samples)} prompts")
+        share = (self._clock() - started) / number
+        if len(outputs) != number:
+            raise ValueError(f"{len(outputs)} outputs for {number} prompts")
         return [Timed(output, 0.0, share) for output in outputs]
 
     def _concluded(self, samples: Sequence[Sample], outputs: Sequence[Output]) -> list[Output]:
@@ -424,16 +457,29 @@ class Runner:
         made = list(outputs)
         begun = {}
         for i, (sample, output) in enumerate(zip(samples, outputs, strict=True)):
-            prompt = self._prompt(sample) if structured.parse(output.raw).reasoning else ""
+            prompt = self._prompt(sample) if structured.parse(output.raw).reasoning else None
             if isinstance(prompt, Prompt):
                 begun[i] = replace(prompt, begun=structured.up_to_conclusion(output.raw))
-        if not begun:
-            return made
-        prepared = self._model.prepare(list(begun.values()))
-        options = self._options([prompt.choices for prompt in begun.values()])
-        for i, choice in zip(begun, self._model.choose(prepared, options), strict=True):
-            made[i] = replace(made[i], scores=choice.scores, concluded=choice.raw)
+        choices = self._chosen(list(begun.values())) if begun else []
+        for i, choice in zip(begun, choices, strict=True):
+            made[i] = replace(
+                made[i], scores=choice.scores, concluded=choice.raw, error=choice.error
+            )
         return made
+
+    def _chosen(self, prompts: Sequence[Prompt]) -> list[Output]:
+        """The likeliest option of each prompt; a batch that fails is halved."""
+        try:
+            options = self._options([prompt.choices for prompt in prompts])
+            return self._model.choose(self._model.prepare(prompts), options)
+        except HarnessError:
+            raise  # it is not about these samples
+        except Exception as error:  # noqa: BLE001  # here a bad sample becomes an error row
+            if len(prompts) == 1:
+                return [Output("", "", None, None, error=reason(error))]
+        _free_memory()
+        middle = len(prompts) // 2
+        return self._chosen(prompts[:middle]) + self._chosen(prompts[middle:])
 
     def _options(self, choices: Sequence[Sequence[str]]) -> list[Sequence[str]]:
         """What is scored for each prompt with such choices."""
@@ -441,7 +487,7 @@ class Runner:
             return list(choices)
         return [ascii_uppercase[: len(each)] for each in choices]
 
-    def _prediction(self, sample: Sample, result: Timed | str) -> Prediction:
+    def _prediction(self, sample: Sample, result: Timed | Failure) -> Prediction:
         common = Prediction(
             sample_id=sample.id,
             raw="",
@@ -454,9 +500,11 @@ class Runner:
             topic=sample.topic,
             images=self._digests.get(sample.id, ()),
         )
-        if isinstance(result, str):
-            return replace(common, error=result)
+        if isinstance(result, Failure):
+            return replace(common, error=result.reason)
         output = result.output
+        if output.error:  # its conclusion could not be chosen
+            return replace(common, error=output.error)
         order = self._order(sample)
         finished = is_finished(output.finish)
         if output.concluded:  # nothing in the raw text says it
@@ -520,15 +568,9 @@ def _takes_finished(read: Callable[..., Reading]) -> bool:
     return any(p.name == "finished" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-def _without(batch: Sequence[Sample], errors: Sequence[str | None]) -> list[Sample]:
+def _without(batch: Sequence[Sample], errors: Sequence[Failure | None]) -> list[Sample]:
     """The samples that have no error."""
     return [sample for sample, error in zip(batch, errors, strict=True) if error is None]
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, SampleError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -19,6 +19,7 @@ from harness.engine.batching import AHEAD, Waiting
 from harness.engine.decoding import Engine, Rules, Written
 from harness.engine.rows import Row, stack
 from harness.engine.sizing import Seen
+from harness.errors import NOT_FINITE
 from harness.models.generative import GenerativeModel
 from harness.models.loading import LoadOptions, load
 from harness.models.streaming import StreamingModel
@@ -41,10 +42,20 @@ class Counts:
     device = torch.device("cpu")
     fixed = ()
 
-    def __init__(self, *, room: int = 10**6, border: int | None = None, broken: int = -1) -> None:
+    def __init__(
+        self,
+        *,
+        room: int = 10**6,
+        border: int | None = None,
+        broken: int = -1,
+        stuck: int = -1,
+        poison: int = -1,
+    ) -> None:
         self.room = room
         self.border = border
         self.broken = broken
+        self.stuck = stuck
+        self.poison = poison
         self.now = 0.0
         self.sizes: list[int] = []
         self.taken: list[tuple[int, ...]] = []
@@ -66,9 +77,11 @@ class Counts:
             raise torch.OutOfMemoryError("out of memory")
         if (ids == self.broken).any():
             raise ValueError("this one breaks")
+        if (ids[:, -1] == self.stuck).any():
+            raise ValueError("this one is stuck")
         self.taken.append(tuple(row.length for row in rows))
         cache = DynamicCache()
-        keys = ids[:, None, :, None].float()
+        keys = self.keys(ids[:, None, :, None])
         cache.update(keys, -keys, 0)
         places = (mask.cumsum(-1) - 1).clamp(min=0)
         return self.logits(keys[:, 0, :, 0], mask.bool(), places), cache, {}
@@ -78,14 +91,20 @@ class Counts:
         self.sizes.append(len(tokens))
         if valid.numel() > self.room:
             raise torch.OutOfMemoryError("out of memory")
-        new = tokens[:, None, None, None].float()
+        if (tokens == self.stuck).any():
+            raise ValueError("this one is stuck")
+        new = self.keys(tokens[:, None, None, None])
         keys, values = cache.update(new, -new, 0)
-        assert torch.equal(keys, -values)
+        assert torch.equal(keys.nan_to_num(), -values.nan_to_num())
         return self.logits(keys[:, 0, :, 0], valid, torch.arange(valid.shape[1]))
 
+    def keys(self, tokens: torch.Tensor) -> torch.Tensor:
+        return torch.where(tokens == self.poison, torch.nan, tokens.float())
+
     def logits(self, words: torch.Tensor, valid: torch.Tensor, places: torch.Tensor) -> Any:
-        total = ((words * (places + 1)) * valid).sum(-1).long() % WORDS
-        return torch.nn.functional.one_hot(total, WORDS).float()
+        total = ((words * (places + 1)) * valid).sum(-1)
+        chosen = torch.nn.functional.one_hot(total.nan_to_num().long() % WORDS, WORDS).float()
+        return torch.where(total.isnan()[:, None], torch.nan, chosen)
 
 
 def counted(prompt: Sequence[int], most: int) -> tuple[int, ...]:
@@ -132,6 +151,44 @@ def test_rows_that_outgrow_the_border_are_read_anew(
     read = [length for taken in reader.taken for length in taken]
     assert len(read) == len(asked) + passing
     assert read.count(border + 1) == passing + sum(len(t) == border + 1 for t in asked)
+
+
+@given(prompts, st.integers(1, 6), st.integers(1, 20))
+@settings(deadline=None, max_examples=60)
+def test_a_row_that_is_no_number_takes_no_other_with_it(
+    asked: list[list[int]], seats: int, most: int
+) -> None:
+    """NaN, in a prompt or behind it, is that row's error. Whoever has its seat next is not told
+    of it, by what it left in the cache: what is masked is multiplied by 0, and stays NaN."""
+    poison = 13
+    found = run(Counts(poison=poison), [row(tokens) for tokens in asked], seats=seats, most=most)
+    for written in found:
+        tokens = asked[written.number]
+        whole = counted(tokens, most)
+        expected = [] if poison in tokens else list(whole)
+        if poison in expected:
+            expected = expected[: expected.index(poison) + 1]
+        if len(expected) < len(whole):
+            assert str(written.error) == NOT_FINITE
+        else:
+            assert written.error is None
+        assert written.tokens == tuple(expected)
+    assert len(found) == len(asked)
+
+
+@given(prompts, st.integers(2, 6))
+@settings(deadline=None, max_examples=40)
+def test_a_row_that_makes_steps_fail_fails_alone(asked: list[list[int]], seats: int) -> None:
+    """The others of its batch are answered as if it had not been there."""
+    stuck = 17
+    found = run(Counts(stuck=stuck), [row(tokens) for tokens in asked], seats=seats, most=8)
+    for written in found:
+        expected = counted(asked[written.number], 8)
+        if stuck in (asked[written.number][-1], *expected[:-1]):
+            assert str(written.error) == "this one is stuck"
+        else:
+            assert (written.error, written.tokens) == (None, expected)
+    assert len(found) == len(asked)
 
 
 def test_a_finished_row_is_out_of_the_next_step() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import HarnessError, SampleError
+from harness.errors import NOT_FINITE, HarnessError, SampleError
 from harness.prompts import shots, user_text
 from harness.runner import CONCLUDED, GIVE_UP_AFTER, Asking, Runner, batches
 from harness.types import (
@@ -429,3 +429,60 @@ def test_conclusions_are_chosen_behind_the_reasoning() -> None:
         "<REASONING> y. </REASONING>\n\n<CONCLUSION>",
         "<REASONING> z\n\n<CONCLUSION>",
     ]
+
+
+@pytest.mark.parametrize("raised", [True, False])
+def test_a_conclusion_that_cannot_be_chosen_is_an_error_row(raised: bool) -> None:
+    """Whether the model fails on it or gives NaN, the other questions are answered."""
+
+    class Fails(Reasons):
+        def choose(
+            self, prepared: Sequence[Prompt], options: Sequence[Sequence[str]]
+        ) -> list[Output]:
+            bad = [prompt.question == "2" for prompt in prepared]
+            if raised and any(bad):
+                raise ValueError("this one breaks")
+            made = zip(super().choose(prepared, options), bad, strict=True)
+            return [replace(o, error=NOT_FINITE, raw="", scores=()) if b else o for o, b in made]
+
+    samples = [Sample(id=str(i), question=str(i), target=1, choices=("x", "y")) for i in range(3)]
+    task = replace(TASK, read=lambda raw, choices: Reading("AB".index(raw[-1:]), "letter"))
+    runner = Runner(
+        Fails(), task, asking=Asking(style="structured", conclude=True),
+        decoding=Decoding(max_new_tokens=1), digests={},
+    )  # fmt: skip
+    made = runner.answer(samples)
+    expected = "ValueError: this one breaks" if raised else NOT_FINITE
+    assert [p.error for p in made] == [None, None, expected]
+    assert [p.rule for p in made] == [CONCLUDED, "letter", "failed"]
+
+
+def test_questions_that_give_nan_never_end_a_run() -> None:
+    """Each is a row of its own, however many come first: the others may well be answered."""
+    model = Told(**{f"q{i}": {"error": NOT_FINITE} for i in range(20)})
+    made = make_runner(model).answer(make_samples(24))
+    assert [p.error for p in made] == [NOT_FINITE] * 20 + [None] * 4
+
+
+def test_what_fails_while_warming_up_is_counted_once() -> None:
+    """Four questions that the model cannot answer are four failures, not eight."""
+    model = Letter(broken=[f"q{i}" for i in range(4)])
+    runner = make_runner(model)
+    runner.warm_up(make_samples(4))
+    made = [p for batch in batches(make_samples(8), 4, done=[]) for p in runner.answer(batch)]
+    assert [bool(p.error) for p in made] == [True] * 4 + [False] * 4
+
+
+def test_a_question_that_cannot_be_prepared_costs_no_other_a_pass() -> None:
+    """It is found before the model is asked: the rest of its batch is asked at once."""
+
+    class Refuses(Letter):
+        def prepare(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+            if any(prompt.question == "q3" for prompt in prompts):
+                raise SampleError("too long")
+            return super().prepare(prompts)
+
+    model = Refuses()
+    made = make_runner(model).answer(make_samples(8))
+    assert [p.error for p in made] == [None] * 3 + ["too long"] + [None] * 4
+    assert model.sizes == [7]

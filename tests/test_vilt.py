@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import ViltForMaskedLM, ViltForQuestionAnswering
 
 from harness.checkpoints import find_checkpoint
-from harness.errors import HarnessError, SampleError
+from harness.errors import NOT_FINITE, HarnessError, SampleError
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
 from harness.models.tiny.vilt import random_model
@@ -215,8 +215,27 @@ def test_scores_that_are_not_numbers_are_an_error(tiny: Callable[..., Path]) -> 
     """A model that overflows answers nothing, rather than A."""
     broken = loaded(tiny("vilt"))
     torch.nn.init.constant_(broken._model.vilt.layernorm.weight, float("nan"))
-    with pytest.raises(SampleError, match="not numbers"):
-        answers(broken, [ask("x", "yes", "no")], 1)
+    prepared = broken.prepare([ask("x", "yes", "no"), ask("x")])
+    for outputs in (broken.generate(prepared, DECODING), broken.choose(prepared, ["AB", ""])):
+        assert [output.error for output in outputs] == [NOT_FINITE] * 2
+
+
+def test_one_question_that_is_no_number_leaves_the_others_alone(
+    tiny: Callable[..., Path],
+) -> None:
+    """The question with the token whose embedding is NaN is the only error."""
+    for name in ("vilt", "vilt-vqa"):
+        model = loaded(tiny(name))
+        (token,) = set(model.tokenizer("q", add_special_tokens=False)["input_ids"])
+        prepared = model.prepare([ask("x", "yes", "no"), ask("q q", "yes", "no"), ask("y")])
+        before = model.generate(prepared, DECODING)
+        with torch.no_grad():
+            model.network.vilt.embeddings.text_embeddings.word_embeddings.weight[token] = torch.nan
+        after = model.generate(prepared, DECODING)
+        assert after[1].error == NOT_FINITE
+        if name == "vilt":  # what fills its masks is tied to its words: NaN is everybody's
+            continue
+        assert [after[0], after[2]] == [before[0], before[2]]
 
 
 # Masked language modelling

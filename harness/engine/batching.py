@@ -29,6 +29,8 @@ class Live:
     """The time that it has taken so far."""
     cached: int = 0
     """Its tokens in the cache: the next one is written there."""
+    alone: bool = False
+    """It takes no other into its batch: one of those that it was in failed."""
 
     @property
     def to_read(self) -> Row:
@@ -83,8 +85,8 @@ class Waiting:
             budget: tokens of the batch, padding included; one prompt may be longer.
         """
         if alone and self._line:
-            self.lane = self._lane(self._line[0].row)
-        mine = [live for live in self._line if self._lane(live.row) == self.lane]
+            self.lane = self._lane_of(self._line[0])
+        mine = [live for live in self._line if self._lane_of(live) == self.lane]
         if not mine:
             return []
         first = mine[0]
@@ -99,3 +101,6 @@ class Waiting:
             chosen.append(live)
         self._line = [live for live in self._line if live not in chosen]
         return chosen
+
+    def _lane_of(self, live: Live) -> Hashable:
+        return ("alone", live.number) if live.alone else self._lane(live.row)

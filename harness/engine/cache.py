@@ -78,6 +78,11 @@ class SeatCache(Cache):
         for value in self._all_extras.values():
             value[target] = value[source]
 
+    def wipe(self, seat: int) -> None:
+        """Take out what a seat held. What is masked is multiplied by 0, and NaN stays NaN."""
+        for layer in self._layers:
+            layer.wipe(seat)
+
     def begin_step(self, rows: int, reach: int, positions: torch.Tensor) -> None:
         """Say how many seats take part, how far they are read, and where each writes, (rows,)."""
         index = torch.arange(rows, device=positions.device)
@@ -114,6 +119,12 @@ class _Layer(CacheLayerMixin):
     def move(self, source: int, target: int, length: int) -> None:
         """Give one seat's contents, so many tokens, to another."""
         raise NotImplementedError
+
+    def wipe(self, seat: int) -> None:
+        """Make zeros of one seat's contents."""
+        if self.is_initialized:
+            self.all_keys[seat] = 0
+            self.all_values[seat] = 0
 
     def _allocate(self, source: Any, seats: int, capacity: int) -> None:
         """Zeros, not whatever is there: what is masked is multiplied by 0, and must be a number."""

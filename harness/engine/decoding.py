@@ -13,9 +13,10 @@ from transformers import Cache
 
 from harness.engine.batching import Live, Waiting
 from harness.engine.cache import SeatCache
-from harness.engine.graphs import Steps
+from harness.engine.graphs import NO_TOKEN, Steps, likeliest
 from harness.engine.rows import Row
 from harness.engine.sizing import Seen, is_out_of_memory, release
+from harness.errors import NOT_FINITE, SampleError
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +190,7 @@ class Engine:
         most = max(self._room, max(live.row.length for live in chosen) + self._rules.most)
         self._cache.reserve(-(-most // ROOM) * ROOM)
         self._cache.seat(seats, prompts, lengths, extras)
-        tokens = logits.argmax(dim=-1)
+        tokens = likeliest(logits)
         self._steps.tokens[first : seats.stop] = tokens
         self._steps.positions[first : seats.stop] = torch.tensor(lengths)
         found: list[int] = tokens.tolist()
@@ -213,12 +214,12 @@ class Engine:
             # The only wait for the device: who has ended is not in the next step.
             found: list[int] = self._steps.run(rows, reach).tolist()
         except Exception as error:  # noqa: BLE001  # as above
-            if not is_out_of_memory(error) or rows == 1:
-                failed, self._seated = self._seated, []
-                for live in failed:
-                    yield _written(live, error)
-                return
-            self._make_room(waiting, error)
+            if rows == 1:
+                yield _written(self._seated.pop(), error)
+            elif is_out_of_memory(error):
+                self._make_room(waiting, error)
+            else:
+                self._take_apart(waiting)
             return
         share = (self._clock() - started) / rows
         for live in self._seated:
@@ -228,15 +229,19 @@ class Engine:
 
     def _finish(self, lives: Sequence[Live], tokens: Sequence[int]) -> Iterator[Written]:
         """Add a token to each row, and let those go whose last one it was."""
-        done = []
+        done: list[tuple[Live, Exception | None]] = []
         for live, token in zip(lives, tokens, strict=True):
+            if token == NO_TOKEN:
+                done.append((live, SampleError(NOT_FINITE)))
+                self._cache.wipe(self._seated.index(live))
+                continue
             live.tokens.append(token)
             if self._rules.met(live.tokens):
-                done.append(live)
-        for live in done:
+                done.append((live, None))
+        for live, _ in done:
             self._leave(live)
-        for live in done:
-            yield _written(live)
+        for live, error in done:
+            yield _written(live, error)
 
     def _leave(self, live: Live) -> None:
         """Take a seat away; who sits last moves there, so that the batch has no gaps."""
@@ -247,6 +252,13 @@ class Engine:
             self._steps.move(last, seat)
             self._seated[seat] = mover
         self._seated.pop()
+
+    def _take_apart(self, waiting: Waiting) -> None:
+        """Go on with each row alone, to find the one that makes a step fail."""
+        for live in reversed(self._seated):
+            live.alone = True
+            waiting.put_back(live)
+        self._seated = []
 
     def _make_room(self, waiting: Waiting, error: Exception) -> None:
         """Go on with half the seats. Nothing is lost: who loses a seat is read again, with what it

@@ -22,6 +22,17 @@ REACH = 256
 """Graphs are made for multiples of so many tokens."""
 
 
+NO_TOKEN = -1
+"""In place of the token of a row whose logits are not all finite."""
+
+
+def likeliest(logits: torch.Tensor) -> torch.Tensor:
+    """The likeliest token of each row, or NO_TOKEN: (B, V) -> (B,). Nothing waits for the device:
+    whoever reads the tokens sees which rows have none."""
+    finite = logits.isfinite().all(dim=-1)
+    return torch.where(finite, logits.argmax(dim=-1), NO_TOKEN)
+
+
 class Steps:
     """Steps of the rows that are seated, from the tokens and positions that it keeps for them."""
 
@@ -50,6 +61,7 @@ class Steps:
         far = min(-(-reach // REACH) * REACH, self._cache.capacity)
         # Seats that nobody has write where nobody reads.
         self.positions[rows:wide] = 0
+        self.tokens[rows:wide] = 0  # NO_TOKEN has no embedding
         key = wide, far, self._cache.capacity
         if key not in self._graphs:
             self._forget_other_capacities()
@@ -68,7 +80,7 @@ class Steps:
         valid = torch.arange(reach, device=tokens.device) <= positions[:, None]  # (B, reach)
         self._cache.begin_step(rows, reach, positions)
         logits = self._reader.write(tokens, positions, valid, self._cache)
-        tokens.copy_(logits.argmax(dim=-1))
+        tokens.copy_(likeliest(logits))
         positions.add_(1)
         return tokens
 

@@ -6,9 +6,10 @@ What differs between families (templates, image tokens) is in their processors a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
+from math import isfinite
 from string import ascii_uppercase
 from typing import Any
 
@@ -25,6 +26,7 @@ from transformers import (
 
 from harness.checkpoints import VISION_STATE
 from harness.engine.rows import Row, per_token, stack
+from harness.errors import NOT_FINITE
 from harness.models.kv_cache import kv_argument, kv_cache_of
 from harness.models.readers import border_of
 from harness.models.renderers import Renderer, neutraliser
@@ -144,9 +146,13 @@ class GenerativeModel:
 
     def _generate(self, rows: Sequence[Row], decoding: Decoding) -> list[Output]:
         inputs = self._batch(rows)
-        arguments: dict[str, Any] = {"do_sample": False}
+        finite = _Finite(self._ends)
+        arguments: dict[str, Any] = {
+            "do_sample": False,
+            "logits_processor": LogitsProcessorList([finite]),
+        }
         if decoding.temperature > 0:
-            arguments = {
+            arguments |= {
                 "do_sample": True,
                 "temperature": decoding.temperature,
                 "top_p": decoding.top_p,
@@ -164,11 +170,17 @@ class GenerativeModel:
                 **inputs, max_new_tokens=decoding.max_new_tokens, **arguments
             ).sequences
         generated = sequences[:, prompt_length:].tolist()  # (B, new); waits for the device
+        whole = finite.steps
         outputs = []
         for place, (row, ids) in enumerate(zip(rows, generated, strict=True)):
             # Behind a row's end there is padding.
             end = next((i + 1 for i, token in enumerate(ids) if token in self._ends), len(ids))
-            outputs.append(self._output(row, ids[: min(end, ended.get(place, end))], decoding))
+            end = min(end, ended.get(place, end))
+            outputs.append(
+                self._output(row, ids[:end], decoding)
+                if end <= whole[place]
+                else Output("", row.text, None, None, error=NOT_FINITE)
+            )
         return outputs
 
     def _has_written(self, stop: str) -> Callable[[Sequence[int]], bool]:
@@ -233,13 +245,7 @@ class GenerativeModel:
                 logits = self._logits(rows, tokens)
             scores = _means(logits, tokens)
             for place, row, found in zip(places, rows, scores, strict=True):
-                outputs[place] = Output(
-                    raw=ascii_uppercase[found.index(max(found))],
-                    prompt=row.text,
-                    tokens_in=row.length,
-                    tokens=0,
-                    scores=tuple(found),
-                )
+                outputs[place] = _choice(row, found)
         return [outputs[place] for place in sorted(outputs)]
 
     def _crosses(self, row: Row, more: int) -> bool:
@@ -304,6 +310,19 @@ class GenerativeModel:
         return list(self._tokenizer(option, add_special_tokens=False)["input_ids"])
 
 
+def _choice(row: Row, scores: Sequence[float]) -> Output:
+    """The option that is scored highest, the first of equals."""
+    if not all(map(isfinite, scores)):
+        return Output("", row.text, None, None, error=NOT_FINITE)
+    return Output(
+        raw=ascii_uppercase[scores.index(max(scores))],
+        prompt=row.text,
+        tokens_in=row.length,
+        tokens=0,
+        scores=tuple(scores),
+    )
+
+
 def flat_options(
     tokens: Sequence[Sequence[Sequence[int]]], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -352,6 +371,32 @@ class _Stopper(StoppingCriteria):
                 self._ended.setdefault(place, len(written[place]))
         flags = torch.tensor(done, device=input_ids.device)
         return flags  # type: ignore[return-value]  # a BoolTensor by its dtype
+
+
+class _Finite(LogitsProcessor):
+    """Counts the steps of each row until its logits are not all finite, and ends the row there.
+    Sampling from such logits would fail for the whole batch."""
+
+    def __init__(self, ends: Collection[int]) -> None:
+        self._end = min(ends)
+        self._alive: torch.Tensor | None = None  # (B,) of bool
+        self._steps: torch.Tensor | None = None  # (B,)
+
+    @property
+    def steps(self) -> list[int]:
+        """Of each row; waits for the device."""
+        return [] if self._steps is None else self._steps.tolist()
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """(B, V) -> (B, V), a row that is not finite as one that ends."""
+        del input_ids
+        finite = scores.isfinite().all(dim=-1)
+        self._alive = finite if self._alive is None else self._alive & finite
+        taken = self._alive.long()
+        self._steps = taken if self._steps is None else self._steps + taken
+        ended = torch.full_like(scores, -torch.inf)
+        ended[:, self._end] = 0.0
+        return torch.where(finite[:, None], scores, ended)  # type: ignore[return-value]  # a FloatTensor by its dtype
 
 
 class _Forced(LogitsProcessor):

@@ -11,7 +11,8 @@ from transformers import Cache
 
 from harness.engine.decoding import READ_AT_ONCE, Engine, Rules, Written
 from harness.engine.rows import Row
-from harness.engine.sizing import Seen, fitting, peak_memory
+from harness.engine.sizing import Seen, fitting, is_out_of_memory, peak_memory, release
+from harness.errors import SampleError, reason
 from harness.models.generative import GenerativeModel, flat_options
 from harness.models.readers import ModelReader
 from harness.types import Decoding, Output, Streamed
@@ -58,11 +59,7 @@ class StreamingModel(GenerativeModel):
             raise ValueError("a stream is greedy")
         each = ((number, row) for number, one in prepared for row in one)
         for written in self._run(each, decoding, rows=rows, clock=clock):
-            output = self._output(written.row, written.tokens, decoding)
-            if written.error is not None:
-                reason = f"{type(written.error).__name__}: {written.error}"
-                output = Output("", written.row.text, None, None, error=reason)
-            yield Streamed(written.number, output, written.seconds)
+            yield Streamed(written.number, self._outcome(written, decoding), written.seconds)
 
     @torch.inference_mode()
     def size(self, prepared: Sequence[Row], decoding: Decoding) -> int:
@@ -70,9 +67,20 @@ class StreamingModel(GenerativeModel):
 
         The longest of the prompts is read; its keys and values, with room for the answer and for a
         prompt a quarter longer, are what a row takes. On an accelerator that many rows are then
-        seated and take two steps; if they do not fit, half of them do.
+        seated and take two steps; if they do not fit, half of them do. A prompt on which the model
+        fails says nothing of the others, so that the next longest is read; 1 where all of them
+        fail, or the memory is too small for one.
         """
-        longest = max(prepared, key=lambda row: row.length)
+        for row in sorted(prepared, key=lambda row: row.length, reverse=True):
+            try:
+                return self._size(row, decoding)
+            except Exception as error:  # noqa: BLE001  # here a bad sample becomes an error row, later
+                release(self._device)
+                if is_out_of_memory(error):
+                    break
+        return 1
+
+    def _size(self, longest: Row, decoding: Decoding) -> int:
         before = peak_memory(self._device)
         _, cache, _ = self._reader.read([longest], self._seen.of([longest], self._reader.look))
         spent = peak_memory(self._device) - before
@@ -97,10 +105,16 @@ class StreamingModel(GenerativeModel):
             return super().generate(prepared, decoding)
         outputs: dict[int, Output] = {}
         for written in self._run(iter(enumerate(prepared)), decoding, rows=len(prepared)):
-            if written.error is not None:
+            if written.error is not None and not isinstance(written.error, SampleError):
                 raise written.error
-            outputs[written.number] = self._output(written.row, written.tokens, decoding)
+            outputs[written.number] = self._outcome(written, decoding)
         return [outputs[number] for number in sorted(outputs)]
+
+    def _outcome(self, written: Written, decoding: Decoding) -> Output:
+        """What a row has written, or why it has not."""
+        if written.error is None:
+            return self._output(written.row, written.tokens, decoding)
+        return Output("", written.row.text, None, None, error=reason(written.error))
 
     def _run(
         self,

@@ -37,6 +37,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from string import ascii_uppercase
 from types import MappingProxyType
@@ -54,7 +55,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from harness import pretrained
 from harness.checkpoints import tensor_shapes
-from harness.errors import SampleError
+from harness.errors import NOT_FINITE, SampleError
 from harness.models.renderers import neutraliser
 from harness.pickled import OLD_NAMES
 from harness.types import Decoding, Output, Prompt
@@ -117,6 +118,8 @@ class Answer:
     """One for each choice, the higher the likelier; -inf for one that cannot win."""
     text: str
     """The answer where there are no choices, or none of them can win; else it may be empty."""
+    finite: bool = True
+    """Whether everything that the head computed is a finite number."""
 
 
 class Head(Protocol):
@@ -217,12 +220,16 @@ class Vilt:
         answers = self._answers(questions, patches)
         outputs = []
         for question, answer, patch in zip(questions, answers, patches, strict=True):
-            chosen = _best(answer.scores)
             texts = question.texts.values()
+            prompt = "\n".join(self._tokenizer.decode(text[1:-1]) for text in texts)
+            if not answer.finite:
+                outputs.append(Output("", prompt, None, None, error=NOT_FINITE))
+                continue
+            chosen = _best(answer.scores)
             outputs.append(
                 Output(
                     raw=answer.text if chosen is None else _name(question.choices, chosen),
-                    prompt="\n".join(self._tokenizer.decode(text[1:-1]) for text in texts),
+                    prompt=prompt,
                     tokens_in=sum(len(text) + len(patch) for text in texts),
                     tokens=int(chosen is None),
                     scores=answer.scores,
@@ -297,11 +304,14 @@ class _Masks:
         hidden = encoded.last_hidden_state[rows, places]  # type: ignore[index]  # typed as optional
         logs = self._model.mlm_score(hidden).float().log_softmax(dim=-1)  # (masks, vocabulary)
         of_texts = iter(logs.split([n for n, _ in texts]))
+        whole = iter(logs.isfinite().all(dim=-1).tolist())  # of each mask
         answers = []
         for question in questions:
             filled = {n: next(of_texts) for n in question.texts}  # n -> (n, vocabulary)
             scores = tuple(_mean_at(filled, target) for target in question.targets)
-            answers.append(Answer(scores, "" if any(question.targets) else self._word(filled[1])))
+            word = "" if any(question.targets) else self._word(filled[1])
+            finite = all(list(islice(whole, sum(question.texts))))
+            answers.append(Answer(scores, word, finite))
         return answers
 
     def _word(self, logs: torch.Tensor) -> str:
@@ -333,11 +343,12 @@ class _Labels:
     ) -> list[Answer]:
         logits = self._model.classifier(encoded.pooler_output)  # (B, labels)
         logs = torch.nn.functional.logsigmoid(logits.float()).cpu()
+        whole = logs.isfinite().all(dim=-1).tolist()
         answers = []
-        for question, row in zip(questions, logs, strict=True):
+        for question, row, finite in zip(questions, logs, whole, strict=True):
             indices = [self._indices.get(_spelling(choice)) for choice in question.choices]
             scores = tuple(-math.inf if index is None else float(row[index]) for index in indices)
-            answers.append(Answer(scores, self._labels[int(row.argmax())]))
+            answers.append(Answer(scores, self._labels[int(row.argmax())], finite))
         return answers
 
 
@@ -361,9 +372,7 @@ def _mean_at(filled: Mapping[int, torch.Tensor], target: Target) -> float:
 
 
 def _best(scores: Sequence[float]) -> int | None:
-    """The first of the highest; None where none can win. Raises SampleError for NaN."""
-    if any(map(math.isnan, scores)):
-        raise SampleError("the model's scores are not numbers; float16 may be too narrow for it")
+    """The first of the highest; None where none can win."""
     best = max(scores, default=-math.inf)
     return None if best == -math.inf else scores.index(best)
 
