@@ -25,6 +25,7 @@ from harness.engine.decoding import Engine, Rules
 from harness.engine.graphs import Steps
 from harness.engine.rows import Row
 from harness.engine.sizing import Seen, is_out_of_memory, release
+from harness.errors import HarnessError, SampleError, reason
 from harness.mini.questions import questions
 from harness.models.streaming import StreamingModel, held_by
 from harness.types import Decoding, Model, Prompt
@@ -188,12 +189,12 @@ def _measured(name: str, model: Model, load: Load, ceilings: Ceilings, device: s
         if isinstance(model, StreamingModel):
             return _streamed(plain, model, load, ceilings, where)
         return _whole(plain, model, load, where)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
+    except HarnessError:
+        raise  # it is not about this load
+    except Exception as error:  # noqa: BLE001  # a load that a model cannot bear is a row too
         release(where)
-        words = " ".join(str(error).split())[:200]
-        return replace(plain, error=f"out of memory: {words}")
+        words = " ".join(reason(error).split())[:200]
+        return replace(plain, error="out of memory: " * is_out_of_memory(error) + words)
 
 
 def _streamed(
@@ -253,7 +254,8 @@ def _whole(plain: Figures, model: Model, load: Load, where: torch.device) -> Fig
     started = time.perf_counter()
     prepared = model.prepare(prompts)
     preprocess = (time.perf_counter() - started) / len(prompts)
-    model.generate(prepared, decoding)
+    if failed := [output.error for output in model.generate(prepared, decoding) if output.error]:
+        raise SampleError(failed[0])
     seconds = statistics.median(_times(lambda: model.generate(prepared, decoding), where))
     alone = model.prepare(prompts[:1])
     first = statistics.median(

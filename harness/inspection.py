@@ -10,7 +10,7 @@ from typing import Any
 
 from harness import images, structured, timing
 from harness.catalog import find
-from harness.errors import DataError, Exit, HarnessError, SampleError
+from harness.errors import NOT_FINITE, DataError, Exit, HarnessError, SampleError, reason
 from harness.evaluate import Source
 from harness.mini.questions import questions
 from harness.remote.served import Served
@@ -64,24 +64,40 @@ def ask(
         images=(_picture(image),) if image else (),
         style=style,
     )
-    model: Model = weights.load()
+    weights.load()
     decoding = Decoding(
         max_new_tokens=max_new_tokens or (spec.max_new_tokens if spec else task.max_new_tokens),
         stop=structured.END if style == "structured" else "",
     )
     started = time.perf_counter()
-    (output,) = model.generate(model.prepare([prompt]), decoding)
+    (output,) = _outputs(weights, [prompt], decoding)
     seconds = time.perf_counter() - started
-    if output.error:
-        raise _failed(weights, output)
     finished = is_finished(output.finish)
     reading = read_asked(task.read, output.raw, sample.choices, finished=finished)
     return Answer(output, Reading(None, REFUSAL) if output.finish == REFUSAL else reading, seconds)
 
 
-def _failed(source: Source, output: Output) -> HarnessError:
+def _outputs(source: Source, prompts: Sequence[Prompt], decoding: Decoding) -> list[Output]:
+    """What the model gives for the prompts; raises HarnessError where it gives nothing."""
+    model: Model = source.load()
+    try:
+        outputs = model.generate(model.prepare(prompts), decoding)
+    except HarnessError:
+        raise
+    except Exception as error:  # whatever a broken model does is no fault of the harness
+        raise _failed(source, reason(error)) from error
+    if failed := [output.error for output in outputs if output.error]:
+        raise _failed(source, failed[0])
+    return outputs
+
+
+def _failed(source: Source, why: str) -> HarnessError:
+    wider = "A wider --dtype, such as float32, may help; else the weights are broken."
     return HarnessError(
-        f"{source.checkpoint.name} does not answer.", known=output.error, code=Exit.MISSING
+        f"{source.checkpoint.name} does not answer.",
+        known=" ".join(why.split())[:500],
+        remedy=wider if why == NOT_FINITE else "",
+        code=Exit.MISSING if isinstance(source, Served) else Exit.CHECK_FAILED,
     )
 
 
@@ -121,7 +137,7 @@ def check(weights: Source) -> dict[str, Any]:
     """Load a model and let it answer two drawn questions, alone and in a batch of four.
 
     Raises:
-        HarnessError: in float32 an answer depends on the batch (exit 5).
+        HarnessError: the model fails, or in float32 an answer depends on the batch (exit 5).
     """
     model: Model = weights.load()
     task = load_task("scienceqa")
@@ -137,7 +153,7 @@ def check(weights: Source) -> dict[str, Any]:
             )
         )
     decoding = Decoding(max_new_tokens=TOKENS)
-    model.generate(model.prepare(prompts[:1]), Decoding(max_new_tokens=2))  # warm up
+    _outputs(weights, prompts[:1], Decoding(max_new_tokens=2))  # warm up
     single, alone = _timed(weights, [[p] for p in prompts], decoding)
     batched, together = _timed(weights, [prompts * 2], decoding)
     same = [output.raw for output in batched[:2]] == [output.raw for output in single]
@@ -170,11 +186,8 @@ def _timed(
     weights: Source, batches: Sequence[Sequence[Prompt]], decoding: Decoding
 ) -> tuple[list[Output], float | None]:
     """The outputs of all batches, and tokens a second; None where a server does not count them."""
-    model: Model = weights.load()
     started = time.perf_counter()
-    outputs = [o for batch in batches for o in model.generate(model.prepare(batch), decoding)]
-    if failed := [output for output in outputs if output.error]:
-        raise _failed(weights, failed[0])
+    outputs = [output for batch in batches for output in _outputs(weights, batch, decoding)]
     seconds = time.perf_counter() - started
     made = [output.tokens for output in outputs if output.tokens is not None]
     return outputs, sum(made) / seconds if len(made) == len(outputs) else None

@@ -1,0 +1,95 @@
+"""A question that the model fails on is an error row, and ends nothing: wherever it stands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.checkpoints import find_checkpoint
+from harness.engine.rows import Row
+from harness.models.loading import LoadOptions, load
+from harness.types import Decoding
+from tests.drawn import draw_questions
+
+WORD = "Zq"
+"""A token that the model has no embedding for."""
+
+
+@pytest.fixture
+def model(tiny, tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny("llava-next"), folder)
+    file = folder / "tokenizer.json"
+    words = json.loads(file.read_text())
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    words["added_tokens"].append({"id": 9999, "content": WORD, "special": True, **flags})
+    file.write_text(json.dumps(words))
+    return folder
+
+
+@pytest.mark.parametrize("at", [0, 2, 3, 10])
+@pytest.mark.parametrize("how", [(), ("--batch-size", 4), ("--mode", "loglikelihood")], ids=str)
+def test_it_is_an_error_row(command, model: Path, tmp_path: Path, at: int, how: Any) -> None:
+    """Among the first four, which are warmed up with and sized by, as anywhere else; the longest."""
+    draw_questions(tmp_path / "data")
+    file = tmp_path / "data" / "test.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows[at]["question"] += f" {WORD}" * 40
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = command(
+        *("eval", "--model", model, "--task", "scienceqa", "--data", tmp_path / "data", "--json"),
+        *("--limit", 12, "--runs", tmp_path / "runs", "--device", "cpu"),
+        *(how or ("--max-new-tokens", 2)),
+    )
+    assert result.code == 4, result.stderr
+    (run,) = result.json["runs"]
+    assert (run["counts"]["done"], run["counts"]["failed"]) == (12, 1)
+    lines = (Path(run["folder"]) / "predictions.jsonl").read_text().splitlines()
+    assert [bool(json.loads(line)["error"]) for line in lines] == [n == at for n in range(12)]
+
+
+class NoMemory:
+    """Reads nothing: the memory is too small for one prompt."""
+
+    def look(self, rows: Any) -> list[torch.Tensor]:
+        raise torch.OutOfMemoryError("out of memory")
+
+
+def test_sizing_goes_by_what_can_be_asked(model: Path) -> None:
+    """By the longest prompt that the model takes; 1 where it takes none, or memory runs out."""
+    loaded: Any = load(find_checkpoint(str(model)), LoadOptions(device="cpu", dtype="float32"))
+    ids = torch.ones(1, 20, dtype=torch.long)
+    good = Row("", {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    bad = replace(good, inputs={name: value.repeat(1, 2) for name, value in good.inputs.items()})
+    bad.inputs["input_ids"][0, 3] = 9999
+    few = Decoding(max_new_tokens=4)
+    assert loaded.size([good, bad], few) == loaded.size([good], few) > 1
+    assert loaded.size([bad], few) == 1
+    loaded._reader = NoMemory()
+    assert loaded.size([replace(good, pictures="x")], few) == 1
+
+
+def test_a_model_that_fails_on_everything_is_told(command, tiny, tmp_path: Path) -> None:
+    """`check`, `ask` and `bench` say what fails, without a traceback, and exit with 5."""
+    folder = tmp_path / "broken"
+    shutil.copytree(tiny("llava-next"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "image_token_index": 511}))
+    picture = tmp_path / "p.png"
+    draw_questions(tmp_path / "data")
+    picture.write_bytes(next((tmp_path / "data" / "images").iterdir()).read_bytes())
+    for arguments in (
+        ("check", folder),
+        ("ask", "--model", folder, "-q", "Why?", "--image", picture),
+        ("bench", "--model", folder, "--batch", 1, "--new-tokens", 2),
+    ):
+        result = command(*arguments, "--device", "cpu")
+        assert result.code == 5
+        assert "0 places for" in result.stderr + result.stdout
+        assert "Traceback" not in result.stderr
