@@ -193,8 +193,8 @@ def _measured(name: str, model: Model, load: Load, ceilings: Ceilings, device: s
         raise  # it is not about this load
     except Exception as error:  # noqa: BLE001  # a load that a model cannot bear is a row too
         release(where)
-        words = " ".join(reason(error).split())[:200]
-        return replace(plain, error="out of memory: " * is_out_of_memory(error) + words)
+        told = f"out of memory: {error}" if is_out_of_memory(error) else reason(error)
+        return replace(plain, error=" ".join(told.split())[:200])
 
 
 def _streamed(
