@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.config import DistillConfig
+from harness.atomic import write_atomically
 from harness.errors import DataError
-from harness.records import write_atomically
 
 _BEGIN, _END = "<!-- results -->", "<!-- end of results -->"
 

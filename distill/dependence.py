@@ -17,8 +17,8 @@ from distill.config import DistillConfig
 from distill.examples import Example
 from distill.quality import mean, share
 from harness import checkpoints, progress
+from harness.atomic import write_atomically
 from harness.errors import SampleError
-from harness.records import write_atomically
 from harness.types import Task, Value
 
 FILE = "dependence.json"

@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.records import write_atomically
+from harness.atomic import write_atomically
 from harness.types import ImageRef
 
 if TYPE_CHECKING:

@@ -28,11 +28,12 @@ from distill.examples import Example, gold
 from distill.quality import Measured, Summary, measure, summarise
 from distill.store import Store
 from distill.train import Estimate, Sources, check_base, check_here, estimate, train
+from harness.atomic import write_atomically
 from harness.catalog import find
 from harness.checkpoints import Checkpoint, find_checkpoint
 from harness.errors import DataError, HarnessError
 from harness.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate, find_source
-from harness.records import SYNTHETIC, RunFolder, finite, safe_name, write_atomically
+from harness.records import SYNTHETIC, RunFolder, finite, safe_name
 from harness.scoring import Run
 from harness.structured import Rationale
 from harness.types import Prediction, Sample

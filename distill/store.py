@@ -18,8 +18,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from harness.atomic import write_atomically
 from harness.errors import DataError
-from harness.records import finite, set_aside, write_atomically
+from harness.records import finite, set_aside
 from harness.regular_files import MAX_RECORD, MAX_ROWS, read_regular
 
 ATTEMPTS = "attempts.jsonl"

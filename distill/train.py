@@ -40,10 +40,11 @@ from distill.estimate import Estimate, estimate
 from distill.examples import Example, fingerprint
 from distill.schedule import learning_rate, order
 from harness import checkpoints, environment, processes, timing
+from harness.atomic import write_atomically
 from harness.errors import DataError, Exit, HarnessError, SampleError
 from harness.interrupts import Interrupted, interrupts
 from harness.progress import Make, Silent
-from harness.records import set_aside, write_atomically
+from harness.records import set_aside
 from harness.regular_files import MAX_RECORD, read_regular
 from harness.types import Task
 from tasks import scienceqa

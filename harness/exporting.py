@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from harness.atomic import sweep, write_atomically
 from harness.errors import Exit, HarnessError
-from harness.records import write_atomically
 from harness.reporting import gather
 from harness.staging import staging
 from reports import untrusted
@@ -143,6 +143,8 @@ def _write_folder(folder: Path, make: Callable[[], Iterable[File]]) -> tuple[Pat
             )
     if not names:
         return ()
+    for path in [folder / name for name in ours]:
+        sweep(path.parent, {path.name})  # nothing is uploaded that a killed export left
     listed = {"files": sorted({*ours, *names})}
     files = itertools.chain([text_file(OURS, json.dumps(listed, indent=1) + "\n")], make())
     try:

@@ -21,6 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
+from harness.atomic import named, sweep, write_atomically
 from harness.errors import DataError, HarnessError
 from harness.json_fields import check_depth, check_fields, is_one, parse_json
 from harness.record_fields import DEPTH, check_record
@@ -298,6 +299,7 @@ class RunFolder:
                     remedy="Wait for it, or choose another folder with --runs.",
                 ) from None
             _held.add(lock)
+            sweep(self.path, (RECORD, PREDICTIONS, BEYOND_LIMIT))
             try:
                 yield
             finally:
@@ -306,7 +308,7 @@ class RunFolder:
 
     def _close(self) -> None:
         if self._file is not None:
-            with _named(self.predictions_path):
+            with named(self.predictions_path):
                 self._file.close()
             self._file = None
 
@@ -407,7 +409,7 @@ class RunFolder:
             ends = [end for _, end in self._lines(self.predictions_path)]
             self._file = open(self.predictions_path, "ab")  # noqa: SIM115  # closed with the lock
             self._file.truncate(ends[-1] if ends else 0)
-        with _named(self.predictions_path):
+        with named(self.predictions_path):
             self._file.write(b"".join(_line(p) for p in predictions))
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -550,35 +552,6 @@ def set_aside(paths: Iterable[Path], name: Path) -> Path | None:
                 path.rename(aside / path.name)
             return aside
     raise HarnessError(f"No free name beside {name}.")
-
-
-def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Write aside, fsync, rename: a reader sees the old bytes or the new ones.
-
-    Args:
-        data: the bytes, or pieces of them in order.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Processes of several machines may write the same file.
-    aside = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.tmp")
-    try:
-        with _named(path), open(aside, "wb") as file:
-            file.writelines([data] if isinstance(data, bytes) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """The error of a full disk names no file; this one does."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = str(path)
-        raise
 
 
 def _line(prediction: Prediction) -> bytes:

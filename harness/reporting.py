@@ -13,9 +13,10 @@ from typing import Any
 
 from distill.analysis import reasoning_to_error, structure
 from distill.store import KEPT, REJECTED, Store
+from harness.atomic import write_atomically
 from harness.errors import HarnessError, SampleError
 from harness.json_fields import parse_json
-from harness.records import RunFolder, RunRecord, TaskInfo, read_runs, write_atomically
+from harness.records import RunFolder, RunRecord, TaskInfo, read_runs
 from harness.regular_files import MAX_RECORD, MAX_ROWS, read_regular
 from harness.types import DataOptions, ImageRef, Prediction, SampleSet, Task
 from reports.evidence import (

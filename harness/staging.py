@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from harness.atomic import folder_aside
 
 
 @contextlib.contextmanager
@@ -20,14 +20,8 @@ def staging(folder: Path) -> Iterator[Path]:
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     place = folder.parent if _is_beside(folder) else folder
-    prefix = f".{folder.name}.{os.uname().nodename}."
-    _remove_left(place, prefix)
-    made = place / f"{prefix}{os.getpid()}.tmp"
-    made.mkdir()
-    try:
+    with folder_aside(place / folder.name) as made:
         yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 def _is_beside(folder: Path) -> bool:
@@ -37,25 +31,3 @@ def _is_beside(folder: Path) -> bool:
         return True
     same = folder.stat().st_dev == folder.parent.stat().st_dev
     return same and os.access(folder.parent, os.W_OK)
-
-
-def _remove_left(place: Path, prefix: str) -> None:
-    """Remove what processes of this machine have left that are no more."""
-    for path in place.glob(f"{_literal(prefix)}*.tmp"):
-        number = path.name[len(prefix) : -len(".tmp")]
-        if number.isdecimal() and (int(number) == os.getpid() or not _is_alive(int(number))):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _literal(name: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", name)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True  # another user's; or no number of a process
-    return True

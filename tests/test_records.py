@@ -11,17 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.atomic import write_atomically
 from harness.errors import DataError, Exit, HarnessError
-from harness.records import (
-    Counts,
-    ModelInfo,
-    RunFolder,
-    RunRecord,
-    TaskInfo,
-    find_runs,
-    safe_name,
-    write_atomically,
-)
+from harness.records import Counts, ModelInfo, RunFolder, RunRecord, TaskInfo, find_runs, safe_name
 from harness.types import Prediction, Value
 
 PREDICTION = Prediction(

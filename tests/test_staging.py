@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,10 +9,6 @@ import pytest
 from harness.exporting import _write_folder
 from harness.staging import staging
 from reports.export.run_files import File
-
-HOST = os.uname().nodename
-NOBODY = 2**22 + 1
-"""Beyond the largest number of a process."""
 
 
 @pytest.mark.parametrize("name", ["out", "a[b]*?", "ü.d"])
@@ -26,17 +21,6 @@ def test_the_files_are_made_beside_the_folder(tmp_path: Path, name: str) -> None
         assert not list(aside.iterdir())
         assert not folder.exists()
     assert not list(folder.parent.iterdir())
-
-
-def test_what_a_killed_one_left_is_removed(tmp_path: Path) -> None:
-    """What another that is still at work, or on another machine, has there is not."""
-    kept = {f".out.{HOST}.{os.getppid()}.tmp", ".out.elsewhere.7.tmp", ".outer.x.1.tmp", ".out.tmp"}
-    for name in {*kept, f".out.{HOST}.{NOBODY}.tmp", f".out.{HOST}.{os.getpid()}.tmp"}:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "0").write_text("half of a f")
-    with staging(tmp_path / "out"):
-        pass
-    assert {path.name for path in tmp_path.iterdir()} == kept
 
 
 def test_an_export_has_no_unfinished_file_in_its_folder(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import progress
+from harness.atomic import folder_aside
 from harness.catalog import ModelSpec, find
 from harness.checkpoints import SUFFIXES
 from harness.errors import HarnessError
@@ -102,9 +103,8 @@ def make(making: Making, *, show: Make = progress.make) -> Path:
     if making.keep and making.keep.resolve().is_relative_to(out.resolve()):
         raise HarnessError(f"--keep {making.keep} is in --out {out}.", remedy="Keep them apart.")
     torch.set_num_threads(making.threads)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as aside:
-        made = Path(aside) / "checkpoint"
+    with folder_aside(out) as aside:
+        made = aside / "checkpoint"
         train = _distil if spec.role == "distilled" else _pretrain
         training = train(making, made, show)
         mark(made, spec.name)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -26,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.activations import NewGELUActivation
 
+from harness.atomic import folder_aside
 from harness.checkpoints import find_checkpoint
 from harness.mini import curriculum, lessons, masks, seeing
 from harness.mini.lessons import Book
@@ -195,9 +195,9 @@ def _restore(network: nn.Module, kept: Path, stage: Stage) -> Taught:
 def _write(network: Any, folder: Path) -> None:
     """Put the trained weights in place of the random ones; all else stays as it was built."""
     network.to(torch.bfloat16)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
+    with folder_aside(folder) as aside:
         network.save_pretrained(aside)
-        shutil.move(Path(aside) / "model.safetensors", folder / "model.safetensors")
+        shutil.move(aside / "model.safetensors", folder / "model.safetensors")
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     for key in ("dtype", "torch_dtype"):

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from harness.atomic import write_atomically
 from harness.errors import HarnessError
 from harness.mini.questions import Item
 from harness.mini.schema import fields, png
-from harness.records import write_atomically
 
 
 def write(folder: Path, split: str, items: Iterable[Item]) -> Path:

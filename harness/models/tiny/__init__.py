@@ -5,12 +5,12 @@ answer means anything."""
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from harness.atomic import folder_aside
 from harness.models.tiny import chat, kosmos2, moondream, phi3v, vilt
 
 Builder = Callable[..., None]
@@ -45,13 +45,10 @@ def build(
         size: "tiny"; "mini", what harness.mini trains; or "full", the published size.
         corpus: what the tokenizer of a mini is made of.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
     sizes: dict[str, Any] = {} if size == "tiny" else {"size": size}
     if corpus is not None:
         sizes["corpus"] = corpus
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
-        made = Path(aside) / "checkpoint"
-        made.mkdir()
+    with folder_aside(folder) as made:
         BUILDERS[name](made, seed=seed, **sizes)
         if folder.exists():
             shutil.rmtree(folder)
