@@ -8,7 +8,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
@@ -28,14 +28,16 @@ from harness import (
 )
 from harness.chat_templates import ChatTemplate
 from harness.checkpoints import Checkpoint
-from harness.errors import DataError, HarnessError
+from harness.errors import DataError, Exit, HarnessError
 from harness.interrupts import Interrupted, interrupts
 from harness.processes import Place
 from harness.prompts import instruction
 from harness.records import (
+    PREDICTIONS,
     Counts,
     InUse,
     ModelInfo,
+    Moved,
     RunFolder,
     RunRecord,
     TaskInfo,
@@ -45,6 +47,7 @@ from harness.remote.endpoint import ServerOptions, is_remote
 from harness.remote.served import Served
 from harness.runner import Asking, Runner, batches
 from harness.scoring import Run, extract_again, metrics_of, scored
+from harness.session import Session
 from harness.shards import Claims
 from harness.shuffling import movable
 from harness.text_metrics import TOKENIZE, Tokenize
@@ -382,8 +385,8 @@ def evaluate(weights: Source, data: Data, options: RunOptions) -> Run:
     if place.processes > 1:
         return _together(job, place)
     with job.folder.locked():
-        if options.fresh and (aside := job.folder.move_aside()):
-            log.info("The run that was there is now %s", aside)
+        if options.fresh and job.folder.holds_anything:
+            return _answer_anew(job)
         shards.gather(job.folder)
         return _continue(job)
 
@@ -397,7 +400,10 @@ def _together(job: Job, place: Place) -> Run:
         The run: as it will stay if this process was the last one, else as it is so far.
     """
     folder = job.folder
-    if aside := shards.begin(folder, launch=shards.launch() if job.options.fresh else None):
+    launch = shards.launch() if job.options.fresh else None
+    if launch is not None and folder.holds_anything:
+        _try_out(job)
+    if aside := shards.begin(folder, launch=launch):
         log.info("The run that was there is now %s", aside)
     try:
         with shards.answering(folder, place) as own:
@@ -499,7 +505,7 @@ def _continue(job: Job, *, again: bool = True) -> Run:
             record, environment=old.environment, settings=settings, command=old.command
         )
         return _finish(job, unchanged, predictions)
-    fewer = len(answered) < len(job.folder.read_predictions())  # what failed is tried again
+    fewer = len(answered) < len(predictions)  # what failed is tried again
     if fewer or predictions != stored or job.folder.beyond_path.exists():
         job.folder.rewrite(answered)
     return _answer(job, record, pending, answered=answered, total=len(job.selected))
@@ -533,6 +539,41 @@ def _refuse_unknown(predictions: Sequence[Prediction], job: Job) -> None:
             )
 
 
+def _answer_anew(job: Job) -> Run:
+    """Answer everything; the run that is there is moved aside when there is a first answer."""
+    known = _fingerprint(job)
+    job.weights.load()  # while it is hashed
+    known |= _told_when_loaded(job.weights)
+    pending = batches(job.selected, job.settings["batch_size"], ())
+    return _answer(
+        job,
+        _record(job, known, None, answered=0),
+        pending,
+        answered=(),
+        total=len(job.selected),
+        replaces=True,
+    )
+
+
+def _try_out(job: Job) -> None:
+    """Make sure that a question can be answered; raises HarnessError."""
+    runner = _runner(job)
+    for batch in batches(job.selected, WARM_UP, ()):
+        runner.warm_up(batch)
+        if runner.works:
+            return
+    raise _unanswered(job)
+
+
+def _unanswered(job: Job, why: str | None = None) -> HarnessError:
+    return HarnessError(
+        f"None of {len(job.selected):,} questions could be answered; {job.folder.path} is as it "
+        "was.",
+        known=why or "",
+        code=Exit.FAILED_SAMPLES,
+    )
+
+
 def _answer(
     job: Job,
     record: RunRecord,
@@ -541,48 +582,103 @@ def _answer(
     answered: Sequence[Prediction],
     total: int,
     others: Claims | None = None,
+    replaces: bool = False,
 ) -> Run:
     """The part that takes the night.
 
     Args:
         others: tells what other processes have answered of the `total`.
+        replaces: see `Session`.
     """
-    weights, data, settings = job.weights, job.data, job.settings
-    runner = Runner(
-        weights.load(),
-        data.task,
+    runner = _runner(job)
+    session = Session(
+        job.folder,
+        record,
+        answered,
+        about=_about(job, shared=others is not None),
+        measured=_measured(job.weights, runner),
+        replaces=replaces,
+    )
+    try:
+        _ask(job, runner, session, pending, total=total, others=others)
+        if session.waits:
+            raise _unanswered(job, next((p.error for p in session.predictions), None))
+        return _finish(job, session.record("running"), session.predictions)
+    except Moved as error:
+        raise _rescued(job, session, error, shared=others is not None) from error
+    except (Interrupted, HarnessError) as error:
+        if not session.waits:
+            _stop(job, session, shared=others is not None)
+        if isinstance(error, Interrupted):
+            log.info("Interrupted; the same command goes on where this one stopped.")
+        raise
+
+
+def _stop(job: Job, session: Session, *, shared: bool) -> None:
+    """Leave a run that can be resumed."""
+    with interrupts.shielded():
+        # What takes long (BERTScore) waits for the run's end.
+        brief = replace(job, metrics=job.data.task.metrics)
+        try:
+            _finish(brief, session.record("interrupted"), session.predictions)
+        except Moved as error:
+            raise _rescued(job, session, error, shared=shared) from error
+
+
+def _rescued(job: Job, session: Session, error: Moved, *, shared: bool) -> HarnessError:
+    """The error, once the answers are in a file of their own: what is there now is not ours."""
+    # A shard goes when the run is gathered.
+    folder = RunFolder(job.folder.path.parent.parent) if shared else job.folder
+    with interrupts.shielded():
+        path = folder.rescue(session.predictions)
+    return HarnessError(
+        error.what,
+        known=f"All {len(session.predictions):,} answers of this run are in {path}.",
+        remedy=f"Put that file where {PREDICTIONS} was, beside its run.json, and the same command "
+        "goes on.",
+        code=error.code,
+    )
+
+
+def _runner(job: Job) -> Runner:
+    settings = job.settings
+    return Runner(
+        job.weights.load(),
+        job.data.task,
         asking=Asking(
             style=settings["style"],
             mode=settings["mode"],
             options=settings["options"],
             shuffle=settings["shuffle"],
-            examples=data.examples(settings["shots"]),
+            examples=job.data.examples(settings["shots"]),
             conclude=settings["conclude"],
         ),
         decoding=Decoding(**settings["decoding"]),
-        digests=data.digests,
+        digests=job.data.digests,
     )
-    session: dict[str, Any] = {
+
+
+def _about(job: Job, *, shared: bool) -> dict[str, Any]:
+    """What is known of a session from the start."""
+    weights, place = job.weights, processes.here()
+    return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "device": weights.device,
-        "batch_size": settings["batch_size"],
+        "batch_size": job.settings["batch_size"],
         "load_seconds": weights.load_seconds,
         "devices": None if isinstance(weights, Served) else weights.devices,
         "answered_from": None,
+        **({"process": place.rank, "processes": place.processes} if shared else {}),
     }
-    place = processes.here()
-    if others is not None:
-        session |= {"process": place.rank, "processes": place.processes}
-    predictions = list(answered)
-    done = {p.sample_id for p in predictions}
+
+
+def _measured(weights: Source, runner: Runner) -> Callable[[], Mapping[str, Any]]:
+    """What is known of a session at each moment."""
     energy = timing.Energy(weights.device)
 
-    def current(status: str) -> RunRecord:
-        ours = {
-            **session,
-            "samples": len(predictions) - len(answered),
+    def measured() -> Mapping[str, Any]:
+        return {
             "smallest_batch_size": runner.rows,
-            "answered_until": time.time(),
             "peak_memory_bytes": None  # that of a client says nothing of the model
             if isinstance(weights, Served)
             else {
@@ -591,57 +687,55 @@ def _answer(
             },
             "energy_joules": energy.joules(),
         }
-        return replace(record, status=status, sessions=[*record.sessions, ours])
 
-    def begin() -> None:
-        # Should this process be killed, nothing more is known of it: see `_sessions`.
-        started = {**session, "samples": None, "energy_joules": None}
-        sessions = [*record.sessions, started]
-        job.folder.write_record(replace(record, status="running", sessions=sessions))
+    return measured
 
-    begin()
+
+def _ask(
+    job: Job,
+    runner: Runner,
+    session: Session,
+    pending: Iterable[Sequence[Sample]],
+    *,
+    total: int,
+    others: Claims | None,
+) -> None:
+    """Warm up, size, and answer batch by batch."""
+    session.begin()
     pending = iter(pending)
     begun = next(pending, ())
-    try:
-        label = f"{data.task.name} · {weights.checkpoint.name}"
-        log.info("%s: warming up", label)
-        # One question finds out whether a server has the model; more would be paid for.
-        first = begun[: 1 if isinstance(weights, Served) else WARM_UP]
-        session["warmup_seconds"] = runner.warm_up(first) if first else None
-        rows = settings["batch_size"]
-        if job.options.batch_size is None and first:
-            rows = min(runner.size(first) or rows, total)
-        workers = _workers(job, total - len(done))
-        session |= {"batch_size": rows, "workers": workers}
-        settings = {**record.settings, "batch_size": rows, "workers": workers}
-        record = replace(record, settings=settings)
-        session["answered_from"] = time.time()
-        begin()
-        make = progress.make if place.first else progress.Silent
-        known = others.known if others else sum(s.id in done for s in job.selected)
-        with make(label, total=total, done=known, unit="samples") as bar:
-            for new in runner.answers(
-                itertools.chain([begun] if begun else [], pending),
-                rows=rows,
-                done=done if others is None else others,
-                workers=workers,
-                among=data.samples.samples if workers else (),
-            ):
-                with interrupts.shielded():
-                    job.folder.append(new)
-                    predictions += new
-                    done.update(p.sample_id for p in new)
-                more = others.news() if others else 0
-                bar.advance(len(new) + more, tokens=sum(p.tokens or 0 for p in new))
-        return _finish(job, current("running"), predictions)
-    except (Interrupted, HarnessError) as error:
-        with interrupts.shielded():
-            # What takes long (BERTScore) waits for the run's end.
-            brief = replace(job, metrics=data.task.metrics)
-            _finish(brief, current("interrupted"), predictions)
-        if isinstance(error, Interrupted):
-            log.info("Interrupted; the same command goes on where this one stopped.")
-        raise
+    label = f"{job.data.task.name} · {job.weights.checkpoint.name}"
+    log.info("%s: warming up", label)
+    # One question finds out whether a server has the model; more would be paid for.
+    first = begun[: 1 if isinstance(job.weights, Served) else WARM_UP]
+    seconds = runner.warm_up(first) if first else None
+    rows = job.settings["batch_size"]
+    if job.options.batch_size is None and first:
+        rows = min(runner.size(first) or rows, total)
+    done = {p.sample_id for p in session.predictions}
+    workers = _workers(job, total - len(done))
+    session.begin(
+        settings={"batch_size": rows, "workers": workers},
+        warmup_seconds=seconds,
+        batch_size=rows,
+        workers=workers,
+        answered_from=time.time(),
+    )
+    make = progress.make if processes.here().first else progress.Silent
+    known = others.known if others else sum(s.id in done for s in job.selected)
+    with make(label, total=total, done=known, unit="samples") as bar:
+        for new in runner.answers(
+            itertools.chain([begun] if begun else [], pending),
+            rows=rows,
+            done=done if others is None else others,
+            workers=workers,
+            among=job.data.samples.samples if workers else (),
+        ):
+            with interrupts.shielded():
+                session.add(new)
+                done.update(p.sample_id for p in new)
+            more = others.news() if others else 0
+            bar.advance(len(new) + more, tokens=sum(p.tokens or 0 for p in new))
 
 
 def _workers(job: Job, number: int) -> int:
@@ -662,6 +756,7 @@ def _sessions(job: Job, old: RunRecord | None, answered: int) -> Sequence[Mappin
 def _finish(job: Job, record: RunRecord, predictions: Sequence[Prediction]) -> Run:
     """Put the predictions into the data's order, score those that were asked for, write the
     record."""
+    job.folder.check_predictions()
     order = {sample.id: place for place, sample in enumerate(job.data.samples.samples)}
     wanted = {sample.id for sample in job.selected}
     ordered = sorted(predictions, key=lambda p: order[p.sample_id])
@@ -672,6 +767,7 @@ def _finish(job: Job, record: RunRecord, predictions: Sequence[Prediction]) -> R
     if beyond:
         log.info("%d answers beyond --limit are kept in %s", len(beyond), job.folder.beyond_path)
     record = scored(record, ours, job.metrics)
+    job.folder.check_predictions()  # scoring can take long
     job.folder.write_record(record)
     return Run(job.folder.path, record)
 

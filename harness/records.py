@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
 from harness.atomic import named, sweep, write_atomically
-from harness.errors import DataError, HarnessError
+from harness.errors import DataError, Exit, HarnessError
 from harness.json_fields import check_depth, check_fields, is_one, parse_json
 from harness.record_fields import DEPTH, check_record
 from harness.regular_files import MAX_RECORD, MAX_ROWS, open_regular, read_lines, read_regular
@@ -43,6 +43,10 @@ SHARDS = "shards"
 
 class InUse(HarnessError):  # noqa: N818  # that is what it is, and no mistake
     """Another process is writing."""
+
+
+class Moved(HarnessError):  # noqa: N818  # as above
+    """predictions.jsonl is not the file any more that was read and written until now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +238,8 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: IO[bytes] | None = None
+        self._state: _State | None = None
+        """Of predictions.jsonl when it was last read or written here; None: it was not."""
 
     @classmethod
     def of(cls, runs: Path, *, task: str, model: str, split: str) -> Self:
@@ -268,6 +274,15 @@ class RunFolder:
     @property
     def shards_path(self) -> Path:
         return self.path / SHARDS
+
+    @property
+    def holds_anything(self) -> bool:
+        """Whether there is a run, or something of one."""
+        return any(path.exists() for path in self._parts)
+
+    @property
+    def _parts(self) -> tuple[Path, ...]:
+        return self.predictions_path, self.record_path, self.beyond_path, self.shards_path
 
     @contextlib.contextmanager
     def locked(self, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
@@ -352,6 +367,8 @@ class RunFolder:
 
     def read_predictions(self) -> list[Prediction]:
         """The predictions, in the file's order; a last line that was cut is left out."""
+        with contextlib.suppress(OSError):  # reading tells of it
+            self._state = _State.of(self.predictions_path)
         return [prediction for prediction, _ in self._lines(self.predictions_path)]
 
     def read_beyond(self) -> list[Prediction]:
@@ -404,7 +421,12 @@ class RunFolder:
                 yield prediction, offset
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        """Append and fsync. On the first call a cut last line is removed."""
+        """Append and fsync. On the first call a cut last line is removed.
+
+        Raises:
+            Moved: others have removed, renamed, replaced or changed the file.
+        """
+        self.check_predictions()
         if self._file is None:
             ends = [end for _, end in self._lines(self.predictions_path)]
             self._file = open(self.predictions_path, "ab")  # noqa: SIM115  # closed with the lock
@@ -413,6 +435,33 @@ class RunFolder:
             self._file.write(b"".join(_line(p) for p in predictions))
             self._file.flush()
             os.fsync(self._file.fileno())
+            self._state = _State.of_stat(os.fstat(self._file.fileno()))
+
+    def check_predictions(self) -> None:
+        """Raises Moved where predictions.jsonl is not as it was last read or written here."""
+        if self._state is None:
+            return
+        now = _State.of(self.predictions_path)
+        if now == self._state:
+            return
+        if now == _State():
+            what = "it was removed or renamed"
+        elif now.file != self._state.file:
+            what = "it is another file"
+        else:
+            what = f"it has {now.length:,} bytes, and had {self._state.length:,}"
+        raise Moved(
+            f"{self.predictions_path} was changed while this run used it: {what}.",
+            code=Exit.UNEXPECTED,
+        )
+
+    def rescue(self, predictions: Sequence[Prediction]) -> Path:
+        """Write the predictions beside where they belong; returns the file."""
+        path = (
+            self.path / f"predictions.rescued-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.jsonl"
+        )
+        write_atomically(path, map(_line, predictions))
+        return path
 
     def rewrite(
         self, predictions: Sequence[Prediction], *, beyond: Sequence[Prediction] = ()
@@ -422,10 +471,12 @@ class RunFolder:
         Args:
             beyond: answers that are kept without being part of the run.
         """
+        self.check_predictions()
         self._close()
         if beyond:
             write_atomically(self.beyond_path, map(_line, beyond))
         write_atomically(self.predictions_path, map(_line, predictions))
+        self._state = _State.of(self.predictions_path)
         if not beyond:
             self.beyond_path.unlink(missing_ok=True)
 
@@ -436,10 +487,27 @@ class RunFolder:
 
     def move_aside(self) -> Path | None:
         """Rename what is there, so that a fresh run can begin; returns the new path."""
-        return set_aside(
-            (self.predictions_path, self.record_path, self.beyond_path, self.shards_path),
-            self.path,
-        )
+        self._state = None
+        return set_aside(self._parts, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Which file it is, and how long; of nothing where there is none."""
+
+    file: tuple[int, int] = (0, 0)
+    length: int = 0
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        try:
+            return cls.of_stat(path.stat())
+        except FileNotFoundError:
+            return cls()
+
+    @classmethod
+    def of_stat(cls, found: os.stat_result) -> Self:
+        return cls((found.st_dev, found.st_ino), found.st_size)
 
 
 def _lines_of(file: IO[bytes], path: Path) -> Iterator[bytes]:

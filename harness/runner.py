@@ -158,6 +158,11 @@ class Runner:
         greedy = self._asking.mode == "generate" and not self._decoding.temperature
         return greedy and isinstance(self._model, Streaming)
 
+    @property
+    def works(self) -> bool:
+        """Whether anything was answered, be it to warm up."""
+        return self._successes > 0
+
     def size(self, batch: Sequence[Sample]) -> int | None:
         """How many samples fit into memory at once, going by these; None where the model cannot
         say, or none of these can be asked."""

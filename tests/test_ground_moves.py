@@ -1,0 +1,192 @@
+"""The files of a run are removed, renamed or replaced while it is at work; --fresh until there is a
+first answer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from pathlib import Path
+
+import pytest
+
+TASK = """
+import os, shutil
+from dataclasses import replace
+from pathlib import Path
+from harness.errors import SampleError
+from tasks.scienceqa import TASK as SCIENCEQA
+
+RUN = Path({runs!r}) / "mine" / "model" / "test"
+ANSWERS = RUN / "predictions.jsonl"
+asked = []
+
+def prompt(sample, style):
+    asked.append(sample.id)
+    if {when}:
+        act()
+    return SCIENCEQA.prompt(sample, style)
+
+def metric(predictions):
+    if {late}:
+        act()
+    return {{}}
+
+def act():
+    {how}
+
+TASK = replace(SCIENCEQA, name="mine", prompt=prompt, metrics=(*SCIENCEQA.metrics, metric))
+"""
+LATE = "late"
+SPOIL = {
+    "removed": "ANSWERS.unlink()",
+    "renamed": "ANSWERS.rename(RUN / 'old')",
+    "the folder renamed": "RUN.rename(RUN.parent / 'elsewhere')",
+    "the folder removed": "shutil.rmtree(RUN)",
+    "replaced": "shutil.copy(ANSWERS, RUN / 'copy'); (RUN / 'copy').replace(ANSWERS)",
+    "written to": "ANSWERS.open('a').write('{}')",
+    "cut": "os.truncate(ANSWERS, 5)",
+    "removed, and interrupted": "ANSWERS.unlink(); os.kill(os.getpid(), 2)",
+}
+
+
+@pytest.fixture
+def run(command, tiny, drawn: Path, tmp_path: Path):
+    """`run(when, how, *more)` asks a tiny model, and does `how` at some prompts, or at its end."""
+    shutil.copytree(tiny("llava"), tmp_path / "model")
+
+    def start(when: str = "False", how: str = "pass", *more: object):
+        late, when = (True, False) if when == LATE else (False, when)
+        text = TASK.format(runs=str(tmp_path / "runs"), when=when, late=late, how=how)
+        (tmp_path / "mine.py").write_text(text)
+        return command(
+            *("eval", "--model", tmp_path / "model", "--task", tmp_path / "mine.py"),
+            *("--data", drawn, "--runs", tmp_path / "runs", "--device", "cpu", "--limit", 20),
+            *("--mode", "loglikelihood", "--batch-size", 4, *more),
+        )
+
+    return start
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "mine" / "model" / "test"
+
+
+def ids(path: Path) -> list[str]:
+    return [json.loads(line)["sample_id"] for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("how", SPOIL, ids=str)
+def test_answers_that_are_gone_end_the_run(run, folder: Path, how: str) -> None:
+    """Before the next answer is written: the file is named, exit 1, the answers are in a file of
+    their own, and what is there instead is left alone."""
+    result = run("len(asked) == 12", SPOIL[how])
+    assert result.code == 1
+    told = " ".join(result.stderr.split())
+    assert f"{folder / 'predictions.jsonl'} was changed while this run used it" in told
+    (saved,) = folder.glob("predictions.rescued-*.jsonl")
+    assert str(saved) in told
+    assert len(ids(saved)) >= 4
+    if how == "written to":
+        assert (folder / "predictions.jsonl").read_text().endswith("{}")
+
+
+@pytest.mark.parametrize("when", ["len(asked) == 25", LATE])
+def test_the_end_looks_once_more(run, folder: Path, when: str) -> None:
+    """A score is not written beside answers that are not there."""
+    result = run(when, "ANSWERS.unlink()")
+    assert result.code == 1
+    assert json.loads((folder / "run.json").read_text())["status"] == "running"
+    (saved,) = folder.glob("predictions.rescued-*.jsonl")
+    assert len(ids(saved)) == 20
+
+
+def test_the_same_command_goes_on_with_what_was_rescued(run, folder: Path) -> None:
+    """Once it is called predictions.jsonl again, nothing is asked twice."""
+    assert run("len(asked) == 14", "ANSWERS.unlink()").code == 1
+    (saved,) = folder.glob("predictions.rescued-*.jsonl")
+    answered = len(ids(saved))
+    saved.rename(folder / "predictions.jsonl")
+    assert run().code == 0
+    assert len(ids(folder / "predictions.jsonl")) == 20
+    sessions = json.loads((folder / "run.json").read_text())["sessions"]
+    assert [session["samples"] for session in sessions] == [answered, 20 - answered]
+
+
+def test_earlier_answers_are_watched_from_the_start(run, folder: Path) -> None:
+    """Removed while the model is loaded, by which nothing new has been written."""
+    assert run("False", "pass", "--limit", 8).code == 0
+    assert run("len(asked) == 2", "ANSWERS.unlink()").code == 1
+    (saved,) = folder.glob("predictions.rescued-*.jsonl")
+    assert len(ids(saved)) >= 8
+
+
+def spoil(model: Path) -> None:
+    """All that the model gives is NaN."""
+    file = model / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    (length,) = struct.unpack("<Q", data[:8])
+    for name, about in json.loads(data[8 : 8 + length]).items():
+        if "lm_head" in name:
+            start, end = (8 + length + offset for offset in about["data_offsets"])
+            data[start:end] = struct.pack("<f", float("nan")) * ((end - start) // 4)
+    file.write_bytes(data)
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+NO_PICTURE = "raise SampleError('no picture')"
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "said"),
+    [
+        (("False", "no weights"), 3, "cannot be loaded"),
+        (("False", "only NaN"), 4, "None of 20 questions could be answered"),
+        (("len(asked) > 1", NO_PICTURE), 4, "None of 20 questions could be answered"),
+        (("len(asked) == 3", "os.kill(os.getpid(), 2)"), 130, ""),
+    ],
+    ids=["no weights", "only NaN", "no pictures", "interrupted"],
+)
+def test_a_fresh_run_without_an_answer_leaves_the_old_one(
+    run, folder: Path, tmp_path: Path, *, how, code: int, said: str
+) -> None:
+    """The good run stays where it was, byte for byte."""
+    assert run().code == 0
+    before = snapshot(folder)
+    when, act = how
+    if act == "no weights":
+        (tmp_path / "model" / "model.safetensors").write_bytes(b"")
+    elif act == "only NaN":
+        spoil(tmp_path / "model")
+    result = run(when, act if when != "False" else "pass", "--fresh")
+    assert result.code == code, result.stderr
+    assert said in result.stderr
+    assert snapshot(folder) == before
+    assert [path.name for path in folder.parent.iterdir()] == ["test"]
+
+
+def test_a_fresh_run_moves_the_old_one_at_its_first_answer(run, folder: Path) -> None:
+    """Errors before it are kept, and nothing of the old run is mixed in."""
+    assert run().code == 0
+    before = snapshot(folder)
+    result = run("1 < len(asked) < 15", NO_PICTURE, "--fresh")
+    assert result.code == 4
+    (aside,) = (path for path in folder.parent.iterdir() if path != folder)
+    kept = snapshot(aside)
+    assert kept == {name: before[name] for name in kept}
+    assert set(kept) == {"run.json", "predictions.jsonl"}
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    assert len(rows) == 20
+    assert 0 < sum(row["error"] is None for row in rows) < 20
+    (session,) = json.loads((folder / "run.json").read_text())["sessions"]
+    assert session["samples"] == 20
+
+
+def test_fresh_where_there_is_no_run_is_as_without_it(run, folder: Path) -> None:
+    """Error rows alone are a run of their own."""
+    assert run("len(asked) > 1", NO_PICTURE, "--fresh").code == 4
+    assert len(ids(folder / "predictions.jsonl")) == 20
