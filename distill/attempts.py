@@ -22,7 +22,7 @@ from distill.quality import Measured, Quality, measure
 from distill.store import Attempt, Store, replace_lines
 from distill.teacher import INPUTS, PROMPT_VERSION
 from harness import environment
-from harness.errors import HarnessError
+from harness.errors import Exit, HarnessError
 from harness.evaluate import Data
 from harness.records import refuse_mismatch
 from harness.structured import Rationale
@@ -134,6 +134,8 @@ class Work:
         """Sample id -> why the teacher could not be asked, or gave nothing."""
         self.strays: list[Mapping[str, Any]] = []
         """Lines for rejected.jsonl that belong to no selected sample."""
+        self.waits = False
+        """Other rationales are there, and stay until there is one to put in their place."""
         self._reasons: dict[tuple[str, bool, int], tuple[str, ...]] = {}
         self._qualities: dict[tuple[str, bool, int], Quality] = {}
         self._old: dict[str, Any] | None = None
@@ -141,9 +143,10 @@ class Work:
         self._started = time.perf_counter()
 
     def open(self) -> None:
-        """Read what is there, or move it aside."""
-        if self.options.fresh and (aside := self.store.move_aside()):
-            log.info("The rationales that were there are now in %s", aside)
+        """Read what is there, unless it is to be replaced."""
+        if self.options.fresh and self.store.holds_anything:
+            self.waits = True
+            return
         self._old = self.store.read_record()
         for attempt in self.store.read_attempts():
             self.add(attempt)
@@ -197,9 +200,29 @@ class Work:
             "environment": old.get("environment", {}),
             "command": list(self.options.command),
         }
+        if self.waits:
+            return
         if self._old is None or not self.is_over:
             self.store.write_record(self._record)
         self.write_views()
+
+    def keep(self, attempts: Sequence[Attempt]) -> None:
+        """Write down attempts that were added; the first ones take the place of what is there."""
+        if self.waits and attempts:
+            log.info("The rationales that were there are now in %s", self.store.move_aside())
+            self.waits = False
+            self.store.write_record(self._record)
+        if attempts:
+            self.store.append_attempts(attempts)
+
+    def refuse_nothing(self) -> None:
+        """Raises HarnessError where there is nothing to put in the place of what is there."""
+        if self.waits:
+            raise HarnessError(
+                f"No rationale was written; those in {self.store.folder} are as they were.",
+                known=next(iter(self.failed.values()), ""),
+                code=Exit.FAILED_SAMPLES,
+            )
 
     @property
     def is_over(self) -> bool:
@@ -324,8 +347,9 @@ class Work:
 
     def finish(self, status: str | None = None) -> dict[str, Any]:
         """Count, write the record, and return it."""
-        self._sort()
-        self.write_views()
+        if not self.waits:
+            self._sort()
+            self.write_views()
         judged = {sample.id: self.judge(sample) for sample in self.selected}
         kept = [each.kept for each in judged.values() if each.kept]
         missing = [s for s in self.selected if s.id not in self.failed and not self.is_decided(s)]
@@ -355,7 +379,8 @@ class Work:
                 "topics": dict(topics),
             },
         }
-        self.store.write_record(self._record)
+        if not self.waits:
+            self.store.write_record(self._record)
         return self._record
 
     def _sort(self) -> None:

@@ -70,7 +70,8 @@ def import_rationales(path: Path, data: Data, options: RationaleOptions) -> dict
             if work.add(attempt)
         ]
         work.begin(known, about={"name": f"imported from {path.name}"})
-        work.store.append_attempts(new)
+        work.keep(new)
+        work.refuse_nothing()
         if work.strays:
             log.warning(
                 "%d of %d rows fit none of the selected questions.", len(work.strays), len(rows)

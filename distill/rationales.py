@@ -114,6 +114,7 @@ def generate(teacher: Teacher, data: Data, options: RationaleOptions) -> dict[st
         work.begin(known, about=teacher.about)
         if not work.is_over:
             _ask(teacher, work)
+        work.refuse_nothing()
         return work.finish()
 
 
@@ -149,12 +150,16 @@ def _ask_round(model: Model, teacher: Teacher, work: Work, each: Round) -> None:
         batches = work.batches(each, whole=not runner.streams)
         for predictions in _at_least(rows, runner.answers(batches, rows=rows)):
             with interrupts.shielded():
+                waited = work.waits
                 new = _take(teacher, work, each, predictions)
                 answered = [asked[prediction.sample_id] for prediction in new]
                 over = [s for s in answered if s.id in work.failed or work.is_decided(s)]
-                kept, rejected = work.views(over)
-                append_lines(work.store.kept_path, kept)
-                append_lines(work.store.rejected_path, rejected)
+                if not waited:
+                    kept, rejected = work.views(over)
+                    append_lines(work.store.kept_path, kept)
+                    append_lines(work.store.rejected_path, rejected)
+                elif not work.waits:
+                    work.write_views()
             bar.advance(len(new), tokens=sum(prediction.tokens or 0 for prediction in new))
 
 
@@ -171,7 +176,7 @@ def _take(
         attempt = _attempt(teacher, work.options, each, prediction)
         if work.add(attempt):
             attempts[prediction.sample_id] = attempt
-    work.store.append_attempts(list(attempts.values()))
+    work.keep(list(attempts.values()))
     return [*failed, *(p for p in predictions if p.sample_id in attempts)]
 
 

@@ -119,10 +119,18 @@ class Store:
         text = json.dumps(finite({"format": FORMAT, **record}), ensure_ascii=False, indent=1)
         write_atomically(self.record_path, f"{text}\n".encode())
 
+    @property
+    def holds_anything(self) -> bool:
+        """Whether there are rationales, or something of them."""
+        return any(path.exists() for path in self._parts)
+
     def move_aside(self) -> Path | None:
         """Put what is there into a folder beside, so that a fresh one can begin; returns it."""
-        paths = (self.record_path, self.attempts_path, self.kept_path, self.rejected_path)
-        return set_aside(paths, self.folder / "rationales")
+        return set_aside(self._parts, self.folder / "rationales")
+
+    @property
+    def _parts(self) -> tuple[Path, ...]:
+        return self.record_path, self.attempts_path, self.kept_path, self.rejected_path
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

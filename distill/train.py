@@ -137,7 +137,7 @@ def train(
         task: words the questions.
         sources: what the model card says of the data, the teacher and their licences.
         features: folder of image features, to share it between runs; None: in `out`.
-        fresh: move a run that is there aside, and begin anew.
+        fresh: begin anew; a run that is there is moved aside before the first step.
 
     Raises:
         HarnessError: the run in `out` was made from something else, and the message says from what;
@@ -153,20 +153,17 @@ def train(
     check_here(config, device)
     alone = accelerator.is_main_process
     with checkpointing.locked(out) if alone else contextlib.nullcontext():
-        if fresh and alone and (aside := set_aside((out / name for name in _OURS), out)):
-            log.info("The run that was there is now %s", aside)
-        accelerator.wait_for_everyone()
         known = {
             "data": f"sha256:{fingerprint(examples, config, task)}",
             "weights": checkpoints.fingerprint(base),
             **config.outcome(),
         }
-        record = _read_record(out)
+        record = None if fresh else _read_record(out)
         if record is not None:
             _refuse_mismatch(record["fingerprint"], known, out)
             if record["status"] == "complete" and (out / _STUDENT).is_dir():
                 return out / _STUDENT
-        elif checkpointing.latest(out / _CHECKPOINTS):
+        elif not fresh and checkpointing.latest(out / _CHECKPOINTS):
             raise HarnessError(
                 f"{out} has checkpoints, but no {RECORD} to tell what they are of.",
                 remedy="Use --fresh to move them aside.",
@@ -187,6 +184,7 @@ def train(
                 "sessions": [*(record or {}).get("sessions", ())],
             },
             progress=progress if alone else Silent,
+            fresh=fresh,
         )
         with _together(accelerator, run):
             return _train(
@@ -257,6 +255,8 @@ class _Run:
     sources: Sources
     record: dict[str, Any]
     progress: Make
+    fresh: bool
+    """Move what is in `out` aside once there is something to train."""
 
     @property
     def checkpoints(self) -> Path:
@@ -327,6 +327,8 @@ def _train(
                 known="; ".join(f"{n} {why}" for why, n in _reasons(left_out).items()),
                 code=Exit.MISSING,
             )
+        if run.fresh:
+            _set_aside(run, accelerator)
         steps = order(lengths, config)
         run.record["steps"] = len(steps)
         run.record["counts"] = {
@@ -365,6 +367,16 @@ def _train(
             _finish(run, student, losses, learned=learned)
     accelerator.wait_for_everyone()
     return run.out / _STUDENT
+
+
+def _set_aside(run: _Run, accelerator: Any) -> None:
+    """Move the run that was there aside, before any process looks for its checkpoints."""
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        with run.writing():
+            if aside := set_aside((run.out / name for name in _OURS), run.out):
+                log.info("The run that was there is now %s", aside)
+    accelerator.wait_for_everyone()
 
 
 @contextlib.contextmanager

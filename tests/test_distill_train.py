@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -403,6 +404,19 @@ def test_fresh_moves_a_run_aside(run, whole: Path, tmp_path: Path) -> None:
     (aside,) = [p for p in tmp_path.iterdir() if p.name.startswith("run.")]
     assert record(aside)["config"]["learning_rate"] == 5e-4
     assert (aside / "student" / "model.safetensors").exists()
+
+
+def test_fresh_keeps_the_old_student_until_something_can_be_learned(
+    run, whole: Path, examples: list[Example], tmp_path: Path
+) -> None:
+    """Examples of which none can be learned are found before anything is moved."""
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    nothing = [replace(example, rationale=None) for example in examples[:4]]
+    with pytest.raises(HarnessError, match="None of the examples"):
+        run(out, FP32, nothing, fresh=True)
+    assert (out / "student" / "model.safetensors").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_accumulation_changes_nothing(run, examples: list[Example], tmp_path: Path) -> None:

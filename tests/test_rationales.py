@@ -18,7 +18,7 @@ from distill.importing import import_rationales
 from distill.rationales import Teacher, generate, teacher_of
 from distill.store import Store, append_lines, read_lines
 from distill.teacher import wording
-from harness.errors import DataError, HarnessError
+from harness.errors import DataError, HarnessError, SampleError
 from harness.evaluate import Data, ModelOptions, Weights
 from harness.interrupts import Interrupted
 from harness.structured import Rationale, render
@@ -524,3 +524,32 @@ def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     append_lines(path, [{"n": 3}])
     assert read_lines(path)[-1] == {"n": 3}
+
+
+def test_fresh_keeps_the_old_rationales_until_there_is_a_new_one(
+    data: Data, options: RationaleOptions
+) -> None:
+    """A teacher that fails on every question leaves them byte for byte; one that fails on the first
+    ones only takes their place, those failures included."""
+    generate(Scripted(right).teacher, data, options)
+    before = {path.name: path.read_bytes() for path in options.folder.glob("*.json*")}
+    again = replace(options, fresh=True)
+
+    def cannot(_prompt: Prompt, _decoding: Decoding) -> str:
+        raise SampleError("no room")
+
+    with pytest.raises(HarnessError, match="No rationale was written"):
+        generate(Scripted(cannot).teacher, data, again)
+    assert {path.name: path.read_bytes() for path in options.folder.glob("*.json*")} == before
+    first = {sample.images[0].decode().tobytes() for sample in data.samples.samples[:5]}
+
+    def late(prompt: Prompt, decoding: Decoding) -> str:
+        bad = prompt.images[0].tobytes() in first
+        return cannot(prompt, decoding) if bad else right(prompt, decoding)
+
+    record = generate(Scripted(late).teacher, data, again)
+    assert record["counts"]["failed"] == 5
+    assert len(read_lines(Store(options.folder).kept_path)) == 5
+    assert len(read_lines(Store(options.folder).rejected_path)) == 5
+    (aside,) = options.folder.glob("rationales.*-*")
+    assert {path.name: path.read_bytes() for path in aside.iterdir()} == before
