@@ -140,9 +140,11 @@ def _rgb(image: Image, transparency: Transparency) -> Image:
     if image.mode == "F":
         return _from_levels(image, usual_high=1)
     if transparency == "blend" and _has_alpha(image):
-        from PIL.Image import alpha_composite, new
+        from PIL.Image import new
 
-        return alpha_composite(new("RGBA", image.size, "white"), _rgba(image)).convert("RGB")
+        ground, above = new("RGB", image.size, "white"), _rgba(image)
+        ground.paste(above, mask=above)
+        return ground
     # Pillow warns about a palette with graded transparency, which is dropped in any case.
     image.info.pop("transparency", None)
     return _straight(image).convert("RGB")
@@ -166,7 +168,8 @@ def _clear_level(image: Image) -> Image | None:
 
 
 def _rgba(image: Image) -> Image:
-    return _straight(image).convert("RGBA")
+    image = _straight(image)
+    return image if image.mode == "RGBA" else image.convert("RGBA")
 
 
 def _straight(image: Image) -> Image:

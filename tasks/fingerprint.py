@@ -30,6 +30,10 @@ def image_digests(samples: Sequence[Sample]) -> Digests:
     return {sample.id: tuple(_digest(image) for image in sample.images) for sample in samples}
 
 
+_THREADS = 4
+"""Pictures that are decoded at once: the largest take half a gigabyte each."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
     """What is known of all pictures before any is asked."""
@@ -51,7 +55,7 @@ class Looked:
 def look(samples: Sequence[Sample]) -> Looked:
     """Read every picture once; decode those with transparent parts."""
     images = list({id(image): image for sample in samples for image in sample.images}.values())
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         seen = dict(zip(map(id, images), pool.map(_look, images), strict=True))
     clear = [image for image in images if seen[id(image)][1] is not None]
     return Looked(
