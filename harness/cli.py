@@ -433,7 +433,8 @@ def eval(
         int,
         typer.Option(
             min=0,
-            help="Show so many answered questions of the train split first, as text.",
+            help="Show so many answered questions of the train split first, as text; never the one "
+            "that is asked.",
             rich_help_panel=DECODING,
         ),
     ] = 0,
@@ -441,7 +442,8 @@ def eval(
         int | None,
         typer.Option(
             metavar="SEED",
-            help="Ask the options in another order; answers are mapped back.",
+            help="Ask the options in another order; answers are mapped back, and options such as "
+            "'all of the above' stay where they are.",
             rich_help_panel=DECODING,
         ),
     ] = None,
