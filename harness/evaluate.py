@@ -151,7 +151,10 @@ class Data:
 
     @cached_property
     def samples(self) -> SampleSet:
-        return self.task.load(self.options)
+        loaded = self.task.load(self.options)
+        for note in loaded.notes:
+            log.warning("%s", note)
+        return loaded
 
     def examples(self, number: int) -> Shots:
         """For each question, `number` others of the train split, answered; raises HarnessError."""

@@ -241,6 +241,8 @@ class SampleSet:
     licence: str = ""
     unit: str = "questions"
     """What n counts, in words: "image questions"."""
+    notes: Sequence[str] = ()
+    """What is told when they are asked."""
 
 
 @dataclass(frozen=True, slots=True)

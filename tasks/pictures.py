@@ -210,6 +210,16 @@ def _is_base64(text: str) -> bool:
     return is_long or text.startswith(_BEGINNINGS)
 
 
+_WITHIN = re.compile(r"data:image/[\w.+-]+;base64,[A-Za-z0-9+/_-]{40}", re.IGNORECASE)
+
+
+def holds_picture(text: str) -> bool:
+    """Whether a text is a picture in base64, or has one in it, as Markdown and HTML can."""
+    return _WITHIN.search(text) is not None or (
+        text.startswith(_BEGINNINGS) and len(text) > 1000 and _is_base64(text.strip())
+    )
+
+
 def _decoded(text: str) -> bytes:
     """The bytes of a data address, or of bare base64; raises ValueError."""
     if text[:5].lower() == "data:":

@@ -7,7 +7,6 @@ looked at here.
 
 from __future__ import annotations
 
-import logging
 import string
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -15,9 +14,7 @@ from collections.abc import Callable, Iterable
 from harness.errors import DataError
 from harness.types import DataOptions, ImageRef, Sample, SampleSet
 from tasks.files import Row
-from tasks.pictures import EXAMPLES, columns, found
-
-log = logging.getLogger(__name__)
+from tasks.pictures import EXAMPLES, columns, found, holds_picture
 
 LETTERS = string.ascii_uppercase
 FIELDS = frozenset(
@@ -121,8 +118,13 @@ def collect(
     total = len(where_by_id)
     if not total:
         raise DataError(f"{source} holds no rows.", known=f"Split: {options.split}.")
-    if not pictured:
-        _tell_none(total, names, source=source, refuse=not options.text_only)
+    none = "" if pictured else _no_image(total, names, source=source)
+    if none and not options.text_only:
+        raise DataError(
+            none,
+            remedy="Call the field that holds the pictures 'image'. Answers that you have are "
+            "scored with `harness score`.",
+        )
     left_out = total - len(samples)
     return SampleSet(
         samples=samples,
@@ -132,22 +134,15 @@ def collect(
         revision=revision,
         licence=licence,
         unit="questions" if options.text_only else "image questions",
+        notes=(none,) if none else (),
     )
 
 
-def _tell_none(total: int, names: Iterable[str], *, source: str, refuse: bool) -> None:
-    """Say that no row has a picture, and where one would have to be; raises DataError where such
-    rows are not asked for."""
-    what = f"0 of {total:,} rows of {source} have an image."
-    known = f"The fields are {columns(names)}; an image is looked for in {EXAMPLES}."
-    if refuse:
-        raise DataError(
-            what,
-            known=known,
-            remedy="Call the field that holds the pictures 'image'. Answers that you have are "
-            "scored with `harness score`.",
-        )
-    log.warning("%s All questions are asked without one. %s", what, known)
+def _no_image(total: int, names: Iterable[str], *, source: str) -> str:
+    return (
+        f"0 of {total:,} rows of {source} have an image.\n"
+        f"The fields are {columns(names)}; an image is looked for in {EXAMPLES}."
+    )
 
 
 def _bad(row: Row, name: str, rule: str) -> DataError:
@@ -159,6 +154,8 @@ def _bad(row: Row, name: str, rule: str) -> DataError:
 def _text(row: Row, name: str, value: object, clean: Callable[[str], str]) -> str:
     if not isinstance(value, str):
         raise _bad(row, name, "must be text")
+    if holds_picture(value):
+        raise _bad(row, name, "must not hold a picture in base64; its place is the field 'image'")
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise _bad(row, name, "must be text that UTF-8 can hold, without lone surrogates")
     return clean(value)

@@ -774,22 +774,38 @@ def test_no_images_at_all_gives_the_counts_and_the_way_on(tmp_path: Path) -> Non
     path = jsonl(tmp_path, [{**row, "figure": "images/0.png"} for row in QUESTIONS])
     with pytest.raises(DataError, match=r"^0 of 4 rows of .* have an image") as caught:
         load(path)
-    assert "hint, topic, lecture, solution, figure;" in caught.value.known
-    assert "image, images, image_path, img" in caught.value.known
+    assert "hint, topic, lecture, solution, figure;" in str(caught.value)
+    assert "image, images, image_path, img" in str(caught.value)
     assert "Call the field that holds the pictures 'image'" in caught.value.remedy
     assert "text-only" not in str(caught.value)
 
 
-def test_questions_that_are_all_asked_without_pictures_are_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_questions_that_are_all_asked_without_pictures_are_told(tmp_path: Path) -> None:
     """Where that was asked for: a field of another name may hold them."""
-    load(jsonl(tmp_path, [{**row, "figure": "images/0.png"} for row in QUESTIONS]), text_only=True)
-    assert "0 of 4 rows" in caplog.text
-    assert "solution, figure;" in caplog.text
-    caplog.clear()
-    load(jsonl(tmp_path), text_only=True)
-    assert not caplog.text
+    rows = [{**row, "figure": "images/0.png"} for row in QUESTIONS]
+    (note,) = load(jsonl(tmp_path, rows), text_only=True).notes
+    assert note.startswith("0 of 4 rows")
+    assert "solution, figure;" in note
+    assert not load(jsonl(tmp_path), text_only=True).notes
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("question", "![](data:image/png;base64,{})"),
+        ("question", "<img src='DATA:image/jpeg;base64,{}'> Which?"),
+        ("hint", "{}"),
+        ("choices", ["{}", "x", "y"]),
+    ],
+)
+def test_a_picture_in_a_text_is_refused(field: str, value: Any, tmp_path: Path) -> None:
+    """It would be asked, and recorded, letter by letter; the message does not repeat it."""
+    text = base64.b64encode(PICTURES[0] + bytes(2000)).decode()
+    filled = json.loads(json.dumps(value).replace("{}", text))
+    path = jsonl(tmp_path, [{**QUESTIONS[0], "image": "images/0.png", field: filled}])
+    with pytest.raises(DataError, match=rf"field '{field}': must not hold a picture") as caught:
+        load(path)
+    assert len(str(caught.value)) < 300
 
 
 # -- VQAonline ------------------------------------------------------------------------------------
