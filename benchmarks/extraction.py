@@ -1,6 +1,6 @@
 """Our extractor and the rules of four other harnesses, on raw outputs that people have labelled.
 
-    python benchmarks/extraction.py LABELLED.jsonl [--outputs FOLDER]
+    python benchmarks/extraction.py LABELLED.jsonl [--outputs FOLDER] [--out benchmarks/extraction.json]
 
 LABELLED.jsonl has rows {id, raw, choices, answer, also}: `answer` is the place of the option that
 the output commits to, or null for none; `also` lists what a reasonable grader could say too. With
@@ -129,13 +129,13 @@ def rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def judge(labels: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """For each rule how often each outcome was, and milliseconds an output."""
+    """For each rule how often each outcome was, and CPU milliseconds an output."""
     found: dict[str, Any] = {}
     labels = list(labels)
     for name, rule in RULES.items():
-        started = time.perf_counter()
+        started = time.process_time()
         read = [rule(label["raw"], label["choices"]) for label in labels]
-        seconds = time.perf_counter() - started
+        seconds = time.process_time() - started
         counts = Counter(map(outcome, read, labels))
         found[name] = {
             **{kind: counts[kind] for kind in ("right", "wrong option", "missed")},
@@ -169,11 +169,12 @@ def main() -> None:
     )
     parser.add_argument("labelled", type=Path, nargs="+")
     parser.add_argument("--outputs", type=Path)
+    parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     result: dict[str, Any] = {}
     for path in asked.labelled:
         result[path.name] = judge(rows(path))
-        print(f"{path.name}\n| rule | right | wrong option | missed | ms an output |")
+        print(f"{path.name}\n| rule | right | wrong option | missed | CPU ms an output |")
         print("|---|---|---|---|---|")
         for name, each in result[path.name].items():
             n = each["n"]
@@ -187,6 +188,8 @@ def main() -> None:
         print(f"| model | {' | '.join(RULES)} |\n|---|{'---|' * len(RULES)}")
         for model, each in result["accuracy"].items():
             print(f"| {model} | {' | '.join(f'{100 * share:.1f}%' for share in each.values())} |")
+    if asked.out:
+        asked.out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))
 
 
