@@ -1,6 +1,6 @@
 """Our extractor and the rules of four other harnesses, on raw outputs that people have labelled.
 
-    python benchmarks/extraction.py LABELLED.jsonl [--outputs FOLDER] [--out benchmarks/extraction.json]
+    python benchmarks/extraction.py LABELLED.jsonl [--outputs FOLDER] [--out FIGURES.json]
 
 LABELLED.jsonl has rows {id, raw, choices, answer, also}: `answer` is the place of the option that
 the output commits to, or null for none; `also` lists what a reasonable grader could say too. With
