@@ -9,7 +9,7 @@ from string import ascii_uppercase
 from types import MappingProxyType
 from typing import Any
 
-from harness.reading import read_choice, read_open, statements
+from harness.reading import closings, judgements, read_choice, read_open, statements
 from harness.reading.aligned import Aligned, with_brackets
 from harness.reading.english import in_plain_english
 from harness.reading.languages import in_english
@@ -138,10 +138,10 @@ def _named(raw: str, piece: Aligned, options: Options) -> Iterator[Named]:
     text = in_plain_english(piece, options).text
     found = [
         *statements.answer_phrases(text.text, options),
-        *statements.closing_phrases(text.text),
-        *(verdict.statement for verdict in statements.verdicts(text.text)),
-        *statements.rejections(text.text),
-        *statements.refusals(text.text),
+        *closings.closing_phrases(text.text),
+        *(verdict.statement for verdict in judgements.verdicts(text.text)),
+        *judgements.rejections(text.text),
+        *judgements.refusals(text.text),
     ]
     for one in sorted(found, key=lambda one: one.at):
         if found_at := text.span(one.start, one.end):

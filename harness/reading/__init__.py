@@ -1,43 +1,72 @@
-"""Readers: what a model's raw text answers.
+"""Extractors: what a model's raw text answers.
 
-One reader, `read_choice`, serves multiple choice for every model. It never guesses: a text that
-commits to no option, or to more than one, has no answer, and the reading says why.
+One extractor, `read_choice`, serves multiple choice for every model. Another option than the one
+meant is worse than none: a text that commits to no option, or to more than one, is unparsed, and
+the reading says why. The steps:
 
-`transcript` takes the model's own answer out of the text: template residue goes, an echoed prompt
-goes, and so does everything from a newly invented question or turn on. `references` makes one
-private character of every place that names an option: a letter that is used as a letter (not the
-article of "A food web", not the pronoun I, not vitamin C), the text of an option (longest match on
-word boundaries; case matters where options differ only by case), or both ("B. Illinois"). `rules`
-are short patterns over that marked text, tried in this order:
+1. Cut what is not this answer. `thinking` drops a model's thinking; thinking that never ends is no
+   answer. `transcript` drops the template's tokens, an echoed prompt, and all that follows from a
+   newly invented question or turn on; a turn begins a line, and looks like one. Of numbered
+   questions that begin a text the last is ours, the others are the examples of the prompt.
+2. Spell it in one way. `characters` and `spelling` (units, LaTeX, numbers, markup) rewrite the text
+   and the choices alike; `languages` puts "the answer is" of other languages into English.
+   `references` makes one private character of every place that names an option: a letter that is
+   used as a letter (not the article of "A food web", the pronoun I, vitamin C, a variable), the text
+   of an option (the longest match on word boundaries; a number only outside formulas; case matters
+   where options differ only by case), or both ("B. Illinois"). Every character keeps its place in
+   the raw text (`aligned`), so that a reading has the span that it was extracted from.
+3. Find statements. `statements` has those that say it outright, "the answer is B"; `closings` those
+   that close a reasoning, "so D."; `judgements` "B is correct", "A is wrong", "none of these". A
+   question commits to nothing. `fields` reads JSON and tags called answer.
+4. Weigh them (`weighing`). First go the statements of other questions: what follows a summary of
+   several answers, the lettered options of another question, a list or a cycle of statements, of
+   which the one that closed the reasoning stays. Then, in order: an explicit statement beats a
+   loose one ("the correct statement is B"), that beats a box, and a box beats a closing line; of
+   two that weigh the same and differ the later counts where it corrects the earlier ("wait",
+   "however", "the closest"), calls itself final, or concludes a text that opened with the earlier.
+   Otherwise there are two answers, and so none. Where options are judged one by one, the one that
+   is called correct counts when all have been judged. A rejection takes its option back; "none of
+   the options", said last, takes back all but a statement that called itself the closest.
+5. Decide (`prose`). Without a statement a short answer, or a final line that stands for one, counts:
+   never the working. In a text that is not finished (`finished` is False; or it is None, and
+   `endings` sees that the text stops in mid-sentence, in mid-formula, in a list or in a cycle) only
+   explicit statements count.
 
-    conclusion      the last CONCLUSION tag that is not empty; what follows reads its content
-    option text     the whole answer is an option's text, word for word (unless that is a letter:
-                    with the options "B", "A" the answer "B" is the option that is labelled B)
-    answer phrase   "the answer is B", "Final answer: B"                     ]
-    closing phrase  "So D.", "I think it is C", "I'd go with C"              ]  the last one wins
-    verdict         "B is correct"                                           ]
-    leading letter  the text starts with a letter: "B", "(B)", "B. Illinois", "B, because ..."
-    closing letter  the last sentence is a letter, or ends with the only letter that is named
-    option text     exactly one option's text is named; a first or last sentence that is nothing
-                    but an option's text outweighs options named in passing
+The rules, which name what an answer was extracted from:
 
-An option that is negated or rejected ("not A", "A is wrong", "B rather than A") is no answer
-unless a later phrase commits to it. A question commits to nothing. Reasons for no answer:
+    conclusion           the last CONCLUSION tag that is not empty; the steps read its content
+    option text          the whole answer is an option's text, however spelt (unless that is a
+                         letter: with the options "B", "A" the answer "B" is the one labelled B);
+                         or the first or last sentence is; or a short answer names only that
+    answer phrase        "the answer is B", "Final answer: B", a box, an answer field
+    largest probability  {"A": 0.1, "B": 0.9}
+    closing phrase       "So D.", "I think it is C", "I'd go with C"
+    verdict              "B is correct"
+    leading letter       "B", "(B)", "B. Illinois", "B, because ..."
+    closing letter       the last sentence is a letter, or names the only letter of the text
+
+And the reasons for no answer:
 
     empty                         nothing but white space and template residue
+    unfinished thinking           the thinking never ends
     empty conclusion              a CONCLUSION tag with nothing in it
     no conclusion                 a structured text that never came to its conclusion, and whose
                                   reasoning does not say what the answer is
+    unfinished                    a text that was cut before it said what the answer is
     echo of the options           the options were repeated and none was chosen
+    two answers                   two statements that differ, without a correction
     two letters, two options      more than one option, without commitment to one
     letter outside the options    E where there are three
+    value outside the options     "the answer is 37", and no option is
     letter and text disagree      "B. Alabama" where Alabama is A
     rejected                      options were named only to be rejected
     refusal                       "I cannot see the image", "None of the above", "N/A"
     nothing recognised            none of these
 
-The other readers are for comparison: `paper-base` and `paper-kd` are the two of the paper's code,
-`lmms-eval` is that harness's rule for ScienceQA.
+Written answers (`read_open`) go through the first step only, more carefully: `chat_turns` cuts at
+turns of a chat template, never at words within a sentence. The other readers are for comparison:
+`paper-base` and `paper-kd` are the two of the paper's code, `lmms-eval` is that harness's rule for
+ScienceQA.
 """
 
 from __future__ import annotations

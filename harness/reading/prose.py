@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from harness.reading import statements
+from harness.reading import closings, judgements
 from harness.reading.aligned import Aligned
 from harness.reading.endings import stops_midway
 from harness.reading.english import English, in_plain_english
+from harness.reading.judgements import REFUSAL
 from harness.reading.references import (
     CONFLICT,
     OUTSIDE,
@@ -20,7 +21,7 @@ from harness.reading.references import (
     option_of,
     references,
 )
-from harness.reading.statements import OBJECT, REFUSAL, VERBS
+from harness.reading.statements import OBJECT, VERBS
 from harness.reading.weighing import Found, committed
 from harness.types import Reading
 
@@ -75,11 +76,11 @@ def _ends_with_option(english: English, options: Options) -> bool:
 def _final_line(english: English, raw: str) -> Found:
     """What a finished text without a statement comes to."""
     text, sentences = english.text.text, [sentence.text for sentence in english.sentences]
-    rejections = list(statements.rejections(text))
+    rejections = list(judgements.rejections(text))
     rejected = {option for one in rejections if isinstance(option := one.option, int)}
-    rejected |= {index_of(letter) for letter in statements.DENIED_LETTER.findall(text)}
+    rejected |= {index_of(letter) for letter in judgements.DENIED_LETTER.findall(text)}
     last = text.rfind("\n") + 1
-    if named := statements.closing_sentence(sentences[-1]):
+    if named := closings.closing_sentence(sentences[-1]):
         return Found(option_of(named), "closing phrase", last, len(text))
     short = len(sentences) <= SHORT and len(text) <= SHORT_CHARS
     if (leading := _leading_letter(sentences, rejected, short=short)) is not None:
@@ -181,7 +182,7 @@ def _only_text(english: English, rejected: set[int], *, short: bool) -> Found | 
     if len(ends) == 1 and not ends.keys() & rejected:
         [(option, start)] = ends.items()
         return Found(option, "option text", start, start + len(sentences[0 if not start else -1]))
-    named = references(statements.DENIED_TEXT.sub("", text)).replace(OUTSIDE, "")
+    named = references(judgements.DENIED_TEXT.sub("", text)).replace(OUTSIDE, "")
     if CONFLICT in named:
         return Found(option_of(CONFLICT), "option text")
     named = "".join(reference for reference in named if index_of(reference) not in rejected)

@@ -1,4 +1,7 @@
-"""Statements: the places where a text in plain English says, or denies, which option is the answer.
+"""Statements: the places where a text in plain English says which option is the answer.
+
+Here are what a statement is and the phrases that say it outright, "the answer is B"; `closings` and
+`judgements` have the others.
 
 Each pattern is a way of committing, judging or rejecting. It names options (the group `named`);
 `references.option_of` turns what is named into one option or into the reason why it is none. No
@@ -15,7 +18,7 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from harness.reading.english import STOPS, SUBJECT
+from harness.reading.english import STOPS
 from harness.reading.references import (
     CONFLICT,
     OUTSIDE,
@@ -111,7 +114,7 @@ def _passages(text: str) -> tuple[tuple[int, int], ...]:
     return tuple(passages)
 
 
-def _matches(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+def matches(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
     """`pattern.finditer` in those lines only: most of a long working names no option."""
     for start, end in _passages(text):
         yield from pattern.finditer(text, start, end)
@@ -122,7 +125,7 @@ def _matches(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
 _JOIN = r" ?[,/&+|(]? ?(?:(?:and/or|and|or|plus) )?(?:(?:the|an?|both|maybe|possibly|perhaps) )?"
 VERBS = r"(?:is|are|was|were|would|has|have|does|do|did|can|could|will|shows|seems|looks|being)"
 OBJECT = rf"(?P<named>[{R}](?:{_JOIN}[{R}](?! {VERBS}\b)){{0,30}}+)"
-_NEITHER = (
+NEITHER = (
     rf"(?:the |an? )?(?P<named>[{R}]"
     rf"(?:(?:, |,? (?:or|nor) )(?:the |an? )?[{R}](?! {VERBS}\b)){{0,30}}+)"
 )
@@ -178,16 +181,9 @@ _ASIDE = re.compile(
     r"[.!?;\n]|\b(?:because|since|as|which|while|whereas|but|than|compared|not|rather|instead"
     r"|unlike|so|where|when|if)\b"
 )
-_DENIED_AFTER = re.compile(
-    rf"(?:,? (?:and|or|nor) [{R}])?"
-    r" ?(?:(?:does|do|did) not (?:fit|match|work|apply|make|satisfy|correspond|agree|hold)\b"
-    r"|(?:is|are|was|were|seems|would be|can not be) (?:not\b|incorrect|wrong|false|invalid"
-    r"|eliminated|out\b|impossible|unlikely))"
-    r"|,? (?:which|but (?:it|this|that)) is (?:incorrect|wrong|not (?:the )?(?:correct|right)\b)"
-)
 _VALUE = re.compile(r" ?[-+$\u20ac\u00a3(]{0,2}(?:\d|[a-z] ?\))")
 _LAST_OF_CHAIN = re.compile(rf"= ?([{T}])[ )}}$]*\Z")
-_HEDGE = re.compile(r"\b(?:closest|nearest|best)\b")
+HEDGE = re.compile(r"\b(?:closest|nearest|best)\b")
 _AND_OTHERWISE = re.compile(  # "B if it is elastic, or C if it is not"
     r" (?:if|when|in|with|at|under)\b[^.!?\n]{0,80}?"
     rf"(?:\b(?:and|or|but|while)|[,;]) ?([{L}{B}]) (?:for|if|when|in|with|at|under)\b"
@@ -204,12 +200,12 @@ def answer_phrases(text: str, options: Options) -> Iterator[Statement]:
     It names the option that stands right there, or the only text of one in what is said to be the
     answer. What is said to be the answer and is no option is a statement too: it names nothing.
     """
-    for head in _matches(_HEAD, text):
+    for head in matches(_HEAD, text):
         if _SEEKING.search(text[max(0, head.start() - 40) : head.start()]):
             continue
         if found := _phrase(text, head, options):
             yield found
-    for head in _matches(_LOOSE_HEAD, text):
+    for head in matches(_LOOSE_HEAD, text):
         if _SEEKING.search(text[max(0, head.start() - 40) : head.start()]):
             continue
         tail = text[head.end() : head.end() + 200]
@@ -287,7 +283,7 @@ def _statement(
         named,
         weight,
         final="final" in head[0] or called_final or "final answer" in before[-12:],
-        hedged=_HEDGE.search(text, max(0, head.start() - 20), at) is not None,
+        hedged=HEDGE.search(text, max(0, head.start() - 20), at) is not None,
         plain=letter and not supposed and "answer" in head[0],
     )
 
@@ -322,253 +318,3 @@ def _without_numbers(named: str, options: Options) -> str:
     return "".join(
         ref for ref in named if not re.match(f"[{T}]", ref) or index_of(ref) not in options.numeric
     )
-
-
-# "So D." "I'd go with C."
-
-_THEREFORE = (
-    r"(?:so|therefore|thus|hence|consequently|accordingly|(?<!thing )(?<!all )but|rather"
-    rf"|(?:then|finally)(?=,? [{L}{B}])|instead|overall|leaving|leaves|conclusion|summary|short"
-    r"|as a result|elimination|this means|which means|(?:no|wait)(?=,))"
-    r"(?: us)?(?: with)?,?(?: that)?"
-    r"(?: (?:it|this|that|they|these|the \w+|these \w+)"
-    r"(?: (?:is|are|will|(?:must|should|would|has to) be))?)?"
-)
-_CHOOSE = (
-    r"(?:i|we)(?: (?:would|will|am|should|can|must|do|have|going|to)){0,4}"
-    r" (?:choose|chose|pick|picked|select|selected|opt for|say|answer|guess|vote for|conclude"
-    r"|think|believe|suppose)(?: that)?(?: (?:it|this|that) (?:is|(?:would|should|must) be))?"
-    r"|(?:go|going|went) with|lean(?:ing)? towards?|(?:(?<=\n)|(?<![\s\S]))(?:choose|select|pick)"
-)
-_MATCHES = (
-    rf"(?:(?:this|it|that|which) )?(?:matches|corresponds to|fits|closest to)(?= [{L}{B}])"
-    r"|(?:this|it|that) (?:matches|corresponds to|fits)"
-)
-_IS_LETTER = rf"(?:it is|(?:must|has to|should|would|gotta) be|which is)(?= [{L}{B}])"
-_CLOSING = re.compile(
-    rf"\b(?P<how>{_THEREFORE}|(?P<chooses>{_CHOOSE})|{_MATCHES}|{_IS_LETTER})"
-    rf":? (?:only )?(?:with )?(?:the |an? )?{OBJECT}{STOPS}"
-)
-_IS_LINE = re.compile(  # "What she needs is:", and on the next line "B. Illinois"
-    r"\b(?:is|be):\n ?"
-    rf"(?P<named>[{L}{B}])(?=[.:)]| ?$|,? which)(?!(?:[^\n]*\n){{1,2}} ?[{L}{B}][.:)])",
-    re.MULTILINE,
-)
-_THEREFORE_IS = re.compile(  # "Therefore, the factor that worsens a deficit is A."
-    r"\b(?:so|therefore|thus|hence|consequently|overall|in conclusion|based on \w+ \w+),?"
-    rf" [^.!?;:\n{R}]{{1,150}}?\b(?:is|are|would be|must be|should be):? (?:the )?"
-    rf"(?=[{L}{B}]){OBJECT}{STOPS}"
-)
-_CORRECTED = re.compile(  # "On closer look, B."
-    r"^ ?(?:no|wait|hmm|correction|sorry|oops|on (?:a )?(?:closer|second|further|reflection)"
-    r"|let me|looking (?:again|more|closer)|after (?:re|closer|further|looking)|upon"
-    rf"|thinking (?:again|about it))[^.!?\n{R}]{{0,60}}?[,:-] ?(?:(?:it is|i meant|make that"
-    rf"|(?:it|that) should be) )?{OBJECT}[ .!]*$",
-    re.MULTILINE,
-)
-_LAST_SENTENCE = re.compile(
-    rf"(?:it|this|that) (?:is|must be|would be) (?:the |an? )?{OBJECT}{STOPS}"
-    r"|(?P<so>so|therefore|thus|hence|consequently|accordingly|in (?:conclusion|summary|short)"
-    r"|overall|as a result|based on|among|of (?:these|the))\b"
-)
-_LETTER_IS_SUBJECT = re.compile(rf"(?:,|\b(?:so|therefore|thus|hence|that)) [{L}]")
-_AT_THE_END = re.compile(rf"[{R}]{STOPS}")
-_LINE_LABEL = re.compile(rf"^ ?([{L}{B}])", re.MULTILINE)
-_LABEL_ONLY = re.compile(
-    r"^ ?(?:(?:final|result|response|solution|key|correct) ?:)?[ :\"'(>-]{0,4}"
-    rf"(?P<named>[{L}{B}])[ .!)\"']{{0,4}}$",
-    re.MULTILINE,
-)
-
-
-def closing_phrases(text: str) -> Iterator[Statement]:
-    """Finds "so D.", "I think it is C", and a last sentence "Therefore, the magnets repel"."""
-    for found in _matches(_CLOSING, text):
-        weight = Weight.EXPLICIT if found["chooses"] else Weight.CLOSING
-        at, end = found.span("named")
-        yield Statement(found.start(), at, end, "closing phrase", found["named"], weight)
-    for pattern in (_THEREFORE_IS, _IS_LINE, _CORRECTED):
-        for found in _matches(pattern, text):
-            at, end = found.span("named")
-            yield Statement(
-                found.start(), at, end, "closing phrase", found["named"], Weight.CLOSING
-            )
-    start = text.rfind("\n") + 1
-    if last := _LAST_SENTENCE.match(text, start):
-        named = last["named"] or only_named(text[start:])
-        places = [found.start() for found in _AT_THE_END.finditer(text, start)]
-        if named and places:
-            at = places[-1]
-            yield Statement(start, at, at + 1, "closing phrase", named, Weight.CLOSING)
-    if start and (only := _LABEL_ONLY.match(text, start)):
-        labels = [index_of(label) for label in _LINE_LABEL.findall(text[:start])]
-        rivals = {found["named"] for found in _LABEL_ONLY.finditer(text[:start])}
-        option = index_of(only["named"])
-        is_next_of_list = option - 1 in labels and option not in labels
-        if not is_next_of_list and not rivals - {only["named"]}:
-            at, end = only.span("named")
-            rule = "closing letter"
-            yield Statement(start, at, end, rule, only["named"], Weight.CLOSING, final=True)
-
-
-def closing_sentence(sentence: str) -> str:
-    """What a last sentence such as "Based on the map, Illinois is farthest west" names, or ""."""
-    last = _LAST_SENTENCE.match(sentence)
-    named = only_named(sentence) if last and last["so"] else ""
-    if re.search(f"[{T}{B}]", named) or (named and _LETTER_IS_SUBJECT.search(sentence)):
-        return named
-    return ""
-
-
-def only_named(sentence: str) -> str:
-    """The references of a sentence that are not rejected, where they name one option, or ""."""
-    rejected = "".join(claim.named for claim in rejections(sentence))
-    named = "".join(reference for reference in references(sentence) if reference not in rejected)
-    return named if isinstance(option_of(named), int) else ""
-
-
-# "B is correct." "A is wrong."
-
-_GOOD = (
-    r"(?:(?:valid |possible |plausible |good |acceptable )?answer\b|(?:closest|nearest) \w+"
-    r"|(?:correct|right|accurate|appropriate|true|best|better)"
-    r"(?= ?(?:[.,;:!)\n]|$)| (?:because|since|as|and|answer|choice|option|one|response|statement"
-    r"|letter|description|based|given|for|here)\b))"
-)
-_VERDICT = re.compile(
-    rf"(?<!neither )(?<!nor )(?P<made>\b(?:mak|leav)(?:es?|ing) )?{SUBJECT}"
-    r"(?:,? (?:(?:is|are|was|(?:would|should|must|has to) be)(?P<adds> also)?|also is)"
-    rf"(?: all| both)?(?: the| my| our)?(?: only| most| single| one)? (?P<good>{_GOOD})"
-    r"|(?(made)|,? as) (?:the|our|my) (?:(?:only|most) )?(?:\w+ )?"
-    r"(?P<called>answer|choice|option)\b"
-    rf"|,? it is{STOPS}| ?[-:(] ?correct\b| makes (?:the )?most sense\b"
-    r"|(?: \w+){0,4} fits best\b)"
-)
-_NAMES_ANSWER = re.compile(
-    r"answer|(?:correct|right|best|better) (?:answer|choice|option|one|response)"
-)
-
-
-class Verdict(NamedTuple):
-    """Something that an option is said to be."""
-
-    statement: Statement
-    is_answer: bool
-    """It is called the answer, not only correct or true."""
-
-
-def verdicts(text: str) -> Iterator[Verdict]:
-    """Finds "B is correct"."""
-    for found in _matches(_VERDICT, text):
-        at = found.start("named")
-        is_answer = found["called"] or (
-            found["good"] and _NAMES_ANSWER.match(text, found.start("good"))
-        )
-        weight = Weight.CLOSING if found["good"] == "true" else Weight.EXPLICIT
-        hedged = _HEDGE.search(found[0]) is not None
-        statement = Statement(
-            found.start(),
-            at,
-            found.end(),
-            "verdict",
-            found["named"],
-            weight,
-            adds=found["adds"] is not None,
-            hedged=hedged,
-        )
-        yield Verdict(statement, bool(is_answer))
-
-
-_REJECTIONS = (
-    re.compile(  # "not A", "neither A nor B", "B rather than A"
-        r"\b(?:not|never|neither|nor|rather than|instead of|unlike|except|other than|as opposed to"
-        r"|doubt|unlikely) (?!only\b)"
-        rf"(?P<words>(?:(?!(?:but|it|is|so|because|since|and|that|we|i)\b)\w+ ){{0,3}}){_NEITHER}"
-    ),
-    re.compile(rf"\b(?:exclud\w+|eliminat\w+|rul\w+ out|discard\w*|reject\w*) {OBJECT}"),
-    re.compile(  # "I do not think that it is B"
-        r"\b(?:not (?:think|believe|say|agree)|doubt|unlikely|impossible)(?: that)?"
-        r"(?: (?:it|this|that|the answer))?(?: (?:is|was|to be|(?:would|could|should|can) be))? "
-        f"{_NEITHER}"
-    ),
-    re.compile(  # "A and B are wrong"
-        rf"{SUBJECT}"
-        r"(?: (?:is|are|was|were|seems|looks|(?:would|can|could|must) be)(?: all| both)?"
-        r" (?:wrong|incorrect|false|eliminated|excluded|ruled out|out|impossible|unlikely|invalid"
-        r")\b"
-        r"| ?[-:(] ?(?:incorrect|wrong)\b"
-        r"| (?:is|are|was|were) not (?:the )?(?:correct|right|answer|best|true|it)\b)"
-    ),
-)
-_WRONG = re.compile(r"\b(?:wrong|incorrect|not (?:the )?(?:correct|right|answer))\b")
-# What is said not to be so is no answer, though it may yet be one: "Illinois is not on the coast".
-_DENIED = r"(?= (?:is|are|was|were|do|does|did|can|could|will|would|has|have) not\b)"
-DENIED_LETTER = re.compile(rf"[{L}{B}]{_DENIED}")
-DENIED_TEXT = re.compile(rf"[{T}{B}]{_DENIED}")
-
-
-def rejections(text: str) -> Iterator[Statement]:
-    """Finds "not A", "A and B are wrong", "B rather than A": one rejection for each option.
-
-    Only one that takes an option by its name takes back what was said before: not "B. There is not
-    an inactive A in it".
-    """
-    for pattern in _REJECTIONS:
-        for found in _matches(pattern, text):
-            at = found.start("named")
-            loose = bool(found.groupdict().get("words"))
-            for reference in references(found["named"]):
-                by_text = re.match(f"[{T}{B}]", reference) and not _WRONG.search(found[0])
-                weight = Weight.CLOSING if loose or by_text else Weight.EXPLICIT
-                yield Statement(found.start(), at, found.end(), "", reference, weight)
-
-
-def is_denied(text: str, statement: Statement) -> bool:
-    """It says the contrary: "the answer is A is wrong because ..."."""
-    denied = _DENIED_AFTER.match(text, statement.end)
-    by_text = re.search(f"[{T}{B}]", statement.named)  # "B. Illinois is not far": another sentence
-    return denied is not None and (not by_text or _WRONG.search(denied[0]) is not None)
-
-
-# "None of the above." "I cannot see the image."
-
-REFUSAL = re.compile(
-    r"\b(?:i|we) (?:can|could|do|am|would|was|are|will) (?:not|unable)\b(?: \w+){0,2}? (?:determine"
-    r"|see|view|answer|tell|identify|provide|access|assist|help|process|analy[sz]e|know|sure"
-    r"|certain|able|have|to)\b|\b(?:i|we) (?:am|are) unable\b"
-    r"|\bunable to (?:determine|see|view|answer|tell|identify)\b"
-    r"|\b(?:can|could) not be (?:determined|answered|identified|seen|concluded|inferred)\b"
-    r"|\b(?:not possible|impossible|hard|difficult) to"
-    r" (?:determine|tell|say|answer|know|identify)\b"
-    r"|\b(?:not enough|insufficient|not sufficient) (?:information|context|detail|data)"
-    r"|\bnone of (?:the|these|those|them)\b|^ ?none\b"
-    rf"|\bneither\b(?! (?:the |an? )?[{R}])"
-    r"|\bnot (?:clear|certain|sure|among|listed|one of)\b|\bunclear\b|\buncertain\b"
-    r"|\bnot[- ]applicable\b|\bunanswerable\b|\bunknown\b|\bno (?:answer|image|picture)\b"
-    r"|\bas an ai\b|^ ?(?:i am )?(?:so |very )?sorry\b(?! for the confusion)"
-)
-_NONE = re.compile(
-    r"\bnone of (?:the|these|those|them)\b(?! (?:\w+ ){0,2}?(?:other|rest|remaining))"
-    r"|\b(?:not|n't) (?:\w+ )?(?:listed|among|in|one of|part of|included in|present in|provided in"
-    r"|available in|matching any of) (?:the |these |those |any of the )?(?:\w+ ){0,2}?"
-    r"(?:options|choices|list|answers|answer choices|alternatives)\b"
-    r"|\b(?:no|without an?) (?:\w+ )?(?:correct|right|valid|matching|suitable|single|definitive)"
-    r" (?:answer|option|choice)"
-    r"|\bdo(?:es)? not match any\b"
-    r"|\b(?:lacks?|do(?:es)? not (?:contain|provide|include|give)) (?:an? |the |any |enough )?"
-    r"(?:\w+ )?(?:solution|answer|information)\b"
-    r"|\b(?:i|we) (?:can not|could not|am unable to|are unable to|will not) (?:\w+ )?"
-    r"(?:provide|give|determine|answer|choose|select|solve|calculate)\b"
-    r"|\b(?:can|could) not be (?:determined|answered|solved|calculated)\b"
-)
-
-
-_SAYS_ANSWER = re.compile(r"answer(?: \w+)?:? [\"'(]{0,2}\Z")
-
-
-def refusals(text: str) -> Iterator[Statement]:
-    """Finds "none of the options is right", "it cannot be determined"."""
-    for found in _NONE.finditer(text):
-        says = _SAYS_ANSWER.search(text[max(0, found.start() - 20) : found.start()])
-        weight = Weight.EXPLICIT if says else Weight.LOOSE
-        yield Statement(found.start(), found.start(), found.end(), "refusal", OUTSIDE, weight)

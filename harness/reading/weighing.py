@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.reading import statements
+from harness.reading import closings, judgements, statements
 from harness.reading.aligned import Aligned
 from harness.reading.english import English
 from harness.reading.references import B, L, Options, index_of, references
@@ -77,12 +77,12 @@ def committed(english: English, raw: str, options: Options, *, finished: bool) -
 def _all(english: English, options: Options, *, finished: bool) -> list[Statement]:
     """The statements that count, in no order."""
     text = english.text.text
-    found = [*statements.answer_phrases(text, options), *statements.closing_phrases(text)]
-    found = [one for one in found if not statements.is_denied(text, one)]
-    rejections = list(statements.rejections(text))
+    found = [*statements.answer_phrases(text, options), *closings.closing_phrases(text)]
+    found = [one for one in found if not judgements.is_denied(text, one)]
+    rejections = list(judgements.rejections(text))
     found += _judged(text, options, rejections, finished=finished)
     found += rejections
-    found += statements.refusals(text)
+    found += judgements.refusals(text)
     if not finished:
         found = [one for one in found if one.weight is not Weight.CLOSING]
     return found
@@ -103,7 +103,7 @@ def _judged(
     have been judged, and only one is."""
     if one := _only_good(text, options):
         return [one]
-    verdicts = list(statements.verdicts(text))
+    verdicts = list(judgements.verdicts(text))
     rejected = {one.named for one in rejections}
     judged = {index_of(ref) for ref in references("".join(rejected))}
     named = {verdict.statement.option for verdict in verdicts if not verdict.is_answer}
