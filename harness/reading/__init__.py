@@ -11,10 +11,10 @@ the reading says why. The steps:
 2. Spell it in one way. `characters` and `spelling` (units, LaTeX, numbers, markup) rewrite the text
    and the choices alike; `languages` puts "the answer is" of other languages into English.
    `references` makes one private character of every place that names an option: a letter that is
-   used as a letter (not the article of "A food web", the pronoun I, vitamin C, a variable), the text
-   of an option (the longest match on word boundaries; a number only outside formulas; case matters
-   where options differ only by case), or both ("B. Illinois"). Every character keeps its place in
-   the raw text (`aligned`), so that a reading has the span that it was extracted from.
+   used as a letter (not the article of "A food web", the pronoun I, vitamin C, a variable), the
+   text of an option (the longest match on word boundaries; a number only outside formulas; case
+   matters where options differ only by case), or both ("B. Illinois"). Every character keeps its
+   place in the raw text (`aligned`), so that a reading has the span that it was extracted from.
 3. Find statements. `statements` has those that say it outright, "the answer is B"; `closings` those
    that close a reasoning, "so D."; `judgements` "B is correct", "A is wrong", "none of these". A
    question commits to nothing. `fields` reads JSON and tags called answer.
@@ -23,14 +23,14 @@ the reading says why. The steps:
    which the one that closed the reasoning stays. Then, in order: an explicit statement beats a
    loose one ("the correct statement is B"), that beats a box, and a box beats a closing line; of
    two that weigh the same and differ the later counts where it corrects the earlier ("wait",
-   "however", "the closest"), calls itself final, or concludes a text that opened with the earlier.
+   "however", "the closest"), calls itself final, or ends a text that opened with the earlier.
    Otherwise there are two answers, and so none. Where options are judged one by one, the one that
    is called correct counts when all have been judged. A rejection takes its option back; "none of
    the options", said last, takes back all but a statement that called itself the closest.
-5. Decide (`prose`). Without a statement a short answer, or a final line that stands for one, counts:
-   never the working. In a text that is not finished (`finished` is False; or it is None, and
-   `endings` sees that the text stops in mid-sentence, in mid-formula, in a list or in a cycle) only
-   explicit statements count.
+5. Decide (`prose`). Without a statement a short answer, or a final line that stands for one,
+   counts: never the working. In a text that is not finished (`finished` is False; or it is None,
+   and `endings` sees that the text stops in mid-sentence, in mid-formula, in a list or in a cycle)
+   only explicit statements count.
 
 The rules, which name what an answer was extracted from:
 
