@@ -64,7 +64,6 @@ UNUSABLE = (
 """What a folder that cannot be used makes the libraries raise."""
 _FILES = (
     "config.json",
-    "config.*.json",
     "processor_config.json",
     "preprocessor_config.json",
     "video_preprocessor_config.json",
@@ -96,8 +95,16 @@ _CLASSES: Mapping[str, tuple[str, Callable[[str], Any], Any]] = MappingProxyType
     }
 )
 """Part -> the key that names its class, the library's lookup by name, and that by configuration."""
-_ELSEWHERE = ("audio_tokenizer", "audio_tokenizer_name_or_path", "use_pretrained_backbone")
-"""Keys, not null or false, that make the library load another model."""
+_ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {
+        "audio_tokenizer": "another model",
+        "audio_tokenizer_name_or_path": "another model",
+        "use_pretrained_backbone": "another model",
+        "configuration_files": "another configuration",
+        "fast_tokenizer_files": "another tokenizer",
+    }
+)
+"""Key, where it is not null or false -> what it makes the library load in its place."""
 _KERNELS = ("attn_implementation", "experts_implementation", "use_kernels", "kernel_config")
 
 
@@ -250,12 +257,12 @@ def _short(value: object) -> str:
 
 
 def _refuse_elsewhere(path: Path, fields: Mapping[str, Any]) -> None:
-    for key in _ELSEWHERE:
+    for key, loaded in _ELSEWHERE.items():
         if fields.get(key):
             raise HarnessError(
-                f"{path}: {key} makes transformers load another model ({_short(fields[key])}). A "
+                f"{path}: {key} makes transformers load {loaded} ({_short(fields[key])}). A "
                 "checkpoint leads nowhere but into its own folder.",
-                remedy=f"Remove {key} from {path.name}: pictures and text do not need it.",
+                remedy=f"Remove {key} from {path.name}.",
                 code=Exit.MISSING,
             )
 

@@ -106,6 +106,21 @@ REFUSED: Mapping[str, tuple[str, Change, str]] = {
         lambda j: j.update(AUDIO),
         "audio_tokenizer",
     ),
+    "another configuration": (
+        CONFIG,
+        lambda j: j.update(configuration_files=["config.4.0.0.json"]),
+        "configuration_files",
+    ),
+    "another tokenizer": (
+        TOKENIZER,
+        lambda j: j.update(fast_tokenizer_files=["../elsewhere/tokenizer.4.0.json"]),
+        "fast_tokenizer_files",
+    ),
+    "a pretrained backbone": (
+        CONFIG,
+        lambda j: j["vision_config"].update(use_pretrained_backbone=True, backbone="some/one"),
+        "use_pretrained_backbone",
+    ),
     "attention from the hub": (
         CONFIG,
         lambda j: j.update(_attn_implementation="org/repo"),
