@@ -138,7 +138,7 @@ def _choices(pairs: Sequence[tuple[Prediction, Prediction]], common: dict[str, A
 def _texts(
     pairs: Sequence[tuple[Prediction, Prediction]], common: dict[str, Any], *, tokenize: Tokenize
 ) -> Comparison:
-    from harness import text_metrics
+    from harness import text_coverage, text_metrics
 
     references = [str(one.target) for one, _ in pairs]
     texts = [
@@ -157,6 +157,9 @@ def _texts(
     interval = "95% and p: paired bootstrap, 1,000 resamples"
     if tokenize != TOKENIZE:
         interval += f"; BLEU with tok:{tokenize}"
+    unseen = [text_coverage.note_on_rouge(side, references) for side in texts]
+    unseen += [text_coverage.note_on_bleu(side, references, tokenize) for side in texts]
+    interval = "; ".join([interval, *dict.fromkeys(note for note in unseen if note)])
     return Comparison(**common, differences=differences, interval=interval)
 
 

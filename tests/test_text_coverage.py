@@ -114,7 +114,8 @@ def test_the_tokenizer_is_the_users_choice_and_stays_with_the_run(command, tmp_p
     assert again["metrics"]["bleu"] == made["metrics"]["bleu"]
     other = command("score", file, *how, "--tokenize", "zh", "-m", "other").json["folder"]
     found = command("compare", made["folder"], other, "--json").json
-    assert "BLEU with tok:zh" in found["interval"]
+    assert "BLEU with tok:zh; 2 of 2 pairs with a text whose letters ROUGE" in found["interval"]
+    assert "without spaces" not in found["interval"]
     page = tmp_path / "page.html"
     command("report", "--runs", runs, "--out", page)
     assert "2 of 2 pairs with a text whose letters ROUGE" in page.read_text()
