@@ -209,7 +209,7 @@ def _read_answers(
 
     def skip(error: DataError) -> None:
         if not skip_invalid:
-            mend = "Mend the row, or leave such rows out with --skip-invalid."
+            mend = f"{error.remedy or 'Mend the row.'} --skip-invalid leaves such rows out."
             raise DataError(error.what, known=error.known, remedy=mend) from error
         skipped.append(error.what)
 

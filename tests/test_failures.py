@@ -392,7 +392,11 @@ CASES = [
         ("data a pipe", pipe(ROWS), r"data holds no data set.*Looked for test\.jsonl"),
         ("data a folder", folder(ROWS), r"data holds no data set.*Looked for test\.jsonl"),
         ("data none", no_files, r"data holds no data set.*Looked for test\.jsonl"),
-        ("data without images", text_rows, r"0 of 4 rows .*--text-only include.*harness score"),
+        (
+            "data without images",
+            text_rows,
+            r"0 of 4 rows .*The fields are id, image, .*Call the field.*harness score",
+        ),
         ("array cut", data("test.json", '[{"question": "a'), r"json, object 1: not valid JSON"),
         ("array an object", data("test.json", "{}"), r"test\.json: must be a JSON array"),
         ("csv columns", data("test.csv", "a,b\n1,2\n"), r"csv, line 1: no column 'question'"),
@@ -408,7 +412,11 @@ CASES = [
             data("test.csv", CSV + "1,q,a,b,A,7\n"),
             r"'image': .*no row with index '7'",
         ),
-        ("csv own row", data("test.csv", CSV + "1,q,a,b,A,1\n"), r"'image': row '1' .*refers back"),
+        (
+            "csv own row",
+            data("test.csv", CSV + "1,q,a,b,A,1\n"),
+            r"'image': '1' \(str\) refers back",
+        ),
         ("parquet cut", parquet, r"test-00000-of-00001\.parquet cannot be read.*Download"),
         ("parquet of text", data("test.parquet", "question\n"), r"test\.parquet cannot be read"),
         ("arrow of zeros", data("test.arrow", bytes(4096)), r"test\.arrow cannot be read"),
@@ -462,7 +470,7 @@ CASES = [
         ("path with two slashes", row(image="//a.png"), r"field 'image': .*is an absolute path"),
         ("path of a home", row(image="~root/a.png"), r"field 'image': .*is an absolute path"),
         ("path with NUL", row(image="a\0.png"), r"field 'image': .*is not a file name"),
-        ("path a number", row(image=5), r"line 1, field 'image': must be a path, found 5"),
+        ("path a number", row(image=5), r"line 1, field 'image': must be a path, .*found 5"),
     ),
     # Other ways to ask for data.
     Case(
@@ -523,18 +531,26 @@ CASES = [
             content(PICTURE, "%!PS-Adobe-3.0 EPSF-3.0\n"),
             r"00\.png: not a picture",
         ),
-        ("image a folder", folder(PICTURE), r"images/geography-00\.png: Is a directory"),
-        ("image a pipe", pipe(PICTURE), r"images/geography-00\.png: not a regular file"),
+        ("image a folder", folder(PICTURE), r"images/geography-00\.png: it is not a regular file"),
+        ("image a pipe", pipe(PICTURE), r"images/geography-00\.png: it is not a regular file"),
         ("image a loop", link(PICTURE, "geography-00.png"), r"00\.png: Too many levels of symb"),
         ("image a bomb", bomb, r"00\.png: its number of pixels is more than the 67,108,864"),
         (
             "image of 300 MB",
             lambda place: os.truncate(place.root / PICTURE, 300 * 2**20),
-            r"00\.png: 314,572,800 bytes are too many for a picture",
+            r"00\.png: it has 314,572,800 bytes, and at most",
         ),
-        ("image name too long", row(image="a" * 300), r"geography-00: a+: File name too long"),
+        (
+            "image name too long",
+            row(image="a.b" * 100),
+            r"geography-00: (a\.b)+.*: File name too long",
+        ),
         ("image settings", fields(PROCESSOR, image_processor__image_mean="x"), r"00: .*mean must"),
-        ("image no base64", data("test.csv", CSV + "1,q,a,b,A,@@\n"), r"'image': not base64"),
+        (
+            "image no base64",
+            data("test.csv", CSV + "1,q,a,b,A,@@\n"),
+            r"Failed: 1: @@: the file is missing",
+        ),
     ),
     *cases(  # Checkpoints.
         ANEW,
@@ -648,7 +664,7 @@ CASES = [
             fields(PROCESSOR, image_processor__image_processor_type="Nonsense"),
             r"cannot be loaded as llava_next",
         ),
-        ("template missing", no_template, r"has no chat template.*Put.*chat_template\.jinja"),
+        ("template missing", no_template, r"has no chat template.*--chat-template FILE"),
         ("template syntax", template("{% for %}"), r"chat template.*TemplateSyntaxError"),
         ("template undefined", template("{{ a.b.c }}"), r"chat template.*UndefinedError"),
         ("template refuses", template("{{ raise_exception('no!') }}"), r"chat template.*no!"),
@@ -713,7 +729,11 @@ CASES = [
         ),
         ("run.json sessions", fields(RECORD, sessions=1), r"not a run record.*sessions.*--fresh"),
         ("run.json fingerprint", fields(RECORD, fingerprint=[]), r"not a run record.*fingerprint"),
-        ("run.json a folder", folder(RECORD), r"run\.json cannot be read: Is a directory"),
+        (
+            "run.json a folder",
+            folder(RECORD),
+            r"run\.json cannot be read: it is not a regular file",
+        ),
         (
             "predictions broken",
             line(PREDICTIONS, "{broken"),
@@ -748,7 +768,11 @@ CASES = [
             fields(PREDICTIONS, sample_id="geography-01"),
             r"predictions\.jsonl, line 2.*'geography-01'.*twice.*--fresh",
         ),
-        ("predictions a folder", folder(PREDICTIONS), r"jsonl cannot be read: Is a directory"),
+        (
+            "predictions a folder",
+            folder(PREDICTIONS),
+            r"jsonl cannot be read: it is not a regular file",
+        ),
     ),
     *cases(
         EVAL,
@@ -764,7 +788,7 @@ CASES = [
         nothing,
         f"{EVAL} --style cot --dtype bf16",
         2,
-        r"another style, prompt, dtype\. style: direct then, cot now",
+        r"another style, prompt, wording, dtype\. style: direct then, cot now",
     ),
     Case(
         "other limit of tokens",
@@ -866,7 +890,11 @@ CASES = [
         SCORE,
         3,
         ("answers missing", without(ANSWERS), r"answers\.jsonl cannot be read: No such file"),
-        ("answers a folder", folder(ANSWERS), r"answers\.jsonl cannot be read: Is a directory"),
+        (
+            "answers a folder",
+            folder(ANSWERS),
+            r"answers\.jsonl cannot be read: it is not a regular file",
+        ),
         ("answers of 0 bytes", content(ANSWERS, ""), r"answers\.jsonl holds no rows"),
         (
             "answers an array",
@@ -1158,7 +1186,7 @@ CASES = [
         nothing,
         "ask --model {model} --question what --image {root}/none.png --json",
         3,
-        r"none\.png cannot be read: No such file",
+        r"none\.png: the file is missing",
     ),
     Case(
         "ask of no image",

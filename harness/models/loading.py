@@ -7,11 +7,13 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import (
     AttentionInterface,
+    AutoConfig,
     AutoModelForImageTextToText,
     AutoProcessor,
     BitsAndBytesConfig,
@@ -73,6 +75,7 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
         if checkpoint.adapter == "vilt":
             model = _load_model(checkpoint, options)
             return vilt.Vilt(model, processor, device=options.device)
+        _refuse_other_kinds(checkpoint.folder)
         render = renderers.renderer_of(processor, checkpoint, options.chat_template)
         model = _load_model(checkpoint, options)
         if checkpoint.adapter == "kosmos2":
@@ -102,6 +105,17 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
                 code=Exit.MISSING,
             ) from error
         raise pretrained.unusable(checkpoint.folder, checkpoint.model_type, error) from error
+
+
+def _refuse_other_kinds(folder: Path) -> None:
+    """Refuse what is no image-text model, before its chat template is missed.
+
+    Raises:
+        ValueError: it is of another kind, or of one that transformers does not know.
+    """
+    config = pretrained.load(AutoConfig, folder)
+    if type(config) not in AutoModelForImageTextToText._model_mapping:  # noqa: SLF001  # no public name
+        raise ValueError(f"{config.model_type} is no image-text model of transformers")
 
 
 def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel:
