@@ -76,7 +76,8 @@ class Limited:
         self._seconds = seconds
         self._what = what
         self._where = where
-        self._endless: set[bytes] = set()
+        self._failures: dict[bytes, str] = {}
+        self._endless = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the function returns or raises.
@@ -85,26 +86,25 @@ class Limited:
             SampleError: it does not end on this input, or gives up on it.
             HarnessError: it did not end on `MOST_ENDLESS` inputs: there is no use in going on.
         """
-        if self._endless and _digest(args, kwargs) in self._endless:
-            raise SampleError(self._late)
+        # A batch that fails is halved, so that an input comes again.
+        if self._failures and (known := self._failures.get(_digest(args, kwargs))):
+            raise SampleError(known)
         try:
             return within(self._seconds, self._call, *args, **kwargs)
         except Broken as error:
-            raise SampleError(f"{self._what} fails: {error}") from error
+            reason = f"{self._what} fails: {error}"
         except Endless:
-            self._endless.add(_digest(args, kwargs))
-            if len(self._endless) >= MOST_ENDLESS:
-                raise HarnessError(
-                    f"{self._where}: {self._late}, on {MOST_ENDLESS} inputs.",
-                    known="Its files make it do more work than any published checkpoint's.",
-                    remedy="Download the checkpoint again, from a source that you trust.",
-                    code=Exit.MISSING,
-                ) from None
-            raise SampleError(self._late) from None
-
-    @property
-    def _late(self) -> str:
-        return f"{self._what} did not end within {self._seconds:g} s"
+            reason = f"{self._what} did not end within {self._seconds:g} s"
+            self._endless += 1
+        self._failures[_digest(args, kwargs)] = reason
+        if self._endless >= MOST_ENDLESS:
+            raise HarnessError(
+                f"{self._where}: {reason}, on {MOST_ENDLESS} inputs.",
+                known="Its files make it do more work than any published checkpoint's.",
+                remedy="Download the checkpoint again, from a source that you trust.",
+                code=Exit.MISSING,
+            )
+        raise SampleError(reason)
 
 
 def _digest(args: object, kwargs: object) -> bytes:
