@@ -140,7 +140,7 @@ def collect(
 
 def _no_image(total: int, names: Iterable[str], *, source: str) -> str:
     return (
-        f"0 of {total:,} rows of {source} have an image.\n"
+        f"0 of {total:,} rows of {source} have an image. "
         f"The fields are {columns(names)}; an image is looked for in {EXAMPLES}."
     )
 
