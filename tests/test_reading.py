@@ -243,6 +243,28 @@ def test_any_text_and_any_choices_are_read(raw, choices):
     [
         *("<CONCLUSION>", "answer is ", "B ", "A/", "###", "Alabama, ", "A. Alabama\n", "<|user|>"),
         *("<object>", "not a ", "a a ", "B\n\n", "? ", "\u0316\u0301", "\\boxed{", "if not i "),
+        *(
+            "The answer is (A). ",
+            "<think>",
+            "</think>",
+            "[THINK]",
+            '{"answer": ',
+            "[",
+            "\\frac{",
+            "$a ",
+        ),
+        *("Question 1: ", "Q: ", "Options: A. ", "A. x\nB. y\nC. z\n", "答案", "选", "respuesta "),
+        *(
+            "B is correct. ",
+            "so so ",
+            "1,000",
+            "2 m ",
+            "ten ",
+            "</s>",
+            "User: ",
+            "\nUSER: a ",
+            "- ",
+        ),
     ],
 )
 def test_hostile_repetition_takes_linear_time(piece):

@@ -102,7 +102,7 @@ def with_brackets(raw: str, span: tuple[int, int]) -> tuple[int, int]:
     """The span with the bracket behind it that its words open, or the one before it that they
     close: "(B)" where "(B" was found."""
     start, end = span
-    for opening, closing in ("()", "[]", "{}"):
+    for opening, closing in ("()", "[]", "{}", "\uff08\uff09", "\u3010\u3011"):
         words = raw[start:end]
         open_ones = words.count(opening) - words.count(closing)
         if open_ones > 0 and raw.startswith(closing, end):

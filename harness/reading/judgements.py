@@ -80,7 +80,7 @@ _REJECTIONS = (
         r" (?:wrong|incorrect|false|eliminated|excluded|ruled out|out|impossible|unlikely|invalid"
         r")\b"
         r"| ?[-:(] ?(?:incorrect|wrong)\b"
-        r"| (?:is|are|was|were) not (?:the )?(?:correct|right|answer|best|true|it)\b)"
+        r"|(?:,? which)? (?:is|are|was|were) not (?:the )?(?:correct|right|answer|best|true|it)\b)"
     ),
 )
 _WRONG = re.compile(r"\b(?:wrong|incorrect|not (?:the )?(?:correct|right|answer))\b")

@@ -146,6 +146,9 @@ def _closing_letter(sentences: Sequence[str], rejected: set[int]) -> int | str |
     named = only["named"] if only else ""
     if not _LABEL.match(named) or _labels(named) & rejected:
         return None
+    before = _ONLY.fullmatch(sentences[-2]) if len(sentences) > 1 else None
+    if before and _labels(before["named"]) - rejected - _labels(named):
+        return "two letters"  # lines of a list
     if last_part != sentences[-1] and len(_labels("".join(sentences)) - rejected) > 1:
         return "two letters"
     return option_of(named)

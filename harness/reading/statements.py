@@ -260,7 +260,8 @@ def _rest_of_list(tail: str, start: int, found: re.Match[str]) -> str:
         tail, start
     ):  # the labels of a list with other texts than ours
         return "".join(_LABEL_OF_LIST.findall(tail, found.end()))
-    if not _BEFORE_LIST.match(tail, start):
+    follows = ":" in tail[:start] or tail[:start].endswith("\n")
+    if not follows or not _BEFORE_LIST.match(tail, start):
         return ""
     return "".join(_NEXT_OF_LIST.findall(tail, found.end()))
 
