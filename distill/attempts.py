@@ -22,7 +22,7 @@ from distill.quality import Measured, Quality, measure
 from distill.store import Attempt, Store, replace_lines
 from distill.teacher import INPUTS, PROMPT_VERSION
 from harness import environment
-from harness.errors import Exit, HarnessError
+from harness.errors import Exit, HarnessError, is_beyond_context
 from harness.evaluate import Data
 from harness.records import refuse_mismatch
 from harness.structured import Rationale
@@ -48,6 +48,8 @@ class RationaleOptions:
     choose: Choose = "best"
     hint_on_retry: bool = False
     """Ask once more, with the answer as a hint, where every attempt was rejected."""
+    truncate: bool = False
+    """Shorten the context text of prompts beyond the teacher's context."""
     keep: Filter = "none"
     temperature: float = 0.7
     """Of attempts from the second on, as `top_p`."""
@@ -189,6 +191,7 @@ class Work:
                 "attempts": self.options.attempts,
                 "choose": self.options.choose,
                 "hint_on_retry": self.options.hint_on_retry,
+                "truncate": self.options.truncate,
                 "filter": self.options.keep,
                 "limit": self.options.limit,
                 "sample": self.options.sample,
@@ -355,9 +358,9 @@ class Work:
         missing = [s for s in self.selected if s.id not in self.failed and not self.is_decided(s)]
         reasons = Counter(
             reason
-            for each in judged.values()
+            for sample_id, each in judged.items()
             if not each.kept
-            for reason in (each.rejected[-1][1] if each.rejected else ("nothing written",))
+            for reason in (each.rejected[-1][1] if each.rejected else (self._unwritten(sample_id),))
         )
         topics: dict[str, dict[str, int]] = defaultdict(lambda: {"kept": 0, "dropped": 0})
         for sample in self.selected:
@@ -371,6 +374,9 @@ class Work:
                 "dropped": len(self.selected) - len(kept),
                 "hinted": sum(attempt.hinted for attempt in kept),
                 "failed": len(self.failed),
+                "truncated": sum(
+                    any(a.truncated for a in self.attempts[s.id]) for s in self.selected
+                ),
                 "unasked": sum(
                     s.id not in self.failed and not self.attempts[s.id] for s in self.selected
                 ),
@@ -382,6 +388,12 @@ class Work:
         if not self.waits:
             self.store.write_record(self._record)
         return self._record
+
+    def _unwritten(self, sample_id: str) -> str:
+        """Why there is no attempt at a sample."""
+        if is_beyond_context(self.failed.get(sample_id)):
+            return "prompt beyond the teacher's context"
+        return "nothing written"
 
     def _sort(self) -> None:
         """Put the attempts into the order of rounds and data: a resumed run then leaves the file

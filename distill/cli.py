@@ -78,6 +78,7 @@ from distill.options import (
     TestSplit,
     TopP,
     TrainParts,
+    Truncate,
     Weight,
     Without,
 )
@@ -126,6 +127,7 @@ def distill(
     attempts: Attempts = 1,
     choose: Choose = Choice.best,
     hint_on_retry: Hint = False,
+    truncate: Truncate = False,
     keep: Filter = Keep.none,
     temperature: Temperature = 0.7,
     top_p: TopP = 0.95,
@@ -193,7 +195,7 @@ def distill(
     else:
         _print_outcome(plan, outcome)
     failed = (outcome.rationales or {}).get("counts", {}).get("failed", 0)
-    if failed or any(run.record.counts.failed for run in outcome.runs):
+    if failed or any(run.record.counts.failed or run.record.is_silent for run in outcome.runs):
         raise typer.Exit(Exit.FAILED_SAMPLES)
 
 
@@ -225,6 +227,7 @@ def rationales(
     attempts: Attempts = 1,
     choose: Choose = Choice.best,
     hint_on_retry: Hint = False,
+    truncate: Truncate = False,
     keep: Filter = Keep.none,
     temperature: Temperature = 0.7,
     top_p: TopP = 0.95,
@@ -483,6 +486,7 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
             attempts=chosen("attempts", settings, 1),
             choose=_value(chosen("choose", settings, "best")),
             hint_on_retry=chosen("hint_on_retry", settings, False),  # the default
+            truncate=chosen("truncate", settings, False),  # the default
             keep=_value(chosen("keep", settings, "none", at="filter")),
             temperature=get("temperature", 0.7),
             top_p=get("top_p", 0.95),
@@ -538,7 +542,7 @@ def _server(ctx: typer.Context) -> ServerOptions | None:
 
 _SERVER = ("base_url", "concurrency", "request_timeout", "patience")
 _REMOTE = "--teacher openai:NAME"
-_LOADED = ("teacher_weights", "chat_template")
+_LOADED = ("teacher_weights", "chat_template", "truncate")
 
 
 def _value(choice: Any) -> Any:
@@ -701,6 +705,8 @@ def _print_rationales(plan: Plan, record: Mapping[str, Any]) -> None:
     table(title, ("topic", "kept", "dropped"), rows)
     for reason, count in counts["reasons"].items():
         say(f"  {count:,} dropped: {reason}")
+    if shortened := counts.get("truncated"):
+        say(f"  {shortened:,} asked with a shortened context text")
     say(f"Folder: {plan.folder}")
 
 

@@ -249,6 +249,15 @@ Hint = Annotated[
         rich_help_panel=TEACHER,
     ),
 ]
+Truncate = Annotated[
+    bool,
+    typer.Option(
+        "--truncate",
+        help="Shorten the context text of prompts that are longer than the teacher's context, from "
+        "its middle; without it they fail.",
+        rich_help_panel=TEACHER,
+    ),
+]
 Filter = Annotated[
     Keep,
     typer.Option(

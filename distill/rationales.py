@@ -208,7 +208,7 @@ def _runner(model: Model, teacher: Teacher, work: Work, each: Round) -> Runner:
     return Runner(
         model,
         teacher_task(work.data.task, work.options.inputs, hinted=each.hinted),
-        asking=Asking(style="structured"),
+        asking=Asking(style="structured", truncate=work.options.truncate),
         decoding=_decoding(teacher, work.options, each),
         digests=work.data.digests,
     )
@@ -243,6 +243,7 @@ def _attempt(
         raw=prediction.raw,
         tokens=prediction.tokens,
         seconds=prediction.seconds,
+        truncated=prediction.truncated,
     )
 
 
@@ -258,6 +259,7 @@ def _fingerprint(teacher: Teacher, data: Data, options: RationaleOptions) -> dic
         "prompt_version": PROMPT_VERSION,
         "prompt": _prompt_hash(teacher, data, options),
         "max_new_tokens": teacher.max_new_tokens,
+        "truncate": options.truncate or None,  # what has no such field was asked in full
         **teacher.settings,
     }
     if options.attempts > 1:

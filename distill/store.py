@@ -52,6 +52,8 @@ class Attempt:
     raw: str
     tokens: int | None = None
     seconds: float | None = None
+    truncated: int = 0
+    """Tokens of the context text that were left out of the prompt."""
 
     @property
     def key(self) -> tuple[str, bool, int]:

@@ -447,6 +447,15 @@ def eval(
             rich_help_panel=DECODING,
         ),
     ] = None,
+    truncate: Annotated[
+        bool,
+        typer.Option(
+            "--truncate",
+            help="Shorten the context text of prompts that are longer than the model's context, "
+            "from its middle; without it they are error rows.",
+            rich_help_panel=DECODING,
+        ),
+    ] = False,
     conclude: Annotated[
         bool,
         typer.Option(
@@ -562,6 +571,7 @@ def eval(
         workers=workers,
         shots=shots,
         shuffle=shuffle_choices,
+        truncate=truncate,
         conclude=conclude,
         fresh=fresh,
         tokenize=tokenize.value,
@@ -585,6 +595,7 @@ def eval(
                 if not processes.here().first:
                     continue  # the first process waits for the others, and speaks for all
                 _tell_failures(done[-1])
+                _tell_silence(done[-1])
                 if not as_json:
                     _print_run(done[-1])
     if not processes.here().first:
@@ -595,7 +606,7 @@ def eval(
         )
     if errors:
         raise typer.Exit(errors[0].code)
-    if any(run.record.counts.failed for run in done):
+    if any(run.record.counts.failed or run.record.is_silent for run in done):
         raise typer.Exit(Exit.FAILED_SAMPLES)
 
 
@@ -1018,6 +1029,9 @@ def score(
     )
     _list(run.skipped, "Skipped", "see `skipped` in run.json")
     _give(run, as_json=as_json)
+    _tell_silence(run)
+    if run.record.is_silent:
+        raise typer.Exit(Exit.FAILED_SAMPLES)
 
 
 @app.command(epilog="Example:\n\nharness rescore runs/scienceqa/moondream/test --reader paper-base")
@@ -1301,7 +1315,7 @@ IDLE: tuple[tuple[str, str, Callable[[Mapping[str, Any]], bool], str], ...] = (
         for name in (
             *("weights", "size", "model_revision", "adapter", "quantize"),
             *("device", "device_map", "dtype", "attn", "processor_arg"),
-            *("chat_template", "engine"),
+            *("chat_template", "engine", "truncate"),
         )
     ),
 )
@@ -1422,6 +1436,21 @@ def _tell_failures(run: Run) -> None:
     predictions = RunFolder(run.folder).read_predictions()
     failed = [f"{p.sample_id}: {p.error}" for p in predictions if p.error is not None]
     _list(failed, "Failed", f"see `error` in {run.folder / PREDICTIONS}")
+
+
+def _tell_silence(run: Run) -> None:
+    """A run without a single word is no result."""
+    if not run.record.is_silent:
+        return
+    asked = run.record.settings.get("mode") == "generate"
+    template = "A chat template or a --style that is not the model's own is likely."
+    _told(
+        HarnessError(
+            f"Every one of {run.record.counts.empty:,} answers is empty.",
+            known="The model ended each of them at once." if asked else "",
+            remedy=template if asked else "",
+        )
+    )
 
 
 def _list(lines: Sequence[str], what: str, where: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 
 
@@ -60,6 +61,23 @@ class DataError(HarnessError):
 
 class SampleError(Exception):
     """One sample cannot be used (a corrupt image, say): an error row, and the run goes on."""
+
+
+class ContextError(SampleError):
+    """A prompt has more tokens than the model's context."""
+
+    def __init__(self, tokens: int, context: int, note: str = "") -> None:
+        super().__init__(f"{tokens:,} tokens, context {context:,}{note}")
+        self.tokens = tokens
+        self.context = context
+
+
+_BEYOND_CONTEXT = re.compile(r"[\d,]+ tokens, context [\d,]+")
+
+
+def is_beyond_context(reason: str | None) -> bool:
+    """Whether this is why a sample has no answer: see `ContextError`."""
+    return reason is not None and _BEYOND_CONTEXT.match(reason) is not None
 
 
 NOT_FINITE = "the model gives NaN: not all of its scores are finite numbers"

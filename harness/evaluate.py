@@ -131,6 +131,8 @@ class RunOptions:
     """Answered questions of the train split that are shown first."""
     shuffle: int | None = None
     """Seed of the options' order; None: as the data has them."""
+    truncate: bool = False
+    """Shorten the context text of prompts beyond the model's context."""
     conclude: bool = False
     """Choose the conclusion by the likelihood of the options behind the reasoning."""
     fresh: bool = False
@@ -654,6 +656,7 @@ def _runner(job: Job) -> Runner:
             options=settings["options"],
             shuffle=settings["shuffle"],
             examples=job.data.examples(settings["shots"]),
+            truncate=settings["truncate"],
             conclude=settings["conclude"],
         ),
         decoding=Decoding(**settings["decoding"]),
@@ -821,6 +824,7 @@ def _settings(weights: Source, data: Data, options: RunOptions) -> dict[str, Any
         "shots": options.shots,
         "shuffle": options.shuffle,
         "in_place": 0 if options.shuffle is None else _in_place(data.samples.samples),
+        "truncate": options.truncate,
         "conclude": options.conclude,
         "decoding": asdict(
             Decoding(
@@ -883,6 +887,7 @@ def _fingerprint(job: Job) -> dict[str, Any]:
         "processor_args": settings["processor_args"],
         "data": data.fingerprint,
         "text_only": settings["text_only"],
+        "truncate": settings["truncate"] or None,  # runs without that field shortened nothing
         "transparency": data.looked.transparency,
         **_told_at_once(job.weights),
         "sample": "first"

@@ -100,6 +100,12 @@ class Counts:
     failed: int = 0
     unread: int = 0
     """Answers in which nothing could be read."""
+    beyond_context: int = 0
+    """Prompts that are longer than the model's context; they are among those that failed."""
+    truncated: int = 0
+    """Prompts of which something was left out to make them fit."""
+    empty: int = 0
+    """Answers without a character but white space."""
     cut: int | None = None
     """Answers that the token limit cut; None where no answer says why it ended."""
 
@@ -129,6 +135,11 @@ class RunRecord:
     def label(self) -> str:
         """What has to stand beside each of its scores; "" for a real model on real questions."""
         return SYNTHETIC if self.task.synthetic or self.model.mini else ""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether there are answers, and every one of them is empty."""
+        return 0 < self.counts.done - self.counts.failed == self.counts.empty
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values."""

@@ -19,10 +19,12 @@ from string import ascii_uppercase
 from typing import Any, Self
 
 from harness import structured
-from harness.errors import NOT_FINITE, Exit, HarnessError, SampleError, reason
+from harness.errors import NOT_FINITE, ContextError, Exit, HarnessError, SampleError, reason
 from harness.shuffling import order as shuffled
+from harness.truncation import fit
 from harness.types import (
     REFUSAL,
+    Bounded,
     Decoding,
     ImageRef,
     Mode,
@@ -44,6 +46,8 @@ log = logging.getLogger(__name__)
 Clock = Callable[[], float]
 CONCLUDED = "conclusion by log-likelihood"
 """The rule of answers that were not read but chosen: see `Asking.conclude`."""
+OPTION_TOKENS = 64
+"""Room that a shortened prompt leaves for options to be scored."""
 GIVE_UP_AFTER = 8
 """Failures of the model in a row, before any success, that end a run: it is not the samples."""
 
@@ -60,6 +64,8 @@ class Asking:
     """Seed of the order in which each question's options are asked; None: as the data has them."""
     examples: Callable[[Sample], tuple[str, ...]] = lambda _: ()
     """What is shown before a question: answered ones, as text."""
+    truncate: bool = False
+    """Shorten the context text of prompts beyond the model's context, which are errors else."""
     conclude: bool = False
     """Take the conclusion of a structured answer from the likelihood of the options behind its
     reasoning, in place of what the model wrote there."""
@@ -72,6 +78,8 @@ class Timed:
     output: Output
     preprocess_seconds: float
     generate_seconds: float
+    truncated: int = 0
+    """Tokens of the context text that were left out of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,15 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """A prompt as it is asked."""
+
+    prompt: Prompt
+    truncated: int = 0
+    """Tokens of the context text that were left out."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Ready:
     """A batch that waits for the model."""
 
@@ -95,8 +112,8 @@ class _Ready:
     """What the model's `prepare` made of those that have no error; None: of none."""
     errors: tuple[Failure | None, ...]
     """For each sample, why there is nothing to ask."""
-    choices: tuple[tuple[str, ...], ...]
-    """Of those that have no error, as they are asked."""
+    asked: tuple[_Asked, ...]
+    """Those that have no error."""
     failure: Failure | None = None
     """Why `prepare` failed for all of these together, where it did."""
 
@@ -258,14 +275,14 @@ class Runner:
     ) -> Iterator[list[Prediction]]:
         """Answers one by one. Where their conclusions are chosen, as many at once as are answered
         at once."""
-        asked: dict[int, tuple[Sample, float]] = {}
+        asked: dict[int, tuple[Sample, float, int]] = {}
         broken: list[Prediction] = []
 
         def prepared() -> Iterator[tuple[int, Any]]:
             for number, ((sample,), ready, waited) in enumerate(made):
                 failure = ready.errors[0] or ready.failure
                 if failure is None:
-                    asked[number] = sample, waited
+                    asked[number] = sample, waited, ready.asked[0].truncated
                     yield number, ready.prepared
                 else:
                     broken.append(self._prediction(sample, self._failed(failure)))
@@ -273,8 +290,8 @@ class Runner:
         assert isinstance(self._model, Streaming)
         finished: list[tuple[Sample, Timed]] = []
         for one in self._model.stream(prepared(), self._decoding, rows=rows, clock=self._clock):
-            sample, waited = asked.pop(one.number)
-            timed = self._counted(Timed(one.output, waited, one.seconds))
+            sample, waited, truncated = asked.pop(one.number)
+            timed = self._counted(Timed(one.output, waited, one.seconds, truncated))
             if isinstance(timed, Failure):
                 broken.append(self._prediction(sample, timed))
             else:
@@ -287,10 +304,9 @@ class Runner:
             yield [*broken, *self._concluded_all(finished)]
 
     def _concluded_all(self, finished: Sequence[tuple[Sample, Timed]]) -> list[Prediction]:
-        samples = [sample for sample, _ in finished]
         if self._asking.conclude and finished:
             started = self._clock()
-            outputs = self._concluded(samples, [timed.output for _, timed in finished])
+            outputs = self._concluded(finished)
             share = (self._clock() - started) / len(finished)
             finished = [
                 (sample, replace(timed, output=o, generate_seconds=timed.generate_seconds + share))
@@ -300,34 +316,70 @@ class Runner:
 
     def _ready(self, batch: Sequence[Sample]) -> _Ready:
         """What comes before the model: pictures, templates, tokens, pixels. In any process."""
-        asked = [self._prompt(sample) for sample in batch]
+        asked: list[_Asked | Failure] = [
+            prompt if isinstance(prompt, Failure) else _Asked(prompt)
+            for prompt in map(self._prompt, batch)
+        ]
         try:
             return self._prepared(asked)
         except HarnessError:
             raise  # it is not about these samples
-        except Exception as error:  # noqa: BLE001  # here a bad sample becomes an error row
-            failure = Failure.of(error)
-        if len(batch) == 1:
-            return _Ready(None, (failure,), ())
-        alone = [self._ready([sample]).errors[0] for sample in batch]
-        asked = [
-            prompt if error is None else error for prompt, error in zip(asked, alone, strict=True)
-        ]
+        except Exception:  # noqa: BLE001  # here a bad sample becomes an error row
+            asked = [self._alone(sample, one) for sample, one in zip(batch, asked, strict=True)]
         try:
             return self._prepared(asked)
         except HarnessError:
             raise
         except Exception as error:  # noqa: BLE001  # all of them together are too many, say
-            choices = tuple(prompt.choices for prompt in asked if isinstance(prompt, Prompt))
-            return _Ready(None, tuple(alone), choices, Failure.of(error))
+            return replace(_ready_of(asked), failure=Failure.of(error))
 
-    def _prepared(self, asked: Sequence[Prompt | Failure]) -> _Ready:
-        prompts = [prompt for prompt in asked if isinstance(prompt, Prompt)]
-        return _Ready(
-            self._model.prepare(prompts) if prompts else None,
-            tuple(None if isinstance(prompt, Prompt) else prompt for prompt in asked),
-            tuple(prompt.choices for prompt in prompts),
-        )
+    def _prepared(self, asked: Sequence[_Asked | Failure]) -> _Ready:
+        ready = _ready_of(asked)
+        prompts = [one.prompt for one in ready.asked]
+        return replace(ready, prepared=self._model.prepare(prompts)) if prompts else ready
+
+    def _alone(self, sample: Sample, asked: _Asked | Failure) -> _Asked | Failure:
+        """The same, or why this one cannot be asked; shortened, where that is wanted and helps."""
+        if isinstance(asked, Failure):
+            return asked
+        try:
+            self._model.prepare([asked.prompt])
+        except HarnessError:
+            raise
+        except ContextError as error:
+            return self._shortened(sample, error) if self._asking.truncate else Failure.of(error)
+        except Exception as error:  # noqa: BLE001  # here a bad sample becomes an error row
+            return Failure.of(error)
+        return asked
+
+    def _shortened(self, sample: Sample, error: ContextError) -> _Asked | Failure:
+        """The question with a shorter context text, and room for an answer behind it."""
+        model, limit = self._model, error.context
+        assert isinstance(model, Bounded)
+        if not sample.context:
+            return Failure(f"{error}; it has no context text to shorten")
+
+        def worded(text: str) -> Prompt:
+            prompt = self._prompt(replace(sample, context=text))
+            if isinstance(prompt, Failure):
+                raise SampleError(prompt.reason)
+            return prompt
+
+        scored = self._asking.mode == "loglikelihood"
+        wanted = OPTION_TOKENS if scored else self._decoding.max_new_tokens
+        try:
+            prompt, tokens = fit(
+                worded,
+                sample.context,
+                count=model.count,
+                whole=error.tokens,
+                aim=limit - min(wanted, limit // 2),
+            )
+        except SampleError as failed:
+            return Failure.of(failed)
+        if tokens > limit:
+            return Failure(f"{error}; {tokens:,} without its context text")
+        return _Asked(prompt, error.tokens - tokens)
 
     def _answer_ready(
         self, batch: Sequence[Sample], ready: _Ready, waited: float
@@ -415,8 +467,12 @@ class Runner:
                 if _is_out_of_memory(error):  # of a single sample: it is not their number
                     self._fits = (len(samples) + 1) // 2 if len(samples) > 1 else None
             else:
-                again = [replace(answer, preprocess_seconds=waited) for answer in answers]
-                return [self._counted(answer) for answer in again]
+                return [
+                    self._counted(
+                        replace(answer, preprocess_seconds=waited, truncated=one.truncated)
+                    )
+                    for answer, one in zip(answers, ready.asked, strict=True)
+                ]
         if len(samples) == 1:
             return [self._failed(failure)]
         log.warning("A batch of %d failed and is halved: %s", len(samples), failure.reason[:300])
@@ -449,7 +505,8 @@ class Runner:
     def _run(self, number: int, decoding: Decoding, ready: _Ready) -> list[Timed]:
         started = self._clock()
         if self._asking.mode == "loglikelihood":
-            outputs = self._model.choose(ready.prepared, self._options(ready.choices))
+            choices = [one.prompt.choices for one in ready.asked]
+            outputs = self._model.choose(ready.prepared, self._options(choices))
         else:
             outputs = self._model.generate(ready.prepared, decoding)
         share = (self._clock() - started) / number
@@ -457,14 +514,18 @@ class Runner:
             raise ValueError(f"{len(outputs)} outputs for {number} prompts")
         return [Timed(output, 0.0, share) for output in outputs]
 
-    def _concluded(self, samples: Sequence[Sample], outputs: Sequence[Output]) -> list[Output]:
+    def _concluded(self, finished: Sequence[tuple[Sample, Timed]]) -> list[Output]:
         """The outputs, those that reason with the option that is likeliest behind the reasoning."""
-        made = list(outputs)
+        made = [timed.output for _, timed in finished]
         begun = {}
-        for i, (sample, output) in enumerate(zip(samples, outputs, strict=True)):
-            prompt = self._prompt(sample) if structured.parse(output.raw).reasoning else None
+        for i, (sample, timed) in enumerate(finished):
+            raw = timed.output.raw
+            prompt = self._prompt(sample) if structured.parse(raw).reasoning else None
+            if isinstance(prompt, Prompt) and timed.truncated:
+                shorter = self._alone(sample, _Asked(prompt))
+                prompt = shorter.prompt if isinstance(shorter, _Asked) else None
             if isinstance(prompt, Prompt):
-                begun[i] = replace(prompt, begun=structured.up_to_conclusion(output.raw))
+                begun[i] = replace(prompt, begun=structured.up_to_conclusion(raw))
         choices = self._chosen(list(begun.values())) if begun else []
         for i, choice in zip(begun, choices, strict=True):
             made[i] = replace(
@@ -532,6 +593,7 @@ class Runner:
             preprocess_seconds=result.preprocess_seconds,
             tokens=output.tokens,
             tokens_in=output.tokens_in,
+            truncated=result.truncated + output.truncated,
             latency=output.latency,
             finish=output.finish,
             span=reading.span,
@@ -571,6 +633,12 @@ def _takes_finished(read: Callable[..., Reading]) -> bool:
     except (TypeError, ValueError):  # some of the interpreter's own functions have no signature
         return False
     return any(p.name == "finished" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _ready_of(asked: Sequence[_Asked | Failure]) -> _Ready:
+    """The batch with nothing prepared yet."""
+    errors = tuple(one if isinstance(one, Failure) else None for one in asked)
+    return _Ready(None, errors, tuple(one for one in asked if isinstance(one, _Asked)))
 
 
 def _without(batch: Sequence[Sample], errors: Sequence[Failure | None]) -> list[Sample]:

@@ -13,7 +13,7 @@ from typing import get_args
 
 from harness import environment, timing
 from harness.catalog import find
-from harness.errors import DataError, HarnessError, SampleError
+from harness.errors import DataError, HarnessError, SampleError, is_beyond_context
 from harness.records import (
     Counts,
     ModelInfo,
@@ -110,6 +110,9 @@ def scored(
             done=len(predictions),
             failed=failed,
             unread=sum(p.error is None and p.answer is None for p in predictions),
+            beyond_context=sum(is_beyond_context(p.error) for p in predictions),
+            truncated=sum(p.truncated > 0 for p in predictions),
+            empty=sum(p.error is None and not p.raw.strip() for p in predictions),
             cut=sum(map(is_cut, ends)) if ends else None,
         ),
         metrics=values,

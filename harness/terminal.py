@@ -115,6 +115,8 @@ def scope(record: RunRecord) -> str:
         words = f"{answered:,} of {counts.available:,} ({words})"
     if counts.failed:
         words += f"; {counts.failed:,} failed"
+    if record.is_silent:
+        words += "; every answer is empty"
     return f"{words}; {record.label}" if record.label else words
 
 
@@ -151,13 +153,18 @@ def print_run(record: RunRecord, folder: str) -> None:
 
 
 def _outcomes(record: RunRecord) -> str:
-    """How many answers are no good as they are: unparsed, and cut at the token limit."""
+    """How many questions and answers are no good as they are, and why."""
     counts, limit = record.counts, (record.settings.get("decoding") or {}).get("max_new_tokens")
-    said = f"{_number(counts.unread, 'answer')} in which nothing could be read"
-    if counts.cut is None:
-        return f"{said}."
-    at = f" of {limit} new tokens" if limit else ""
-    return f"{said}; {_number(counts.cut, 'answer')} cut at the token limit{at}."
+    said = [f"{_number(counts.unread, 'answer')} in which nothing could be read"]
+    if counts.cut is not None:
+        at = f" of {limit} new tokens" if limit else ""
+        said.append(f"{_number(counts.cut, 'answer')} cut at the token limit{at}")
+    if counts.beyond_context:
+        beyond = _number(counts.beyond_context, "prompt")
+        said.append(f"{beyond} beyond the model's context, not asked: see --truncate")
+    if counts.truncated:
+        said.append(f"{_number(counts.truncated, 'prompt')} shortened to the model's context")
+    return f"{'; '.join(said)}."
 
 
 def _number(count: int, what: str) -> str:
@@ -216,6 +223,7 @@ def print_check(report: Mapping[str, Any]) -> None:
         ("parameters", MISSING if report["parameters"] is None else f"{report['parameters']:,}"),
         ("device, dtype", f"{report['device']}, {report['dtype'] or 'as served'}"),
         ("attention", str(report["attention"] or "as served")),
+        *([("context", f"{report['context']:,} tokens")] if report.get("context") else []),
         *(
             (name.replace("_", " "), report[name])
             for name in ("vision_features", "template_rule")

@@ -153,6 +153,9 @@ class Prediction:
     """Tokens generated, the end token included."""
     tokens_in: int | None = None
     """Tokens of the prompt, image tokens included, padding not."""
+    truncated: int = 0
+    """Tokens that were left out of the prompt to make it fit: of the context text by --truncate, of
+    the question by ViLT."""
     latency: float | None = None
     """Seconds of this sample's own request, where a server answered it; its retries left out."""
     finish: str = ""
@@ -306,6 +309,8 @@ class Output:
     latency: float | None = None
     finish: str = ""
     """As in `Prediction`. A REFUSAL is not read: it is words about the question, not an answer."""
+    truncated: int = 0
+    """Tokens of the prompt that the model itself has left out."""
     error: str = ""
     """Why this prompt alone of its batch has no output; it becomes an error row."""
 
@@ -351,6 +356,18 @@ class Rendering(Protocol):
     def rendering(self) -> Mapping[str, str | None]:
         """template: a hash of what it makes of a question with a picture and of one without;
         template_rule: how it was chosen or changed, None where it is the checkpoint's as it is."""
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A model that refuses prompts beyond its context, with a ContextError from `prepare`."""
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that a prompt may have; None: it is not known."""
+
+    def count(self, prompt: Prompt) -> int:
+        """The tokens of a prompt, those of its pictures included."""
 
 
 @runtime_checkable

@@ -168,12 +168,16 @@ def peak(run: RunRecord) -> Cell:
     return cell
 
 
-def failed(run: RunRecord) -> Cell:
-    """The number of samples without an answer."""
-    count = untrusted.whole(run.counts.failed)
-    if count is None:
-        return missing("the record holds no number here")
-    return Cell(text=f"{count:,}", value=count)
+def counted(name: str) -> Fill:
+    """A number of the record's counts."""
+
+    def fill(run: RunRecord) -> Cell:
+        count = untrusted.whole(getattr(run.counts, name))
+        if count is None:
+            return missing("the record holds no number here")
+        return Cell(text=f"{count:,}", value=count)
+
+    return fill
 
 
 def cut(run: RunRecord) -> Cell:
@@ -257,8 +261,22 @@ OUTCOMES = (
     Column(
         "failed",
         "Failed",
-        failed,
+        counted("failed"),
         "questions without an answer; in no figure",
+        lower_is_better=True,
+    ),
+    Column(
+        "beyond_context",
+        "Too long",
+        counted("beyond_context"),
+        "of the failed, those with a prompt longer than the model's context",
+        lower_is_better=True,
+    ),
+    Column(
+        "truncated",
+        "Shortened",
+        counted("truncated"),
+        "questions of which a part was left out to fit the model's context",
         lower_is_better=True,
     ),
 )

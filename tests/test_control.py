@@ -41,6 +41,7 @@ ORDINARY = (
 FAMILIES = ("llava", "llava-next", "llava-cot", "idefics3", "moondream", "phi-3.5", "kosmos-2")
 PICTURE = Image.new("RGB", (40, 40))
 TASK = load_task("scienceqa")
+WITH_CONTEXT = load_task("vqaonline")
 
 
 def loaded(folder: Any) -> Any:
@@ -49,8 +50,9 @@ def loaded(folder: Any) -> Any:
 
 def asked(model: Any, sample: Sample, examples: Sequence[str] = ()) -> Prompt:
     """The question as a run puts it."""
+    task = WITH_CONTEXT if sample.context else TASK
     runner = Runner(
-        model, TASK, asking=Asking(style="direct", examples=lambda _: tuple(examples)),
+        model, task, asking=Asking(style="direct", examples=lambda _: tuple(examples)),
         decoding=Decoding(max_new_tokens=1), digests={},
     )  # fmt: skip
     prompt = runner._prompt(sample)
@@ -65,7 +67,7 @@ def questions(text: str) -> dict[str, tuple[Sample, tuple[str, ...]]]:
     return {
         "question": (replace(plain, question=f"Which {text} is{text}it?"), ()),
         "choices": (replace(plain, choices=(f"x {text}", text)), ()),
-        "context": (replace(plain, context=f"{text} is here."), ()),
+        "context": (Sample(id="1", question="?", target="", context=f"{text} is here."), ()),
         "shots": (plain, shown),
     }
 

@@ -70,9 +70,14 @@ class Rules:
     """Tokens behind which there is nothing more."""
     has_stopped: Callable[[Sequence[int]], bool] | None = None
     """Whether what was written contains the text that ends an answer."""
+    context: int | None = None
+    """Tokens that prompt and answer may have together; None: any number."""
 
-    def met(self, tokens: Sequence[int]) -> bool:
+    def met(self, tokens: Sequence[int], prompt: int) -> bool:
+        """Whether there is nothing to follow these tokens, written behind so many of a prompt."""
         if tokens[-1] in self.ends or len(tokens) >= self.most:
+            return True
+        if self.context is not None and prompt + len(tokens) > self.context:
             return True
         return self.has_stopped is not None and self.has_stopped(tokens)
 
@@ -236,7 +241,7 @@ class Engine:
                 self._cache.wipe(self._seated.index(live))
                 continue
             live.tokens.append(token)
-            if self._rules.met(live.tokens):
+            if self._rules.met(live.tokens, live.row.length):
                 done.append((live, None))
         for live, _ in done:
             self._leave(live)

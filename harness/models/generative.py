@@ -26,9 +26,9 @@ from transformers import (
 
 from harness.checkpoints import VISION_STATE
 from harness.engine.rows import Row, per_token, stack
-from harness.errors import NOT_FINITE
+from harness.errors import NOT_FINITE, ContextError
 from harness.models.kv_cache import kv_argument, kv_cache_of
-from harness.models.readers import border_of
+from harness.models.readers import border_of, context_of
 from harness.models.renderers import Renderer, neutraliser
 from harness.types import LENGTH, STOP, Decoding, Output, Prompt
 
@@ -54,6 +54,8 @@ class GenerativeModel:
         self._neutral = neutraliser(processor)
         self._device = torch.device(device)
         self._border = border_of(model.config.get_text_config())
+        self.context = context_of(model.config)
+        """Tokens of a prompt and its answer together; None: it is not known."""
         self._tokenizer = processor.tokenizer
         self._tokenizer.padding_side = "left"
         ends = _end_tokens(model, self._tokenizer)
@@ -89,6 +91,7 @@ class GenerativeModel:
             "device": str(self._device),
             "device_map": _spread(self._model),
             "attention": self._model.config._attn_implementation,  # noqa: SLF001  # no public name
+            "context": self.context,
             **self._vision_features(),
             "template_rule": self._render.rule,
         }
@@ -106,8 +109,18 @@ class GenerativeModel:
         return {"vision_features": f"state {state} layer"} if state else {}
 
     def prepare(self, prompts: Sequence[Prompt]) -> list[Row]:
-        """Each prompt by itself: what it becomes depends on nothing else."""
-        return [self._encode(prompt) for prompt in prompts]
+        """Each prompt by itself: what it becomes depends on nothing else. Raises ContextError for
+        one that is longer than the context."""
+        return [self._fitting(self._encode(prompt)) for prompt in prompts]
+
+    def count(self, prompt: Prompt) -> int:
+        """See `harness.types.Bounded`."""
+        return self._encode(prompt).length
+
+    def _fitting(self, row: Row) -> Row:
+        if self.context is not None and row.length > self.context:
+            raise ContextError(row.length, self.context)
+        return row
 
     def _encode(self, prompt: Prompt) -> Row:
         text = self._render(prompt) + self._neutral(prompt.begun)
@@ -176,6 +189,8 @@ class GenerativeModel:
             # Behind a row's end there is padding.
             end = next((i + 1 for i, token in enumerate(ids) if token in self._ends), len(ids))
             end = min(end, ended.get(place, end))
+            if self.context is not None:
+                end = min(end, self.context - row.length + 1)
             outputs.append(
                 self._output(row, ids[:end], decoding)
                 if end <= whole[place]
@@ -231,22 +246,42 @@ class GenerativeModel:
         as one batch. Nothing is generated: `tokens` is 0, `raw` the letter of the best option (the
         first of equals).
         """
-        outputs: dict[int, Output] = {}
-        for places in _apart(prepared):
-            rows = [prepared[place] for place in places]
-            tokens = [
-                [self._continuation(prepared[place].text, option) for option in options[place]]
-                for place in places
-            ]
+        found = [
+            [self._continuation(row.text, option) for option in each]
+            for row, each in zip(prepared, options, strict=True)
+        ]
+        outputs = self._beyond_context(prepared, found)
+        for kind in _apart(prepared):
+            places = [place for place in kind if place not in outputs]
+            if not places:
+                continue
+            rows, tokens = [prepared[p] for p in places], [found[p] for p in places]
             longest = max(len(option) for row in tokens for option in row)
             if any(self._crosses(row, longest) for row in rows):
                 logits = self._logits_one_by_one(rows, tokens)
             else:
                 logits = self._logits(rows, tokens)
-            scores = _means(logits, tokens)
-            for place, row, found in zip(places, rows, scores, strict=True):
-                outputs[place] = _choice(row, found)
+            for place, row, scores in zip(places, rows, _means(logits, tokens), strict=True):
+                outputs[place] = _choice(row, scores)
         return [outputs[place] for place in sorted(outputs)]
+
+    def _beyond_context(
+        self, rows: Sequence[Row], options: Sequence[Sequence[Sequence[int]]]
+    ) -> dict[int, Output]:
+        """The places of prompts that do not fit into the context with their options, and why."""
+        if self.context is None:
+            return {}
+        # An option's last token is not read.
+        lengths = [
+            row.length + max(map(len, each)) - 1 for row, each in zip(rows, options, strict=True)
+        ]
+        return {
+            place: Output(
+                "", rows[place].text, None, None, error=str(ContextError(n, self.context))
+            )
+            for place, n in enumerate(lengths)
+            if n > self.context
+        }
 
     def _crosses(self, row: Row, more: int) -> bool:
         """Whether the cache of a row is void before so many tokens are behind it."""

@@ -310,6 +310,24 @@ def _words(row: Row) -> Row:
     return Row(row.text, inputs, row.pictures, row.written)
 
 
+_STRETCHED = ("linear", "dynamic", "yarn")
+
+
+def context_of(config: Any) -> int | None:
+    """Tokens of a prompt and its answer together; None where the config does not say. Where
+    rotary positions are stretched by a factor it counts, unless the config has counted it
+    already."""
+    text = config.get_text_config()
+    limit = getattr(text, "max_position_embeddings", None)
+    if not isinstance(limit, int) or limit < 1 or getattr(config, "is_encoder_decoder", False):
+        return None
+    rope = getattr(text, "rope_parameters", None) or {}
+    if rope.get("rope_type") not in _STRETCHED:
+        return limit
+    before = rope.get("original_max_position_embeddings") or limit
+    return max(limit, int(before * (rope.get("factor") or 1.0)))
+
+
 def border_of(text: Any) -> int | None:
     """Phi-3.5 turns all of a row by other angles once it is longer than this: what was cached with
     the short ones is void. None: no other family does. `text` is the language model's config."""

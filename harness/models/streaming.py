@@ -132,6 +132,7 @@ class StreamingModel(GenerativeModel):
                 decoding.max_new_tokens,
                 self._ends,
                 self._has_written(decoding.stop) if decoding.stop else None,
+                self.context,
             ),
             seen=self._seen,
             room=room,

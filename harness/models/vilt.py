@@ -108,6 +108,8 @@ class Question:
     texts: Texts
     targets: tuple[Target, ...]
     """The tokens of each choice; none for a checkpoint that fills no masks."""
+    cut: int
+    """Tokens of the question, and of choices, that did not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +130,8 @@ class Head(Protocol):
     rule: str
     """How a choice is scored, in words."""
 
-    def encode(self, prompt: Prompt) -> tuple[Texts, tuple[Target, ...]]:
-        """The texts and the targets of a `Question`."""
+    def encode(self, prompt: Prompt) -> tuple[Texts, tuple[Target, ...], int]:
+        """The texts and the targets of a `Question`, and how many tokens were cut."""
 
     def read(
         self, questions: Sequence[Question], encoded: BaseModelOutputWithPooling
@@ -181,12 +183,13 @@ class Vilt:
             raise SampleError(f"ViLT takes one picture; there are {len(prompt.images)}")
         side = self._model.config.image_size
         picture = prompt.images[0] if prompt.images else Image.new("RGB", (side, side), _GREY)
-        texts, targets = self._head.encode(prompt)
+        texts, targets, cut = self._head.encode(prompt)
         return Question(
             choices=prompt.choices,
             pixels=self._pixels(self._thickened(picture), return_tensors="pt")["pixel_values"],
             texts=texts,
             targets=targets,
+            cut=cut,
         )
 
     def _thickened(self, picture: Image.Image) -> Image.Image:
@@ -233,6 +236,7 @@ class Vilt:
                     tokens_in=sum(len(text) + len(patch) for text in texts),
                     tokens=int(chosen is None),
                     scores=answer.scores,
+                    truncated=question.cut,
                 )
             )
         return outputs
@@ -287,12 +291,15 @@ class _Masks:
         words = [(token, word) for word, token in tokenizer.get_vocab().items() if word.isalnum()]
         self._words = dict(sorted(words))
 
-    def encode(self, prompt: Prompt) -> tuple[Texts, tuple[Target, ...]]:
-        targets = tuple(self._tokens(choice)[: self._room] for choice in prompt.choices)
+    def encode(self, prompt: Prompt) -> tuple[Texts, tuple[Target, ...], int]:
+        whole = [self._tokens(choice) for choice in prompt.choices]
+        targets = tuple(choice[: self._room] for choice in whole)
         numbers = sorted({len(target) for target in targets} - {0}) or [1]
-        question = self._tokens(prompt.question)[: self._room - numbers[-1]]
-        asked = (*self._before, *question, *self._after)
-        return {n: (*asked, *[self._mask] * n, *self._end) for n in numbers}, targets
+        asked = self._tokens(prompt.question)
+        question = asked[: self._room - numbers[-1]]
+        cut = len(asked) - len(question) + sum(map(len, whole)) - sum(map(len, targets))
+        before = (*self._before, *question, *self._after)
+        return {n: (*before, *[self._mask] * n, *self._end) for n in numbers}, targets, cut
 
     def read(
         self, questions: Sequence[Question], encoded: BaseModelOutputWithPooling
@@ -334,9 +341,10 @@ class _Labels:
         self._labels: Mapping[int, str] = model.config.id2label
         self._indices = {_spelling(label): index for index, label in self._labels.items()}
 
-    def encode(self, prompt: Prompt) -> tuple[Texts, tuple[Target, ...]]:
-        question = self._tokens(prompt.question)[: self._room]
-        return {0: (*self._start, *question, *self._end)}, ()
+    def encode(self, prompt: Prompt) -> tuple[Texts, tuple[Target, ...], int]:
+        asked = self._tokens(prompt.question)
+        question = asked[: self._room]
+        return {0: (*self._start, *question, *self._end)}, (), len(asked) - len(question)
 
     def read(
         self, questions: Sequence[Question], encoded: BaseModelOutputWithPooling
