@@ -76,9 +76,9 @@ def test_an_input_without_end_is_waited_for_once() -> None:
         calls.append(text)
         return text if text.isupper() else loop()
 
-    limited = Limited(call, 0.05, what="the call", where="here")
+    limited = Limited(call, 0.4, what="the call", where="here")
     for _ in range(4):
-        with pytest.raises(SampleError, match=r"the call did not end within 0.05 s"):
+        with pytest.raises(SampleError, match=r"the call did not end within 0\.4 s"):
             limited("a")
     assert limited("A") == "A"
     for number in range(MOST_ENDLESS - 2):
@@ -92,7 +92,7 @@ def test_an_input_without_end_is_waited_for_once() -> None:
 
 @pytest.fixture
 def folder(tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(tokenizer_guard, "LONGEST", 0.5)
+    monkeypatch.setattr(tokenizer_guard, "LONGEST", 1)
     monkeypatch.setattr(renderers, "LONGEST", 0.5)
     return Path(shutil.copytree(tiny("llava-next"), tmp_path / "model"))
 
@@ -130,17 +130,15 @@ def test_a_text_that_a_tokenizer_does_not_end_on_fails_alone(
 ) -> None:
     """It becomes an error row, within the limit or where the library gives up; other texts are
     encoded as ever."""
-    from transformers import AutoProcessor, AutoTokenizer
+    from transformers import AutoProcessor
 
     if "fails" in message:
         monkeypatch.setattr(tokenizer_guard, "LONGEST", 60)
     change(folder, **fields)
-    for part in (AutoTokenizer, AutoProcessor):
-        loaded = pretrained.load(part, folder)
-        tokenizer = getattr(loaded, "tokenizer", loaded)
-        with pytest.raises(SampleError, match=message):
-            tokenizer("a" * 1500 + "!")
-        assert tokenizer("What is it?")["input_ids"]
+    tokenizer = pretrained.load(AutoProcessor, folder).tokenizer
+    with pytest.raises(SampleError, match=message):
+        tokenizer("a" * 2000 + "!")
+    assert tokenizer("What is it?")["input_ids"]
 
 
 @pytest.mark.parametrize(
