@@ -19,6 +19,7 @@ from functools import cache, cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn
+from urllib.parse import unquote
 
 from harness.errors import DataError, SampleError
 from harness.regular_files import open_regular, read_regular
@@ -122,19 +123,27 @@ class Folder:
 
     def _otherwise_spelt(self, name: str, *, where: str, key: str) -> Path | None:
         """The file that another system meant: Windows writes backslashes, macOS takes letters apart
-        (NFD), and neither minds capitals; a bare name may be in one of the numbered folders."""
-        parts = [part for part in re.split(r"[/\\]", name.strip()) if part not in {"", "."}]
-        if len(parts) == 1 and (path := self._numbered.get(_folded(parts[0]))):
-            return path
+        (NFD), neither minds capitals, and addresses have %20 for a space. A bare name may be in one
+        of the numbered folders."""
+        for written in dict.fromkeys([name, unquote(name)]):
+            parts = [part for part in re.split(r"[/\\]", written.strip()) if part not in {"", "."}]
+            if len(parts) == 1 and (path := self._numbered.get(_folded(parts[0]))):
+                return path
+            if at := self._walk(parts):
+                return self.inside(at, where=where, key=key)
+        return None
+
+    def _walk(self, parts: Sequence[str]) -> str:
+        """The path that these names make, however the file system spells them; "" where they are
+        no file, or could be two."""
         at = ""
         for part in parts:
-            listed = self._listing(at)
-            names = listed.get(_folded(part), ())
+            names = self._listing(at).get(_folded(part), ())
             same = [name for name in names if _composed(name) == _composed(part)]
             if len(same or names) != 1:
-                return None
+                return ""
             at = f"{at}/{(same or names)[0]}".lstrip("/")
-        return self.inside(at, where=where, key=key) if at else None
+        return at
 
     def _list(self, relative: str) -> Mapping[str, Sequence[str]]:
         """The names in a folder below, by how they read in small letters."""

@@ -121,7 +121,7 @@ def parts_of(value: object, *, where: str, key: str) -> list[Part]:
 
 def _parts(value: object, *, deep: int) -> Iterator[Part]:
     """Raises TypeError."""
-    if value is None:
+    if value is None or value == {} or value != value:  # noqa: PLR0124  # NaN is not itself
         return
     if isinstance(value, Encoded):
         yield value
@@ -129,7 +129,7 @@ def _parts(value: object, *, deep: int) -> Iterator[Part]:
         yield from _text_parts(value.strip(), deep=deep)
     elif isinstance(value, bytes | bytearray | memoryview):
         if len(value):
-            yield Encoded(bytes(value))
+            yield Encoded(_unwrapped(bytes(value)))
     elif deep and isinstance(value, Mapping):
         yield from _object_parts(value, deep=deep - 1)
     elif deep and isinstance(value, list | tuple):
@@ -140,7 +140,7 @@ def _parts(value: object, *, deep: int) -> Iterator[Part]:
 
 
 def _text_parts(text: str, *, deep: int) -> Iterator[Part]:
-    if not text:
+    if text.lower() in _NOTHING:
         return
     if text[:5].lower() == "data:" or _is_base64(text):
         yield Encoded(text)
@@ -150,6 +150,18 @@ def _text_parts(text: str, *, deep: int) -> Iterator[Part]:
         yield Encoded(text)  # it says of itself that it is no base64
     else:
         yield Name(text)
+
+
+_NOTHING = frozenset({"", "nan", "none", "null"})
+"""How an empty cell is written, by pandas for one."""
+
+
+def _unwrapped(data: bytes) -> str | bytes:
+    """Bytes that are base64 or a data address as that text; others as they are."""
+    beginnings = tuple(text.encode() for text in _BEGINNINGS)
+    if data[:5].lower() == b"data:" or (data[:40].isascii() and data.startswith(beginnings)):
+        return data.decode("ascii", "replace")
+    return data
 
 
 def _object_parts(value: Mapping[Any, Any], *, deep: int) -> Iterator[Part]:
@@ -180,8 +192,10 @@ def _are_bytes(values: list[Any]) -> bool:
 
 
 def _written_out(text: str) -> Any:
-    """The list or object that a text is, as JSON or as Python writes it; None where it is none."""
-    if (text[0], text[-1]) not in {("[", "]"), ("{", "}")}:
+    """The list, object or bytes that a text is, as JSON or as Python writes them; None where it is
+    none of these."""
+    is_bytes = text[:2] in {"b'", 'b"'} and text[-1] == text[1]
+    if not is_bytes and (text[0], text[-1]) not in {("[", "]"), ("{", "}")}:
         return None
     try:
         return json.loads(text)

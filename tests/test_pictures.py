@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import math
 import os
 import tempfile
 import unicodedata
@@ -79,6 +80,10 @@ def test_fields_that_can_hold_pictures(names: str, groups: list[list[str]]) -> N
         ([], []),
         ([None, ""], []),
         ({"bytes": None, "path": None}, []),
+        ({}, []),
+        (math.nan, []),
+        ("nan", []),
+        ("None", []),
         (" a.png ", ["a.png"]),
         (["a.png", "b.png"], ["a.png", "b.png"]),
         ({"path": "a.png"}, ["a.png"]),
@@ -92,12 +97,17 @@ def test_fields_that_can_hold_pictures(names: str, groups: list[list[str]]) -> N
         ("images/" + "0123456789abcdef" * 4, ["images/" + "0123456789abcdef" * 4]),
         (RED, [RED]),
         (memoryview(RED), [RED]),
+        (b"P3 2 1 255 " + b"1 2 3 4 5 6 " * 9, [b"P3 2 1 255 " + b"1 2 3 4 5 6 " * 9]),
         ({"bytes": RED, "path": "a.png"}, [RED]),
         ({"bytes": RED_64}, [RED]),
         ({"bytes": list(RED)}, [RED]),
         (str({"bytes": RED, "path": None}), [RED]),
         (json.dumps([RED_64]), [RED]),
         (RED_64, [RED]),
+        (RED_64.encode(), [RED]),
+        (str(RED_64.encode()), [RED]),
+        (str(RED), [RED]),
+        (RED_ADDRESS.encode(), [RED]),
         ("\n".join([RED_64[:60], RED_64[60:]]), [RED]),
         (RED_64.rstrip("="), [RED]),
         (base64.urlsafe_b64encode(encoded("lime", "BMP")).decode(), [encoded("lime", "BMP")]),
@@ -295,6 +305,8 @@ def test_no_message_holds_a_picture(form: Form, picture: str, tmp_path: Path) ->
         ("images/a.png", "a.png"),
         ("images3/\u00e9.png", unicodedata.normalize("NFD", "\u00e9.png")),
         ("a\\b.png", "a\\b.png"),
+        ("my pictures/\u00e9.png", "my%20pictures/%C3%A9.png"),
+        ("100%25.png", "100%25.png"),
     ],
 )
 def test_a_name_from_another_system_finds_its_file(
@@ -314,6 +326,17 @@ def test_a_name_that_could_be_two_files_is_neither(tmp_path: Path) -> None:
     (tmp_path / "A.png").write_bytes(BLUE)
     (sample,) = load(as_jsonl(tmp_path, [{**TEXTS, "image": "a.png"}]))
     with pytest.raises(SampleError, match=r"^a\.png: the file is missing"):
+        sample.images[0].read()
+
+
+@pytest.mark.parametrize("name", ["%2e%2e/secret.png", "images%2f..%2f..%2fsecret.png"])
+def test_no_spelling_leads_out(name: str, tmp_path: Path) -> None:
+    """Dots that are written as an address writes them lead nowhere."""
+    root = tmp_path / "data"
+    (root / "images").mkdir(parents=True)
+    (tmp_path / "secret.png").write_bytes(RED)
+    (sample,) = load(as_jsonl(root, [{**TEXTS, "image": name}]))
+    with pytest.raises(SampleError, match="the file is missing"):
         sample.images[0].read()
 
 
