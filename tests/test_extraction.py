@@ -97,6 +97,8 @@ UNFINISHED = (
     ("| A | B |\n| T | F |\n| B", None),
     (WORKING + "The answer is (B) Ill", 1),
     (WORKING + "I choose (B), because the map", 1),
+    (WORKING + "Hence (B) is the most likely explanation for what the map", 1),
+    ("A TV set stands east. " + WORKING * 5 + "N", None),
 )
 
 
@@ -104,6 +106,12 @@ def test_an_unfinished_text_needs_a_statement():
     """Known to be cut or not: the working names options, and that is no answer."""
     assert not misread(UNFINISHED)
     assert not misread(UNFINISHED, finished=False)
+
+
+def test_items_of_a_list_need_no_full_stop():
+    """A list at the end of a long text does not look cut."""
+    text = "B. Illinois\n\n" + WORKING * 5 + "\n- It is far west\n- It is not on the coast"
+    assert read_choice(text, STATES).answer == 1
 
 
 def test_what_is_known_of_the_end_counts_more_than_how_it_looks():
@@ -145,6 +153,7 @@ OTHERS = (
     ("\nThe answer is (A).\nThe answer is (C).\nThe answer is (D).\nThe answer is", 1),
     (" The answer is (A). The answer is (C). The answer is (B). The answer is (A).", 1),
     ("\n" + "The answer is (B).\n" * 20, 1),
+    ("\n\nExample 2: a map of Europe. The answer is (C).", 1),
 )
 
 
@@ -198,6 +207,8 @@ REJECTED = (
     ("None of the options is exact. The closest answer would be (B).", 1),
     ("The answer is (B), since none of the other options fits.", 1),
     ("The answer is (C), which is not on the coast.", 2),
+    ("The best statement is (B). The others do not provide information on it.", 1),
+    ("I'd say it's B, though A is close.", 1),
     ("The closest option is Illinois, which is not the correct answer.", None),
 )
 

@@ -27,8 +27,13 @@ _BARE_LABEL = re.compile(r"\W{0,3}([A-Z])\W{0,3}")
 _ROW = re.compile(  # of a table, or a list
     r"\n *\|[^\n|]*(?:\|[^\n|]+)*\Z|\n *[-*\u2022+] +[^\n]*\n+ *[-*\u2022+] +\W{0,3}\w{1,2}\Z"
 )
+_ITEMS = re.compile(  # two items of a list, neither with a full stop
+    r"\n *(?:[-*\u2022+]|\d+[.)]) [^\n]*[^\n.!?]\n+ *(?:[-*\u2022+]|\d+[.)]) [^\n]*[^\n.!?]\Z"
+)
 _SENTENCE_END = re.compile(r"[.!?\u3002](?=\s|\Z)|\n")
 _FORMULA = re.compile(r"=|\\[a-z]+\{|\d ?[-+*/^\u00d7]")
+LONG_TEXT = 400
+"""Characters from which any last sentence without a full stop does."""
 LONG_SENTENCE = 5
 """Words from which a last sentence without a full stop counts as stopped midway."""
 
@@ -62,7 +67,8 @@ def stops_midway(text: str, *, names_option: bool = False) -> bool:
     return (
         not alone
         and not names_option
-        and (words >= LONG_SENTENCE or _FORMULA.search(last) is not None)
+        and not _ITEMS.search(tail)
+        and (len(tail) > LONG_TEXT or words >= LONG_SENTENCE or _FORMULA.search(last) is not None)
     )
 
 

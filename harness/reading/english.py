@@ -25,9 +25,9 @@ from harness.reading.spelling import BOX
 from harness.reading.transcript import sentences as split_sentences
 
 _ADVERB = (
-    r"\b(?<!\bthe )(?:(?:most|very|quite|more) )?(?:likely|probably|definitely|clearly|certainly"
-    r"|surely|actually|indeed|simply|really|just|obviously|in fact|of course|still"
-    r"|approximately|roughly)\b,? ?"
+    r"\b(?<!\bthe )(?<!\bthe most )(?:(?:most|very|quite|more) )?(?:likely|probably|definitely"
+    r"|clearly|certainly|surely|actually|indeed|simply|really|just|obviously|in fact|of course"
+    r"|still|approximately|roughly)\b,? ?"
 )
 _INTRODUCTION = (  # "option (B)" is "B"; "the correct option B" stays, for what it says
     r"\b(?<!correct )(?<!right )(?<!best )(?<!final )(?:the )?(?:answer )?(?:options?|choices?"
@@ -57,7 +57,8 @@ _REWRITES: tuple[tuple[re.Pattern[str], Replacement], ...] = tuple(
 )
 STOPS = (  # what ends a commitment; not the comma of "So Alabama, being east, ..."
     r"(?= ?(?:[.!;)<}\n]|$|-"
-    r"|,? (?:because|since|as|given|due|not|and not|rather|instead|which)\b))"
+    r"|,? (?:because|since|as|given|due|not|and not|rather|instead|which|though"
+    r"|although|but|while)\b))"
 )
 _TEXT_THEN_LETTER = re.compile(
     rf"([{T}]) ?[(\[]([{L}])[)\]](?! ?[{T}])"

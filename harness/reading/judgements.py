@@ -18,10 +18,15 @@ _GOOD = (
     r"(?= ?(?:[.,;:!)\n]|$)| (?:because|since|as|and|answer|choice|option|one|response|statement"
     r"|letter|description|based|given|for|here)\b))"
 )
+_BEST = (
+    r"(?:most (?:likely|probable|plausible|appropriate|suitable|accurate|reasonable|logical|fitting"
+    r"|relevant)|best|likeliest)"
+)
 _VERDICT = re.compile(
     rf"(?<!neither )(?<!nor )(?P<made>\b(?:mak|leav)(?:es?|ing) )?{SUBJECT}"
     r"(?:,? (?:(?:is|are|was|(?:would|should|must|has to) be)(?P<adds> also)?|also is)"
     rf"(?: all| both)?(?: the| my| our)?(?: only| most| single| one)? (?P<good>{_GOOD})"
+    rf"|,? (?:is|would be) the (?P<best>{_BEST} \w+)"
     r"|(?(made)|,? as) (?:the|our|my) (?:(?:only|most) )?(?:\w+ )?"
     r"(?P<called>answer|choice|option)\b"
     rf"|,? it is{STOPS}| ?[-:(] ?correct\b| makes (?:the )?most sense\b"
@@ -48,6 +53,8 @@ def verdicts(text: str) -> Iterator[Verdict]:
             found["good"] and _NAMES_ANSWER.match(text, found.start("good"))
         )
         weight = Weight.CLOSING if found["good"] == "true" else Weight.EXPLICIT
+        if found["best"]:
+            weight = Weight.LOOSE
         hedged = HEDGE.search(found[0]) is not None
         statement = Statement(
             found.start(),
@@ -147,8 +154,8 @@ _NONE = re.compile(
     r"|\b(?:no|without an?) (?:\w+ )?(?:correct|right|valid|matching|suitable|single|definitive)"
     r" (?:answer|option|choice)"
     r"|\bdo(?:es)? not match any\b"
-    r"|\b(?:lacks?|do(?:es)? not (?:contain|provide|include|give)) (?:an? |the |any |enough )?"
-    r"(?:\w+ )?(?:solution|answer|information)\b"
+    r"|(?P<lacks>\b(?:lacks?|do(?:es)? not (?:contain|provide|include|give)) (?:an? |the |any )?"
+    r"(?:\w+ )?(?:solution|answer|information)\b)"
     r"|\b(?:i|we) (?:can not|could not|am unable to|are unable to|will not) (?:\w+ )?"
     r"(?:provide|give|determine|answer|choose|select|solve|calculate)\b"
     r"|\b(?:can|could) not be (?:determined|answered|solved|calculated)\b"
@@ -163,4 +170,6 @@ def refusals(text: str) -> Iterator[Statement]:
     for found in _NONE.finditer(text):
         says = _SAYS_ANSWER.search(text[max(0, found.start() - 20) : found.start()])
         weight = Weight.EXPLICIT if says else Weight.LOOSE
+        if found["lacks"]:  # takes nothing back: "they do not provide information"
+            weight = Weight.CLOSING
         yield Statement(found.start(), found.start(), found.end(), "refusal", OUTSIDE, weight)

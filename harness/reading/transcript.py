@@ -66,7 +66,8 @@ _OPTIONS = re.compile(
 _OPTIONS_FOLLOW = re.compile(rf"\s?(?:{_LABEL}|$)", re.MULTILINE)
 _HEADING = re.compile(  # "Question 2:", "Next question:", "Exercise 2:"
     r"^[ \d.]{0,5}(?:the |another )?(?:next |new |follow-?up )?"
-    r"(?:question|problem|exercise|quiz) ?(?:no\.? ?)?(?P<number>\d{1,3})? ?(?:is ?)?[:.)]",
+    r"(?:question|problem|exercise|quiz|example(?= ?\d)) ?(?:no\.? ?)?(?P<number>\d{1,3})?"
+    r" ?(?:is ?)?[:.)]",
     re.MULTILINE | re.IGNORECASE,
 )
 _EXAMPLE = re.compile(  # where a question, an answer or options follow

@@ -204,7 +204,8 @@ def _weigh(said: Sequence[Statement], text: Aligned, raw: str) -> Found | None:
             if current and current.option == one.option and one.weight is Weight.EXPLICIT:
                 current = Found("rejected", one.rule)
         elif one.is_refusal:
-            if current and not (by and by.hedged and not one.is_explicit):
+            hedged = by is not None and by.hedged and not one.is_explicit
+            if current and not hedged and one.weight is not Weight.CLOSING:
                 current, by = Found("refusal", one.rule), None
         elif current is None or by is None or one.option == current.option:
             if current is None or by is None or _heft(one) >= _heft(by):
