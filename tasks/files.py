@@ -257,9 +257,10 @@ def picture_label(where: str, key: str, at: int | None) -> str:
 
 
 def open_data(path: Path) -> IO[bytes]:
-    """A data file for reading; raises DataError."""
+    """A file with rows for reading; raises DataError. One that is named on the command line can be
+    a pipe; in a folder only regular files are looked at."""
     try:
-        return open_regular(path)
+        return open(path, "rb")
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
 
@@ -274,8 +275,11 @@ def lines_of(file: IO[bytes], *, label: str) -> Iterator[bytes]:
 
 def load_json(path: Path) -> Any:
     """The one JSON value in a file; raises DataError."""
-    with open_data(path) as file:
-        data = file.read()
+    try:
+        with open_regular(path) as file:
+            data = file.read()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     return parse_json(decode_text(data, where=str(path)), where=str(path))
 
 

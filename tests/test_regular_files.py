@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,3 +147,17 @@ def test_links_within_a_folder_are_followed(tmp_path: Path) -> None:
     for _ in range(5):
         with pytest.raises(OSError, match="not a regular file"):
             open_regular(real)
+
+
+def test_answers_on_the_command_line_may_come_through_a_pipe(command, tmp_path: Path) -> None:
+    """As `harness score <(...)` gives them."""
+    os.mkfifo(tmp_path / "answers")
+    row = json.dumps({"id": "1", "raw": "A", "choices": ["x", "y"], "target": 0}) + "\n"
+    writer = threading.Thread(target=lambda: (tmp_path / "answers").write_text(row))
+    writer.start()
+    scored = command(
+        *("score", tmp_path / "answers", "-t", "scienceqa", "-m", "m"),
+        *("--runs", tmp_path / "runs", "--json"),
+    )
+    writer.join()
+    assert scored.code == 0, scored.stderr
