@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError, HarnessError
+from harness.regular_files import MAX_RECORD, MAX_ROWS, read_regular
 
 if TYPE_CHECKING:
     import torch
@@ -140,7 +141,7 @@ def load(path: Path, *, like: Mapping[str, torch.Tensor] | None = None) -> Snaps
     from torch.distributed.checkpoint.api import CheckpointException
 
     try:
-        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+        state = json.loads(read_regular(path / STATE, limit=MAX_RECORD, within=path))
         random = load_file(path / RANDOM)
         for shard in state.pop("shards", ()):
             (path / shard).stat()  # without it a part would be read as zeros
@@ -225,7 +226,12 @@ class Log:
             DataError: lines up to `step` are missing.
         """
         kept: list[dict[str, Any]] = []
-        data = self.path.read_bytes() if self.path.exists() else b""
+        try:
+            data = read_regular(self.path, limit=MAX_ROWS, within=self.path.parent)
+        except FileNotFoundError:
+            data = b""
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read: {error.strerror}.") from error
         end = 0
         for line in data.splitlines(keepends=True)[:step]:
             with contextlib.suppress(ValueError):

@@ -19,6 +19,7 @@ from distill.quality import mean, share
 from harness import checkpoints, progress
 from harness.atomic import write_atomically
 from harness.errors import SampleError
+from harness.regular_files import MAX_RECORD, read_regular
 from harness.types import Task, Value
 
 FILE = "dependence.json"
@@ -51,8 +52,8 @@ def image_dependence(
     usable = [e for e in examples if e.rationale and e.sample.images]
     known = {"base": checkpoints.fingerprint(base), "examples": _fingerprint(usable)}
     path = folder / FILE
-    if path.exists():
-        there = json.loads(path.read_text(encoding="utf-8"))
+    if path.is_file():
+        there = json.loads(read_regular(path, limit=MAX_RECORD, within=folder))
         if there.get("fingerprint") == known:
             return {key: Dependence(*pair) for key, pair in there["values"].items()}
     found = _measured(usable, base=base, folder=folder, task=task, device=device)

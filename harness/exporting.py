@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from harness.atomic import sweep, write_atomically
 from harness.errors import Exit, HarnessError
+from harness.regular_files import MAX_RECORD, read_regular
 from harness.reporting import gather
 from harness.staging import staging
 from reports import untrusted
@@ -162,7 +163,7 @@ def _write_folder(folder: Path, make: Callable[[], Iterable[File]]) -> tuple[Pat
 def _ours(folder: Path) -> set[str]:
     """The files in `folder` that an export wrote, by their paths in it."""
     try:
-        listed = json.loads((folder / OURS).read_bytes())["files"]
+        listed = json.loads(read_regular(folder / OURS, limit=MAX_RECORD))["files"]
         return {str(PurePosixPath(path)) for path in listed}
     except (OSError, ValueError, KeyError, TypeError):
         return set()
