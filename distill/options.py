@@ -502,7 +502,11 @@ ModelDtype = Annotated[
 ]
 Fresh = Annotated[
     bool,
-    typer.Option("--fresh", help="Move what is there aside, begin anew.", rich_help_panel=OUTPUT),
+    typer.Option(
+        "--fresh",
+        help="Start over; what is there is moved aside once there is something in its place.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 DryRun = Annotated[
     bool,

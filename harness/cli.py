@@ -519,7 +519,9 @@ def eval(
     fresh: Annotated[
         bool,
         typer.Option(
-            "--fresh", help="Move a run that is there aside, begin anew.", rich_help_panel=OUTPUT
+            "--fresh",
+            help="Start over; a run that is there is moved aside at the first new answer.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
     as_json: Annotated[

@@ -190,15 +190,13 @@ def score_file(
     )
     folder = RunFolder.of(runs, task=task.name, model=label, split=split)
     with folder.locked():
-        if fresh:
-            folder.move_aside()
-        old = folder.read_record()
+        old = None if fresh else folder.read_record()
         if old is not None:
             # By the answers themselves: earlier versions hashed what was extracted with them.
             stored = folder.read_predictions()
             then = {"answers": _answers_hash(stored)} if stored else {}
             refuse_mismatch({**old.fingerprint, **then}, record.fingerprint, folder.path)
-        made = _write(folder, record, predictions, metrics)
+        made = _write(folder, record, predictions, metrics, fresh=fresh)
     return replace(made, skipped=skipped)
 
 
@@ -315,8 +313,11 @@ def _write(
     metrics: Sequence[Metric],
     *,
     beyond: Sequence[Prediction] = (),
+    fresh: bool = False,
 ) -> Run:
     record = scored(record, predictions, metrics)
+    if fresh:  # now that there is something to put in its place
+        folder.move_aside()
     folder.rewrite(predictions, beyond=beyond)
     folder.write_record(record)
     return Run(folder.path, record)

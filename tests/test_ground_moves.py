@@ -199,3 +199,19 @@ def test_fresh_where_there_is_no_run_is_as_without_it(run, folder: Path) -> None
     """Error rows alone are a run of their own."""
     assert run("not late", NO_PICTURE, "--fresh").code == 4
     assert len(ids(folder / "predictions.jsonl")) == 20
+
+
+def test_score_fresh_moves_the_old_run_when_the_new_one_is_scored(command, tmp_path: Path) -> None:
+    """A metric that cannot be computed leaves it where it was."""
+    (tmp_path / "mine.py").write_text(TASK.replace("act(True)", "1 / int(os.environ['BY'])"))
+    row = {"id": "1", "raw": "A", "choices": ["x", "y"], "target": 0}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    arguments = ("score", tmp_path / "a.jsonl", "--task", tmp_path / "mine.py", "--runs", tmp_path)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("BY", "1")
+        assert command(*arguments).code == 0
+        before = snapshot(tmp_path / "mine" / "a" / "test")
+        environment.setenv("BY", "0")
+        assert command(*arguments, "--fresh").code != 0
+    assert snapshot(tmp_path / "mine" / "a" / "test") == before
+    assert [path.name for path in (tmp_path / "mine" / "a").iterdir()] == ["test"]
