@@ -13,7 +13,7 @@ import pytest
 
 from harness.engine import prefetch
 from harness.engine.prefetch import DEPTH, ahead, default_workers
-from harness.errors import HarnessError
+from harness.errors import Exit, HarnessError
 
 
 def test_items_come_in_order_from_other_processes() -> None:
@@ -50,6 +50,26 @@ def test_a_process_that_dies_is_told() -> None:
     with pytest.raises(HarnessError, match="has died") as caught:
         list(ahead(make, range(50), workers=2))
     assert "--workers 0" in str(caught.value.remedy)
+
+
+def test_an_error_for_users_arrives_as_it_was() -> None:
+    """With what is known, the remedy and the exit code, and after the items before it."""
+
+    def make(number: int) -> int:
+        if number == 3:
+            raise HarnessError("what", known="known", remedy="remedy", code=Exit.MISSING)
+        return number
+
+    made = ahead(make, range(6), workers=2)
+    assert [next(made) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(HarnessError) as caught:
+        next(made)
+    assert caught.value.to_json() == {
+        "what": "what",
+        "known": "known",
+        "remedy": "remedy",
+        "code": 3,
+    }
 
 
 def test_workers_go_by_cores_and_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def ahead(make: Callable[[T], P], items: Iterable[T], *, workers: int) -> Iterat
         workers: processes, 1 or more.
 
     Raises:
-        HarnessError: a process died.
+        HarnessError: a process died, or `make` raised it.
     """
     if not can_fork():
         raise HarnessError("--workers needs processes that can fork.", remedy="--workers 0")
@@ -76,7 +76,10 @@ def ahead(make: Callable[[T], P], items: Iterable[T], *, workers: int) -> Iterat
         generator=torch.Generator(),  # the global state is not drawn from
     )
     try:
-        yield from loader
+        for made in loader:
+            if isinstance(made, HarnessError):
+                raise made
+            yield made
     except RuntimeError as error:
         if "worker" not in str(error):
             raise
@@ -95,8 +98,12 @@ class _Made(Generic[T, P]):
     def __init__(self, make: Callable[[T], P]) -> None:
         self._make = make
 
-    def __getitem__(self, item: T) -> P:
-        return self._make(item)
+    def __getitem__(self, item: T) -> P | HarnessError:
+        """What was made of the item; or the error, as DataLoader keeps of one its text alone."""
+        try:
+            return self._make(item)
+        except HarnessError as error:
+            return error
 
 
 def _as_it_is(item: P) -> P:
