@@ -893,7 +893,7 @@ CASES = [
         (
             "answers a folder",
             folder(ANSWERS),
-            r"answers\.jsonl cannot be read: it is not a regular file",
+            r"answers\.jsonl cannot be read: Is a directory",
         ),
         ("answers of 0 bytes", content(ANSWERS, ""), r"answers\.jsonl holds no rows"),
         (
