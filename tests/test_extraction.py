@@ -108,6 +108,23 @@ def test_an_unfinished_text_needs_a_statement():
     assert not misread(UNFINISHED, finished=False)
 
 
+BEGUN = (
+    ("B", 1),
+    ("(B", 1),
+    ("B.", 1),
+    ("**B.** Ill", 1),
+    ("Illinois", 1),
+    ("A map of", None),
+    ("(a) The distance of", None),
+    ("B. Its border", None),
+)
+
+
+def test_a_letter_alone_needs_no_end():
+    """With a limit of a few tokens it is all that a model can write."""
+    assert not misread(BEGUN, finished=False)
+
+
 def test_items_of_a_list_need_no_full_stop():
     """A list at the end of a long text does not look cut."""
     text = "B. Illinois\n\n" + WORKING * 5 + "\n- It is far west\n- It is not on the coast"

@@ -38,6 +38,7 @@ _LEADING = re.compile(
     rf"[ \"'(\[|:.,>=-]{{0,8}}(?:(?:the|only) )?(?=[{L}{B}{CONFLICT}]){OBJECT}"
     rf"(?P<verb> {VERBS}\b)?"
 )
+_LABEL_BEGUN = re.compile(r"[(\[]?([A-Z])[.):\]]+ ?([^\n]*)")
 _LAST_PART = re.compile(r"[,:;-] ?|\b(?:is|are) ")
 
 
@@ -62,7 +63,7 @@ def read_prose(
         complete = not stops_midway(written, names_option=_ends_with_option(english, options))
     found = committed(english, raw, options, finished=complete)
     if found is None and not committed_only:
-        found = _final_line(english, raw) if complete else Found("unfinished", "")
+        found = _final_line(english, raw) if complete else _begun(text, english, options)
     return (found or Found("nothing recognised", "")).reading(english.text)
 
 
@@ -71,6 +72,19 @@ def _ends_with_option(english: English, options: Options) -> bool:
     last = english.text.text[-1:]
     named = re.match(f"[{L}{B}]", last) is not None
     return named or (re.match(f"[{T}]", last) is not None and index_of(last) not in options.numeric)
+
+
+def _begun(text: Aligned, english: English, options: Options) -> Found:
+    """What an unfinished text without a statement comes to: nothing, unless all that it says is a
+    letter, with or without the beginning of its text ("B", "B. Illin")."""
+    only = _ONLY.fullmatch(english.text.text)
+    if only and _LABEL.match(only["named"]):
+        return Found(option_of(only["named"]), "leading letter", 0, len(english.text))
+    label = _LABEL_BEGUN.fullmatch(text.text)
+    index = options.letters.get(label[1]) if label else None
+    if label is None or index is None or not options.plain[index].startswith(label[2]):
+        return Found("unfinished", "")
+    return Found(index, "leading letter", 0, len(english.text))
 
 
 def _final_line(english: English, raw: str) -> Found:
@@ -165,11 +179,9 @@ def _bracketed(english: English, rejected: set[int], raw: str) -> Found | None:
     if at < text.rfind("\n") or place is None or index_of(text[at]) in rejected:
         return None
     enclosed = "(" in raw[max(0, place[0] - 1) : place[1]] or re.match(f"[{B}]", text[at])
-    return (
-        Found(index_of(text[at]), "closing letter", text.rfind("\n") + 1, len(text))
-        if enclosed
-        else None
-    )
+    if not enclosed:
+        return None
+    return Found(index_of(text[at]), "closing letter", text.rfind("\n") + 1, len(text))
 
 
 def _only_text(english: English, rejected: set[int], *, short: bool) -> Found | None:

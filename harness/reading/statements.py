@@ -256,14 +256,12 @@ def _rest_of_list(tail: str, start: int, found: re.Match[str]) -> str:
         return shared[1][-1] if references(shared[1]) else OUTSIDE
     if otherwise := _AND_OTHERWISE.match(tail, found.end()):
         return otherwise[1]
-    if tail[:start].endswith("\n") and _BEGINS_LIST.match(
-        tail, start
-    ):  # the labels of a list with other texts than ours
+    on_a_line = tail[:start].endswith("\n")
+    if on_a_line and _BEGINS_LIST.match(tail, start):  # a list with other texts than ours
         return "".join(_LABEL_OF_LIST.findall(tail, found.end()))
-    follows = ":" in tail[:start] or tail[:start].endswith("\n")
-    if not follows or not _BEFORE_LIST.match(tail, start):
-        return ""
-    return "".join(_NEXT_OF_LIST.findall(tail, found.end()))
+    if (on_a_line or ":" in tail[:start]) and _BEFORE_LIST.match(tail, start):
+        return "".join(_NEXT_OF_LIST.findall(tail, found.end()))
+    return ""
 
 
 def _statement(
