@@ -9,15 +9,13 @@ from string import ascii_uppercase
 from types import MappingProxyType
 from typing import Any
 
-from harness.reading import closings, judgements, read_choice, read_open, statements
+from harness.reading import read_choice, read_open, spelt
 from harness.reading.aligned import Aligned, with_brackets
 from harness.reading.english import in_plain_english
-from harness.reading.languages import in_english
 from harness.reading.references import Options, prepare
-from harness.reading.spelling import plain
 from harness.reading.statements import Statement
-from harness.reading.thinking import without_thinking
-from harness.reading.transcript import own_answers, own_words
+from harness.reading.transcript import own_answers
+from harness.reading.weighing import statements_of
 from harness.types import Target
 
 RULES: Mapping[str, str] = MappingProxyType(
@@ -106,7 +104,8 @@ def explain(raw: str, choices: Sequence[str], *, finished: bool | None = None) -
         finished: whether the model itself ended the text; None: unknown.
     """
     reading = (read_choice if choices else read_open)(raw, choices, finished=finished)
-    pieces = list(_pieces(raw, prepare(choices))) if choices else []
+    options = prepare(choices)
+    pieces = list(_pieces(raw, options)) if choices else []
     kept = [span for piece in pieces if (span := piece.span(0, len(piece)))]
     if not choices and reading.span:
         kept = [reading.span]
@@ -120,31 +119,28 @@ def explain(raw: str, choices: Sequence[str], *, finished: bool | None = None) -
         finished=finished,
         kept=tuple(kept),
         statements=tuple(
-            dict.fromkeys(one for piece in pieces for one in _named(raw, piece, prepare(choices)))
+            dict.fromkeys(
+                one
+                for piece in pieces
+                for one in _named(raw, piece, options, finished=finished is not False)
+            )
         ),
     )
 
 
 def _pieces(raw: str, options: Options) -> Iterator[Aligned]:
     """The parts of a text that may hold the answer: see `harness.reading.read_choice`."""
-    text = without_thinking(Aligned.of(raw))
+    text = spelt(raw)
     if text is not None:
-        whole = in_english(plain(own_words(text)))
-        yield from (p for p in own_answers(whole, restates=options.all_in) if p)
+        yield from (piece for piece in own_answers(text, restates=options.all_in) if piece)
 
 
-def _named(raw: str, piece: Aligned, options: Options) -> Iterator[Named]:
+def _named(raw: str, piece: Aligned, options: Options, *, finished: bool) -> Iterator[Named]:
     """The statements of a piece, in its order."""
-    text = in_plain_english(piece, options).text
-    found = [
-        *statements.answer_phrases(text.text, options),
-        *closings.closing_phrases(text.text),
-        *(verdict.statement for verdict in judgements.verdicts(text.text)),
-        *judgements.rejections(text.text),
-        *judgements.refusals(text.text),
-    ]
+    english = in_plain_english(piece, options)
+    found = statements_of(english, options, finished=finished)
     for one in sorted(found, key=lambda one: one.at):
-        if found_at := text.span(one.start, one.end):
+        if found_at := english.text.span(one.start, one.end):
             span = with_brackets(raw, found_at)
             yield Named(
                 words=raw[slice(*span)],

@@ -110,11 +110,18 @@ def read_choice(
     None, with the reason as the rule, where it commits to none: it is never guessed. Letters are
     read for the first 26 choices. The rules are listed at the top of this package.
     """
-    text = without_thinking(Aligned.of(raw))
+    text = spelt(raw)
     if text is None:
         return Reading(None, "unfinished thinking")
-    found = _Reader(raw, prepare(choices), finished).read(in_english(plain(own_words(text))))
+    found = _Reader(raw, prepare(choices), finished).read(text)
     return replace(found, span=with_brackets(raw, found.span)) if found.span else found
+
+
+def spelt(raw: str) -> Aligned | None:
+    """The text that options are looked for in: without thinking, and spelt in one way; None where
+    the thinking never ends."""
+    text = without_thinking(Aligned.of(raw))
+    return None if text is None else in_english(plain(own_words(text)))
 
 
 def read_open(

@@ -66,7 +66,7 @@ class Found:
 
 def committed(english: English, raw: str, options: Options, *, finished: bool) -> Found | None:
     """What the statements of a text commit to; None where there is none."""
-    found = _all(english, options, finished=finished)
+    found = statements_of(english, options, finished=finished)
     said = sorted(
         _of_this_question(found, english.text, raw, options),
         key=lambda one: (one.at, not one.rule, one.rule != "closing phrase"),
@@ -74,8 +74,8 @@ def committed(english: English, raw: str, options: Options, *, finished: bool) -
     return _weigh(said, english.text, raw)
 
 
-def _all(english: English, options: Options, *, finished: bool) -> list[Statement]:
-    """The statements that count, in no order."""
+def statements_of(english: English, options: Options, *, finished: bool) -> list[Statement]:
+    """The statements that count, those of other questions too, in no order."""
     text = english.text.text
     found = [*statements.answer_phrases(text, options), *closings.closing_phrases(text)]
     found = [one for one in found if not judgements.is_denied(text, one)]
