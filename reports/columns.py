@@ -131,18 +131,23 @@ def other_topics(shown: Sequence[str]) -> Fill:
             return missing("the run has no question of another topic")
         if not 0 <= right <= n:
             return missing("the accuracies of these topics are no shares")
-        low, high = (end * 100 for end in wilson(right, n))
-        share = right / n * 100
-        return Cell(
-            text=fixed(share, 2),
-            value=share,
-            interval=interval(low, high, 1),
-            low=low,
-            high=high,
-            n=n,
-        )
+        return _share(right, n)
 
     return fill
+
+
+def _share(count: int, n: int) -> Cell:
+    """A share in percent, with Wilson's interval."""
+    low, high = (end * 100 for end in wilson(count, n))
+    share = count / n * 100
+    return Cell(
+        text=fixed(share, 2),
+        value=share,
+        interval=interval(low, high, 1),
+        low=low,
+        high=high,
+        n=n,
+    )
 
 
 def timed(*keys: str, per: float = 1, n: bool = False) -> Fill:
@@ -186,16 +191,7 @@ def cut(run: RunRecord) -> Cell:
     answered = (untrusted.whole(run.counts.done) or 0) - (untrusted.whole(run.counts.failed) or 0)
     if count is None or not 0 <= count <= answered or not answered:
         return missing("the answers do not say why they ended")
-    low, high = (end * 100 for end in wilson(count, answered))
-    share = count / answered * 100
-    return Cell(
-        text=fixed(share, 2),
-        value=share,
-        interval=interval(low, high, 1),
-        low=low,
-        high=high,
-        n=answered,
-    )
+    return _share(count, answered)
 
 
 def said(*keys: str) -> Fill:
