@@ -498,7 +498,6 @@ def _continue(job: Job, *, again: bool = True) -> Run:
     known |= _told_when_loaded(job.weights)
     if old is not None:
         refuse_mismatch(old.fingerprint, known, job.folder.path)
-    if old is not None:
         known = {**old.fingerprint, **known}  # a server that was not asked now told it then
     record = _record(job, known, old, answered=len(answered))
     if not pending and old is not None:
