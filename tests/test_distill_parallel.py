@@ -185,12 +185,15 @@ def test_sharded_in_bfloat16(run, tmp_path: Path) -> None:
 
 
 def die_at(event: str, ending: str, count: int) -> None:
-    """Kill this process with -9 when it opens or renames a file of that name for the n-th time."""
+    """Kill this process with -9 when it renames a file of that name, or opens it to write, for the
+    n-th time."""
     left = count
 
     def watch(name: str, arguments: tuple[Any, ...]) -> None:
         nonlocal left
         if name == event and str(arguments[0]).endswith(ending):
+            if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR):
+                return
             left -= 1
             if not left:
                 os.kill(os.getpid(), signal.SIGKILL)
