@@ -13,11 +13,11 @@ import json
 import tempfile
 from pathlib import Path
 
-from harness.catalog import CATALOG
-from harness.checkpoints import find_checkpoint
+from harness.checkpoints.catalog import CATALOG
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.types import DataOptions, Decoding
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
-from harness.types import DataOptions, Decoding
 from tasks import load_task
 
 

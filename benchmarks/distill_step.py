@@ -28,10 +28,10 @@ from distill.config import PRESETS, DistillConfig
 from distill.estimate import estimate, flops_of, matrix_rate, parameters_of
 from distill.examples import Example
 from distill.student import MoondreamStudent
-from harness import environment
+from harness.core import environment
+from harness.core.structured import Rationale
+from harness.core.types import ImageRef, Sample
 from harness.models.tiny import moondream
-from harness.structured import Rationale
-from harness.types import ImageRef, Sample
 from tasks.scienceqa import TASK
 
 PEAKS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}

@@ -23,13 +23,13 @@ from typing import Any
 
 from distill import pipeline
 from distill.train import LOG
-from harness.environment import describe
-from harness.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
+from harness.core.environment import describe
+from harness.core.types import DataOptions, Prediction
+from harness.metrics.statistics import mcnemar, paired_difference, wilson
 from harness.mini import distillation
-from harness.mini.questions import about
-from harness.records import RunFolder
-from harness.statistics import mcnemar, paired_difference, wilson
-from harness.types import DataOptions, Prediction
+from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
+from harness.run.records import RunFolder
+from harness.synthetic.questions import about
 from tasks import load_task
 
 STEPS, COMPUTE = "-answers-equal-steps", "-answers-equal-compute"

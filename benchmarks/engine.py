@@ -34,13 +34,13 @@ import torch
 import transformers
 from PIL import Image
 
-from harness import environment
-from harness.checkpoints import find_checkpoint
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core import environment
+from harness.core.prompts import user_text
+from harness.core.types import Decoding, Output, Prompt
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
 from harness.models.tiny.chat import build_llava
-from harness.prompts import user_text
-from harness.types import Decoding, Output, Prompt
 
 Way = Callable[[], Sequence[Output | str]]
 

@@ -36,7 +36,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from harness.reading import read_choice
+from harness.extract import read_choice
 
 Rule = Callable[[str, Sequence[str]], int | None]
 

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 import harness.models
-from harness import environment
+from harness.core import environment
 from harness.models.tiny import moondream, phi3v
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}

@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from harness.records import Counts, ModelInfo, RunFolder, RunRecord, TaskInfo
-from harness.scoring import scored
-from harness.structured import Rationale, render
-from harness.types import Prediction
+from harness.core.structured import Rationale, render
+from harness.core.types import Prediction
+from harness.run.records import Counts, ModelInfo, RunFolder, RunRecord, TaskInfo
+from harness.run.scoring import scored
 from tasks import load_task
 
 MODELS = (

@@ -20,17 +20,17 @@ from typing import Any
 
 from PIL import Image
 
-from harness.checkpoints import find_checkpoint
-from harness.environment import describe
-from harness.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
-from harness.mini import weights
+from harness.checkpoints import minis as weights
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.environment import describe
+from harness.core.types import DataOptions, Decoding, Sample, is_finished
+from harness.metrics.statistics import wilson
 from harness.mini.making import TASKS, TOKENS
-from harness.mini.questions import about
 from harness.models.loading import LoadOptions, load
-from harness.records import RunFolder
-from harness.runner import read_asked
-from harness.statistics import wilson
-from harness.types import DataOptions, Decoding, Sample, is_finished
+from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
+from harness.run.records import RunFolder
+from harness.run.runner import read_asked
+from harness.synthetic.questions import about
 from tasks import load_task
 
 EMPTY = Image.new("RGB", (256, 256), "white")

@@ -14,11 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from harness.core.environment import describe
+from harness.core.types import DataOptions
 from harness.engine import decoding
-from harness.environment import describe
-from harness.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
-from harness.records import RunFolder
-from harness.types import DataOptions
+from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
+from harness.run.records import RunFolder
 from tasks import load_task
 
 CASES = (

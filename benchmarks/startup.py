@@ -17,9 +17,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness.mini.questions import questions
-from harness.mini.writing import write
 from harness.models.tiny import build
+from harness.synthetic.questions import questions
+from harness.synthetic.writing import write
 
 HARNESS = str(Path(sys.executable).parent / "harness")
 

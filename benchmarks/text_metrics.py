@@ -21,9 +21,9 @@ from typing import Any
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU
 
-from harness.metrics import text_overlap
-from harness.text_metrics import ROUGE_TYPES, bleu_statistics, rouge
-from harness.types import Prediction
+from harness.core.types import Prediction
+from harness.metrics.choice import text_overlap
+from harness.metrics.overlap import ROUGE_TYPES, bleu_statistics, rouge
 
 VOCABULARY = 20_000
 MARKS = (".", ",", ";", " (1.5)", "'s", "-2", "&amp;")

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from distill.quality import arrives_at, share
-from harness import structured
-from harness.types import Prediction, Value
+from harness.core import structured
+from harness.core.types import Prediction, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

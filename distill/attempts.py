@@ -21,13 +21,13 @@ from distill.filters import Filter
 from distill.quality import Measured, Quality, measure
 from distill.store import Attempt, Store, replace_lines
 from distill.teacher import INPUTS, PROMPT_VERSION
-from harness import environment
-from harness.errors import Exit, HarnessError, is_beyond_context
-from harness.evaluate import Data
-from harness.records import refuse_mismatch
-from harness.structured import Rationale
-from harness.types import Sample
-from tasks.selection import How, select
+from harness.core import environment
+from harness.core.errors import Exit, HarnessError, is_beyond_context
+from harness.core.structured import Rationale
+from harness.core.types import Sample
+from harness.data.selection import How, select
+from harness.run.evaluate import Data
+from harness.run.records import refuse_mismatch
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import DataError, HarnessError
-from harness.regular_files import MAX_RECORD, MAX_ROWS, read_regular
+from harness.core.errors import DataError, HarnessError
+from harness.core.regular_files import MAX_RECORD, MAX_ROWS, read_regular
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 
 Part = Literal["vision", "projector", "embeddings", "layers", "head"]
 """What can be frozen or trained each on its own. The last three are the text model."""

@@ -16,11 +16,12 @@ from typing import Any
 from distill.config import DistillConfig
 from distill.examples import Example
 from distill.quality import mean, share
-from harness import checkpoints, progress
-from harness.atomic import write_atomically
-from harness.errors import SampleError
-from harness.regular_files import MAX_RECORD, read_regular
-from harness.types import Task, Value
+from harness.checkpoints import resolve as checkpoints
+from harness.core import progress
+from harness.core.atomic import write_atomically
+from harness.core.errors import SampleError
+from harness.core.regular_files import MAX_RECORD, read_regular
+from harness.core.types import Task, Value
 
 FILE = "dependence.json"
 

@@ -17,8 +17,8 @@ from distill.examples import Example
 from distill.schedule import order
 from distill.student import PARTS
 from distill.tokens import IGNORED, row_maker
-from harness.errors import SampleError
-from harness.types import Task
+from harness.core.errors import SampleError
+from harness.core.types import Task
 from tasks import scienceqa
 
 UTILISATION = 0.4
@@ -97,7 +97,7 @@ def estimate(
     """
     from transformers import AutoConfig, AutoProcessor
 
-    from harness import pretrained
+    from harness.checkpoints import pretrained
 
     shape = pretrained.load(AutoConfig, base)
     processor: Any = pretrained.load(AutoProcessor, base)

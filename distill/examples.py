@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from distill.config import DistillConfig
-from harness import structured
-from harness.errors import SampleError
-from harness.structured import Rationale
-from harness.types import Sample, Task
-from tasks.fingerprint import blank, image_digests
-from tasks.schema import LETTERS
+from harness.core import structured
+from harness.core.errors import SampleError
+from harness.core.structured import Rationale
+from harness.core.types import Sample, Task
+from harness.data.fingerprint import blank, image_digests
+from harness.data.schema import LETTERS
 
 
 @dataclass(frozen=True, slots=True)

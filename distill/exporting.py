@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from distill.store import Store
-from harness.errors import DataError, HarnessError
-from harness.staging import staging
-from harness.structured import Rationale, render
-from harness.types import Sample
+from harness.core.errors import DataError, HarnessError
+from harness.core.staging import staging
+from harness.core.structured import Rationale, render
+from harness.core.types import Sample
 
 BATCH = 64
 """Rows that are held at once: with their pictures, some ten MB."""

@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.atomic import write_atomically
-from harness.types import ImageRef
+from harness.core.atomic import write_atomically
+from harness.core.types import ImageRef
 
 if TYPE_CHECKING:
     import torch

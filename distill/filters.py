@@ -10,10 +10,10 @@ from typing import Literal
 
 from distill.examples import gold
 from distill.quality import is_complete
-from harness import structured
-from harness.errors import HarnessError
-from harness.structured import Parsed, Rationale
-from harness.types import Sample, Task
+from harness.core import structured
+from harness.core.errors import HarnessError
+from harness.core.structured import Parsed, Rationale
+from harness.core.types import Sample, Task
 
 Filter = Literal["none", "format", "agrees"]
 """none: any text at all. format: the four stages, each filled, once and in order. agrees: format,

@@ -21,13 +21,13 @@ from typing import Any
 from distill import filters
 from distill.attempts import RationaleOptions, Work, data_fingerprint, rounds
 from distill.store import Attempt
-from harness.errors import DataError
-from harness.evaluate import Data
-from harness.records import RunFolder
-from harness.types import Sample
-from tasks.files import decode_text, open_data, parse_json
-from tasks.pictures import found
-from tasks.schema import one_line
+from harness.core.errors import DataError
+from harness.core.types import Sample
+from harness.data.files import decode_text, open_data, parse_json
+from harness.data.pictures import found
+from harness.data.schema import one_line
+from harness.run.evaluate import Data
+from harness.run.records import RunFolder
 
 log = logging.getLogger(__name__)
 

@@ -28,16 +28,17 @@ from distill.examples import Example, gold
 from distill.quality import Measured, Summary, measure, summarise
 from distill.store import Store
 from distill.train import Estimate, Sources, check_base, check_here, estimate, train
-from harness.atomic import write_atomically
-from harness.catalog import find
-from harness.checkpoints import Checkpoint, find_checkpoint
-from harness.errors import DataError, HarnessError
-from harness.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate, find_source
-from harness.records import SYNTHETIC, RunFolder, finite, safe_name
-from harness.scoring import Run
-from harness.structured import Rationale
-from harness.types import Prediction, Sample
-from tasks.selection import select
+from harness.checkpoints.catalog import find
+from harness.checkpoints.resolve import Checkpoint, find_checkpoint
+from harness.core.atomic import write_atomically
+from harness.core.errors import DataError, HarnessError
+from harness.core.json_fields import finite
+from harness.core.structured import Rationale
+from harness.core.types import Prediction, Sample
+from harness.data.selection import select
+from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate, find_source
+from harness.run.records import SYNTHETIC, RunFolder, safe_name
+from harness.run.scoring import Run
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ def distill(plan: Plan, *, told: Callable[[Run], None] = lambda _: None) -> Outc
         Interrupted: asked to stop; the same call goes on.
     """
     from harness.models.loading import resolve_device
-    from harness.reporting import write_report
+    from reports.collect import write_report
 
     # What is missing is told before the night, not after it.
     attempts.check(plan.data, plan.asking)
@@ -280,7 +281,7 @@ def train_control(plan: Plan, examples: Sequence[Example], suffix: str = CONTROL
 def _train(
     plan: Plan, examples: Sequence[Example], config: DistillConfig, out: Path, *, fresh: bool
 ) -> Path:
-    from harness import progress
+    from harness.core import progress
     from harness.models.loading import resolve_device
 
     base = find_base(plan)

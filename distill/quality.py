@@ -15,11 +15,11 @@ from functools import lru_cache
 from itertools import islice
 from statistics import fmean
 
-from harness import structured
-from harness.reading import read_choice
-from harness.statistics import wilson
-from harness.structured import Parsed
-from harness.types import Reading, Target, Value
+from harness.core import structured
+from harness.core.structured import Parsed
+from harness.core.types import Reading, Target, Value
+from harness.extract import read_choice
+from harness.metrics.statistics import wilson
 
 NGRAM = 4
 """Words in the n-grams whose repetition is counted: shorter ones repeat in any good text."""
@@ -116,7 +116,7 @@ def arrives_at(reasoning: str, choices: Sequence[str]) -> Reading:
 
     A reasoning weighs options, and Figure 5's names all four, so naming is not enough. Its option
     is the only one that it names without rejecting it, or the one that it commits to ("Therefore,
-    the state that is farthest west is Illinois"): what `harness.reading.read_choice` makes of the
+    the state that is farthest west is Illinois"): what `harness.extract.read_choice` makes of the
     whole. Where that finds none, the last sentence decides ("... The state farthest west is
     Illinois."), if it names one option and only that. None otherwise: never guessed.
     """
@@ -155,7 +155,7 @@ def overlap(reasoning: str, solution: str) -> float | None:
     """ROUGE-L F1, 0 to 1, as rouge-score has it; None where either text is missing."""
     if not reasoning.strip() or not solution.strip():
         return None
-    from harness.text_metrics import rouge
+    from harness.metrics.overlap import rouge
 
     return float(rouge([reasoning], [solution])["rougeL"][0])
 

@@ -17,16 +17,16 @@ from typing import Any
 from distill.attempts import RationaleOptions, Round, Work, check, data_fingerprint, rounds
 from distill.store import Attempt, append_lines
 from distill.teacher import PROMPT_VERSION, teacher_task, wording
-from harness import progress, structured
-from harness.errors import HarnessError
-from harness.evaluate import Data, Source
-from harness.interrupts import Interrupted, interrupts
-from harness.prompts import instruction
-from harness.records import RunFolder
+from harness.core import progress, structured
+from harness.core.errors import HarnessError
+from harness.core.interrupts import Interrupted, interrupts
+from harness.core.prompts import instruction
+from harness.core.types import REFUSAL, Decoding, Model, Prediction
+from harness.data.fingerprint import blank
 from harness.remote.served import Served
-from harness.runner import Asking, Runner
-from harness.types import REFUSAL, Decoding, Model, Prediction
-from tasks.fingerprint import blank
+from harness.run.evaluate import Data, Source
+from harness.run.records import RunFolder
+from harness.run.runner import Asking, Runner
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Teacher:
     fingerprint: Callable[[], str]
     """Of its weights; empty where a server does not tell, or was not asked yet."""
     rendering: Callable[[], Mapping[str, str | None]] = dict
-    """What becomes of its prompts, see `harness.types.Rendering`; nothing before it is loaded."""
+    """What becomes of its prompts: a `harness.core.types.Rendering`; empty until it is loaded."""
 
 
 def teacher_of(weights: Source) -> Teacher:

@@ -18,10 +18,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from harness.atomic import write_atomically
-from harness.errors import DataError
-from harness.records import finite, set_aside
-from harness.regular_files import MAX_RECORD, MAX_ROWS, read_regular
+from harness.core.atomic import write_atomically
+from harness.core.errors import DataError
+from harness.core.json_fields import finite
+from harness.core.regular_files import MAX_RECORD, MAX_ROWS, read_regular
+from harness.run.records import set_aside
 
 ATTEMPTS = "attempts.jsonl"
 KEPT = "rationales.jsonl"

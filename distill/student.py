@@ -21,9 +21,9 @@ from distill.config import DistillConfig, Part
 from distill.examples import Example
 from distill.features import FeatureStore
 from distill.tokens import IGNORED, row_maker
-from harness.checkpoints import SUFFIXES, fingerprint
-from harness.errors import HarnessError, SampleError
-from harness.types import Task
+from harness.checkpoints.resolve import SUFFIXES, fingerprint
+from harness.core.errors import HarnessError, SampleError
+from harness.core.types import Task
 
 PARTS: Mapping[Part, tuple[str, ...]] = {
     "vision": ("model.vision_tower",),
@@ -151,7 +151,7 @@ class MoondreamStudent:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         import harness.models  # noqa: F401  # makes Moondream known to the auto classes
-        from harness import pretrained
+        from harness.checkpoints import pretrained
 
         self._base = base
         self._config = config
@@ -292,7 +292,7 @@ class MoondreamStudent:
         its tokenizer and config. What was frozen is the base's to the bit; adapters are merged."""
         from transformers import AutoModelForImageTextToText
 
-        from harness import pretrained
+        from harness.checkpoints import pretrained
 
         found = self.learned() if learned is None else learned
         whole: Any = pretrained.load_model(AutoModelForImageTextToText, self._base, dtype="auto")

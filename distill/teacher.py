@@ -15,7 +15,7 @@ from typing import get_args
 
 from distill.config import TeacherInput
 from distill.examples import gold
-from harness.types import Prompt, Sample, Style, Task
+from harness.core.types import Prompt, Sample, Style, Task
 
 PROMPT_VERSION = "1"
 """Changes with every change of the wording."""

@@ -17,9 +17,9 @@ from PIL import Image
 
 from distill.config import DistillConfig
 from distill.examples import Example, target
-from harness.checkpoints import find_checkpoint
-from harness.types import Task
-from tasks.fingerprint import blank
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.types import Task
+from harness.data.fingerprint import blank
 
 IGNORED = -100
 """The label of tokens that are not learned."""

@@ -39,14 +39,15 @@ from distill.curve import loss_svg
 from distill.estimate import Estimate, estimate
 from distill.examples import Example, fingerprint
 from distill.schedule import learning_rate, order
-from harness import checkpoints, environment, processes, timing
-from harness.atomic import write_atomically
-from harness.errors import DataError, Exit, HarnessError, SampleError
-from harness.interrupts import Interrupted, interrupts
-from harness.progress import Make, Silent
-from harness.records import set_aside
-from harness.regular_files import MAX_RECORD, read_regular
-from harness.types import Task
+from harness.checkpoints import resolve as checkpoints
+from harness.core import environment, processes, timing
+from harness.core.atomic import write_atomically
+from harness.core.errors import DataError, Exit, HarnessError, SampleError
+from harness.core.interrupts import Interrupted, interrupts
+from harness.core.progress import Make, Silent
+from harness.core.regular_files import MAX_RECORD, read_regular
+from harness.core.types import Task
+from harness.run.records import set_aside
 from tasks import scienceqa
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def check_base(base: Path) -> None:
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
     import harness.models  # noqa: F401  # makes Moondream known to the auto classes
-    from harness import pretrained
+    from harness.checkpoints import pretrained
     from harness.models.moondream.revisions import refuse_other_revisions
 
     try:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from heapq import nsmallest
 
-from harness.reading import READERS, read_choice
-from harness.records import RunRecord
-from harness.types import Prediction
+from harness.core.types import Prediction
+from harness.extract import READERS, read_choice
+from harness.run.records import RunRecord
 from reports import runs, untrusted
 from reports.evidence import Evidence
 from reports.ranks import Scored, Test
@@ -84,7 +84,7 @@ def chosen(predictions: Sequence[Prediction]) -> Sequence[Prediction]:
 
 
 def _rouge(predictions: Sequence[Prediction]) -> dict[str, float]:
-    from harness.text_metrics import rouge
+    from harness.metrics.overlap import rouge
 
     texts = ["" if p.answer is None else str(p.answer) for p in predictions]
     found = rouge(texts, [str(p.target) for p in predictions])["rougeL"]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from harness.records import RunRecord
-from harness.statistics import wilson
+from harness.metrics.statistics import wilson
+from harness.run.records import RunRecord
 from reports import runs, untrusted
 from reports.paper import PaperTable
 from reports.ranks import Rank

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
-from harness import structured
-from harness.records import safe_name
-from harness.types import Prediction, Value
+from harness.core import structured
+from harness.core.types import Prediction, Value
+from harness.run.records import safe_name
 from reports import curves, heatmap, runs, untrusted
 from reports.answers import Answers
 from reports.curves import Curve, Scatter, Topic
@@ -448,7 +448,7 @@ def _curve(name: str, training: Training | None, control: Training | None) -> Cu
 
 
 def _scatter(name: str, change: Mapping[str, Change], trained: Mapping[str, int]) -> Scatter | None:
-    from harness.statistics import wilson
+    from harness.metrics.statistics import wilson
 
     topics = []
     for topic, each in change.items():

@@ -1,6 +1,6 @@
 """What a page is made of: runs with their answers, distillations with what they left on disk.
 
-The page sees these and nothing else. Whoever makes them (harness.reporting) knows where files are
+The page sees these and nothing else. Whoever makes them (reports.collect) knows where files are
 and may compute what this package must not import; everything that is large is read when asked for.
 Whatever a mapping holds may come from anywhere: see `reports.untrusted`.
 """
@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from harness.records import RunRecord
-from harness.types import ImageRef, Prediction, Value
+from harness.core.types import ImageRef, Prediction, Value
+from harness.run.records import RunRecord
 
 Rows = Callable[[], Sequence[Mapping[str, Any]]]
 """Reads the objects of a JSONL file; those that cannot be read are left out."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.catalog import find
-from harness.compare import accuracies
-from harness.records import RunRecord
-from harness.statistics import holm
+from harness.checkpoints.catalog import find
+from harness.metrics.statistics import holm
+from harness.run.compare import accuracies
+from harness.run.records import RunRecord
 from reports import columns, runs
 from reports.answers import Answers
 from reports.paper import PaperTable

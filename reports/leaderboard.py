@@ -19,8 +19,8 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.errors import HarnessError
-from harness.records import RunRecord
+from harness.core.errors import HarnessError
+from harness.run.records import RunRecord
 from reports import drawing
 from reports.answers import Answers, read
 from reports.distillation import panel

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from harness.catalog import CATALOG
-from harness.records import RunRecord
+from harness.checkpoints.catalog import CATALOG
+from harness.run.records import RunRecord
 from reports import columns, runs, untrusted
 from reports.columns import Column, Fill
 from reports.paper import PaperTable

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.records import RunRecord
+from harness.run.records import RunRecord
 from reports import pairs, runs
 from reports.columns import TEXT_RANK
 from reports.distillation import Panel

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from harness.records import RunRecord
+from harness.run.records import RunRecord
 from reports import runs
 from reports.ranks import LEVEL, Contest, Pair
 from reports.tables import Cell, Group, Heading, Row, Table, Tone, fixed, missing, table

@@ -14,7 +14,7 @@ from fractions import Fraction
 from importlib import resources
 from typing import Any
 
-from harness.statistics import wilson
+from harness.metrics.statistics import wilson
 from reports.sanity import Figure, Finding, check, whole_count
 
 

@@ -28,10 +28,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from harness.errors import SampleError
-from harness.reading import READERS
-from harness.records import RunRecord
-from harness.types import ImageRef, Prediction, Reading, Target, is_cut
+from harness.core.errors import SampleError
+from harness.core.types import ImageRef, Prediction, Reading, Target, is_cut
+from harness.extract import READERS
+from harness.run.records import RunRecord
 from reports import runs, untrusted
 from reports.evidence import Evidence, Material, Pictures, Which
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from io import BytesIO
 
-from harness.errors import SampleError
-from harness.types import ImageRef
+from harness.core.errors import SampleError
+from harness.core.types import ImageRef
 
 SIZE = (480, 360)
 QUALITY = 70

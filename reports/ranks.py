@@ -17,8 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.compare import accuracies
-from harness.statistics import (
+from harness.metrics.statistics import (
     RESAMPLES,
     Difference,
     Floats,
@@ -26,6 +25,7 @@ from harness.statistics import (
     holm,
     percentile_interval,
 )
+from harness.run.compare import accuracies
 
 LEVEL = 0.05
 """Of all pairs of a contest together."""
@@ -214,7 +214,7 @@ def _bootstrapped(runs: Sequence[Scored]) -> list[Pair]:
 
 
 def _difference(drawn: Floats, observed: float, n: int) -> Difference:
-    """As `harness.statistics.paired_bootstrap` has it, from differences that are drawn already."""
+    """As `harness.metrics.statistics.paired_bootstrap`, from differences drawn already."""
     low, high = percentile_interval(drawn) or (observed, observed)
     extreme = int(np.count_nonzero(np.abs(drawn - drawn.mean()) >= abs(observed)))
     return Difference(

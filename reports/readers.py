@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.reading import READERS
-from harness.records import RunRecord
-from harness.statistics import wilson
+from harness.extract import READERS
+from harness.metrics.statistics import wilson
+from harness.run.records import RunRecord
 from reports import runs
 from reports.answers import Answers, Reread
 from reports.tables import Cell, Group, Heading, Row, Table, fixed, interval, missing, table

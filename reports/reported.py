@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.catalog import CATALOG, ModelSpec, find
-from harness.records import RunRecord
-from harness.types import Value
+from harness.checkpoints.catalog import CATALOG, ModelSpec, find
+from harness.core.types import Value
+from harness.run.records import RunRecord
 from reports import runs
 from reports.heatmap import change
 from reports.paper import PaperColumn, PaperRow, PaperTable, minutes

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
-from harness.records import RunRecord, safe_name
-from harness.types import Value
+from harness.core.types import Value
+from harness.run.records import RunRecord, safe_name
 from reports import untrusted
 from reports.sanity import ACCURACY, Figure, Finding
 

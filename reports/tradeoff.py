@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from harness.catalog import find
-from harness.records import RunRecord
+from harness.checkpoints.catalog import find
+from harness.run.records import RunRecord
 from reports import drawing, runs, untrusted
 from reports.columns import TEXT_RANK
 from reports.drawing import LEFT, RIGHT, WIDTH, Place

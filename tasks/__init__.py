@@ -19,9 +19,9 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from harness.errors import HarnessError, SampleError
-from harness.paths import user_path
-from harness.types import Prompt, Reading, SampleSet, Task, TaskFile, Value
+from harness.core.errors import HarnessError, SampleError
+from harness.core.paths import user_path
+from harness.core.types import Prompt, Reading, SampleSet, Task, TaskFile, Value
 from tasks.task_file import asking_part
 
 TASKS = MappingProxyType(
@@ -63,7 +63,9 @@ def _task_in(module: ModuleType, label: str) -> Task:
     if isinstance(task, Task):
         return _checked(task, label)
     problem = "defines no TASK" if task is None else f"has a {type(task).__name__} as its TASK"
-    raise HarnessError(f"{label} {problem}.", remedy="Define TASK = harness.types.Task(...) in it.")
+    raise HarnessError(
+        f"{label} {problem}.", remedy="Define TASK = harness.core.types.Task(...) in it."
+    )
 
 
 def _checked(task: Task, label: str) -> Task:
@@ -83,7 +85,7 @@ def _checked(task: Task, label: str) -> Task:
         if not is_right:
             raise HarnessError(
                 f"{label}: TASK has {ascii(getattr(task, name))[:60]} as its {name}.",
-                remedy="See harness.types.Task for what each field holds.",
+                remedy="See harness.core.types.Task for what each field holds.",
             )
     return task
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.metrics import accuracy
-from harness.reading import read_choice
-from harness.types import DataOptions, Prompt, Sample, SampleSet, Style, Task
-from tasks.files import Row
-from tasks.schema import LETTERS, choice_question, collect
-from tasks.sources import open_source
+from harness.core.types import DataOptions, Prompt, Sample, SampleSet, Style, Task
+from harness.data.files import Row
+from harness.data.schema import LETTERS, choice_question, collect
+from harness.data.sources import open_source
+from harness.extract import read_choice
+from harness.metrics.choice import accuracy
 
 REPO = "derek-thomas/ScienceQA"
 LICENCE = "CC BY-NC-SA 4.0"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.mini.questions import questions
-from harness.types import DataOptions, SampleSet
+from harness.core.types import DataOptions, SampleSet
+from harness.data.schema import choice_question, collect
+from harness.data.synthetic import LICENCE, SOURCE, rows, split_of
+from harness.synthetic.questions import questions
 from tasks import scienceqa
-from tasks.drawn import LICENCE, SOURCE, rows, split_of
-from tasks.schema import choice_question, collect
 
 
 def load(options: DataOptions) -> SampleSet:

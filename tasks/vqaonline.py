@@ -5,11 +5,11 @@ The paper does not say on which part of the data set its Table 2 was measured.
 
 from __future__ import annotations
 
-from harness.metrics import text_overlap
-from harness.reading import read_open
-from harness.types import DataOptions, Prompt, Sample, SampleSet, Style, Task
-from tasks.schema import collect, open_question
-from tasks.sources import open_source
+from harness.core.types import DataOptions, Prompt, Sample, SampleSet, Style, Task
+from harness.data.schema import collect, open_question
+from harness.data.sources import open_source
+from harness.extract import read_open
+from harness.metrics.choice import text_overlap
 
 REPO = "ChongyanChen/VQAonline"
 LICENCE = "CC BY-SA 4.0"

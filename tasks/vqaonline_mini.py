@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.mini.questions import open_questions
-from harness.types import DataOptions, SampleSet
+from harness.core.types import DataOptions, SampleSet
+from harness.data.schema import collect, open_question
+from harness.data.synthetic import LICENCE, SOURCE, rows, split_of
+from harness.synthetic.questions import open_questions
 from tasks import vqaonline
-from tasks.drawn import LICENCE, SOURCE, rows, split_of
-from tasks.schema import collect, open_question
 
 
 def load(options: DataOptions) -> SampleSet:

@@ -19,12 +19,13 @@ from pathlib import Path
 
 from distill.analysis import structure
 from distill.quality import Measured, measure, summarise
-from harness.catalog import find
-from harness.metrics import accuracy, text_overlap
-from harness.reading import read_choice
-from harness.records import Counts, ModelInfo, RunFolder, RunRecord, TaskInfo, finite
-from harness.structured import Rationale, render
-from harness.types import Prediction
+from harness.checkpoints.catalog import find
+from harness.core.json_fields import finite
+from harness.core.structured import Rationale, render
+from harness.core.types import Prediction
+from harness.extract import read_choice
+from harness.metrics.choice import accuracy, text_overlap
+from harness.run.records import Counts, ModelInfo, RunFolder, RunRecord, TaskInfo
 
 TOPICS = {
     "geography": 0.30,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from harness.mini.scenes import Scene
+from harness.synthetic.scenes import Scene
 
 COLOURS = "red|blue|green|yellow|purple|black"
 Cell = tuple[int, int]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from distill.analysis import reasoning_to_error, structure
-from harness.reading import read_choice
-from harness.structured import Rationale, render
-from harness.types import Prediction
+from harness.core.structured import Rationale, render
+from harness.core.types import Prediction
+from harness.extract import read_choice
 
 STATES = ("Alabama", "Illinois", "South Carolina", "Connecticut")
 FIGURE_5 = (

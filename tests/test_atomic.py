@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.atomic import folder_aside, sweep, write_atomically
+from harness.core.atomic import folder_aside, sweep, write_atomically
 from harness.models.tiny import build
-from harness.records import RunFolder
+from harness.run.records import RunFolder
 
 HOST = os.uname().nodename
 NOBODY = 2**22 + 1

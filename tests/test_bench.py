@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from harness import bench
-from harness.bench import ANSWERS, Figures, Load, projected
-from harness.checkpoints import find_checkpoint
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.types import Model
 from harness.models.loading import LoadOptions, load
-from harness.types import Model
+from harness.run import bench
+from harness.run.bench import ANSWERS, Figures, Load, projected
 
 
 def test_projection_is_the_arithmetic_that_it_states() -> None:

@@ -18,11 +18,12 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from harness import reporting, statistics
-from harness.compare import compare
-from harness.records import RunFolder
-from harness.scoring import rescore
-from harness.types import ImageRef, Prediction
+from harness.core.types import ImageRef, Prediction
+from harness.metrics import statistics
+from harness.run.compare import compare
+from harness.run.records import RunFolder
+from harness.run.scoring import rescore
+from reports import collect as reporting
 from reports.evidence import Distillation, Evidence, Material, Pictures, Training
 from reports.leaderboard import render
 from tasks import load_task

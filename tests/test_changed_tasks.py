@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.records import RunFolder
+from harness.run.records import RunFolder
 from tasks.task_file import asking_part
 
 MINE = '''
@@ -19,7 +19,7 @@ MINE = '''
 import re
 from dataclasses import replace
 
-from harness.types import Reading
+from harness.core.types import Reading
 from tasks.scienceqa import TASK as BASE
 
 HINT = "Hint:"

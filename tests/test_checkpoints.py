@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.checkpoints import find_checkpoint, fingerprint
-from harness.errors import Exit, HarnessError
+from harness.checkpoints.resolve import find_checkpoint, fingerprint
+from harness.core.errors import Exit, HarnessError
 
 
 @pytest.fixture

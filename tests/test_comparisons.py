@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from harness import reporting
-from harness.compare import compare
-from harness.reading import READERS
-from harness.records import Counts, ModelInfo, RunFolder, TaskInfo
-from harness.scoring import rescore
-from harness.types import Prediction
+from harness.core.types import Prediction
+from harness.extract import READERS
+from harness.run.compare import compare
+from harness.run.records import Counts, ModelInfo, RunFolder, TaskInfo
+from harness.run.scoring import rescore
 from reports import answers as answers_module
+from reports import collect as reporting
 from reports.answers import MOST, Answers, chosen, read
 from reports.evidence import Evidence, Material
 from reports.heatmap import HEAT, LEGENDS, change, heat

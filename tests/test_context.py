@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.checkpoints import find_checkpoint
-from harness.errors import ContextError, is_beyond_context
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.errors import ContextError, is_beyond_context
+from harness.core.types import Decoding, Prediction, Prompt, Sample
 from harness.models.loading import LoadOptions, load
 from harness.models.readers import context_of
-from harness.runner import Asking, Runner
-from harness.truncation import GAP, SLACK, fit, without_middle
-from harness.types import Decoding, Prediction, Prompt, Sample
+from harness.run.runner import Asking, Runner
+from harness.run.truncation import GAP, SLACK, fit, without_middle
 from tasks import load_task
 from tests.drawn import draw_questions
 

@@ -12,14 +12,14 @@ from PIL import Image
 from tokenizers import Tokenizer, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from harness.checkpoints import find_checkpoint
-from harness.control import breaker
-from harness.errors import SampleError
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.control_tokens import breaker
+from harness.core.errors import SampleError
+from harness.core.prompts import shots
+from harness.core.types import Decoding, Prompt, Sample
 from harness.models.loading import LoadOptions, load
 from harness.models.renderers import neutraliser
-from harness.prompts import shots
-from harness.runner import Asking, Runner
-from harness.types import Decoding, Prompt, Sample
+from harness.run.runner import Asking, Runner
 from tasks import load_task
 
 SPELLED = (

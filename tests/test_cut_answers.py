@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from harness.checkpoints import find_checkpoint
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.types import Decoding, Output, Prompt, Reading, is_cut, is_finished
 from harness.models.loading import LoadOptions, load
-from harness.records import RunFolder
-from harness.runner import Asking, Runner, read_asked
-from harness.types import Decoding, Output, Prompt, Reading, is_cut, is_finished
+from harness.run.records import RunFolder
+from harness.run.runner import Asking, Runner, read_asked
 from tasks import load_task
 from tests.test_runner import TASK, Told, make_samples
 from tests.test_scoring import CHOICES, choice_rows, write

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from harness.types import DataOptions
+from harness.core.types import DataOptions
 from tasks import scienceqa
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "data.md"

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import demo
-from harness.compare import compare
-from harness.errors import HarnessError
-from harness.interrupts import Interrupted
-from harness.mini.questions import about
-from harness.progress import Lines
-from harness.records import RunFolder
+from harness.core.errors import HarnessError
+from harness.core.interrupts import Interrupted
+from harness.core.progress import Lines
+from harness.mini import demo
+from harness.run.compare import compare
+from harness.run.records import RunFolder
+from harness.synthetic.questions import about
 
 SMALL = replace(demo.FULL, questions=14, rationales=24, models=(demo.STUDENT, "vilt"))
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.checkpoints import find_checkpoint
-from harness.errors import HarnessError
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.errors import HarnessError
+from harness.core.types import Decoding, Prompt
 from harness.models.loading import LoadOptions, load
-from harness.types import Decoding, Prompt
 
 CPU = LoadOptions(device="cpu", dtype="float32", engine="transformers")
 

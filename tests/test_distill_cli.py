@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from distill.store import read_lines
-from harness.structured import Rationale, render
+from harness.core.structured import Rationale, render
 from tests.drawn import draw_questions
 
 HARNESS = Path(sys.executable).parent / "harness"

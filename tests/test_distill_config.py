@@ -10,7 +10,7 @@ import pytest
 
 from distill.config import PRESETS, DistillConfig, preset
 from distill.schedule import learning_rate, order
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 
 
 def test_the_paper_preset_is_table_3() -> None:

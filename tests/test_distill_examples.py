@@ -8,9 +8,9 @@ import pytest
 
 from distill.config import preset
 from distill.examples import Example, fingerprint, target
-from harness.errors import SampleError
-from harness.structured import Rationale, parse, render
-from harness.types import ImageRef, Sample
+from harness.core.errors import SampleError
+from harness.core.structured import Rationale, parse, render
+from harness.core.types import ImageRef, Sample
 from tasks.scienceqa import TASK
 
 SAMPLE = Sample(id="7", question="Which?", target=1, choices=("red", "blue"), topic="physics")

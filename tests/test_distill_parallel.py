@@ -24,11 +24,11 @@ from distill import checkpointing
 from distill.config import DistillConfig, preset
 from distill.examples import Example
 from distill.train import train
-from harness.errors import DataError, HarnessError
-from harness.interrupts import Interrupted, interrupts
-from harness.progress import Lines
-from harness.structured import Rationale
-from harness.types import DataOptions
+from harness.core.errors import DataError, HarnessError
+from harness.core.interrupts import Interrupted, interrupts
+from harness.core.progress import Lines
+from harness.core.structured import Rationale
+from harness.core.types import DataOptions
 from tasks.scienceqa import load as load_questions
 
 FP32 = preset("paper", precision="float32", learning_rate=1e-3, batch_size=4, checkpoint_every=2)

@@ -16,11 +16,11 @@ import harness.models  # noqa: F401  # makes Moondream known to the auto classes
 from distill.config import DistillConfig, preset
 from distill.examples import Example
 from distill.student import PARTS, MoondreamStudent
-from harness import checkpoints
-from harness.errors import HarnessError, SampleError
+from harness.checkpoints import resolve as checkpoints
+from harness.core.errors import HarnessError, SampleError
+from harness.core.structured import Rationale
+from harness.core.types import DataOptions, ImageRef
 from harness.models.loading import LoadOptions, load
-from harness.structured import Rationale
-from harness.types import DataOptions, ImageRef
 from tasks.scienceqa import TASK
 from tasks.scienceqa import load as load_questions
 

@@ -30,11 +30,11 @@ from distill.examples import Example, target
 from distill.schedule import learning_rate
 from distill.student import MoondreamStudent
 from distill.train import estimate, train
-from harness.errors import DataError, HarnessError
-from harness.interrupts import Interrupted, interrupts
-from harness.progress import Lines
-from harness.structured import Rationale
-from harness.types import DataOptions, ImageRef
+from harness.core.errors import DataError, HarnessError
+from harness.core.interrupts import Interrupted, interrupts
+from harness.core.progress import Lines
+from harness.core.structured import Rationale
+from harness.core.types import DataOptions, ImageRef
 from tasks.scienceqa import TASK
 from tasks.scienceqa import load as load_questions
 

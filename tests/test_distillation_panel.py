@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from distill.analysis import reasoning_to_error, structure
-from harness import reporting
-from harness.records import RunFolder
-from harness.statistics import holm, mcnemar
-from harness.types import Prediction
+from harness.core.types import Prediction
+from harness.metrics.statistics import holm, mcnemar
+from harness.run.records import RunFolder
+from reports import collect as reporting
 from reports import heatmap
 from reports.answers import read
 from reports.distillation import Panel, panel

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers import DynamicCache
 
-from harness.checkpoints import find_checkpoint
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.errors import NOT_FINITE
+from harness.core.types import Decoding, Output, Prompt
 from harness.engine.batching import AHEAD, Waiting
 from harness.engine.decoding import Engine, Rules, Written
 from harness.engine.rows import Row, stack
 from harness.engine.sizing import Seen
-from harness.errors import NOT_FINITE
 from harness.models.generative import GenerativeModel
 from harness.models.loading import LoadOptions, load
 from harness.models.streaming import StreamingModel
-from harness.types import Decoding, Output, Prompt
 
 WORDS = 31
 END = 7

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.records import RunFolder
-from harness.scoring import rescore
-from harness.types import Prediction
+from harness.core.types import Prediction
+from harness.run.records import RunFolder
+from harness.run.scoring import rescore
 from tasks import load_task
 
 TIMES = {"seconds": None, "preprocess_seconds": None}
@@ -89,7 +89,7 @@ def test_no_prompt_holds_the_answer(drawn: Path) -> None:
     """Two samples that differ in their gold only make the same prompt."""
     from dataclasses import replace
 
-    from harness.types import DataOptions
+    from harness.core.types import DataOptions
     from tasks import load_task
 
     task = load_task("scienceqa")
@@ -236,7 +236,7 @@ def test_a_task_of_ones_own(command, tiny, drawn: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text(
         "from dataclasses import replace\n"
-        "from harness.types import Value\n"
+        "from harness.core.types import Value\n"
         "from tasks.scienceqa import TASK as SCIENCEQA\n"
         "def shortness(predictions):\n"
         "    return {'short': Value(value=0.5, n=len(predictions))}\n"

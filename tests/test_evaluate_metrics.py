@@ -10,7 +10,7 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU
 
-from harness.evaluate_metrics import Accuracy, BertScore, Bleu, Rouge
+from harness.metrics.evaluate_modules import Accuracy, BertScore, Bleu, Rouge
 
 PREDICTIONS = ["a cat sat on the mat there", "", "hello world"]
 REFERENCES = ["the cat sat on the mat", "x", "hello, big world"]

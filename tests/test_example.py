@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from harness.catalog import CATALOG
+from harness.checkpoints.catalog import CATALOG
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "example"
 

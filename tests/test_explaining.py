@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.explaining import explain
+from harness.extract.explain import explain
 from tests.test_scoring import CHOICES
 
 OPTIONS = [part for choice in CHOICES for part in ("--choices", choice)]

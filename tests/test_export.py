@@ -21,8 +21,8 @@ import pytest
 from huggingface_hub import ModelCard, parse_eval_result_entries
 from markdown_it import MarkdownIt
 
-from harness.records import RunFolder, RunRecord
-from harness.types import Prediction
+from harness.core.types import Prediction
+from harness.run.records import RunFolder, RunRecord
 from reports import tables as making
 from reports.evidence import Evidence
 from reports.export import FOLDER_FORMATS, TABLE_FORMATS, contents, downloads, latex, markdown
@@ -485,7 +485,7 @@ def test_lm_eval_with_options_that_were_scored() -> None:
 
 def test_lm_eval_of_written_answers() -> None:
     """Without topics the task stands alone; a line has its ROUGE, whose mean is the run's."""
-    from harness.metrics import text_overlap
+    from harness.metrics.choice import text_overlap
 
     texts = [("a cat on a mat", "a cat on the mat"), ("", "two dogs"), ("red", "blue")]
     made = [
@@ -697,8 +697,8 @@ def _card(run: Evidence) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def real_runs(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Path:
     """A folder with a run of a tiny model with random weights."""
-    from harness import evaluate
-    from harness.types import DataOptions
+    from harness.core.types import DataOptions
+    from harness.run import evaluate
     from tasks import load_task
 
     runs = tmp_path_factory.mktemp("runs")

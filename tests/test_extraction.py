@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.reading import read_choice, read_open
+from harness.extract import read_choice, read_open
 
 STATES = ("Alabama", "Illinois", "South Carolina", "Connecticut")
 COLOURS = ("red", "green", "blue", "yellow", "white", "black", "brown", "pink", "grey", "gold")

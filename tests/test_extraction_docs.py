@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from harness.explaining import REASONS, RULES
-from harness.reading import read_choice
-from harness.types import is_finished
+from harness.core.types import is_finished
+from harness.extract import read_choice
+from harness.extract.explain import REASONS, RULES
 from tests.test_reading import TABLE
 
 ROOT = Path(__file__).parents[1]

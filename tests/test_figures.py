@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.catalog import CATALOG
+from harness.checkpoints.catalog import CATALOG
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "miniature.md").read_text(encoding="utf-8")

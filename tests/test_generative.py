@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from harness.checkpoints import find_checkpoint
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.types import Decoding, Prompt
 from harness.models.generative import GenerativeModel
 from harness.models.loading import LoadOptions, load
-from harness.types import Decoding, Prompt
 
 FAMILIES = ("llava", "llava-next", "llava-cot", "idefics3", "moondream", "phi-3.5")
 GREEDY = Decoding(max_new_tokens=16)

@@ -14,7 +14,7 @@ TASK = """
 import logging, os, shutil
 from dataclasses import replace
 from pathlib import Path
-from harness.errors import SampleError
+from harness.core.errors import SampleError
 from tasks.scienceqa import TASK as SCIENCEQA
 
 asked = []
@@ -26,7 +26,7 @@ class Start(logging.Handler):
         self.seen |= "warming up" in record.getMessage()  # until then, prompts are only hashed
 
 start = Start()
-logging.getLogger("harness.evaluate").addHandler(start)
+logging.getLogger("harness.run.evaluate").addHandler(start)
 
 def prompt(sample, style):
     if start.seen:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import hub
-from harness.checkpoints import find_checkpoint
-from harness.errors import DataError, Exit, HarnessError
-from tasks.hub import snapshot
+from harness.checkpoints import hub
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.errors import DataError, Exit, HarnessError
+from harness.data.hub import snapshot
 from tests.faulty import Said, Server
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from harness.errors import SampleError
-from harness.images import FORMATS, MAX_PIXELS, Transparency, decode, flat_by_transparency
+from harness.core.errors import SampleError
+from harness.core.images import FORMATS, MAX_PIXELS, Transparency, decode, flat_by_transparency
 
 
 def encode(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.inspection import Answer, lay_out
-from harness.types import Output, Reading
+from harness.cli.inspection import Answer, lay_out
+from harness.core.types import Output, Reading
 
 FIGURE_1 = (
     "<SUMMARY> Find the state farthest west. </SUMMARY>\n\n<CAPTION> A map.\n\n"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from harness.interrupts import Interrupted, Interrupts
+from harness.core.interrupts import Interrupted, Interrupts
 
 KILLS = int(os.environ.get("HARNESS_KILLS", "3"))
 HARNESS = Path(sys.executable).parent / "harness"

@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, Kosmos2ForConditionalGeneration
 
-from harness.checkpoints import find_checkpoint
-from harness.errors import SampleError
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.errors import SampleError
+from harness.core.types import Decoding, Prompt
 from harness.models import kosmos2
 from harness.models.generative import GenerativeModel
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny.kosmos2 import random_model
-from harness.types import Decoding, Prompt
 
 GREEDY = Decoding(max_new_tokens=16)
 

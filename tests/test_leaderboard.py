@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from harness.errors import HarnessError
-from harness.records import Counts, ModelInfo, RunRecord, TaskInfo
-from harness.statistics import wilson
-from harness.types import Value
+from harness.core.errors import HarnessError
+from harness.core.types import Value
+from harness.metrics.statistics import wilson
+from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo
 from reports import measured, reported, runs, tables, untrusted
 from reports.evidence import Evidence, Material
 from reports.leaderboard import render as render_material

@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.models import lora as lora_module
 
 peft = pytest.importorskip("peft")
@@ -33,7 +33,7 @@ def lora(tiny, tmp_path: Path) -> Path:
 
 
 def raws(command, weights: Path, data: Path, runs: Path, *more: object) -> tuple[dict, list[str]]:
-    from harness.records import RunFolder
+    from harness.run.records import RunFolder
 
     run = command(
         "eval", "--model", weights, "--task", "scienceqa", "--data", data, "--limit", 4,

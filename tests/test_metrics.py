@@ -8,9 +8,9 @@ import sys
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from harness.metrics import accuracy, bertscore_metric, text_overlap
-from harness.text_metrics import corpus_bleu, rouge
-from harness.types import Prediction
+from harness.core.types import Prediction
+from harness.metrics.choice import accuracy, bertscore_metric, text_overlap
+from harness.metrics.overlap import corpus_bleu, rouge
 
 
 def choice(*, correct=True, answer=0, topic="", choices=("x", "y"), error=None) -> Prediction:
@@ -169,7 +169,7 @@ def test_accuracy_loads_no_torch():
     """Multiple choice is scored without the libraries of the text metrics' encoder."""
     script = (
         "import sys\n"
-        "from harness.metrics import accuracy, text_overlap\n"
+        "from harness.metrics.choice import accuracy, text_overlap\n"
         "accuracy([]), text_overlap([])\n"
         "heavy = {'torch', 'transformers', 'datasets', 'evaluate', 'bert_score', 'pandas'}\n"
         "print(sorted(heavy & set(sys.modules)))"

@@ -14,16 +14,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness.checkpoints import find_checkpoint
-from harness.errors import Exit, HarnessError
-from harness.mini import curriculum, lessons, making, pretraining, seeing, weights
+from harness.checkpoints import minis as weights
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.errors import Exit, HarnessError
+from harness.core.progress import Silent
+from harness.mini import curriculum, lessons, making, pretraining, seeing
 from harness.mini.lessons import Book, asked
-from harness.mini.questions import open_questions, questions
 from harness.mini.recipes import RECIPES, Recipe
 from harness.mini.training import IGNORED, Encoder, Lesson, Stage
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
-from harness.progress import Silent
+from harness.synthetic.questions import open_questions, questions
 from tasks import load_task
 
 WORDS = [a + b for a in "bcdfglmnpr" for b in ("ato", "elu", "imo", "oba", "ude")]

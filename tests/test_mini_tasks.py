@@ -17,10 +17,14 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from harness.compare import compare
-from harness.errors import Exit, HarnessError
-from harness.mini import drawing, forum
-from harness.mini.questions import (
+from harness.cli.printing import scope
+from harness.core.errors import Exit, HarnessError
+from harness.core.types import DataOptions, Prediction, Sample
+from harness.data.schema import one_line
+from harness.run.compare import compare
+from harness.run.records import Counts, ModelInfo, RunFolder, RunRecord, TaskInfo
+from harness.synthetic import drawing, forum
+from harness.synthetic.questions import (
     FAMILIES,
     OPEN_SIZES,
     SIZES,
@@ -29,14 +33,10 @@ from harness.mini.questions import (
     open_questions,
     questions,
 )
-from harness.mini.scenes import GRID, Mark, Scene
-from harness.mini.schema import png
-from harness.mini.writing import write
-from harness.records import Counts, ModelInfo, RunFolder, RunRecord, TaskInfo
-from harness.terminal import scope
-from harness.types import DataOptions, Prediction, Sample
+from harness.synthetic.scenes import GRID, Mark, Scene
+from harness.synthetic.schema import png
+from harness.synthetic.writing import write
 from tasks import load_task, scienceqa, vqaonline
-from tasks.schema import one_line
 from tests import mini_answers
 
 SPLITS = tuple(SIZES)
@@ -48,7 +48,7 @@ ASKED = "0e69670e8e9fd7dc9fd367eee9ad173a2d9eefd2ca272ebdb3d83b685530b711"
 
 TOLD = """
 from hashlib import sha256
-from harness.mini.questions import questions, open_questions
+from harness.synthetic.questions import questions, open_questions
 items = (*questions("test", count=60), *open_questions("test", count=20))
 texts = sha256(repr(items).encode()).hexdigest()
 pixels = sha256(b"".join(item.draw().tobytes() for item in items)).hexdigest()

@@ -20,16 +20,17 @@ import torch
 from PIL import Image
 from sacrebleu import BLEU
 
-from harness.catalog import CATALOG
-from harness.checkpoints import find_checkpoint
-from harness.errors import Exit
-from harness.mini import curriculum, lessons, weights
+from harness.checkpoints import minis as weights
+from harness.checkpoints.catalog import CATALOG
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.errors import Exit
+from harness.core.structured import Rationale, parse, render
+from harness.core.types import DataOptions, Decoding, Prompt
+from harness.mini import curriculum, lessons
 from harness.mini.lessons import Book
-from harness.mini.questions import open_questions, questions
 from harness.mini.training import IGNORED, Encoder, Lesson, target_loss
 from harness.models.loading import LoadOptions, load
-from harness.structured import Rationale, parse, render
-from harness.types import DataOptions, Decoding, Prompt
+from harness.synthetic.questions import open_questions, questions
 from tasks import load_task
 
 NAMES = tuple(spec.name for spec in CATALOG)

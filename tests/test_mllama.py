@@ -16,12 +16,12 @@ from safetensors.torch import load_file
 from transformers.models.mllama import modeling_mllama
 
 from distill.rationales import teacher_of
-from harness.checkpoints import VISION_STATE, find_checkpoint
-from harness.evaluate import ModelOptions, Weights
-from harness.mini import weights
+from harness.checkpoints import minis as weights
+from harness.checkpoints.resolve import VISION_STATE, find_checkpoint
+from harness.core.types import Decoding, Prompt
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
-from harness.types import Decoding, Prompt
+from harness.run.evaluate import ModelOptions, Weights
 
 NAMES = (
     "input_ids",

@@ -20,8 +20,8 @@ from transformers import (
 )
 
 from distill.train import check_base
-from harness.checkpoints import find_checkpoint
-from harness.errors import Exit, HarnessError
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.errors import Exit, HarnessError
 from harness.models import (
     MoondreamConfig,
     MoondreamForConditionalGeneration,

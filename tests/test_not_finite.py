@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from harness.checkpoints import find_checkpoint
-from harness.errors import NOT_FINITE
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.errors import NOT_FINITE
+from harness.core.types import Decoding, Prompt
 from harness.models.loading import LoadOptions, load
-from harness.types import Decoding, Prompt
 
 FAMILIES = ("llava", "llava-next", "llava-cot", "idefics3", "moondream", "phi-3.5", "kosmos-2")
 GREEDY = Decoding(max_new_tokens=6)

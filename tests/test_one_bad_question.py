@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from harness.checkpoints import find_checkpoint
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.types import Decoding
 from harness.engine.rows import Row
 from harness.models.loading import LoadOptions, load
-from harness.types import Decoding
 from tests.drawn import draw_questions
 
 WORD = "Zq"

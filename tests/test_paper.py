@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.catalog import CATALOG
+from harness.checkpoints.catalog import CATALOG
 from reports.paper import Paper, load, minutes
 from reports.sanity import whole_count
 

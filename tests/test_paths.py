@@ -10,9 +10,9 @@ import pytest
 import typer
 
 from harness import cli
-from harness.commands import Command, Group
-from harness.errors import HarnessError
-from harness.paths import user_path
+from harness.cli.commands import Command, Group
+from harness.core.errors import HarnessError
+from harness.core.paths import user_path
 
 
 def commands(found: Any, name: str = "harness") -> dict[str, Any]:

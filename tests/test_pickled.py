@@ -12,11 +12,11 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file
 
-from harness import hub
-from harness.checkpoints import find_checkpoint, read_json
-from harness.errors import Exit, HarnessError
+from harness.checkpoints import hub
+from harness.checkpoints.pickled import without_safetensors
+from harness.checkpoints.resolve import find_checkpoint, read_json
+from harness.core.errors import Exit, HarnessError
 from harness.models.vilt import load
-from harness.pickled import without_safetensors
 
 
 def pickled(source: Path, folder: Path) -> dict[str, torch.Tensor]:

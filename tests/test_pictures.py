@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from harness.errors import DataError, SampleError
-from harness.types import DataOptions, Sample
+from harness.core.errors import DataError, SampleError
+from harness.core.types import DataOptions, Sample
+from harness.data.pictures import Encoded, Name, parts_of, picture_fields
+from harness.data.spool import Spool
 from tasks import scienceqa
-from tasks.pictures import Encoded, Name, parts_of, picture_fields
-from tasks.spool import Spool
 
 
 def encoded(colour: str, form: str = "PNG") -> bytes:
@@ -372,7 +372,7 @@ def test_a_small_table_never_fills_the_disk(
 ) -> None:
     """Equal pictures are kept once; what is more than the file has is packed again."""
     size = in_spool(monkeypatch, tmp_path)
-    monkeypatch.setattr("tasks.spool._PLAIN", 2**20)
+    monkeypatch.setattr("harness.data.spool._PLAIN", 2**20)
     large = [RED + bytes(2**20 - at * (not same)) for at in range(12)]
     path = tmp_path / "test.parquet"
     pq.write_table(
@@ -391,7 +391,7 @@ def test_a_picture_too_large_is_an_error_of_its_sample(
     form: Form, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """However it is kept: a file of that size is refused as well."""
-    monkeypatch.setattr("tasks.pictures.MAX_IMAGE_BYTES", len(RED) + 10)
+    monkeypatch.setattr("harness.data.pictures.MAX_IMAGE_BYTES", len(RED) + 10)
     large = base64.b64encode(RED + bytes(11)).decode()
     samples = load(form(tmp_path, [{**TEXTS, "image": large}, {**TEXTS, "image": RED_64}]))
     with pytest.raises(SampleError, match="bytes are too many for a picture"):
@@ -401,7 +401,7 @@ def test_a_picture_too_large_is_an_error_of_its_sample(
 
 def test_packed_pictures_are_read_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that cannot be packed stay as they are."""
-    monkeypatch.setattr("tasks.spool._PLAIN", 0)
+    monkeypatch.setattr("harness.data.spool._PLAIN", 0)
     pictures = [bytes(5000), os.urandom(5000), b"", RED]
     spool = Spool(0)
     readers = [spool.keep(picture) for picture in pictures]

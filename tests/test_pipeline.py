@@ -16,10 +16,10 @@ from distill.config import DistillConfig
 from distill.dependence import Dependence, image_dependence, summarise_dependence
 from distill.examples import Example
 from distill.pipeline import Plan
-from harness.errors import DataError
-from harness.evaluate import Data, ModelOptions
-from harness.structured import Rationale, render
-from harness.types import DataOptions, Prediction
+from harness.core.errors import DataError
+from harness.core.structured import Rationale, render
+from harness.core.types import DataOptions, Prediction
+from harness.run.evaluate import Data, ModelOptions
 from tasks import load_task
 
 TASK = load_task("scienceqa")

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from harness.core.errors import Exit, HarnessError
 from harness.engine import prefetch
 from harness.engine.prefetch import DEPTH, ahead, default_workers
-from harness.errors import Exit, HarnessError
 
 
 def test_items_come_in_order_from_other_processes() -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from harness import pretrained
-from harness.errors import HarnessError
+from harness.checkpoints import pretrained
+from harness.core.errors import HarnessError
 from tests.test_architecture import MODULES, imports
 
 Change = Callable[[dict[str, Any]], object]
@@ -260,7 +260,7 @@ def test_kernels_cannot_be_imported() -> None:
 
 
 ALLOWED = {
-    "harness.pretrained": 1,
+    "harness.checkpoints.pretrained": 1,
     # Classes that extend the library's own method.
     "harness.models.moondream.modeling": 1,
     "harness.models.phi3v.modeling": 1,
@@ -283,6 +283,6 @@ def test_everything_is_loaded_through_one_function() -> None:
         if calls:
             found[module] = len(calls)
         assert "transformers.dynamic_module_utils" not in imports(path) or (
-            module == "harness.pretrained"
+            module == "harness.checkpoints.pretrained"
         )
     assert found == ALLOWED

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import transformers
 
-from harness.catalog import CATALOG, find
-from harness.checkpoints import find_checkpoint
+from harness.checkpoints.catalog import CATALOG, find
+from harness.checkpoints.resolve import find_checkpoint
 from harness.models.loading import LoadOptions, load
 from tests.published import files, rebuild, row, size, tensors
 

@@ -14,7 +14,7 @@ from distill.quality import (
     repetition,
     summarise,
 )
-from harness.structured import Rationale, parse, render
+from harness.core.structured import Rationale, parse, render
 
 STATES = ("Alabama", "Illinois", "South Carolina", "Connecticut")
 FIGURE_5 = (

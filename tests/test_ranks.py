@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from harness.statistics import holm, mcnemar, paired_bootstrap, paired_proportions
+from harness.metrics.statistics import holm, mcnemar, paired_bootstrap, paired_proportions
 from reports.ranks import LEVEL, Rank, Scored, contest, ranks
 
 
@@ -109,7 +109,7 @@ def test_questions_that_share_a_picture_are_not_independent() -> None:
 
 
 def test_shares_are_compared_by_a_paired_bootstrap() -> None:
-    """The same figures as harness.statistics.paired_bootstrap, which `harness compare` prints, and
+    """The same figures as harness.metrics.statistics.paired_bootstrap, which `harness compare` prints, and
     ten models can still be told apart."""
     chance = random.Random(0)
     base = [chance.random() for _ in range(60)]

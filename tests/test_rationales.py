@@ -18,11 +18,11 @@ from distill.importing import import_rationales
 from distill.rationales import Teacher, generate, teacher_of
 from distill.store import Store, append_lines, read_lines
 from distill.teacher import wording
-from harness.errors import DataError, HarnessError, SampleError
-from harness.evaluate import Data, ModelOptions, Weights
-from harness.interrupts import Interrupted
-from harness.structured import Rationale, render
-from harness.types import DataOptions, Decoding, Output, Prompt, Sample
+from harness.core.errors import DataError, HarnessError, SampleError
+from harness.core.interrupts import Interrupted
+from harness.core.structured import Rationale, render
+from harness.core.types import DataOptions, Decoding, Output, Prompt, Sample
+from harness.run.evaluate import Data, ModelOptions, Weights
 from tasks import load_task
 
 TASK = load_task("scienceqa")

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.reading import READERS, read_choice, read_open
-from harness.types import Reading
+from harness.core.types import Reading
+from harness.extract import READERS, read_choice, read_open
 
 STATES = ("Alabama", "Illinois", "South Carolina", "Connecticut")
 

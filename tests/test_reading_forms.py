@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.reading import read_choice
+from harness.extract import read_choice
 
 DATA = json.loads((Path(__file__).parent / "data" / "plain-forms.json").read_text("utf-8"))
 

@@ -42,7 +42,7 @@ def folder(tmp_path: Path, tiny, drawn: Path, monkeypatch: pytest.MonkeyPatch) -
     shutil.copy(drawn / "images" / "biology-00.png", tmp_path / "pond.png")
     (tmp_path / "mine.py").write_text(
         "from dataclasses import replace\n"
-        "from harness.types import DataOptions\n"
+        "from harness.core.types import DataOptions\n"
         "from tasks.scienceqa import TASK as SCIENCEQA\n"
         "from pathlib import Path\n"
         "def load(options):\n"

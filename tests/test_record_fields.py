@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from harness import terminal, timing
-from harness.errors import DataError
-from harness.records import RunFolder
-from harness.scoring import scored, tokenize_of
+from harness.cli.printing import print_run
+from harness.core import terminal, timing
+from harness.core.errors import DataError
+from harness.run.records import RunFolder
+from harness.run.scoring import scored, tokenize_of
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "example" / "runs"
 RECORDS = [
@@ -47,7 +48,7 @@ def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
 def use(folder: RunFolder) -> None:
     """What commands do with a record that they could read."""
     record = folder.existing_record()
-    terminal.print_run(record, "folder")
+    print_run(record, "folder")
     terminal.print_json(record.to_json())
     timing.settled(record.sessions, answered=3, until=1.0)
     tokenize_of(record)

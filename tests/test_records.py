@@ -11,10 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from harness.atomic import write_atomically
-from harness.errors import DataError, Exit, HarnessError
-from harness.records import Counts, ModelInfo, RunFolder, RunRecord, TaskInfo, find_runs, safe_name
-from harness.types import Prediction, Value
+from harness.core.atomic import write_atomically
+from harness.core.errors import DataError, Exit, HarnessError
+from harness.core.types import Prediction, Value
+from harness.run.records import (
+    Counts,
+    ModelInfo,
+    RunFolder,
+    RunRecord,
+    TaskInfo,
+    find_runs,
+    safe_name,
+)
 
 PREDICTION = Prediction(
     sample_id="7",

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from distill.store import Store
-from harness import records, regular_files
-from harness.errors import DataError
-from harness.records import RunFolder, read_runs
-from harness.regular_files import open_regular, read_regular
-from harness.reporting import gather
+from harness.core import regular_files
+from harness.core.errors import DataError
+from harness.core.regular_files import open_regular, read_regular
+from harness.run import records
+from harness.run.records import RunFolder, read_runs
+from reports.collect import gather
 from tests.test_records import PREDICTION, RECORD
 
 

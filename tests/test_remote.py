@@ -25,9 +25,9 @@ from typing import Any, NoReturn, Self
 import pytest
 from PIL import Image
 
-from harness.errors import HarnessError
-from harness.images import decode
-from harness.records import RunFolder
+from harness.core.errors import HarnessError
+from harness.core.images import decode
+from harness.core.types import Decoding, Prompt
 from harness.remote import client as client_module
 from harness.remote.client import GIVE_UP_AFTER, TRIES, Client, Pace, Reply
 from harness.remote.endpoint import (
@@ -40,7 +40,7 @@ from harness.remote.endpoint import (
 )
 from harness.remote.exchange import LARGEST, Unanswered
 from harness.remote.model import RemoteModel, neutral
-from harness.types import Decoding, Prompt
+from harness.run.records import RunFolder
 from tests.faulty import LISTED, Request, Said, Server, completion, letter
 
 HARNESS = Path(sys.executable).parent / "harness"

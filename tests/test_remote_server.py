@@ -16,8 +16,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from harness.records import RunFolder
-from harness.types import Prediction
+from harness.core.types import Prediction
+from harness.run.records import RunFolder
 
 BIN = Path(sys.executable).parent
 START = 240

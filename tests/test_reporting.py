@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 
 from distill import pipeline, train
-from harness import cli, reporting
-from harness.records import RunFolder
-from harness.structured import Rationale, render
-from harness.types import DataOptions, Prediction
+from harness import cli
+from harness.core.structured import Rationale, render
+from harness.core.types import DataOptions, Prediction
+from harness.run.records import RunFolder
+from reports import collect as reporting
 from tasks import load_task
 from tests.conftest import Result
 from tests.test_leaderboard import choice_run
@@ -50,7 +51,7 @@ def test_the_names_are_those_that_distilling_uses() -> None:
     """They are written down twice, because a page loads no torch."""
     assert (reporting.RECORD, reporting.LOG) == (train.RECORD, train.LOG)
     assert (reporting.QUALITY, reporting.CONTROL) == (pipeline.QUALITY, pipeline.CONTROL)
-    code = "import sys, harness.reporting; assert 'torch' not in sys.modules"
+    code = "import sys, reports.collect; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

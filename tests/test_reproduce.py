@@ -14,8 +14,8 @@ import pytest
 
 from distill.config import DistillConfig, preset
 from distill.store import read_lines
-from harness.catalog import CATALOG
-from harness.errors import DataError, Exit
+from harness.checkpoints.catalog import CATALOG
+from harness.core.errors import DataError, Exit
 from reports import paper
 from tests.published import rebuild
 
@@ -103,7 +103,7 @@ def test_downloads_are_those_that_the_program_names(
     command, tiny: Callable[..., Path], folder: Path
 ) -> None:
     """Weights, both data sets and BERTScore's encoder: each line is one that harness prints."""
-    from harness.bertscore import bertscore
+    from harness.metrics.bertscore import bertscore
 
     printed = []
     for row in PUBLISHED:

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness.errors import NOT_FINITE, HarnessError, SampleError
-from harness.prompts import shots, user_text
-from harness.runner import CONCLUDED, GIVE_UP_AFTER, Asking, Runner, batches
-from harness.types import (
+from harness.core.errors import NOT_FINITE, HarnessError, SampleError
+from harness.core.prompts import shots, user_text
+from harness.core.types import (
     Decoding,
     ImageRef,
     Output,
@@ -23,7 +22,8 @@ from harness.types import (
     Style,
     Task,
 )
-from tasks.fingerprint import image_digests
+from harness.data.fingerprint import image_digests
+from harness.run.runner import CONCLUDED, GIVE_UP_AFTER, Asking, Runner, batches
 
 
 class Letter:

@@ -10,10 +10,10 @@ from hashlib import sha256
 
 import pytest
 
-from harness.errors import HarnessError, SampleError
-from harness.types import ImageRef, Sample
-from tasks.fingerprint import fingerprint, image_digests
-from tasks.selection import select
+from harness.core.errors import HarnessError, SampleError
+from harness.core.types import ImageRef, Sample
+from harness.data.fingerprint import fingerprint, image_digests
+from harness.data.selection import select
 
 
 def picture(data: bytes | None) -> ImageRef:
@@ -104,9 +104,9 @@ def test_the_seed_and_nothing_else_decides() -> None:
 def test_the_interpreters_hash_seed_does_not_matter() -> None:
     """Selection and fingerprint are the same in processes that hash strings differently."""
     code = (
-        "from harness.types import Sample\n"
-        "from tasks.fingerprint import fingerprint\n"
-        "from tasks.selection import select\n"
+        "from harness.core.types import Sample\n"
+        "from harness.data.fingerprint import fingerprint\n"
+        "from harness.data.selection import select\n"
         "samples = [Sample(id=str(at), question='q', target=0, topic='abcde'[at % 5])"
         " for at in range(60)]\n"
         "print([s.id for s in select(samples, limit=17, how='stratified')], fingerprint(samples))"

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from harness.catalog import CATALOG
-from harness.checkpoints import find_checkpoint
+from harness.checkpoints.catalog import CATALOG
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.types import DataOptions, Decoding, Model, Prompt
 from harness.models.loading import LoadOptions, load
-from harness.types import DataOptions, Decoding, Model, Prompt
 from tasks import load_task
 
 GREEDY = Decoding(max_new_tokens=8)

@@ -17,13 +17,14 @@ from typing import Any
 
 import pytest
 
-from harness import shards, timing
-from harness.errors import HarnessError
-from harness.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
-from harness.interrupts import Interrupted, interrupts
-from harness.processes import Place, here, own_device
-from harness.records import InUse, RunFolder
-from harness.types import DataOptions
+from harness.core import timing
+from harness.core.errors import HarnessError
+from harness.core.interrupts import Interrupted, interrupts
+from harness.core.processes import Place, here, own_device
+from harness.core.types import DataOptions
+from harness.run import shards
+from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
+from harness.run.records import InUse, RunFolder
 from tasks import load_task
 
 BIN = Path(sys.executable).parent

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.errors import HarnessError, SampleError
-from harness.records import RunFolder
-from harness.types import ImageRef, Sample
+from harness.core.errors import HarnessError, SampleError
+from harness.core.types import ImageRef, Sample
+from harness.data.shots import Shots
+from harness.run.records import RunFolder
 from tasks import load_task
-from tasks.shots import Shots
 
 SCIENCEQA = load_task("scienceqa")
 

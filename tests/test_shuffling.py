@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.shuffling import movable, order
+from harness.run.shuffling import movable, order
 
 PLAIN = ["a dog", "a cat", "a bird"]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness import pretrained, sizes
-from harness.errors import DataError, HarnessError
+from harness.checkpoints import pretrained, sizes
+from harness.core.errors import DataError, HarnessError
 
 LARGE: list[tuple[str, str, Any]] = [
     ("llava-next", "text_config.vocab_size", 5_000_000),
@@ -127,7 +127,7 @@ def test_an_encoder_of_bertscore_is_refused(tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from harness.bertscore import bertscore
+    from harness.metrics.bertscore import bertscore
 
     config = {"model_type": "bert", "vocab_size": 10**8}
     (tmp_path / "config.json").write_text(json.dumps(config))

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from harness.errors import DataError, Exit, HarnessError, SampleError
-from harness.types import DataOptions, SampleSet
+from harness.core.errors import DataError, Exit, HarnessError, SampleError
+from harness.core.types import DataOptions, SampleSet
 from tasks import scienceqa, vqaonline
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -403,7 +403,7 @@ MEASURE = """
 import re, sys
 from pathlib import Path
 import pyarrow.parquet
-from harness.types import DataOptions
+from harness.core.types import DataOptions
 from tasks import scienceqa
 
 def peak():

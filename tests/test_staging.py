@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.exporting import _write_folder
-from harness.staging import staging
+from harness.core.staging import staging
 from reports.export.run_files import File
+from reports.export.write import _write_folder
 
 
 @pytest.mark.parametrize("name", ["out", "a[b]*?", "ü.d"])

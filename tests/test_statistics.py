@@ -13,7 +13,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
-from harness.statistics import (
+from harness.metrics.statistics import (
     bootstrap,
     clustered_standard_error,
     holm,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import progress
-from harness.streams import lasting
+from harness.cli.streams import lasting
+from harness.core import progress
 
 
 @pytest.fixture

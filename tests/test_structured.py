@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.structured import (
+from harness.core.structured import (
     SECTIONS,
     Rationale,
     conclusion,

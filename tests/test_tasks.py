@@ -11,12 +11,12 @@ from typing import get_args
 import pytest
 from PIL import Image
 
-from harness.errors import Exit, HarnessError, SampleError
-from harness.types import ImageRef, Prompt, Sample, Style
+from harness.core.errors import Exit, HarnessError, SampleError
+from harness.core.types import ImageRef, Prompt, Sample, Style
 from tasks import TASKS, load_task
 
 MINE = """
-from harness.types import Prompt, Reading, SampleSet, Task
+from harness.core.types import Prompt, Reading, SampleSet, Task
 TASK = Task(
     name="mine",
     title="Mine",

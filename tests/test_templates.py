@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from distill.rationales import teacher_of
-from harness.checkpoints import find_checkpoint
-from harness.errors import Exit, HarnessError
-from harness.evaluate import ModelOptions, Weights
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.errors import Exit, HarnessError
+from harness.core.types import Prompt
 from harness.models import templates
 from harness.models.loading import LoadOptions, load
-from harness.types import Prompt
+from harness.run.evaluate import ModelOptions, Weights
 
 PICTURE = Image.new("RGB", (60, 40))
 # As Llama 3.2 Vision's: a system turn with today's date, but only where there is no picture.

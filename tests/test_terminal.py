@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import progress
 from harness.cli import _print_traceback
-from harness.terminal import harmless, print_json, say
+from harness.core import progress
+from harness.core.terminal import harmless, print_json, say
 from tests.test_scoring import choice_rows, write
 
 ROOT = Path(__file__).parents[1]
@@ -117,6 +117,6 @@ def test_one_module_alone_prints() -> None:
                     if name in {"typer.echo", "click.echo", "print", "typer.secho"}:
                         found.append(f"{path.relative_to(ROOT)}: {name}")
     assert sorted(found) == [
-        "harness/progress.py: print",
-        "harness/terminal.py: typer.echo",
+        "harness/core/progress.py: print",
+        "harness/core/terminal.py: typer.echo",
     ]

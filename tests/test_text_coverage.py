@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from sacrebleu.metrics import BLEU
 
-from harness.bertscore import bertscore
-from harness.metrics import bertscore_metric, text_overlap
-from harness.text_coverage import is_outside_rouge, is_unsplit
-from harness.text_metrics import bleu_statistics, corpus_bleu
-from harness.types import Prediction
+from harness.core.types import Prediction
+from harness.metrics.bertscore import bertscore
+from harness.metrics.choice import bertscore_metric, text_overlap
+from harness.metrics.coverage import is_outside_rouge, is_unsplit
+from harness.metrics.overlap import bleu_statistics, corpus_bleu
 from tests.test_scoring import choice_rows, write
 from tests.test_text_metrics import HAND_MADE
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU
 
-from harness.bertscore import bertscore
-from harness.errors import DataError, HarnessError
-from harness.text_metrics import (
+from harness.core.errors import DataError, HarnessError
+from harness.metrics.bertscore import bertscore
+from harness.metrics.overlap import (
     ROUGE_TYPES,
     bleu,
     bleu_statistics,
@@ -164,7 +164,7 @@ def test_workers_change_nothing():
 def test_workers_need_no_main_guard():
     """A script without `if __name__ == "__main__"` may use them."""
     script = (
-        "from harness.text_metrics import corpus_bleu\n"
+        "from harness.metrics.overlap import corpus_bleu\n"
         "print(corpus_bleu(['a b c d'] * 2500, ['a b c d'] * 2500, workers=2))"
     )
     done = subprocess.run(
@@ -176,7 +176,7 @@ def test_workers_need_no_main_guard():
 def test_workers_end_with_their_parent():
     """Killed outright, it leaves none behind: they hold its output open, as they would a lock."""
     script = """
-from harness.text_metrics import rouge_statistics
+from harness.metrics.overlap import rouge_statistics
 class Watched(list):
     def __getitem__(self, index):
         print("taken", flush=True)
@@ -394,8 +394,8 @@ def test_an_encoder_that_is_not_there_is_not_fetched(tmp_path):
     """With an empty hub cache the error names the command; it is the same where there is a
     network, which is not tried."""
     script = """
-from harness.bertscore import bertscore
-from harness.errors import DataError
+from harness.metrics.bertscore import bertscore
+from harness.core.errors import DataError
 for encoder in (None, "roberta-large", "someone/nothing", "a b//c"):
     try:
         bertscore(["a"], ["a"], encoder=encoder, device="cpu")

@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 
 import pytest
 
-from harness import pretrained, tokenizer_guard
-from harness.errors import HarnessError, SampleError
+from harness.checkpoints import pretrained, tokenizer_guard
+from harness.core.errors import HarnessError, SampleError
+from harness.core.time_limit import MOST_ENDLESS, Endless, Limited, within
 from harness.models import renderers
-from harness.time_limit import MOST_ENDLESS, Endless, Limited, within
 
 ENDLESS_TEMPLATE = (
     "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}"

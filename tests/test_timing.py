@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness import timing
-from harness.progress import Lines, duration
-from harness.types import Prediction
+from harness.core import timing
+from harness.core.progress import Lines, duration
+from harness.core.types import Prediction
 
 
 def timed(

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli import app
-from harness.errors import Exit, HarnessError
-from harness.versions import RANGE, TESTED
+from harness.core.errors import Exit, HarnessError
+from harness.core.versions import RANGE, TESTED
 
 ROOT = Path(__file__).resolve().parents[1]
 

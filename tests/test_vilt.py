@@ -16,14 +16,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import ViltForMaskedLM, ViltForQuestionAnswering
 
-from harness.checkpoints import find_checkpoint
-from harness.errors import NOT_FINITE, HarnessError, SampleError
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.errors import NOT_FINITE, HarnessError, SampleError
+from harness.core.types import Decoding, Prompt
+from harness.extract import read_choice
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
 from harness.models.tiny.vilt import random_model
 from harness.models.vilt import Vilt
-from harness.reading import read_choice
-from harness.types import Decoding, Prompt
 
 DECODING = Decoding(max_new_tokens=16)
 KINDS = ("vilt", "vilt-vqa")

@@ -11,12 +11,12 @@ from typing import Protocol
 import torch
 from transformers import Cache
 
+from harness.core.errors import NOT_FINITE, SampleError
 from harness.engine.batching import Live, Waiting
 from harness.engine.cache import SeatCache
 from harness.engine.graphs import NO_TOKEN, Steps, likeliest
 from harness.engine.rows import Row
 from harness.engine.sizing import Seen, is_out_of_memory, release
-from harness.errors import NOT_FINITE, SampleError
 
 log = logging.getLogger(__name__)
 

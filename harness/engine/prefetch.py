@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
-from harness.errors import Exit, HarnessError
+from harness.core.errors import Exit, HarnessError
 
 T = TypeVar("T")
 P = TypeVar("P")

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from harness.types import DataOptions
+from harness.core.types import DataOptions
 
 if TYPE_CHECKING:
     from distill.pipeline import Plan
@@ -52,7 +52,7 @@ def plan(
     from distill import pipeline
     from distill.attempts import RationaleOptions
     from distill.config import preset
-    from harness.evaluate import Data, ModelOptions
+    from harness.run.evaluate import Data, ModelOptions
     from tasks import load_task
 
     config = preset("miniature", seed=seed, **({} if samples is None else {"samples": samples}))

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from random import Random
 from types import MappingProxyType
 
-from harness import structured
-from harness.mini.questions import Item
+from harness.core import structured
+from harness.core.structured import Rationale
+from harness.core.types import Prompt, Sample, Style, Task
 from harness.mini.training import Lesson
-from harness.structured import Rationale
-from harness.types import Prompt, Sample, Style, Task
+from harness.synthetic.questions import Item
 
 DESCRIBE = ("Describe the picture.", "What does the picture show?", "What can be seen here?")
 """Ways of asking for a caption."""

@@ -19,19 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import progress
-from harness.atomic import folder_aside
-from harness.catalog import ModelSpec, find
-from harness.checkpoints import SUFFIXES
-from harness.errors import HarnessError
-from harness.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
+from harness.checkpoints.catalog import ModelSpec, find
+from harness.checkpoints.minis import MARK
+from harness.checkpoints.resolve import SUFFIXES
+from harness.core import progress
+from harness.core.atomic import folder_aside
+from harness.core.errors import HarnessError
+from harness.core.progress import Make
+from harness.core.types import DataOptions, Value
 from harness.mini.distillation import DISTILLED
-from harness.mini.questions import open_questions, questions
 from harness.mini.recipes import RECIPES
-from harness.mini.weights import MARK
-from harness.progress import Make
-from harness.records import RunRecord
-from harness.types import DataOptions, Value
+from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
+from harness.run.records import RunRecord
+from harness.synthetic.questions import open_questions, questions
 from tasks import load_task
 
 if TYPE_CHECKING:

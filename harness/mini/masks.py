@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from harness.mini.scenes import GRID
+from harness.core.types import Prompt
 from harness.mini.training import IGNORED, Lesson, padded
 from harness.models.vilt import Vilt
-from harness.types import Prompt
+from harness.synthetic.scenes import GRID
 
 _MASKED = 0.3
 """Share of a caption's words that are masked."""

@@ -25,19 +25,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.activations import NewGELUActivation
 
-from harness.atomic import folder_aside
-from harness.checkpoints import find_checkpoint
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.atomic import folder_aside
+from harness.core.progress import Make, Silent
 from harness.mini import curriculum, lessons, masks, seeing
 from harness.mini.lessons import Book
 from harness.mini.masks import Filled, MaskEncoder
 from harness.mini.recipes import RECIPES
-from harness.mini.scenes import Scene
 from harness.mini.training import Encoder, Row, Shuffled, Stage, run_stage, target_loss
 from harness.models.generative import GenerativeModel
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
 from harness.models.vilt import Vilt
-from harness.progress import Make, Silent
+from harness.synthetic.scenes import Scene
 
 CELLS = "cells"
 """The kind of lesson that is asked of the vision encoder alone."""

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from harness.mini.scenes import GRID, Scene
+from harness.synthetic.scenes import GRID, Scene
 
 CELLS = GRID * GRID
 

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
+from harness.core.progress import Make, Silent
+from harness.core.types import Prompt
 from harness.engine.rows import per_token
 from harness.mini.curriculum import Line
 from harness.models.generative import GenerativeModel
-from harness.progress import Make, Silent
-from harness.types import Prompt
 
 IGNORED = -100
 """The label of tokens that are not learned."""

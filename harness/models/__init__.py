@@ -7,7 +7,7 @@ every family behind one protocol. Importing this loads torch.
 
 from __future__ import annotations
 
-from harness import pretrained  # noqa: F401  # for its effect: transformers never asks to run code
+from harness.checkpoints import pretrained  # noqa: F401  # for its effect: transformers never asks to run code
 from harness.models import moondream, phi3v
 from harness.models.moondream import (
     MoondreamConfig,

@@ -24,13 +24,13 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from harness.checkpoints import VISION_STATE
+from harness.checkpoints.resolve import VISION_STATE
+from harness.core.errors import NOT_FINITE, ContextError
+from harness.core.types import LENGTH, STOP, Decoding, Output, Prompt
 from harness.engine.rows import Row, per_token, stack
-from harness.errors import NOT_FINITE, ContextError
 from harness.models.kv_cache import kv_argument, kv_cache_of
 from harness.models.readers import border_of, context_of
 from harness.models.renderers import Renderer, neutraliser
-from harness.types import LENGTH, STOP, Decoding, Output, Prompt
 
 
 class GenerativeModel:
@@ -98,7 +98,7 @@ class GenerativeModel:
 
     @property
     def rendering(self) -> Mapping[str, str | None]:
-        """See `harness.types.Rendering`."""
+        """See `harness.core.types.Rendering`."""
         digest = sha256("\0".join(self._render.samples()).encode()).hexdigest()
         return {"template": f"sha256:{digest}", "template_rule": self._render.rule}
 
@@ -114,7 +114,7 @@ class GenerativeModel:
         return [self._fitting(self._encode(prompt)) for prompt in prompts]
 
     def count(self, prompt: Prompt) -> int:
-        """See `harness.types.Bounded`."""
+        """See `harness.core.types.Bounded`."""
         return self._encode(prompt).length
 
     def _fitting(self, row: Row) -> Row:

@@ -20,15 +20,15 @@ from transformers import (
     PreTrainedModel,
 )
 
-from harness import pretrained
-from harness.chat_templates import ChatTemplate
-from harness.checkpoints import Checkpoint
-from harness.errors import Exit, HarnessError
+from harness.checkpoints import pretrained
+from harness.checkpoints.chat_templates import ChatTemplate
+from harness.checkpoints.resolve import Checkpoint
+from harness.core.errors import Exit, HarnessError
+from harness.core.types import Model
 from harness.models import kosmos2, lora, mllama, readers, renderers, vilt
 from harness.models.generative import GenerativeModel
 from harness.models.moondream.revisions import refuse_other_revisions
 from harness.models.streaming import StreamingModel
-from harness.types import Model
 
 log = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from typing import Any
 from safetensors import safe_open
 from transformers import PreTrainedModel
 
-from harness import pretrained
-from harness.checkpoints import read_json
-from harness.errors import Exit, HarnessError
+from harness.checkpoints import pretrained
+from harness.checkpoints.resolve import read_json
+from harness.core.errors import Exit, HarnessError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _DROPPED = (

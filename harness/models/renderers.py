@@ -14,14 +14,14 @@ from typing import Any
 from jinja2 import TemplateError
 from PIL import Image
 
-from harness.chat_templates import ChatTemplate
-from harness.checkpoints import Checkpoint
-from harness.control import breaker
-from harness.errors import Exit, HarnessError, SampleError
+from harness.checkpoints.chat_templates import ChatTemplate
+from harness.checkpoints.resolve import Checkpoint
+from harness.core.control_tokens import breaker
+from harness.core.errors import Exit, HarnessError, SampleError
+from harness.core.prompts import user_text
+from harness.core.time_limit import LONGEST, Limited
+from harness.core.types import Prompt
 from harness.models import templates
-from harness.prompts import user_text
-from harness.time_limit import LONGEST, Limited
-from harness.types import Prompt
 
 Turn = Callable[[int, str], str]
 """(number of pictures, the user's text) -> the prompt."""

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from transformers import Cache
 
+from harness.core.errors import SampleError, reason
+from harness.core.types import Decoding, Output, Streamed
 from harness.engine.decoding import READ_AT_ONCE, Engine, Rules, Written
 from harness.engine.rows import Row
 from harness.engine.sizing import Seen, fitting, is_out_of_memory, peak_memory, release
-from harness.errors import SampleError, reason
 from harness.models.generative import GenerativeModel, flat_options
 from harness.models.readers import ModelReader
-from harness.types import Decoding, Output, Streamed
 
 SEEN_BYTES = 1 << 29
 """What was seen in pictures is kept up to so many bytes."""
@@ -54,7 +54,7 @@ class StreamingModel(GenerativeModel):
         rows: int,
         clock: Callable[[], float] = time.perf_counter,
     ) -> Iterator[Streamed]:
-        """Greedy answers, each as soon as it is finished; see `harness.types.Streaming`."""
+        """Greedy answers, each as soon as it is finished; see `harness.core.types.Streaming`."""
         if decoding.temperature > 0:
             raise ValueError("a stream is greedy")
         each = ((number, row) for number, one in prepared for row in one)
@@ -63,7 +63,7 @@ class StreamingModel(GenerativeModel):
 
     @torch.inference_mode()
     def size(self, prepared: Sequence[Row], decoding: Decoding) -> int:
-        """How many rows to have at once: see `harness.types.Streaming`.
+        """How many rows to have at once: see `harness.core.types.Streaming`.
 
         The longest of the prompts is read; its keys and values, with room for the answer and for a
         prompt a quarter longer, are what a row takes. On an accelerator that many rows are then

@@ -53,12 +53,12 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from harness import pretrained
-from harness.checkpoints import tensor_shapes
-from harness.errors import NOT_FINITE, SampleError
+from harness.checkpoints import pretrained
+from harness.checkpoints.pickled import OLD_NAMES
+from harness.checkpoints.resolve import tensor_shapes
+from harness.core.errors import NOT_FINITE, SampleError
+from harness.core.types import Decoding, Output, Prompt
 from harness.models.renderers import neutraliser
-from harness.pickled import OLD_NAMES
-from harness.types import Decoding, Output, Prompt
 
 Target = tuple[int, ...]
 """Token ids of a choice."""

@@ -37,13 +37,13 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-import harness
-from harness.errors import Exit, HarnessError
-from harness.json_fields import parse_json
+from harness.core.errors import Exit, HarnessError
+from harness.core.json_fields import parse_json
+from harness.core.types import REFUSAL
+from harness.core.version import __version__
 from harness.remote.endpoint import KEYS, PROXY, Endpoint, Key, ServerOptions
 from harness.remote.exchange import Exchange, Late, Response, Unanswered
 from harness.remote.words import Failure, failure_in, refused_parameter, words_in
-from harness.types import REFUSAL
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class Client:
         self._key = key
         self._pace = pace or Pace()
         headers = {
-            "User-Agent": f"harness-vlm/{harness.__version__}",
+            "User-Agent": f"harness-vlm/{__version__}",
             "Accept": "application/json",
             "Accept-Encoding": "identity",  # what is small when packed has no bound unpacked
             "Connection": "close",  # see exchange

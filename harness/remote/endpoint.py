@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
-from harness.catalog import CATALOG, ModelSpec, find
-from harness.errors import HarnessError
+from harness.checkpoints.catalog import CATALOG, ModelSpec, find
+from harness.core.errors import HarnessError
 
 PREFIX = "openai:"
 """What `--model` begins with where a server answers."""

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from harness.control import breaker
-from harness.errors import HarnessError
-from harness.prompts import user_text
+from harness.core.control_tokens import breaker
+from harness.core.errors import HarnessError
+from harness.core.prompts import user_text
+from harness.core.timing import REMOTE
+from harness.core.types import REFUSAL, STOP, Decoding, Output, Prompt
 from harness.remote.client import TRIES, Client, Reply
 from harness.remote.endpoint import Endpoint, ServerOptions
 from harness.remote.exchange import Unanswered
-from harness.timing import REMOTE
-from harness.types import REFUSAL, STOP, Decoding, Output, Prompt
 
 if TYPE_CHECKING:
     from PIL.Image import Image

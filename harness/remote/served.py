@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from harness.core.timing import REMOTE
 from harness.remote.endpoint import (
     ServerOptions,
     find_endpoint,
@@ -13,11 +14,10 @@ from harness.remote.endpoint import (
     read_key,
     read_proxy,
 )
-from harness.timing import REMOTE
 
 if TYPE_CHECKING:
-    from harness.evaluate import ModelOptions
     from harness.remote.model import RemoteModel
+    from harness.run.evaluate import ModelOptions
 
 log = logging.getLogger(__name__)
 

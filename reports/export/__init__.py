@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.records import RunRecord, safe_name
+from harness.run.records import RunRecord, safe_name
 from reports.evidence import Evidence
 from reports.export import (
     delimited,

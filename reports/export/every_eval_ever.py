@@ -15,8 +15,8 @@ from hashlib import sha256
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from harness.records import RunRecord, safe_name
-from harness.types import Prediction, Value
+from harness.core.types import Prediction, Value
+from harness.run.records import RunRecord, safe_name
 from reports import runs, untrusted
 from reports.evidence import Evidence
 from reports.export.hugging_face import dataset_id

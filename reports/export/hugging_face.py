@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.records import RunRecord, safe_name
-from harness.types import Value
+from harness.core.types import Value
+from harness.run.records import RunRecord, safe_name
 from reports import runs, untrusted
 from reports.evidence import Evidence
 from reports.export.markdown import escaped

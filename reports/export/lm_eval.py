@@ -17,10 +17,11 @@ from functools import cached_property, partial
 from hashlib import sha256
 from typing import Any
 
-from harness.records import RunRecord, finite, safe_name
-from harness.statistics import standard_error
-from harness.text_metrics import rouge
-from harness.types import Prediction
+from harness.core.json_fields import finite
+from harness.core.types import Prediction
+from harness.metrics.overlap import rouge
+from harness.metrics.statistics import standard_error
+from harness.run.records import RunRecord, safe_name
 from reports import runs, untrusted
 from reports.evidence import Evidence
 from reports.export.run_files import (

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.records import RunRecord, finite
-from harness.types import Prediction
+from harness.core.json_fields import finite
+from harness.core.types import Prediction
+from harness.run.records import RunRecord
 from reports import untrusted
 
 CONTEXT = {"chance", "unread"}

@@ -27,8 +27,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from transformers.utils.generic import can_return_tuple
 from transformers.utils.hub import cached_file
 
-from harness import pretrained
-from harness.errors import Exit, HarnessError
+from harness.checkpoints import pretrained
+from harness.core.errors import Exit, HarnessError
 from harness.models.kv_cache import KV_CACHE, kv_argument, kv_cache_of
 from harness.models.moondream.configuration import MoondreamConfig
 from harness.models.moondream.revisions import refuse_other_revisions

@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 from transformers import AutoConfig, AutoTokenizer, BatchFeature, ProcessorMixin
 from transformers.image_processing_utils import BaseImageProcessor
 
-from harness import pretrained
+from harness.checkpoints import pretrained
 
 IMAGE = "<image>"
 _HUB_ARGUMENTS = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from harness.checkpoints import tensor_shapes
-from harness.errors import Exit, HarnessError
+from harness.checkpoints.resolve import tensor_shapes
+from harness.core.errors import Exit, HarnessError
 
 _PATCHES = re.compile(r"vision_encoder\..*patch_embed\.linear\.weight")  # (C, 3 p p)
 _PROJECTOR = re.compile(r"vision_encoder\..*projection\..*fc1\.weight")  # (P, 2 C), before (P, C)

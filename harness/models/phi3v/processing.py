@@ -31,7 +31,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.processing_utils import ImagesKwargs
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from harness import pretrained
+from harness.checkpoints import pretrained
 from harness.models.phi3v.configuration import IMAGE_TOKEN_ID, Phi3VConfig, count_tokens
 
 _TAG = re.compile(r"<\|image_(\d+)\|>")

@@ -1,0 +1,2 @@
+"""Checkpoints as files: which models are known, where their weights are, and how they are read
+safely."""

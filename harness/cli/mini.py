@@ -1,0 +1,54 @@
+"""`harness mini`: train the miniatures that come with the package, and check their files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.commands import App
+from harness.core.terminal import quieten_libraries, say
+
+app = App(
+    help="The miniatures that come with the package: how they are made, and whether they are whole."
+)
+
+
+@app.command(
+    epilog="Examples:\n\nharness mini pretrain phi-3.5 --out ./phi-3.5-mini\n\n"
+    "harness eval --model phi-3.5 --weights ./phi-3.5-mini --task scienceqa-mini"
+)
+def pretrain(
+    model: Annotated[
+        str, typer.Argument(help="A row of `harness list models`; moondream-kd is distilled.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where the checkpoint and its card are put.")],
+    seed: Annotated[
+        int, typer.Option(help="Of the first weights, and of the order of what is learned.")
+    ] = 0,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder for what each stage leaves; the same command goes on from there."
+        ),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads that compute.")] = 1,
+) -> None:
+    """Train a miniature on drawn pictures, in five to forty CPU minutes."""
+    quieten_libraries()
+    from harness.mini.making import Making, make
+
+    command = ["harness", *sys.argv[1:]]
+    making = Making(name=model, out=out, seed=seed, keep=keep, threads=threads, command=command)
+    say(make(making) / "README.md")
+
+
+@app.command(epilog="Example:\n\nharness mini verify")
+def verify() -> None:
+    """Compare every file of the shipped miniatures with its sha256."""
+    from harness.checkpoints import minis as weights
+
+    for name in weights.names():
+        say(f"{name}: {weights.find(name)}")

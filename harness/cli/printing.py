@@ -1,0 +1,239 @@
+"""Results for people: runs, checks, explanations and benchmarks as tables on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from string import ascii_uppercase
+from typing import TYPE_CHECKING, Any
+
+from harness.core.terminal import MISSING, console, harmless, percent, say, table
+from harness.core.types import Value
+from harness.run.records import RunRecord
+
+if TYPE_CHECKING:
+    from harness.extract.explain import Explanation
+
+
+def interval(value: Value, scale: float = 100, digits: int = 1) -> str:
+    """The 95% interval in words; an em dash where there is none."""
+    if value.low is None or value.high is None:
+        return MISSING
+    return f"{scale * value.low:.{digits}f} to {scale * value.high:.{digits}f}"
+
+
+def scope(record: RunRecord) -> str:
+    """What n is a count of, and whether they are real: "2,017 of 4,241, image questions"."""
+    counts = record.counts
+    answered = counts.done - counts.failed
+    words = f"{counts.available:,} of {counts.total:,}, {record.task.unit}"
+    if answered < counts.available:
+        words = f"{answered:,} of {counts.available:,} ({words})"
+    if counts.failed:
+        words += f"; {counts.failed:,} failed"
+    if record.is_silent:
+        words += "; every answer is empty"
+    return f"{words}; {record.label}" if record.label else words
+
+
+def print_run(record: RunRecord, folder: str) -> None:
+    """A run's metrics, topic by topic, and how long it took."""
+    title = (
+        f"{record.model.title} ({record.model.weights}) on {record.task.title} "
+        f"{record.task.split}, {record.status}; n: {scope(record)}"
+    )
+    rows = []
+    notes: dict[str, list[str]] = {}
+    for name, value in record.metrics.items():
+        shares = name.split("/")[0] in {"accuracy", "chance", "unread"}
+        shown = percent(value.value) if shares else _plain(value.value)
+        ends = interval(value) if shares else interval(value, 1, 4)
+        rows.append((_title(name), shown, ends, f"{value.n:,}"))
+        if value.note and not shares and "/" not in name:
+            notes.setdefault(value.note, []).append(name)
+    table(title, ("metric", "value", "95% interval", "n"), rows)
+    out = console()
+    minutes = record.timing.get("inference_minutes")
+    mean = (record.timing.get("seconds_per_sample") or {}).get("mean")
+    if minutes is not None and mean is not None:
+        speed = record.timing.get("tokens_per_second")
+        out.print(
+            f"Inference {minutes:.2f} min{_whose_minutes(record.timing)}, "
+            f"{mean:.3f} s a question{'' if speed is None else f', {speed:.0f} tokens/s'}.",
+            markup=False,
+        )
+    out.print(_outcomes(record), markup=False, soft_wrap=True)
+    for note, names in notes.items():
+        out.print(harmless(f"{', '.join(names)}: {note}"), markup=False, soft_wrap=True)
+    out.print(harmless(f"Run: {folder}"), markup=False, soft_wrap=True)
+
+
+def _outcomes(record: RunRecord) -> str:
+    """How many questions and answers are no good as they are, and why."""
+    counts, limit = record.counts, (record.settings.get("decoding") or {}).get("max_new_tokens")
+    said = [f"{_number(counts.unread, 'answer')} in which nothing could be read"]
+    if counts.cut is not None:
+        at = f" of {limit} new tokens" if limit else ""
+        said.append(f"{_number(counts.cut, 'answer')} cut at the token limit{at}")
+    if counts.beyond_context:
+        beyond = _number(counts.beyond_context, "prompt")
+        said.append(f"{beyond} beyond the model's context, not asked: see --truncate")
+    if counts.truncated:
+        said.append(f"{_number(counts.truncated, 'prompt')} shortened to the model's context")
+    return f"{'; '.join(said)}."
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+SURROUNDINGS = 600
+"""Characters of a text that are shown on either side of the words that are marked."""
+
+
+def print_explanation(found: Explanation) -> None:
+    """What `harness explain` found: the answer, the text with its words marked, and the steps."""
+    if isinstance(found.answer, int):
+        say(f"Answer: {ascii_uppercase[found.answer]}, {found.choices[found.answer]}")
+    else:
+        say("Answer: the text itself" if found.answer is not None else "Answer: none")
+    say(f"Rule: {found.rule}. {found.meaning}")
+    say(f"Finished: {_ENDED[found.finished]}")
+    left = len(found.raw) - sum(end - start for start, end in found.kept)
+    say(f"Read: {len(found.raw) - left:,} of {len(found.raw):,} characters")
+    for number, one in enumerate(found.statements, start=1):
+        words = " ".join(one.words.split())
+        say(f"Statement {number}: {one.kind}, {one.weight}, says {one.says}: {words[:200]}")
+    say()
+    say(_marked(found.raw, found.span))
+
+
+_ENDED = {True: "yes, by the model", False: "no, by the token limit", None: "unknown"}
+
+
+def _marked(raw: str, span: tuple[int, int] | None) -> str:
+    """A text with these characters in brackets; a long one around them."""
+    start, end = span or (0, 0)
+    first, last = max(0, start - SURROUNDINGS), min(len(raw), end + SURROUNDINGS)
+    before = f"{'… ' * (first > 0)}{raw[first:start]}"
+    behind = f"{raw[end:last]}{' …' * (last < len(raw))}"
+    return f"{before}⟦{raw[start:end]}⟧{behind}" if span else f"{before}{behind}"
+
+
+def _whose_minutes(timing: Mapping[str, Any]) -> str:
+    """What sort of minutes they are, where they are not those of one device here."""
+    if timing.get("remote"):
+        return " (wall clock of a remote engine)"
+    devices, wall = timing.get("devices"), timing.get("wall_minutes")
+    if devices is None or devices < 2 or wall is None:
+        return ""
+    return f" (sum over up to {devices} devices at once; {wall:.2f} min passed)"
+
+
+def print_check(report: Mapping[str, Any]) -> None:
+    """What `harness check` found."""
+    memory = report["peak_memory_bytes"]
+    rows = [
+        ("weights", report["weights"]),
+        ("class", report["class"]),
+        ("parameters", MISSING if report["parameters"] is None else f"{report['parameters']:,}"),
+        ("device, dtype", f"{report['device']}, {report['dtype'] or 'as served'}"),
+        ("attention", str(report["attention"] or "as served")),
+        *([("context", f"{report['context']:,} tokens")] if report.get("context") else []),
+        *(
+            (name.replace("_", " "), report[name])
+            for name in ("vision_features", "template_rule")
+            if report.get(name)
+        ),
+        *(
+            [("loading", f"{report['load_seconds']:.1f} s")]
+            if report["load_seconds"] is not None
+            else []
+        ),
+        *(
+            (f"{k}", MISSING if v is None else f"{v:.0f} tokens/s")
+            for k, v in report["tokens_per_second"].items()
+        ),
+        *(
+            (f"peak memory, {kind}", f"{held / 2**30:.1f} GiB")
+            for kind, held in (memory or {}).items()
+            if held
+        ),
+        (
+            "same answers in a batch",
+            "yes" if report["same_answers_in_a_batch"] else "no: rounding decides some",
+        ),
+        *(("answer", answer[:120] or "(empty)") for answer in report["answers"]),
+    ]
+    table(f"{report['model']} works", ("", ""), rows)
+
+
+def print_bench(report: Mapping[str, Any]) -> None:
+    """The tables of `harness bench`: what was measured, then what is projected from it."""
+    for ceiling in report["ceilings"]:
+        table(
+            f"What {ceiling['device']} reaches in {ceiling['dtype']}",
+            ["matrix product, TFLOP/s", "copy, GB/s"],
+            [[_digits(ceiling["flops"] / 1e12), _digits(ceiling["bytes_per_second"] / 1e9)]],
+        )
+    table(
+        "Measured",
+        [
+            *("model", "batch", "prompt", "new", "samples/s", "tokens/s", "first token, s"),
+            *("% of FLOP/s", "% of copy", "memory, GB"),
+        ],
+        [_bench_row(figures) for figures in report["figures"]],
+    )
+    for figures in report["figures"]:
+        if figures["error"]:
+            console().print(harmless(f"{figures['model']}: {figures['error']}"), soft_wrap=True)
+    parameters = {
+        name: f"{description['parameters'] / 1e6:.1f}M"
+        for name, description in report["models"].items()
+    }
+    table(
+        "Minutes for the paper's tables, projected",
+        ["table", "model", "measured with", "questions", "answer tokens", "the paper's", "here"],
+        [
+            [
+                str(row["table"]),
+                row["title"],
+                parameters.get(row["model"], MISSING),
+                str(row["questions"]),
+                str(row["answer_tokens"]),
+                f"{row['paper_minutes']:.0f}",
+                _digits(row["projected_minutes"]),
+            ]
+            for row in report["projected"]
+        ],
+    )
+    console().print(harmless(report["projection"]), soft_wrap=True)
+
+
+def _bench_row(figures: Mapping[str, Any]) -> list[str]:
+    memory = figures["peak_memory_bytes"]
+    return [
+        figures["model"],
+        str(figures["batch"]),
+        _digits(figures["prompt_tokens"]),
+        str(figures["new_tokens"]),
+        _digits(figures["samples_per_second"]),
+        _digits(figures["tokens_per_second"]),
+        _digits(figures["first_token_seconds"]),
+        percent(figures["read_flops_share"]),
+        percent(figures["step_bandwidth_share"]),
+        MISSING if memory is None else f"{memory / 1e9:.1f}",
+    ]
+
+
+def _digits(value: float | None) -> str:
+    """Three digits that mean something."""
+    return MISSING if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def _title(name: str) -> str:
+    metric, _, topic = name.partition("/")
+    return f"  {topic}" if topic and metric == "accuracy" else name
+
+
+def _plain(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.4f}"

@@ -1,0 +1,1 @@
+"""The ground floor: types, errors, prompts, structured output, files and the terminal."""

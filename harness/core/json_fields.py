@@ -1,0 +1,139 @@
+"""Values that were read from JSON, held against the types of a dataclass's fields.
+
+A run folder can come from anywhere: what does not fit is told when it is read, not wherever it is
+first used.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+Types: TypeAlias = tuple[type, ...]
+
+
+def check_fields(made: Any) -> None:
+    """Raises TypeError where a field of a dataclass, made from JSON, has another type than it says;
+    one level deep."""
+    for name, kind in _kinds(type(made)).items():  # type: ignore[arg-type]  # a class is hashable
+        _check(getattr(made, name), kind, name)
+
+
+def check_mapping(found: Mapping[str, Any], shape: type, where: str) -> None:
+    """Raises TypeError where a value has another type than the TypedDict `shape` says, at any
+    depth. Keys that it does not know may hold anything; `where` stands before a field's name."""
+    for name, kind in _kinds(shape).items():
+        if name in found:
+            place = f"{where}.{name}"
+            _check(found[name], kind, place)
+            if kind.shape and found[name] is not None:
+                check_mapping(found[name], kind.shape, place)
+
+
+def _check(value: object, kind: _Kind, place: str) -> None:
+    fits = is_one(value, kind.types) and all(is_one(i, kind.items) for i in _items(value, kind))
+    if not fits:
+        raise TypeError(f"field {place!r} cannot be {ascii(value)[:60]}")
+
+
+def check_depth(value: object, most: int) -> None:
+    """Raises TypeError where objects and lists are nested more than `most` deep."""
+    level = [value]
+    for _ in range(most):
+        level = [
+            item
+            for outer in level
+            if isinstance(outer, dict | list | tuple)
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    if any(isinstance(inner, dict | list | tuple) for inner in level):
+        raise TypeError(f"nested more than {most} deep")
+
+
+def is_one(value: object, types: Types) -> bool:
+    """Whether `value` has one of `types`, and is no number that a float cannot come near."""
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return False
+    # For Python a bool is an int; in a record it is not.
+    return isinstance(value, types) and (bool in types or not isinstance(value, bool))
+
+
+_LARGEST = 10**300
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a field may hold."""
+
+    types: Types
+    """As JSON has them."""
+    items: Types = ()
+    """Of the items of a list or mapping; none: they may be anything."""
+    shape: type | None = None
+    """The TypedDict that an object in it has."""
+
+
+@cache
+def _kinds(cls: type) -> Mapping[str, _Kind]:
+    """Field of a dataclass or of a TypedDict -> what it may hold."""
+    return {name: _kind(hint) for name, hint in get_type_hints(cls).items()}
+
+
+def _kind(hint: Any) -> _Kind:
+    parts = get_args(hint) if get_origin(hint) in _UNIONS else (hint,)
+    arguments = get_args(hint)[-1:] if get_origin(hint) is Mapping else get_args(hint)[:1]
+    inner = () if get_origin(hint) in _UNIONS or arguments == (Any,) else arguments
+    return _Kind(
+        types=_json_types(hint),
+        items=tuple(t for each in inner for t in _json_types(each)),
+        shape=next((part for part in parts if is_typeddict(part)), None),
+    )
+
+
+def _items(value: object, kind: _Kind) -> Iterable[object]:
+    """The items of a list or mapping whose types are known."""
+    if not kind.items or not isinstance(value, Collection):
+        return ()
+    return value.values() if isinstance(value, dict) else value
+
+
+_UNIONS = (Union, UnionType)
+
+
+def _json_types(hint: Any) -> Types:
+    origin = get_origin(hint) or hint
+    if origin in _UNIONS:
+        return tuple(kind for part in get_args(hint) for kind in _json_types(part))
+    if is_typeddict(origin):
+        return (dict,)
+    if origin is float:
+        return (float, int, NoneType)  # None: what was not finite
+    return {Mapping: (dict,), Sequence: (list, tuple), tuple: (list, tuple)}.get(origin, (origin,))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The JSON value in `text`; raises ValueError, also for what is JSON for Python alone."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def finite(value: Any) -> Any:
+    """`value` with NaN and infinities as null, which JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value

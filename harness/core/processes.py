@@ -1,0 +1,72 @@
+"""Which of several processes this one is, as torchrun and `accelerate launch` tell it.
+
+They say so in the environment. Nothing here talks to the other processes.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from harness.core.errors import HarnessError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One process among those that were launched together."""
+
+    rank: int = 0
+    """0 to processes - 1, over all machines."""
+    processes: int = 1
+    local_rank: int = 0
+    """The same on this machine: which of its devices is ours."""
+    launched: bool = False
+    """Whether a launcher started us; it may have started one process only."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that speaks for all."""
+        return self.rank == 0
+
+
+def here() -> Place:
+    """Where we are; raises HarnessError where the environment contradicts itself."""
+    if "WORLD_SIZE" not in os.environ:
+        return Place()
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    try:
+        rank, processes = (int(os.environ[name]) for name in names[:2])
+        local = int(os.environ.get(names[2], rank))
+    except (KeyError, ValueError) as error:
+        raise _unclear() from error
+    if not (0 <= rank < processes and local >= 0):
+        raise _unclear()
+    return Place(rank=rank, processes=processes, local_rank=local, launched=True)
+
+
+def own_device(device: str) -> str:
+    """Of the devices that `device` means the one that is this process's.
+
+    Raises:
+        HarnessError: it names a single one, and there are several processes.
+    """
+    place = here()
+    if place.processes == 1:
+        return device
+    kind, colon, _ = device.partition(":")
+    if colon:
+        raise HarnessError(
+            f"--device {device}: with several processes each takes a device of its own.",
+            remedy=f"--device {kind}",
+        )
+    return f"{kind}:{place.local_rank}" if kind == "cuda" else device
+
+
+def _unclear() -> HarnessError:
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    found = ", ".join(f"{name}={os.environ.get(name, '(absent)')[:20]}" for name in names)
+    return HarnessError(
+        "The environment does not say which of several processes this is.",
+        known=f"It has {found}.",
+        remedy="torchrun and accelerate launch set all three; unset WORLD_SIZE for one process.",
+    )

@@ -1,0 +1,59 @@
+"""What is added to a question to ask for a letter, for tagged steps, or for a chain of thought.
+
+The paper published Moondream's prompt only: the bare question with its options. These wordings are
+ours; a record says which one was sent. A model that was trained on bare questions in a style (see
+`ModelSpec.plain_styles`) gets none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import ascii_uppercase
+from types import MappingProxyType
+
+from harness.core.types import Prompt, Sample, Style, Task
+
+_STRUCTURED = (
+    "Work in four steps and write each one between its tags: <SUMMARY> what the question asks "
+    "</SUMMARY> <CAPTION> what the image shows that matters for it </CAPTION> <REASONING> how the "
+    "answer follows </REASONING> <CONCLUSION> {answer} </CONCLUSION>"
+)
+INSTRUCTIONS = MappingProxyType(
+    {
+        ("plain", "choices"): "",
+        ("plain", "open"): "",
+        ("direct", "choices"): "Answer with the letter of the correct option only.",
+        ("direct", "open"): "",
+        ("structured", "choices"): _STRUCTURED.format(answer="the letter of the correct option"),
+        ("structured", "open"): _STRUCTURED.format(answer="the answer"),
+        ("cot", "choices"): 'Think step by step, then end with "The answer is" and the letter of '
+        "the correct option.",
+        ("cot", "open"): 'Think step by step, then end with "The answer is" and your answer.',
+    }
+)
+
+
+def instruction(style: Style, *, choices: bool, plain_styles: tuple[Style, ...] = ()) -> str:
+    """What is added below a question; empty where nothing is."""
+    if style in plain_styles:
+        return ""
+    return INSTRUCTIONS[style, "choices" if choices else "open"]
+
+
+def user_text(prompt: Prompt, plain_styles: tuple[Style, ...] = ()) -> str:
+    """The user's turn: the task's text, and the style's instruction below it."""
+    added = instruction(prompt.style, choices=bool(prompt.choices), plain_styles=plain_styles)
+    asked = f"{prompt.text}\n{added}" if added else prompt.text
+    return "\n\n".join([*prompt.examples, asked])
+
+
+def shots(samples: Sequence[Sample], task: Task) -> tuple[str, ...]:
+    """Answered questions to show first (few-shot), as text: most of these models take one picture,
+    so the examples come without theirs."""
+    return tuple(
+        f"{task.prompt(sample, 'direct').text}\nAnswer: {_answer(sample)}" for sample in samples
+    )
+
+
+def _answer(sample: Sample) -> str:
+    return ascii_uppercase[sample.target] if isinstance(sample.target, int) else sample.target

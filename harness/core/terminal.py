@@ -1,0 +1,94 @@
+"""Lines, JSON and tables for stdout and stderr. Text from data or models is made harmless."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.core.json_fields import finite
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+MISSING = "—"
+WIDTH_OF_A_PIPE = 160
+
+
+def console() -> Console:
+    """stdout; a pipe gets long lines instead of folded ones."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE, highlight=False)
+
+
+def harmless(text: str) -> str:
+    """`text` without control characters, which a terminal would obey."""
+    return "".join("\ufffd" if _is_control(character) else character for character in text)
+
+
+def say(text: object = "", *, err: bool = False) -> None:
+    """Print lines of text on stdout or stderr: what every command says beside its tables."""
+    import typer
+
+    typer.echo("\n".join(map(harmless, str(text).split("\n"))), err=err)
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """One JSON document on stdout; a number that is not finite is null, and what a terminal would
+    obey, or show in another order, is escaped."""
+    text = json.dumps(finite(document), ensure_ascii=False, indent=1)
+    sys.stdout.write(_NOT_ASCII.sub(_escaped, text) + "\n")
+
+
+_NOT_ASCII = re.compile("[^\n -~]")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """A character as it is, or as JSON's own escape."""
+    character = found[0]
+    return json.dumps(character)[1:-1] if _is_control(character) else character
+
+
+def _is_control(character: str) -> bool:
+    """Cc control, Cf format (the bidirectional ones), Cs halves of surrogate pairs, Zl and Zp."""
+    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def quieten_libraries() -> None:
+    """Leave stderr to what concerns the user. To be called before the libraries are imported."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ["RUST_BACKTRACE"] = "0"  # what fails in Rust becomes an error row, in one line
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; columns from the second on are aligned to the right when they are numbers."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = [[harmless(cell) for cell in row] for row in rows]
+    made = Table(box=box.SIMPLE_HEAD)
+    for place, column in enumerate(columns):
+        numbers = place > 0 and all(
+            row[place][:1].isdigit() or row[place] == MISSING for row in rows
+        )
+        made.add_column(Text(column), justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*map(Text, row))
+    out = console()
+    out.print(Text(harmless(title)), soft_wrap=True)
+    out.print(made)
+
+
+def percent(value: float | None) -> str:
+    """0.7882 -> "78.82"; None -> an em dash."""
+    return MISSING if value is None else f"{100 * value:.2f}"

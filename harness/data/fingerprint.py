@@ -1,0 +1,181 @@
+"""What a run was made with, as hashes: on other data, or with questions in other words, it is not
+continued; with another extraction, its stored answers are extracted again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from harness.core import structured
+from harness.core.errors import SampleError
+from harness.core.images import flat_by_transparency
+from harness.core.types import ImageRef, Sample, Task
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Digests = Mapping[str, tuple[str, ...]]
+"""Sample id -> sha256 of each picture's encoded bytes, in hex; "" for one that is not readable."""
+
+
+def image_digests(samples: Sequence[Sample]) -> Digests:
+    """The digests of all pictures. Each is read once, and none is kept."""
+    return {sample.id: tuple(_digest(image) for image in sample.images) for sample in samples}
+
+
+_THREADS = 4
+"""Pictures that are decoded at once: the largest take half a gigabyte each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What is known of all pictures before any is asked."""
+
+    digests: Digests
+    blended: int
+    """Pictures with transparent parts, which are blended on white."""
+    dropped: int
+    """Those whose transparency is dropped."""
+    flat: tuple[str, ...]
+    """Those of both that become one flat colour by it."""
+
+    @property
+    def transparency(self) -> str | None:
+        """What a run's answers depend on: None where earlier versions saw the same pictures."""
+        return "blended on white" if self.blended else None
+
+
+def look(samples: Sequence[Sample]) -> Looked:
+    """Read every picture once; decode those with transparent parts."""
+    images = list({id(image): image for sample in samples for image in sample.images}.values())
+    with ThreadPoolExecutor(_THREADS) as pool:
+        seen = dict(zip(map(id, images), pool.map(_look, images), strict=True))
+    clear = [image for image in images if seen[id(image)][1] is not None]
+    return Looked(
+        digests={s.id: tuple(seen[id(image)][0] for image in s.images) for s in samples},
+        blended=sum(image.transparency == "blend" for image in clear),
+        dropped=sum(image.transparency == "drop" for image in clear),
+        flat=tuple(image.label for image in clear if seen[id(image)][1]),
+    )
+
+
+def _look(image: ImageRef) -> tuple[str, bool | None]:
+    """The digest, and `flat_by_transparency`."""
+    try:
+        data = image.read()
+    except SampleError:
+        return "", None
+    digest = sha256(data).hexdigest()
+    try:
+        return digest, flat_by_transparency(
+            data, label=image.label, transparency=image.transparency
+        )
+    except SampleError:
+        return digest, None  # it becomes an error row when it is asked
+
+
+def fingerprint(samples: Sequence[Sample], digests: Digests | None = None) -> str:
+    """The sha256 of the samples' ids, texts, choices, answers, topics and pictures, in hex.
+
+    The order of the samples does not count: it changes no answer. A picture that cannot be read
+    counts as such, so that a run is not continued once the picture is there.
+
+    Args:
+        samples: all samples of a split after filtering, also when fewer are asked.
+        digests: the result of `image_digests`, to save reading the pictures again.
+    """
+    digests = image_digests(samples) if digests is None else digests
+    return sha256(b"".join(sorted(_content(s, digests[s.id]) for s in samples))).hexdigest()
+
+
+def _digest(image: ImageRef) -> str:
+    try:
+        return image.digest()
+    except SampleError:
+        return ""
+
+
+def _content(sample: Sample, digests: tuple[str, ...]) -> bytes:
+    fields = [
+        sample.id,
+        sample.question,
+        sample.choices,
+        sample.target,
+        sample.topic,
+        sample.context,
+        sample.lecture,
+        sample.solution,
+        digests,
+    ]
+    return sha256(json.dumps(fields).encode()).digest()
+
+
+Asked = Callable[[Sample], str]
+"""All that a question's prompt is worded by, as one text; raises SampleError."""
+
+
+def wording(samples: Sequence[Sample], asked: Asked) -> str:
+    """The sha256 of every question as it is asked, in hex, whatever their order.
+
+    Args:
+        asked: is best given `blank` samples: `fingerprint` has their pictures. A sample that cannot
+            be asked counts as such.
+    """
+    total = [sha256(f"{s.id}\0{_worded(s, asked)}".encode()).digest() for s in samples]
+    return sha256(b"".join(sorted(total))).hexdigest()
+
+
+def _worded(sample: Sample, asked: Asked) -> str:
+    try:
+        return asked(sample)
+    except SampleError as error:
+        return f"\0{error}"
+
+
+def blank(sample: Sample) -> Sample:
+    """The sample with blank pictures in place of its own."""
+    return replace(sample, images=tuple(map(_Blank.of, sample.images)))
+
+
+class _Blank(ImageRef):
+    """A picture that costs nothing to decode."""
+
+    @classmethod
+    def of(cls, image: ImageRef) -> Self:
+        return cls(image.label, _blank_file)
+
+    def decode(self) -> Image:
+        return _blank_picture().copy()
+
+
+@cache
+def _blank_picture() -> Image:
+    from PIL.Image import new
+
+    return new("RGB", (512, 512), "white")
+
+
+def _blank_file() -> bytes:
+    file = BytesIO()
+    _blank_picture().save(file, "PNG")
+    return file.getvalue()
+
+
+_EXTRACT = Path(structured.__file__).parents[1] / "extract"
+
+
+def extraction(task: Task) -> str:
+    """The sha256, in hex, of the code that makes answers of raw texts: the package's own, and the
+    file of a user's task."""
+    total = sha256((task.file.whole if task.file else "").encode())
+    paths = [Path(structured.__file__), *_EXTRACT.glob("*.py")]
+    for path in sorted(paths, key=lambda path: path.name):
+        total.update(path.read_bytes())
+    return total.hexdigest()

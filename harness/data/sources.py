@@ -1,0 +1,274 @@
+"""Which files hold a split: on the hub, in a folder, or in the one file that was named.
+
+    hub or PATH -> the files that hold the split -> their rows
+
+Which source fits is told by what lies at the path; when none does, the error lists what was looked
+for.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from glob import escape
+from pathlib import Path
+
+from harness.core.errors import DataError
+from harness.core.paths import user_path
+from harness.core.types import DataOptions
+from harness.data import hub
+from harness.data.arrow import arrow_rows, parquet_rows, saved_files
+from harness.data.files import Folder, Row, delimited_rows, json_rows, jsonl_rows, load_json
+from harness.data.released import released_rows
+from harness.data.splits import same_split, splits_in, wrong_split
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The rows of one split, not yet checked."""
+
+    rows: Iterable[Row]
+    name: str
+    """The hub repository or the path, for provenance."""
+    kind: str = ""
+    """How its files' names end, or `_RELEASE`."""
+    revision: str | None = None
+    published: bool = False
+    """Whether the files are such as the task's own data set consists of, so that its licence
+    applies."""
+
+
+def _one_by_one(read: Callable[[Path], Iterator[Row]]) -> Callable[[Sequence[Path]], Iterator[Row]]:
+    return lambda paths: (row for path in paths for row in read(path))
+
+
+# In the order in which a folder is searched. Only table files may come in several parts.
+_READERS: dict[str, Callable[[Sequence[Path]], Iterator[Row]]] = {
+    ".jsonl": _one_by_one(jsonl_rows),
+    ".json": _one_by_one(json_rows),
+    ".tsv": _one_by_one(delimited_rows),
+    ".csv": _one_by_one(delimited_rows),
+    ".parquet": parquet_rows,
+    ".arrow": arrow_rows,
+}
+_TABLES = (".parquet", ".arrow")
+_RELEASE = "release"
+_DEPTH = 3
+"""Folders below the one that is named: the hub's own Parquet copies are at CONFIG/SPLIT."""
+_DESCRIPTIONS = frozenset({"dataset_info.json", "dataset_infos.json", "config.json"})
+"""What the hub's libraries write beside data: it holds no rows."""
+_NAMED_PICTURES = 1000
+
+
+def open_source(options: DataOptions, *, repo: str, files: str) -> Source:
+    """The rows that `options` ask for: of its path, or of `repo` on the hub.
+
+    Args:
+        options: the path, the split and the revision.
+        repo: the task's own data set.
+        files: the files of `repo` that hold a split's rows, a pattern with `{split}` for its name.
+
+    Raises:
+        DataError: nothing is there, nothing fits, or the split is not among those that are there.
+    """
+    if options.path is None:
+        return _from_hub(options, repo, files)
+    path = user_path(options.path)
+    # Path's own methods raise where a folder above may not be read, or a name is too long.
+    own = _TABLES if Path(files).suffix in _TABLES else (Path(files).suffix,)
+    source = None
+    if os.path.isdir(path):  # noqa: PTH112
+        source = _from_folder(path, options.split)
+    elif os.path.isfile(path):  # noqa: PTH113
+        source = _from_file(path, options.split)
+    if source is not None:
+        return replace(source, published=source.kind in (*own, _RELEASE))
+    raise DataError(
+        f"There is no file or folder {path}.",
+        remedy="Name the data with --data PATH, or leave it out to use the hub's data set.",
+    )
+
+
+def _from_hub(options: DataOptions, repo: str, pattern: str) -> Source:
+    split, revision = options.split, options.revision
+    names = same_split(split)
+    there: set[str] = set()
+    wanted = [pattern.format(split=name) for name in names]
+    folder = hub.snapshot(repo, revision, wanted, download=options.download)
+    if folder is not None:
+        files = _files_of_split(folder, split)
+        if files and files[0].suffix == ".json":
+            hub.snapshot(repo, folder.name, _image_patterns(files[0]), download=options.download)
+            if not any(folder.glob("images*")):
+                raise hub.missing(repo, split, revision, there=["its rows, without the images"])
+        if files:
+            rows = _READERS[files[0].suffix](files)
+            return Source(rows, repo, revision=folder.name, published=True)
+        there = _splits_there(folder)
+    if pattern.endswith(".parquet"):  # otherwise what `datasets` prepares has no pictures in it
+        for name in names:
+            if files := hub.prepared(repo, name, revision):
+                commit = files[0].parent.name
+                return Source(arrow_rows(files), repo, revision=commit, published=True)
+    raise hub.missing(repo, split, revision, there=there)
+
+
+def _image_patterns(path: Path) -> list[str]:
+    """The files that hold the pictures of a JSON file's rows, as patterns for a download.
+
+    A small split's pictures are named one by one, so that not all of the data set is downloaded.
+    """
+    names = [image.label for row in json_rows(path) for image in row.images]
+    if len(names) > _NAMED_PICTURES:
+        return ["images*/*"]
+    return [f"images*/{escape(name)}" for name in names]
+
+
+def _from_folder(path: Path, split: str) -> Source:
+    if (path / "problems.json").is_file():
+        return Source(released_rows(path, split), str(path), kind=_RELEASE)
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+        return Source(arrow_rows(_saved(path, split)), str(path), kind=".arrow")
+    if files := _files_of_split(path, split):
+        suffix = files[0].suffix.lower()
+        return Source(_READERS[suffix](files), str(path), kind=suffix)
+    if files := _the_only_files(path):
+        return _from_files(files, split, name=str(path))
+    if there := _splits_there(path):
+        raise wrong_split(str(path), split, there)
+    raise DataError(
+        f"{path} holds no data set in a form that is known.",
+        known=f"Looked for {split}.jsonl, {split}.json, {split}.tsv and {split}.csv, for .parquet "
+        f"and .arrow files with {split!r} in their names, for dataset_dict.json or state.json "
+        "(save_to_disk), and for problems.json (ScienceQA's release).",
+        remedy="Name the file itself with --data, or choose another --split.",
+    )
+
+
+def _from_file(path: Path, split: str) -> Source:
+    if path.suffix.lower() not in _READERS:
+        raise DataError(
+            f"{path} is not a data file of a known kind.",
+            known=f"The kinds are {', '.join(_READERS)}.",
+        )
+    named = splits_in(path.stem, split)
+    if named and not named & set(same_split(split.lower())):
+        raise wrong_split(str(path), split, named)
+    return _from_files([path], split, name=str(path))
+
+
+def _from_files(files: Sequence[Path], split: str, *, name: str) -> Source:
+    """The rows of files whose names say nothing of splits: they are of whichever is asked for."""
+    suffix = files[0].suffix.lower()
+    rows = _rows_of_split(_READERS[suffix](files), split, label=name)
+    return Source(rows, name, kind=suffix)
+
+
+def _rows_of_split(rows: Iterable[Row], split: str, *, label: str) -> Iterator[Row]:
+    """The rows whose own `split` field names it, and those that have no such field."""
+    others: set[str] = set()
+    any_left = False
+    for row in rows:
+        own = row.fields.get("split")
+        if not own or own in same_split(split):
+            any_left = True
+            yield row
+        else:
+            others.add(str(own))
+    if others and not any_left:
+        raise wrong_split(label, split, others)
+
+
+def _splits_of(path: Path, root: Path, asked: str = "") -> set[str]:
+    """The splits that a file's name or, where it names none, the folders above it name."""
+    named = splits_in(path.stem, asked)
+    for folder in path.relative_to(root).parents:
+        named = named or splits_in(folder.name, asked)
+    return named
+
+
+def _data_files(root: Path) -> list[Path]:
+    """The files that may hold rows: tables down to `_DEPTH` folders below. Others are taken on top,
+    or, where nothing else is found, from as far below."""
+    tables: list[Path] = []
+    on_top: list[Path] = []
+    below: list[Path] = []
+    for parent, folders, names in os.walk(root):
+        depth = len(Path(parent).relative_to(root).parts)
+        folders[:] = sorted(
+            name for name in folders if depth < _DEPTH and not name.startswith((".", "images"))
+        )
+        for path in (Path(parent, name) for name in sorted(names) if name not in _DESCRIPTIONS):
+            suffix = path.suffix.lower()
+            if suffix in _READERS and path.is_file():  # reading a pipe would wait for ever
+                (tables if suffix in _TABLES else below if depth else on_top).append(path)
+    return [*on_top, *tables] or below
+
+
+def _the_only_files(root: Path) -> list[Path]:
+    """The one data file of `root`, or the parts of its one table, where no name names a split."""
+    files = _data_files(root)
+    kinds = {path.suffix.lower() for path in files}
+    parts = len(files) == 1 or (len(kinds) == 1 and kinds <= set(_TABLES))
+    if not parts or any(_splits_of(path, root) for path in files):
+        return []
+    return _one_set(files, root)
+
+
+def _files_of_split(root: Path, split: str) -> list[Path]:
+    """The files of `root` that hold a split, all of one kind; empty where there are none."""
+    candidates = _data_files(root)
+    for suffix in _READERS:
+        for name in same_split(split):
+            files = [
+                path
+                for path in candidates
+                if path.suffix.lower() == suffix and name.lower() in _splits_of(path, root, name)
+            ]
+            files = [path for path in files if path.stem == name] or files
+            if files:
+                return _one_set(files, root)
+    return []
+
+
+def _one_set(files: list[Path], root: Path) -> list[Path]:
+    folders = {path.parent for path in files}
+    if len(folders) > 1 or (len(files) > 1 and files[0].suffix.lower() not in _TABLES):
+        names = [path.relative_to(root).as_posix() for path in files]
+        one = files[0].parent if len(folders) > 1 else files[0]
+        raise DataError(
+            f"{root} holds the split more than once.",
+            known=f"Found {', '.join(names[:6])}.",
+            remedy=f"Name one, such as `--data {shlex.quote(str(one))}`.",
+        )
+    folder = Folder(root)
+    for path in files:
+        folder.inside(path.relative_to(root).as_posix(), where=str(root), key=path.suffix)
+    return files
+
+
+def _splits_there(root: Path) -> set[str]:
+    """The splits that are named in a folder, or, where none is, what its data files are called."""
+    files = _data_files(root)
+    return {name for path in files for name in _splits_of(path, root)} or {p.stem for p in files}
+
+
+def _saved(path: Path, split: str) -> list[Path]:
+    """The Arrow files of a split under a folder that `save_to_disk` wrote."""
+    if not (path / "dataset_dict.json").is_file():
+        state = load_json(path / "state.json")
+        own = state.get("_split") if isinstance(state, dict) else None
+        if own and own not in same_split(split):
+            raise wrong_split(str(path), split, [str(own)])
+        return saved_files(path)
+    where = str(path / "dataset_dict.json")
+    listed = load_json(path / "dataset_dict.json")
+    names = listed.get("splits") if isinstance(listed, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{where}, field 'splits': must list the splits' names.")
+    for name in same_split(split):
+        if name in names:
+            return saved_files(Folder(path).inside(name, where=where, key="splits"))
+    raise wrong_split(str(path), split, names)

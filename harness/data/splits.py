@@ -1,0 +1,41 @@
+"""Names of splits: which are the same, which ones a file's name gives away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from harness.core.errors import DataError
+
+SPLITS = ("train", "validation", "val", "dev", "test", "minitrain", "minival", "minitest")
+"""What is taken for a split where it is part of a file's or a folder's name."""
+
+
+def same_split(split: str) -> tuple[str, ...]:
+    """The names of a split, the one that was asked for first: `val` is `validation`."""
+    other = {"val": "validation", "validation": "val"}.get(split)
+    return (split,) if other is None else (split, other)
+
+
+def splits_in(name: str, asked: str = "") -> set[str]:
+    """The splits that are part of a name such as `test-00000-of-00001` or `ScienceQA_VAL`."""
+    words = _words(name)
+    found = set(words).intersection(SPLITS)
+    own = _words(asked)
+    if own and any(words[at : at + len(own)] == own for at in range(len(words))):
+        found.add(asked.lower())
+    return found
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[\W_]+", name.lower()) if word]
+
+
+def wrong_split(where: str, split: str, there: Iterable[str]) -> DataError:
+    """The error for a split that `where` does not have; `there` are those that it has."""
+    names = sorted(ascii(name)[1:-1] for name in there)
+    return DataError(
+        f"{where} has no split {split!r}.",
+        known=f"It has {', '.join(names[:20]) or 'none'}.",
+        remedy=f"Choose one with --split, such as `--split {names[0]}`." if names else "",
+    )

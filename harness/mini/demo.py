@@ -1,0 +1,269 @@
+"""`harness demo`: the whole paper in miniature, with nothing to download.
+
+Six small models that come with the package answer drawn questions; the teacher among them writes
+rationales, the student learns them, a control learns the answers alone; the page shows what came of
+it. Every stage keeps what it has done, so that an interrupted demo goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from harness.core.types import DataOptions
+from harness.mini import distillation
+from harness.mini.distillation import BATCH, DISTILLED, RUNS, STUDENT, TEACHER
+
+if TYPE_CHECKING:
+    from distill.pipeline import Outcome, Plan
+    from harness.run.evaluate import Data
+    from harness.run.records import RunFolder
+    from harness.run.scoring import Run
+
+CHOICE, OPEN = distillation.TASK, "vqaonline-mini"
+MODELS = (TEACHER, "llava-next", "phi-3.5", STUDENT, "kosmos-2", "vilt")
+"""The rows of both tables that are there before anything is distilled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How much of everything is done."""
+
+    questions: int | None
+    """Of each test set, its first, in which topics take turns; None: all."""
+    rationales: int | None
+    """Training questions that the teacher is asked; None: the preset's number."""
+    student: str
+    """What the student is called."""
+    models: Sequence[str]
+    """Who answers both tasks."""
+    control: bool
+
+
+FULL = Extent(questions=None, rationales=None, student=DISTILLED, models=MODELS, control=True)
+QUICK = Extent(
+    questions=35,
+    rationales=64,
+    student=f"{DISTILLED}-quick",
+    models=(*MODELS, DISTILLED),  # the shipped one: 64 rationales teach nothing
+    control=False,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the demo."""
+
+    title: str
+    cost: float
+    """Its share of the time: the seconds that it took where it was measured."""
+    work: Callable[[], None]
+
+
+_COSTS = {TEACHER: 20.0, DISTILLED: 15.0, "rationales": 86.0, "student": 82.0, "control": 82.0}
+_COST = 6.0
+"""Of any other model."""
+
+
+def run(
+    folder: Path,
+    *,
+    out: Path,
+    extent: Extent,
+    command: Sequence[str],
+    told: Callable[[str], None],
+    fresh: bool = False,
+) -> str:
+    """The demo under `folder`, and the page at `out`; returns what it shows, in five lines.
+
+    Args:
+        told: is given a line before each stage.
+        fresh: move aside what is in `folder`, and begin anew.
+
+    Raises:
+        HarnessError: another demo is at work in `folder`, or what is there is of other weights,
+            questions or settings.
+        Interrupted: asked to stop; the same call goes on.
+    """
+    from harness.core.errors import HarnessError
+    from harness.run.records import RunFolder, set_aside
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(RunFolder(folder).locked())
+        except HarnessError as error:
+            error.remedy = error.remedy.replace("--runs", "--folder")
+            raise
+        if fresh and (aside := set_aside([folder / RUNS], folder / RUNS)):
+            told(f"The demo that was there is now in {aside}")
+        return _run(folder, out, extent, command, told)
+
+
+def _run(
+    folder: Path, out: Path, extent: Extent, command: Sequence[str], told: Callable[[str], None]
+) -> str:
+    from distill import pipeline
+    from harness.run.evaluate import Data
+    from tasks import load_task
+
+    tasks = [Data(load_task(name), DataOptions()) for name in (CHOICE, OPEN)]
+    plan = distillation.plan(
+        folder,
+        name=extent.student,
+        samples=extent.rationales,
+        limit=extent.questions,
+        control=extent.control,
+        out=out,
+        command=command,
+    )
+    runs: list[Run] = []
+    outcomes: list[Outcome] = []
+
+    def answer(name: str) -> None:
+        runs.extend(_answers(name, tasks, plan, extent))
+
+    stages = [
+        Stage(f"{name}: {CHOICE} and {OPEN}", _COSTS.get(name, _COST), partial(answer, name))
+        for name in extent.models
+    ]
+    if extent.control:  # else each is over at once, within the last
+        stages += _distilling(plan)
+    stages.append(
+        Stage(
+            f"{extent.student}: distilled from {TEACHER} into {STUDENT}, and asked",
+            _COSTS[DISTILLED] * (1 + extent.control),
+            lambda: outcomes.append(pipeline.distill(plan)),
+        )
+    )
+    _go_through(stages, told, recorded=lambda: _recorded(plan.runs))
+    return "\n".join(summary([*runs, *outcomes[-1].runs], outcomes[-1], extent, out))
+
+
+def _answers(name: str, tasks: Sequence[Data], plan: Plan, extent: Extent) -> list[Run]:
+    """A model's runs on the tasks."""
+    from dataclasses import replace
+
+    from harness.run.evaluate import RunOptions, Weights, evaluate
+
+    weights = Weights(replace(plan.base, model=name))
+    options = RunOptions(
+        runs=plan.runs,
+        limit=extent.questions,
+        batch_size=BATCH,
+        command=plan.command,
+    )
+    return [evaluate(weights, data, options) for data in tasks]
+
+
+def _distilling(plan: Plan) -> list[Stage]:
+    """What `pipeline.distill` then finds done."""
+    from distill import pipeline
+
+    def write() -> None:
+        pipeline.make_rationales(plan)
+
+    def learn() -> None:
+        pipeline.train_student(plan, pipeline.make_examples(plan))
+
+    def learn_answers() -> None:
+        pipeline.train_control(plan, pipeline.make_examples(plan))
+
+    return [
+        Stage(f"{TEACHER} writes rationales", _COSTS["rationales"], write),
+        Stage(f"{STUDENT} learns them", _COSTS["student"], learn),
+        Stage(f"{STUDENT} learns answers alone, the control", _COSTS["control"], learn_answers),
+    ]
+
+
+def _recorded(runs: Path) -> int:
+    """Bytes of all that was answered, written and learned: work that is done adds some."""
+    return sum(path.stat().st_size for path in runs.rglob("*.jsonl"))
+
+
+def _go_through(
+    stages: Sequence[Stage],
+    told: Callable[[str], None],
+    *,
+    recorded: Callable[[], int],
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Each stage in turn; what remains is told by the speed of those that were done as a whole."""
+    from harness.core.progress import duration
+
+    spent = worth = 0.0
+    partly = recorded() > 0  # the first that has something left to do may have done some before
+    for number, stage in enumerate(stages, start=1):
+        left = sum(later.cost for later in stages[number - 1 :])
+        about = f"  (about {duration(left * spent / worth)} left in all)" if worth else ""
+        told(f"[{number}/{len(stages)}] {stage.title}{about}")
+        started, before = clock(), recorded()
+        stage.work()
+        if recorded() > before:  # else it was done already
+            if not partly:
+                spent, worth = spent + clock() - started, worth + stage.cost
+            partly = False
+
+
+def summary(runs: Sequence[Run], outcome: Outcome, extent: Extent, out: Path) -> list[str]:
+    """What came of it, in five lines."""
+    choice = {run.record.model.name: run for run in runs if run.record.task.name == CHOICE}
+    best = max(choice.values(), key=lambda run: run.record.metrics["accuracy"].value or 0.0).record
+    accuracy, chance = best.metrics["accuracy"], best.metrics["chance"]
+    assert outcome.rationales is not None  # the preset teaches them
+    assert outcome.quality is not None
+    counts = outcome.rationales["counts"]
+    wrong = outcome.quality["students"][extent.student]["structure"]["reasoning_to_error"]
+    head = f"{len(choice)} models on {CHOICE}, {accuracy.n:,} questions"
+    kept = f"{counts['kept']:,} of {counts['selected']:,}"
+    named = f"{_share(wrong['value'])} of {wrong['n']:,}" if wrong["n"] else "none"
+    first = f"{best.model.title} is best with {_share(accuracy.value)}"
+    there = "Tables 1 and 2 as the paper has them, beside them these runs, mini (synthetic)"
+    return [
+        f"{head}: {first}, chance is {_share(chance.value)}.",
+        f"{TEACHER} wrote rationales; {kept} end in the right answer and were learned.",
+        _gain(choice, extent),
+        f"Wrong answers of {extent.student} whose reasoning names the right option: {named}.",
+        f"Open {out}: {there}, and every answer with its picture.",
+    ]
+
+
+def _gain(choice: Mapping[str, Run], extent: Extent) -> str:
+    """What the student gained, in all questions and in those of several steps."""
+    from distill.pipeline import CONTROL
+    from harness.run.compare import compare
+    from harness.run.records import RunFolder
+
+    names = {
+        "before": f"{STUDENT}-mini",
+        "taught answers alone": extent.student + CONTROL,
+        "taught rationales": extent.student,
+    }
+    folders = {
+        words: RunFolder(choice[name].folder) for words, name in names.items() if name in choice
+    }
+    figures = ", ".join(f"{words} {_accuracies(folder)}" for words, folder in folders.items())
+    words, other = list(folders.items())[-2]
+    found = compare(other, folders["taught rationales"]).decisive
+    return (
+        f"{STUDENT}: {figures}; rationales against {words.removeprefix('taught ')} "
+        f"{100 * found.difference:+.1f} points (p = {found.p:.2g})."
+    )
+
+
+def _accuracies(folder: RunFolder) -> str:
+    """As in "61.0% (several steps 54.2%)"."""
+    from harness.synthetic.questions import about
+
+    found = {p.sample_id: bool(p.correct) for p in folder.read_predictions()}
+    several = [right for key, right in found.items() if (known := about(key)) and known.steps > 1]
+    return f"{_share(fmean(found.values()))} (several steps {_share(fmean(several))})"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}%"

@@ -1,0 +1,367 @@
+"""`harness bench`: how fast models run here, against what the device can do, and what that makes of
+the paper's tables.
+
+Everything but the projection is measured: time, memory, and the ceilings, which are those of a
+matrix product and of a copy on the same device and in the same dtype. Questions and pictures are
+drawn, and every answer is as long as asked for; what is answered means nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from harness.core import environment, timing
+from harness.core.errors import HarnessError, SampleError, reason
+from harness.core.types import Decoding, Model, Prompt
+from harness.engine.cache import SeatCache
+from harness.engine.decoding import Engine, Rules
+from harness.engine.graphs import Steps
+from harness.engine.rows import Row
+from harness.engine.sizing import Seen, is_out_of_memory, release
+from harness.models.streaming import StreamingModel, held_by
+from harness.synthetic.questions import questions
+from reports import paper
+
+ANSWERS: Mapping[str, Mapping[str, int]] = MappingProxyType(
+    {
+        "scienceqa": MappingProxyType(
+            {
+                "llava-cot": 300,
+                "llava-next": 20,
+                "phi-3.5": 100,
+                "moondream": 5,
+                "kosmos-2": 60,
+                "moondream-kd": 170,
+            }
+        ),
+        "vqaonline": MappingProxyType(
+            {
+                "llava-cot": 400,
+                "llava-next": 200,
+                "phi-3.5": 200,
+                "moondream": 60,
+                "kosmos-2": 60,
+            }
+        ),
+    }
+)
+"""Tokens that an answer is taken to have, by task and model: nobody has published their lengths."""
+VQAONLINE_SUBSET = 665
+"""Questions that Table 2 is projected for. The paper does not say how many it used; its train split
+has as many, which is what its minutes fit."""
+PROJECTION = (
+    "Projected, not measured: questions x (reading + (answer tokens - 1) x step) / batch, of the "
+    "batch that takes the least, with the weights that were measured here. Answer tokens are "
+    "assumed; pictures are taken to be prepared ahead. The paper does not say how many questions "
+    "Table 2 has."
+)
+REPEATS = 3
+SHORTEST = 1e-9
+
+
+class Loaded(Protocol):
+    """A model that can be loaded, as `harness.run.evaluate.Weights` has it."""
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    def load(self) -> Model: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceilings:
+    """What the device can do, measured."""
+
+    flops: float
+    """Floating point operations a second of a large matrix product."""
+    bandwidth: float
+    """Bytes a second that a copy reads and writes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a model is given to do."""
+
+    batch: int
+    words: int
+    """Of each question, about as many tokens; the picture's come on top."""
+    new_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What one model did with one load. Times are medians; None: it has no such thing."""
+
+    model: str
+    batch: int
+    words: int
+    new_tokens: int
+    prompt_tokens: float | None = None
+    samples_per_second: float | None = None
+    preprocess_seconds: float | None = None
+    """Of one sample, on the host."""
+    first_token_seconds: float | None = None
+    """From pixels to the first token, of one sample alone."""
+    read_seconds: float | None = None
+    """Of the whole batch: pictures and prompts."""
+    step_seconds: float | None = None
+    tokens_per_second: float | None = None
+    """Of all rows, the first token apart."""
+    read_flops_share: float | None = None
+    """Of the ceiling, while pictures and prompts are read."""
+    step_bandwidth_share: float | None = None
+    """Of the ceiling: weights and keys that a step has to read at least."""
+    peak_memory_bytes: int | None = None
+    error: str | None = None
+    """Why there are no figures: it did not fit."""
+
+
+def measure(
+    models: Sequence[tuple[str, Loaded]],
+    loads: Sequence[Load],
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """The document of `harness bench`.
+
+    Args:
+        models: name -> where its weights are; they are loaded one after the other.
+        tell: is told what is being done.
+    """
+    found: list[Figures] = []
+    ceilings: dict[tuple[str, str], Ceilings] = {}
+    described = {}
+    for name, source in models:
+        place = source.device, source.dtype
+        if place not in ceilings:
+            tell(f"measuring what {place[0]} can do in {place[1]}")
+            ceilings[place] = probe(*place)
+        tell(f"{name}: loading")
+        model = source.load()
+        described[name] = dict(model.description)
+        for load in loads:
+            tell(f"{name}: batch {load.batch}, {load.words} words, {load.new_tokens} new tokens")
+            found.append(_measured(name, model, load, ceilings[place], source.device))
+    device = models[0][1].device
+    return {
+        "environment": environment.describe(device),
+        "ceilings": [
+            {"device": d, "dtype": t, "flops": c.flops, "bytes_per_second": c.bandwidth}
+            for (d, t), c in ceilings.items()
+        ],
+        "models": described,
+        "figures": [asdict(figures) for figures in found],
+        "projected": projected(found),
+        "projection": PROJECTION,
+    }
+
+
+def probe(device: str, dtype: str) -> Ceilings:
+    """What a matrix product and a copy reach."""
+    where, kind = torch.device(device), getattr(torch, dtype)
+    large = where.type != "cpu"
+    side = 8192 if large else 1024
+    one = torch.randn(side, side, device=where, dtype=kind)
+    source = torch.zeros((1 << 30) if large else (1 << 26), device=where, dtype=torch.uint8)
+    target = torch.empty_like(source)
+    product = min(_times(lambda: one @ one, where, repeats=5))
+    copied = min(_times(lambda: target.copy_(source), where, repeats=5))
+    return Ceilings(flops=2 * side**3 / product, bandwidth=2 * source.numel() / copied)
+
+
+def _measured(name: str, model: Model, load: Load, ceilings: Ceilings, device: str) -> Figures:
+    plain = Figures(model=name, **asdict(load))
+    where = torch.device(device)
+    timing.reset_peak_device_memory(device)
+    try:
+        if isinstance(model, StreamingModel):
+            return _streamed(plain, model, load, ceilings, where)
+        return _whole(plain, model, load, where)
+    except HarnessError:
+        raise  # it is not about this load
+    except Exception as error:  # noqa: BLE001  # a load that a model cannot bear is a row too
+        release(where)
+        told = f"out of memory: {error}" if is_out_of_memory(error) else reason(error)
+        return replace(plain, error=" ".join(told.split())[:200])
+
+
+def _streamed(
+    plain: Figures, model: StreamingModel, load: Load, ceilings: Ceilings, where: torch.device
+) -> Figures:
+    """A model of the decoding engine: its passes apart."""
+    prompts = draw(load.batch, load.words)
+    started = time.perf_counter()
+    rows: list[Row] = model.prepare(prompts)
+    preprocess = (time.perf_counter() - started) / len(rows)
+    reader = model.reader
+    model.network.requires_grad_(requires_grad=False)  # the counter of operations asks for it
+
+    def answer(some: Sequence[Row], tokens: int) -> None:
+        engine = Engine(
+            reader,
+            seats=len(some),
+            rules=Rules(tokens, ends=frozenset()),
+            seen=Seen(0),  # pictures are looked at each time
+        )
+        for written in engine.run(iter(enumerate(some))):
+            if written.error is not None:
+                raise written.error
+        if engine.seats < len(some):
+            raise MemoryError(f"{engine.seats} of {len(some)} rows fit")
+
+    answer(rows, 2)  # the first pass takes memory and chooses kernels
+    first = statistics.median(_times(lambda: answer(rows[:1], 1), where))
+    read = statistics.median(_times(lambda: answer(rows, 1), where))
+    whole = statistics.median(_times(lambda: answer(rows, load.new_tokens), where))
+    steps = load.new_tokens - 1
+    step = max(whole - read, SHORTEST) / steps
+    with FlopCounterMode(display=False) as counter:
+        answer(rows, 1)
+    flops = counter.get_total_flops()
+    length = statistics.mean(row.length for row in rows)
+    needed = _step_bytes(model, rows, length + load.new_tokens / 2)
+    return replace(
+        plain,
+        prompt_tokens=length,
+        samples_per_second=len(rows) / whole,
+        preprocess_seconds=preprocess,
+        first_token_seconds=first,
+        read_seconds=read,
+        step_seconds=step,
+        tokens_per_second=len(rows) / step,
+        read_flops_share=flops / read / ceilings.flops,
+        step_bandwidth_share=needed / step / ceilings.bandwidth,
+        peak_memory_bytes=_peak(where),
+    )
+
+
+def _whole(plain: Figures, model: Model, load: Load, where: torch.device) -> Figures:
+    """Any other model: from prompts to answers."""
+    prompts = draw(load.batch, load.words)
+    decoding = Decoding(max_new_tokens=load.new_tokens)
+    started = time.perf_counter()
+    prepared = model.prepare(prompts)
+    preprocess = (time.perf_counter() - started) / len(prompts)
+    if failed := [output.error for output in model.generate(prepared, decoding) if output.error]:
+        raise SampleError(failed[0])
+    seconds = statistics.median(_times(lambda: model.generate(prepared, decoding), where))
+    alone = model.prepare(prompts[:1])
+    first = statistics.median(
+        _times(lambda: model.generate(alone, Decoding(max_new_tokens=1)), where)
+    )
+    return replace(
+        plain,
+        samples_per_second=len(prompts) / seconds,
+        preprocess_seconds=preprocess,
+        first_token_seconds=first,
+        read_seconds=seconds,
+        peak_memory_bytes=_peak(where),
+    )
+
+
+@torch.inference_mode()
+def _step_bytes(model: StreamingModel, rows: Sequence[Row], length: float) -> float:
+    """What a step reads at least: the weights that it multiplies with, once, and the keys and
+    values of rows of this mean length."""
+    reader, row = model.reader, rows[0]
+    _, prompt, extras = reader.read([row], Seen(0).of([row], reader.look))
+    each, fixed = held_by(prompt, row.length, reader.fixed)
+    cache = SeatCache(1, fixed=reader.fixed)
+    cache.reserve(row.length + 1)
+    cache.seat([0], prompt, [row.length], extras)
+    steps = Steps(reader, cache)
+    steps.positions.fill_(row.length)
+    used: dict[int, int] = {}
+
+    def note(module: torch.nn.Module, _arguments: Any) -> None:
+        if not isinstance(module, torch.nn.Embedding):  # of which a row is read
+            for weight in module.parameters(recurse=False):
+                used[id(weight)] = weight.numel() * weight.element_size()
+
+    hooks = [module.register_forward_pre_hook(note) for module in model.network.modules()]
+    try:
+        steps.once(1, row.length + 1)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(used.values()) + len(rows) * (each * length + fixed)
+
+
+def draw(number: int, words: int) -> list[Prompt]:
+    """Questions of about so many tokens, each with a picture of its own."""
+    chance = random.Random(0)  # noqa: S311  # drawing, not secrecy
+    prompts = []
+    for item in questions("test", count=number):
+        text = " ".join([item.question, *chance.choices(item.question.split(), k=words)])
+        asked = Prompt(
+            text=text,
+            question=item.question,
+            choices=item.choices,
+            images=(item.draw(),),
+            style="direct",
+        )
+        prompts.append(asked)
+    return prompts
+
+
+def projected(found: Sequence[Figures]) -> list[dict[str, Any]]:
+    """Minutes for each row of the paper's tables, as far as its model was measured."""
+    rows = []
+    for table in paper.load().tables:
+        questions = table.n or VQAONLINE_SUBSET
+        for row in table.rows:
+            tokens = ANSWERS[table.task].get(row.name, 1)
+            minutes = [_minutes(one, questions, tokens) for one in found if one.model == row.name]
+            possible = [m for m in minutes if m is not None]
+            rows.append(
+                {
+                    "table": table.number,
+                    "model": row.name,
+                    "title": row.model,
+                    "questions": questions,
+                    "answer_tokens": tokens,
+                    "paper_minutes": paper.minutes(row.cells["inference_minutes"]),
+                    "projected_minutes": min(possible, default=None),
+                }
+            )
+    return rows
+
+
+def _minutes(figures: Figures, questions: int, tokens: int) -> float | None:
+    if figures.read_seconds is None:
+        return None
+    steps = (tokens - 1) * (figures.step_seconds or 0.0)
+    return questions * (figures.read_seconds + steps) / figures.batch / 60
+
+
+def _times(run: Callable[[], Any], where: torch.device, *, repeats: int = REPEATS) -> list[float]:
+    """Seconds of each of some runs, the device's work included."""
+    taken = []
+    for _ in range(repeats):
+        _wait(where)
+        started = time.perf_counter()
+        run()
+        _wait(where)
+        taken.append(time.perf_counter() - started)
+    return taken
+
+
+def _wait(where: torch.device) -> None:
+    if where.type == "cuda":
+        torch.cuda.synchronize(where)
+
+
+def _peak(where: torch.device) -> int:
+    return timing.peak_device_memory(str(where)) or timing.peak_process_memory()

@@ -1,0 +1,246 @@
+"""Science and engineering practices: bars of a chart, and pots of an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from harness.synthetic.chance import Chance
+from harness.synthetic.families import Draft, Family, extreme, listed
+from harness.synthetic.scenes import COLOURS, GRID, Mark, Scene
+
+CHART_LECTURE = (
+    "A bar chart shows numbers as bars: the taller the bar, the larger the number. Compare bars by "
+    "their height. To find how tall two bars are together, add their heights; to find how much "
+    "taller one is, subtract."
+)
+TEST_LECTURE = (
+    "A fair test changes one thing only. To test what water does, compare two pots that differ in "
+    "water and are equal in everything else."
+)
+
+
+class Bar(NamedTuple):
+    """A bar, as many cells high as it says."""
+
+    colour: str
+    height: int
+    column: int
+
+
+HEIGHTS = range(1, GRID + 1)
+
+
+def _bars(chance: Chance, number: int, *, among: Sequence[int] = ()) -> list[Bar]:
+    """Bars of different heights, from the left; those of `among` are taken."""
+    others = chance.sample([h for h in HEIGHTS if h not in among], number - len(among))
+    heights = chance.shuffled([*among, *others])
+    columns = sorted(chance.sample(range(GRID), number))
+    return list(map(Bar, chance.sample(COLOURS, number), heights, columns))
+
+
+def _two(
+    chance: Chance, number: int, fits: Callable[[int, int], bool]
+) -> tuple[list[Bar], Bar, Bar]:
+    """Bars, and two of them whose heights fit."""
+    pairs = [(a, b) for a in HEIGHTS for b in HEIGHTS if a != b and fits(a, b)]
+    wanted = chance.pick(pairs)
+    bars = _bars(chance, number, among=wanted)
+    first, other = (next(bar for bar in bars if bar.height == height) for height in wanted)
+    return bars, first, other
+
+
+def _chart(bars: list[Bar]) -> Scene:
+    marks = [
+        Mark("bar", bar.colour, row, bar.column)
+        for bar in bars
+        for row in range(GRID - bar.height, GRID)
+    ]
+    return Scene("chart", tuple(marks))
+
+
+def _said(bars: Iterable[Bar]) -> str:
+    return listed(f"{bar.colour} {bar.height}" for bar in bars)
+
+
+def _caption(bars: list[Bar]) -> str:
+    return f"The chart has {len(bars)} bars: {_said(bars)}."
+
+
+def _ranking(bars: list[Bar]) -> str:
+    heights = listed(f"{bar.height} {bar.colour}" for bar in bars)
+    return f"The chart has {len(bars)} bars: {heights}."
+
+
+def height(chance: Chance, number: int) -> Draft:
+    """How tall a bar is."""
+    bars = _bars(chance, number)
+    asked = chance.pick(bars)
+    return Draft(
+        scene=_chart(bars),
+        question=chance.pick(
+            (
+                f"How tall is the {asked.colour} bar?",
+                f"What is the height of the {asked.colour} bar?",
+            )
+        ),
+        answer=str(asked.height),
+        wrong=[str(h) for h in range(1, GRID + 1) if h != asked.height],
+        summary=f"The question asks how tall the {asked.colour} bar is.",
+        caption=_caption(bars),
+        reasoning=f"It shows {_said([asked])}.",
+    )
+
+
+def tallest(chance: Chance, number: int) -> Draft:
+    """Which bar is the tallest or the shortest."""
+    bars = _bars(chance, number)
+    word, sign = chance.pick((("tallest", -1), ("shortest", 1)))
+    ranked = sorted(bars, key=lambda bar: sign * bar.height)
+    found = ranked[0]
+    return Draft(
+        scene=_chart(bars),
+        question=chance.pick((f"Which bar is the {word}?", f"Which of these bars is the {word}?")),
+        answer=found.colour,
+        wrong=[bar.colour for bar in ranked[1:]],
+        summary=f"The question asks which bar is the {word}.",
+        caption=_ranking(bars),
+        reasoning=extreme(sign, found.height, found.colour),
+    )
+
+
+def second_tallest(chance: Chance, number: int) -> Draft:
+    """Which bar is the second tallest or shortest."""
+    bars = _bars(chance, number)
+    word, sign = chance.pick((("tallest", -1), ("shortest", 1)))
+    ranked = sorted(bars, key=lambda bar: sign * bar.height)
+    found = ranked[1]
+    return Draft(
+        scene=_chart(bars),
+        question=chance.pick(
+            (f"Which bar is the second {word}?", f"Which of these bars is the second {word}?")
+        ),
+        answer=found.colour,
+        wrong=[bar.colour for bar in bars if bar != found],
+        summary=f"The question asks which bar is the second {word}.",
+        caption=_ranking(bars),
+        reasoning=f"{extreme(sign, ranked[0].height, ranked[0].colour)} "
+        f"The second is {found.height} {found.colour}.",
+    )
+
+
+def together(chance: Chance, number: int) -> Draft:
+    """How tall two bars are together; the sum is drawn first, so that each is as likely."""
+    sums = chance.sample(range(3, 2 * GRID), 4)
+    total = sums[0]
+    bars, first, other = _two(chance, number, lambda a, b: a + b == total)
+    return Draft(
+        scene=_chart(bars),
+        question=chance.pick(
+            (
+                f"How tall are the {first.colour} bar and the {other.colour} bar together?",
+                f"What is the height of the {first.colour} bar plus the {other.colour} bar?",
+            )
+        ),
+        answer=str(total),
+        wrong=list(map(str, sums[1:])),
+        summary=f"The question asks for the height of {first.colour} plus {other.colour}.",
+        caption=_caption(bars),
+        reasoning=f"It shows {_said([first])} plus {_said([other])} is {total}.",
+    )
+
+
+def difference(chance: Chance, number: int) -> Draft:
+    """How much taller one bar is than another; the difference is drawn first."""
+    wanted = 1 + chance.below(GRID - 1)
+    bars, first, other = _two(chance, number, lambda a, b: a - b == wanted)
+    return Draft(
+        scene=_chart(bars),
+        question=chance.pick(
+            (
+                f"How much taller is the {first.colour} bar than the {other.colour} bar?",
+                f"What is the height of the {first.colour} bar minus the {other.colour} bar?",
+            )
+        ),
+        answer=str(wanted),
+        wrong=[str(d) for d in range(1, GRID) if d != wanted],
+        summary=f"The question asks how much taller {first.colour} is than {other.colour}.",
+        caption=_caption(bars),
+        reasoning=f"It shows {_said([first])} minus {_said([other])} is {wanted}.",
+    )
+
+
+class Pot(NamedTuple):
+    """A pot with a plant, and what it gets."""
+
+    colour: str
+    light: str
+    """sun or moon"""
+    water: str
+    """drop or none"""
+
+
+def fair_test(chance: Chance, number: int) -> Draft:
+    """Which pot differs from another in one thing only."""
+    light, water = chance.pick(("sun", "moon")), chance.pick(("drop", "none"))
+    dark, dry = {"sun": "moon", "moon": "sun"}[light], {"drop": "none", "none": "drop"}[water]
+    own, water_only, light_only, *both = chance.sample(COLOURS, number)
+    pots = chance.shuffled(
+        [
+            Pot(own, light, water),
+            Pot(water_only, light, dry),
+            Pot(light_only, dark, water),
+            *(Pot(colour, dark, dry) for colour in both),
+        ]
+    )
+    columns = sorted(chance.sample(range(GRID), number))
+    marks = []
+    for pot, column in zip(pots, columns, strict=True):
+        marks.append(Mark(pot.light, "ink", 0, column))
+        if pot.water == "drop":
+            marks.append(Mark("drop", "ink", 1, column))
+        marks.append(Mark("plant", "leaf", 2, column))
+        marks.append(Mark("pot", pot.colour, 3, column))
+    tested, answer = chance.pick((("water", water_only), ("light", light_only)))
+    said = listed(f"{_conditions(pot)} {pot.colour}" for pot in pots if pot.colour != own)
+    mine, found = (next(pot for pot in pots if pot.colour == c) for c in (own, answer))
+    return Draft(
+        scene=Scene("shelf", tuple(marks)),
+        question=chance.pick(
+            (
+                f"Which pot shows with the {own} pot what {tested} does?",
+                f"Which pot differs from the {own} pot only in {tested}?",
+            )
+        ),
+        answer=answer,
+        wrong=[pot.colour for pot in pots if pot.colour not in {own, answer}],
+        summary=f"The question asks which pot differs from the {own} pot only in {tested}.",
+        caption=f"There are {number} pots: {own} {_conditions(mine)}, and {said}.",
+        reasoning=f"It shows {own} {_conditions(mine)}. With other {tested} that is "
+        f"{_conditions(found)} {answer}.",
+        hint="The sun stands for light, the moon for dark.",
+    )
+
+
+def _conditions(pot: Pot) -> str:
+    return f"{pot.light} {'wet' if pot.water == 'drop' else 'dry'}"
+
+
+FAMILIES = tuple(
+    Family(
+        topic="science-and-engineering-practices",
+        skill=make.__name__.replace("_", "-"),
+        steps=steps,
+        sizes=sizes,
+        make=make,
+        lecture=TEST_LECTURE if make is fair_test else CHART_LECTURE,
+    )
+    for make, steps, sizes in (
+        (height, 1, {1: 3, 2: 4}),
+        (tallest, 2, {1: 3, 2: 4}),
+        (difference, 2, {1: 2, 2: 3, 3: 4}),
+        (together, 3, {2: 3, 3: 4}),
+        (second_tallest, 3, {2: 3, 3: 4}),
+        (fair_test, 3, {2: 3, 3: 4}),
+    )
+)
