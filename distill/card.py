@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.config import DistillConfig
-from harness.core.atomic import write_atomically
 from harness.core.errors import DataError
+from harness.core.files.atomic import write_atomically
 
 _BEGIN, _END = "<!-- results -->", "<!-- end of results -->"
 

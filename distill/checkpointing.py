@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import DataError, HarnessError
-from harness.core.regular_files import MAX_RECORD, MAX_ROWS, read_regular
+from harness.core.files.regular import MAX_RECORD, MAX_ROWS, read_regular
 
 if TYPE_CHECKING:
     import torch

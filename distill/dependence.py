@@ -18,9 +18,9 @@ from distill.examples import Example
 from distill.quality import mean, share
 from harness.checkpoints import resolve as checkpoints
 from harness.core import progress
-from harness.core.atomic import write_atomically
 from harness.core.errors import SampleError
-from harness.core.regular_files import MAX_RECORD, read_regular
+from harness.core.files.atomic import write_atomically
+from harness.core.files.regular import MAX_RECORD, read_regular
 from harness.core.types import Task, Value
 
 FILE = "dependence.json"

@@ -15,7 +15,7 @@ from typing import Any
 
 from distill.store import Store
 from harness.core.errors import DataError, HarnessError
-from harness.core.staging import staging
+from harness.core.files.staging import staging
 from harness.core.structured import Rationale, render
 from harness.core.types import Sample
 

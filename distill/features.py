@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.core.atomic import write_atomically
+from harness.core.files.atomic import write_atomically
 from harness.core.types import ImageRef
 
 if TYPE_CHECKING:

@@ -30,8 +30,8 @@ from distill.store import Store
 from distill.train import Estimate, Sources, check_base, check_here, estimate, train
 from harness.checkpoints.catalog import find
 from harness.checkpoints.resolve import Checkpoint, find_checkpoint
-from harness.core.atomic import write_atomically
 from harness.core.errors import DataError, HarnessError
+from harness.core.files.atomic import write_atomically
 from harness.core.json_fields import finite
 from harness.core.structured import Rationale
 from harness.core.types import Prediction, Sample

@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from harness.core.atomic import write_atomically
 from harness.core.errors import DataError
+from harness.core.files.atomic import write_atomically
+from harness.core.files.regular import MAX_RECORD, MAX_ROWS, read_regular
 from harness.core.json_fields import finite
-from harness.core.regular_files import MAX_RECORD, MAX_ROWS, read_regular
 from harness.run.records import set_aside
 
 ATTEMPTS = "attempts.jsonl"

@@ -41,11 +41,11 @@ from distill.examples import Example, fingerprint
 from distill.schedule import learning_rate, order
 from harness.checkpoints import resolve as checkpoints
 from harness.core import environment, processes, timing
-from harness.core.atomic import write_atomically
 from harness.core.errors import DataError, Exit, HarnessError, SampleError
+from harness.core.files.atomic import write_atomically
+from harness.core.files.regular import MAX_RECORD, read_regular
 from harness.core.interrupts import Interrupted, interrupts
 from harness.core.progress import Make, Silent
-from harness.core.regular_files import MAX_RECORD, read_regular
 from harness.core.types import Task
 from harness.run.records import set_aside
 from tasks import scienceqa

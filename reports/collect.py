@@ -13,10 +13,10 @@ from typing import Any
 
 from distill.analysis import reasoning_to_error, structure
 from distill.store import KEPT, REJECTED, Store
-from harness.core.atomic import write_atomically
 from harness.core.errors import HarnessError, SampleError
+from harness.core.files.atomic import write_atomically
+from harness.core.files.regular import MAX_RECORD, MAX_ROWS, read_regular
 from harness.core.json_fields import parse_json
-from harness.core.regular_files import MAX_RECORD, MAX_ROWS, read_regular
 from harness.core.types import DataOptions, ImageRef, Prediction, SampleSet, Task
 from harness.run.records import RunFolder, RunRecord, TaskInfo, read_runs
 from reports.evidence import (

@@ -20,7 +20,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from harness.core.errors import HarnessError, SampleError
-from harness.core.paths import user_path
+from harness.core.files.paths import user_path
 from harness.core.types import Prompt, Reading, SampleSet, Task, TaskFile, Value
 from tasks.task_file import asking_part
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.atomic import folder_aside, sweep, write_atomically
+from harness.core.files.atomic import folder_aside, sweep, write_atomically
 from harness.models.tiny import build
 from harness.run.records import RunFolder
 

@@ -12,7 +12,7 @@ import typer
 from harness import cli
 from harness.cli.commands import Command, Group
 from harness.core.errors import HarnessError
-from harness.core.paths import user_path
+from harness.core.files.paths import user_path
 
 
 def commands(found: Any, name: str = "harness") -> dict[str, Any]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.atomic import write_atomically
 from harness.core.errors import DataError, Exit, HarnessError
+from harness.core.files.atomic import write_atomically
 from harness.core.types import Prediction, Value
 from harness.run.records import (
     Counts,

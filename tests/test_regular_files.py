@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from distill.store import Store
-from harness.core import regular_files
 from harness.core.errors import DataError
-from harness.core.regular_files import open_regular, read_regular
+from harness.core.files import regular
+from harness.core.files.regular import open_regular, read_regular
 from harness.run import records
 from harness.run.records import RunFolder, read_runs
 from reports.collect import gather
@@ -113,7 +113,7 @@ def test_files_without_end_are_read_up_to_a_bound(
 ) -> None:
     """A line, a document and a file have their bounds; what is written is far below them."""
     run = RunFolder(runs / "scienceqa" / "bad" / "test")
-    monkeypatch.setattr(regular_files, "_MAX_LINE", 100)
+    monkeypatch.setattr(regular, "_MAX_LINE", 100)
     with pytest.raises(
         DataError, match=r"predictions\.jsonl cannot be read: it has a line of more"
     ):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.staging import staging
+from harness.core.files.staging import staging
 from reports.export.run_files import File
 from reports.export.write import _write_folder
 

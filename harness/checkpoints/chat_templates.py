@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from harness.core.errors import HarnessError
-from harness.core.regular_files import read_regular
+from harness.core.files.regular import read_regular
 
 LARGEST = 1_000_000
 """Bytes; published templates have some thousands."""

@@ -20,8 +20,8 @@ from harness.checkpoints.catalog import CATALOG, ModelSpec, find, find_type, pin
 from harness.checkpoints.minis import MARK
 from harness.checkpoints.pickled import without_safetensors
 from harness.core.errors import Exit, HarnessError
-from harness.core.paths import user_path
-from harness.core.regular_files import MAX_RECORD, read_regular
+from harness.core.files.paths import user_path
+from harness.core.files.regular import MAX_RECORD, read_regular
 
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
 """The files that decide what a model answers; nothing else of a repository is fetched or read."""

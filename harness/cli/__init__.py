@@ -23,8 +23,8 @@ from harness.cli.mini import app as miniatures
 from harness.cli.streams import lasting
 from harness.core import processes
 from harness.core.errors import Exit, HarnessError
+from harness.core.files.paths import user_path
 from harness.core.interrupts import Interrupted, interrupts
-from harness.core.paths import user_path
 from harness.core.terminal import harmless, print_json, quieten_libraries, say
 from harness.remote.endpoint import MAX_SECONDS
 
@@ -1114,7 +1114,7 @@ def _text(text: str | None, file: Path | None) -> str:
         raise HarnessError("Give either a text or --file.", remedy='harness explain "TEXT"')
     if text is not None and text != "-":
         return text
-    from harness.core.regular_files import read_regular
+    from harness.core.files.regular import read_regular
 
     try:
         data = sys.stdin.buffer.read() if file is None else read_regular(file, limit=MAX_TEXT)

@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from harness.core.paths import user_path
+from harness.core.files.paths import user_path
 from harness.core.terminal import harmless
 from harness.core.versions import require_tested_transformers
 

@@ -22,7 +22,7 @@ from typing import IO, Any, NamedTuple, NoReturn
 from urllib.parse import unquote
 
 from harness.core.errors import DataError, SampleError
-from harness.core.regular_files import open_regular, read_regular
+from harness.core.files.regular import open_regular, read_regular
 from harness.core.types import ImageRef
 from harness.data.pictures import (
     MAX_IMAGE_BYTES,

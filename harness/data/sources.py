@@ -16,7 +16,7 @@ from glob import escape
 from pathlib import Path
 
 from harness.core.errors import DataError
-from harness.core.paths import user_path
+from harness.core.files.paths import user_path
 from harness.core.types import DataOptions
 from harness.data import hub
 from harness.data.arrow import arrow_rows, parquet_rows, saved_files

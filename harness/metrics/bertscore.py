@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import DataError, HarnessError
-from harness.core.paths import user_path
+from harness.core.files.paths import user_path
 from harness.core.version import __version__
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from harness.checkpoints.catalog import ModelSpec, find
 from harness.checkpoints.minis import MARK
 from harness.checkpoints.resolve import SUFFIXES
 from harness.core import progress
-from harness.core.atomic import folder_aside
 from harness.core.errors import HarnessError
+from harness.core.files.atomic import folder_aside
 from harness.core.progress import Make
 from harness.core.types import DataOptions, Value
 from harness.mini.distillation import DISTILLED

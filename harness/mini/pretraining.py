@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from transformers.activations import NewGELUActivation
 
 from harness.checkpoints.resolve import find_checkpoint
-from harness.core.atomic import folder_aside
+from harness.core.files.atomic import folder_aside
 from harness.core.progress import Make, Silent
 from harness.mini import curriculum, lessons, masks, seeing
 from harness.mini.lessons import Book

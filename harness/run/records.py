@@ -20,10 +20,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
-from harness.core.atomic import named, sweep, write_atomically
 from harness.core.errors import DataError, Exit, HarnessError
+from harness.core.files.atomic import named, sweep, write_atomically
+from harness.core.files.regular import MAX_RECORD, MAX_ROWS, open_regular, read_lines, read_regular
 from harness.core.json_fields import check_depth, check_fields, finite, is_one, parse_json
-from harness.core.regular_files import MAX_RECORD, MAX_ROWS, open_regular, read_lines, read_regular
 from harness.core.types import Prediction, Value
 from harness.run.record_fields import DEPTH, check_record
 

@@ -25,8 +25,8 @@ from typing import Any
 
 from harness.core import timing
 from harness.core.errors import DataError, HarnessError
+from harness.core.files.regular import open_regular
 from harness.core.processes import Place
-from harness.core.regular_files import open_regular
 from harness.core.types import Sample
 from harness.run.records import PREDICTIONS, InUse, RunFolder, RunRecord, refuse_mismatch
 

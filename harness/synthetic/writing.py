@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.core.atomic import write_atomically
 from harness.core.errors import HarnessError
+from harness.core.files.atomic import write_atomically
 from harness.synthetic.questions import Item
 from harness.synthetic.schema import fields, png
 

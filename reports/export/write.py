@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from harness.core.atomic import sweep, write_atomically
 from harness.core.errors import Exit, HarnessError
-from harness.core.regular_files import MAX_RECORD, read_regular
-from harness.core.staging import staging
+from harness.core.files.atomic import sweep, write_atomically
+from harness.core.files.regular import MAX_RECORD, read_regular
+from harness.core.files.staging import staging
 from reports import untrusted
 from reports.answers import read
 from reports.collect import gather

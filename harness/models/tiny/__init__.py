@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from harness.core.atomic import folder_aside
+from harness.core.files.atomic import folder_aside
 from harness.models.tiny import chat, kosmos2, moondream, phi3v, vilt
 
 Builder = Callable[..., None]

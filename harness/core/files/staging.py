@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.core.atomic import folder_aside
+from harness.core.files.atomic import folder_aside
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""How every package writes, reads, locks and names files."""
