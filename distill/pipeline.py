@@ -32,7 +32,7 @@ from harness.checkpoints.catalog import find
 from harness.checkpoints.resolve import Checkpoint, find_checkpoint
 from harness.core.errors import DataError, HarnessError
 from harness.core.files.atomic import write_atomically
-from harness.core.json_fields import finite
+from harness.core.json_values import finite
 from harness.core.structured import Rationale
 from harness.core.types import Prediction, Sample
 from harness.data.selection import select

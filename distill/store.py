@@ -21,7 +21,7 @@ from typing import Any
 from harness.core.errors import DataError
 from harness.core.files.atomic import write_atomically
 from harness.core.files.regular import MAX_RECORD, MAX_ROWS, read_regular
-from harness.core.json_fields import finite
+from harness.core.json_values import finite
 from harness.run.records import set_aside
 
 ATTEMPTS = "attempts.jsonl"

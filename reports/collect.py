@@ -16,7 +16,7 @@ from distill.store import KEPT, REJECTED, Store
 from harness.core.errors import HarnessError, SampleError
 from harness.core.files.atomic import write_atomically
 from harness.core.files.regular import MAX_RECORD, MAX_ROWS, read_regular
-from harness.core.json_fields import parse_json
+from harness.core.json_values import parse_json
 from harness.core.types import DataOptions, ImageRef, Prediction, SampleSet, Task
 from harness.run.records import RunFolder, RunRecord, TaskInfo, read_runs
 from reports.evidence import (

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from harness.core.json_fields import finite
+from harness.core.json_values import finite
 from harness.run.records import RunRecord
 from reports import runs, untrusted
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from distill.analysis import structure
 from distill.quality import Measured, measure, summarise
 from harness.checkpoints.catalog import find
-from harness.core.json_fields import finite
+from harness.core.json_values import finite
 from harness.core.structured import Rationale, render
 from harness.core.types import Prediction
 from harness.extract import read_choice

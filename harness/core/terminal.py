@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.core.json_fields import finite
+from harness.core.json_values import finite
 
 if TYPE_CHECKING:
     from rich.console import Console

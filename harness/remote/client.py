@@ -38,7 +38,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from harness.core.errors import Exit, HarnessError
-from harness.core.json_fields import parse_json
+from harness.core.json_values import parse_json
 from harness.core.types import REFUSAL
 from harness.core.version import __version__
 from harness.remote.endpoint import KEYS, PROXY, Endpoint, Key, ServerOptions

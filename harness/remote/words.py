@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.core.json_fields import parse_json
+from harness.core.json_values import parse_json
 
 _WORDS = (
     "message",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from harness.core.json_fields import check_fields, check_mapping
+from harness.core.json_types import check_fields, check_mapping
 
 if TYPE_CHECKING:
     from harness.run.records import RunRecord

@@ -23,7 +23,8 @@ from typing import IO, Any, Self, TypeVar
 from harness.core.errors import DataError, Exit, HarnessError
 from harness.core.files.atomic import named, sweep, write_atomically
 from harness.core.files.regular import MAX_RECORD, MAX_ROWS, open_regular, read_lines, read_regular
-from harness.core.json_fields import check_depth, check_fields, finite, is_one, parse_json
+from harness.core.json_types import check_depth, check_fields, is_one
+from harness.core.json_values import finite, parse_json
 from harness.core.types import Prediction, Value
 from harness.run.record_fields import DEPTH, check_record
 

@@ -17,7 +17,7 @@ from functools import cached_property, partial
 from hashlib import sha256
 from typing import Any
 
-from harness.core.json_fields import finite
+from harness.core.json_values import finite
 from harness.core.types import Prediction
 from harness.metrics.overlap import rouge
 from harness.metrics.statistics import standard_error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.core.json_fields import finite
+from harness.core.json_values import finite
 from harness.core.types import Prediction
 from harness.run.records import RunRecord
 from reports import untrusted

@@ -1,13 +1,11 @@
-"""Values that were read from JSON, held against the types of a dataclass's fields.
+"""Check values from JSON against the types of a dataclass's fields.
 
-A run folder can come from anywhere: what does not fit is told when it is read, not wherever it is
-first used.
+A run folder can come from anywhere: a value that does not fit is an error when the folder is read,
+not wherever the value is first used.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -114,26 +112,3 @@ def _json_types(hint: Any) -> Types:
     if origin is float:
         return (float, int, NoneType)  # None: what was not finite
     return {Mapping: (dict,), Sequence: (list, tuple), tuple: (list, tuple)}.get(origin, (origin,))
-
-
-def parse_json(text: str | bytes) -> Any:
-    """The JSON value in `text`; raises ValueError, also for what is JSON for Python alone."""
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def finite(value: Any) -> Any:
-    """`value` with NaN and infinities as null, which JSON does not have."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value
