@@ -25,9 +25,9 @@ import torch
 from PIL import Image
 
 from distill.config import PRESETS, DistillConfig
-from distill.estimate import estimate, flops_of, matrix_rate, parameters_of
 from distill.examples import Example
-from distill.student import MoondreamStudent
+from distill.training.estimate import estimate, flops_of, matrix_rate, parameters_of
+from distill.training.student import MoondreamStudent
 from harness.core import environment
 from harness.core.structured import Rationale
 from harness.core.types import ImageRef, Sample

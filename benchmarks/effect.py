@@ -22,7 +22,7 @@ from statistics import fmean
 from typing import Any
 
 from distill import pipeline
-from distill.train import LOG
+from distill.training.train import LOG
 from harness.core.environment import describe
 from harness.core.types import DataOptions, Prediction
 from harness.metrics.statistics import mcnemar, paired_difference, wilson

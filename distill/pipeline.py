@@ -3,9 +3,9 @@
 Each stage finds what it left on disk and does only what is missing: run again after an interrupt,
 or with everything complete, it goes on from there.
 
-    RUNS/distill/NAME/rationales.jsonl ...   see distill.store
+    RUNS/distill/NAME/rationales.jsonl ...   see distill.rationales.store
     RUNS/distill/NAME/quality.json           the rationales' measures, the teacher's and students'
-    RUNS/distill/NAME/distill.json ...       see distill.train
+    RUNS/distill/NAME/distill.json ...       see distill.training.train
     RUNS/distill/NAME-answer-only/...        the control
     RUNS/TASK/NAME/SPLIT/...                 a run like any other
 """
@@ -20,14 +20,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from distill import attempts, dependence, importing, rationales
-from distill.analysis import structure
-from distill.attempts import RationaleOptions, Work
 from distill.config import DistillConfig
 from distill.examples import Example, gold
-from distill.quality import Measured, Summary, measure, summarise
-from distill.store import Store
-from distill.train import Estimate, Sources, check_base, check_here, estimate, train
+from distill.quality import dependence
+from distill.quality.answers import structure
+from distill.quality.measures import Measured, Summary, measure, summarise
+from distill.rationales import attempts, importing
+from distill.rationales import generate as rationales
+from distill.rationales.attempts import RationaleOptions, Work
+from distill.rationales.store import Store
+from distill.training.train import Estimate, Sources, check_base, check_here, estimate, train
 from harness.checkpoints.catalog import find
 from harness.checkpoints.resolve import Checkpoint, find_checkpoint
 from harness.core.errors import DataError, HarnessError
@@ -497,7 +499,7 @@ def _fill_card(
     plan: Plan, name: str, folder: Path, runs: Sequence[Run], found: Mapping[str, Any] | None
 ) -> None:
     """Put the results, and how the student's answers are built, into its model card."""
-    from distill.card import fill_results
+    from distill.training.card import fill_results
 
     task, split = plan.test.task.title, plan.test.options.split
     label = next((f", {run.record.label}" for run in runs if run.record.label), "")

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distill.analysis import reasoning_to_error, structure
-from distill.store import KEPT, REJECTED, Store
+from distill.quality.answers import reasoning_to_error, structure
+from distill.rationales.store import KEPT, REJECTED, Store
 from harness.core.errors import HarnessError, SampleError
 from harness.core.files.atomic import write_atomically
 from harness.core.files.regular import MAX_RECORD, MAX_ROWS, read_regular
@@ -33,7 +33,7 @@ from reports.payload import picture_bytes
 from tasks import TASKS, load_task
 
 RECORD, LOG, QUALITY, CONTROL = "distill.json", "training_log.jsonl", "quality.json", "-answer-only"
-"""As distill.train and distill.pipeline call them; importing those would load torch."""
+"""As distill.training.train and distill.pipeline call them; importing those would load torch."""
 
 
 _KEPT = 2**25

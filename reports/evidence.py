@@ -82,7 +82,7 @@ class Distillation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Structure:
-    """How structured answers are built: see distill.analysis, which computes it."""
+    """How structured answers are built: see distill.quality.answers, which computes it."""
 
     figures: Mapping[str, Value]
     """all_tags, well_formed, reasoning_to_error, reasoning_to_error_of_all: shares, 0 to 1."""

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from distill.analysis import structure
-from distill.quality import Measured, measure, summarise
+from distill.quality.answers import structure
+from distill.quality.measures import Measured, measure, summarise
 from harness.checkpoints.catalog import find
 from harness.core.json_values import finite
 from harness.core.structured import Rationale, render

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from distill.analysis import reasoning_to_error, structure
+from distill.quality.answers import reasoning_to_error, structure
 from harness.core.structured import Rationale, render
 from harness.core.types import Prediction
 from harness.extract import read_choice

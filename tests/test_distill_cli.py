@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from distill.store import read_lines
+from distill.rationales.store import read_lines
 from harness.core.structured import Rationale, render
 from tests.drawn import draw_questions
 

@@ -9,7 +9,7 @@ from itertools import chain
 import pytest
 
 from distill.config import PRESETS, DistillConfig, preset
-from distill.schedule import learning_rate, order
+from distill.training.schedule import learning_rate, order
 from harness.core.errors import HarnessError
 
 

@@ -20,10 +20,10 @@ import torch
 from accelerate.state import AcceleratorState, PartialState
 from safetensors.torch import load_file
 
-from distill import checkpointing
 from distill.config import DistillConfig, preset
 from distill.examples import Example
-from distill.train import train
+from distill.training import checkpointing
+from distill.training.train import train
 from harness.core.errors import DataError, HarnessError
 from harness.core.interrupts import Interrupted, interrupts
 from harness.core.progress import Lines

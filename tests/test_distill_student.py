@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import harness.models  # noqa: F401  # makes Moondream known to the auto classes
 from distill.config import DistillConfig, preset
 from distill.examples import Example
-from distill.student import PARTS, MoondreamStudent
+from distill.training.student import PARTS, MoondreamStudent
 from harness.checkpoints import resolve as checkpoints
 from harness.core.errors import HarnessError, SampleError
 from harness.core.structured import Rationale

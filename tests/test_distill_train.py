@@ -21,15 +21,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from distill import checkpointing
-from distill.card import Sources, fill_results
 from distill.config import DistillConfig, preset
-from distill.curve import loss_svg, smoothed
-from distill.estimate import UTILISATION
 from distill.examples import Example, target
-from distill.schedule import learning_rate
-from distill.student import MoondreamStudent
-from distill.train import estimate, train
+from distill.training import checkpointing
+from distill.training.card import Sources, fill_results
+from distill.training.curve import loss_svg, smoothed
+from distill.training.estimate import UTILISATION
+from distill.training.schedule import learning_rate
+from distill.training.student import MoondreamStudent
+from distill.training.train import estimate, train
 from harness.core.errors import DataError, HarnessError
 from harness.core.interrupts import Interrupted, interrupts
 from harness.core.progress import Lines

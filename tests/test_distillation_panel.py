@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from distill.analysis import reasoning_to_error, structure
+from distill.quality.answers import reasoning_to_error, structure
 from harness.core.types import Prediction
 from harness.metrics.statistics import holm, mcnemar
 from harness.run.records import RunFolder
@@ -126,7 +126,7 @@ def test_the_loss_is_that_of_the_log_with_the_control_beside(made: Panel, runs: 
 
 
 def test_reasoning_to_error_has_examples_found_in_the_answers(made: Panel, runs: Path) -> None:
-    """The count is distill.analysis'; each example is wrong though its reasoning names the right
+    """The count is distill.quality.answers'; each example is wrong though its reasoning names the right
     option, of different topics first."""
     answers = predictions(runs, "moondream-kd")
     found = reasoning_to_error(answers)

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers.models.mllama import modeling_mllama
 
-from distill.rationales import teacher_of
+from distill.rationales.generate import teacher_of
 from harness.checkpoints import minis as weights
 from harness.checkpoints.resolve import VISION_STATE, find_checkpoint
 from harness.core.types import Decoding, Prompt

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from distill import pipeline
-from distill.attempts import RationaleOptions
 from distill.config import DistillConfig
-from distill.dependence import Dependence, image_dependence, summarise_dependence
 from distill.examples import Example
 from distill.pipeline import Plan
+from distill.quality.dependence import Dependence, image_dependence, summarise_dependence
+from distill.rationales.attempts import RationaleOptions
 from harness.core.errors import DataError
 from harness.core.structured import Rationale, render
 from harness.core.types import DataOptions, Prediction

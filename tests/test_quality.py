@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from distill.quality import (
+from distill.quality.measures import (
     Measured,
     arrives_at,
     leaks,

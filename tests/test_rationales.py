@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from distill.attempts import RationaleOptions, read_rationales
-from distill.filters import rationale, why_rejected
-from distill.importing import import_rationales
-from distill.rationales import Teacher, generate, teacher_of
-from distill.store import Store, append_lines, read_lines
-from distill.teacher import wording
+from distill.rationales.attempts import RationaleOptions, read_rationales
+from distill.rationales.filters import rationale, why_rejected
+from distill.rationales.generate import Teacher, generate, teacher_of
+from distill.rationales.importing import import_rationales
+from distill.rationales.store import Store, append_lines, read_lines
+from distill.rationales.teacher import wording
 from harness.core.errors import DataError, HarnessError, SampleError
 from harness.core.interrupts import Interrupted
 from harness.core.structured import Rationale, render

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.store import Store
+from distill.rationales.store import Store
 from harness.core.errors import DataError
 from harness.core.files import regular
 from harness.core.files.regular import open_regular, read_regular

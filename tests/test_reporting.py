@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from distill import pipeline, train
+from distill import pipeline
+from distill.training import train
 from harness import cli
 from harness.core.structured import Rationale, render
 from harness.core.types import DataOptions, Prediction

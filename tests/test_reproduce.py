@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from distill.config import DistillConfig, preset
-from distill.store import read_lines
+from distill.rationales.store import read_lines
 from harness.checkpoints.catalog import CATALOG
 from harness.core.errors import DataError, Exit
 from reports import paper

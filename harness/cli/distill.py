@@ -301,7 +301,7 @@ def train(
         _estimate(plan, as_json=as_json)
         return
     from distill import pipeline
-    from distill.train import part
+    from distill.training.train import part
 
     student = pipeline.train_student(plan, pipeline.make_examples(plan))
     part()
@@ -364,7 +364,7 @@ def export(
 ) -> None:
     """Write the kept rationales as a data set, with a card that names sources and licences."""
     plan = _plan(ctx, recorded=True)
-    from distill import exporting
+    from distill.rationales import exporting
 
     n = exporting.export(plan.folder, plan.data.samples.samples, out, images=not no_images)
     if as_json:
@@ -381,8 +381,8 @@ def analyse(
     ] = False,
 ) -> None:
     """How many of a run's answers have all tags, and how many wrong ones a right reasoning."""
-    from distill.analysis import reasoning_to_error, structure
     from distill.pipeline import measure_run
+    from distill.quality.answers import reasoning_to_error, structure
     from harness.run.records import RunFolder
 
     folder = RunFolder(run)
@@ -426,9 +426,9 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
             rationales were made.
     """
     quieten_libraries()
-    from distill.attempts import RationaleOptions
     from distill.pipeline import Plan, folder_of
-    from distill.store import Store
+    from distill.rationales.attempts import RationaleOptions
+    from distill.rationales.store import Store
     from harness.core.types import DataOptions
     from harness.run.evaluate import Data, ModelOptions
     from tasks import load_task

@@ -50,8 +50,8 @@ def plan(
         control: train and ask a student of answers alone as well.
     """
     from distill import pipeline
-    from distill.attempts import RationaleOptions
     from distill.config import preset
+    from distill.rationales.attempts import RationaleOptions
     from harness.run.evaluate import Data, ModelOptions
     from tasks import load_task
 

@@ -31,14 +31,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill import checkpointing
-from distill.card import Sources, card
-from distill.checkpointing import Log, Snapshot
 from distill.config import DistillConfig
-from distill.curve import loss_svg
-from distill.estimate import Estimate, estimate
 from distill.examples import Example, fingerprint
-from distill.schedule import learning_rate, order
+from distill.training import checkpointing
+from distill.training.card import Sources, card
+from distill.training.checkpointing import Log, Snapshot
+from distill.training.curve import loss_svg
+from distill.training.estimate import Estimate, estimate
+from distill.training.schedule import learning_rate, order
 from harness.checkpoints import resolve as checkpoints
 from harness.core import environment, processes, timing
 from harness.core.errors import DataError, Exit, HarnessError, SampleError
@@ -53,7 +53,7 @@ from tasks import scienceqa
 if TYPE_CHECKING:
     import torch
 
-    from distill.student import Batch, MoondreamStudent
+    from distill.training.student import Batch, MoondreamStudent
 
 __all__ = ["Estimate", "Sources", "check_base", "check_here", "estimate", "part", "train"]
 
@@ -301,7 +301,7 @@ def _train(
     """What remains of the run, its student included."""
     import torch
 
-    from distill.student import MoondreamStudent
+    from distill.training.student import MoondreamStudent
 
     config = run.config
     on_gpu = [torch.device(device)] if device.startswith("cuda") else []

@@ -2,7 +2,7 @@
 
 Each measure is a function of texts; `measure` puts them together, `summarise` averages them by
 topic. They apply alike to what a teacher wrote and to what a student writes. The one measure that
-needs a model, the dependence on the image, is in `distill.dependence`.
+needs a model, the dependence on the image, is in `distill.quality.dependence`.
 """
 
 from __future__ import annotations

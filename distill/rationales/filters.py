@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from distill.examples import gold
-from distill.quality import is_complete
+from distill.quality.measures import is_complete
 from harness.core import structured
 from harness.core.errors import HarnessError
 from harness.core.structured import Parsed, Rationale

@@ -14,9 +14,9 @@ from typing import Any
 
 from distill.config import DistillConfig
 from distill.examples import Example
-from distill.schedule import order
-from distill.student import PARTS
-from distill.tokens import IGNORED, row_maker
+from distill.training.schedule import order
+from distill.training.student import PARTS
+from distill.training.tokens import IGNORED, row_maker
 from harness.core.errors import SampleError
 from harness.core.types import Task
 from tasks import scienceqa

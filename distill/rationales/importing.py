@@ -18,9 +18,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from distill import filters
-from distill.attempts import RationaleOptions, Work, data_fingerprint, rounds
-from distill.store import Attempt
+from distill.rationales import filters
+from distill.rationales.attempts import RationaleOptions, Work, data_fingerprint, rounds
+from distill.rationales.store import Attempt
 from harness.core.errors import DataError
 from harness.core.types import Sample
 from harness.data.files import decode_text, open_data, parse_json

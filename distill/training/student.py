@@ -19,8 +19,8 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from distill.config import DistillConfig, Part
 from distill.examples import Example
-from distill.features import FeatureStore
-from distill.tokens import IGNORED, row_maker
+from distill.training.features import FeatureStore
+from distill.training.tokens import IGNORED, row_maker
 from harness.checkpoints.resolve import SUFFIXES, fingerprint
 from harness.core.errors import HarnessError, SampleError
 from harness.core.types import Task

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distill.quality import arrives_at, share
+from distill.quality.measures import arrives_at, share
 from harness.core import structured
 from harness.core.types import Prediction, Value
 
@@ -40,8 +40,9 @@ class ReasoningToError:
 def reasoning_to_error(predictions: Sequence[Prediction]) -> ReasoningToError:
     """Wrong answers whose reasoning names the right option and only that (section 6, Figure 5).
 
-    What a reasoning names is what it arrives at, by the rule of `distill.quality.arrives_at`: the
-    Illinois of Figure 5, whose reasoning mentions all four states and whose conclusion is A.
+    What a reasoning names is what it arrives at, by the rule of
+    `distill.quality.measures.arrives_at`: the Illinois of Figure 5, whose reasoning mentions all
+    four states and whose conclusion is A.
     Answers without a REASONING cannot be such an error; they are counted apart.
     """
     asked = [p for p in predictions if p.choices and p.error is None]

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.store import Store
+from distill.rationales.store import Store
 from harness.core.errors import DataError, HarnessError
 from harness.core.files.staging import staging
 from harness.core.structured import Rationale, render

@@ -1,8 +1,7 @@
 """The first stage (section 3.1): a teacher writes a rationale for each training question.
 
-The story of it: load the data, refuse what does not fit what is there, ask for what is missing
-batch by batch, keep and reject, record. `distill.importing` does the same with texts that were
-written elsewhere.
+Load the data, refuse what does not fit what is there, ask for what is missing batch by batch, keep
+and reject, record. `importing` does the same with texts that were written elsewhere.
 """
 
 from __future__ import annotations
@@ -14,9 +13,16 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from distill.attempts import RationaleOptions, Round, Work, check, data_fingerprint, rounds
-from distill.store import Attempt, append_lines
-from distill.teacher import PROMPT_VERSION, teacher_task, wording
+from distill.rationales.attempts import (
+    RationaleOptions,
+    Round,
+    Work,
+    check,
+    data_fingerprint,
+    rounds,
+)
+from distill.rationales.store import Attempt, append_lines
+from distill.rationales.teacher import PROMPT_VERSION, teacher_task, wording
 from harness.core import progress, structured
 from harness.core.errors import HarnessError
 from harness.core.interrupts import Interrupted, interrupts
@@ -92,7 +98,7 @@ def _told(source: Source) -> str:
 
 
 def generate(teacher: Teacher, data: Data, options: RationaleOptions) -> dict[str, Any]:
-    """Ask for what is missing, and leave the files of `distill.store` behind; returns the record.
+    """Ask for what is missing and write the files of `store`; returns the record.
 
     Raises:
         HarnessError: what is there was made with something else, or is being written to; or a

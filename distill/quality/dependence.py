@@ -15,7 +15,7 @@ from typing import Any
 
 from distill.config import DistillConfig
 from distill.examples import Example
-from distill.quality import mean, share
+from distill.quality.measures import mean, share
 from harness.checkpoints import resolve as checkpoints
 from harness.core import progress
 from harness.core.errors import SampleError
@@ -78,7 +78,7 @@ def _measured(
 ) -> dict[str, Dependence]:
     import torch
 
-    from distill.student import MoondreamStudent
+    from distill.training.student import MoondreamStudent
 
     precision: Any = "float32" if device == "cpu" else "bfloat16"
     student = MoondreamStudent(

@@ -1,7 +1,7 @@
 """What follows from a teacher's attempts: what is still to be asked, what is kept, what is counted.
 
-Whoever writes the texts, a model (`distill.rationales`) or a file (`distill.importing`), adds them
-to a `Work`, which alone decides what becomes of them.
+Whoever writes the texts, a model (`generate`) or a file (`importing`), adds them to a `Work`, which
+alone decides what becomes of them.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from distill import filters
 from distill.config import TeacherInput
 from distill.examples import gold
-from distill.filters import Filter
-from distill.quality import Measured, Quality, measure
-from distill.store import Attempt, Store, replace_lines
-from distill.teacher import INPUTS, PROMPT_VERSION
+from distill.quality.measures import Measured, Quality, measure
+from distill.rationales import filters
+from distill.rationales.filters import Filter
+from distill.rationales.store import Attempt, Store, replace_lines
+from distill.rationales.teacher import INPUTS, PROMPT_VERSION
 from harness.core import environment
 from harness.core.errors import Exit, HarnessError, is_beyond_context
 from harness.core.structured import Rationale

@@ -1,0 +1,1 @@
+"""How good rationales are, a teacher's and a student's."""

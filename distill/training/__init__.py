@@ -1,0 +1,1 @@
+"""The second stage: a student learns from the kept rationales."""
