@@ -22,7 +22,7 @@ from statistics import fmean
 from typing import Any
 
 from distill import pipeline
-from distill.training.train import LOG
+from distill.layout import LOG, folder_of
 from harness.core.environment import describe
 from harness.core.types import DataOptions, Prediction
 from harness.metrics.statistics import mcnemar, paired_difference, wilson
@@ -67,7 +67,6 @@ def main() -> None:
             seed=seed,
             split=arguments.split,
             limit=arguments.limit,
-            out=arguments.folder / "page.html",
             command=("python", "benchmarks/effect.py"),
         )
         config = replace(plan.config, **pairs(arguments.set))
@@ -80,7 +79,7 @@ def main() -> None:
                 COMPUTE: config.answers_only(**changes),
             },
         )
-        first = pipeline.folder_of(plan.runs, f"seed-{arguments.seeds[0]}")
+        first = folder_of(plan.runs, f"seed-{arguments.seeds[0]}")
         if plan.folder != first and not plan.folder.exists():
             plan.folder.mkdir(parents=True)
             for name in SHARED:  # the teacher is the same

@@ -1,13 +1,8 @@
-"""All stages in one: rationales, their quality, training, evaluation, the report.
+"""All stages in one: rationales, their quality, training, evaluation.
 
-Each stage finds what it left on disk and does only what is missing: run again after an interrupt,
-or with everything complete, it goes on from there.
-
-    RUNS/distill/NAME/rationales.jsonl ...   see distill.rationales.store
-    RUNS/distill/NAME/quality.json           the rationales' measures, the teacher's and students'
-    RUNS/distill/NAME/distill.json ...       see distill.training.train
-    RUNS/distill/NAME-answer-only/...        the control
-    RUNS/TASK/NAME/SPLIT/...                 a run like any other
+Each stage finds what it left on disk and does only what is missing, so that a second call resumes
+the first. `distill.layout` names the files; the evaluations are runs like any other, in
+RUNS/TASK/NAME/SPLIT.
 """
 
 from __future__ import annotations
@@ -22,6 +17,7 @@ from typing import Any
 
 from distill.config import DistillConfig
 from distill.examples import Example, gold
+from distill.layout import CONTROL, FEATURES, QUALITY, folder_of
 from distill.quality import dependence
 from distill.quality.answers import structure
 from distill.quality.measures import Measured, Summary, measure, summarise
@@ -44,9 +40,6 @@ from harness.run.scoring import Run
 
 log = logging.getLogger(__name__)
 
-QUALITY = "quality.json"
-CONTROL = "-answer-only"
-"""Behind the name of the student that is taught answers alone."""
 _WORDS = {"summary": 40, "caption": 60, "reasoning": 100}
 """Of a stage that no teacher has written yet, for an estimate: about what LLaVA-CoT writes."""
 
@@ -82,8 +75,6 @@ class Plan:
     test_limit: int | None
     test_batch_size: int
     bertscore: str | None
-    out: Path
-    """The page."""
     fresh: bool
     command: Sequence[str]
 
@@ -112,11 +103,6 @@ class Outcome:
     """Test questions that are among the training questions, pictures and all."""
 
 
-def folder_of(runs: Path, name: str) -> Path:
-    """Where the distillation called `name` is."""
-    return runs / "distill" / safe_name(name)
-
-
 def distill(plan: Plan, *, told: Callable[[Run], None] = lambda _: None) -> Outcome:
     """Every stage that is not complete yet.
 
@@ -128,7 +114,6 @@ def distill(plan: Plan, *, told: Callable[[Run], None] = lambda _: None) -> Outc
         Interrupted: asked to stop; the same call goes on.
     """
     from harness.models.loading import resolve_device
-    from reports.collect import write_report
 
     # What is missing is told before the night, not after it.
     attempts.check(plan.data, plan.asking)
@@ -152,7 +137,6 @@ def distill(plan: Plan, *, told: Callable[[Run], None] = lambda _: None) -> Outc
         found = write_quality(plan, examples, runs=done)
     for name, folder in students.items():
         _fill_card(plan, name, folder, done, found)
-    write_report(plan.runs, plan.out)
     return Outcome(
         rationales=record,
         quality=found,
@@ -295,7 +279,7 @@ def _train(
         device=resolve_device(plan.device),
         task=plan.data.task,
         sources=_sources(plan, base),
-        features=plan.folder / "features",
+        features=plan.folder / FEATURES,
         fresh=fresh,
         progress=progress.make,
     )

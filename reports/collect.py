@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from distill.layout import CONTROL, KEPT, LOG, QUALITY, RATIONALES, REJECTED, TRAINING
 from distill.quality.answers import reasoning_to_error, structure
-from distill.rationales.store import KEPT, REJECTED, Store
+from distill.rationales.store import Store
 from harness.core.errors import HarnessError, SampleError
 from harness.core.files.atomic import write_atomically
 from harness.core.files.regular import MAX_RECORD, MAX_ROWS, read_regular
@@ -31,10 +32,6 @@ from reports.evidence import (
 from reports.leaderboard import render
 from reports.payload import picture_bytes
 from tasks import TASKS, load_task
-
-RECORD, LOG, QUALITY, CONTROL = "distill.json", "training_log.jsonl", "quality.json", "-answer-only"
-"""As distill.training.train and distill.pipeline call them; importing those would load torch."""
-
 
 _KEPT = 2**25
 """Bytes of a file of answers up to which they are kept between two readings of them."""
@@ -192,7 +189,7 @@ def _distillations(runs: Path, evidence: Sequence[Evidence]) -> tuple[Distillati
     folders = {
         path.name: path
         for path in sorted((runs / "distill").glob("*"))
-        if any((path / name).is_file() for name in (RECORD, Store(path).record_path.name))
+        if any((path / name).is_file() for name in (TRAINING, RATIONALES))
     }
     return tuple(
         _distillation(folder, folders.get(name + CONTROL), evidence)
@@ -227,7 +224,7 @@ def _distillation(folder: Path, control: Path | None, evidence: Sequence[Evidenc
 
 
 def _training(folder: Path, evidence: Sequence[Evidence], problems: list[str]) -> Training | None:
-    record = _object(folder / RECORD, problems)
+    record = _object(folder / TRAINING, problems)
     if not record:
         return None
     return Training(

@@ -46,7 +46,6 @@ PENDING = {
     ("harness.checkpoints.resolve", "harness.models.tiny"),
     ("harness.remote.served", "harness.run.evaluate"),
     ("harness.run.bench", "reports.paper"),
-    ("distill.pipeline", "reports.collect"),
 }
 
 

@@ -13,6 +13,7 @@ import pytest
 from distill import pipeline
 from distill.config import DistillConfig
 from distill.examples import Example
+from distill.layout import CONTROL, folder_of
 from distill.pipeline import Plan
 from distill.quality.dependence import Dependence, image_dependence, summarise_dependence
 from distill.rationales.attempts import RationaleOptions
@@ -38,7 +39,7 @@ def plan(drawn: Path, tiny: Callable[..., Path], tmp_path: Path) -> Plan:
     texts[3]["rationale"] = "no tags"
     imported = tmp_path / "theirs.jsonl"
     imported.write_text("".join(json.dumps(text) + "\n" for text in texts))
-    folder = pipeline.folder_of(tmp_path / "runs", "kd")
+    folder = folder_of(tmp_path / "runs", "kd")
     return Plan(
         name="kd",
         runs=tmp_path / "runs",
@@ -59,7 +60,6 @@ def plan(drawn: Path, tiny: Callable[..., Path], tmp_path: Path) -> Plan:
         test_limit=4,
         test_batch_size=4,
         bertscore=None,
-        out=tmp_path / "page.html",
         fresh=False,
         command=(),
     )
@@ -214,5 +214,5 @@ def test_conclusions_can_be_chosen_by_likelihood(plan: Plan, tiny: Callable[...,
     student = pipeline.evaluate_student(concluding, "kd", folder)
     assert student.record.settings["conclude"] is True
     assert student.record.fingerprint["mode"] == "generate, conclude by loglikelihood"
-    control = pipeline.evaluate_student(concluding, f"kd{pipeline.CONTROL}", folder)
+    control = pipeline.evaluate_student(concluding, f"kd{CONTROL}", folder)
     assert control.record.settings["conclude"] is False

@@ -15,6 +15,7 @@ from typing import Any
 
 from distill.config import DistillConfig
 from distill.examples import Example
+from distill.layout import FEATURES
 from distill.quality.measures import mean, share
 from harness.checkpoints import resolve as checkpoints
 from harness.core import progress
@@ -82,7 +83,7 @@ def _measured(
 
     precision: Any = "float32" if device == "cpu" else "bfloat16"
     student = MoondreamStudent(
-        base, DistillConfig(precision=precision), task, features=folder / "features", device=device
+        base, DistillConfig(precision=precision), task, features=folder / FEATURES, device=device
     )
     student.module.eval()
     found: dict[str, Dependence] = {}

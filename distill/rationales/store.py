@@ -18,16 +18,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from distill.layout import ATTEMPTS, KEPT, RATIONALES, REJECTED
 from harness.core.errors import DataError
 from harness.core.files.atomic import write_atomically
 from harness.core.files.regular import MAX_RECORD, MAX_ROWS, read_regular
 from harness.core.json_values import finite
 from harness.run.records import set_aside
 
-ATTEMPTS = "attempts.jsonl"
-KEPT = "rationales.jsonl"
-REJECTED = "rejected.jsonl"
-RECORD = "rationales.json"
 FORMAT = 1
 
 
@@ -81,7 +78,7 @@ class Store:
 
     @property
     def record_path(self) -> Path:
-        return self.folder / RECORD
+        return self.folder / RATIONALES
 
     def read_attempts(self) -> list[Attempt]:
         """Every attempt, in the order of the file; raises DataError."""

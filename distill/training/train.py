@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.config import DistillConfig
 from distill.examples import Example, fingerprint
+from distill.layout import CARD, CHECKPOINTS, CONFIG, CURVE, FEATURES, LOG, STUDENT, TRAINING
 from distill.training import checkpointing
 from distill.training.card import Sources, card
 from distill.training.checkpointing import Log, Snapshot
@@ -60,15 +61,7 @@ __all__ = ["Estimate", "Sources", "check_base", "check_here", "estimate", "part"
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-RECORD, LOG, CURVE, CONFIG, CARD = (
-    "distill.json",
-    "training_log.jsonl",
-    "loss.svg",
-    "distill_config.json",
-    "README.md",
-)
-_CHECKPOINTS, _STUDENT = "checkpoints", "student"
-_OURS = (RECORD, LOG, CURVE, _CHECKPOINTS, _STUDENT)
+_OURS = (TRAINING, LOG, CURVE, CHECKPOINTS, STUDENT)
 """What is there of a run, but for its image features, which another may use as well."""
 _PATIENCE = timedelta(hours=2)
 """How long processes wait for each other before they take one for lost: for all pictures to be
@@ -162,11 +155,11 @@ def train(
         record = None if fresh else _read_record(out)
         if record is not None:
             _refuse_mismatch(record["fingerprint"], known, out)
-            if record["status"] == "complete" and (out / _STUDENT).is_dir():
-                return out / _STUDENT
-        elif not fresh and checkpointing.latest(out / _CHECKPOINTS):
+            if record["status"] == "complete" and (out / STUDENT).is_dir():
+                return out / STUDENT
+        elif not fresh and checkpointing.latest(out / CHECKPOINTS):
             raise HarnessError(
-                f"{out} has checkpoints, but no {RECORD} to tell what they are of.",
+                f"{out} has checkpoints, but no {TRAINING} to tell what they are of.",
                 remedy="Use --fresh to move them aside.",
             )
         run = _Run(
@@ -179,7 +172,7 @@ def train(
                 "fingerprint": known,
                 "config": config.to_json(),
                 "base": base.name,
-                "student": _STUDENT,
+                "student": STUDENT,
                 "started": record["started"] if record else _now(),
                 "finished": None,
                 "sessions": [*(record or {}).get("sessions", ())],
@@ -193,7 +186,7 @@ def train(
                 examples,
                 base=base,
                 task=task,
-                features=features or out / "features",
+                features=features or out / FEATURES,
                 accelerator=accelerator,
                 device=device,
             )
@@ -261,11 +254,11 @@ class _Run:
 
     @property
     def checkpoints(self) -> Path:
-        return self.out / _CHECKPOINTS
+        return self.out / CHECKPOINTS
 
     def write_record(self) -> None:
         text = json.dumps(self.record, ensure_ascii=False, indent=1) + "\n"
-        write_atomically(self.out / RECORD, text.encode())
+        write_atomically(self.out / TRAINING, text.encode())
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -367,7 +360,7 @@ def _train(
         with run.writing():
             _finish(run, student, losses, learned=learned)
     accelerator.wait_for_everyone()
-    return run.out / _STUDENT
+    return run.out / STUDENT
 
 
 def _set_aside(run: _Run, accelerator: Any) -> None:
@@ -710,7 +703,7 @@ def _finish(
     }
     curve = loss_svg(losses, title=f"Training loss, {run.config.target} target")
     write_atomically(run.out / CURVE, curve.encode())
-    aside = run.out / f".{_STUDENT}.tmp"
+    aside = run.out / f".{STUDENT}.tmp"
     shutil.rmtree(aside, ignore_errors=True)
     student.export(aside, learned)
     texts = {
@@ -726,13 +719,13 @@ def _finish(
     }
     for name, text in texts.items():
         (aside / name).write_text(text, encoding="utf-8")
-    checkpointing.publish(aside, run.out / _STUDENT)
+    checkpointing.publish(aside, run.out / STUDENT)
     run.record.update(status="complete", finished=_now())
     run.write_record()
 
 
 def _read_record(out: Path) -> dict[str, Any] | None:
-    path = out / RECORD
+    path = out / TRAINING
     try:
         record = json.loads(read_regular(path, limit=MAX_RECORD, within=out))
         if record["format"] > FORMAT:

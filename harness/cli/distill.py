@@ -183,16 +183,19 @@ def distill(
         return
     from distill import pipeline
     from harness.cli.printing import print_run
+    from reports.collect import write_report
 
     def told(run: Any) -> None:
         if not as_json:
             print_run(run.record, str(run.folder))
 
     outcome = pipeline.distill(plan, told=told)
+    write_report(plan.runs, out)
     if as_json:
         print_json(_outcome_json(outcome))
     else:
         _print_outcome(plan, outcome)
+        say(f"Page: {out}")
     failed = (outcome.rationales or {}).get("counts", {}).get("failed", 0)
     if failed or any(run.record.counts.failed or run.record.is_silent for run in outcome.runs):
         raise typer.Exit(Exit.FAILED_SAMPLES)
@@ -426,7 +429,8 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
             rationales were made.
     """
     quieten_libraries()
-    from distill.pipeline import Plan, folder_of
+    from distill.layout import folder_of
+    from distill.pipeline import Plan
     from distill.rationales.attempts import RationaleOptions
     from distill.rationales.store import Store
     from harness.core.types import DataOptions
@@ -512,7 +516,6 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
         test_limit=get("test_limit"),
         test_batch_size=get("test_batch_size", 4),
         bertscore=None if bertscore == "none" else bertscore,
-        out=get("out") or Path("reports/leaderboard.html"),
         fresh=get("fresh", False),  # the default
         command=command,
     )
@@ -570,7 +573,7 @@ def _config(ctx: typer.Context) -> DistillConfig:
 
 def _controls(ctx: typer.Context, config: DistillConfig) -> dict[str, DistillConfig]:
     """The control that is asked for; raises HarnessError."""
-    from distill.pipeline import CONTROL
+    from distill.layout import CONTROL
 
     changes = _pairs(ctx.params.get("control_set"), "--control-set", "learning_rate=1e-5")
     if not ctx.params.get("control"):
@@ -686,7 +689,6 @@ def _print_outcome(plan: Plan, outcome: Outcome) -> None:
         _print_values(f"Answers of {plan.name}", figures["structure"])
     for folder in outcome.students.values():
         say(f"Student: {folder} (preset {outcome.preset})")
-    say(f"Page: {plan.out}")
 
 
 def _print_rationales(plan: Plan, record: Mapping[str, Any]) -> None:

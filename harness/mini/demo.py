@@ -110,6 +110,7 @@ def _run(
 ) -> str:
     from distill import pipeline
     from harness.run.evaluate import Data
+    from reports.collect import write_report
     from tasks import load_task
 
     tasks = [Data(load_task(name), DataOptions()) for name in (CHOICE, OPEN)]
@@ -119,7 +120,6 @@ def _run(
         samples=extent.rationales,
         limit=extent.questions,
         control=extent.control,
-        out=out,
         command=command,
     )
     runs: list[Run] = []
@@ -127,6 +127,10 @@ def _run(
 
     def answer(name: str) -> None:
         runs.extend(_answers(name, tasks, plan, extent))
+
+    def distil() -> None:
+        outcomes.append(pipeline.distill(plan))
+        write_report(plan.runs, out)
 
     stages = [
         Stage(f"{name}: {CHOICE} and {OPEN}", _COSTS.get(name, _COST), partial(answer, name))
@@ -138,7 +142,7 @@ def _run(
         Stage(
             f"{extent.student}: distilled from {TEACHER} into {STUDENT}, and asked",
             _COSTS[DISTILLED] * (1 + extent.control),
-            lambda: outcomes.append(pipeline.distill(plan)),
+            distil,
         )
     )
     _go_through(stages, told, recorded=lambda: _recorded(plan.runs))
@@ -235,7 +239,7 @@ def summary(runs: Sequence[Run], outcome: Outcome, extent: Extent, out: Path) ->
 
 def _gain(choice: Mapping[str, Run], extent: Extent) -> str:
     """What the student gained, in all questions and in those of several steps."""
-    from distill.pipeline import CONTROL
+    from distill.layout import CONTROL
     from harness.run.compare import compare
     from harness.run.records import RunFolder
 

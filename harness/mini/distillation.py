@@ -34,7 +34,6 @@ def plan(
     split: str = "test",
     limit: int | None = None,
     control: bool = True,
-    out: Path = Path("reports/leaderboard.html"),
     command: Sequence[str] = (),
 ) -> Plan:
     """Where everything is, and how it is made.
@@ -51,6 +50,7 @@ def plan(
     """
     from distill import pipeline
     from distill.config import preset
+    from distill.layout import CONTROL, folder_of
     from distill.rationales.attempts import RationaleOptions
     from harness.run.evaluate import Data, ModelOptions
     from tasks import load_task
@@ -66,7 +66,7 @@ def plan(
         teacher=mini,
         imported=None,
         asking=RationaleOptions(
-            folder=pipeline.folder_of(runs, name),
+            folder=folder_of(runs, name),
             inputs=config.teacher_input,
             keep="agrees",
             limit=config.samples,
@@ -80,12 +80,11 @@ def plan(
         dtype="float32",
         baseline=False,
         conclude=False,
-        controls={pipeline.CONTROL: config.answers_only(**ANSWERS_ONLY)} if control else {},
+        controls={CONTROL: config.answers_only(**ANSWERS_ONLY)} if control else {},
         dependence=False,
         test_limit=limit,
         test_batch_size=BATCH,
         bertscore=None,
-        out=out,
         fresh=False,
         command=command,
     )
