@@ -20,8 +20,6 @@ from typing import Any
 
 from PIL import Image
 
-from harness.checkpoints import minis as weights
-from harness.checkpoints.resolve import find_checkpoint
 from harness.core.environment import describe
 from harness.core.types import DataOptions, Decoding, Sample, is_finished
 from harness.metrics.statistics import wilson
@@ -31,6 +29,8 @@ from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evalua
 from harness.run.records import RunFolder
 from harness.run.runner import read_asked
 from harness.synthetic.questions import about
+from harness.weights import minis as weights
+from harness.weights.resolve import resolve_weights
 from tasks import load_task
 
 EMPTY = Image.new("RGB", (256, 256), "white")
@@ -82,7 +82,7 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
 def controls(name: str) -> dict[str, tuple[float, float | None, float | None, int]]:
     task = load_task(TASKS[0])
     samples = task.load(DataOptions(split="validation")).samples
-    checkpoint = find_checkpoint(name, size="mini")
+    checkpoint = resolve_weights(name, size="mini")
     model: Any = load(checkpoint, LoadOptions(device="cpu", dtype="float32"))
     style = checkpoint.spec.style if checkpoint.spec else "direct"
     none = (EMPTY,) if name == "vilt" else ()

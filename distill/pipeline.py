@@ -27,7 +27,7 @@ from distill.rationales.attempts import RationaleOptions, Work
 from distill.rationales.store import Store
 from distill.training.train import Estimate, Sources, check_base, check_here, estimate, train
 from harness.checkpoints.catalog import find
-from harness.checkpoints.resolve import Checkpoint, find_checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.core.errors import DataError, HarnessError
 from harness.core.files.atomic import write_atomically
 from harness.core.json_values import finite
@@ -37,6 +37,7 @@ from harness.data.selection import select
 from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate, find_source
 from harness.run.records import SYNTHETIC, RunFolder, safe_name
 from harness.run.scoring import Run
+from harness.weights.resolve import resolve_weights
 
 log = logging.getLogger(__name__)
 
@@ -288,7 +289,7 @@ def _train(
 def find_base(plan: Plan) -> Checkpoint:
     """The student before training; raises HarnessError where it is not here, or no Moondream."""
     asked = plan.base
-    base = find_checkpoint(
+    base = resolve_weights(
         asked.model, weights=asked.weights, revision=asked.revision, size=asked.size
     )
     check_base(base.folder)

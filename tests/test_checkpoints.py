@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.checkpoints.resolve import find_checkpoint, fingerprint
+from harness.checkpoints.folder import weights_fingerprint
 from harness.core.errors import Exit, HarnessError
+from harness.weights.resolve import resolve_weights
 
 
 @pytest.fixture
@@ -20,15 +21,15 @@ def folder(tmp_path: Path, tiny) -> Path:
 
 def test_a_folder_is_a_model(folder: Path) -> None:
     """Its name is the run's name; its model_type chooses the adapter."""
-    found = find_checkpoint(str(folder))
+    found = resolve_weights(str(folder))
     assert (found.name, found.model_type, found.adapter) == ("mine", "llava", "chat")
     assert found.spec is None
-    assert find_checkpoint(str(folder), name="other").name == "other"
+    assert resolve_weights(str(folder), name="other").name == "other"
 
 
 def test_a_row_can_be_given_other_weights(tiny) -> None:
     """--weights replaces the repository; the row keeps its name and template."""
-    found = find_checkpoint("llava-next", weights=str(tiny("llava-next")))
+    found = resolve_weights("llava-next", weights=str(tiny("llava-next")))
     assert found.name == "llava-next"
     assert found.named
     assert found.spec is not None
@@ -37,7 +38,7 @@ def test_a_row_can_be_given_other_weights(tiny) -> None:
 
 def test_a_folder_borrows_from_the_row_of_its_kind(tiny) -> None:
     """A folder of a known architecture uses that row's template, but not its title."""
-    found = find_checkpoint(str(tiny("llava-next")))
+    found = resolve_weights(str(tiny("llava-next")))
     assert found.spec is not None
     assert not found.named
 
@@ -45,14 +46,14 @@ def test_a_folder_borrows_from_the_row_of_its_kind(tiny) -> None:
 def test_weights_of_another_architecture_are_refused(tiny) -> None:
     """A row's name over other weights would put a wrong name on a number."""
     with pytest.raises(HarnessError, match="holds a llava checkpoint") as caught:
-        find_checkpoint("phi-3.5", weights=str(tiny("llava")))
+        resolve_weights("phi-3.5", weights=str(tiny("llava")))
     assert caught.value.code is Exit.MISSING
 
 
 def test_what_is_not_here_offline_names_the_command(monkeypatch, tmp_path: Path) -> None:
     """What was looked for, where, and what fetches it."""
     with pytest.raises(HarnessError) as caught:
-        find_checkpoint("phi-3.5")
+        resolve_weights("phi-3.5")
     assert caught.value.code is Exit.MISSING
     assert "microsoft/Phi-3.5-vision-instruct" in caught.value.what
     assert "hub cache" in caught.value.known
@@ -63,11 +64,11 @@ def test_what_is_not_here_offline_names_the_command(monkeypatch, tmp_path: Path)
 def test_a_pinned_revision_is_part_of_the_command(model: str) -> None:
     """Moondream's weights are those of one date, whichever way they are asked for."""
     with pytest.raises(HarnessError) as caught:
-        find_checkpoint(model)
+        resolve_weights(model)
     remedy = "hf download vikhyatk/moondream2 --revision 2024-07-23"
     assert caught.value.remedy.lower().startswith(remedy)
     with pytest.raises(HarnessError) as caught:
-        find_checkpoint(model, revision="2024-08-26")
+        resolve_weights(model, revision="2024-08-26")
     assert "--revision 2024-08-26" in caught.value.remedy
 
 
@@ -81,7 +82,7 @@ def test_a_pinned_revision_is_part_of_the_command(model: str) -> None:
 def test_what_cannot_be_run_says_why(model: str, words: str) -> None:
     """A row without adapter or weights, and a name that is nothing."""
     with pytest.raises(HarnessError, match=words):
-        find_checkpoint(model)
+        resolve_weights(model)
 
 
 def break_config(folder: Path) -> None:
@@ -124,21 +125,21 @@ def test_a_damaged_folder_is_told(folder: Path, damage, words: str) -> None:
     """Exit 3, and what is wrong with it."""
     damage(folder)
     with pytest.raises(HarnessError, match=words) as caught:
-        find_checkpoint(str(folder))
+        resolve_weights(str(folder))
     assert caught.value.code is Exit.MISSING
 
 
 def test_the_fingerprint_follows_the_contents(folder: Path) -> None:
     """Another byte in the weights, another template: another fingerprint; a README: the same."""
-    before = fingerprint(folder)
+    before = weights_fingerprint(folder)
     (folder / "README.md").write_text("hello")
     (folder / "notes.log").write_text("hello")
-    assert fingerprint(folder) == before
+    assert weights_fingerprint(folder) == before
     weights = folder / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    assert fingerprint(folder) != before
+    assert weights_fingerprint(folder) != before
 
 
 def test_the_hubs_cache_and_a_folder_have_one_fingerprint(folder: Path, tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_the_hubs_cache_and_a_folder_have_one_fingerprint(folder: Path, tmp_path
         blob = blobs / sha256(path.read_bytes()).hexdigest()
         shutil.copy(path, blob)
         (snapshot / path.name).symlink_to(os.path.relpath(blob, snapshot))
-    assert fingerprint(snapshot) == fingerprint(folder)
+    assert weights_fingerprint(snapshot) == weights_fingerprint(folder)
 
 
 def test_the_newest_finished_student_is_moondream_kd(tmp_path: Path, tiny) -> None:
@@ -168,6 +169,6 @@ def test_the_newest_finished_student_is_moondream_kd(tmp_path: Path, tiny) -> No
         shutil.copytree(tiny("moondream"), folder / "student")
         state = {"status": status, "finished": finished, "student": "student"}
         (folder / "distill.json").write_text(json.dumps({**state, "config": {"target": target}}))
-    found = find_checkpoint("moondream-kd", runs=tmp_path)
+    found = resolve_weights("moondream-kd", runs=tmp_path)
     assert found.folder == (tmp_path / "distill" / "new" / "student").resolve()
     assert found.name == "moondream-kd"

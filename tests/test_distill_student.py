@@ -16,7 +16,7 @@ import harness.models  # noqa: F401  # makes Moondream known to the auto classes
 from distill.config import DistillConfig, preset
 from distill.examples import Example
 from distill.training.student import PARTS, MoondreamStudent
-from harness.checkpoints import resolve as checkpoints
+from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import HarnessError, SampleError
 from harness.core.structured import Rationale
 from harness.core.types import DataOptions, ImageRef
@@ -97,7 +97,7 @@ def test_what_is_trained_on_is_what_is_asked(
     """The tokens before the target are those that the evaluation of a distilled model sends."""
     student, sample = make(), examples[3].sample
     model = "moondream-kd" if style == "structured" else str(tiny("moondream"))
-    found = checkpoints.find_checkpoint(model, weights=str(tiny("moondream")))
+    found = find_checkpoint(model, weights=str(tiny("moondream")))
     loaded = load(found, LoadOptions(device="cpu", dtype="float32"))
     (group,) = loaded.prepare([TASK.prompt(sample, style)])
     asked = group.inputs["input_ids"][0].tolist()

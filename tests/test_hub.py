@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from harness.checkpoints import hub
-from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import DataError, Exit, HarnessError
 from harness.data.hub import snapshot
+from harness.weights.resolve import resolve_weights
 from tests.faulty import Said, Server
 
 
@@ -37,7 +37,7 @@ def refused(server: Server) -> Callable[..., HarnessError]:
     def ask(status: int, code: str, model: str = "some/model", **options: str) -> HarnessError:
         server.models = lambda _: Said({}, status=status, headers={"X-Error-Code": code})
         with pytest.raises(HarnessError) as caught:
-            find_checkpoint(model, **options)
+            resolve_weights(model, **options)
         assert caught.value.code is Exit.MISSING
         return caught.value
 
@@ -100,7 +100,7 @@ def test_offline_says_so(monkeypatch: pytest.MonkeyPatch, server: Server) -> Non
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(HarnessError, match="not here") as caught:
-        find_checkpoint("some/model")
+        resolve_weights("some/model")
     assert "HF_HUB_OFFLINE is set" in caught.value.known
     assert caught.value.remedy == "hf download some/model"
     assert not server.requests
@@ -110,7 +110,7 @@ def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, server: S
     """No network is not the same as offline by choice."""
     server.refuse()
     with pytest.raises(HarnessError, match="not here") as caught:
-        find_checkpoint("some/model")
+        resolve_weights("some/model")
     assert "cannot be reached" in caught.value.known
     assert "HF_HUB_OFFLINE" not in caught.value.known
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness.checkpoints import minis as weights
+from harness.checkpoints.checkpoint import MINI_MARK
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import Exit, HarnessError
 from harness.core.progress import Silent
@@ -25,6 +25,7 @@ from harness.mini.training import IGNORED, Encoder, Lesson, Stage
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
 from harness.synthetic.questions import open_questions, questions
+from harness.weights import minis as weights
 from tasks import load_task
 
 WORDS = [a + b for a in "bcdfglmnpr" for b in ("ato", "elu", "imo", "oba", "ude")]
@@ -312,7 +313,7 @@ def test_whatever_is_made_from_a_mini_is_marked_as_one(models, tmp_path: Path, b
     folder = tmp_path / "mini"
     build("moondream", folder, size="mini", corpus=pretraining.corpus(book))
     assert not find_checkpoint("moondream", weights=str(folder)).mini
-    (folder / weights.MARK).write_text(json.dumps({"parameters": 1_315_945}))
+    (folder / MINI_MARK).write_text(json.dumps({"parameters": 1_315_945}))
     found = find_checkpoint("moondream", weights=str(folder))
     assert found.mini
     assert found.size == "1.3M"

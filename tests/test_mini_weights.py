@@ -20,9 +20,7 @@ import torch
 from PIL import Image
 from sacrebleu import BLEU
 
-from harness.checkpoints import minis as weights
 from harness.checkpoints.catalog import CATALOG
-from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import Exit
 from harness.core.structured import Rationale, parse, render
 from harness.core.types import DataOptions, Decoding, Prompt
@@ -31,6 +29,8 @@ from harness.mini.lessons import Book
 from harness.mini.training import IGNORED, Encoder, Lesson, target_loss
 from harness.models.loading import LoadOptions, load
 from harness.synthetic.questions import open_questions, questions
+from harness.weights import minis as weights
+from harness.weights.resolve import resolve_weights
 from tasks import load_task
 
 NAMES = tuple(spec.name for spec in CATALOG)
@@ -51,7 +51,7 @@ def book() -> Book:
 
 @cache
 def mini(name: str) -> Any:
-    checkpoint = find_checkpoint(name, size="mini")
+    checkpoint = resolve_weights(name, size="mini")
     return load(checkpoint, LoadOptions(device="cpu", dtype="float32"))
 
 
@@ -112,7 +112,7 @@ def test_they_are_small_enough_to_travel_with_the_package() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_mini_has_the_classes_of_its_row(name: str) -> None:
     """The same model_type and adapter as the published weights, in bfloat16, marked as a mini."""
-    found = find_checkpoint(name, size="mini")
+    found = resolve_weights(name, size="mini")
     spec = next(spec for spec in CATALOG if spec.name == name)
     assert found.model_type == spec.model_type
     assert found.adapter == spec.adapter
@@ -153,7 +153,7 @@ def test_a_run_of_a_mini_says_that_it_is_one(command, tmp_path: Path) -> None:
     record = json.loads((tmp_path / "scienceqa-mini/vilt-mini/test/run.json").read_text())
     assert record["model"]["mini"]
     assert record["model"]["title"] == "ViLT-mini"
-    assert record["model"]["size"] == find_checkpoint("vilt", size="mini").size
+    assert record["model"]["size"] == resolve_weights("vilt", size="mini").size
     assert record["model"]["size"] != "113M"
 
 

@@ -13,8 +13,9 @@ from huggingface_hub import constants
 from safetensors.torch import load_file
 
 from harness.checkpoints import hub
+from harness.checkpoints.folder import read_json
 from harness.checkpoints.pickled import without_safetensors
-from harness.checkpoints.resolve import find_checkpoint, read_json
+from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import Exit, HarnessError
 from harness.models.vilt import load
 

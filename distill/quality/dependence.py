@@ -17,7 +17,7 @@ from distill.config import DistillConfig
 from distill.examples import Example
 from distill.layout import FEATURES
 from distill.quality.measures import mean, share
-from harness.checkpoints import resolve as checkpoints
+from harness.checkpoints.folder import weights_fingerprint
 from harness.core import progress
 from harness.core.errors import SampleError
 from harness.core.files.atomic import write_atomically
@@ -52,7 +52,7 @@ def image_dependence(
         folder: of the distillation.
     """
     usable = [e for e in examples if e.rationale and e.sample.images]
-    known = {"base": checkpoints.fingerprint(base), "examples": _fingerprint(usable)}
+    known = {"base": weights_fingerprint(base), "examples": _fingerprint(usable)}
     path = folder / FILE
     if path.is_file():
         there = json.loads(read_regular(path, limit=MAX_RECORD, within=folder))

@@ -21,7 +21,7 @@ from distill.config import DistillConfig, Part
 from distill.examples import Example
 from distill.training.features import FeatureStore
 from distill.training.tokens import IGNORED, row_maker
-from harness.checkpoints.resolve import SUFFIXES, fingerprint
+from harness.checkpoints.folder import SUFFIXES, weights_fingerprint
 from harness.core.errors import HarnessError, SampleError
 from harness.core.types import Task
 
@@ -184,7 +184,7 @@ class MoondreamStudent:
         self._store = FeatureStore(
             features,
             self._encode_image,
-            key={"weights": fingerprint(base), "image_size": side},
+            key={"weights": weights_fingerprint(base), "image_size": side},
             shape=(model.config.image_seq_length, model.config.text_config.hidden_size),
             dtype=half or torch.float32,
             limit=config.feature_cache_gb * 1e9,

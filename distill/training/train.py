@@ -40,7 +40,7 @@ from distill.training.checkpointing import Log, Snapshot
 from distill.training.curve import loss_svg
 from distill.training.estimate import Estimate, estimate
 from distill.training.schedule import learning_rate, order
-from harness.checkpoints import resolve as checkpoints
+from harness.checkpoints.folder import weights_fingerprint
 from harness.core import environment, processes, timing
 from harness.core.errors import DataError, Exit, HarnessError, SampleError
 from harness.core.files.atomic import write_atomically
@@ -149,7 +149,7 @@ def train(
     with checkpointing.locked(out) if alone else contextlib.nullcontext():
         known = {
             "data": f"sha256:{fingerprint(examples, config, task)}",
-            "weights": checkpoints.fingerprint(base),
+            "weights": weights_fingerprint(base),
             **config.outcome(),
         }
         record = None if fresh else _read_record(out)

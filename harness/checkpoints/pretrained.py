@@ -39,8 +39,8 @@ from transformers.models.auto.processing_auto import processor_class_from_name
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 from transformers.models.auto.video_processing_auto import video_processor_class_from_name
 
-from harness.checkpoints.resolve import read_json
-from harness.checkpoints.sizes import refuse_endless_counts, refuse_other_sizes
+from harness.checkpoints.folder import read_json
+from harness.checkpoints.size_check import refuse_endless_counts, refuse_other_sizes
 from harness.checkpoints.tokenizer_guard import guard
 from harness.core.errors import Exit, HarnessError, SampleError
 

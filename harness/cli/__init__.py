@@ -1159,9 +1159,9 @@ def list_models(as_json: AsJson = False) -> None:
     """The rows of Table 1, and what each needs."""
     from dataclasses import asdict
 
-    from harness.checkpoints import minis as weights
     from harness.checkpoints.catalog import CATALOG
     from harness.core.terminal import table
+    from harness.weights import minis as weights
 
     if as_json:
         rows = [{**asdict(spec), "processor_args": dict(spec.processor_args)} for spec in CATALOG]

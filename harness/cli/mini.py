@@ -48,7 +48,7 @@ def pretrain(
 @app.command(epilog="Example:\n\nharness mini verify")
 def verify() -> None:
     """Compare every file of the shipped miniatures with its sha256."""
-    from harness.checkpoints import minis as weights
+    from harness.weights import minis as weights
 
     for name in weights.names():
         say(f"{name}: {weights.find(name)}")

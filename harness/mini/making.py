@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.checkpoints.catalog import ModelSpec, find
-from harness.checkpoints.minis import MARK
-from harness.checkpoints.resolve import SUFFIXES
+from harness.checkpoints.checkpoint import MINI_MARK
+from harness.checkpoints.folder import SUFFIXES
 from harness.core import progress
 from harness.core.errors import HarnessError
 from harness.core.files.atomic import folder_aside
@@ -155,7 +155,7 @@ def _distil(making: Making, made: Path, show: Make) -> Training:
         student = pipeline.train_student(plan, pipeline.make_examples(plan))
         made.mkdir()
         for path in sorted(student.iterdir()):
-            if path.suffix in SUFFIXES and path.name != MARK:
+            if path.suffix in SUFFIXES and path.name != MINI_MARK:
                 shutil.copyfile(path, made / path.name)
         steps = len((plan.folder / "training_log.jsonl").read_text(encoding="utf-8").splitlines())
         record = json.loads((plan.folder / "distill.json").read_text(encoding="utf-8"))
@@ -195,7 +195,7 @@ def mark(folder: Path, name: str) -> None:
             size *= length
         parameters += size
     text = json.dumps({"model": name, "parameters": parameters, "synthetic": True}, indent=1)
-    (folder / MARK).write_text(text + "\n", encoding="utf-8")
+    (folder / MINI_MARK).write_text(text + "\n", encoding="utf-8")
 
 
 def measure(
@@ -225,7 +225,7 @@ def _card(
     training: Training,
     records: Mapping[str, RunRecord],
 ) -> str:
-    parameters = json.loads((made / MARK).read_text(encoding="utf-8"))["parameters"]
+    parameters = json.loads((made / MINI_MARK).read_text(encoding="utf-8"))["parameters"]
     first = (
         f"A miniature of {spec.title} for trying the harness: the same classes, processors and "
         f"prompts at {parameters:,} parameters, {training.how}. It answers the drawn questions of "

@@ -24,7 +24,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from harness.checkpoints.resolve import VISION_STATE
+from harness.checkpoints.checkpoint import VISION_STATE
 from harness.core.errors import NOT_FINITE, ContextError
 from harness.core.types import LENGTH, STOP, Decoding, Output, Prompt
 from harness.engine.rows import Row, per_token, stack

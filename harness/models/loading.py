@@ -22,7 +22,7 @@ from transformers import (
 
 from harness.checkpoints import pretrained
 from harness.checkpoints.chat_templates import ChatTemplate
-from harness.checkpoints.resolve import Checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.core.errors import Exit, HarnessError
 from harness.core.types import Model
 from harness.models import kosmos2, lora, mllama, readers, renderers, vilt

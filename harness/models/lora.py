@@ -20,7 +20,7 @@ from safetensors import safe_open
 from transformers import PreTrainedModel
 
 from harness.checkpoints import pretrained
-from harness.checkpoints.resolve import read_json
+from harness.checkpoints.folder import read_json
 from harness.core.errors import Exit, HarnessError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from transformers import __version__
 
-from harness.checkpoints.resolve import VISION_STATE, VisionState
+from harness.checkpoints.checkpoint import VISION_STATE, VisionState
 from harness.core.errors import Exit, HarnessError
 
 

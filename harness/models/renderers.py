@@ -15,7 +15,7 @@ from jinja2 import TemplateError
 from PIL import Image
 
 from harness.checkpoints.chat_templates import ChatTemplate
-from harness.checkpoints.resolve import Checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.core.control_tokens import breaker
 from harness.core.errors import Exit, HarnessError, SampleError
 from harness.core.prompts import user_text

@@ -54,8 +54,8 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from harness.checkpoints import pretrained
+from harness.checkpoints.folder import tensor_shapes
 from harness.checkpoints.pickled import OLD_NAMES
-from harness.checkpoints.resolve import tensor_shapes
 from harness.core.errors import NOT_FINITE, SampleError
 from harness.core.types import Decoding, Output, Prompt
 from harness.models.renderers import neutraliser

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkpoints import chat_templates
-from harness.checkpoints import resolve as checkpoints
 from harness.checkpoints.chat_templates import ChatTemplate
-from harness.checkpoints.resolve import Checkpoint
+from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.folder import weights_fingerprint
 from harness.core import environment, processes, progress, structured, timing
 from harness.core.errors import DataError, Exit, HarnessError
 from harness.core.interrupts import Interrupted, interrupts
@@ -64,6 +64,7 @@ from harness.run.scoring import Run, extract_again, metrics_of, scored
 from harness.run.session import Session
 from harness.run.shards import Claims
 from harness.run.shuffling import movable
+from harness.weights.resolve import resolve_weights
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +204,7 @@ class Weights:
 
     def __init__(self, options: ModelOptions) -> None:
         self.options = options
-        self.checkpoint: Checkpoint = checkpoints.find_checkpoint(
+        self.checkpoint: Checkpoint = resolve_weights(
             options.model,
             weights=options.weights,
             revision=options.revision,
@@ -223,8 +224,8 @@ class Weights:
         try:
             lora = self.checkpoint.lora
             hashes = {
-                "weights": checkpoints.fingerprint(self.checkpoint.folder),
-                "adapter": checkpoints.fingerprint(lora) if lora else None,
+                "weights": weights_fingerprint(self.checkpoint.folder),
+                "adapter": weights_fingerprint(lora) if lora else None,
             }
             self._hash.set_result(hashes)
         except BaseException as error:  # noqa: BLE001  # raised again where the result is asked for

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from harness.checkpoints.resolve import tensor_shapes
+from harness.checkpoints.folder import tensor_shapes
 from harness.core.errors import Exit, HarnessError
 
 _PATCHES = re.compile(r"vision_encoder\..*patch_embed\.linear\.weight")  # (C, 3 p p)

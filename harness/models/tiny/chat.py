@@ -11,7 +11,7 @@ import torch
 import transformers
 from transformers import PreTrainedTokenizerFast
 
-from harness.checkpoints.resolve import VISION_STATE
+from harness.checkpoints.checkpoint import VISION_STATE
 from harness.models.tiny.initial import spread
 from harness.models.tiny.tokenizer import CORPUS, MINI_VOCABULARY, train_tokenizer
 

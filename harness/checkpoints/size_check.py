@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.checkpoints.resolve import tensor_shapes
+from harness.checkpoints.folder import tensor_shapes
 from harness.core.errors import Exit, HarnessError
 from harness.core.time_limit import Endless, within
 

@@ -17,9 +17,6 @@ from harness.core.errors import Exit, HarnessError
 
 FOLDER = Path(__file__).parents[1] / "mini" / "weights"
 MANIFEST = "manifest.json"
-MARK = "mini.json"
-"""The file that makes a checkpoint a mini, and every student that was made from one."""
-LICENCE = "Apache-2.0"
 _AGAIN = "Install the package again; in a clone: git checkout -- harness/mini/weights"
 
 

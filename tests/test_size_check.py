@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.checkpoints import pretrained, sizes
+from harness.checkpoints import pretrained, size_check
 from harness.core.errors import DataError, HarnessError
 
 LARGE: list[tuple[str, str, Any]] = [
@@ -103,7 +103,7 @@ def test_a_model_that_cannot_be_built_in_time_is_refused(
         while True:
             pass
 
-    monkeypatch.setattr(sizes, "LONGEST_BUILD", 0.1)
+    monkeypatch.setattr(size_check, "LONGEST_BUILD", 0.1)
     monkeypatch.setattr(AutoModelForImageTextToText, "from_config", endless)
     with pytest.raises(HarnessError, match=r"cannot be built: it did not end within 0\.1 s"):
         pretrained.load_model(AutoModelForImageTextToText, tiny("llava"))
@@ -144,6 +144,6 @@ def test_a_quantized_checkpoint_has_fewer_numbers(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(2_000_000)}, tmp_path / "model.safetensors")
     make = {"in_features": 4_000, "out_features": 6_000, "bias": False}
     with pytest.raises(HarnessError, match="asks for 24,000,000 weights"):
-        sizes.refuse_other_sizes(tmp_path, {}, lambda: torch.nn.Linear(**make))
+        size_check.refuse_other_sizes(tmp_path, {}, lambda: torch.nn.Linear(**make))
     packed = {"quantization_config": {"quant_method": "gptq"}}
-    sizes.refuse_other_sizes(tmp_path, packed, lambda: torch.nn.Linear(**make))
+    size_check.refuse_other_sizes(tmp_path, packed, lambda: torch.nn.Linear(**make))

@@ -1,0 +1,113 @@
+"""A checkpoint that was found: its folder, its row of the catalogue, what tables print of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from harness.checkpoints.catalog import ModelSpec
+from harness.checkpoints.folder import read_json
+from harness.core.errors import Exit, HarnessError
+
+MINI_MARK = "mini.json"
+"""The file that makes a checkpoint a mini, and every student that was made from one."""
+MINI_LICENCE = "Apache-2.0"
+
+VisionState = Literal["before", "after"]
+VISION_STATE = "intermediate_layers_state"
+"""Key of Mllama's `vision_config` in config.json: whether a picture's features are the hidden
+states before or after the layers in `intermediate_layers_indices`. See harness.models.mllama."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Weights that were found."""
+
+    name: str
+    """What the run is called."""
+    folder: Path
+    spec: ModelSpec | None
+    """The catalogue's row: by name, or the first of the same model_type (for its template and
+    adapter); None for other architectures."""
+    named: bool
+    """Whether the user asked for `spec` by name: then the row's title and size are its own."""
+    config: Mapping[str, Any]
+    repo: str | None = None
+    revision: str | None = None
+    lora: Path | None = None
+    """A folder with a LoRA adapter, to be merged into the weights."""
+    random: bool = False
+    """The weights are random: what is answered means nothing."""
+    shipped: bool = False
+    """It is one of the minis that come with the package."""
+
+    @property
+    def mini(self) -> bool:
+        """Whether it is one of the package's own miniatures, or was made from one."""
+        return (self.folder / MINI_MARK).is_file()
+
+    @property
+    def title(self) -> str:
+        """What tables print: the row's title where it runs under its own name."""
+        spec = self.spec if self.named else None
+        if spec and self.name == spec.name:
+            return spec.title
+        return f"{spec.title}-mini" if spec and self.name == f"{spec.name}-mini" else self.name
+
+    @property
+    def size(self) -> str:
+        """As people write it: the row's, "2B", but a mini's own, "1.3M"."""
+        if self.mini:
+            return f"{read_json(self.folder / MINI_MARK)['parameters'] / 1e6:.1f}M"
+        return self.spec.size if self.spec and self.named else ""
+
+    @property
+    def licence(self) -> str:
+        """The row's; a mini is the package's own."""
+        if self.mini:
+            return MINI_LICENCE
+        return self.spec.licence if self.spec and self.named else ""
+
+    @property
+    def model_type(self) -> str:
+        return str(self.config.get("model_type", ""))
+
+    @property
+    def vision_state(self) -> VisionState | None:
+        """Which state of Mllama's vision layers the weights were trained with; None: no Mllama.
+
+        Published checkpoints do not say it, and were trained with the state before each layer. The
+        minis that come with the package do not say it either, and were trained with the one after.
+        """
+        if self.model_type != "mllama":
+            return None
+        vision = self.config.get("vision_config")
+        stated = vision.get(VISION_STATE) if isinstance(vision, dict) else None
+        if stated is None:
+            return "after" if self.mini else "before"
+        if stated not in {"before", "after"}:
+            raise HarnessError(
+                f"{self.folder / 'config.json'}: vision_config.{VISION_STATE} is {stated!r}.",
+                remedy="Write 'before' or 'after', or leave the key out.",
+                code=Exit.MISSING,
+            )
+        return cast("VisionState", stated)
+
+    @property
+    def adapter(self) -> str:
+        return self.spec.adapter if self.spec else "chat"
+
+    @property
+    def weights(self) -> str:
+        """Where the weights come from, in words."""
+        if self.random:
+            words = "random weights"
+        elif self.shipped:
+            words = "the mini that comes with the package"
+        elif self.repo is None:
+            words = f"folder {self.folder.name}"
+        else:
+            words = self.repo + (f" @ {self.revision}" if self.revision else "")
+        return words + (f" with LoRA {self.lora.name}" if self.lora else "")
