@@ -28,7 +28,7 @@ from harness.core.types import DataOptions, Prediction
 from harness.metrics.statistics import mcnemar, paired_difference, wilson
 from harness.mini import distillation
 from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 from harness.synthetic.questions import about
 from tasks import load_task
 

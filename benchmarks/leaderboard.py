@@ -30,7 +30,13 @@ from PIL import Image, ImageDraw
 
 from harness.core.structured import Rationale, render
 from harness.core.types import Prediction
-from harness.run.records import Counts, ModelInfo, RunFolder, RunRecord, TaskInfo
+from harness.run.folder import RunFolder
+from harness.run.records import (
+    Counts,
+    ModelInfo,
+    RunRecord,
+    TaskInfo,
+)
 from harness.run.scoring import scored
 from tasks import load_task
 

@@ -26,7 +26,7 @@ from harness.metrics.statistics import wilson
 from harness.mini.making import TASKS, TOKENS
 from harness.models.loading import LoadOptions, load
 from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 from harness.run.runner import read_asked
 from harness.synthetic.questions import about
 from harness.weights import minis as weights

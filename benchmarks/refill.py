@@ -18,7 +18,7 @@ from harness.core.environment import describe
 from harness.core.types import DataOptions
 from harness.engine import decoding
 from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 from tasks import load_task
 
 CASES = (

@@ -30,12 +30,14 @@ from harness.checkpoints.catalog import find
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.core.errors import DataError, HarnessError
 from harness.core.files.atomic import write_atomically
+from harness.core.files.paths import safe_name
 from harness.core.json_values import finite
 from harness.core.structured import Rationale
 from harness.core.types import Prediction, Sample
 from harness.data.selection import select
 from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate, find_source
-from harness.run.records import SYNTHETIC, RunFolder, safe_name
+from harness.run.folder import RunFolder
+from harness.run.records import SYNTHETIC
 from harness.run.scoring import Run
 from harness.weights.resolve import resolve_weights
 

@@ -19,7 +19,8 @@ from harness.core.files.atomic import write_atomically
 from harness.core.files.regular import MAX_RECORD, MAX_ROWS, read_regular
 from harness.core.json_values import parse_json
 from harness.core.types import DataOptions, ImageRef, Prediction, SampleSet, Task
-from harness.run.records import RunFolder, RunRecord, TaskInfo, read_runs
+from harness.run.folder import RunFolder, read_runs
+from harness.run.records import RunRecord, TaskInfo
 from reports.evidence import (
     Distillation,
     Evidence,

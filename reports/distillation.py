@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 
 from harness.core import structured
+from harness.core.files.paths import safe_name
 from harness.core.types import Prediction, Value
-from harness.run.records import safe_name
 from reports import curves, heatmap, runs, untrusted
 from reports.answers import Answers
 from reports.curves import Curve, Scatter, Topic

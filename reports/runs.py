@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
+from harness.core.files.paths import safe_name
 from harness.core.types import Value
-from harness.run.records import RunRecord, safe_name
+from harness.run.records import RunRecord
 from reports import untrusted
 from reports.sanity import ACCURACY, Figure, Finding
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from harness.run.records import RunRecord, safe_name
+from harness.core.files.paths import safe_name
+from harness.run.records import RunRecord
 from reports import heatmap, measured, pairs, readers, reported, runs, tradeoff, untrusted
 from reports.answers import Answers
 from reports.heatmap import HeatMap

@@ -25,7 +25,13 @@ from harness.core.structured import Rationale, render
 from harness.core.types import Prediction
 from harness.extract import read_choice
 from harness.metrics.choice import accuracy, text_overlap
-from harness.run.records import Counts, ModelInfo, RunFolder, RunRecord, TaskInfo
+from harness.run.folder import RunFolder
+from harness.run.records import (
+    Counts,
+    ModelInfo,
+    RunRecord,
+    TaskInfo,
+)
 
 TOPICS = {
     "geography": 0.30,

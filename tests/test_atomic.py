@@ -12,7 +12,7 @@ import pytest
 
 from harness.core.files.atomic import folder_aside, sweep, write_atomically
 from harness.models.tiny import build
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 
 HOST = os.uname().nodename
 NOBODY = 2**22 + 1

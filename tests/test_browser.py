@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from harness.core.types import ImageRef, Prediction
 from harness.metrics import statistics
 from harness.run.compare import compare
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 from harness.run.scoring import rescore
 from reports import collect as reporting
 from reports.evidence import Distillation, Evidence, Material, Pictures, Training

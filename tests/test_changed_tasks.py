@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 from tasks.task_file import asking_part
 
 MINE = '''

@@ -15,7 +15,8 @@ import pytest
 from harness.core.types import Prediction
 from harness.extract import READERS
 from harness.run.compare import compare
-from harness.run.records import Counts, ModelInfo, RunFolder, TaskInfo
+from harness.run.folder import RunFolder
+from harness.run.records import Counts, ModelInfo, TaskInfo
 from harness.run.scoring import rescore
 from reports import answers as answers_module
 from reports import collect as reporting

@@ -12,7 +12,7 @@ import pytest
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.types import Decoding, Output, Prompt, Reading, is_cut, is_finished
 from harness.models.loading import LoadOptions, load
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 from harness.run.runner import Asking, Runner, read_asked
 from tasks import load_task
 from tests.test_runner import TASK, Told, make_samples

@@ -17,7 +17,7 @@ from harness.core.interrupts import Interrupted
 from harness.core.progress import Lines
 from harness.mini import demo
 from harness.run.compare import compare
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 from harness.synthetic.questions import about
 
 SMALL = replace(demo.FULL, questions=14, rationales=24, models=(demo.STUDENT, "vilt"))

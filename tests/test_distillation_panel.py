@@ -13,7 +13,7 @@ import pytest
 from distill.quality.answers import reasoning_to_error, structure
 from harness.core.types import Prediction
 from harness.metrics.statistics import holm, mcnemar
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 from reports import collect as reporting
 from reports import heatmap
 from reports.answers import read

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from harness.core.types import Prediction
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 from harness.run.scoring import rescore
 from tasks import load_task
 

@@ -22,7 +22,8 @@ from huggingface_hub import ModelCard, parse_eval_result_entries
 from markdown_it import MarkdownIt
 
 from harness.core.types import Prediction
-from harness.run.records import RunFolder, RunRecord
+from harness.run.folder import RunFolder
+from harness.run.records import RunRecord
 from reports import tables as making
 from reports.evidence import Evidence
 from reports.export import FOLDER_FORMATS, TABLE_FORMATS, contents, downloads, latex, markdown

@@ -20,7 +20,12 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.core.types import Value
 from harness.metrics.statistics import wilson
-from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo
+from harness.run.records import (
+    Counts,
+    ModelInfo,
+    RunRecord,
+    TaskInfo,
+)
 from reports import measured, reported, runs, tables, untrusted
 from reports.evidence import Evidence, Material
 from reports.leaderboard import render as render_material

@@ -33,7 +33,7 @@ def lora(tiny, tmp_path: Path) -> Path:
 
 
 def raws(command, weights: Path, data: Path, runs: Path, *more: object) -> tuple[dict, list[str]]:
-    from harness.run.records import RunFolder
+    from harness.run.folder import RunFolder
 
     run = command(
         "eval", "--model", weights, "--task", "scienceqa", "--data", data, "--limit", 4,

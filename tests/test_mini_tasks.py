@@ -22,7 +22,13 @@ from harness.core.errors import Exit, HarnessError
 from harness.core.types import DataOptions, Prediction, Sample
 from harness.data.schema import one_line
 from harness.run.compare import compare
-from harness.run.records import Counts, ModelInfo, RunFolder, RunRecord, TaskInfo
+from harness.run.folder import RunFolder
+from harness.run.records import (
+    Counts,
+    ModelInfo,
+    RunRecord,
+    TaskInfo,
+)
 from harness.synthetic import drawing, forum
 from harness.synthetic.questions import (
     FAMILIES,

@@ -13,7 +13,7 @@ import pytest
 from harness.cli.printing import print_run
 from harness.core import terminal, timing
 from harness.core.errors import DataError
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 from harness.run.scoring import scored, tokenize_of
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "example" / "runs"

@@ -13,15 +13,14 @@ import pytest
 
 from harness.core.errors import DataError, Exit, HarnessError
 from harness.core.files.atomic import write_atomically
+from harness.core.files.paths import safe_name
 from harness.core.types import Prediction, Value
+from harness.run.folder import RunFolder, find_runs
 from harness.run.records import (
     Counts,
     ModelInfo,
-    RunFolder,
     RunRecord,
     TaskInfo,
-    find_runs,
-    safe_name,
 )
 
 PREDICTION = Prediction(

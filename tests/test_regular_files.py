@@ -15,8 +15,8 @@ from distill.rationales.store import Store
 from harness.core.errors import DataError
 from harness.core.files import regular
 from harness.core.files.regular import open_regular, read_regular
-from harness.run import records
-from harness.run.records import RunFolder, read_runs
+from harness.run import folder as run_folder
+from harness.run.folder import RunFolder, read_runs
 from reports.collect import gather
 from tests.test_records import PREDICTION, RECORD
 
@@ -118,10 +118,10 @@ def test_files_without_end_are_read_up_to_a_bound(
         DataError, match=r"predictions\.jsonl cannot be read: it has a line of more"
     ):
         run.read_predictions()
-    monkeypatch.setattr(records, "MAX_ROWS", 50)
+    monkeypatch.setattr(run_folder, "MAX_ROWS", 50)
     with pytest.raises(DataError, match="bytes, and at most 50 are read"):
         run.read_predictions()
-    monkeypatch.setattr(records, "MAX_RECORD", 50)
+    monkeypatch.setattr(run_folder, "MAX_RECORD", 50)
     with pytest.raises(DataError, match="bytes, and at most 50 are read"):
         run.read_record()
 

@@ -40,7 +40,7 @@ from harness.remote.endpoint import (
 )
 from harness.remote.exchange import LARGEST, Unanswered
 from harness.remote.model import RemoteModel, neutral
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 from tests.faulty import LISTED, Request, Said, Server, completion, letter
 
 HARNESS = Path(sys.executable).parent / "harness"

@@ -17,7 +17,7 @@ import httpx2
 import pytest
 
 from harness.core.types import Prediction
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 
 BIN = Path(sys.executable).parent
 START = 240

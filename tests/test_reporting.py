@@ -17,7 +17,7 @@ from PIL import Image
 from harness import cli
 from harness.core.structured import Rationale, render
 from harness.core.types import DataOptions, Prediction
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 from reports import collect as reporting
 from tasks import load_task
 from tests.conftest import Result

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.run.records import safe_name
+from harness.core.files.paths import safe_name
 
 CHOICES = ["Alabama", "Illinois", "Connecticut"]
 

@@ -24,7 +24,7 @@ from harness.core.processes import Place, here, own_device
 from harness.core.types import DataOptions
 from harness.run import shards
 from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
-from harness.run.records import InUse, RunFolder
+from harness.run.folder import InUse, RunFolder
 from tasks import load_task
 
 BIN = Path(sys.executable).parent

@@ -15,7 +15,7 @@ from PIL import Image
 from harness.core.errors import HarnessError, SampleError
 from harness.core.types import ImageRef, Sample
 from harness.data.shots import Shots
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 from tasks import load_task
 
 SCIENCEQA = load_task("scienceqa")

@@ -23,11 +23,11 @@ from distill.rationales.store import Attempt, Store, replace_lines
 from distill.rationales.teacher import INPUTS, PROMPT_VERSION
 from harness.core import environment
 from harness.core.errors import Exit, HarnessError, is_beyond_context
+from harness.core.mismatch import refuse_mismatch
 from harness.core.structured import Rationale
 from harness.core.types import Sample
 from harness.data.selection import How, select
 from harness.run.evaluate import Data
-from harness.run.records import refuse_mismatch
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ from harness.core.types import REFUSAL, Decoding, Model, Prediction
 from harness.data.fingerprint import blank
 from harness.remote.served import Served
 from harness.run.evaluate import Data, Source
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 from harness.run.runner import Asking, Runner
 
 log = logging.getLogger(__name__)

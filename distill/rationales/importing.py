@@ -27,7 +27,7 @@ from harness.data.files import decode_text, open_data, parse_json
 from harness.data.pictures import found
 from harness.data.schema import one_line
 from harness.run.evaluate import Data
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from distill.layout import ATTEMPTS, KEPT, RATIONALES, REJECTED
 from harness.core.errors import DataError
 from harness.core.files.atomic import write_atomically
 from harness.core.files.regular import MAX_RECORD, MAX_ROWS, read_regular
+from harness.core.files.set_aside import set_aside
 from harness.core.json_values import finite
-from harness.run.records import set_aside
 
 FORMAT = 1
 

@@ -45,10 +45,10 @@ from harness.core import environment, processes, timing
 from harness.core.errors import DataError, Exit, HarnessError, SampleError
 from harness.core.files.atomic import write_atomically
 from harness.core.files.regular import MAX_RECORD, read_regular
+from harness.core.files.set_aside import set_aside
 from harness.core.interrupts import Interrupted, interrupts
 from harness.core.progress import Make, Silent
 from harness.core.types import Task
-from harness.run.records import set_aside
 from tasks import scienceqa
 
 if TYPE_CHECKING:

@@ -979,7 +979,7 @@ def show(
     run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: AsJson = False
 ) -> None:
     """Print a run's result again."""
-    from harness.run.records import RunFolder
+    from harness.run.folder import RunFolder
     from harness.run.scoring import Run
 
     _give(Run(run, RunFolder(run).existing_record()), as_json=as_json)
@@ -1048,7 +1048,7 @@ def rescore(
     as_json: AsJson = False,
 ) -> None:
     """Read a run's answers again, without a model. Another reader than ours makes a run beside."""
-    from harness.run.records import RunFolder
+    from harness.run.folder import RunFolder
     from harness.run.scoring import rescore as read_again
     from tasks import load_task
 
@@ -1143,7 +1143,7 @@ def compare(
     """Compare two runs on the questions that both answered."""
     from harness.run.compare import compare as pair
     from harness.run.compare import words
-    from harness.run.records import RunFolder
+    from harness.run.folder import RunFolder
 
     found = pair(RunFolder(first), RunFolder(second))
     if as_json:
@@ -1208,7 +1208,7 @@ def list_runs(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
     """The runs that are on disk."""
     from harness.cli.printing import scope
     from harness.core.terminal import percent, table
-    from harness.run.records import read_runs
+    from harness.run.folder import read_runs
 
     _refuse_absent(runs)
     found, broken = read_runs(runs)
@@ -1434,7 +1434,8 @@ def _print_run(run: Run) -> None:
 
 def _tell_failures(run: Run) -> None:
     """The first samples without an answer, and why, on stderr."""
-    from harness.run.records import PREDICTIONS, RunFolder
+    from harness.core.files.layout import PREDICTIONS
+    from harness.run.folder import RunFolder
 
     if not run.record.counts.failed:
         return

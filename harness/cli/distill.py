@@ -338,7 +338,7 @@ def quality(
     """Measure rationales: format, agreement, leaks, repetition, overlap, need of the picture."""
     plan = _plan(ctx, recorded=True)
     from distill import pipeline
-    from harness.run.records import RunFolder
+    from harness.run.folder import RunFolder
     from harness.run.scoring import Run
 
     measured = [Run(folder, RunFolder(folder).existing_record()) for folder in run or []]
@@ -386,7 +386,7 @@ def analyse(
     """How many of a run's answers have all tags, and how many wrong ones a right reasoning."""
     from distill.pipeline import measure_run
     from distill.quality.answers import reasoning_to_error, structure
-    from harness.run.records import RunFolder
+    from harness.run.folder import RunFolder
 
     folder = RunFolder(run)
     record = folder.existing_record()

@@ -23,7 +23,7 @@ from harness.mini.distillation import BATCH, DISTILLED, RUNS, STUDENT, TEACHER
 if TYPE_CHECKING:
     from distill.pipeline import Outcome, Plan
     from harness.run.evaluate import Data
-    from harness.run.records import RunFolder
+    from harness.run.folder import RunFolder
     from harness.run.scoring import Run
 
 CHOICE, OPEN = distillation.TASK, "vqaonline-mini"
@@ -92,7 +92,8 @@ def run(
         Interrupted: asked to stop; the same call goes on.
     """
     from harness.core.errors import HarnessError
-    from harness.run.records import RunFolder, set_aside
+    from harness.core.files.set_aside import set_aside
+    from harness.run.folder import RunFolder
 
     with ExitStack() as stack:
         try:
@@ -241,7 +242,7 @@ def _gain(choice: Mapping[str, Run], extent: Extent) -> str:
     """What the student gained, in all questions and in those of several steps."""
     from distill.layout import CONTROL
     from harness.run.compare import compare
-    from harness.run.records import RunFolder
+    from harness.run.folder import RunFolder
 
     names = {
         "before": f"{STUDENT}-mini",

@@ -15,7 +15,7 @@ from harness.metrics.statistics import (
     paired_difference,
     paired_proportions,
 )
-from harness.run.records import RunFolder
+from harness.run.folder import RunFolder
 from harness.run.scoring import tokenize_of
 
 

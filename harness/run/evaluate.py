@@ -22,7 +22,9 @@ from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.folder import weights_fingerprint
 from harness.core import environment, processes, progress, structured, timing
 from harness.core.errors import DataError, Exit, HarnessError
+from harness.core.files.layout import PREDICTIONS
 from harness.core.interrupts import Interrupted, interrupts
+from harness.core.mismatch import refuse_mismatch
 from harness.core.processes import Place
 from harness.core.prompts import instruction
 from harness.core.types import (
@@ -48,16 +50,12 @@ from harness.metrics.overlap import TOKENIZE, Tokenize
 from harness.remote.endpoint import ServerOptions, is_remote
 from harness.remote.served import Served
 from harness.run import shards
+from harness.run.folder import InUse, Moved, RunFolder
 from harness.run.records import (
-    PREDICTIONS,
     Counts,
-    InUse,
     ModelInfo,
-    Moved,
-    RunFolder,
     RunRecord,
     TaskInfo,
-    refuse_mismatch,
 )
 from harness.run.runner import Asking, Runner, batches
 from harness.run.scoring import Run, extract_again, metrics_of, scored

@@ -6,12 +6,7 @@ A run folder can come from anywhere. Fields that are not listed here are kept an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
-
-from harness.core.json_types import check_fields, check_mapping
-
-if TYPE_CHECKING:
-    from harness.run.records import RunRecord
+from typing import Any, TypedDict
 
 DEPTH = 24
 """Of a record: its own parts go six deep, a model's description may add to that."""
@@ -138,16 +133,3 @@ class Environment(TypedDict, total=False):
     cpu: str
     device: str | None
     driver: str | None
-
-
-def check_record(record: RunRecord) -> None:
-    """Raises TypeError where a field holds something that it cannot."""
-    check_fields(record)
-    for part in (record.task, record.model, record.counts, *record.metrics.values()):
-        check_fields(part)
-    check_mapping(record.timing, Timing, "timing")
-    check_mapping(record.settings, Settings, "settings")
-    check_mapping(record.fingerprint, Fingerprint, "fingerprint")
-    check_mapping(record.environment, Environment, "environment")
-    for session in record.sessions:
-        check_mapping(session, Session, "sessions")

@@ -14,6 +14,8 @@ from typing import get_args
 from harness.checkpoints.catalog import find
 from harness.core import environment, timing
 from harness.core.errors import DataError, HarnessError, SampleError, is_beyond_context
+from harness.core.files.paths import safe_name
+from harness.core.mismatch import refuse_mismatch
 from harness.core.types import (
     LENGTH,
     REFUSAL,
@@ -31,14 +33,12 @@ from harness.data.files import Row, jsonl_rows
 from harness.data.pictures import found
 from harness.data.schema import lines
 from harness.metrics.overlap import TOKENIZE, Tokenize
+from harness.run.folder import RunFolder
 from harness.run.records import (
     Counts,
     ModelInfo,
-    RunFolder,
     RunRecord,
     TaskInfo,
-    refuse_mismatch,
-    safe_name,
 )
 from harness.run.runner import CONCLUDED, read_asked
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from harness.core.types import Prediction
-from harness.run.records import RunFolder, RunRecord
+from harness.run.folder import RunFolder
+from harness.run.records import RunRecord
 
 log = logging.getLogger(__name__)
 

@@ -25,10 +25,13 @@ from typing import Any
 
 from harness.core import timing
 from harness.core.errors import DataError, HarnessError
+from harness.core.files.layout import PREDICTIONS
 from harness.core.files.regular import open_regular
+from harness.core.mismatch import refuse_mismatch
 from harness.core.processes import Place
 from harness.core.types import Sample
-from harness.run.records import PREDICTIONS, InUse, RunFolder, RunRecord, refuse_mismatch
+from harness.run.folder import InUse, RunFolder
+from harness.run.records import RunRecord
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.run.records import RunRecord, safe_name
+from harness.core.files.paths import safe_name
+from harness.run.records import RunRecord
 from reports.evidence import Evidence
 from reports.export import (
     delimited,

@@ -15,8 +15,9 @@ from hashlib import sha256
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from harness.core.files.paths import safe_name
 from harness.core.types import Prediction, Value
-from harness.run.records import RunRecord, safe_name
+from harness.run.records import RunRecord
 from reports import runs, untrusted
 from reports.evidence import Evidence
 from reports.export.hugging_face import dataset_id

@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.core.files.paths import safe_name
 from harness.core.types import Value
-from harness.run.records import RunRecord, safe_name
+from harness.run.records import RunRecord
 from reports import runs, untrusted
 from reports.evidence import Evidence
 from reports.export.markdown import escaped

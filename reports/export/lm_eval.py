@@ -17,11 +17,12 @@ from functools import cached_property, partial
 from hashlib import sha256
 from typing import Any
 
+from harness.core.files.paths import safe_name
 from harness.core.json_values import finite
 from harness.core.types import Prediction
 from harness.metrics.overlap import rouge
 from harness.metrics.statistics import standard_error
-from harness.run.records import RunRecord, safe_name
+from harness.run.records import RunRecord
 from reports import runs, untrusted
 from reports.evidence import Evidence
 from reports.export.run_files import (

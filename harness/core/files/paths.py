@@ -1,8 +1,11 @@
-"""Paths as a user writes them."""
+"""Paths as a user writes them, and folder names for the labels of models and tasks."""
 
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
+from hashlib import sha256
 from pathlib import Path
 
 from harness.core.errors import HarnessError
@@ -22,3 +25,26 @@ def user_path(path: str | Path) -> Path:
             remedy=f"For a new folder of that name: {Path.cwd() / found}",
         )
     return Path(found)
+
+
+def safe_name(label: str) -> str:
+    """A folder name for a model's or a task's label: never a path, never hidden, never empty.
+
+    Letters, marks and numbers of every script are kept. A label that cannot be kept as it is gets
+    a short hash, so that two labels never share a name.
+    """
+    whole = unicodedata.normalize("NFC", label)
+    kept = "".join(c if c in "_.+-" or unicodedata.category(c)[0] in "LMN" else " " for c in whole)
+    name = "-".join(kept.split()).strip(".-")
+    if whole and name == whole and len(os.fsencode(name)) <= _MAX_NAME and not _HASHED.search(name):
+        return name
+    while len(os.fsencode(name)) > _MAX_NAME:
+        name = name[:-1]
+    digest = sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{name.rstrip('.-') or 'unnamed'}-{digest[:8]}"
+
+
+_MAX_NAME = 100
+"""Bytes of a folder's name, its hash apart: file systems take 255."""
+_HASHED = re.compile("-[0-9a-f]{8}$")
+"""How a name ends that has a hash; a label that ends so gets one of its own."""
