@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.run.records import safe_name
+from harness.core.files.paths import safe_name
 
 ATTEMPTS, KEPT, REJECTED, RATIONALES = (
     "attempts.jsonl",
