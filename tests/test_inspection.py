@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.cli.inspection import Answer, lay_out
+from harness.cli.asking import Answer, lay_out
 from harness.core.types import Output, Reading
 
 FIGURE_1 = (

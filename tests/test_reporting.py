@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness import cli
+from harness.cli import report
 from harness.core.structured import Rationale, render
 from harness.core.types import DataOptions, Prediction
 from harness.run.folder import RunFolder
@@ -243,7 +243,7 @@ def test_what_is_shown_is_chosen(
     assert [pictures for pictures, _ in found.values()] == [3, 1, 0, 0]
     questions_shown = [b'"questions":[null,null,null]' in text for _, text in found.values()]
     assert questions_shown == [False, False, True, False]
-    monkeypatch.setattr(cli, "LARGE_PAGE", 1000)
+    monkeypatch.setattr(report, "LARGE_PAGE", 1000)
     for option in ("--images none", "--samples errors", "--samples none"):
         assert option in page()[0].stderr
     told = page("--samples", "errors", "--images", "none")[0].stderr

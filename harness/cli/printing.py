@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
-from harness.core.terminal import MISSING, console, harmless, percent, say, table
+from harness.core.terminal import MISSING, console, harmless, percent, print_json, say, table
 from harness.core.types import Value
 from harness.run.records import RunRecord
 
 if TYPE_CHECKING:
     from harness.extract.explain import Explanation
+    from harness.run.scoring import Run
 
 
 def interval(value: Value, scale: float = 100, digits: int = 1) -> str:
@@ -33,6 +34,19 @@ def scope(record: RunRecord) -> str:
     if record.is_silent:
         words += "; every answer is empty"
     return f"{words}; {record.label}" if record.label else words
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """A run as plain JSON values: its folder and its record."""
+    return {"folder": str(run.folder), **run.record.to_json()}
+
+
+def print_result(run: Run, *, as_json: bool) -> None:
+    """A run as the result of a command."""
+    if as_json:
+        print_json(run_json(run))
+    else:
+        print_run(run.record, str(run.folder))
 
 
 def print_run(record: RunRecord, folder: str) -> None:

@@ -1,15 +1,14 @@
-"""One model before a long night, and one question from the shell."""
+"""Put one question to a model, and lay out its answer."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.checkpoints.catalog import find
-from harness.core import images, structured, timing
+from harness.core import images, structured
 from harness.core.errors import NOT_FINITE, DataError, Exit, HarnessError, SampleError, reason
 from harness.core.types import (
     REFUSAL,
@@ -27,11 +26,7 @@ from harness.data.files import read_image
 from harness.remote.served import Served
 from harness.run.evaluate import Source
 from harness.run.runner import read_asked
-from harness.synthetic.questions import questions
 from tasks import load_task
-
-TOKENS = 64
-"""How many tokens `check` lets a model write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +38,7 @@ class Answer:
     seconds: float
 
 
-def ask(
+def put_question(
     weights: Source,
     *,
     question: str,
@@ -70,25 +65,25 @@ def ask(
         stop=structured.END if style == "structured" else "",
     )
     started = time.perf_counter()
-    (output,) = _outputs(weights, [prompt], decoding)
+    (output,) = outputs(weights, [prompt], decoding)
     seconds = time.perf_counter() - started
     finished = is_finished(output.finish)
     reading = read_asked(task.read, output.raw, sample.choices, finished=finished)
     return Answer(output, Reading(None, REFUSAL) if output.finish == REFUSAL else reading, seconds)
 
 
-def _outputs(source: Source, prompts: Sequence[Prompt], decoding: Decoding) -> list[Output]:
+def outputs(source: Source, prompts: Sequence[Prompt], decoding: Decoding) -> list[Output]:
     """What the model gives for the prompts; raises HarnessError where it gives nothing."""
     model: Model = source.load()
     try:
-        outputs = model.generate(model.prepare(prompts), decoding)
+        made = model.generate(model.prepare(prompts), decoding)
     except HarnessError:
         raise
     except Exception as error:  # whatever a broken model does is no fault of the harness
         raise _failed(source, reason(error)) from error
-    if failed := [output.error for output in outputs if output.error]:
+    if failed := [output.error for output in made if output.error]:
         raise _failed(source, failed[0])
-    return outputs
+    return made
 
 
 def _failed(source: Source, why: str) -> HarnessError:
@@ -131,71 +126,3 @@ def lay_out(answer: Answer, choices: Sequence[str]) -> str:
     cut = ", cut at the token limit" if is_cut(answer.output.finish) else ""
     lines.append(f"{seconds:.1f} s{rate}{cut}")
     return "\n".join(lines)
-
-
-def check(weights: Source) -> dict[str, Any]:
-    """Load a model and let it answer two drawn questions, alone and in a batch of four.
-
-    Raises:
-        HarnessError: the model fails, or in float32 an answer depends on the batch (exit 5).
-    """
-    model: Model = weights.load()
-    task = load_task("scienceqa")
-    prompts = []
-    for item in questions("test", count=2):
-        sample = Sample(id=item.id, question=item.question, target=0, choices=item.choices)
-        prompts.append(
-            Prompt(
-                text=task.prompt(sample, "direct").text,
-                question=item.question,
-                choices=sample.choices,
-                images=(item.draw(),),
-            )
-        )
-    decoding = Decoding(max_new_tokens=TOKENS)
-    _outputs(weights, prompts[:1], Decoding(max_new_tokens=2))  # warm up
-    single, alone = _timed(weights, [[p] for p in prompts], decoding)
-    batched, together = _timed(weights, [prompts * 2], decoding)
-    same = [output.raw for output in batched[:2]] == [output.raw for output in single]
-    report = {
-        "model": weights.checkpoint.name,
-        "weights": weights.checkpoint.weights,
-        **model.description,
-        "load_seconds": weights.load_seconds,
-        "tokens_per_second": {"batch 1": alone, "batch 4": together},
-        "peak_memory_bytes": None  # that of a client says nothing of the model
-        if isinstance(weights, Served)
-        else {
-            "process": timing.peak_process_memory(),
-            "device": timing.peak_device_memory(weights.device),
-        },
-        "same_answers_in_a_batch": same,
-        "answers": [output.raw for output in single],
-    }
-    if not same and model.description["dtype"] == "float32":
-        raise HarnessError(
-            f"{weights.checkpoint.name} answers otherwise in a batch than alone.",
-            known=f"Alone: {single[0].raw[:80]!r}. In a batch: {batched[0].raw[:80]!r}.",
-            remedy="Run it with --batch-size 1.",
-            code=Exit.CHECK_FAILED,
-        )
-    return report
-
-
-def _timed(
-    weights: Source, batches: Sequence[Sequence[Prompt]], decoding: Decoding
-) -> tuple[list[Output], float | None]:
-    """The outputs of all batches, and tokens a second; None where a server does not count them."""
-    started = time.perf_counter()
-    outputs = [output for batch in batches for output in _outputs(weights, batch, decoding)]
-    seconds = time.perf_counter() - started
-    made = [output.tokens for output in outputs if output.tokens is not None]
-    return outputs, sum(made) / seconds if len(made) == len(outputs) else None
-
-
-def download(model: str) -> Mapping[str, Any] | None:
-    """What a row of the catalogue would download; None for anything else."""
-    spec = find(model)
-    if spec is None or spec.repo is None:
-        return None
-    return {"repo": spec.repo, "revision": spec.revision, "gigabytes": spec.gigabytes}

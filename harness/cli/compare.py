@@ -1,0 +1,45 @@
+"""`harness compare`: two runs on the questions that both answered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.commands import App
+from harness.cli.options import AsJson
+from harness.core.errors import Exit
+from harness.core.terminal import print_json, say
+
+app = App()
+
+
+@app.command(
+    epilog="Example:\n\n"
+    "harness compare runs/scienceqa/moondream/test runs/scienceqa/moondream-kd/test"
+)
+def compare(
+    first: Annotated[Path, typer.Argument(help="Run folder A.")],
+    second: Annotated[Path, typer.Argument(help="Run folder B.")],
+    fail_if_worse: Annotated[
+        bool,
+        typer.Option(
+            "--fail-if-worse",
+            help="Exit 5 if B is worse than A: the whole 95% interval lies below 0.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs on the questions that both answered."""
+    from harness.run.compare import compare as pair
+    from harness.run.compare import words
+    from harness.run.folder import RunFolder
+
+    found = pair(RunFolder(first), RunFolder(second))
+    if as_json:
+        print_json(found.to_json())
+    else:
+        say(words(found))
+    if fail_if_worse and found.second_is_worse:
+        raise typer.Exit(Exit.CHECK_FAILED)

@@ -1,0 +1,88 @@
+"""`harness list`: models, tasks and runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from harness.cli.commands import App
+from harness.cli.messages import show_error
+from harness.cli.options import AsJson, RunsDir, refuse_absent
+from harness.core.errors import Exit
+from harness.core.terminal import print_json, say
+
+app = App(help="List models, tasks or runs.", no_args_is_help=True)
+
+
+@app.command("models")
+def list_models(as_json: AsJson = False) -> None:
+    """The rows of Table 1, and what each needs."""
+    from dataclasses import asdict
+
+    from harness.checkpoints.catalog import CATALOG
+    from harness.core.terminal import table
+    from harness.weights import minis as weights
+
+    if as_json:
+        rows = [{**asdict(spec), "processor_args": dict(spec.processor_args)} for spec in CATALOG]
+        return print_json({"models": rows})
+    table(
+        "Models",
+        ("name", "title", "size", "role", "weights", "GB", "licence"),
+        [
+            (
+                spec.name,
+                spec.title,
+                spec.size,
+                spec.role,
+                f"{spec.repo}{f' @ {spec.revision}' if spec.revision else ''}"
+                if spec.repo
+                else "made by harness distill",
+                f"{spec.gigabytes:.1f}" if spec.gigabytes else "—",
+                spec.licence,
+            )
+            for spec in CATALOG
+        ],
+    )
+    say("Any other image-text model: --model ORG/REPO or --model FOLDER.")
+    if minis := weights.names():
+        say(f"As a miniature that comes with the package, --size mini: {', '.join(minis)}.")
+    return None
+
+
+@app.command("tasks")
+def list_tasks(as_json: AsJson = False) -> None:
+    """The tasks that come with harness."""
+    from harness.core.terminal import table
+    from tasks import TASKS
+
+    if as_json:
+        return print_json({"tasks": [{"name": key, "about": TASKS[key]} for key in TASKS]})
+    table("Tasks", ("name", "about"), list(TASKS.items()))
+    say("Your own: --task ./mine.py, a file that defines TASK.")
+    return None
+
+
+@app.command("runs")
+def list_runs(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
+    """The runs that are on disk."""
+    from harness.cli.printing import scope
+    from harness.core.terminal import percent, table
+    from harness.run.folder import read_runs
+
+    refuse_absent(runs)
+    found, broken = read_runs(runs)
+    for error in broken:
+        show_error(error)
+    if as_json:
+        listed = [{"folder": str(path), **record.to_json()} for path, record in found]
+        print_json({"runs": listed, "errors": [error.to_json() for error in broken]})
+        raise typer.Exit(broken[0].code if broken else Exit.OK)
+    rows = []
+    for path, record in found:
+        accuracy = record.metrics.get("accuracy")
+        shown = percent(accuracy.value) if accuracy else "—"
+        rows.append((str(path), record.status, shown, scope(record)))
+    table("Runs", ("folder", "status", "accuracy", "n"), rows)
+    raise typer.Exit(broken[0].code if broken else Exit.OK)

@@ -1,0 +1,82 @@
+"""What is said on stderr: errors, failed samples, which process is speaking."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from harness.core import processes
+from harness.core.errors import HarnessError
+from harness.core.terminal import harmless, say
+
+if TYPE_CHECKING:
+    from harness.run.scoring import Run
+
+
+SHOWN = 5
+"""Failed samples that are named on stderr."""
+
+
+def show_error(error: HarnessError) -> HarnessError:
+    """Tell the user of `error`, on stderr."""
+    lines = [harmless(line) for line in str(error).splitlines()]
+    say(process_label() + "\n  ".join([f"Error: {lines[0]}", *lines[1:]]), err=True)
+    return error
+
+
+def print_first(lines: Sequence[str], what: str, where: str) -> None:
+    """The first lines on stderr, and where the others are."""
+    for line in lines[:SHOWN]:
+        say(f"{what}: {line}", err=True)
+    if len(lines) > SHOWN:
+        say(f"... and {len(lines) - SHOWN:,} more; {where}", err=True)
+
+
+def print_failures(run: Run) -> None:
+    """The first samples without an answer, and why, on stderr."""
+    from harness.core.files.layout import PREDICTIONS
+    from harness.run.folder import RunFolder
+
+    if not run.record.counts.failed:
+        return
+    predictions = RunFolder(run.folder).read_predictions()
+    failed = [f"{p.sample_id}: {p.error}" for p in predictions if p.error is not None]
+    print_first(failed, "Failed", f"see `error` in {run.folder / PREDICTIONS}")
+
+
+def print_silence(run: Run) -> None:
+    """A run without a single word is no result."""
+    if not run.record.is_silent:
+        return
+    asked = run.record.settings.get("mode") == "generate"
+    template = "A chat template or a --style that is not the model's own is likely."
+    show_error(
+        HarnessError(
+            f"Every one of {run.record.counts.empty:,} answers is empty.",
+            known="The model ended each of them at once." if asked else "",
+            remedy=template if asked else "",
+        )
+    )
+
+
+class Harmless(logging.Formatter):
+    """What is logged can hold text from data and from models."""
+
+    def format(self, record: logging.LogRecord) -> str:
+
+        return process_label() + harmless(super().format(record))
+
+
+def process_label() -> str:
+    """Which of several processes is speaking; nothing for the first."""
+    number = rank()
+    return f"[process {number}] " if number else ""
+
+
+def rank() -> int:
+    """Among several processes; where that is unclear, the commands that need it say so."""
+    try:
+        return processes.here().rank
+    except HarnessError:
+        return 0

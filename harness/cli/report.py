@@ -1,0 +1,149 @@
+"""`harness report`: the leaderboard page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.commands import App
+from harness.cli.messages import show_error
+from harness.cli.options import AsJson, ReportOut, RunsDir, refuse_absent
+from harness.core.errors import Exit, HarnessError
+from harness.core.files.paths import user_path
+from harness.core.terminal import print_json, say
+
+if TYPE_CHECKING:
+    from reports.collect import Report, ReportOptions
+
+
+app = App()
+
+LARGE_PAGE = 25_000_000
+"""Bytes: what mail programs still take."""
+
+
+class SamplesShown(StrEnum):
+    """The samples of a page."""
+
+    all = "all"
+    errors = "errors"
+    none = "none"
+
+
+class ImagesShown(StrEnum):
+    """What a page has of the pictures."""
+
+    inline = "inline"
+    none = "none"
+
+
+@app.command(epilog="Example:\n\nharness report --out page.html")
+def report(
+    runs: RunsDir = Path("runs"),
+    out: ReportOut = Path("reports/leaderboard.html"),
+    samples: Annotated[
+        SamplesShown,
+        typer.Option(
+            help="Which questions can be looked at, with every answer; errors: those that some "
+            "model got wrong."
+        ),
+    ] = SamplesShown.all,
+    images: Annotated[
+        ImagesShown,
+        typer.Option(
+            help="Their pictures, small, as far as the data are at hand; none: a page that can be "
+            "published without the pictures' licence."
+        ),
+    ] = ImagesShown.inline,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TASK=PATH",
+            help="Where the data of a task's runs are now, if they were moved. Repeatable.",
+        ),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task", "-t", help="For pictures of runs of ./mine.py: that file. Repeatable."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the leaderboard: one self-contained HTML page, the paper's rows beside the measured."""
+    refuse_absent(runs)
+    from reports.collect import ReportOptions
+
+    if (data or task) and (samples is SamplesShown.none or images is ImagesShown.none):
+        option = "--data" if data else "--task"
+        raise HarnessError(f"{option} is for pictures, and the page is to have none.")
+    how = ReportOptions(
+        samples=samples.value,
+        images=images is ImagesShown.inline,
+        tasks=task or (),
+        data=_moved_data(data or []),
+    )
+    _write_report(runs, out, how, as_json=as_json)
+
+
+def _moved_data(given: Sequence[str]) -> dict[str, Path]:
+    """--data TASK=PATH, once for each task."""
+    paths: dict[str, Path] = {}
+    for value in given:
+        name, equals, path = value.partition("=")
+        if not equals or not name or not path:
+            raise HarnessError(f"--data {value}: write TASK=PATH, such as scienceqa=./scienceqa.")
+        if name in paths:
+            raise HarnessError(f"--data is given twice for {name}.")
+        paths[name] = user_path(path)
+        if not paths[name].exists():
+            raise HarnessError(f"--data {value}: there is no {path}.", code=Exit.MISSING)
+    return paths
+
+
+def _write_report(
+    runs: Path, out: Path, how: ReportOptions | None = None, *, as_json: bool = False
+) -> None:
+    from reports.collect import write_report
+
+    if out.exists() and not out.is_file():  # a device would be replaced by a file
+        raise _unwritable(out, "it is no file")
+    try:
+        made = write_report(runs, out, how)
+    except OSError as error:
+        raise _unwritable(out, error.strerror) from error
+    for one in made.broken:
+        show_error(one)
+    for note in [*made.notes, *_large(made)]:
+        say(note, err=True)
+    if as_json:
+        told = {"report": str(out), "runs": made.runs, "bytes": made.bytes}
+        print_json({**told, "notes": list(made.notes)})
+    else:
+        say(f"{out}: {made.runs} measured runs beside the paper's rows")
+    if made.broken:
+        raise typer.Exit(made.broken[0].code)
+
+
+def _large(made: Report) -> list[str]:
+    """A warning where a page is too large to send, with the options that make it smaller."""
+    if made.bytes <= LARGE_PAGE:
+        return []
+    smaller = []
+    if made.picture_bytes:
+        pictures = f"{made.picture_bytes / 1e6:,.1f} MB of pictures"
+        smaller.append(f"--images none leaves out {pictures}")
+    if made.options.samples == "all":
+        smaller.append("--samples errors keeps the questions that some model got wrong")
+    if made.options.samples != "none":
+        smaller.append("--samples none keeps the tables alone")
+    size = f"{made.path} has {made.bytes / 1e6:,.1f} MB, which is slow to open and to send."
+    return [f"{size} Smaller: {'; '.join(smaller)}." if smaller else size]
+
+
+def _unwritable(out: Path, reason: str | None) -> HarnessError:
+    return HarnessError(f"{out} cannot be written: {reason}.", remedy="Name a file with --out.")

@@ -1,0 +1,40 @@
+"""`harness rescore`: a run's answers extracted again, without a model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.commands import App
+from harness.cli.options import AsJson
+
+app = App()
+
+
+@app.command(epilog="Example:\n\nharness rescore runs/scienceqa/moondream/test --reader paper-base")
+def rescore(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    reader: Annotated[str, typer.Option(help="ours, paper-base, paper-kd or lmms-eval.")] = "ours",
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", help="For a run of ./mine.py: that file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read a run's answers again, without a model. Another reader than ours makes a run beside."""
+    from harness.cli.printing import print_result
+    from harness.run.folder import RunFolder
+    from harness.run.scoring import rescore as read_again
+    from tasks import load_task
+
+    folder = RunFolder(run)
+    record = folder.existing_record()
+    made = read_again(
+        folder,
+        load_task(task or record.task.name),
+        reader=reader,
+        command=["harness", *sys.argv[1:]],
+    )
+    print_result(made, as_json=as_json)

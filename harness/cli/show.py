@@ -1,0 +1,25 @@
+"""`harness show`: a run's result again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.commands import App
+from harness.cli.options import AsJson
+
+app = App()
+
+
+@app.command(epilog="Example:\n\nharness show runs/scienceqa/moondream/test")
+def show(
+    run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: AsJson = False
+) -> None:
+    """Print a run's result again."""
+    from harness.cli.printing import print_result
+    from harness.run.folder import RunFolder
+    from harness.run.scoring import Run
+
+    print_result(Run(run, RunFolder(run).existing_record()), as_json=as_json)
