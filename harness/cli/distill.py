@@ -304,10 +304,10 @@ def train(
         _estimate(plan, as_json=as_json)
         return
     from distill import pipeline
-    from distill.training.train import part
+    from distill.training.parallel import end_process_group
 
     student = pipeline.train_student(plan, pipeline.make_examples(plan))
-    part()
+    end_process_group()
     if not processes.here().first:
         return
     if as_json:
