@@ -183,7 +183,7 @@ def distill(
         return
     from distill import pipeline
     from harness.cli.printing import print_run
-    from reports.collect import write_report
+    from reports.page.report import write_report
 
     def told(run: Any) -> None:
         if not as_json:

@@ -29,7 +29,7 @@ from harness.engine.rows import Row
 from harness.engine.sizing import Seen, is_out_of_memory, release
 from harness.models.streaming import StreamingModel, held_by
 from harness.synthetic.questions import questions
-from reports import paper
+from reports.inputs import paper
 
 ANSWERS: Mapping[str, Mapping[str, int]] = MappingProxyType(
     {
