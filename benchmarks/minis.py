@@ -25,9 +25,12 @@ from harness.core.types import DataOptions, Decoding, Sample, is_finished
 from harness.metrics.statistics import wilson
 from harness.mini.making import TASKS, TOKENS
 from harness.models.loading import LoadOptions, load
-from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
+from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
 from harness.run.runner import read_asked
+from harness.run.settings import GenerationOptions, RunOptions
+from harness.run.sources import ModelOptions, Weights
+from harness.run.task_data import Data
 from harness.synthetic.questions import about
 from harness.weights import minis as weights
 from harness.weights.resolve import resolve_weights
@@ -56,13 +59,17 @@ def main() -> None:
 
 def measure(name: str, folder: Path) -> dict[str, Any]:
     """Figure -> value, low, high and n."""
-    options = ModelOptions(
-        model=name, size="mini", device="cpu", dtype="float32", max_new_tokens=TOKENS
-    )
+    options = ModelOptions(model=name, size="mini", device="cpu", dtype="float32")
     figures: dict[str, Any] = {}
     for task in TASKS:
         data = Data(load_task(task), DataOptions(split="test"))
-        run = evaluate(Weights(options), data, RunOptions(runs=folder, batch_size=64))
+        run = evaluate(
+            Weights(options),
+            data,
+            RunOptions(
+                runs=folder, batch_size=64, generation=GenerationOptions(max_new_tokens=TOKENS)
+            ),
+        )
         for figure in FIGURES:
             value = run.record.metrics.get(figure)
             if value and value.value is not None:

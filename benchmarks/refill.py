@@ -17,8 +17,11 @@ from pathlib import Path
 from harness.core.environment import describe
 from harness.core.types import DataOptions
 from harness.engine import decoding
-from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
+from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
+from harness.run.settings import RunOptions
+from harness.run.sources import ModelOptions, Weights
+from harness.run.task_data import Data
 from tasks import load_task
 
 CASES = (

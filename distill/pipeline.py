@@ -25,10 +25,7 @@ from distill.rationales import attempts, importing
 from distill.rationales import generate as rationales
 from distill.rationales.attempts import RationaleOptions, Work
 from distill.rationales.store import Store
-from distill.training.card import Sources
-from distill.training.estimate import Estimate, estimate
-from distill.training.requirements import check_base, check_packages
-from distill.training.train import train
+from distill.training.train import Estimate, Sources, check_base, check_here, estimate, train
 from harness.checkpoints.catalog import find
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.core.errors import DataError, HarnessError
@@ -38,10 +35,13 @@ from harness.core.json_values import finite
 from harness.core.structured import Rationale
 from harness.core.types import Prediction, Sample
 from harness.data.selection import select
-from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate, find_source
+from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
 from harness.run.records import SYNTHETIC
 from harness.run.scoring import Run
+from harness.run.settings import GenerationOptions, RunOptions
+from harness.run.sources import ModelOptions, Weights, find_source
+from harness.run.task_data import Data
 from harness.weights.resolve import resolve_weights
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def distill(plan: Plan, *, told: Callable[[Run], None] = lambda _: None) -> Outc
     attempts.check(plan.data, plan.asking)
     overlap = count_overlap(plan)
     find_base(plan)
-    check_packages(plan.config, resolve_device(plan.device))
+    check_here(plan.config, resolve_device(plan.device))
     record = make_rationales(plan) if plan.needs_rationales else None
     examples = make_examples(plan)
     found = write_quality(plan, examples) if record else None
@@ -173,7 +173,11 @@ def make_rationales(plan: Plan) -> dict[str, Any]:
         work.open()
         work.begin(record["fingerprint"], about=record["teacher"])
         return work.finish()
-    return rationales.generate(rationales.teacher_of(source), plan.data, plan.asking)
+    return rationales.generate(
+        rationales.teacher_of(source, max_new_tokens=plan.asking.max_new_tokens),
+        plan.data,
+        plan.asking,
+    )
 
 
 def _is_complete(plan: Plan, record: Mapping[str, Any]) -> bool:
@@ -398,7 +402,6 @@ def evaluate_student(plan: Plan, name: str, folder: Path) -> Run:
             runs=plan.runs,
             device=plan.device,
             dtype=plan.dtype,
-            max_new_tokens=plan.config.max_new_tokens,
         )
     )
     there = RunFolder.of(
@@ -406,24 +409,21 @@ def evaluate_student(plan: Plan, name: str, folder: Path) -> Run:
     ).read_record()
     current = weights.fingerprint["weights"]
     outdated = there is not None and there.fingerprint.get("weights") != current
-    how = _run_options(plan, fresh=plan.fresh or outdated)
-    conclude = plan.conclude and not is_control  # a control has no reasoning to conclude from
-    return evaluate(weights, plan.test, replace(how, conclude=conclude))
+    how = _run_options(
+        plan,
+        fresh=plan.fresh or outdated,
+        conclude=plan.conclude and not is_control,  # a control has no reasoning to conclude from
+    )
+    return evaluate(weights, plan.test, how)
 
 
 def evaluate_base(plan: Plan) -> Run:
     """The student before training, on the same questions."""
     return evaluate(
-        Weights(
-            replace(
-                plan.base,
-                device=plan.device,
-                dtype=plan.dtype,
-                max_new_tokens=plan.config.max_new_tokens,
-            )
-        ),
+        Weights(replace(plan.base, device=plan.device, dtype=plan.dtype)),
         plan.test,
-        _run_options(plan, fresh=False),
+        # The base has no reasoning to conclude from.
+        _run_options(plan, fresh=False, conclude=False),
     )
 
 
@@ -441,11 +441,12 @@ def count_overlap(plan: Plan) -> int:
     return both
 
 
-def _run_options(plan: Plan, *, fresh: bool) -> RunOptions:
+def _run_options(plan: Plan, *, fresh: bool, conclude: bool) -> RunOptions:
     return RunOptions(
         runs=plan.runs,
         limit=plan.test_limit,
         batch_size=plan.test_batch_size,
+        generation=GenerationOptions(max_new_tokens=plan.config.max_new_tokens, conclude=conclude),
         fresh=fresh,
         bertscore=plan.bertscore,
         command=plan.command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from harness.checkpoints.resolve import find_checkpoint
 from harness.core.types import Model
 from harness.models.loading import LoadOptions, load
 from harness.run import bench
-from harness.run.bench import ANSWERS, Figures, Load, projected
+from harness.run.bench import Figures, Load
+from reports.projection import ANSWERS, projected
 
 
 def test_projection_is_the_arithmetic_that_it_states() -> None:
@@ -22,7 +24,7 @@ def test_projection_is_the_arithmetic_that_it_states() -> None:
         Figures(model="moondream", batch=64, words=9, new_tokens=9, error="out of memory"),
         Figures(model="vilt", batch=4, words=9, new_tokens=9, read_seconds=2.0),
     ]  # fmt: skip
-    rows = {(row["table"], row["model"]): row for row in projected(found)}
+    rows = {(row["table"], row["model"]): row for row in projected([asdict(one) for one in found])}
     assert ANSWERS["scienceqa"]["moondream"] == 5
     assert rows[1, "moondream"]["projected_minutes"] == pytest.approx(2017 * 4.8 / 8 / 60)
     assert rows[1, "moondream"]["paper_minutes"] == 158

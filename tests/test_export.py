@@ -24,14 +24,13 @@ from markdown_it import MarkdownIt
 from harness.core.types import Prediction
 from harness.run.folder import RunFolder
 from harness.run.records import RunRecord
-from reports.export import contents
-from reports.export.formats import FOLDER_FORMATS, TABLE_FORMATS, downloads, latex, markdown
-from reports.export.formats.delimited import COLUMNS, guarded
-from reports.inputs.material import Evidence
-from reports.page.leaderboard import sections
-from reports.statistics.sanity import Finding
-from reports.tables import table as making
-from reports.tables.table import Cell, Row, Table
+from reports import tables as making
+from reports.evidence import Evidence
+from reports.export import FOLDER_FORMATS, TABLE_FORMATS, contents, downloads, latex, markdown
+from reports.export.delimited import COLUMNS, guarded
+from reports.leaderboard import sections
+from reports.sanity import Finding
+from reports.tables import Cell, Row, Table
 from tests.hostile import BLANK, HOSTILE, filled
 from tests.test_leaderboard import choice_run, text_run
 
@@ -700,19 +699,23 @@ def _card(run: Evidence) -> Iterator[str]:
 def real_runs(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Path:
     """A folder with a run of a tiny model with random weights."""
     from harness.core.types import DataOptions
-    from harness.run import evaluate
+    from harness.run.evaluate import evaluate
+    from harness.run.settings import GenerationOptions, RunOptions
+    from harness.run.sources import ModelOptions, Weights
+    from harness.run.task_data import Data
     from tasks import load_task
 
     runs = tmp_path_factory.mktemp("runs")
-    weights = evaluate.Weights(
-        evaluate.ModelOptions(
-            model="moondream", weights="random", size="tiny", runs=runs, max_new_tokens=4
-        )
-    )
-    evaluate.evaluate(
+    weights = Weights(ModelOptions(model="moondream", weights="random", size="tiny", runs=runs))
+    evaluate(
         weights,
-        evaluate.Data(load_task("scienceqa"), DataOptions(path=drawn)),
-        evaluate.RunOptions(runs=runs, limit=12, sample="stratified"),
+        Data(load_task("scienceqa"), DataOptions(path=drawn)),
+        RunOptions(
+            runs=runs,
+            limit=12,
+            sample="stratified",
+            generation=GenerationOptions(max_new_tokens=4),
+        ),
     )
     return runs
 

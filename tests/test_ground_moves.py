@@ -26,7 +26,7 @@ class Start(logging.Handler):
         self.seen |= "warming up" in record.getMessage()  # until then, prompts are only hashed
 
 start = Start()
-logging.getLogger("harness.run.evaluate").addHandler(start)
+logging.getLogger("harness.run.answering").addHandler(start)
 
 def prompt(sample, style):
     if start.seen:

@@ -21,7 +21,7 @@ from harness.checkpoints.resolve import find_checkpoint
 from harness.core.types import Decoding, Prompt
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
-from harness.run.evaluate import ModelOptions, Weights
+from harness.run.sources import ModelOptions, Weights
 from harness.weights.resolve import resolve_weights
 
 NAMES = (

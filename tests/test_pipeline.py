@@ -20,7 +20,8 @@ from distill.rationales.attempts import RationaleOptions
 from harness.core.errors import DataError
 from harness.core.structured import Rationale, render
 from harness.core.types import DataOptions, Prediction
-from harness.run.evaluate import Data, ModelOptions
+from harness.run.sources import ModelOptions
+from harness.run.task_data import Data
 from tasks import load_task
 
 TASK = load_task("scienceqa")

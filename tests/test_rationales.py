@@ -22,7 +22,8 @@ from harness.core.errors import DataError, HarnessError, SampleError
 from harness.core.interrupts import Interrupted
 from harness.core.structured import Rationale, render
 from harness.core.types import DataOptions, Decoding, Output, Prompt, Sample
-from harness.run.evaluate import Data, ModelOptions, Weights
+from harness.run.sources import ModelOptions, Weights
+from harness.run.task_data import Data
 from tasks import load_task
 
 TASK = load_task("scienceqa")
@@ -359,10 +360,8 @@ def test_any_checkpoint_can_be_the_teacher(
     data: Data, options: RationaleOptions, tiny: Callable[..., Path]
 ) -> None:
     """The tiny LLaVA-CoT writes no tags: with the filter none, what it writes is a reasoning."""
-    weights = Weights(
-        ModelOptions(model="llava-cot", weights=str(tiny("llava-cot")), max_new_tokens=12)
-    )
-    record = generate(teacher_of(weights), data, replace(options, limit=3))
+    weights = Weights(ModelOptions(model="llava-cot", weights=str(tiny("llava-cot"))))
+    record = generate(teacher_of(weights, max_new_tokens=12), data, replace(options, limit=3))
     assert record["teacher"]["title"] == "LLaVA-CoT"
     assert record["fingerprint"]["weights"] == weights.fingerprint["weights"]
     rows = [*Store(options.folder).read_kept(), *read_lines(options.folder / "rejected.jsonl")]

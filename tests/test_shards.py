@@ -23,8 +23,11 @@ from harness.core.interrupts import Interrupted, interrupts
 from harness.core.processes import Place, here, own_device
 from harness.core.types import DataOptions
 from harness.run import shards
-from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
+from harness.run.evaluate import evaluate
 from harness.run.folder import InUse, RunFolder
+from harness.run.settings import GenerationOptions, RunOptions
+from harness.run.sources import ModelOptions, Weights
+from harness.run.task_data import Data
 from tasks import load_task
 
 BIN = Path(sys.executable).parent
@@ -37,10 +40,13 @@ def answer(tiny, drawn: Path, tmp_path: Path) -> Answer:
     of the run."""
 
     def run(runs: str = "runs", data: Path = drawn, model: Path | None = None, **more: Any) -> Path:
-        names = ("temperature", "max_new_tokens")
+        names = ("temperature", "max_new_tokens", "shuffle", "shots", "style")
         chosen = {"max_new_tokens": 6, **{name: more.pop(name) for name in names if name in more}}
-        options = ModelOptions(model=str(model or tiny("llava")), name="m", device="cpu", **chosen)
-        how = RunOptions(**{"runs": tmp_path / runs, "batch_size": 3, **more})
+        options = ModelOptions(model=str(model or tiny("llava")), name="m", device="cpu")
+        how = RunOptions(
+            **{"runs": tmp_path / runs, "batch_size": 3, **more},
+            generation=GenerationOptions(**chosen),
+        )
         questions = Data(load_task("scienceqa"), DataOptions(path=data))
         return evaluate(Weights(options), questions, how).folder
 

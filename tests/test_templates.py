@@ -19,7 +19,7 @@ from harness.core.errors import Exit, HarnessError
 from harness.core.types import Prompt
 from harness.models import templates
 from harness.models.loading import LoadOptions, load
-from harness.run.evaluate import ModelOptions, Weights
+from harness.run.sources import ModelOptions, Weights
 
 PICTURE = Image.new("RGB", (60, 40))
 # As Llama 3.2 Vision's: a system turn with today's date, but only where there is no picture.

@@ -27,7 +27,7 @@ from harness.core.mismatch import refuse_mismatch
 from harness.core.structured import Rationale
 from harness.core.types import Sample
 from harness.data.selection import How, select
-from harness.run.evaluate import Data
+from harness.run.task_data import Data
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,8 @@ class RationaleOptions:
     seed: int = 0
     """Of stratified selection and of sampled attempts."""
     batch_size: int = 4
+    max_new_tokens: int | None = None
+    """Of each rationale; None: the teacher's own limit."""
     fresh: bool = False
     command: Sequence[str] = ()
 

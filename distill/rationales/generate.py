@@ -30,9 +30,10 @@ from harness.core.prompts import instruction
 from harness.core.types import REFUSAL, Decoding, Model, Prediction
 from harness.data.fingerprint import blank
 from harness.remote.served import Served
-from harness.run.evaluate import Data, Source
 from harness.run.folder import RunFolder
 from harness.run.runner import Asking, Runner
+from harness.run.sources import Source
+from harness.run.task_data import Data
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +57,10 @@ class Teacher:
     """What becomes of its prompts: a `harness.core.types.Rendering`; empty until it is loaded."""
 
 
-def teacher_of(weights: Source) -> Teacher:
+def teacher_of(source: Source, *, max_new_tokens: int | None = None) -> Teacher:
     """A row of the catalogue, a folder, or a server's model, as a teacher."""
-    checkpoint = weights.checkpoint
+    checkpoint = source.checkpoint
     spec = checkpoint.spec
-    wanted = weights.options
     plain = spec.plain_styles if spec else ()
     return Teacher(
         name=checkpoint.name,
@@ -72,16 +72,16 @@ def teacher_of(weights: Source) -> Teacher:
             "weights": checkpoint.weights,
             "licence": checkpoint.licence,
         },
-        max_new_tokens=wanted.max_new_tokens or (spec.max_new_tokens if spec else 512),
+        max_new_tokens=max_new_tokens or (spec.max_new_tokens if spec else 512),
         instruction=instruction("structured", choices=True, plain_styles=plain),
         settings={
-            "dtype": weights.dtype,
-            "processor_args": dict(wanted.processor_args),
-            **(_where(weights) if isinstance(weights, Served) else weights.conventions),
+            "dtype": source.dtype,
+            "processor_args": dict(source.settings["processor_args"]),
+            **(_where(source) if isinstance(source, Served) else source.conventions),
         },
-        load=weights.load,
-        fingerprint=lambda: _told(weights),
-        rendering=lambda: {} if isinstance(weights, Served) else weights.rendering,
+        load=source.load,
+        fingerprint=lambda: _told(source),
+        rendering=lambda: {} if isinstance(source, Served) else source.rendering,
     )
 
 

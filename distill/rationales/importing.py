@@ -26,8 +26,8 @@ from harness.core.types import Sample
 from harness.data.files import decode_text, open_data, parse_json
 from harness.data.pictures import found
 from harness.data.schema import one_line
-from harness.run.evaluate import Data
 from harness.run.folder import RunFolder
+from harness.run.task_data import Data
 
 log = logging.getLogger(__name__)
 

@@ -87,14 +87,15 @@ def ask(
     from dataclasses import asdict
 
     from harness.cli.asking import lay_out, put_question
-    from harness.run import evaluate
+    from harness.run.sources import find_source
 
-    loaded = evaluate.find_source(model_options(model, ctx.params))
+    loaded = find_source(model_options(model, ctx.params))
     answer = put_question(
         loaded,
         question=question,
         image=image,
         choices=choices or (),
+        style=style.value if style else None,
         max_new_tokens=max_new_tokens,
     )
     if as_json:

@@ -24,8 +24,8 @@ from harness.core.types import (
 )
 from harness.data.files import read_image
 from harness.remote.served import Served
-from harness.run.evaluate import Source
 from harness.run.runner import read_asked
+from harness.run.sources import Source
 from tasks import load_task
 
 
@@ -44,13 +44,14 @@ def put_question(
     question: str,
     image: Path | None = None,
     choices: Sequence[str] = (),
+    style: Style | None = None,
     max_new_tokens: int | None = None,
 ) -> Answer:
     """Put one question; raises DataError where the picture cannot be used."""
     spec = weights.checkpoint.spec
     task = load_task("scienceqa" if choices else "vqaonline")
     own: Style = spec.style if spec and weights.checkpoint.named else "direct"
-    style = weights.options.style or own
+    style = style or own
     sample = Sample(id="question", question=question, target=0, choices=tuple(choices))
     prompt = Prompt(
         text=task.prompt(sample, style).text,

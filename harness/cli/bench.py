@@ -81,7 +81,8 @@ def bench(
     quieten_libraries()
     from harness.cli.printing import print_bench
     from harness.run import bench as measuring
-    from harness.run import evaluate
+    from harness.run.sources import Weights
+    from reports import projection
 
     loads = [
         measuring.Load(batch=rows, words=length, new_tokens=tokens)
@@ -89,8 +90,13 @@ def bench(
         for length in words or [64]
         for tokens in new_tokens or [64]
     ]
-    sources = [(name, evaluate.Weights(model_options(name, ctx.params))) for name in model]
-    told = measuring.measure(sources, loads, tell=lambda words: say(words, err=True))
+    sources = [(name, Weights(model_options(name, ctx.params))) for name in model]
+    measured = measuring.measure(sources, loads, tell=lambda words: say(words, err=True))
+    told = {
+        **measured,
+        "projected": projection.projected(measured["figures"]),
+        "projection": projection.PROJECTION,
+    }
     if as_json:
         print_json(told)
     else:

@@ -62,13 +62,13 @@ def check(
     quieten_libraries()
     from harness.cli.checking import download, try_out
     from harness.cli.printing import print_check
-    from harness.run import evaluate
+    from harness.run.sources import find_source
 
     needed = download(model) if not weights else None
     if needed:
         size_of = f"{needed['repo']}: {needed['gigabytes']:.1f} GB"
         say(f"{size_of}, downloaded where it is not here yet.", err=True)
-    loaded = evaluate.find_source(model_options(model, ctx.params))
+    loaded = find_source(model_options(model, ctx.params))
     report = try_out(loaded)
     if as_json:
         print_json(report)

@@ -12,7 +12,7 @@ from harness.core import timing
 from harness.core.errors import Exit, HarnessError
 from harness.core.types import Decoding, Model, Output, Prompt, Sample
 from harness.remote.served import Served
-from harness.run.evaluate import Source
+from harness.run.sources import Source
 from harness.synthetic.questions import questions
 from tasks import load_task
 

@@ -183,7 +183,7 @@ def distill(
         return
     from distill import pipeline
     from harness.cli.printing import print_run
-    from reports.page.report import write_report
+    from reports.collect import write_report
 
     def told(run: Any) -> None:
         if not as_json:
@@ -304,10 +304,10 @@ def train(
         _estimate(plan, as_json=as_json)
         return
     from distill import pipeline
-    from distill.training.parallel import end_process_group
+    from distill.training.train import part
 
     student = pipeline.train_student(plan, pipeline.make_examples(plan))
-    end_process_group()
+    part()
     if not processes.here().first:
         return
     if as_json:
@@ -434,7 +434,8 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
     from distill.rationales.attempts import RationaleOptions
     from distill.rationales.store import Store
     from harness.core.types import DataOptions
-    from harness.run.evaluate import Data, ModelOptions
+    from harness.run.sources import ModelOptions
+    from harness.run.task_data import Data
     from tasks import load_task
 
     get = ctx.params.get
@@ -479,7 +480,6 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
             size=get("size", Size.full).value,
             device=device,
             dtype=dtype,
-            max_new_tokens=get("teacher_tokens"),
             server=server,
         ),
         imported=get("imported"),
@@ -497,6 +497,7 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
             sample=_value(chosen("sample", settings, "first")),
             seed=settings.get("seed", get("seed", 0)),
             batch_size=get("teacher_batch_size") or (server.concurrency if server else 4),
+            max_new_tokens=get("teacher_tokens"),
             fresh=get("fresh", False),  # the default
             command=command,
         ),

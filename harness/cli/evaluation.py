@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +44,7 @@ from harness.cli.options import (
     WeightsOption,
     batch_size_or_auto,
     finite,
+    generation_options,
     model_options,
     refuse_idle,
     run_label,
@@ -54,8 +55,8 @@ from harness.core.files.paths import user_path
 from harness.core.terminal import print_json, quieten_libraries
 
 if TYPE_CHECKING:
-    from harness.run.evaluate import Data
     from harness.run.scoring import Run
+    from harness.run.task_data import Data
 
 
 app = App()
@@ -274,33 +275,21 @@ def eval(
         raise HarnessError("--name goes with one --model.")
     refuse_idle(ctx)
     quieten_libraries()
-    from harness.core.types import DataOptions
-    from harness.run import evaluate
-    from tasks import load_task
+    from harness.run.evaluate import evaluate
+    from harness.run.settings import RunOptions
+    from harness.run.sources import find_source
 
-    loaded: list[Data] = [
-        evaluate.Data(
-            load_task(wanted),
-            DataOptions(
-                path=paths.get(wanted),
-                split=split,
-                revision=revision,
-                text_only=text_only is TextOnly.include,
-            ),
-        )
-        for wanted in task
-    ]
-    how = evaluate.RunOptions(
+    loaded = _load_data(
+        task, paths, split=split, revision=revision, text_only=text_only is TextOnly.include
+    )
+    how = RunOptions(
         runs=runs,
         limit=limit,
         sample=sample.value,
         seed=seed,
         batch_size=None if batch_size == "auto" else int(batch_size),
         workers=workers,
-        shots=shots,
-        shuffle=shuffle_choices,
-        truncate=truncate,
-        conclude=conclude,
+        generation=generation_options(ctx.params),
         fresh=fresh,
         tokenize=tokenize.value,
         bertscore=None if bertscore == "none" else bertscore,
@@ -310,13 +299,13 @@ def eval(
     errors: list[HarnessError] = []
     for wanted in model:
         try:
-            source = evaluate.find_source(model_options(wanted, ctx.params))
+            source = find_source(model_options(wanted, ctx.params))
         except HarnessError as error:
             errors.append(show_error(error))
             continue
         for each in loaded:
             try:
-                done.append(evaluate.evaluate(source, each, how))
+                done.append(evaluate(source, each, how))
             except HarnessError as error:
                 errors.append(show_error(error))
             else:
@@ -336,6 +325,28 @@ def eval(
         raise typer.Exit(errors[0].code)
     if any(run.record.counts.failed or run.record.is_silent for run in done):
         raise typer.Exit(Exit.FAILED_SAMPLES)
+
+
+def _load_data(
+    tasks: Sequence[str],
+    paths: Mapping[str, Path],
+    *,
+    split: str,
+    revision: str | None,
+    text_only: bool,
+) -> list[Data]:
+    """The tasks with their data, which are read when a run first needs them."""
+    from harness.core.types import DataOptions
+    from harness.run.task_data import Data
+    from tasks import load_task
+
+    return [
+        Data(
+            load_task(name),
+            DataOptions(path=paths.get(name), split=split, revision=revision, text_only=text_only),
+        )
+        for name in tasks
+    ]
 
 
 def _data_paths(given: Sequence[str], tasks: Sequence[str]) -> dict[str, Path]:

@@ -15,7 +15,8 @@ from harness.core.errors import Exit, HarnessError
 from harness.remote.endpoint import MAX_SECONDS
 
 if TYPE_CHECKING:
-    from harness.run.evaluate import ModelOptions
+    from harness.run.settings import GenerationOptions
+    from harness.run.sources import ModelOptions
 
 
 SAMPLES, MODEL, SERVER, DECODING, OUTPUT = "Samples", "Model", "Server", "Decoding", "Output"
@@ -327,7 +328,7 @@ def check_choices(choices: Sequence[str]) -> None:
 def model_options(model: str, given: Mapping[str, Any]) -> ModelOptions:
     """The model options of `eval`, `check` and `ask`, from their parameters by name."""
     from harness.remote.endpoint import ServerOptions
-    from harness.run.evaluate import ModelOptions
+    from harness.run.sources import ModelOptions
 
     names = {
         "weights": "weights",
@@ -343,12 +344,6 @@ def model_options(model: str, given: Mapping[str, Any]) -> ModelOptions:
         "attn": "attention",
         "chat_template": "chat_template",
         "engine": "engine",
-        "style": "style",
-        "mode": "mode",
-        "options": "options",
-        "max_new_tokens": "max_new_tokens",
-        "temperature": "temperature",
-        "top_p": "top_p",
     }
     return ModelOptions(
         model=model,
@@ -362,6 +357,17 @@ def model_options(model: str, given: Mapping[str, Any]) -> ModelOptions:
         if "base_url" in given
         else None,
         **{field: given[name] for name, field in names.items() if name in given},
+    )
+
+
+def generation_options(given: Mapping[str, Any]) -> GenerationOptions:
+    """How `eval` puts questions, from its parameters by name."""
+    from harness.run.settings import GenerationOptions
+
+    fields = ("style", "mode", "options", "shots", "truncate", "conclude")
+    limits = ("max_new_tokens", "temperature", "top_p")
+    return GenerationOptions(
+        shuffle=given["shuffle_choices"], **{name: given[name] for name in (*fields, *limits)}
     )
 
 

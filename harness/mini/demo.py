@@ -22,9 +22,9 @@ from harness.mini.distillation import BATCH, DISTILLED, RUNS, STUDENT, TEACHER
 
 if TYPE_CHECKING:
     from distill.pipeline import Outcome, Plan
-    from harness.run.evaluate import Data
     from harness.run.folder import RunFolder
     from harness.run.scoring import Run
+    from harness.run.task_data import Data
 
 CHOICE, OPEN = distillation.TASK, "vqaonline-mini"
 MODELS = (TEACHER, "llava-next", "phi-3.5", STUDENT, "kosmos-2", "vilt")
@@ -110,8 +110,8 @@ def _run(
     folder: Path, out: Path, extent: Extent, command: Sequence[str], told: Callable[[str], None]
 ) -> str:
     from distill import pipeline
-    from harness.run.evaluate import Data
-    from reports.page.report import write_report
+    from harness.run.task_data import Data
+    from reports.collect import write_report
     from tasks import load_task
 
     tasks = [Data(load_task(name), DataOptions()) for name in (CHOICE, OPEN)]
@@ -154,7 +154,9 @@ def _answers(name: str, tasks: Sequence[Data], plan: Plan, extent: Extent) -> li
     """A model's runs on the tasks."""
     from dataclasses import replace
 
-    from harness.run.evaluate import RunOptions, Weights, evaluate
+    from harness.run.evaluate import evaluate
+    from harness.run.settings import RunOptions
+    from harness.run.sources import Weights
 
     weights = Weights(replace(plan.base, model=name))
     options = RunOptions(

@@ -52,7 +52,8 @@ def plan(
     from distill.config import preset
     from distill.layout import CONTROL, folder_of
     from distill.rationales.attempts import RationaleOptions
-    from harness.run.evaluate import Data, ModelOptions
+    from harness.run.sources import ModelOptions
+    from harness.run.task_data import Data
     from tasks import load_task
 
     config = preset("miniature", seed=seed, **({} if samples is None else {"samples": samples}))

@@ -29,8 +29,11 @@ from harness.core.progress import Make
 from harness.core.types import DataOptions, Value
 from harness.mini.distillation import DISTILLED
 from harness.mini.recipes import RECIPES
-from harness.run.evaluate import Data, ModelOptions, RunOptions, Weights, evaluate
+from harness.run.evaluate import evaluate
 from harness.run.records import RunRecord
+from harness.run.settings import GenerationOptions, RunOptions
+from harness.run.sources import ModelOptions, Weights
+from harness.run.task_data import Data
 from harness.synthetic.questions import open_questions, questions
 from tasks import load_task
 
@@ -208,12 +211,16 @@ def measure(
             options = ModelOptions(
                 model=name,
                 weights=str(folder),
-                max_new_tokens=TOKENS,
                 device="cpu",  # as they were trained: the same figures wherever they are made
                 dtype="float32",
             )
             data = Data(load_task(task), DataOptions(split=split))
-            settings = RunOptions(runs=Path(runs), batch_size=32, limit=limit)
+            settings = RunOptions(
+                runs=Path(runs),
+                batch_size=32,
+                limit=limit,
+                generation=GenerationOptions(max_new_tokens=TOKENS),
+            )
             records[task] = evaluate(Weights(options), data, settings).record
     return records
 

@@ -17,7 +17,6 @@ from harness.remote.endpoint import (
 
 if TYPE_CHECKING:
     from harness.remote.model import RemoteModel
-    from harness.run.evaluate import ModelOptions
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +30,19 @@ class Served:
     load_seconds: float | None = None
     """Nothing is loaded here."""
 
-    def __init__(self, options: ModelOptions) -> None:
-        """Raises HarnessError: the address, or what is in the environment, cannot be used."""
-        self.options = options
-        self.server: ServerOptions = options.server or ServerOptions()
-        self.checkpoint = find_endpoint(
-            options.model, base_url=self.server.base_url, name=options.name
-        )
+    devices: int | None = None
+
+    def __init__(
+        self, model: str, *, name: str | None = None, server: ServerOptions | None = None
+    ) -> None:
+        """Raises HarnessError: the address, or what is in the environment, cannot be used.
+
+        Args:
+            model: as `--model` has it: openai:NAME.
+            name: what to call the run.
+        """
+        self.server: ServerOptions = server or ServerOptions()
+        self.checkpoint = find_endpoint(model, base_url=self.server.base_url, name=name)
         self._key, self._proxy = read_key(), read_proxy()
         self._model: RemoteModel | None = None
 
@@ -64,15 +69,36 @@ class Served:
         return self._model
 
     @property
+    def settings(self) -> Mapping[str, Any]:
+        """What run.json has in the place of how weights are loaded: the server decides that."""
+        return {
+            "dtype": self.dtype,
+            "attention": "as served",
+            "processor_args": {},
+            "chat_template": None,
+            "engine": "as served",
+        }
+
+    @property
     def fingerprint(self) -> Mapping[str, Any]:
-        """What the answers depend on, as far as a server tells: its address, the model's name, and
+        """What the answers depend on, as far as a server says: its address, the model's name, and
         once it was reached what its list says of the model."""
-        told = self._model.description["listed"] if self._model else None
+        listed = self._model.description["listed"] if self._model else None
         return {
             "endpoint": self.checkpoint.url,
             "served_model": self.checkpoint.served,
-            **({"weights": told} if told else {}),
+            **({"weights": listed} if listed else {}),
         }
+
+    @property
+    def early_fingerprint(self) -> Mapping[str, Any]:
+        """As `fingerprint`: nothing is loaded here."""
+        return self.fingerprint
+
+    @property
+    def full_fingerprint(self) -> Mapping[str, Any]:
+        """As `fingerprint`: nothing is loaded here."""
+        return self.fingerprint
 
     @property
     def description(self) -> Mapping[str, Any] | None:

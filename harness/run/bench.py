@@ -1,9 +1,8 @@
-"""`harness bench`: how fast models run here, against what the device can do, and what that makes of
-the paper's tables.
+"""`harness bench`: how fast models run here, against what the device can do.
 
-Everything but the projection is measured: time, memory, and the ceilings, which are those of a
-matrix product and of a copy on the same device and in the same dtype. Questions and pictures are
-drawn, and every answer is as long as asked for; what is answered means nothing.
+Time, memory and the ceilings are measured; the ceilings are those of a matrix product and of a copy
+on the same device and in the same dtype. Questions and pictures are synthetic, and every answer is
+as long as asked for; what is answered means nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +10,8 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -29,47 +27,13 @@ from harness.engine.rows import Row
 from harness.engine.sizing import Seen, is_out_of_memory, release
 from harness.models.streaming import StreamingModel, held_by
 from harness.synthetic.questions import questions
-from reports.inputs import paper
 
-ANSWERS: Mapping[str, Mapping[str, int]] = MappingProxyType(
-    {
-        "scienceqa": MappingProxyType(
-            {
-                "llava-cot": 300,
-                "llava-next": 20,
-                "phi-3.5": 100,
-                "moondream": 5,
-                "kosmos-2": 60,
-                "moondream-kd": 170,
-            }
-        ),
-        "vqaonline": MappingProxyType(
-            {
-                "llava-cot": 400,
-                "llava-next": 200,
-                "phi-3.5": 200,
-                "moondream": 60,
-                "kosmos-2": 60,
-            }
-        ),
-    }
-)
-"""Tokens that an answer is taken to have, by task and model: nobody has published their lengths."""
-VQAONLINE_SUBSET = 665
-"""Questions that Table 2 is projected for. The paper does not say how many it used; its train split
-has as many, which is what its minutes fit."""
-PROJECTION = (
-    "Projected, not measured: questions x (reading + (answer tokens - 1) x step) / batch, of the "
-    "batch that takes the least, with the weights that were measured here. Answer tokens are "
-    "assumed; pictures are taken to be prepared ahead. The paper does not say how many questions "
-    "Table 2 has."
-)
 REPEATS = 3
 SHORTEST = 1e-9
 
 
 class Loaded(Protocol):
-    """A model that can be loaded, as `harness.run.evaluate.Weights` has it."""
+    """A model that can be loaded, as `harness.run.sources.Weights` has it."""
 
     @property
     def device(self) -> str: ...
@@ -134,7 +98,7 @@ def measure(
     *,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """The document of `harness bench`.
+    """What is measured of the document that `harness bench` prints.
 
     Args:
         models: name -> where its weights are; they are loaded one after the other.
@@ -163,8 +127,6 @@ def measure(
         ],
         "models": described,
         "figures": [asdict(figures) for figures in found],
-        "projected": projected(found),
-        "projection": PROJECTION,
     }
 
 
@@ -314,36 +276,6 @@ def draw(number: int, words: int) -> list[Prompt]:
         )
         prompts.append(asked)
     return prompts
-
-
-def projected(found: Sequence[Figures]) -> list[dict[str, Any]]:
-    """Minutes for each row of the paper's tables, as far as its model was measured."""
-    rows = []
-    for table in paper.load().tables:
-        questions = table.n or VQAONLINE_SUBSET
-        for row in table.rows:
-            tokens = ANSWERS[table.task].get(row.name, 1)
-            minutes = [_minutes(one, questions, tokens) for one in found if one.model == row.name]
-            possible = [m for m in minutes if m is not None]
-            rows.append(
-                {
-                    "table": table.number,
-                    "model": row.name,
-                    "title": row.model,
-                    "questions": questions,
-                    "answer_tokens": tokens,
-                    "paper_minutes": paper.minutes(row.cells["inference_minutes"]),
-                    "projected_minutes": min(possible, default=None),
-                }
-            )
-    return rows
-
-
-def _minutes(figures: Figures, questions: int, tokens: int) -> float | None:
-    if figures.read_seconds is None:
-        return None
-    steps = (tokens - 1) * (figures.step_seconds or 0.0)
-    return questions * (figures.read_seconds + steps) / figures.batch / 60
 
 
 def _times(run: Callable[[], Any], where: torch.device, *, repeats: int = REPEATS) -> list[float]:

@@ -1,0 +1,308 @@
+"""One process's part of a run: answer what is pending, keep each answer at once, score, record."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.core import environment, processes, progress, timing
+from harness.core.errors import Exit, HarnessError
+from harness.core.files.layout import PREDICTIONS
+from harness.core.interrupts import Interrupted, interrupts
+from harness.core.types import Decoding, Metric, Prediction, Sample
+from harness.remote.served import Served
+from harness.run.folder import Moved, RunFolder
+from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo
+from harness.run.runner import Asking, Runner, batches
+from harness.run.scoring import Run, scored
+from harness.run.session import Session
+from harness.run.settings import RunOptions
+from harness.run.shards import Claims
+from harness.run.sources import Source
+from harness.run.task_data import Data
+
+log = logging.getLogger(__name__)
+
+WARM_UP = 4
+"""Samples that are asked before the clock runs."""
+WORTH_A_WORKER = 16
+"""Samples that make up for starting a process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One model on one task: what every step of the run needs to know."""
+
+    source: Source
+    data: Data
+    options: RunOptions
+    folder: RunFolder
+    settings: Mapping[str, Any]
+    metrics: Sequence[Metric]
+    selected: Sequence[Sample]
+    """What is asked, in the data's order."""
+
+
+def answer(
+    job: Job,
+    record: RunRecord,
+    pending: Iterable[Sequence[Sample]],
+    *,
+    answered: Sequence[Prediction],
+    total: int,
+    others: Claims | None = None,
+    replaces: bool = False,
+) -> Run:
+    """Answer what is pending, score all answers of this process, and write the record.
+
+    Args:
+        others: what other processes have answered of the `total`.
+        replaces: see `Session`.
+    """
+    runner = _runner(job)
+    session = Session(
+        job.folder,
+        record,
+        answered,
+        about=_about(job, shared=others is not None),
+        measured=_measured(job.source, runner),
+        replaces=replaces,
+    )
+    try:
+        _ask(job, runner, session, pending, total=total, others=others)
+        if session.waits:
+            raise _unanswered(job, next((p.error for p in session.predictions), None))
+        return finish(job, session.record("running"), session.predictions)
+    except Moved as error:
+        raise _rescued(job, session, error, shared=others is not None) from error
+    except (Interrupted, HarnessError) as error:
+        if not session.waits:
+            _stop(job, session, shared=others is not None)
+        if isinstance(error, Interrupted):
+            log.info("Interrupted; the same command goes on where this one stopped.")
+        raise
+
+
+def _stop(job: Job, session: Session, *, shared: bool) -> None:
+    """Leave a run that can be resumed."""
+    with interrupts.shielded():
+        # What takes long (BERTScore) waits for the run's end.
+        brief = replace(job, metrics=job.data.task.metrics)
+        try:
+            finish(brief, session.record("interrupted"), session.predictions)
+        except Moved as error:
+            raise _rescued(job, session, error, shared=shared) from error
+
+
+def _rescued(job: Job, session: Session, error: Moved, *, shared: bool) -> HarnessError:
+    """The error, once the answers are in a file of their own: what is there now is not ours."""
+    # A shard goes when the run is gathered.
+    folder = RunFolder(job.folder.path.parent.parent) if shared else job.folder
+    with interrupts.shielded():
+        path = folder.rescue(session.predictions)
+    return HarnessError(
+        error.what,
+        known=f"All {len(session.predictions):,} answers of this run are in {path}.",
+        remedy=f"Put that file where {PREDICTIONS} was, beside its run.json, and the same command "
+        "goes on.",
+        code=error.code,
+    )
+
+
+def _runner(job: Job) -> Runner:
+    settings = job.settings
+    return Runner(
+        job.source.load(),
+        job.data.task,
+        asking=Asking(
+            style=settings["style"],
+            mode=settings["mode"],
+            options=settings["options"],
+            shuffle=settings["shuffle"],
+            examples=job.data.examples(settings["shots"]),
+            truncate=settings["truncate"],
+            conclude=settings["conclude"],
+        ),
+        decoding=Decoding(**settings["decoding"]),
+        digests=job.data.digests,
+    )
+
+
+def _about(job: Job, *, shared: bool) -> dict[str, Any]:
+    """What is known of a session from the start."""
+    source, place = job.source, processes.here()
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "device": source.device,
+        "batch_size": job.settings["batch_size"],
+        "load_seconds": source.load_seconds,
+        "devices": source.devices,
+        "answered_from": None,
+        **({"process": place.rank, "processes": place.processes} if shared else {}),
+    }
+
+
+def _measured(source: Source, runner: Runner) -> Callable[[], Mapping[str, Any]]:
+    """What is known of a session at each moment."""
+    energy = timing.Energy(source.device)
+
+    def measured() -> Mapping[str, Any]:
+        return {
+            "smallest_batch_size": runner.rows,
+            "peak_memory_bytes": None  # that of a client says nothing of the model
+            if isinstance(source, Served)
+            else {
+                "process": timing.peak_process_memory(),
+                "device": timing.peak_device_memory(source.device),
+            },
+            "energy_joules": energy.joules(),
+        }
+
+    return measured
+
+
+def _ask(
+    job: Job,
+    runner: Runner,
+    session: Session,
+    pending: Iterable[Sequence[Sample]],
+    *,
+    total: int,
+    others: Claims | None,
+) -> None:
+    """Warm up, size, and answer batch by batch."""
+    session.begin()
+    pending = iter(pending)
+    begun = next(pending, ())
+    label = f"{job.data.task.name} · {job.source.checkpoint.name}"
+    log.info("%s: warming up", label)
+    # One question finds out whether a server has the model; more would be paid for.
+    first = begun[: 1 if isinstance(job.source, Served) else WARM_UP]
+    seconds = runner.warm_up(first) if first else None
+    rows = job.settings["batch_size"]
+    if job.options.batch_size is None and first:
+        rows = min(runner.size(first) or rows, total)
+    done = {p.sample_id for p in session.predictions}
+    workers = _workers(job, total - len(done))
+    session.begin(
+        settings={"batch_size": rows, "workers": workers},
+        warmup_seconds=seconds,
+        batch_size=rows,
+        workers=workers,
+        answered_from=time.time(),
+    )
+    make = progress.make if processes.here().first else progress.Silent
+    known = others.known if others else sum(s.id in done for s in job.selected)
+    with make(label, total=total, done=known, unit="samples") as bar:
+        for new in runner.answers(
+            itertools.chain([begun] if begun else [], pending),
+            rows=rows,
+            done=done if others is None else others,
+            workers=workers,
+            among=job.data.samples.samples if workers else (),
+        ):
+            with interrupts.shielded():
+                session.add(new)
+                done.update(p.sample_id for p in new)
+            more = others.news() if others else 0
+            bar.advance(len(new) + more, tokens=sum(p.tokens or 0 for p in new))
+
+
+def _workers(job: Job, number: int) -> int:
+    """Processes that prepare ahead: as many as were asked for, else as pay for so many samples."""
+    if job.options.workers is not None or isinstance(job.source, Served):
+        return job.options.workers or 0
+    from harness.engine.prefetch import default_workers
+
+    return min(default_workers(job.source.device), number // WORTH_A_WORKER)
+
+
+def _sessions(job: Job, old: RunRecord | None, answered: int) -> Sequence[Mapping[str, Any]]:
+    """The earlier processes' entries."""
+    until = job.folder.last_written()
+    return timing.settled(old.sessions, answered=answered, until=until) if old else []
+
+
+def finish(job: Job, record: RunRecord, predictions: Sequence[Prediction]) -> Run:
+    """Put the predictions into the data's order, score those that were asked for, write the
+    record."""
+    job.folder.check_predictions()
+    order = {sample.id: place for place, sample in enumerate(job.data.samples.samples)}
+    wanted = {sample.id for sample in job.selected}
+    ordered = sorted(predictions, key=lambda p: order[p.sample_id])
+    ours = [p for p in ordered if p.sample_id in wanted]
+    beyond = [p for p in ordered if p.sample_id not in wanted]
+    if ours != list(predictions) or job.folder.beyond_path.exists():
+        job.folder.rewrite(ours, beyond=beyond)
+    if beyond:
+        log.info("%d answers beyond --limit are kept in %s", len(beyond), job.folder.beyond_path)
+    record = scored(record, ours, job.metrics)
+    job.folder.check_predictions()  # scoring can take long
+    job.folder.write_record(record)
+    return Run(job.folder.path, record)
+
+
+def new_record(
+    job: Job, known: Mapping[str, Any], old: RunRecord | None, *, answered: int
+) -> RunRecord:
+    """The record as it is before anything is answered by this process."""
+    source, data = job.source, job.data
+    checkpoint, samples = source.checkpoint, data.samples
+    spec = checkpoint.spec if checkpoint.named else None
+    description = source.description or (old.settings.get("model") if old else None) or {}
+    return RunRecord(
+        task=TaskInfo(
+            name=data.task.name,
+            title=data.task.title,
+            split=data.options.split,
+            source=samples.source,
+            revision=samples.revision,
+            licence=samples.licence,
+            unit=samples.unit,
+            synthetic=data.task.synthetic,
+        ),
+        model=ModelInfo(
+            name=checkpoint.name,
+            title=checkpoint.title,
+            size=checkpoint.size,
+            parameters=description.get("parameters"),
+            role=spec.role if spec else "baseline",
+            repo=checkpoint.repo,
+            revision=checkpoint.revision,
+            weights=checkpoint.weights,
+            licence=checkpoint.licence,
+            adapter=checkpoint.adapter,
+            mini=checkpoint.mini,
+        ),
+        fingerprint=known,
+        counts=Counts(
+            total=samples.total, filtered=dict(samples.filtered), available=len(samples.samples)
+        ),
+        settings={**job.settings, "model": dict(description)},
+        environment=environment.describe(source.device),
+        command=list(job.options.command),
+        sessions=_sessions(job, old, answered),
+    )
+
+
+def try_out(job: Job) -> None:
+    """Make sure that a question can be answered; raises HarnessError."""
+    runner = _runner(job)
+    for batch in batches(job.selected, WARM_UP, ()):
+        runner.warm_up(batch)
+        if runner.works:
+            return
+    raise _unanswered(job)
+
+
+def _unanswered(job: Job, why: str | None = None) -> HarnessError:
+    return HarnessError(
+        f"None of {len(job.selected):,} questions could be answered; {job.folder.path} is as it "
+        "was.",
+        known=why or "",
+        code=Exit.FAILED_SAMPLES,
+    )

@@ -1,0 +1,268 @@
+"""What a run is made with: its options, the settings they resolve to, and their fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from harness.core import structured
+from harness.core.errors import HarnessError
+from harness.core.prompts import instruction
+from harness.core.types import Decoding, Mode, OptionForm, Prompt, Sample, Style, Task
+from harness.data.fingerprint import Looked, blank, extraction, wording
+from harness.data.selection import How
+from harness.metrics.overlap import TOKENIZE, Tokenize
+from harness.remote.served import Served
+from harness.run.shuffling import movable
+from harness.run.sources import Source
+from harness.run.task_data import Data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationOptions:
+    """How a question is put, and how its answer comes about. None: the model's own default."""
+
+    style: Style | None = None
+    mode: Mode = "generate"
+    options: OptionForm = "letter"
+    """What the mode loglikelihood scores."""
+    shots: int = 0
+    """Answered questions of the train split that are shown first."""
+    shuffle: int | None = None
+    """Seed of the options' order; None: as the data has them."""
+    truncate: bool = False
+    """Shorten the context text of prompts beyond the model's context."""
+    conclude: bool = False
+    """Choose the conclusion by the likelihood of the options behind the reasoning."""
+    max_new_tokens: int | None = None
+    temperature: float = 0.0
+    """0: greedy decoding."""
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Which samples, in what batches, into which folder."""
+
+    runs: Path
+    limit: int | None = None
+    sample: How = "first"
+    seed: int = 0
+    batch_size: int | None = None
+    """None: as many as fit into memory, or for a server as many as it is asked at once."""
+    workers: int | None = None
+    """Processes that prepare questions ahead; None: by the cores, and none where the model runs on
+    them."""
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
+    fresh: bool = False
+    tokenize: Tokenize = TOKENIZE
+    """How BLEU splits a text."""
+    bertscore: str | None = None
+    """Encoder of BERTScore, for tasks with text answers; None: not computed."""
+    command: Sequence[str] = ()
+
+
+def resolve(source: Source, data: Data, options: RunOptions) -> dict[str, Any]:
+    """Every setting of this run, defaults resolved, as run.json has them.
+
+    Raises:
+        HarnessError: options that do not fit the task, the model, or each other.
+    """
+    _check(source, data.task, options.generation)
+    wanted, spec = options.generation, source.checkpoint.spec
+    loaded = source.settings
+    style = _style(source, wanted)
+    added = instruction(
+        style,
+        choices=data.task.answers == "choice",
+        plain_styles=spec.plain_styles if spec else (),
+    )
+    published = source.checkpoint.adapter == "moondream" and not (added or loaded["chat_template"])
+    return {
+        "style": style,
+        "instruction": added,
+        "wording": "the paper's code"
+        if published
+        else "ours: the paper published Moondream's only",
+        "mode": wanted.mode,
+        "options": wanted.options,
+        "shots": wanted.shots,
+        "shuffle": wanted.shuffle,
+        "in_place": 0 if wanted.shuffle is None else _in_place(data.samples.samples),
+        "truncate": wanted.truncate,
+        "conclude": wanted.conclude,
+        "decoding": asdict(_decoding(source, data.task, options, style=style)),
+        "dtype": loaded["dtype"],
+        "attention": loaded["attention"],
+        "processor_args": loaded["processor_args"],
+        "chat_template": loaded["chat_template"],
+        "engine": _engine(loaded["engine"], wanted),
+        "batch_size": _batch_size(source, options),
+        "sample": options.sample,
+        "limit": options.limit,
+        "seed": options.seed,
+        "text_only": data.options.text_only,
+        "transparency": _transparency(data.looked),
+    }
+
+
+def _check(source: Source, task: Task, wanted: GenerationOptions) -> None:
+    """Refuse options that do not fit the task, the model, or each other."""
+    scoring = wanted.mode == "loglikelihood"
+    if isinstance(source, Served) and (scoring or wanted.conclude):
+        from harness.remote.model import no_likelihood
+
+        option = "--mode loglikelihood" if scoring else "--conclude"
+        raise no_likelihood(option, source.checkpoint)
+    if scoring and task.answers == "text":
+        raise HarnessError(
+            f"--mode loglikelihood chooses among options; {task.title} has written answers.",
+            remedy="--mode generate",
+        )
+    if wanted.shuffle is not None and task.answers == "text":
+        raise HarnessError(f"--shuffle-choices: {task.title} has no options.")
+    if wanted.conclude and (scoring or task.answers == "text"):
+        raise HarnessError(
+            "--conclude chooses among options after a reasoning that the model writes: it needs "
+            "a multiple-choice task and --mode generate."
+        )
+    if scoring and wanted.style not in {None, "plain", "direct"}:
+        raise HarnessError(
+            "--mode loglikelihood scores the options right after the question: there is no room "
+            f"for the style {wanted.style}.",
+            remedy="--style direct, or --style plain",
+        )
+
+
+def _style(source: Source, wanted: GenerationOptions) -> Style:
+    """The style that was asked for; else the one that the mode or the model implies."""
+    if wanted.style is not None:
+        return wanted.style
+    if wanted.mode == "loglikelihood":
+        return "direct" if wanted.options == "letter" else "plain"
+    spec = source.checkpoint.spec
+    return spec.style if spec and source.checkpoint.named else "direct"
+
+
+def _decoding(source: Source, task: Task, options: RunOptions, *, style: Style) -> Decoding:
+    spec, wanted = source.checkpoint.spec, options.generation
+    return Decoding(
+        max_new_tokens=wanted.max_new_tokens
+        or (spec.max_new_tokens if spec else task.max_new_tokens),
+        temperature=wanted.temperature,
+        top_p=wanted.top_p,
+        seed=options.seed,
+        stop=structured.END if style == "structured" else "",
+    )
+
+
+def _engine(loaded: str, wanted: GenerationOptions) -> str:
+    """What runs the model, where the engine knows its architecture; sampling is transformers'."""
+    return "transformers" if wanted.temperature > 0 and loaded == "harness" else loaded
+
+
+def _batch_size(source: Source, options: RunOptions) -> int:
+    """Samples that are handed over at once.
+
+    To a server as many as it is asked at once, so that none of them waits for another. Where
+    answers are sampled they depend on the batch: then its size does not go by what is free.
+    """
+    if options.batch_size is not None:
+        return options.batch_size
+    if isinstance(source, Served):
+        return source.server.concurrency
+    return 4 if options.generation.temperature > 0 else 16
+
+
+def _transparency(looked: Looked) -> dict[str, int]:
+    """How many pictures it changes, and how."""
+    counts = {"blended": looked.blended, "dropped": looked.dropped, "flat": len(looked.flat)}
+    return {name: count for name, count in counts.items() if count}
+
+
+def early_fingerprint(source: Source, data: Data, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be equal for answers to belong to one run, as far as it is known before the model
+    is loaded; `Source.full_fingerprint` is the rest.
+
+    Batch size, engine, device, attention kernel and limit are not in it: they change no greedy
+    answer in float32, and where answers are sampled the engine is always `generate`.
+    """
+    words = partial(_words, source, data, settings)
+    decoding = dict(settings["decoding"])
+    if not decoding["temperature"]:
+        del decoding["seed"], decoding["top_p"]
+    else:
+        decoding["batch_size"] = settings["batch_size"]  # what is sampled depends on the batch
+    return {
+        "task": data.task.name,
+        "split": data.options.split,
+        "style": settings["style"],
+        "prompt": _prompt_hash(source, data, settings),
+        "wording": f"sha256:{wording(data.samples.samples, words)}",
+        "task_file": data.task.file.asking if data.task.file else None,
+        "extraction": f"sha256:{extraction(data.task)}",
+        "mode": _mode(settings),
+        "shuffle": _shuffle(settings),
+        "decoding": decoding if settings["mode"] == "generate" else None,
+        "dtype": settings["dtype"],
+        "processor_args": settings["processor_args"],
+        "data": data.fingerprint,
+        "text_only": settings["text_only"],
+        "truncate": settings["truncate"] or None,  # runs without that field shortened nothing
+        "transparency": data.looked.transparency,
+        **source.early_fingerprint,
+        "sample": "first"
+        if settings["sample"] == "first"
+        else f"{settings['sample']}, seed {settings['seed']}",
+    }
+
+
+def _in_place(samples: Sequence[Sample]) -> int:
+    """Questions of which options stay where they are: those that refer to others."""
+    return sum(movable(sample.choices) < len(sample.choices) for sample in samples)
+
+
+def _shuffle(settings: Mapping[str, Any]) -> object:
+    """The seed; where options stay where they are that once were moved, that too."""
+    stay = f"{settings['shuffle']}; options that refer to others stay where they are"
+    return stay if settings["in_place"] else settings["shuffle"]
+
+
+def _mode(settings: Mapping[str, Any]) -> str:
+    """How an answer comes about, in words."""
+    if settings["mode"] == "loglikelihood":
+        return f"loglikelihood of each {settings['options']}"
+    return "generate, conclude by loglikelihood" if settings["conclude"] else "generate"
+
+
+def _prompt_hash(source: Source, data: Data, settings: Mapping[str, Any]) -> str:
+    """A hash of the wording of one sample, which runs of every version have."""
+    digest = sha256()
+    for sample in sorted(data.samples.samples, key=lambda s: s.id)[:1]:  # whatever their order
+        prompt, added = _prompt(source, data, settings["style"], sample=sample)
+        digest.update(f"{prompt.text}\0{prompt.question}\0{added}".encode())
+    examples = data.examples(settings["shots"])
+    for example in examples.usual:
+        digest.update(example.encode())
+    if any(examples(sample) != examples.usual for sample in data.samples.samples):
+        digest.update(b"no question is shown with its own answer")  # earlier versions did that
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _words(source: Source, data: Data, settings: Mapping[str, Any], /, sample: Sample) -> str:
+    """All words that a question is asked with: the task's, and what is added."""
+    prompt, added = _prompt(source, data, settings["style"], sample=sample)
+    examples = data.examples(settings["shots"])(sample)
+    return repr((prompt.text, prompt.question, prompt.choices, len(prompt.images), added, examples))
+
+
+def _prompt(source: Source, data: Data, style: Style, *, sample: Sample) -> tuple[Prompt, str]:
+    """The task's prompt without its pictures' contents, and the instruction of the style."""
+    spec = source.checkpoint.spec
+    prompt = data.task.prompt(blank(sample), style)
+    plain = spec.plain_styles if spec else ()
+    return prompt, instruction(style, choices=bool(prompt.choices), plain_styles=plain)

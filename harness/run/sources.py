@@ -1,0 +1,198 @@
+"""What answers the questions of a run: weights that are loaded here, or a server's model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.checkpoints import chat_templates
+from harness.checkpoints.chat_templates import ChatTemplate
+from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.folder import weights_fingerprint
+from harness.core import processes, timing
+from harness.core.errors import HarnessError
+from harness.core.types import Model, Rendering
+from harness.remote.endpoint import ServerOptions, is_remote
+from harness.remote.served import Served
+from harness.weights.resolve import resolve_weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """Which model, and how it is loaded. None: the model's own default."""
+
+    model: str
+    weights: str | None = None
+    revision: str | None = None
+    name: str | None = None
+    lora: Path | None = None
+    size: str = "full"
+    """Of random weights."""
+    quantize: str | None = None
+    engine: str = "harness"
+    """harness: the decoding engine; transformers: its own `generate`."""
+    runs: Path | None = None
+    """Where finished distillations are."""
+    device: str = "auto"
+    device_map: str | None = None
+    """auto: spread over all devices; None: on one."""
+    dtype: str = "auto"
+    attention: str | None = None
+    processor_args: Mapping[str, Any] = field(default_factory=dict)
+    chat_template: Path | None = None
+    """A Jinja file in place of the checkpoint's own template."""
+    server: ServerOptions | None = None
+    """Where and how a server is asked, for `openai:NAME`."""
+
+
+class Weights:
+    """A checkpoint that is hashed in the background, and loaded when a run first needs it."""
+
+    def __init__(self, options: ModelOptions) -> None:
+        self.options = options
+        self.checkpoint: Checkpoint = resolve_weights(
+            options.model,
+            weights=options.weights,
+            revision=options.revision,
+            name=options.name,
+            lora=options.lora,
+            size=options.size,
+            runs=options.runs,
+        )
+        self.template = _template(options.chat_template, self.checkpoint)
+        self._hash: Future[dict[str, str | None]] = Future()
+        # A daemon, unlike an executor's threads: an interrupt does not wait for it.
+        threading.Thread(target=self._hash_folder, daemon=True).start()
+        self._model: Model | None = None
+        self.load_seconds: float | None = None
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """How the weights are loaded, defaults resolved, as run.json has it."""
+        options = self.options
+        return {
+            "dtype": options.quantize or self.dtype,
+            "attention": options.attention or "default",
+            "processor_args": dict(options.processor_args),
+            "chat_template": str(options.chat_template) if options.chat_template else None,
+            "engine": "transformers" if options.device_map else options.engine,
+        }
+
+    def _hash_folder(self) -> None:
+        try:
+            lora = self.checkpoint.lora
+            hashes = {
+                "weights": weights_fingerprint(self.checkpoint.folder),
+                "adapter": weights_fingerprint(lora) if lora else None,
+            }
+            self._hash.set_result(hashes)
+        except BaseException as error:  # noqa: BLE001  # raised again where the result is asked for
+            self._hash.set_exception(error)
+
+    @property
+    def fingerprint(self) -> Mapping[str, str | None]:
+        """What the answers depend on: the hash of the weights, and of an adapter or None."""
+        return self._hash.result()
+
+    @property
+    def conventions(self) -> Mapping[str, str | None]:
+        """What its answers depend on apart from its files; None: as in runs without that field."""
+        before = self.checkpoint.vision_state == "before"
+        return {
+            "vision_features": "state before layer" if before else None,
+            "chat_template": self.template.fingerprint if self.template else None,
+        }
+
+    @property
+    def rendering(self) -> Mapping[str, str | None]:
+        """What becomes of a prompt: a `harness.core.types.Rendering`; empty until it is loaded."""
+        return self._model.rendering if isinstance(self._model, Rendering) else {}
+
+    @property
+    def early_fingerprint(self) -> Mapping[str, Any]:
+        """The part of the fingerprint that is known before the weights are loaded."""
+        return self.conventions
+
+    @property
+    def full_fingerprint(self) -> Mapping[str, Any]:
+        """The part of the fingerprint that is known once the weights are hashed and loaded."""
+        return {**self.fingerprint, **self.rendering}
+
+    @cached_property
+    def device(self) -> str:
+        from harness.models.loading import resolve_device
+
+        return resolve_device(processes.own_device(resolve_device(self.options.device)))
+
+    @property
+    def devices(self) -> int | None:
+        """How many devices compute; memory that a part of the model is fetched from is none."""
+        spread = (self.description or {}).get("device_map") or {}
+        return max(1, sum(name not in {"cpu", "disk"} for name in spread))
+
+    @cached_property
+    def dtype(self) -> str:
+        from harness.models.loading import resolve_dtype
+
+        return resolve_dtype(self.options.dtype, self.device)
+
+    def load(self) -> Model:
+        """The model; loaded on the first call."""
+        if self._model is not None:
+            return self._model
+        from harness.models.loading import LoadOptions, load
+
+        if self.options.device_map and processes.here().processes > 1:
+            raise HarnessError(
+                "--device-map spreads the model over all devices, and several processes would each "
+                "do so.",
+                remedy="Start one process, or leave --device-map out.",
+            )
+        timing.reset_peak_device_memory(self.device)
+        started = time.perf_counter()
+        self._model = load(
+            self.checkpoint,
+            LoadOptions(
+                device=self.device,
+                dtype=self.dtype,
+                attention=self.options.attention,
+                quantize=self.options.quantize,
+                device_map=self.options.device_map,
+                processor_args=self.options.processor_args,
+                chat_template=self.template,
+                engine=self.options.engine,
+            ),
+        )
+        self.load_seconds = time.perf_counter() - started
+        return self._model
+
+    @property
+    def description(self) -> Mapping[str, Any] | None:
+        """What the record says of the loaded model; None before it is loaded."""
+        return self._model.description if self._model else None
+
+
+def _template(path: Path | None, checkpoint: Checkpoint) -> ChatTemplate | None:
+    """The user's chat template, for a model that takes one."""
+    if path is None:
+        return None
+    if checkpoint.adapter == "vilt":
+        raise HarnessError("--chat-template: ViLT fills masks in a sentence, and takes none.")
+    return chat_templates.read(path)
+
+
+Source = Weights | Served
+"""What answers: weights that are loaded here, or a server."""
+
+
+def find_source(options: ModelOptions) -> Source:
+    """What `--model` means; raises HarnessError where that is not here."""
+    if is_remote(options.model):
+        return Served(options.model, name=options.name, server=options.server)
+    return Weights(options)

@@ -1,0 +1,77 @@
+"""A task with its samples, loaded once and used for every model of a command."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+
+from harness.core.errors import DataError
+from harness.core.types import DataOptions, Sample, SampleSet, Task
+from harness.data.fingerprint import Digests, Looked, look
+from harness.data.fingerprint import fingerprint as data_fingerprint
+from harness.data.shots import Shots
+
+log = logging.getLogger(__name__)
+
+
+class Data:
+    """A task with its samples, loaded once and used for every model of a command."""
+
+    def __init__(self, task: Task, options: DataOptions) -> None:
+        self.task = task
+        self.options = options
+        self._examples: dict[int, Shots] = {}
+
+    @cached_property
+    def samples(self) -> SampleSet:
+        loaded = self.task.load(self.options)
+        for note in loaded.notes:
+            log.warning("%s", note)
+        return loaded
+
+    def examples(self, number: int) -> Shots:
+        """For each question, `number` others of the train split, answered; raises HarnessError."""
+        if number not in self._examples:
+            self._examples[number] = Shots(self.task, self._train() if number else (), number)
+        return self._examples[number]
+
+    def _train(self) -> Sequence[Sample]:
+        try:
+            options = replace(self.options, split="train", text_only=True)
+            return self.task.load(options).samples
+        except DataError as error:
+            raise DataError(
+                f"--shots shows questions of the train split. {error.what}",
+                known=error.known,
+                remedy="Leave --shots out, or add a train split to the data.",
+            ) from error
+
+    @cached_property
+    def looked(self) -> Looked:
+        """What is known of the pictures; told once where transparent parts change them."""
+        looked = look(self.samples.samples)
+        if looked.blended:
+            log.info("%d pictures have transparent parts: blended on white.", looked.blended)
+        if looked.dropped:
+            log.info(
+                "%d pictures have transparent parts: transparency is dropped, as the paper's code "
+                "does.",
+                looked.dropped,
+            )
+        if looked.flat:
+            log.warning(
+                "%d of them become one flat colour by it: %s",
+                len(looked.flat),
+                ", ".join(looked.flat[:5]) + (" ..." if len(looked.flat) > 5 else ""),
+            )
+        return looked
+
+    @property
+    def digests(self) -> Digests:
+        return self.looked.digests
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return f"sha256:{data_fingerprint(self.samples.samples, self.digests)}"

@@ -1,1 +1,0 @@
-"""The charts of a report as plain numbers, which the templates draw."""

@@ -1,1 +1,0 @@
-"""The panel of a distillation: gains, training, rationales and examples."""

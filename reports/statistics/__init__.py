@@ -1,1 +1,0 @@
-"""What is computed over several runs: scores by question, paired tests and ranks, sanity rules."""
