@@ -25,7 +25,10 @@ from distill.rationales import attempts, importing
 from distill.rationales import generate as rationales
 from distill.rationales.attempts import RationaleOptions, Work
 from distill.rationales.store import Store
-from distill.training.train import Estimate, Sources, check_base, check_here, estimate, train
+from distill.training.card import Sources
+from distill.training.estimate import Estimate, estimate
+from distill.training.requirements import check_base, check_packages
+from distill.training.train import train
 from harness.checkpoints.catalog import find
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.core.errors import DataError, HarnessError
@@ -125,7 +128,7 @@ def distill(plan: Plan, *, told: Callable[[Run], None] = lambda _: None) -> Outc
     attempts.check(plan.data, plan.asking)
     overlap = count_overlap(plan)
     find_base(plan)
-    check_here(plan.config, resolve_device(plan.device))
+    check_packages(plan.config, resolve_device(plan.device))
     record = make_rationales(plan) if plan.needs_rationales else None
     examples = make_examples(plan)
     found = write_quality(plan, examples) if record else None

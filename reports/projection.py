@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from reports import paper
+from reports.inputs import paper
 
 ANSWERS: Mapping[str, Mapping[str, int]] = MappingProxyType(
     {

@@ -5,7 +5,6 @@ Reading it imports no task; a task imports what is heavy when it loads its data.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import os
@@ -21,6 +20,7 @@ from typing import Any
 
 from harness.core.errors import HarnessError, SampleError
 from harness.core.files.paths import user_path
+from harness.core.suggestions import closest
 from harness.core.types import Prompt, Reading, SampleSet, Task, TaskFile, Value
 from tasks.task_file import asking_part
 
@@ -50,11 +50,11 @@ def load_task(name_or_path: str) -> Task:
     if name_or_path.endswith(".py"):
         path = user_path(name_or_path)
         return _guarded(_task_in(_execute(path), name_or_path), path)
-    close = difflib.get_close_matches(name_or_path, TASKS, n=1)
+    close = closest(name_or_path, TASKS)
     raise HarnessError(
         f"There is no task {name_or_path!r}.",
         known=f"The tasks are {', '.join(TASKS)}.",
-        remedy=f"Did you mean {close[0]}?" if close else "A task of your own is a path: ./mine.py",
+        remedy=f"Did you mean {close}?" if close else "A task of your own is a path: ./mine.py",
     )
 
 

@@ -23,9 +23,9 @@ from harness.metrics import statistics
 from harness.run.compare import compare
 from harness.run.folder import RunFolder
 from harness.run.scoring import rescore
-from reports import collect as reporting
-from reports.evidence import Distillation, Evidence, Material, Pictures, Training
-from reports.leaderboard import render
+from reports.inputs import discovery as reporting
+from reports.inputs.material import Distillation, Evidence, Material, Pictures, Training
+from reports.page.leaderboard import render
 from tasks import load_task
 from tests import league
 from tests.hostile import HOSTILE, filled

@@ -18,18 +18,18 @@ from harness.run.compare import compare
 from harness.run.folder import RunFolder
 from harness.run.records import Counts, ModelInfo, TaskInfo
 from harness.run.scoring import rescore
-from reports import answers as answers_module
-from reports import collect as reporting
-from reports.answers import MOST, Answers, chosen, read
-from reports.evidence import Evidence, Material
-from reports.heatmap import HEAT, LEGENDS, change, heat
-from reports.leaderboard import render
-from reports.opening import opening
-from reports.pairs import probability
-from reports.paper import load
-from reports.ranks import Pair
-from reports.runs import compare_id, run_id
-from reports.sections import TaskSection, sections
+from reports.inputs import discovery as reporting
+from reports.inputs.material import Evidence, Material
+from reports.inputs.paper import load
+from reports.inputs.runs import compare_id, run_id
+from reports.page.leaderboard import render
+from reports.page.sections import TaskSection, sections
+from reports.page.summary import opening
+from reports.statistics import answers as answers_module
+from reports.statistics.answers import MOST, Answers, chosen, read
+from reports.statistics.ranks import Pair
+from reports.tables.heatmap import HEAT, LEGENDS, change, heat
+from reports.tables.pairs import probability
 from tasks import load_task
 from tests import league
 from tests.test_leaderboard import Page, choice_run, colours, luminance, text_run

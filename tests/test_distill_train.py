@@ -26,10 +26,10 @@ from distill.examples import Example, target
 from distill.training import checkpointing
 from distill.training.card import Sources, fill_results
 from distill.training.curve import loss_svg, smoothed
-from distill.training.estimate import UTILISATION
+from distill.training.estimate import UTILISATION, estimate
 from distill.training.schedule import learning_rate
 from distill.training.student import MoondreamStudent
-from distill.training.train import estimate, train
+from distill.training.train import train
 from harness.core.errors import DataError, HarnessError
 from harness.core.interrupts import Interrupted, interrupts
 from harness.core.progress import Lines

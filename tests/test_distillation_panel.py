@@ -14,13 +14,13 @@ from distill.quality.answers import reasoning_to_error, structure
 from harness.core.types import Prediction
 from harness.metrics.statistics import holm, mcnemar
 from harness.run.folder import RunFolder
-from reports import collect as reporting
-from reports import heatmap
-from reports.answers import read
-from reports.distillation import Panel, panel
-from reports.evidence import Distillation, Material, Structure, Training
-from reports.leaderboard import render
-from reports.runs import run_id
+from reports.distillation.panel import Panel, panel
+from reports.inputs import discovery as reporting
+from reports.inputs.material import Distillation, Material, Structure, Training
+from reports.inputs.runs import run_id
+from reports.page.leaderboard import render
+from reports.statistics.answers import read
+from reports.tables import heatmap
 from tests import league
 from tests.hostile import HOSTILE
 from tests.test_leaderboard import Page

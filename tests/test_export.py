@@ -24,13 +24,14 @@ from markdown_it import MarkdownIt
 from harness.core.types import Prediction
 from harness.run.folder import RunFolder
 from harness.run.records import RunRecord
-from reports import tables as making
-from reports.evidence import Evidence
-from reports.export import FOLDER_FORMATS, TABLE_FORMATS, contents, downloads, latex, markdown
-from reports.export.delimited import COLUMNS, guarded
-from reports.leaderboard import sections
-from reports.sanity import Finding
-from reports.tables import Cell, Row, Table
+from reports.export import contents
+from reports.export.formats import FOLDER_FORMATS, TABLE_FORMATS, downloads, latex, markdown
+from reports.export.formats.delimited import COLUMNS, guarded
+from reports.inputs.material import Evidence
+from reports.page.leaderboard import sections
+from reports.statistics.sanity import Finding
+from reports.tables import table as making
+from reports.tables.table import Cell, Row, Table
 from tests.hostile import BLANK, HOSTILE, filled
 from tests.test_leaderboard import choice_run, text_run
 

@@ -20,16 +20,13 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.core.types import Value
 from harness.metrics.statistics import wilson
-from harness.run.records import (
-    Counts,
-    ModelInfo,
-    RunRecord,
-    TaskInfo,
-)
-from reports import measured, reported, runs, tables, untrusted
-from reports.evidence import Evidence, Material
-from reports.leaderboard import render as render_material
-from reports.paper import load
+from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo
+from reports.inputs import runs, sanitize
+from reports.inputs.material import Evidence, Material
+from reports.inputs.paper import load
+from reports.page.leaderboard import render as render_material
+from reports.tables import paper_rows, results
+from reports.tables.table import MISSING
 from tests.hostile import HOSTILE, filled
 
 TOPICS = {"geography": (30, 18), "physics": (20, 7), "us-history": (5, 0), "civics": (4, 3)}
@@ -174,7 +171,7 @@ def test_every_cell_of_the_paper_is_printed() -> None:
         for row in table.rows:
             overall = [row.cells["accuracy"]] if "accuracy" in row.cells else []
             cells += [*overall, *(c for metric, c in row.cells.items() if metric != "accuracy")]
-    assert [cell for cell in printed if cell != tables.MISSING] == cells
+    assert [cell for cell in printed if cell != MISSING] == cells
 
 
 def test_a_page_without_runs_says_how_to_make_one() -> None:
@@ -187,7 +184,7 @@ def test_a_page_without_runs_says_how_to_make_one() -> None:
 
 def test_measured_figures_have_n_and_interval(full: str) -> None:
     """28 of 59 with Wilson's interval (statsmodels), and a topic with none right."""
-    table = measured.scores([choice_run()], load().table("scienceqa"))
+    table = results.scores([choice_run()], load().table("scienceqa"))
     (row,) = table.groups[0].rows
     cells = {h.key: cell for h, cell in zip(table.headings, row.cells, strict=True)}
     overall = cells["accuracy"]
@@ -202,13 +199,13 @@ def test_measured_figures_have_n_and_interval(full: str) -> None:
 def test_a_missing_figure_is_a_dash_with_its_reason() -> None:
     """Never 0; a topic that the data lacks, a metric not computed and a time not taken."""
     paper = load()
-    (row,) = measured.scores([choice_run()], paper.table("scienceqa")).groups[0].rows
+    (row,) = results.scores([choice_run()], paper.table("scienceqa")).groups[0].rows
     biology = row.cells[4]
-    assert (biology.text, biology.value) == (tables.MISSING, None)
+    assert (biology.text, biology.value) == (MISSING, None)
     assert [(finding.kind, finding.reason) for finding in biology.findings] == [
         ("missing", "the run has no question of this topic.")
     ]
-    table = measured.scores([text_run()], paper.table("vqaonline"))
+    table = results.scores([text_run()], paper.table("vqaonline"))
     notes = {note.finding.reason: note.where for note in table.notes}
     assert notes["roberta-large is not at hand."] == "ViLT, Avg F1"
     assert notes["the run has no such figure."] == "ViLT, Avg precision, Avg recall"
@@ -219,7 +216,7 @@ def test_rows_are_best_first_within_their_questions() -> None:
     """Runs on other questions stand in a group of their own, the largest set first."""
     small = choice_run(name="small", right=20, counts=Counts(total=59, available=58, done=58))
     better = choice_run(name="better", title="Better", right=5)
-    table = measured.scores([small, choice_run(), better], None)
+    table = results.scores([small, choice_run(), better], None)
     assert [[row.run for row in group.rows] for group in table.groups] == [
         ["run:scienceqa:better:test", "run:scienceqa:moondream:test"],
         ["run:scienceqa:small:test"],
@@ -257,7 +254,7 @@ def test_measured_minus_reported() -> None:
     """28 of 59 against Moondream's 46.20: the interval is that of both Wilson intervals."""
     paper = load().table("scienceqa")
     assert paper is not None
-    table = reported.differences([choice_run()], paper)
+    table = paper_rows.differences([choice_run()], paper)
     assert table is not None
     (row,) = table.groups[0].rows
     # statsmodels.stats.proportion.confint_proportions_2indep(28, 59, 932, 2017, method="newcomb"):
@@ -272,16 +269,16 @@ def test_a_model_that_the_paper_lacks_has_no_difference() -> None:
     """Only rows of the same model are subtracted."""
     paper = load().table("scienceqa")
     assert paper is not None
-    assert reported.differences([choice_run(name="mine")], paper) is None
+    assert paper_rows.differences([choice_run(name="mine")], paper) is None
 
 
 def test_figures_by_topic_get_no_column_of_a_metric() -> None:
     """Text metrics by topic stand in a table of topics, every one of them."""
     metrics = {**text_run().metrics, "rouge1/travel": share(1, 4), "rouge1/law": share(2, 5)}
     record = text_run(metrics=metrics)
-    keys = [h.key for h in measured.scores([record], load().table("vqaonline")).headings]
+    keys = [h.key for h in results.scores([record], load().table("vqaonline")).headings]
     assert not [key for key in keys if "/" in key]
-    table = measured.every_topic([record])
+    table = results.every_topic([record])
     assert table is not None
     assert [row.title for row in table.groups[0].rows] == ["law", "travel"]
 
@@ -292,18 +289,18 @@ def test_another_encoder_is_not_compared_with_the_paper() -> None:
     record = text_run(metrics={"bertscore_f1": Value(value=0.9, n=300, note=note)})
     paper = load().table("vqaonline")
     assert paper is not None
-    for table in (measured.scores([record], paper), reported.differences([record], paper)):
+    for table in (results.scores([record], paper), paper_rows.differences([record], paper)):
         assert table is not None
         (row,) = table.groups[0].rows
         place = [heading.key for heading in table.headings].index("bertscore_f1")
         assert any(note in finding.reason for finding in row.cells[place].findings)
-    assert row.cells[place].text == tables.MISSING
+    assert row.cells[place].text == MISSING
 
 
 def test_groups_that_look_alike_are_told_apart() -> None:
     """Data of one name and size with other contents are named by their fingerprints."""
     other = choice_run(name="other", fingerprint={"data": "sha256:99"})
-    titles = [g.title for g in measured.scores([choice_run(), other], None).groups]
+    titles = [g.title for g in results.scores([choice_run(), other], None).groups]
     assert [title.rpartition(" · ")[2] for title in titles] == ["data sha256:12", "data sha256:99"]
 
 
@@ -397,14 +394,14 @@ def test_no_string_of_a_record_changes_the_page(text: str, harmless: list[Any]) 
 
 def test_control_and_bidirectional_characters_are_shown() -> None:
     """By their code points; line breaks as a sign, and joiners, which scripts need, as they are."""
-    assert untrusted.text("a\u202eb\x00c\ud800") == "a⟨U+202E⟩b⟨U+0000⟩c⟨U+D800⟩"
-    assert untrusted.text("a\nb") == "a ↵ b"
-    assert untrusted.text("\u0646\u200c\u0646") == "\u0646\u200c\u0646"
+    assert sanitize.text("a\u202eb\x00c\ud800") == "a⟨U+202E⟩b⟨U+0000⟩c⟨U+D800⟩"
+    assert sanitize.text("a\nb") == "a ↵ b"
+    assert sanitize.text("\u0646\u200c\u0646") == "\u0646\u200c\u0646"
 
 
 def test_long_text_is_cut_and_says_so() -> None:
     """The page stays small, and tells how much there was."""
-    assert untrusted.text("x" * 10_000, limit=5) == "xxxxx … [cut: 5 of 10,000 characters]"
+    assert sanitize.text("x" * 10_000, limit=5) == "xxxxx … [cut: 5 of 10,000 characters]"
     huge = filled(choice_run(), "x" * 1_000_000)
     assert len(render([huge])) < 600_000
 
@@ -460,7 +457,7 @@ def test_links_lead_to_repositories_and_nowhere_else(
     repo: object, revision: object, url: str | None
 ) -> None:
     """An address is built from a well-formed id, never taken from a record."""
-    assert untrusted.hub_url(repo, revision) == url
+    assert sanitize.hub_url(repo, revision) == url
 
 
 def test_a_folder_is_not_taken_for_a_repository() -> None:

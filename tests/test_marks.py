@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reports import untrusted
-from reports.untrusted import AROUND, marked_passage, passage
+from reports.inputs import sanitize
+from reports.inputs.sanitize import AROUND, marked_passage, passage
 
 LIMIT = 4000
 
@@ -61,7 +61,7 @@ def test_an_answer_before_the_cut_is_marked_in_the_text_as_it_is_cut() -> None:
     """Nothing else of the text is shown for it."""
     raw = "The answer is B. " + "z" * 10_000
     shown, place = marked_passage(raw, (0, 15), limit=LIMIT)
-    assert shown == untrusted.passage(raw, limit=LIMIT)
+    assert shown == sanitize.passage(raw, limit=LIMIT)
     assert marked(shown, place) == "The answer is B"
 
 

@@ -19,7 +19,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 
-from distill.training.train import check_base
+from distill.training.requirements import check_base
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import Exit, HarnessError
 from harness.models import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harness.checkpoints.catalog import CATALOG
-from reports.paper import Paper, load, minutes
-from reports.sanity import whole_count
+from reports.inputs.paper import Paper, load, minutes
+from reports.statistics.sanity import whole_count
 
 
 @pytest.fixture(scope="module")

@@ -232,7 +232,7 @@ def test_no_command_asks(command, tiny, drawn, tmp_path, monkeypatch, name) -> N
 )
 def test_a_base_that_cannot_be_used_is_refused(tiny, tmp_path, file, content, message) -> None:
     """Before a distillation takes long, with an exit code and without a traceback."""
-    from distill.training.train import check_base
+    from distill.training.requirements import check_base
 
     folder = Path(shutil.copytree(tiny("moondream"), tmp_path / "model"))
     (folder / file).write_text(content)

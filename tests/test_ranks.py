@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.metrics.statistics import holm, mcnemar, paired_bootstrap, paired_proportions
-from reports.ranks import LEVEL, Rank, Scored, contest, ranks
+from reports.statistics.ranks import LEVEL, Rank, Scored, contest, ranks
 
 
 def scored(name: str, right: str, **clusters: str) -> Scored:

@@ -17,7 +17,7 @@ from harness.core.files import regular
 from harness.core.files.regular import open_regular, read_regular
 from harness.run import folder as run_folder
 from harness.run.folder import RunFolder, read_runs
-from reports.collect import gather
+from reports.inputs.discovery import gather
 from tests.test_records import PREDICTION, RECORD
 
 

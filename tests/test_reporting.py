@@ -18,7 +18,7 @@ from harness.cli import report
 from harness.core.structured import Rationale, render
 from harness.core.types import DataOptions, Prediction
 from harness.run.folder import RunFolder
-from reports import collect as reporting
+from reports.inputs import discovery as reporting
 from tasks import load_task
 from tests.conftest import Result
 from tests.test_leaderboard import choice_run
@@ -48,7 +48,7 @@ def run(runs: Path, name: str, **parts: Any) -> RunFolder:
 
 def test_a_page_loads_no_torch() -> None:
     """Though it reads the files of distillations by the names that distilling gives them."""
-    code = "import sys, reports.collect; assert 'torch' not in sys.modules"
+    code = "import sys, reports.inputs.discovery; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

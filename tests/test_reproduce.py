@@ -16,7 +16,7 @@ from distill.config import DistillConfig, preset
 from distill.rationales.store import read_lines
 from harness.checkpoints.catalog import CATALOG
 from harness.core.errors import DataError, Exit
-from reports import paper
+from reports.inputs import paper
 from tests.published import rebuild
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "reproduce.md").read_text(encoding="utf-8")

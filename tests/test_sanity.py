@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from reports.sanity import Figure, check, whole_count
+from reports.statistics.sanity import Figure, check, whole_count
 
 
 def figure(printed: str, *, n: int | None = None, percent: bool = False) -> Figure:

@@ -8,11 +8,19 @@ import random
 
 import pytest
 
-from reports import drawing, tradeoff
-from reports.curves import Topic, curve, losses, scatter, smoothed, spearman, thinned
-from reports.drawing import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
-from reports.paper import load
-from reports.tradeoff import Candidate, Chart, charts, frontier, measured, parameters, reported
+from reports.charts import geometry, tradeoff
+from reports.charts.curves import Topic, curve, losses, scatter, smoothed, spearman, thinned
+from reports.charts.geometry import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from reports.charts.tradeoff import (
+    Candidate,
+    Chart,
+    charts,
+    frontier,
+    measured,
+    parameters,
+    reported,
+)
+from reports.inputs.paper import load
 from tests.test_leaderboard import choice_run, text_run
 
 
@@ -103,7 +111,9 @@ def test_an_arrow_leads_from_the_student_to_what_was_distilled() -> None:
     assert len(chart.arrows) == 1
     start = [float(n) for n in chart.arrows[0][1:].split("L")[0].split()]
     by_name = {point.name: point for point in chart.points}
-    assert math.dist(start, (by_name["s"].x, by_name["s"].y)) == pytest.approx(drawing.DOT, abs=0.1)
+    assert math.dist(start, (by_name["s"].x, by_name["s"].y)) == pytest.approx(
+        geometry.DOT, abs=0.1
+    )
     assert "+20.00 points" in " ".join(chart.caption)
     assert not one(student, child, candidate("t", 30, 1, role="student")).arrows
 

@@ -1,5 +1,6 @@
 """The command line's own `Typer`: no command runs on a release of transformers that is not tested,
-and every path that a user writes may begin with `~`.
+every path that a user writes may begin with `~`, options are known by other harnesses' names too,
+and a configurable command takes `--config`.
 
 A shell expands `~` at the beginning of a word, but not behind `--runs=`, in quotes, or where no
 shell is in between. Typer makes a `Path` of such a value as it stands.
@@ -7,16 +8,16 @@ shell is in between. Typer makes a `Path` of such a value as it stands.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from harness.cli.configuration import with_configuration
+from harness.cli.usage import clear_errors
 from harness.core.files.paths import user_path
-from harness.core.terminal import harmless
 from harness.core.versions import require_tested_transformers
 
 
@@ -28,25 +29,31 @@ def _expanded(value: Any) -> Any:
     return value
 
 
-_UsageError: Any = typer.BadParameter.__base__
-"""Of click, or of the copy of click that some versions of typer hold."""
+ALIASES = {"--tasks": "--task", "--models": "--model", "--num-fewshot": "--shots"}
+"""What other harnesses call an option; they work and are not in the help."""
 
 
-@contextlib.contextmanager
-def _harmless_errors() -> Iterator[None]:
-    """A usage error repeats what was typed: names that a shell found in a folder, say."""
-    try:
-        yield
-    except _UsageError as error:
-        error.message = harmless(error.message)
-        raise
+def _by_our_names(command: Any, arguments: list[str]) -> list[str]:
+    """The arguments with the aliases that `command` has an option for spelt as that option."""
+    known = {flag for parameter in command.params for flag in parameter.opts}
+    renamed: list[str] = []
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            return renamed + arguments[place:]
+        flag, equals, value = argument.partition("=")
+        ours = ALIASES.get(flag)
+        renamed.append(f"{ours}{equals}{value}" if ours in known else argument)
+    return renamed
 
 
 class Command(TyperCommand):
     """A command that gets its paths expanded."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _by_our_names(self, args))
+
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
-        with _harmless_errors():
+        with clear_errors():
             return super().make_context(*arguments, **settings)
 
     def invoke(self, ctx: Any) -> Any:
@@ -58,13 +65,16 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """The same for commands that have commands below them."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _by_our_names(self, args))
+
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
-        with _harmless_errors():
+        with clear_errors():
             return super().make_context(*arguments, **settings)
 
     def invoke(self, ctx: Any) -> Any:
         ctx.params = {name: _expanded(value) for name, value in ctx.params.items()}
-        with _harmless_errors():
+        with clear_errors():
             return super().invoke(ctx)
 
 
@@ -74,5 +84,22 @@ class App(typer.Typer):
     def __init__(self, **settings: Any) -> None:
         super().__init__(cls=Group, **settings)
 
-    def command(self, name: str | None = None, **settings: Any) -> Callable[..., Any]:
-        return super().command(name, cls=Command, **settings)
+    def command(
+        self, name: str | None = None, *, configurable: bool = False, **settings: Any
+    ) -> Callable[..., Any]:
+        """Register a command; a configurable one takes its options from `--config` too."""
+        register = super().command(name, cls=Command, **settings)
+        return _configured(register) if configurable else register
+
+    def callback(self, *, configurable: bool = False, **settings: Any) -> Callable[..., Any]:
+        """Register what the group itself does; configurable as in `command`."""
+        register = super().callback(cls=Group, **settings)
+        return _configured(register) if configurable else register
+
+
+def _configured(register: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        register(with_configuration(function))
+        return function
+
+    return decorate

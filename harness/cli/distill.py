@@ -183,7 +183,7 @@ def distill(
         return
     from distill import pipeline
     from harness.cli.printing import print_run
-    from reports.collect import write_report
+    from reports.page.report import write_report
 
     def told(run: Any) -> None:
         if not as_json:
@@ -304,10 +304,10 @@ def train(
         _estimate(plan, as_json=as_json)
         return
     from distill import pipeline
-    from distill.training.train import part
+    from distill.training.parallel import end_process_group
 
     student = pipeline.train_student(plan, pipeline.make_examples(plan))
-    part()
+    end_process_group()
     if not processes.here().first:
         return
     if as_json:

@@ -17,7 +17,7 @@ from harness.core.files.paths import user_path
 from harness.core.terminal import print_json, say
 
 if TYPE_CHECKING:
-    from reports.collect import Report, ReportOptions
+    from reports.page.report import Report, ReportOptions
 
 
 app = App()
@@ -76,7 +76,7 @@ def report(
 ) -> None:
     """Write the leaderboard: one self-contained HTML page, the paper's rows beside the measured."""
     refuse_absent(runs)
-    from reports.collect import ReportOptions
+    from reports.page.report import ReportOptions
 
     if (data or task) and (samples is SamplesShown.none or images is ImagesShown.none):
         option = "--data" if data else "--task"
@@ -108,7 +108,7 @@ def _moved_data(given: Sequence[str]) -> dict[str, Path]:
 def _write_report(
     runs: Path, out: Path, how: ReportOptions | None = None, *, as_json: bool = False
 ) -> None:
-    from reports.collect import write_report
+    from reports.page.report import write_report
 
     if out.exists() and not out.is_file():  # a device would be replaced by a file
         raise _unwritable(out, "it is no file")

@@ -111,7 +111,7 @@ def _run(
 ) -> str:
     from distill import pipeline
     from harness.run.task_data import Data
-    from reports.collect import write_report
+    from reports.page.report import write_report
     from tasks import load_task
 
     tasks = [Data(load_task(name), DataOptions()) for name in (CHOICE, OPEN)]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reports import untrusted
-from reports.tables import Cell, Group, Heading, Row, Table
+from reports.inputs import sanitize
+from reports.tables.table import Cell, Group, Heading, Row, Table
 
 LONGEST = 1000
 """Characters of one text; a cell holds fewer, unless somebody means harm."""
@@ -18,7 +18,7 @@ LONGEST = 1000
 
 def shown(text: str) -> str:
     """`text` in one line of visible characters."""
-    return untrusted.text(text, limit=LONGEST)
+    return sanitize.text(text, limit=LONGEST)
 
 
 def headings(table: Table) -> list[Heading]:

@@ -11,7 +11,7 @@ from typing import Any
 from harness.core.json_values import finite
 from harness.core.types import Prediction
 from harness.run.records import RunRecord
-from reports import untrusted
+from reports.inputs import sanitize
 
 CONTEXT = {"chance", "unread"}
 """Figures of a run that say how to take the others."""
@@ -64,8 +64,8 @@ def answered(predictions: Iterable[Prediction]) -> list[Prediction]:
 
 def started(run: RunRecord) -> datetime | None:
     """When the first process began to work on the run, to the second; None: not known."""
-    for session in untrusted.sequence(run.sessions):
-        said = untrusted.mapping(session).get("started")
+    for session in sanitize.sequence(run.sessions):
+        said = sanitize.mapping(session).get("started")
         try:
             return datetime.strptime(str(said), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
         except ValueError:

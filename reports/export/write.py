@@ -1,5 +1,5 @@
 """From a folder of runs to the formats that other programs read: which runs and tables, and the
-files that are written. What stands in them is the business of `reports.export`."""
+files that are written. What stands in them is the business of `reports.export.formats`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from harness.core.errors import Exit, HarnessError
 from harness.core.files.atomic import sweep, write_atomically
 from harness.core.files.regular import MAX_RECORD, read_regular
 from harness.core.files.staging import staging
-from reports import untrusted
-from reports.answers import read
-from reports.collect import gather
-from reports.evidence import Material
-from reports.export import FOLDER_FORMATS, TABLE_FORMATS
+from reports.export.formats import FOLDER_FORMATS, TABLE_FORMATS
 from reports.export.run_files import File, text_file
-from reports.leaderboard import TaskSection, sections
+from reports.inputs import sanitize
+from reports.inputs.discovery import gather
+from reports.inputs.material import Material
+from reports.page.leaderboard import TaskSection, sections
+from reports.statistics.answers import read
 
 OURS = ".harness-export.json"
 """In a folder that was exported to: the files that are ours to replace."""
@@ -59,7 +59,7 @@ def export(
         raise HarnessError(
             f"--format {form} makes a folder of files.", remedy="Name the folder with --out."
         )
-    if dataset is not None and untrusted.hub_url(dataset) is None:
+    if dataset is not None and sanitize.hub_url(dataset) is None:
         raise HarnessError(
             f"--dataset {dataset}: that is no name of a data set.", remedy="Write ORG/NAME."
         )

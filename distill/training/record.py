@@ -1,0 +1,163 @@
+"""The folder of a training run: its record, what differs from an earlier run, a full disk.
+
+This module alone knows distill.json.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.config import DistillConfig
+from distill.examples import Example
+from distill.layout import CHECKPOINTS, CURVE, LOG, STUDENT, TRAINING
+from distill.training import checkpointing
+from distill.training.card import Sources
+from harness.core.errors import DataError, Exit, HarnessError
+from harness.core.files.atomic import write_atomically
+from harness.core.files.regular import MAX_RECORD, read_regular
+from harness.core.files.set_aside import set_aside
+from harness.core.progress import Make
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+_PARTS = (TRAINING, LOG, CURVE, CHECKPOINTS, STUDENT)
+"""What `--fresh` moves aside; image features stay, as another run may use them as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRun:
+    """The folder of a run and what is recorded of it."""
+
+    out: Path
+    config: DistillConfig
+    sources: Sources
+    record: dict[str, Any]
+    """distill.json, filled in as the run goes on."""
+    progress: Make
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.out / CHECKPOINTS
+
+    def write_record(self) -> None:
+        text = json.dumps(self.record, ensure_ascii=False, indent=1) + "\n"
+        write_atomically(self.out / TRAINING, text.encode())
+
+    def move_old_aside(self) -> None:
+        """Move what an earlier run left in the folder to a folder next to it."""
+        with self.writing():
+            if aside := set_aside((self.out / name for name in _PARTS), self.out):
+                log.info("The run that was there is now %s", aside)
+
+    def count(
+        self, examples: Sequence[Example], usable: Sequence[Example], left_out: Mapping[str, str]
+    ) -> None:
+        """Record how many examples are learned, and why the others are not.
+
+        Args:
+            left_out: sample id -> reason.
+        """
+        self.record["counts"] = {
+            "examples": len(examples),
+            "used": len(usable),
+            "left_out": count_reasons(left_out),
+            "left_out_ids": dict(left_out),
+            "by_topic": dict(Counter(e.sample.topic for e in usable).most_common()),
+        }
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn a full disk into an error for the user."""
+        from safetensors import SafetensorError
+
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            raise HarnessError(
+                f"{self.out} cannot be written to: {error}.",
+                known=self.last_checkpoint(),
+                remedy="Make room and run the same command again to resume.",
+                code=Exit.UNEXPECTED,
+            ) from error
+
+    def last_checkpoint(self) -> str:
+        """The sentence that says where the run can be resumed."""
+        path = checkpointing.latest(self.checkpoints)
+        return f"Last good checkpoint: {path}." if path else "There is no checkpoint yet."
+
+
+def new_record(
+    fingerprint: Mapping[str, Any],
+    config: DistillConfig,
+    base: Path,
+    *,
+    old: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """distill.json of a run that begins or, with the `old` one, resumes."""
+    return {
+        "format": FORMAT,
+        "status": "running",
+        "fingerprint": fingerprint,
+        "config": config.to_json(),
+        "base": base.name,
+        "student": STUDENT,
+        "started": old["started"] if old else now(),
+        "finished": None,
+        "sessions": [*(old or {}).get("sessions", ())],
+    }
+
+
+def read_record(out: Path) -> dict[str, Any] | None:
+    """distill.json of `out`; None where there is none.
+
+    Raises:
+        DataError: it is no such record, or that of a newer harness.
+    """
+    path = out / TRAINING
+    try:
+        record = json.loads(read_regular(path, limit=MAX_RECORD, within=out))
+        if record["format"] > FORMAT:
+            raise DataError(f"{path} was written by a newer harness.", remedy="Update harness.")
+        for name in ("fingerprint", "status", "started"):
+            record[name]
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is not the record of a training run: {type(error).__name__} {error}.",
+            remedy="Use --fresh to move the run aside and start over.",
+        ) from error
+    return dict(record)
+
+
+def refuse_mismatch(old: Mapping[str, Any], new: Mapping[str, Any], out: Path) -> None:
+    """Refuse to resume a run that was made with other settings; raises HarnessError."""
+    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    if changed:
+        values = "; ".join(f"{n}: {old.get(n)} then, {new.get(n)} now" for n in changed)
+        raise HarnessError(
+            f"The training in {out} was begun with another {', '.join(changed)}.",
+            known=values,
+            remedy="Use --fresh to move it aside and start over, or choose another folder.",
+        )
+
+
+def count_reasons(left_out: Mapping[str, str]) -> dict[str, int]:
+    """Reason -> examples, without what is particular to each; `left_out` is sample id -> reason."""
+    return dict(Counter(reason.partition(": ")[0] for reason in left_out.values()))
+
+
+def now() -> str:
+    """The time as records have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

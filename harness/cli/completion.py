@@ -1,0 +1,48 @@
+"""`harness completion SHELL`: a script for a shell to complete commands, options and names."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Literal
+
+import typer
+from typer.completion import (  # type: ignore[attr-defined]  # in its examples, not in its __all__
+    completion_init,
+    get_completion_script,
+)
+
+from harness.core.terminal import say
+
+VARIABLE = "_HARNESS_COMPLETE"
+"""The environment variable by which a shell's script asks for completions."""
+Shell = Literal["bash", "zsh", "fish"]
+
+
+def enable() -> None:
+    """Let the command answer a shell's script that asks; to be called before it runs."""
+    if VARIABLE in os.environ:
+        completion_init()
+
+
+def completion(
+    shell: Annotated[Shell, typer.Argument(help="The shell that the script is for.")],
+) -> None:
+    """Print the script that makes a shell complete commands, options, models and tasks."""
+    script = get_completion_script(prog_name="harness", complete_var=VARIABLE, shell=shell)
+    say(script)
+
+
+def complete_models(incomplete: str) -> list[tuple[str, str]]:
+    """The catalogue's rows that begin so, and what each is."""
+    from harness.checkpoints.catalog import CATALOG
+
+    return [
+        (row.name, f"{row.title} {row.size}") for row in CATALOG if row.name.startswith(incomplete)
+    ]
+
+
+def complete_tasks(incomplete: str) -> list[str]:
+    """The tasks that begin so."""
+    from tasks import TASKS
+
+    return [name for name in TASKS if name.startswith(incomplete)]

@@ -1,0 +1,388 @@
+"""How good against at what cost, as a drawing: where its points, labels and lines are, and what it
+says in words.
+
+This module computes a chart as plain numbers; the template draws it. Points are numbered and named
+in a list below, so that no name covers a point at the width of a phone; a number is put where it
+covers no point, no whisker, no line and no other number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from harness.checkpoints.catalog import find
+from harness.run.records import RunRecord
+from reports.charts import geometry
+from reports.charts.geometry import LEFT, RIGHT, WIDTH, Place
+from reports.inputs import runs, sanitize
+from reports.inputs.paper import PaperTable, minutes
+from reports.statistics.sanity import ACCURACY
+from reports.tables.columns import TEXT_RANK
+from reports.tables.table import fixed, significant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """A cost that points are put along."""
+
+    key: str
+    title: str
+    unit: str
+    better: Literal["low", "high"]
+    cheaper: str
+    """What one has that costs no more, in words."""
+
+
+AXES = {
+    axis.key: axis
+    for axis in (
+        Axis(key="time", title="Time", unit="s per question, median", better="low", cheaper="time"),
+        Axis(key="minutes", title="Time", unit="min in all", better="low", cheaper="time"),
+        Axis(key="parameters", title="Parameters", unit="parameters", better="low", cheaper="size"),
+        Axis(key="memory", title="Memory", unit="GiB at its peak", better="low", cheaper="memory"),
+        Axis(
+            key="speed", title="Tokens/s", unit="tokens per second", better="high", cheaper="speed"
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A model as it goes into a chart."""
+
+    name: str
+    role: str
+    score: float
+    """As printed: percent, or 0 to 1."""
+    low: float | None
+    high: float | None
+    costs: dict[str, float]
+    """Key of an axis -> value; what is not known is not there."""
+    run: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A model in the drawing."""
+
+    number: int
+    name: str
+    role: str
+    run: str
+    x: float
+    y: float
+    top: float | None
+    bottom: float | None
+    """The ends of its whisker; None: no interval."""
+    label: tuple[float, float]
+    """The middle of its number."""
+    leads: bool
+    """On the frontier."""
+    said: str
+    """Its score and its cost, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """A drawing over one axis."""
+
+    id: str
+    axis: Axis
+    score: str
+    """What is drawn upwards, in words."""
+    points: tuple[Point, ...]
+    across: tuple[tuple[float, str], ...]
+    """Ticks of the axis below: place and text."""
+    upwards: tuple[tuple[float, str], ...]
+    frontier: str
+    """The `d` of a path."""
+    arrows: tuple[str, ...]
+    """From a student to what was distilled from it, each as the `d` of a path."""
+    chance: float | None
+    """The height of its line."""
+    chance_at: tuple[float, float]
+    """Where it is named."""
+    caption: tuple[str, ...]
+    """What the drawing says, in sentences."""
+    absent: tuple[str, ...]
+    """Models whose cost is not known."""
+
+
+def measured(records: Sequence[RunRecord], *, name: str) -> list[Chart]:
+    """A chart for each cost that any of these runs knows; best runs are numbered first."""
+    metric = _metric(records)
+    scale = 100 if metric == ACCURACY else 1
+    found = []
+    for run in records:
+        figure = runs.figure(run, metric)
+        if figure.value is None:
+            continue
+        low, high = (None if end is None else end * scale for end in (figure.low, figure.high))
+        found.append(
+            Candidate(
+                name=runs.title(run),
+                role=runs.role(run),
+                score=figure.value * scale,
+                low=low,
+                high=high,
+                costs=dict(_costs(run)),
+                run=runs.run_id(run),
+            )
+        )
+    chances = {runs.figure(run, "chance").value for run in records}
+    chance = chances.pop() if len(chances) == 1 and metric == ACCURACY else None
+    return charts(
+        found,
+        ("time", "parameters", "memory", "speed"),
+        name=name,
+        percent=metric == ACCURACY,
+        chance=None if chance is None else chance * 100,
+        label=runs.label(records[0]) if records else "",
+    )
+
+
+def reported(paper: PaperTable, *, name: str) -> list[Chart]:
+    """The paper's rows over their minutes and their sizes."""
+    metric = ACCURACY if paper.scale == 100 else "rouge1"
+    found = []
+    for row in paper.rows:
+        figure = paper.figures(row)[metric]
+        low, high = (
+            None if end is None else end * paper.scale for end in (figure.low, figure.high)
+        )
+        size = parameters(row.size)
+        costs = {"minutes": minutes(row.cells["inference_minutes"])}
+        found.append(
+            Candidate(
+                name=row.model,
+                role=spec.role if (spec := find(row.name)) else "",
+                score=float(row.cells[metric]),
+                low=low,
+                high=high,
+                costs=costs | ({"parameters": size} if size else {}),
+            )
+        )
+    return charts(
+        found,
+        ("minutes", "parameters"),
+        name=name,
+        percent=paper.scale == 100,
+        chance=float(paper.chance) if paper.chance else None,
+    )
+
+
+def parameters(size: str) -> float | None:
+    """The number in "11B" and "113M"; None where there is none."""
+    units = {"K": 1e3, "M": 1e6, "B": 1e9}
+    try:
+        value = float(size[:-1]) * units[size[-1]]
+    except (ValueError, KeyError, IndexError):
+        return None
+    return value if 0 < value < math.inf else None
+
+
+def charts(
+    candidates: Sequence[Candidate],
+    keys: Iterable[str],
+    *,
+    name: str,
+    percent: bool,
+    chance: float | None = None,
+    label: str = "",
+) -> list[Chart]:
+    """One chart for each axis along which any candidate can be put.
+
+    Args:
+        candidates: in any order; the best get the first numbers.
+        keys: of AXES, in the order of the charts.
+        name: the beginning of their ids.
+        percent: scores are percentages, otherwise shares.
+        chance: what blind guessing gets, in the unit of the scores.
+        label: what has to stand beside these scores.
+    """
+    order = sorted(candidates, key=lambda c: (-c.score, c.name))
+    return [
+        _chart(order, AXES[key], name=name, percent=percent, chance=chance, label=label)
+        for key in keys
+        if any(c.costs.get(key, 0) > 0 for c in order)
+    ]
+
+
+def frontier(points: Sequence[tuple[float, float]], better: Literal["low", "high"]) -> set[int]:
+    """Places of the (cost, score) points that no other one beats: at least as good for no more,
+    and better in one of the two."""
+    sign = 1 if better == "low" else -1
+    costs = [(sign * cost, score) for cost, score in points]
+    return {
+        place
+        for place, (cost, score) in enumerate(costs)
+        if not any(
+            other_cost <= cost and other >= score and (other_cost, other) != (cost, score)
+            for other_cost, other in costs
+        )
+    }
+
+
+def _metric(records: Sequence[RunRecord]) -> str:
+    names = {metric for run in records for metric in run.metrics}
+    return next((m for m in (ACCURACY, TEXT_RANK, "rouge1") if m in names), ACCURACY)
+
+
+def _costs(run: RunRecord) -> Iterable[tuple[str, float]]:
+    found: dict[str, float | None] = {
+        "time": runs.own_pace(run, "seconds_per_sample", "p50"),
+        "parameters": sanitize.number(run.model.parameters) or parameters(runs.size(run)),
+        "speed": runs.own_pace(run, "tokens_per_second"),
+    }
+    memory = (runs.timing(run, "peak_memory_bytes", key) for key in ("device", "process"))
+    found["memory"] = next((value / 2**30 for value in memory if value), None)
+    return ((key, value) for key, value in found.items() if value is not None and value > 0)
+
+
+def _chart(
+    order: Sequence[Candidate],
+    axis: Axis,
+    *,
+    name: str,
+    percent: bool,
+    chance: float | None,
+    label: str,
+) -> Chart:
+    shown = [c for c in order if c.costs.get(axis.key, 0) > 0]
+    x, across = geometry.logarithmic([c.costs[axis.key] for c in shown])
+    highest = max(c.score if c.high is None else c.high for c in shown)
+    y, upwards = geometry.upwards(100.0 if percent else highest)
+    leading = frontier([(c.costs[axis.key], c.score) for c in shown], axis.better)
+    places = [(x(c.costs[axis.key]), y(c.score)) for c in shown]
+    whiskers = [
+        (None, None) if c.low is None or c.high is None else (y(c.high), y(c.low)) for c in shown
+    ]
+    steps = _steps([places[i] for i in sorted(leading)], axis.better)
+    pairs = _pairs(shown)
+    level = None if chance is None else y(chance)
+    covered = [
+        box for p, ends in zip(places, whiskers, strict=True) for box in geometry.spot(p, *ends)
+    ]
+    named = geometry.free_corner(level or 0.0, covered)
+    labels = geometry.labels(
+        places,
+        whiskers,
+        lines=[
+            *_segments(steps),
+            *((places[i], places[j]) for i, j in pairs),
+            *([] if level is None else [((LEFT, level), (WIDTH - RIGHT, level))]),
+        ],
+        taken=[] if level is None else [(named[0], named[1] - 16, named[0] + 70, named[1] + 4)],
+    )
+    return Chart(
+        id=f"{name}-{axis.key}",
+        axis=axis,
+        score=", ".join(filter(None, ("Accuracy, %" if percent else "ROUGE", label))),
+        points=tuple(
+            Point(
+                number=place + 1,
+                name=c.name,
+                role=c.role,
+                run=c.run,
+                x=places[place][0],
+                y=places[place][1],
+                top=whiskers[place][0],
+                bottom=whiskers[place][1],
+                label=labels[place],
+                leads=place in leading,
+                said=f"{_score(c.score, percent=percent)}, {amount(c.costs[axis.key], axis)}",
+            )
+            for place, c in enumerate(shown)
+        ),
+        across=tuple(across),
+        upwards=tuple(upwards),
+        frontier=geometry.path(steps),
+        arrows=tuple(geometry.arrow(places[i], places[j]) for i, j in pairs),
+        chance=level,
+        chance_at=named,
+        caption=_caption(shown, axis, leading, pairs, percent=percent),
+        absent=tuple(c.name for c in order if c not in shown),
+    )
+
+
+def amount(value: float, axis: Axis) -> str:
+    """A cost as people write it."""
+    if axis.key == "parameters":
+        for unit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+            if value >= unit:
+                return f"{significant(value / unit)}{letter} parameters"
+    words = {"time": "s", "minutes": "min", "memory": "GiB", "speed": "tokens/s"}
+    return f"{significant(value)} {words.get(axis.key, axis.unit)}"
+
+
+def _score(value: float, *, percent: bool) -> str:
+    return f"{fixed(value, 2)}%" if percent else fixed(value, 4)
+
+
+def _pairs(shown: Sequence[Candidate]) -> list[tuple[int, int]]:
+    """(student, distilled): where there is one student, each that was distilled is its child."""
+    students = [place for place, c in enumerate(shown) if c.role == "student"]
+    if len(students) != 1:
+        return []
+    return [(students[0], place) for place, c in enumerate(shown) if c.role == "distilled"]
+
+
+def _steps(leading: Sequence[Place], better: Literal["low", "high"]) -> list[Place]:
+    """The corners of the frontier, from the cheapest point to the frame: what is to be had for
+    that much."""
+    if not leading:
+        return []
+    order = sorted(leading, key=lambda place: (place[0], place[1]), reverse=better == "high")
+    corners = [order[0]]
+    for x, y in order[1:]:
+        corners += [(x, corners[-1][1]), (x, y)]
+    corners.append((WIDTH - RIGHT if better == "low" else LEFT, corners[-1][1]))
+    return corners
+
+
+def _segments(corners: Sequence[Place]) -> list[tuple[Place, Place]]:
+    return list(pairwise(corners))
+
+
+def _caption(
+    shown: Sequence[Candidate],
+    axis: Axis,
+    leading: set[int],
+    pairs: Sequence[tuple[int, int]],
+    *,
+    percent: bool,
+) -> tuple[str, ...]:
+    sign = 1 if axis.better == "low" else -1
+    no_more = "no less speed" if axis.better == "high" else f"no more {axis.cheaper}"
+    first = [c.name for place, c in enumerate(shown) if place in leading]
+    said = [f"On the frontier (filled): {_and(first)}; no other is at least as good for {no_more}."]
+    beaten = []
+    for place, c in enumerate(shown):
+        if place in leading:
+            continue
+        cost = sign * c.costs[axis.key]
+        better = [o for o in shown if sign * o.costs[axis.key] <= cost and o.score >= c.score]
+        best = max((o for o in better if o is not c), key=lambda o: o.score)
+        beaten.append(f"{c.name} by {best.name}")
+    if beaten:
+        said.append(f"Dominated (hollow): {_and(beaten)}.")
+    for i, j in pairs:
+        student, distilled = shown[i], shown[j]
+        gain = distilled.score - student.score
+        said.append(
+            f"The arrow: {student.name} ({_score(student.score, percent=percent)}, "
+            f"{amount(student.costs[axis.key], axis)}) becomes {distilled.name} "
+            f"({_score(distilled.score, percent=percent)}, "
+            f"{amount(distilled.costs[axis.key], axis)}), "
+            f"{fixed(gain, 2 if percent else 4, sign='+')}{' points' if percent else ''}."
+        )
+    return tuple(said)
+
+
+def _and(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,1 @@
+"""The panel of a distillation: gains, training, rationales and examples."""

@@ -1,0 +1,174 @@
+"""From a folder of runs to the leaderboard's file: what is on disk, gathered for the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from distill.layout import CONTROL, KEPT, LOG, QUALITY, RATIONALES, REJECTED, TRAINING
+from distill.quality.answers import reasoning_to_error, structure
+from distill.rationales.store import Store
+from harness.core.errors import HarnessError
+from harness.core.files.regular import MAX_RECORD, MAX_ROWS, read_regular
+from harness.core.json_values import parse_json
+from harness.core.types import Prediction
+from harness.run.folder import RunFolder, read_runs
+from reports.inputs.material import (
+    Distillation,
+    Evidence,
+    Material,
+    Structure,
+    Training,
+)
+
+_KEPT = 2**25
+"""Bytes of a file of answers up to which they are kept between two readings of them."""
+
+
+def gather(runs: Path) -> tuple[Material, list[HarnessError]]:
+    """What there is under `runs`, and why other runs are left out. Answers and other rows are read
+    when they are asked for; those that cannot be read are added to the latter then."""
+    found, broken = read_runs(runs)
+    evidence = tuple(Evidence(record, _answers(folder, broken)) for folder, record in found)
+    material = Material(
+        runs=evidence,
+        distillations=_distillations(runs, evidence),
+        structure=_structure,
+        reasoning_to_error=_misled,
+    )
+    return material, broken
+
+
+def _answers(folder: Path, broken: list[HarnessError]) -> Callable[[], Sequence[Prediction]]:
+    """Reads the answers of a run; a small file's are kept, as a page needs them more than once."""
+    run = RunFolder(folder)
+    kept: list[Sequence[Prediction]] = []
+
+    def read() -> Sequence[Prediction]:
+        if kept:
+            return kept[0]
+        try:
+            found = run.read_predictions()
+        except HarnessError as error:
+            if str(error) not in map(str, broken):
+                broken.append(error)
+            return ()
+        path = run.predictions_path
+        if path.is_file() and path.stat().st_size <= _KEPT:
+            kept.append(found)
+        return found
+
+    return read
+
+
+def _structure(predictions: Sequence[Prediction]) -> Structure:
+    errors = reasoning_to_error(predictions)
+    return Structure(figures=structure(predictions, errors), reasoning_to_error=errors.sample_ids)
+
+
+def _misled(predictions: Sequence[Prediction]) -> Sequence[str]:
+    return reasoning_to_error(predictions).sample_ids
+
+
+def _distillations(runs: Path, evidence: Sequence[Evidence]) -> tuple[Distillation, ...]:
+    """Each folder under runs/distill that has rationales or a training; a control belongs to the
+    one that it controls."""
+    folders = {
+        path.name: path
+        for path in sorted((runs / "distill").glob("*"))
+        if any((path / name).is_file() for name in (TRAINING, RATIONALES))
+    }
+    return tuple(
+        _distillation(folder, folders.get(name + CONTROL), evidence)
+        for name, folder in folders.items()
+        if not (name.endswith(CONTROL) and name.removesuffix(CONTROL) in folders)
+    )
+
+
+def _distillation(folder: Path, control: Path | None, evidence: Sequence[Evidence]) -> Distillation:
+    problems: list[str] = []
+    store = Store(folder)
+    rationales = _object(store.record_path, problems)
+    training = _training(folder, evidence, problems)
+    about = rationales.get("teacher")
+    fingerprint = rationales.get("fingerprint")
+    return Distillation(
+        name=folder.name,
+        rationales=rationales,
+        kept=partial(_rows, folder / KEPT),
+        rejected=partial(_rows, folder / REJECTED),
+        quality=_object(folder / QUALITY, problems),
+        training=training,
+        control=_training(control, evidence, problems) if control else None,
+        base=_runs_of(
+            evidence,
+            weights=_get(training.record, "fingerprint", "weights") if training else None,
+            name=_get(training.record, "base") if training else None,
+        ),
+        teacher=_runs_of(evidence, weights=_get(fingerprint, "weights"), name=_get(about, "name")),
+        problems=tuple(problems),
+    )
+
+
+def _training(folder: Path, evidence: Sequence[Evidence], problems: list[str]) -> Training | None:
+    record = _object(folder / TRAINING, problems)
+    if not record:
+        return None
+    return Training(
+        name=folder.name,
+        record=record,
+        log=partial(_rows, folder / LOG),
+        runs=tuple(run for run in evidence if run.record.model.name == folder.name),
+    )
+
+
+def _runs_of(
+    evidence: Sequence[Evidence], *, weights: object, name: object
+) -> tuple[Evidence, ...]:
+    """The runs of a model: those with its very weights, or else those of its name."""
+    same = tuple(
+        run for run in evidence if weights and _get(run.record.fingerprint, "weights") == weights
+    )
+    return same or tuple(run for run in evidence if run.record.model.name == name)
+
+
+def _get(value: object, *keys: str) -> object:
+    """What stands under these keys of nested objects; None where there is none."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _object(path: Path, problems: list[str]) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is none, with a problem where it is broken."""
+    try:
+        found = parse_json(read_regular(path, limit=MAX_RECORD, within=path.parent).decode())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        problems.append(f"{path.name} cannot be read: {error}")
+        return {}
+    if not isinstance(found, dict):
+        problems.append(f"{path.name} is not an object")
+        return {}
+    return found
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSONL file that can be read: a page shows what there is."""
+    try:
+        data = read_regular(path, limit=MAX_ROWS, within=path.parent)
+    except OSError:
+        return []
+    rows = []
+    for line in data.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows

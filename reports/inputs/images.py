@@ -1,0 +1,72 @@
+"""The images of the questions that runs were asked, found again in the data of their tasks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.core.errors import HarnessError, SampleError
+from harness.core.types import DataOptions, ImageRef, SampleSet, Task
+from harness.run.records import RunRecord, TaskInfo
+from reports.inputs.material import Pictures
+from tasks import TASKS, load_task
+
+
+def find_images(
+    records: Sequence[RunRecord], *, tasks: Sequence[str], data: Mapping[str, Path]
+) -> Pictures:
+    """Find the images of the questions that these runs were asked, where their data still are.
+
+    Args:
+        records: the runs.
+        tasks: files of users' own tasks; a file is run only where it is named here.
+        data: name of a task -> where its data are now.
+    """
+    own = {task.name: task for task in map(load_task, tasks)}
+    known: dict[str, ImageRef] = {}
+    notes: dict[str, None] = {}
+    seen: set[object] = set()
+    for record in records:
+        about = record.task
+        key = (about.name, about.source, about.split, about.revision)
+        made_elsewhere = record.settings.get("mode") == "scored" and about.name not in data
+        if key in seen or made_elsewhere:
+            continue
+        seen.add(key)
+        try:
+            where = _where(about, data)
+            known = _by_digest(_task(about.name, own).load(where)) | known
+        except HarnessError as error:
+            notes[f"No pictures of {about.name}, {about.split} split: {error.what}"] = None
+    return Pictures(find=known.get, notes=tuple(sorted(notes)))
+
+
+def _where(about: TaskInfo, data: Mapping[str, Path]) -> DataOptions:
+    """Where the questions of a run are now: nothing is downloaded for a page."""
+    path = data.get(about.name)
+    if path is None and os.path.exists(about.source):  # noqa: PTH110  # Path's raises for some names
+        path = Path(about.source)
+    if path is None and about.revision is None and about.name in TASKS and not about.synthetic:
+        raise HarnessError(
+            f"{about.source} is not there any more; --data {about.name}=PATH says where it is."
+        )
+    return DataOptions(path=path, split=about.split, revision=about.revision, download=False)
+
+
+def _task(name: str, own: Mapping[str, Task]) -> Task:
+    if name in own:
+        return own[name]
+    if name in TASKS:
+        return load_task(name)
+    raise HarnessError("its file is run only where it is named, with --task FILE.")
+
+
+def _by_digest(samples: SampleSet) -> dict[str, ImageRef]:
+    """The sha256 of each picture's bytes -> the picture."""
+    found: dict[str, ImageRef] = {}
+    for image in (image for sample in samples.samples for image in sample.images):
+        with contextlib.suppress(SampleError):
+            found.setdefault(image.digest(), image)
+    return found

@@ -1,0 +1,124 @@
+"""What a report is made of: runs with their predictions, distillations with their files.
+
+The tables, charts and pages see these and nothing else; `reports.inputs.discovery` makes them from
+files. Everything large is read when it is asked for. Whatever a mapping holds may come from
+anywhere: see `reports.inputs.sanitize`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from harness.core.types import ImageRef, Prediction, Value
+from harness.run.records import RunRecord
+
+Rows = Callable[[], Sequence[Mapping[str, Any]]]
+"""Reads the objects of a JSONL file; those that cannot be read are left out."""
+
+
+Which = Literal["all", "errors", "none"]
+"""The samples that can be looked at on the page; errors: those that some run got wrong."""
+
+
+def _none() -> tuple[()]:
+    """For what is not there: no rows, no answers."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A measured row and the answers behind it."""
+
+    record: RunRecord
+    predictions: Callable[[], Sequence[Prediction]] = _none
+    """Reads the answers, in the data's order; none where they are not at hand. Large: call it once,
+    and do not keep what it returns longer than needed."""
+
+    def held(self) -> Evidence:
+        """The same with its answers read, for as long as this is kept."""
+        found = self.predictions()
+        return Evidence(self.record, lambda: found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """The training of one student: what its folder holds."""
+
+    name: str
+    """Of the folder, which is that of the student's runs too."""
+    record: Mapping[str, Any]
+    """distill.json: status, config, counts, losses, base ..."""
+    log: Rows = _none
+    """training_log.jsonl: step, loss, lr and more, one row for each optimizer step."""
+    runs: tuple[Evidence, ...] = ()
+    """Evaluations under that name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distillation:
+    """One distillation: from a teacher's rationales to a student. What is not there is empty."""
+
+    name: str
+    rationales: Mapping[str, Any] = field(default_factory=dict)
+    """rationales.json: teacher, data, settings, counts (its `topics`: topic -> kept, dropped)."""
+    kept: Rows = _none
+    """rationales.jsonl: id, topic, summary, caption, reasoning, conclusion, prompt, images ..."""
+    rejected: Rows = _none
+    """rejected.jsonl: id, topic, raw, reasons."""
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    """quality.json: `teacher` (all, topics), `dependence`, `students` (name -> figures)."""
+    training: Training | None = None
+    control: Training | None = None
+    """The student that was taught the answers alone."""
+    base: tuple[Evidence, ...] = ()
+    """Runs of the student before training."""
+    teacher: tuple[Evidence, ...] = ()
+    """Runs of the model that wrote the rationales."""
+    problems: tuple[str, ...] = ()
+    """What is there and cannot be read, and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Structure:
+    """How structured answers are built: see distill.quality.answers, which computes it."""
+
+    figures: Mapping[str, Value]
+    """all_tags, well_formed, reasoning_to_error, reasoning_to_error_of_all: shares, 0 to 1."""
+    reasoning_to_error: Sequence[str] = ()
+    """Ids of wrong answers whose reasoning arrives at the gold option, in the run's order."""
+
+
+def _no_structure(predictions: Sequence[Prediction]) -> Structure:  # noqa: ARG001  # see Material
+    return Structure(figures={})
+
+
+def _no_ids(predictions: Sequence[Prediction]) -> Sequence[str]:  # noqa: ARG001  # see Material
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """Everything that a page is made of, in any order."""
+
+    runs: Sequence[Evidence] = ()
+    distillations: Sequence[Distillation] = ()
+    structure: Callable[[Sequence[Prediction]], Structure] = _no_structure
+    """Takes the structured answers of a run apart."""
+    reasoning_to_error: Callable[[Sequence[Prediction]], Sequence[str]] = _no_ids
+    """The ids alone of `structure`, which are found faster."""
+
+    @property
+    def records(self) -> list[RunRecord]:
+        return [run.record for run in self.runs]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures:
+    """The pictures of the samples, by the sha256 that answers keep: never another picture."""
+
+    find: Callable[[str], ImageRef | None]
+    """None: not at hand."""
+    notes: tuple[str, ...] = ()
+    """Why the pictures of some runs are not at hand."""

@@ -1,0 +1,144 @@
+"""The paper's tables as printed, read from paper.toml.
+
+This module alone knows that file. Cells stay strings; `figures` gives their exact values.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+from importlib import resources
+from typing import Any
+
+from harness.metrics.statistics import wilson
+from reports.statistics.sanity import Figure, Finding, check, whole_count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperColumn:
+    """One printed column."""
+
+    key: str
+    """The heading as printed."""
+    meaning: str
+    metric: str
+    """The name of the same figure in a run record."""
+    n: int | None = None
+    """Questions behind each of its cells; None: not stated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperRow:
+    """One printed row."""
+
+    name: str
+    """The model's name in the catalogue."""
+    model: str
+    size: str
+    cells: Mapping[str, str]
+    """Metric name -> cell as printed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperTable:
+    """One printed table."""
+
+    number: int
+    task: str
+    title: str
+    caption: str
+    data: str
+    """The questions behind it, in words."""
+    scale: int
+    """What 1 is printed as: 100 for percentages."""
+    unit: str
+    columns: tuple[PaperColumn, ...]
+    rows: tuple[PaperRow, ...]
+    remarks: Mapping[str, tuple[Finding, ...]]
+    """Model as printed -> what no rule can find."""
+    n: int | None = None
+    chance: str | None = None
+    """As printed by its source, in the table's unit."""
+    chance_source: str = ""
+
+    def row(self, name: str) -> PaperRow | None:
+        """The row of the catalogue's model `name`."""
+        return next((row for row in self.rows if row.name == name), None)
+
+    def figures(self, row: PaperRow) -> dict[str, Figure]:
+        """The figures of `row` by metric name; accuracies with the Wilson interval of the count
+        that they stand for. Times are left out: they are of no use to a rule."""
+        found = {
+            column.metric: self._figure(row.cells[column.metric], column)
+            for column in self.columns
+            if column.metric != "inference_minutes"
+        }
+        if self.chance is not None:
+            column = PaperColumn(key="chance", meaning="", metric="chance")
+            found["chance"] = self._figure(self.chance, column)
+        return found
+
+    def findings(self, row: PaperRow) -> tuple[Finding, ...]:
+        """What the rules, and then the remarks, say about `row`."""
+        return (*check(self.figures(row)), *self.remarks.get(row.model, ()))
+
+    def _figure(self, printed: str, column: PaperColumn) -> Figure:
+        digits = -int(Decimal(printed).as_tuple().exponent)
+        figure = Figure(
+            value=Fraction(printed) / self.scale,
+            text=printed + self.unit,
+            n=column.n,
+            step=Fraction(1, self.scale * 10**digits),
+            name=column.key,
+        )
+        count = whole_count(figure)
+        if count is None or column.n is None:
+            return figure
+        low, high = wilson(count[0], column.n)
+        return replace(figure, low=low, high=high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paper:
+    """The paper whose tables these are."""
+
+    title: str
+    authors: str
+    section: str
+    tables: tuple[PaperTable, ...]
+
+    def table(self, task: str) -> PaperTable | None:
+        """The table of a task; None where the paper has none."""
+        return next((table for table in self.tables if table.task == task), None)
+
+
+def minutes(printed: str) -> float:
+    """The number in "371 min" and in "279min"."""
+    return float(re.sub(r"\s*min$", "", printed))
+
+
+def load() -> Paper:
+    """The paper's tables. The file is ours and tested: a fault in it is a bug, not bad input."""
+    text = resources.files("reports.inputs").joinpath("paper.toml").read_text(encoding="utf-8")
+    data = tomllib.loads(text)
+    tables = tuple(_table(table) for table in data.pop("tables"))
+    return Paper(**data, tables=tables)
+
+
+def _table(data: dict[str, Any]) -> PaperTable:
+    columns = tuple(PaperColumn(**column) for column in data.pop("columns"))
+    metrics = {column.key: column.metric for column in columns}
+    rows = tuple(
+        PaperRow(**{**row, "cells": dict(zip(metrics.values(), row["cells"], strict=True))})
+        for row in data.pop("rows")
+    )
+    remarks: dict[str, tuple[Finding, ...]] = {}
+    for remark in data.pop("remarks"):
+        about = tuple(metrics[key] for key in remark["columns"])
+        finding = Finding(remark["kind"], about, remark["text"])
+        remarks[remark["model"]] = (*remarks.get(remark["model"], ()), finding)
+    return PaperTable(**data, columns=columns, rows=rows, remarks=remarks)

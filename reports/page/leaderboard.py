@@ -1,0 +1,199 @@
+"""The leaderboard: one self-contained HTML page that opens from disk, without network or server.
+
+The page says what was measured and what the paper reports, never mixed; it is rendered by Jinja
+with autoescape, and a content security policy allows its own style and script and nothing else.
+The same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache, partial
+from hashlib import sha256
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness.core.errors import HarnessError
+from harness.run.records import RunRecord
+from reports.charts import geometry
+from reports.distillation.panel import panel
+from reports.export.formats import downloads
+from reports.inputs.material import Material, Pictures, Which
+from reports.inputs.paper import load
+from reports.page.images import address
+from reports.page.payload import Group, collect, payload
+from reports.page.provenance import Provenance, provenance
+from reports.page.sections import TaskSection, order, sections
+from reports.page.summary import opening
+from reports.statistics.answers import Answers, read
+from reports.tables.heatmap import LEGENDS
+from reports.tables.table import KINDS, Table
+
+__all__ = ["TaskSection", "render", "sections"]
+
+STYLES = ("style.css", "samples.css")
+SCRIPTS = ("script.js", "address.js", "answers.js", "paired.js", "samples.js", "links.js")
+"""Each put together as one element, which the page's policy knows by its hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """Whom the questions of a task come from."""
+
+    repo: str
+    attribution: str
+
+
+DATA_SETS = {
+    "scienceqa": DataSet(
+        "derek-thomas/ScienceQA",
+        "Questions and pictures of ScienceQA: Lu et al., Learn to Explain: Multimodal Reasoning "
+        "via Thought Chains for Science Question Answering, NeurIPS 2022; licence "
+        "CC BY-NC-SA 4.0, not for commercial use.",
+    ),
+    "vqaonline": DataSet(
+        "ChongyanChen/VQAonline",
+        "Questions and answers of VQAonline: Chen et al., Fully Authentic Visual Question "
+        "Answering Dataset from Online Communities, ECCV 2024; licence CC BY-SA 4.0.",
+    ),
+}
+
+
+def render(
+    material: Material,
+    *,
+    generated: str | None = None,
+    samples: Which = "all",
+    pictures: Pictures | None = None,
+) -> str:
+    """The page.
+
+    Args:
+        material: what was measured, in any order.
+        generated: when the page was made, in words; by default the time in SOURCE_DATE_EPOCH, and
+            nothing where that is not set, so that the same records give the same bytes.
+        samples: those that can be looked at.
+        pictures: where to look for their pictures; None: the page has none.
+
+    Raises:
+        HarnessError: SOURCE_DATE_EPOCH is no time.
+    """
+    paper = load()
+    material = replace(material, runs=sorted(material.runs, key=lambda run: order(run.record)))
+    ordered = material.records
+    shown = {str(run.task.name) for run in ordered}
+    answers: dict[str, Answers] = {}
+    groups: list[Group] = []
+    for run in material.runs:  # the answers of one at a time
+        held = run.held()
+        if found := read(held):
+            answers[found.run] = found
+        collect(groups, held, material)
+        del held  # before the next one's are read
+    shown_sections = sections(ordered, answers)
+    panels = [
+        panel(each, answers, structure=material.structure, picture=partial(_picture, pictures))
+        for each in sorted(material.distillations, key=lambda each: each.name)
+    ]
+    files = resources.files("reports.page") / "templates"
+    style, script = (
+        "\n".join((files / name).read_text(encoding="utf-8") for name in names)
+        for names in (STYLES, SCRIPTS)
+    )
+    return (
+        _environment()
+        .get_template("leaderboard.html.j2")
+        .render(
+            policy="; ".join(
+                (
+                    "default-src 'none'",
+                    f"script-src '{_hash(script)}'",
+                    f"style-src '{_hash(style)}'",
+                    "img-src data: blob:",
+                    "base-uri 'none'",
+                    "form-action 'none'",
+                )
+            ),
+            style=Markup(style),  # noqa: S704  # our own file, not a record's string
+            script=Markup(script),  # noqa: S704  # as above
+            paper=paper,
+            sections=shown_sections,
+            panels=panels,
+            opening=opening(shown_sections, panels, paper),
+            legends=LEGENDS,
+            measured_runs=len(ordered),
+            provenances=[_provenance(run) for run in ordered],
+            attributions=[data.attribution for task, data in DATA_SETS.items() if task in shown],
+            generated=_source_date() if generated is None else generated,
+            kinds=KINDS,
+            frame=geometry,
+            files_of=_saved,
+            address_of=_address,
+            payload=payload(material, groups, samples=samples, pictures=pictures),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """The templates, compiled once a process."""
+    return Environment(
+        loader=PackageLoader("reports.page"),
+        autoescape=True,  # the default is False, and select_autoescape() misses .html.j2
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _hash(text: str) -> str:
+    """The source expression by which a content security policy knows an inline element."""
+    return "sha256-" + _base64(sha256(text.encode()).digest())
+
+
+def _source_date() -> str:
+    """The time in SOURCE_DATE_EPOCH, in UTC; empty where it is not set."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not epoch:
+        return ""
+    try:
+        return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError) as error:
+        raise HarnessError(
+            f"SOURCE_DATE_EPOCH is {epoch!r}, which is no time.",
+            remedy="Give it in seconds since 1970, or unset it.",
+        ) from error
+
+
+def _provenance(run: RunRecord) -> Provenance:
+    data = DATA_SETS.get(str(run.task.name))
+    return provenance(run, dataset=data.repo if data else None)
+
+
+def _saved(table: Table) -> list[tuple[str, str, str]]:
+    """(format, file name, address) of a table's files, each within the page."""
+    return [(each.title, each.name, _address(each.mime, each.text)) for each in downloads(table)]
+
+
+def _address(mime: str, text: str) -> str:
+    """An address that holds the text itself."""
+    return f"data:{mime};base64,{_base64(text.encode('utf-8', 'backslashreplace'))}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _picture(pictures: Pictures | None, digests: Sequence[str]) -> str:
+    """The address of the first of these pictures that is at hand."""
+    if pictures is None:
+        return ""
+    found = (pictures.find(digest) for digest in digests if digest)
+    return next((text for image in found if image and (text := address(image))), "")

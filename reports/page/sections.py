@@ -1,0 +1,245 @@
+"""What the page shows of one task: tables, pairs, drawings and heat maps, measured and reported.
+
+Runs that answered the same questions stand together; runs with a label of their own, "mini
+(synthetic)", never stand with others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from harness.core.files.paths import safe_name
+from harness.run.records import RunRecord
+from reports.charts import tradeoff
+from reports.charts.tradeoff import Chart
+from reports.inputs import runs, sanitize
+from reports.inputs.paper import Paper, PaperTable, load
+from reports.statistics.answers import Answers
+from reports.statistics.ranks import Contest, Rank, contest
+from reports.tables import extractors, heatmap, pairs, paper_rows, results
+from reports.tables.heatmap import HeatMap
+from reports.tables.table import Table, labelled
+
+MINI = "-mini"
+"""How the tasks end that stand in for those of the paper."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peers:
+    """Runs on the same questions, set against each other."""
+
+    id: str
+    title: str
+    """Which questions, in words, and the label of its runs."""
+    runs: tuple[RunRecord, ...]
+    """Best first."""
+    contest: Contest | None
+    """None where fewer than two have answers at hand."""
+    sampled: int | None
+    """Answers of each run that were compared, where that is not all of them."""
+    matrix: Table | None
+    pairs: Table | None
+    charts: tuple[Chart, ...]
+    heatmaps: tuple[HeatMap, ...]
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        found = (self.matrix, self.pairs, *(each.table for each in self.heatmaps))
+        return tuple(table for table in found if table is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSection:
+    """What the page shows of one task; None and empty where there is nothing."""
+
+    id: str
+    title: str
+    name: str
+    label: str
+    """"mini (synthetic)", where all its runs are."""
+    scores: Table | None
+    costs: Table | None
+    peers: tuple[Peers, ...]
+    readers: Table | None
+    topics: Table | None
+    difference: Table | None
+    reported: Table | None
+    printed_charts: tuple[Chart, ...]
+    printed_heatmaps: tuple[HeatMap, ...]
+    paper: PaperTable | None
+    borrowed: bool
+    """The paper's table is of the task that this one stands in for: not the same questions."""
+    key: tuple[tuple[str, str], ...]
+    """What the headings stand for: (heading, in words)."""
+    signatures: tuple[tuple[str, str], ...]
+    """How figures are computed: (metric, signature)."""
+    timing: tuple[str, ...]
+    """What "inference time" means in these runs."""
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Its tables, in the order of the page."""
+        return tuple(
+            table
+            for table in (
+                self.scores,
+                self.costs,
+                *(table for each in self.peers for table in each.tables),
+                self.readers,
+                self.topics,
+                self.difference,
+                self.reported,
+                *(each.table for each in self.printed_heatmaps),
+            )
+            if table is not None
+        )
+
+
+def sections(
+    records: Sequence[RunRecord], answers: Mapping[str, Answers] = MappingProxyType({})
+) -> list[TaskSection]:
+    """What the page shows, task by task: those with runs first, those of the paper before others.
+    The same records in another order give the same.
+
+    Args:
+        records: the measured rows.
+        answers: by run id, as far as they are at hand: without them there are no ranks, no pairs
+            and no other readers.
+    """
+    paper, ordered = load(), sorted(records, key=order)
+    return [_section(task, ordered, answers, paper=paper) for task in _tasks(ordered, paper)]
+
+
+def order(run: RunRecord) -> tuple[str, str, str, str]:
+    """An order that does not depend on where the records were found."""
+    whole = json.dumps(run.to_json(), sort_keys=True, default=str)
+    return str(run.task.name), str(run.model.name), str(run.task.split), whole
+
+
+def _tasks(records: Sequence[RunRecord], paper: Paper) -> list[str]:
+    known = [table.task for table in paper.tables]
+    measured = {str(run.task.name) for run in records}
+    return sorted([*known, *sorted(measured - set(known))], key=lambda task: task not in measured)
+
+
+def _section(
+    task: str, records: Sequence[RunRecord], answers: Mapping[str, Answers], *, paper: Paper
+) -> TaskSection:
+    ours = [run for run in records if str(run.task.name) == task]
+    table = paper.table(task)
+    borrowed = table is None and task.endswith(MINI)
+    if borrowed and (original := paper.table(task.removesuffix(MINI))):
+        table = replace(original, task=task)
+    borrowed = borrowed and table is not None
+    name = safe_name(sanitize.text(task))
+    peers = tuple(
+        _peers(f"{name}-{number}", group, answers, table=None if borrowed else table)
+        for number, group in enumerate(results.same_questions(ours), start=1)
+    )
+    ranks: dict[str, Rank] = {}
+    for each in peers:
+        if each.contest:
+            ranks |= each.contest.ranks
+    scores = results.scores(ours, table, ranks, complete=borrowed) if ours else None
+    costs = results.costs(ours)
+    printed = paper_rows.as_printed(table) if table else None
+    labels = {runs.label(run) for run in ours}
+    label = labels.pop() if len(labels) == 1 else ""
+
+    def named(it: Table | None) -> Table | None:
+        return labelled(it, label) if it else None
+
+    ordered = [run for each in peers for run in each.runs]
+    return TaskSection(
+        id=f"task:{name}",
+        title=_title(task, ours, None if borrowed else table),
+        name=task,
+        label=label,
+        scores=named(scores),
+        costs=named(costs),
+        peers=peers,
+        readers=named(extractors.rereadings(ordered, answers, name=f"{name}-readers")),
+        topics=named(results.every_topic(ours)),
+        difference=paper_rows.differences(ordered, table) if table and not borrowed else None,
+        reported=printed,
+        printed_charts=tuple(tradeoff.reported(table, name=f"{name}-printed") if table else ()),
+        printed_heatmaps=tuple(heatmap.printed(table, name=f"{name}-printed") if table else ()),
+        paper=table,
+        borrowed=borrowed,
+        key=_key(*((scores, costs) if scores else (printed,))),
+        signatures=_signatures(ours),
+        timing=tuple(sorted({text for run in ours if (text := _definition(run))})),
+    )
+
+
+def _peers(
+    name: str,
+    group: Sequence[RunRecord],
+    answers: Mapping[str, Answers],
+    *,
+    table: PaperTable | None,
+) -> Peers:
+    ordered = results.best_first(group)
+    known = [found for run in ordered if (found := answers.get(runs.run_id(run)))]
+    known = [found for found in known if found.test == known[0].test]
+    held = contest([found.scored for found in known], test=known[0].test) if known[1:] else None
+    among = [run for run in ordered if held and runs.run_id(run) in held.ranks]
+    sampled = [len(found.scored.scores) for found in known]
+    label = runs.label(group[0])
+    matrix = pairs.matrix(among, held, name=f"{name}-matrix") if held else None
+    return Peers(
+        id=name,
+        title=runs.asked(group[0]),
+        runs=tuple(ordered),
+        contest=held,
+        sampled=max(sampled)
+        if held and any(len(found.scored.scores) < found.answered for found in known)
+        else None,
+        matrix=labelled(matrix, label) if matrix else None,
+        pairs=labelled(pairs.every_pair(among, held, name=f"{name}-pairs"), label)
+        if held
+        else None,
+        charts=tuple(tradeoff.measured(ordered, name=f"{name}-cost")),
+        heatmaps=tuple(
+            replace(each, table=labelled(each.table, label))
+            for each in heatmap.measured(ordered, table, answers, name=f"{name}-topics")
+        ),
+    )
+
+
+def _key(*shown: Table | None) -> tuple[tuple[str, str], ...]:
+    """What the headings of these tables stand for, each once."""
+    headings = [heading for table in shown if table for heading in table.headings]
+    return tuple(
+        dict.fromkeys(
+            (f"{heading.title} {heading.unit}".removesuffix("%").strip(), heading.meaning)
+            for heading in headings
+            if heading.meaning
+        )
+    )
+
+
+def _title(task: str, records: Sequence[RunRecord], table: PaperTable | None) -> str:
+    return table.title if table else sanitize.text(records[0].task.title or task, limit=80)
+
+
+def _definition(run: RunRecord) -> str:
+    """What the run says of its inference minutes."""
+    said = sanitize.mapping(run.timing).get("inference_minutes_definition")
+    return sanitize.text(said, limit=600).rstrip(".")
+
+
+def _signatures(records: Sequence[RunRecord]) -> tuple[tuple[str, str], ...]:
+    """The notes of the figures that were computed, each once; a topic's are its metric's."""
+    found = {
+        (sanitize.text(metric, limit=60), value.note)
+        for run in records
+        for metric in run.metrics
+        if "/" not in metric
+        and (value := runs.figure(run, metric)).value is not None
+        and value.note
+    }
+    return tuple(sorted(found))

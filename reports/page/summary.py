@@ -1,0 +1,340 @@
+"""What somebody in a hurry wants to know, in sentences: five questions and their answers.
+
+Every number here stands in a table below as well; where something was not measured, the answer is
+the paper's and says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.run.records import RunRecord
+from reports.distillation.panel import Panel
+from reports.inputs import runs
+from reports.inputs.paper import Paper, PaperRow, PaperTable, minutes
+from reports.page.sections import Peers, TaskSection
+from reports.statistics.ranks import Rank
+from reports.statistics.sanity import ACCURACY, Figure
+from reports.tables import pairs
+from reports.tables.columns import TEXT_RANK
+from reports.tables.table import fixed, significant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """One part of an answer."""
+
+    lead: str
+    """What it is about: a task, "in the paper"."""
+    verdict: str
+    """The answer in a few words."""
+    text: str
+    """What it rests on."""
+    link: str = ""
+    """The fragment where more of it stands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A question of the opening with its answer, part by part."""
+
+    text: str
+    answer: tuple[Said, ...]
+
+
+def opening(
+    sections: Sequence[TaskSection], panels: Sequence[Panel], paper: Paper
+) -> list[Question]:
+    """The questions that the page answers in ten seconds."""
+    asked = (
+        ("Which model is best, and is that certain?", [*_best(sections), *_best_printed(paper)]),
+        (
+            "What did distillation gain, and where did it lose?",
+            [*_gained(panels), *_gained_printed(paper)],
+        ),
+        (
+            "What did the teacher get right that the student did not?",
+            [*_behind(panels), *_behind_printed(paper)],
+        ),
+        ("How long does a question take?", [*_pace(sections), *_pace_printed(paper)]),
+        ("Which numbers of the paper cannot be right?", list(_wrong(sections, paper))),
+    )
+    return [Question(text=text, answer=tuple(answer)) for text, answer in asked if answer]
+
+
+def _lead(section: TaskSection) -> str:
+    return f"{section.title}, {section.label}" if section.label else section.title
+
+
+# Which model is best
+
+
+def _best(sections: Sequence[TaskSection]) -> Iterable[Said]:
+    for section in sections:
+        if section.peers and (found := _best_of(section.peers[0])):
+            verdict, text = found
+            yield Said(lead=_lead(section), verdict=verdict, text=text, link=f"#{section.id}")
+
+
+def _best_of(peers: Peers) -> tuple[str, str] | None:
+    """Of the largest set of questions: (verdict, what it rests on)."""
+    metric, words, unit = _metric(peers.runs)
+    scored = [run for run in peers.runs if runs.figure(run, metric).value is not None]
+    if not scored:
+        return None
+    best, scale = scored[0], 100 if metric == ACCURACY else 1
+    found, chance = runs.figure(best, metric), runs.figure(best, "chance").value
+    digits = 2 if scale == 100 else 4
+    verdict = f"{runs.title(best)}, {words} {fixed((found.value or 0.0) * scale, digits)}{unit}"
+    basis = []
+    if found.low is not None and found.high is not None:
+        ends = " to ".join(fixed(end * scale, digits - 1) for end in (found.low, found.high))
+        basis.append(f"95% interval {ends}, n {found.n:,}")
+    if metric == ACCURACY and chance is not None:
+        basis.append(f"blind guessing would get {fixed(chance * 100, 1)}%")
+    if len(scored) == 1:
+        certain, why = "the only run on these questions", "There is nothing to compare it with"
+    else:
+        certain, why = _certainty(peers, scored)
+    return f"{verdict}: {certain}.", f"{why}. {_capital('; '.join(basis))}." if basis else f"{why}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _certainty(peers: Peers, scored: Sequence[RunRecord]) -> tuple[str, str]:
+    best, second = (runs.run_id(run) for run in scored[:2])
+    held = peers.contest
+    rank = held.ranks.get(best) if held else None
+    pair = held.pair(second, best) if held else None
+    if held is None or rank is None or pair is None or pair.difference is None:
+        return "whether that is certain is open", "The answers are not at hand to be paired"
+    counted = held.test == "mcnemar"
+    scale, digits = (100, 2) if counted else (1, 4)
+    size = fixed(pair.difference.difference * scale, digits, sign="+")
+    p = pairs.probability(pair.p) if pair.p is not None else ""
+    against = (
+        f"Against {runs.title(scored[1])}, the next, it is {size}"
+        f"{' points' if counted else ' ROUGE-L'} on {pair.n:,} shared questions, p "
+        f"{'' if p.startswith('<') else '= '}{p} after Holm's correction"
+    )
+    if rank == Rank(1, 1):
+        return "certain", f"{against}; paired tests put it before every other run"
+    places = f"paired tests leave the places {rank.best} to {rank.worst} open to it"
+    return "not certain", f"{against}; {places}"
+
+
+def _metric(group: Sequence[RunRecord]) -> tuple[str, str, str]:
+    names = {metric for run in group for metric in run.metrics}
+    if ACCURACY in names:
+        return ACCURACY, "accuracy", "%"
+    return (TEXT_RANK, "ROUGE-L", "") if TEXT_RANK in names else ("rouge1", "ROUGE-1", "")
+
+
+def _best_printed(paper: Paper) -> Iterable[Said]:
+    for table in paper.tables:
+        metric = ACCURACY if table.n is not None else "rouge1"
+        heading = next(column.key for column in table.columns if column.metric == metric)
+        first, second = sorted(table.rows, key=lambda row: -float(row.cells[metric]))[:2]
+        verdict = f"{first.model}, {heading} {first.cells[metric]}{table.unit}."
+        text = f"{second.model}, the next, has {second.cells[metric]}{table.unit}"
+        ends = _unpaired(table.figures(first)[metric], table.figures(second)[metric])
+        if ends:
+            sure = "does not include 0" if ends[0] > 0 or ends[1] < 0 else "includes 0"
+            shown = " to ".join(fixed(end * 100, 1, sign="+") for end in ends)
+            text += f"; the 95% interval of the difference, {shown} points, {sure}"
+        yield Said(
+            lead=f"In the paper, {table.title}",
+            verdict=verdict,
+            text=f"{text}. It publishes no answers, so no paired test can say how certain that is.",
+            link=_printed_link(table),
+        )
+
+
+def _unpaired(one: Figure, two: Figure) -> tuple[float, float] | None:
+    """Newcombe's interval of the first minus the second, as of independent samples."""
+    if one.low is None or one.high is None or two.low is None or two.high is None:
+        return None
+    a, b = float(one.value), float(two.value)
+    return (
+        a - b - math.hypot(a - one.low, two.high - b),
+        a - b + math.hypot(one.high - a, b - two.low),
+    )
+
+
+def _printed_link(table: PaperTable) -> str:
+    return f"#{table.task}-reported"
+
+
+# What distillation did
+
+
+def _gained(panels: Sequence[Panel]) -> Iterable[Said]:
+    for panel in panels:
+        if panel.lead:
+            first, *rest = panel.lead
+            yield Said(lead=_named(panel), verdict=first, text=" ".join(rest), link=f"#{panel.id}")
+
+
+def _named(panel: Panel) -> str:
+    return f"{panel.title}, {panel.label}" if panel.label else panel.title
+
+
+def _distilled(paper: Paper) -> Iterable[tuple[PaperTable, PaperRow, PaperRow, PaperRow]]:
+    """(table, student, distilled, teacher) where the paper has all three."""
+    for table in paper.tables:
+        rows = [table.row(name) for name in ("moondream", "moondream-kd", "llava-cot")]
+        if table.n is not None and rows[0] and rows[1] and rows[2]:
+            yield table, rows[0], rows[1], rows[2]
+
+
+def _by_topic(table: PaperTable, one: PaperRow, two: PaperRow) -> list[tuple[str, float]]:
+    """(topic, the second minus the first), largest first."""
+    found = [
+        (column.meaning, float(two.cells[column.metric]) - float(one.cells[column.metric]))
+        for column in table.columns
+        if column.metric.startswith(runs.TOPIC)
+    ]
+    return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+
+
+def _gained_printed(paper: Paper) -> Iterable[Said]:
+    for table, student, distilled, _ in _distilled(paper):
+        old, new = student.cells[ACCURACY], distilled.cells[ACCURACY]
+        topics = _by_topic(table, student, distilled)
+        up = [topic for topic in topics if topic[1] > 0]
+        down = [topic for topic in topics if topic[1] < 0]
+        text = (
+            f"Up in {len(up)} of {len(topics)} topics, most in {up[0][0]} "
+            f"({fixed(up[0][1], 2, sign='+')})"
+        )
+        if down:
+            text += f"; down in {_list(down)}"
+        yield Said(
+            lead="In the paper",
+            verdict=f"{fixed(float(new) - float(old), 2, sign='+')} points, from {old} to "
+            f"{new}{table.unit}.",
+            text=f"{text}. The two rows were read by different rules.",
+            link=_printed_link(table),
+        )
+
+
+def _list(topics: Sequence[tuple[str, float]]) -> str:
+    return ", ".join(f"{topic} ({fixed(size, 2, sign='+')})" for topic, size in topics)
+
+
+def _behind(panels: Sequence[Panel]) -> Iterable[Said]:
+    for panel in panels:
+        if panel.behind is not None:
+            yield Said(
+                lead=_named(panel),
+                verdict=panel.behind.verdict,
+                text=panel.behind.words,
+                link=f"#{panel.id}-behind",
+            )
+
+
+def _behind_printed(paper: Paper) -> Iterable[Said]:
+    for table, _, distilled, teacher in _distilled(paper):
+        topics = _by_topic(table, distilled, teacher)
+        ahead = [topic for topic in topics if topic[1] > 0]
+        every = "every topic" if len(ahead) == len(topics) else f"{len(ahead)} topics"
+        yield Said(
+            lead="In the paper",
+            verdict=f"{teacher.model} is ahead of {distilled.model} in {every}.",
+            text=f"Most in {ahead[0][0]} ({fixed(ahead[0][1], 2, sign='+')} points), least in "
+            f"{ahead[-1][0]} ({fixed(ahead[-1][1], 2, sign='+')}); it shows no single question.",
+            link=_printed_link(table),
+        )
+
+
+# How long a question takes
+
+
+def _pace(sections: Sequence[TaskSection]) -> Iterable[Said]:
+    for section in sections:
+        timed = [
+            (seconds, run)
+            for each in section.peers[:1]
+            for run in each.runs
+            if (seconds := runs.own_pace(run, "seconds_per_sample", "p50"))
+        ]
+        if not timed:
+            continue
+        fast = min(timed, key=lambda pair: pair[0])
+        slow = max(timed, key=lambda pair: pair[0])
+        best = next(pair for run in section.peers[0].runs for pair in timed if pair[1] is run)
+        others = [f"{_seconds(fast)}, the fastest"] if fast[1] is not best[1] else []
+        if slow[1] not in (fast[1], best[1]):
+            others.append(f"{_seconds(slow)}, the slowest")
+        yield Said(
+            lead=_lead(section),
+            verdict=f"{_seconds(best)}, the best of those timed.",
+            text=f"{'; '.join([*others, 'medians'])}, each on the machine that its provenance "
+            "names.",
+            link=f"#{section.costs.id}" if section.costs else "",
+        )
+
+
+def _seconds(pair: tuple[float, RunRecord]) -> str:
+    return f"{runs.title(pair[1])} {significant(pair[0])} s"
+
+
+def _pace_printed(paper: Paper) -> Iterable[Said]:
+    for table in paper.tables:
+        if table.n is None:
+            continue
+        n = table.n
+        found = sorted(
+            (minutes(row.cells["inference_minutes"]) * 60 / n, row.model) for row in table.rows
+        )
+        named = [f"{model} {significant(seconds)} s" for seconds, model in found]
+        yield Said(
+            lead="In the paper",
+            verdict=f"{named[0]} to {named[-1]}.",
+            text=f"{', '.join(named[1:-1])}: its minutes over {n:,} questions.",
+            link=_printed_link(table),
+        )
+
+
+# Which numbers cannot be right
+
+
+def _wrong(sections: Sequence[TaskSection], paper: Paper) -> Iterable[Said]:
+    for table in paper.tables:
+        titles = {column.metric: column.key for column in table.columns}
+        found: dict[str, list[str]] = {"impossible": [], "doubtful": []}
+        for row in table.rows:
+            for finding in table.findings(row):
+                if finding.kind in found:
+                    cells = " = ".join(
+                        f"{titles[metric]} {row.cells[metric]}"
+                        for metric in finding.metrics
+                        if metric in row.cells
+                    )
+                    found[finding.kind].append(f"{row.model} {cells}")
+        doubts = _unique(found["doubtful"])
+        yield Said(
+            lead=f"Table {table.number}, {table.title}",
+            verdict=f"{_unique(found['impossible']) or 'None'}.",
+            text=(f"Hard to believe: {doubts}. " if doubts else "")
+            + "Each is marked in the table, with its reason below it.",
+            link=_printed_link(table),
+        )
+    for section in sections:
+        if section.scores:
+            notes = [n for n in section.scores.notes if n.finding.kind == "impossible"]
+            if notes:
+                yield Said(
+                    lead=f"Measured here, {_lead(section)}",
+                    verdict=f"{'; '.join(n.where for n in notes[:5])}.",
+                    text="The same rules run on our rows: something went wrong in these runs.",
+                    link=f"#{section.scores.id}",
+                )
+
+
+def _unique(texts: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(texts))

@@ -1,0 +1,720 @@
+
+// The samples: how each run stands, two runs against each other, and every answer.
+
+const READER = {
+  "ours": ["our reader", "Conclusions, answer phrases, letters and option texts; nothing is guessed."],
+  "paper-base": [
+    "the paper’s rule for its base model",
+    "The last capital letter anywhere in the text.",
+  ],
+  "paper-kd": [
+    "the paper’s rule for its distilled model",
+    "A letter, alone, between the two CONCLUSION tags.",
+  ],
+};
+const VERDICT = {
+  "r": ["✓", "right"], "w": ["✗", "wrong"], "u": ["∅", "nothing read"], "f": ["!", "failed"],
+  "a": ["•", "answered"], "-": ["", "not asked"],
+};
+const VERDICT_CLASS = { r: "right", w: "wrong", u: "unread", f: "failed", a: "said", "-": "absent" };
+// Outcome -> words, and the verdicts that it covers.
+const OUTCOMES = {
+  "right": ["right", "r"],
+  "wrong": ["wrong, nothing read included", "wu"],
+  "unread": ["nothing read", "u"],
+  "failed": ["failed", "f"],
+  "answered": ["answered", "a"],
+  "misled": ["wrong after a right reasoning", "wu"],
+};
+// Of two runs -> words, and whether the first and the second are right.
+const AGAINST = {
+  "differ": ["one of the two is right"], "first": ["only the first is right", true, false],
+  "second": ["only the second is right", false, true], "both": ["both are right", true, true],
+  "neither": ["neither is right", false, false],
+};
+const SAMPLE = "sample", ROW = 68, CUT = 200;
+
+const view = {
+  group: index.groups[0], sample: -1, topic: "", model: "", outcome: "", text: "", reader: "ours",
+  first: 0, second: 1,
+};
+let found = [];  // places of the questions that fit, in the order of the data
+let unfolded = null;  // keys of the runs whose answers are unfolded; null: the two compared
+
+const at = (id) => document.getElementById(id);
+
+// An element such as "p.small" with these children: elements, and texts that stay texts.
+function make(what, ...children) {
+  const [tag, ...classes] = what.split(".");
+  const element = document.createElement(tag);
+  if (classes.length) element.className = classes.join(" ");
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+function fill(select, options) {
+  select.replaceChildren(...options.map((each) => {
+    if (Array.isArray(each[1])) {
+      const group = make("optgroup");
+      group.label = each[0];
+      fill(group, each[1]);
+      return group;
+    }
+    const option = make("option", each[1]);
+    option.value = each[0];
+    return option;
+  }));
+}
+
+const percent = (share, digits = 1) => (100 * share).toFixed(digits).replace("-", "−");
+const count = (number) => number.toLocaleString("en-US");
+const letter = (place) => (place < 26 ? String.fromCharCode(65 + place) : String(place + 1));
+const verdicts = (run) => run.verdicts[view.reader] ?? run.verdicts.ours;
+const isFixed = (run) => !(view.reader in run.verdicts);
+
+function readerWords() {
+  const [name, meaning] = READER[view.reader] ?? [view.reader, ""];
+  return { name, meaning };
+}
+
+// How each run stands
+
+function drawStanding() {
+  const { group } = view, { name, meaning } = readerWords();
+  const fixed = group.runs.filter(isFixed);
+  at("reader-meaning").textContent = group.choice
+    ? `${meaning}${fixed.length ? ` Answers that were not read out of a text by our reader stay as they are: ${fixed.map((run) => run.title).join(", ")}.` : ""}`
+    : "Answers in words have no verdict: they are compared with a reference, in the tables.";
+  at("standing-caption").textContent = group.choice ? `Right answers, read by ${name}` : "Answers";
+  const headings = group.choice
+    ? ["Model", "Accuracy, %", "95% interval", "Right", "Nothing read", "Failed"]
+    : ["Model", "Answered", "Nothing read", "Failed"];
+  const cut = group.runs.some((run) => run.cut !== null);
+  if (cut) headings.splice(-1, 0, "Cut at the token limit");
+  at("standing").tHead.rows[0].replaceChildren(...headings.map((text, column) => {
+    const cell = make(column ? "th" : "th.head", text);
+    cell.scope = "col";
+    return cell;
+  }));
+  at("standing").tBodies[0].replaceChildren(...group.runs.map((run, place) => {
+    const tally = { r: 0, w: 0, u: 0, f: 0, a: 0, "-": 0 };
+    for (const verdict of verdicts(run)) tally[verdict] += 1;
+    const n = tally.r + tally.w + tally.u + tally.a;
+    const heading = make("th.head", numbered(run, place));
+    heading.scope = "row";
+    let cells = [`${count(tally.a)} of ${count(n)}`];
+    if (group.choice) {
+      const ends = n ? wilson(tally.r, n) : null;
+      cells = ends
+        ? [percent(tally.r / n, 2), `${percent(ends.low)}–${percent(ends.high)}`, `${count(tally.r)} of ${count(n)}`]
+        : ["—", "—", "0 of 0"];
+    }
+    cells.push(count(tally.u), ...(cut ? [run.cut === null ? "—" : count(run.cut)] : []), count(tally.f));
+    return make("tr", heading, ...cells.map((text) => make("td", text)));
+  }));
+}
+
+const roleClass = (run) =>
+  `role-${["teacher", "student", "distilled"].includes(run.role) ? run.role : "baseline"}`;
+
+function named(run) {
+  return make(`span.model.${roleClass(run)}`, make("bdi", run.title));
+}
+
+function numbered(run, place) {
+  return make("span.run-name", make("span.number", String(place + 1)), named(run));
+}
+
+// Two runs against each other
+
+function comparison() {
+  const { group } = view;
+  return paired(verdicts(group.runs[view.first]), verdicts(group.runs[view.second]), group.cluster);
+}
+
+function significant(p) {
+  return p < 1e-4 || p >= 0.1 ? Number(p.toPrecision(2)).toString() : p.toFixed(p < 0.01 ? 4 : 3);
+}
+
+function pairedSentence(result, first, second) {
+  const ahead = result.difference >= 0;
+  const [better, worse, sign] = ahead ? [second, first, 1] : [first, second, -1];
+  const ends = [sign * result.low, sign * result.high].sort((a, b) => a - b);
+  const size = `${percent(sign * result.difference)} points (95% interval ${percent(ends[0])} to ${percent(ends[1])})`;
+  if (result.difference === 0) return [named(second), " and ", named(first), ` are equal: ${size}.`];
+  if (ends[0] <= 0) return [named(better), ` is ahead by ${size}: it may not be better than `, named(worse), "."];
+  return [named(better), " is better than ", named(worse), ` by ${size}.`];
+}
+
+function drawPaired() {
+  const { group } = view, box = at("paired-result");
+  const first = group.runs[view.first], second = group.runs[view.second];
+  const possible = group.choice && group.runs.length > 1;
+  at("paired").hidden = at("paired-choice").hidden = box.hidden = !possible;
+  if (!possible) return;
+  const result = comparison();
+  if (!result.n) {
+    box.replaceChildren(make("p", "There is no question that both answered."));
+    return;
+  }
+  const cell = (name, verdict) => {
+    const number = result.count[name];
+    const text = `${count(number)} ${verdict}`;
+    if (!group.shown || !number) return make(`td.${name}`, text);
+    const button = make("button", text);
+    button.type = "button";
+    button.addEventListener("click", () => {
+      go({ outcome: name, topic: "", text: "", sample: -1 });
+      if (found.length) go({ sample: found[0] }, true);
+      at("filters").scrollIntoView({ block: "start" });
+    });
+    return make(`td.${name}`, button);
+  };
+  const heading = (scope, ...children) => {
+    const made = make("th", ...children);
+    made.scope = scope;
+    return made;
+  };
+  const table = make("table.two-by-two",
+    make("caption.hidden", "Questions by which of the two models was right"),
+    make("thead", make("tr", make("td"), heading("col", named(second), " right"), heading("col", named(second), " wrong"))),
+    make("tbody",
+      make("tr", heading("row", named(first), " right"), cell("both", "both right"), cell("first", "only this one")),
+      make("tr", heading("row", named(first), " wrong"), cell("second", "only the other"), cell("neither", "both wrong"))));
+  const sides = result.count.first + result.count.second;
+  const jump = make("button.primary", `Show the ${count(sides)} questions that tell them apart`);
+  jump.type = "button";
+  jump.disabled = !sides;
+  jump.addEventListener("click", () => {
+    go({ outcome: "differ", topic: "", text: "", sample: -1 });
+    if (found.length) go({ sample: found[0] }, true);
+    at("filters").scrollIntoView({ block: "start" });
+  });
+  box.replaceChildren(
+    make("p.sentence", ...pairedSentence(result, first, second)),
+    make("p.small", `${count(result.n)} questions that both answered, read by ${readerWords().name}. `
+      + `McNemar’s exact p = ${significant(result.p)}, for this one comparison. `
+      + (result.clustered ? "The interval takes questions that share a picture as one." : "Interval by Bonett and Price.")),
+    make("div.two", table), ...(group.shown ? [make("p", jump)] : []));
+  box.dataset.result = JSON.stringify(result);
+}
+
+// Which questions are listed
+
+function fits() {
+  const { group, outcome } = view;
+  if (outcome in AGAINST) {
+    const [, a, b] = AGAINST[outcome];
+    const x = verdicts(group.runs[view.first]), y = verdicts(group.runs[view.second]);
+    const both = (i) => !"f-".includes(x[i]) && !"f-".includes(y[i]);
+    if (outcome === "differ") return (i) => both(i) && (x[i] === "r") !== (y[i] === "r");
+    return (i) => both(i) && (x[i] === "r") === a && (y[i] === "r") === b;
+  }
+  if (/^(fixed|broken)\d*$/.test(outcome)) {
+    const pair = group.pairs[Number(outcome.replace(/\D+/, ""))];
+    const [x, y] = pair.map((place) => verdicts(group.runs[place]));
+    const wanted = outcome.startsWith("fixed");
+    return (i) => !"f-".includes(x[i]) && !"f-".includes(y[i])
+      && (y[i] === "r") === wanted && (x[i] === "r") === !wanted;
+  }
+  const runs = view.model && view.model !== "every"
+    ? group.runs.filter((run) => run.key === view.model) : group.runs;
+  if (!(outcome in OUTCOMES)) {
+    if (runs.length === group.runs.length) return null;
+    const asked = verdicts(runs[0]);
+    return (i) => asked[i] !== "-";
+  }
+  const covered = OUTCOMES[outcome][1];
+  const tests = runs.map((run) => {
+    const own = verdicts(run);
+    if (outcome !== "misled") return (i) => covered.includes(own[i]);
+    const misled = new Set(run.misled);
+    return (i) => misled.has(i) && covered.includes(own[i]);
+  });
+  if (tests.length === 1) return tests[0];
+  return view.model === "every" ? (i) => tests.every((test) => test(i)) : (i) => tests.some((test) => test(i));
+}
+
+function listFitting() {
+  const { group } = view, test = fits();
+  const topic = view.topic === "" ? -1 : group.topics.indexOf(view.topic);
+  const text = view.text.trim().toLowerCase();
+  const id = text.startsWith("#") ? text.slice(1) : null;
+  if (text) group.lower ??= group.questions.map((question) => question?.toLowerCase() ?? "");
+  found = [];
+  for (let i = 0; i < group.ids.length; i += 1) {
+    if (group.questions[i] === null || (topic >= 0 && group.topic[i] !== topic)) continue;
+    if (test && !test(i)) continue;
+    if (id !== null ? !group.ids[i].toLowerCase().includes(id) : text && !group.lower[i].includes(text)) continue;
+    found.push(i);
+  }
+}
+
+// The list: only the rows that can be seen are there.
+
+const list = at("list"), space = make("div.space");
+// Kept here because asking the page for them makes it lay itself out.
+let listTop = 0, listHeight = 600;
+
+function scrollList(top) {
+  if (top === listTop) return;
+  listTop = top;
+  list.scrollTop = top;
+}
+
+function drawList() {
+  const { group } = view;
+  const top = Math.max(0, Math.floor(listTop / ROW) - 4);
+  const end = Math.min(found.length, top + Math.ceil(listHeight / ROW) + 8);
+  const places = new Set();
+  for (let place = top; place < end; place += 1) places.add(place);
+  const chosen = found.indexOf(view.sample);
+  if (chosen >= 0) places.add(chosen);  // the one that the list points to is always there
+  const rows = [...places].sort((a, b) => a - b).map((place) => drawRow(group, place));
+  space.replaceChildren(...rows);
+  if (chosen >= 0) list.setAttribute("aria-activedescendant", `${SAMPLE}-${chosen}`);
+  else list.removeAttribute("aria-activedescendant");
+}
+
+function drawRow(group, place) {
+  const i = found[place];
+  const right = group.runs.filter((run) => verdicts(run)[i] === "r").length;
+  const asked = group.runs.filter((run) => verdicts(run)[i] !== "-").length;
+  const marks = make("span.marks", ...group.runs.map((run) => mark(verdicts(run)[i], run)));
+  marks.setAttribute("aria-hidden", "true");
+  const row = make("div.row",
+    thumbnail(group, i),
+    make("span.what",
+      make("span.asks", make("bdi", group.questions[i] || "(no text)")),
+      make("span.about",
+        make("span", make("bdi", `#${group.ids[i]}`), " · ", make("bdi", group.topics[group.topic[i]])),
+        make("span.hidden", group.choice ? `, ${right} of ${asked} right` : ""), marks)));
+  row.id = `${SAMPLE}-${place}`;
+  row.style.transform = `translateY(${place * ROW}px)`;
+  row.setAttribute("role", "option");
+  row.setAttribute("aria-selected", String(i === view.sample));
+  row.setAttribute("aria-setsize", found.length);
+  row.setAttribute("aria-posinset", place + 1);
+  row.addEventListener("click", () => { go({ sample: i }); showDetail(); });
+  return row;
+}
+
+function mark(verdict, run) {
+  const [glyph, word] = VERDICT[verdict];
+  const made = make(`span.verdict-mark.${VERDICT_CLASS[verdict]}`, glyph);
+  made.title = `${run.title}: ${word}`;
+  return made;
+}
+
+function thumbnail(group, i) {
+  if (!group.sizes.length) return null;
+  const box = make("span.thumbnail");
+  if (group.picture[i] >= 0) box.append(image(group, group.picture[i], ""));
+  return box;
+}
+
+function image(group, number, words) {
+  const made = make("img");
+  made.alt = words;
+  made.decoding = "async";
+  made.src = picture(group, number);
+  return made;
+}
+
+function drawKey() {
+  const { group } = view;
+  at("marks-key").replaceChildren(...group.runs.map(numbered));
+}
+
+function scrollToSample() {
+  const place = found.indexOf(view.sample), top = place * ROW;
+  if (place < 0) return;
+  if (top < listTop) scrollList(top);
+  else if (top + ROW > listTop + listHeight) scrollList(top + ROW - listHeight);
+}
+
+function drawFound() {
+  const { group } = view, n = found.length;
+  const left = group.ids.length - group.shown;
+  at("found").textContent = `${count(n)} of ${count(group.shown)} question${group.shown === 1 ? "" : "s"}`
+    + (view.outcome && group.choice ? `, read by ${readerWords().name}` : "")
+    + (left ? `; ${count(left)} that every model answered right are not on this page` : "");
+}
+
+// One question
+
+async function drawDetail() {
+  const detail = at("detail");
+  if (!detail) return;
+  const { group, sample } = view;
+  if (sample < 0) {
+    detail.replaceChildren(make("p.small", found.length
+      ? "Choose a question: click on one, or press j." : "No question fits all of these filters."));
+    return;
+  }
+  let asked;
+  try {
+    asked = await entry(group, sample);
+  } catch (error) {
+    detail.replaceChildren(make("p.notice", `This browser cannot unpack the answers (${error.name}).`));
+    return;
+  }
+  if (view.group !== group || view.sample !== sample) return;  // somebody was quicker
+  const title = make("h4", make("bdi", asked.question || "(no text)"));
+  const shown = asked.pictures.map((number, place) =>
+    image(group, number, asked.pictures.length > 1 ? `Picture ${place + 1} of this question` : "The picture of this question"));
+  const nothing = asked.missing
+    ? make("p.small", asked.missing === 1 ? "The picture is not on this page." : `${asked.missing} pictures are not on this page.`) : null;
+  detail.replaceChildren(
+    drawSteps(),
+    make("p.small", make("bdi", `#${group.ids[sample]}`), " · ", make("bdi", group.topics[group.topic[sample]])),
+    title,
+    make("div.task", shown.length ? make("div.shown", ...shown) : null, drawGold(group, asked)),
+    ...(nothing ? [nothing] : []),
+    ...group.runs.map((run, place) => drawAnswer(run, place, asked)));
+}
+
+function drawSteps() {
+  const place = found.indexOf(view.sample);
+  const step = (words, by) => {
+    const button = make("button", words);
+    button.type = "button";
+    const next = found[place + by];
+    button.disabled = next === undefined;
+    button.addEventListener("click", () => move(by));
+    return button;
+  };
+  const link = make("button", "Copy link");
+  link.type = "button";
+  link.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      status.textContent = link.textContent = "Link copied";
+    } catch {
+      status.textContent = link.textContent = "The address bar has the link";
+    }
+  });
+  const words = place < 0 ? "Not among those listed" : `${count(place + 1)} of ${count(found.length)}`;
+  return make("div.steps", step("← Before", -1), make("span", words), step("Next →", 1), link);
+}
+
+function drawGold(group, asked) {
+  if (!asked.choices.length) {
+    return make("div", make("h5", "Reference"), make("div.passage", make("bdi", String(asked.target))));
+  }
+  const items = asked.choices.map((text, place) => {
+    const takers = group.runs
+      .map((run, number) => [run, number, asked.answers[number]])
+      .filter(([run, , answer]) => answer && reading(run, answer).answer === place);
+    const who = takers.map(([run, number]) => {
+      const chip = make(`span.chip.${roleClass(run)}`, String(number + 1));
+      chip.title = run.title;
+      return chip;
+    });
+    const gold = place === asked.target;
+    return make(gold ? "li.right-choice" : "li",
+      make("span.letter", letter(place)), make("bdi", text),
+      gold ? make("span.word", "✓ right answer") : null,
+      who.length ? make("span.chips", make("span.hidden", "chosen by "), ...who) : null);
+  });
+  return make("ol.choices", ...items);
+}
+
+// What a run's answer says: see `_row` in reports/page/payload.py.
+function parts_of(answer) {
+  const [raw, read, rule, prompt, error, seconds, preparing, tokens, tokensIn, order, scores, others, span, cut] = answer;
+  return { raw, read, rule, prompt, error, seconds, preparing, tokens, tokensIn, order, scores, others, span, cut };
+}
+
+function reading(run, answer) {
+  const { read, rule, others } = parts_of(answer);
+  const other = isFixed(run) ? undefined : others[index.readers.indexOf(view.reader) - 1];
+  return other ? { answer: other[0], rule: other[1] } : { answer: read, rule };
+}
+
+function said(answer, asked) {
+  if (answer === null) return "nothing";
+  if (typeof answer !== "number") return "the text itself";
+  return `${letter(answer)}. ${asked.choices[answer] ?? ""}`;
+}
+
+function drawAnswer(run, place, asked) {
+  const answer = asked.answers[place];
+  const verdict = verdicts(run)[view.sample];
+  const [glyph, word] = VERDICT[verdict];
+  const details = make("details.answer");
+  const summary = make("summary", numbered(run, place), " ",
+    make(`span.verdict-word.${VERDICT_CLASS[verdict]}`, `${glyph} ${word}`));
+  details.append(summary);
+  if (!answer) {
+    details.append(make("p", "This run was not asked this question."));
+    return details;
+  }
+  const it = parts_of(answer), read = reading(run, answer);
+  if (typeof read.answer === "number") summary.append(" ", make("span.small", "read: ", make("bdi", said(read.answer, asked))));
+  if (it.cut) summary.append(" ", make("span.flag", "cut at the token limit"));
+  if (run.misled.includes(view.sample)) summary.append(" ", make("span.flag", "the reasoning is right"));
+  if (it.error !== null) details.append(make("p", "No answer: ", make("bdi", it.error)));
+  else {
+    // The marked words are those of the recorded reading.
+    const span = isFixed(run) || view.reader === "ours" ? it.span : null;
+    details.append(make("h5", "Raw output"), passage(it.raw, span), drawReading(run, it, read, asked));
+  }
+  const facts = [];
+  if (it.seconds !== null) {
+    const before = it.preparing === null ? "" : `, ${it.preparing} s of it before the model`;
+    facts.push(["Time", `${it.seconds} s${before}`]);
+  }
+  if (it.tokens !== null) facts.push(["Tokens", `${count(it.tokens)} written${it.tokensIn === null ? "" : `, ${count(it.tokensIn)} read`}`]);
+  if (it.order.length) facts.push(["Options asked as", it.order.map((from, to) => `${letter(to)}: ${asked.choices[from]}`).join(", ")]);
+  if (it.scores.length) facts.push(["Log-likelihood", it.scores.map((score, option) => `${letter(option)} ${score === null ? "—" : score.toFixed(2)}`).join(", ")]);
+  if (facts.length) {
+    details.append(make("dl.entries", ...facts.map(([name, text]) => make("div", make("dt", name), make("dd", make("bdi", text))))));
+  }
+  if (it.prompt) details.append(make("h5", "Prompt as sent"), passage(it.prompt));
+  const usual = () => [view.first, view.second].map((number) => view.group.runs[number].key);
+  details.open = (unfolded ?? usual()).includes(run.key);
+  summary.addEventListener("click", () => {
+    const others = (unfolded ?? usual()).filter((key) => key !== run.key);
+    unfolded = details.open ? others : [...others, run.key];
+  });
+  return details;
+}
+
+function drawReading(run, it, read, asked) {
+  const words = make("p", "Read: ", make("strong", make("bdi", said(read.answer, asked))), " · rule “", make("bdi", read.rule), "”");
+  if (asked.choices.length) {
+    const by = isFixed(run) || view.reader === "ours" ? "as recorded" : `by ${readerWords().name}`;
+    words.append(`, ${by}`);
+    if (!isFixed(run) && view.reader !== "ours" && it.read !== read.answer) {
+      words.append("; our reader: ", make("bdi", said(it.read, asked)));
+    }
+  } else if (typeof read.answer === "string" && read.answer !== it.raw) {
+    return make("div", words, make("h5", "What was read"), passage(read.answer));
+  }
+  return words;
+}
+
+// A text with its line breaks; the four tags of a rationale stand out, and so do the words from
+// `span[0]` to `span[1]`.
+function passage(text, span) {
+  if (!span) return make("pre.passage", ...tagged(text));
+  const marked = make("mark", ...tagged(text.slice(...span)));
+  marked.title = "The answer was extracted from these words.";
+  return make("pre.passage", ...tagged(text.slice(0, span[0])), marked, ...tagged(text.slice(span[1])));
+}
+
+function tagged(text) {
+  const pieces = text.split(/(<\s{0,3}\/?\s{0,3}(?:SUMMARY|CAPTION|REASONING|CONCLUSION)\s{0,3}>)/i);
+  return pieces.map((piece, n) => (n % 2 ? make("span.tag", piece) : piece));
+}
+
+// What is chosen
+
+function go(changes, replaced = false) {
+  Object.assign(view, changes);
+  draw(changes);
+  remember(replaced);
+}
+
+function draw(changes) {
+  const touches = (...names) => names.some((name) => name in changes);
+  const only = Object.keys(changes).every((name) => name === SAMPLE);
+  if (touches("group", "reader")) drawStanding();
+  if (touches("group", "reader", "first", "second")) drawPaired();
+  if (!only) {
+    const old = found;
+    drawControls();
+    listFitting();
+    if (list) {
+      space.style.height = `${found.length * ROW}px`;
+      if (old.length !== found.length || old.some((i, n) => i !== found[n])) scrollList(0);
+      drawFound();
+      if (touches("group")) drawKey();
+    }
+  }
+  if (list) {
+    scrollToSample();
+    drawList();
+  }
+  drawDetail();
+}
+
+function showDetail() {
+  // On a narrow screen the question stands below the list.
+  if (matchMedia("(max-width: 60rem)").matches) at("detail").scrollIntoView({ block: "start" });
+}
+
+function move(by) {
+  if (!found.length) return;
+  let place = found.indexOf(view.sample);
+  if (place < 0) place = by > 0 ? -1 : found.length;
+  const next = Math.min(Math.max(place + by, 0), found.length - 1);
+  go({ sample: found[next] }, true);
+}
+
+function drawControls() {
+  const { group } = view;
+  at("data-select").value = String(index.groups.indexOf(group));
+  at("reader-select").value = view.reader;
+  at("first-select").value = group.runs[view.first].key;
+  at("second-select").value = group.runs[view.second]?.key ?? "";
+  if (!list) return;
+  at("topic-select").value = view.topic;
+  at("outcome-select").value = view.outcome;
+  const own = view.outcome === "" || view.outcome in OUTCOMES;
+  at("model-select").value = own ? view.model : "";
+  at("model-select").disabled = !own;
+  if (at("search").value !== view.text) at("search").value = view.text;
+}
+
+// Fill the lists of what can be chosen: they depend on the questions.
+function offer() {
+  const { group } = view;
+  const has = (letters) => group.runs.some((run) => Object.values(run.verdicts).some((own) => [...letters].some((each) => own.includes(each))));
+  at("reader-choice").hidden = !group.runs.some((run) => Object.keys(run.verdicts).length > 1);
+  const runs = group.runs.map((run) => [run.key, run.title]);
+  fill(at("first-select"), runs);
+  fill(at("second-select"), runs);
+  if (!list) return;
+  fill(at("topic-select"), [["", "all"], ...group.topics.map((topic) => [topic, topic])]);
+  fill(at("model-select"), [["", "any of them"], ...(runs.length > 1 ? [["every", "every one"]] : []), ...runs]);
+  const own = Object.entries(OUTCOMES)
+    .filter(([name, [, letters]]) => has(letters) && (name !== "misled" || group.runs.some((run) => run.misled.length)));
+  const outcomes = [["", "any"], ["By the model", own.map(([name, [words]]) => [name, words])]];
+  if (group.pairs.length) {
+    outcomes.push(["By distillation", group.pairs.flatMap(([before, after], n) => {
+      const who = `${group.runs[before].title} → ${group.runs[after].title}`;
+      return [[`fixed${n || ""}`, `fixed by it (${who})`], [`broken${n || ""}`, `broken by it (${who})`]];
+    })]);
+  }
+  if (group.choice && group.runs.length > 1) {
+    outcomes.push(["Of the two compared", Object.entries(AGAINST).map(([name, [words]]) => [name, words])]);
+  }
+  fill(at("outcome-select"), outcomes);
+}
+
+// Whom a reader most likely wants to compare: before and after, or else the first two.
+function preferred(group) {
+  const [first, second] = group.pairs[0] ?? [0, Math.min(1, group.runs.length - 1)];
+  return { first, second };
+}
+
+function fresh(group) {
+  return { group, sample: -1, topic: "", model: "", outcome: "", text: "", ...preferred(group) };
+}
+
+parts.push({
+  read(pairs) {
+    if (!index.groups.length) return;
+    const group = index.groups.find((each) => each.key === pairs.get("data")) ?? index.groups[0];
+    const run = (key, otherwise) => {
+      const place = group.runs.findIndex((each) => each.key === key);
+      return place < 0 ? otherwise : place;
+    };
+    const wanted = fresh(group);
+    Object.assign(view, wanted);
+    offer();
+    const one = (id, name) => ([...(at(id)?.querySelectorAll("option") ?? [])].some((option) => option.value === pairs.get(name)) ? pairs.get(name) : "");
+    view.topic = one("topic-select", "topic");
+    view.model = one("model-select", "model");
+    view.outcome = one("outcome-select", "outcome");
+    view.reader = one("reader-select", "reader") || "ours";
+    view.text = pairs.get("search") ?? "";
+    const [first, second] = (pairs.get("compare") ?? "").split(",");
+    view.first = run(first, wanted.first);
+    view.second = run(second, wanted.second);
+    const place = group.ids.indexOf(pairs.get(SAMPLE));
+    view.sample = place >= 0 && group.questions[place] !== null ? place : -1;
+    draw({ ...view });
+    if (view.sample >= 0) at("detail").scrollIntoView({ block: "nearest" });
+  },
+  write(pairs) {
+    if (!index.groups.length) return;
+    const { group } = view, usual = preferred(group);
+    if (group !== index.groups[0]) pairs.set("data", group.key);
+    if (view.reader !== "ours") pairs.set("reader", view.reader);
+    if (view.first !== usual.first || view.second !== usual.second) {
+      pairs.set("compare", `${group.runs[view.first].key},${group.runs[view.second].key}`);
+    }
+    for (const name of ["topic", "model", "outcome"]) if (view[name]) pairs.set(name, view[name]);
+    if (view.text) pairs.set("search", view.text);
+    if (view.sample >= 0) pairs.set(SAMPLE, group.ids[view.sample]);
+  },
+});
+
+function listen() {
+  if (list) {
+    space.setAttribute("role", "presentation");
+    list.append(space);
+  }
+  const choose = (id, change) => at(id)?.addEventListener("change", (event) => go(change(event.target.value)));
+  choose("data-select", (value) => {
+    Object.assign(view, fresh(index.groups[Number(value)]));
+    offer();
+    return { group: view.group };
+  });
+  choose("reader-select", (reader) => ({ reader }));
+  for (const side of ["first", "second"]) {
+    choose(`${side}-select`, (key) => ({ [side]: view.group.runs.findIndex((run) => run.key === key) }));
+  }
+  for (const name of ["topic", "model", "outcome"]) choose(`${name}-select`, (value) => ({ [name]: value, sample: -1 }));
+  at("keys-button").addEventListener("click", () => at("keys").showModal());
+  if (!list) return;
+  at("search").addEventListener("input", () => go({ text: at("search").value, sample: -1 }, true));
+  at("filters").addEventListener("submit", (event) => event.preventDefault());
+  at("filters").addEventListener("reset", (event) => {
+    event.preventDefault();
+    go({ topic: "", model: "", outcome: "", text: "", sample: -1 });
+  });
+  list.addEventListener("scroll", () => {
+    if (list.scrollTop === listTop) return;
+    listTop = list.scrollTop;
+    drawList();
+  }, { passive: true });
+  new ResizeObserver(() => {
+    if (list.clientHeight === listHeight) return;
+    listHeight = list.clientHeight;
+    drawList();
+  }).observe(list);
+  list.addEventListener("keydown", (event) => {
+    const page = Math.max(1, Math.floor(listHeight / ROW) - 1);
+    const by = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -found.length, End: found.length }[event.key];
+    if (by) move(by);
+    else if (event.key === "Enter" && view.sample >= 0) at("detail").focus();
+    else return;
+    event.preventDefault();
+  });
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || at("keys").open) return;
+    const typing = event.target.closest?.("input, select, textarea");
+    if (event.key === "Escape") {
+      if (typing) typing.blur();
+      else if (view.sample >= 0) go({ sample: -1 });
+      else return;
+      list.focus({ preventScroll: true });
+    } else if (typing) {
+      return;
+    } else if (event.key === "j" || event.key === "k") {
+      move(event.key === "j" ? 1 : -1);
+      list.scrollIntoView({ block: "nearest" });
+    } else if (event.key === "/") {
+      at("search").focus();
+    } else if (event.key === "?") {
+      at("keys").showModal();
+    } else {
+      return;
+    }
+    event.preventDefault();
+  });
+}
+
+if (index.groups.length) {
+  at("browser").hidden = false;
+  at("data-choice").hidden = index.groups.length < 2;
+  fill(at("data-select"), index.groups.map((group, place) => [String(place), group.title]));
+  fill(at("reader-select"), index.readers.map((name) => [name, READER[name]?.[0] ?? name]));
+  listen();
+}
+for (const part of parts) part.read(address());
+reveal();

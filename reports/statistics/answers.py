@@ -1,0 +1,117 @@
+"""What the answers of a run come to: its score on each question, and how other rules read them.
+
+Answers are large and are read once; what is kept of a run here is small. Comparing texts with their
+references takes long, and is done for at most `MOST` of them: the page then says of how many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from heapq import nsmallest
+
+from harness.core.types import Prediction
+from harness.extract import READERS, read_choice
+from harness.run.records import RunRecord
+from reports.inputs import runs, sanitize
+from reports.inputs.material import Evidence
+from reports.statistics.ranks import Scored, Test
+
+MOST = 5000
+"""More than ScienceQA's test split has; all of VQAonline would take minutes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reread:
+    """A run's answers as one rule reads them."""
+
+    reader: str
+    n: int
+    right: int
+    unread: int
+    changed: int
+    """Answers that the rule reads otherwise than the run did."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """The answers of a run, without their texts. Questions that failed are not among them."""
+
+    run: str
+    """The id of the run on the page."""
+    test: Test
+    answered: int
+    scored: Scored
+    """Right or wrong, or ROUGE-L against the reference; the latter of at most `MOST` answers."""
+    topics: Mapping[str, str]
+    """Sample id -> topic, of those that are scored."""
+    reread: tuple[Reread, ...] = ()
+    """By each of the readers, ours as recorded; none for written answers, and for a run that was
+    not read by ours: its options were chosen by likelihood, or it was read again by another."""
+
+
+def read(evidence: Evidence) -> Answers | None:
+    """What the answers of a run come to; None where there are none."""
+    found = [p for p in evidence.predictions() if p.error is None]
+    if not found:
+        return None
+    choices = any(p.choices for p in found)
+    used = found if choices else chosen(found)
+    name = runs.run_id(evidence.record)
+    return Answers(
+        run=name,
+        test="mcnemar" if choices else "bootstrap",
+        answered=len(found),
+        scored=Scored(
+            name=name,
+            scores={p.sample_id: float(bool(p.correct)) for p in used} if choices else _rouge(used),
+            clusters={p.sample_id: p.images for p in used if p.images},
+        ),
+        topics={p.sample_id: sanitize.text(p.topic, limit=60) for p in used},
+        reread=tuple(_reread(found)) if choices and _was_read(evidence.record) else (),
+    )
+
+
+def chosen(predictions: Sequence[Prediction]) -> Sequence[Prediction]:
+    """At most `MOST` of them, the same questions for every run: those whose ids have the smallest
+    hashes, in their order."""
+    if len(predictions) <= MOST:
+        return predictions
+    digests = [sha256(p.sample_id.encode("utf-8", "surrogatepass")).digest() for p in predictions]
+    places = nsmallest(MOST, range(len(predictions)), key=digests.__getitem__)
+    return [predictions[place] for place in sorted(places)]
+
+
+def _rouge(predictions: Sequence[Prediction]) -> dict[str, float]:
+    from harness.metrics.overlap import rouge
+
+    texts = ["" if p.answer is None else str(p.answer) for p in predictions]
+    found = rouge(texts, [str(p.target) for p in predictions])["rougeL"]
+    return {p.sample_id: float(score) for p, score in zip(predictions, found, strict=True)}
+
+
+def _was_read(record: RunRecord) -> bool:
+    settings = sanitize.mapping(record.settings)
+    chosen_by_likelihood = settings.get("mode") == "loglikelihood" or settings.get("conclude")
+    return not chosen_by_likelihood and not sanitize.mapping(record.fingerprint).get("reader")
+
+
+def _reread(predictions: Iterable[Prediction]) -> Iterable[Reread]:
+    asked = []
+    for p in predictions:
+        if p.choices and isinstance(p.target, int):
+            order = list(p.order or range(len(p.choices)))
+            asked.append((p, [p.choices[place] for place in order], order))
+    for name, reader in READERS.items():
+        right = unread = changed = 0
+        for p, options, order in asked:
+            if reader is read_choice:
+                place = p.answer
+            else:
+                answer = reader(p.raw, options).answer
+                place = order[answer] if isinstance(answer, int) else None
+            right += place == p.target
+            unread += place is None
+            changed += place != p.answer
+        yield Reread(reader=name, n=len(asked), right=right, unread=unread, changed=changed)

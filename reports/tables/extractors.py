@@ -1,0 +1,75 @@
+"""The same outputs read by other rules: ours, the two of the paper's code, another harness's.
+
+The paper read its base and its distilled Moondream by two different rules; here both are applied to
+the same outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from harness.extract import READERS
+from harness.metrics.statistics import wilson
+from harness.run.records import RunRecord
+from reports.inputs import runs
+from reports.statistics.answers import Answers, Reread
+from reports.tables.table import Cell, Group, Heading, Row, Table, fixed, interval, missing, table
+
+MEANINGS = {
+    "ours": ("Our reader", "conclusion, answer phrases, letters and option texts; never guesses"),
+    "paper-base": ("Paper, base model", "the last capital letter anywhere in the text"),
+    "paper-kd": ("Paper, distilled model", "a letter, alone, between the CONCLUSION tags"),
+    "lmms-eval": ("lmms-eval", "the text is a letter, or begins with one and a full stop"),
+}
+
+
+def rereadings(
+    records: Sequence[RunRecord], answers: Mapping[str, Answers], *, name: str
+) -> Table | None:
+    """A row for each run and a column for each rule; None where no run has written choices."""
+    shown = [run for run in records if (a := answers.get(runs.run_id(run))) and a.reread]
+    if not shown:
+        return None
+    return table(
+        name,
+        "The same outputs read by other rules: accuracy in percent, with its 95% interval, and the "
+        "share in which the rule reads nothing",
+        [
+            Heading(
+                key=reader,
+                title=MEANINGS.get(reader, (reader, ""))[0],
+                meaning=MEANINGS.get(reader, ("", ""))[1],
+                implied_unit="%",
+            )
+            for reader in READERS
+        ],
+        groups=[Group(rows=tuple(_row(run, answers[runs.run_id(run)]) for run in shown))],
+    )
+
+
+def _row(run: RunRecord, found: Answers) -> Row:
+    by_name = {each.reader: each for each in found.reread}
+    return Row(
+        title=runs.title(run),
+        size=runs.size(run),
+        role=runs.role(run),
+        origin=runs.origin(run),
+        run=runs.run_id(run),
+        cells=tuple(_cell(by_name[reader]) for reader in READERS),
+    )
+
+
+def _cell(found: Reread) -> Cell:
+    if not found.n:
+        return missing("no output with options")
+    low, high = (end * 100 for end in wilson(found.right, found.n))
+    share = found.right / found.n * 100
+    return Cell(
+        text=fixed(share, 2),
+        value=share,
+        interval=interval(low, high, 1),
+        low=low,
+        high=high,
+        n=found.n,
+        also=f"unread {fixed(found.unread / found.n * 100, 1)}%",
+    )

@@ -1,0 +1,179 @@
+"""Any two runs of one set of questions against each other: as a matrix, and pair by pair with all
+counts and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from harness.run.records import RunRecord
+from reports.inputs import runs
+from reports.statistics.ranks import LEVEL, Contest, Pair
+from reports.tables.table import Cell, Group, Heading, Row, Table, Tone, fixed, missing, table
+
+WIDEST = 12
+"""Runs that a matrix is drawn for; of more, the list of pairs is all."""
+
+
+def matrix(group: Sequence[RunRecord], found: Contest, *, name: str) -> Table | None:
+    """Each run (row) minus each other (column); None where that would be too wide.
+
+    Args:
+        group: the runs of the contest, best first.
+        found: what came of it.
+        name: becomes the table's id.
+    """
+    if len(group) > WIDEST:
+        return None
+    rows = []
+    for run in group:
+        cells = []
+        for other in group:
+            pair = found.pair(runs.run_id(other), runs.run_id(run))
+            cells.append(_cell(pair) if pair else Cell(text="", kind="text"))
+        rows.append(_row(run, cells))
+    unit = "percentage points" if found.test == "mcnemar" else "ROUGE-L"
+    return table(
+        name,
+        f"Row minus column, in {unit}, with the questions that only one of the two got right"
+        if found.test == "mcnemar"
+        else f"Row minus column, in {unit}, each with its 95% interval",
+        [
+            Heading(key=runs.run_id(other), title=runs.title(other), implied_unit=unit)
+            for other in group
+        ],
+        groups=[Group(rows=tuple(rows))],
+    )
+
+
+def every_pair(group: Sequence[RunRecord], found: Contest, *, name: str) -> Table:
+    """A row for each two runs, the better placed one minus the other, and what that says."""
+    counted = found.test == "mcnemar"
+    headings = [
+        Heading(
+            key="difference",
+            title="Difference",
+            meaning="the first minus the second, with its 95% interval, for this pair alone",
+            unit="points" if counted else "ROUGE-L",
+        ),
+        Heading(key="words", title="In words", kind="text", best="ascending"),
+    ]
+    if counted:
+        headings += [
+            Heading(key="first", title="Only the first", meaning="right where the second is not"),
+            Heading(key="second", title="Only the second", meaning="right where the first is not"),
+            Heading(key="both", title="Both right"),
+            Heading(key="neither", title="Neither"),
+        ]
+    test = "exact McNemar" if counted else "paired bootstrap"
+    headings += [
+        Heading(key="p", title="p", meaning=f"{test}, for this pair alone", best="ascending"),
+        Heading(key="holm", title="p, Holm", meaning="corrected for all pairs", best="ascending"),
+    ]
+    return table(
+        name,
+        "Every pair, on the questions that both answered",
+        headings,
+        groups=[
+            Group(
+                rows=tuple(
+                    _pair_row(one, two, found, counted=counted)
+                    for one, two in combinations(group, 2)
+                )
+            )
+        ],
+        row_title="The first against the second",
+    )
+
+
+def words(pair: Pair, first: str, second: str) -> str:
+    """What a pair says: who is better, or that it is open. `pair` is the second minus the first."""
+    if pair.difference is None:
+        return "no question in common"
+    if pair.better is not None:
+        return f"{first if pair.better == pair.first else second} is better"
+    if pair.p is not None and pair.difference.p is not None and pair.difference.p < LEVEL:
+        return "open: one chance finding among so many pairs would look like this"
+    return "open: chance explains it"
+
+
+def probability(p: float) -> str:
+    """A p-value as people print it, on the right side of 0.05."""
+    if p < 0.0001:
+        return "<0.0001"
+    if p < 0.01:
+        return f"{p:.4f}"
+    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def _row(run: RunRecord, cells: Sequence[Cell]) -> Row:
+    return Row(
+        title=runs.title(run),
+        size=runs.size(run),
+        role=runs.role(run),
+        origin=runs.label(run),
+        cells=tuple(cells),
+    )
+
+
+def _cell(pair: Pair) -> Cell:
+    """The second of `pair`, which is the row, minus the first."""
+    if pair.difference is None:
+        return missing("the two runs have no question in common that both answered")
+    link = runs.compare_link(pair.first, pair.second)
+    d, counted = pair.difference, pair.only_first is not None
+    tone: Tone = "even"
+    if pair.better is not None:
+        tone = "gain2" if pair.better == pair.second else "loss2"
+    return Cell(
+        text=_signed(d.difference, counted=counted),
+        value=d.difference * (100 if counted else 1),
+        interval="" if counted else _interval(pair, counted=counted),
+        also=f"{pair.only_second:,} : {pair.only_first:,}" if counted else "",
+        link=link if counted else "",
+        tone=tone,
+    )
+
+
+def _pair_row(one: RunRecord, two: RunRecord, found: Contest, *, counted: bool) -> Row:
+    names = runs.run_id(two), runs.run_id(one)
+    pair = found.pair(*names)
+    assert pair is not None  # every pair of the group was tested
+    if pair.difference is None:
+        reason = "the two runs have no question in common that both answered"
+        cells = [missing(reason), Cell(text="no question in common", kind="text")]
+        cells += [missing(reason)] * (6 if counted else 2)
+    else:
+        d = pair.difference
+        cells = [
+            Cell(
+                text=_signed(d.difference, counted=counted),
+                value=d.difference * (100 if counted else 1),
+                interval=_interval(pair, counted=counted),
+                n=pair.n,
+                tone="gain2" if pair.better else "even",
+            ),
+            Cell(text=words(pair, runs.title(two), runs.title(one)), kind="text"),
+        ]
+        if counted:
+            counts = (pair.only_second, pair.only_first, pair.both, pair.neither)
+            cells += [Cell(text=f"{count:,}", value=count) for count in counts]
+        for p in (d.p, pair.p):
+            cells.append(missing("not tested") if p is None else Cell(text=probability(p), value=p))
+    return Row(
+        title=f"{runs.title(one)} against {runs.title(two)}",
+        id=runs.compare_id(*names),
+        origin=runs.label(one),
+        cells=tuple(cells),
+    )
+
+
+def _signed(difference: float, *, counted: bool) -> str:
+    return fixed(difference * 100, 2, sign="+") if counted else fixed(difference, 4, sign="+")
+
+
+def _interval(pair: Pair, *, counted: bool) -> str:
+    assert pair.difference is not None
+    ends = (pair.difference.low, pair.difference.high)
+    scale, digits = (100, 1) if counted else (1, 4)
+    return " to ".join(fixed(end * scale, digits, sign="+") for end in ends)

@@ -1,0 +1,219 @@
+"""A table of the leaderboard as plain data: rows, cells, and notes that say why.
+
+This module knows neither records nor HTML. `measured` and `reported` fill it, the template shows
+it, and other formats can be written from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from reports.statistics.sanity import Finding
+from reports.statistics.sanity import Kind as KindOfFinding
+
+MISSING = "—"
+
+Kind = Literal["number", "text", "strip"]
+Tone = Literal[
+    "", "heat0", "heat1", "heat2", "heat3", "heat4", "heat5", "heat6", "heat7",
+    "loss4", "loss3", "loss2", "loss1", "even", "gain1", "gain2", "gain3", "gain4",
+]  # fmt: skip
+Direction = Literal["ascending", "descending"]
+
+
+@dataclass(frozen=True, slots=True)
+class KindOfNote:
+    """How findings of one kind are marked; a glyph never stands without its word."""
+
+    glyph: str
+    word: str
+    meaning: str
+
+
+KINDS: Mapping[KindOfFinding, KindOfNote] = {
+    "impossible": KindOfNote(
+        "✗", "Cannot be right", "Arithmetic forbids it, given its n or the rest of its row."
+    ),
+    "doubtful": KindOfNote("⚠", "Doubtful", "Possible, and yet hard to believe."),
+    "remark": KindOfNote("†", "Worth knowing", "What a fair comparison has to know."),
+    "missing": KindOfNote("", "Missing", "The reason why there is a dash."),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strip:
+    """An accuracy as it is drawn, on a scale from 0 to 100."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    chance: float | None = None
+    reported: float | None = None
+    """What the paper has for the same model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One figure as it is printed."""
+
+    text: str = MISSING
+    value: float | None = None
+    """What sorting goes by, in the unit of the text; None: missing."""
+    interval: str = ""
+    """The 95% interval, in the same unit; empty: none."""
+    low: float | None = None
+    high: float | None = None
+    """The interval's ends with all their digits, for exports."""
+    n: int | None = None
+    """Samples behind it."""
+    findings: tuple[Finding, ...] = ()
+    strip: Strip | None = None
+    kind: Kind = "number"
+    also: str = ""
+    """A further line below the figure: what it was counted from."""
+    link: str = ""
+    """Where `also` leads: a fragment of the page."""
+    tone: Tone = ""
+    """How its ground is tinted in a heat map; the figure says the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """The head of a column."""
+
+    key: str
+    """Unique within its table: the metric, where the column shows one."""
+    title: str
+    meaning: str = ""
+    """In words, where the title is an abbreviation."""
+    unit: str = ""
+    implied_unit: str = ""
+    """The unit where the table's caption says it for all columns; for exports."""
+    n: int | None = None
+    """The n of all its cells, where that is one number for the whole table."""
+    kind: Kind = "number"
+    best: Direction = "descending"
+    """The order that has the best figure on top."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One model, or one topic, with its cells in the order of the headings."""
+
+    title: str
+    cells: tuple[Cell, ...]
+    size: str = ""
+    role: str = ""
+    origin: str = ""
+    """How the row came about, in words."""
+    run: str = ""
+    """The id of its provenance; empty: it has none."""
+    id: str = ""
+    """Of the row itself, where something leads to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Rows that answered the same questions."""
+
+    rows: tuple[Row, ...]
+    title: str = ""
+    """Which questions, in words."""
+    chance: str = ""
+    """What blind guessing gets on them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A finding below a table, and the cells that point to it."""
+
+    finding: Finding
+    where: str
+    """Rows and columns, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One table of the page; made by `table`."""
+
+    id: str
+    caption: str
+    headings: tuple[Heading, ...]
+    groups: tuple[Group, ...]
+    notes: tuple[Note, ...]
+    """Every finding of its cells once, in reading order."""
+    numbers: Mapping[Finding, int]
+    """Finding -> the number of its note, from 1."""
+    row_title: str = "Model"
+    sorted_by: str = ""
+    """The key of the column by which the rows are sorted, best first; empty: as they came."""
+
+
+def table(
+    name: str,
+    caption: str,
+    headings: Sequence[Heading],
+    *,
+    groups: Sequence[Group],
+    row_title: str = "Model",
+    sorted_by: str = "",
+) -> Table:
+    """A table with its notes collected; `name` becomes its id."""
+    rows: dict[Finding, dict[str, None]] = {}
+    columns: dict[Finding, dict[str, None]] = {}
+    for row in (row for group in groups for row in group.rows):
+        for heading, cell in zip(headings, row.cells, strict=True):
+            for finding in cell.findings:
+                rows.setdefault(finding, {})[row.title] = None
+                columns.setdefault(finding, {})[heading.title] = None
+    return Table(
+        id=name,
+        caption=caption,
+        headings=tuple(headings),
+        groups=tuple(groups),
+        notes=tuple(
+            Note(finding, f"{_listed(rows[finding])}, {_listed(columns[finding])}")
+            for finding in rows
+        ),
+        numbers={finding: number for number, finding in enumerate(rows, start=1)},
+        row_title=row_title,
+        sorted_by=sorted_by,
+    )
+
+
+def labelled(it: Table, label: str) -> Table:
+    """A table whose caption says what its rows are; an empty label changes nothing."""
+    return replace(it, caption=f"{it.caption} \N{MIDDLE DOT} {label}") if label else it
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:5])} and others"
+
+
+def missing(reason: str, *, kind: Kind = "number") -> Cell:
+    """An em dash that says why."""
+    return Cell(findings=(Finding("missing", (), f"{reason.rstrip('.')}."),), kind=kind)
+
+
+def fixed(value: float, digits: int, *, sign: Literal["", "+"] = "") -> str:
+    """A number with `digits` decimals and a typographic minus; `sign` "+" marks gains as well."""
+    shown = f"{value:{sign},.{digits}f}" if abs(value) < 1e6 else f"{value:{sign}.3g}"
+    if not shown.strip("+-0.,"):
+        shown = shown.lstrip("+-")  # a zero has no sign
+    return shown.replace("-", "\N{MINUS SIGN}")
+
+
+def significant(value: float) -> str:
+    """A number with three significant digits, or all of its integer part."""
+    digits = next((d for d in (0, 1, 2, 3) if abs(value) >= 10 ** (2 - d)), 4)
+    return fixed(value, digits) if value else "0"
+
+
+def interval(low: float | None, high: float | None, digits: int) -> str:
+    """The ends of an interval of figures that cannot be negative; empty where there is none."""
+    if low is None or high is None:
+        return ""
+    return f"{fixed(low, digits)}\N{EN DASH}{fixed(high, digits)}"
