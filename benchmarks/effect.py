@@ -24,13 +24,13 @@ from typing import Any
 from distill import pipeline
 from distill.layout import LOG, folder_of
 from harness.core.environment import describe
+from harness.core.options import ModelOptions, RunOptions
 from harness.core.types import DataOptions, Prediction
 from harness.metrics.statistics import mcnemar, paired_difference, wilson
 from harness.mini import distillation
 from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
-from harness.run.settings import RunOptions
-from harness.run.sources import ModelOptions, Weights
+from harness.run.sources import Weights
 from harness.run.task_data import Data
 from harness.synthetic.questions import about
 from tasks import load_task

@@ -21,6 +21,7 @@ from typing import Any
 from PIL import Image
 
 from harness.core.environment import describe
+from harness.core.options import GenerationOptions, ModelOptions, RunOptions
 from harness.core.types import DataOptions, Decoding, Sample, is_finished
 from harness.metrics.statistics import wilson
 from harness.mini.making import TASKS, TOKENS
@@ -28,8 +29,7 @@ from harness.models.loading import LoadOptions, load
 from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
 from harness.run.runner import read_asked
-from harness.run.settings import GenerationOptions, RunOptions
-from harness.run.sources import ModelOptions, Weights
+from harness.run.sources import Weights
 from harness.run.task_data import Data
 from harness.synthetic.questions import about
 from harness.weights import minis as weights

@@ -15,12 +15,12 @@ import time
 from pathlib import Path
 
 from harness.core.environment import describe
+from harness.core.options import ModelOptions, RunOptions
 from harness.core.types import DataOptions
 from harness.engine import decoding
 from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
-from harness.run.settings import RunOptions
-from harness.run.sources import ModelOptions, Weights
+from harness.run.sources import Weights
 from harness.run.task_data import Data
 from tasks import load_task
 

@@ -35,6 +35,7 @@ from harness.core.errors import DataError, HarnessError
 from harness.core.files.atomic import write_atomically
 from harness.core.files.paths import safe_name
 from harness.core.json_values import finite
+from harness.core.options import GenerationOptions, ModelOptions, RunOptions
 from harness.core.structured import Rationale
 from harness.core.types import Prediction, Sample
 from harness.data.selection import select
@@ -42,8 +43,7 @@ from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
 from harness.run.records import SYNTHETIC
 from harness.run.scoring import Run
-from harness.run.settings import GenerationOptions, RunOptions
-from harness.run.sources import ModelOptions, Weights, find_source
+from harness.run.sources import Weights, find_source
 from harness.run.task_data import Data
 from harness.weights.resolve import resolve_weights
 

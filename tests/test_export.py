@@ -699,10 +699,10 @@ def _card(run: Evidence) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def real_runs(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Path:
     """A folder with a run of a tiny model with random weights."""
+    from harness.core.options import GenerationOptions, ModelOptions, RunOptions
     from harness.core.types import DataOptions
     from harness.run.evaluate import evaluate
-    from harness.run.settings import GenerationOptions, RunOptions
-    from harness.run.sources import ModelOptions, Weights
+    from harness.run.sources import Weights
     from harness.run.task_data import Data
     from tasks import load_task
 

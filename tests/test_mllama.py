@@ -18,10 +18,11 @@ from transformers.models.mllama import modeling_mllama
 from distill.rationales.generate import teacher_of
 from harness.checkpoints.checkpoint import MINI_MARK, VISION_STATE
 from harness.checkpoints.resolve import find_checkpoint
+from harness.core.options import ModelOptions
 from harness.core.types import Decoding, Prompt
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
-from harness.run.sources import ModelOptions, Weights
+from harness.run.sources import Weights
 from harness.weights.resolve import resolve_weights
 
 NAMES = (

@@ -18,9 +18,9 @@ from distill.pipeline import Plan
 from distill.quality.dependence import Dependence, image_dependence, summarise_dependence
 from distill.rationales.attempts import RationaleOptions
 from harness.core.errors import DataError
+from harness.core.options import ModelOptions
 from harness.core.structured import Rationale, render
 from harness.core.types import DataOptions, Prediction
-from harness.run.sources import ModelOptions
 from harness.run.task_data import Data
 from tasks import load_task
 

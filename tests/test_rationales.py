@@ -20,9 +20,10 @@ from distill.rationales.store import Store, append_lines, read_lines
 from distill.rationales.teacher import wording
 from harness.core.errors import DataError, HarnessError, SampleError
 from harness.core.interrupts import Interrupted
+from harness.core.options import ModelOptions
 from harness.core.structured import Rationale, render
 from harness.core.types import DataOptions, Decoding, Output, Prompt, Sample
-from harness.run.sources import ModelOptions, Weights
+from harness.run.sources import Weights
 from harness.run.task_data import Data
 from tasks import load_task
 

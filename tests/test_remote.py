@@ -27,17 +27,11 @@ from PIL import Image
 
 from harness.core.errors import HarnessError
 from harness.core.images import decode
+from harness.core.options import ServerOptions
 from harness.core.types import Decoding, Prompt
 from harness.remote import client as client_module
 from harness.remote.client import GIVE_UP_AFTER, TRIES, Client, Pace, Reply
-from harness.remote.endpoint import (
-    Endpoint,
-    ServerOptions,
-    check_address,
-    find_endpoint,
-    is_private,
-    read_key,
-)
+from harness.remote.endpoint import Endpoint, check_address, find_endpoint, is_private, read_key
 from harness.remote.exchange import LARGEST, Unanswered
 from harness.remote.model import RemoteModel, neutral
 from harness.run.folder import RunFolder

@@ -20,13 +20,13 @@ import pytest
 from harness.core import timing
 from harness.core.errors import HarnessError
 from harness.core.interrupts import Interrupted, interrupts
+from harness.core.options import GenerationOptions, ModelOptions, RunOptions
 from harness.core.processes import Place, here, own_device
 from harness.core.types import DataOptions
 from harness.run import shards
 from harness.run.evaluate import evaluate
 from harness.run.folder import InUse, RunFolder
-from harness.run.settings import GenerationOptions, RunOptions
-from harness.run.sources import ModelOptions, Weights
+from harness.run.sources import Weights
 from harness.run.task_data import Data
 from tasks import load_task
 

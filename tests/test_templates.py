@@ -16,10 +16,11 @@ from PIL import Image
 from distill.rationales.generate import teacher_of
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import Exit, HarnessError
+from harness.core.options import ModelOptions
 from harness.core.types import Prompt
 from harness.models import templates
 from harness.models.loading import LoadOptions, load
-from harness.run.sources import ModelOptions, Weights
+from harness.run.sources import Weights
 
 PICTURE = Image.new("RGB", (60, 40))
 # As Llama 3.2 Vision's: a system turn with today's date, but only where there is no picture.

@@ -24,9 +24,10 @@ from distill.rationales.teacher import INPUTS, PROMPT_VERSION
 from harness.core import environment
 from harness.core.errors import Exit, HarnessError, is_beyond_context
 from harness.core.mismatch import refuse_mismatch
+from harness.core.options import Selection
 from harness.core.structured import Rationale
 from harness.core.types import Sample
-from harness.data.selection import How, select
+from harness.data.selection import select
 from harness.run.task_data import Data
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class RationaleOptions:
     """Of attempts from the second on, as `top_p`."""
     top_p: float = 0.95
     limit: int | None = 2000
-    sample: How = "first"
+    sample: Selection = "first"
     seed: int = 0
     """Of stratified selection and of sampled attempts."""
     batch_size: int = 4

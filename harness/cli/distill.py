@@ -90,7 +90,7 @@ from harness.core.versions import require_tested_transformers
 if TYPE_CHECKING:
     from distill.config import DistillConfig
     from distill.pipeline import Outcome, Plan
-    from harness.remote.endpoint import ServerOptions
+    from harness.core.options import ServerOptions
 
 app = App(
     help="Distil a large model's structured reasoning into a small one (SVRD): rationales, "
@@ -433,8 +433,8 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
     from distill.pipeline import Plan
     from distill.rationales.attempts import RationaleOptions
     from distill.rationales.store import Store
+    from harness.core.options import ModelOptions
     from harness.core.types import DataOptions
-    from harness.run.sources import ModelOptions
     from harness.run.task_data import Data
     from tasks import load_task
 
@@ -524,7 +524,7 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
 
 def _server(ctx: typer.Context) -> ServerOptions | None:
     """How a teacher is asked that a server has; None for one that is loaded here."""
-    from harness.remote.endpoint import ServerOptions, is_remote
+    from harness.core.options import ServerOptions, is_remote
 
     get = ctx.params.get
     remote = is_remote(get("teacher", ""))

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from harness.remote.endpoint import MAX_SECONDS
+from harness.core.options import MAX_SECONDS
 
 SAMPLES, TEACHER, TRAINING, EVALUATION, OUTPUT = (
     "Questions",

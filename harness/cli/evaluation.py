@@ -275,8 +275,8 @@ def eval(
         raise HarnessError("--name goes with one --model.")
     refuse_idle(ctx)
     quieten_libraries()
+    from harness.core.options import RunOptions
     from harness.run.evaluate import evaluate
-    from harness.run.settings import RunOptions
     from harness.run.sources import find_source
 
     loaded = _load_data(

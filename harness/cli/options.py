@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.core.errors import Exit, HarnessError
-from harness.remote.endpoint import MAX_SECONDS
+from harness.core.options import MAX_SECONDS
 
 if TYPE_CHECKING:
-    from harness.run.settings import GenerationOptions
-    from harness.run.sources import ModelOptions
+    from harness.core.options import GenerationOptions, ModelOptions
 
 
 SAMPLES, MODEL, SERVER, DECODING, OUTPUT = "Samples", "Model", "Server", "Decoding", "Output"
@@ -327,8 +326,7 @@ def check_choices(choices: Sequence[str]) -> None:
 
 def model_options(model: str, given: Mapping[str, Any]) -> ModelOptions:
     """The model options of `eval`, `check` and `ask`, from their parameters by name."""
-    from harness.remote.endpoint import ServerOptions
-    from harness.run.sources import ModelOptions
+    from harness.core.options import ModelOptions, ServerOptions
 
     names = {
         "weights": "weights",
@@ -362,7 +360,7 @@ def model_options(model: str, given: Mapping[str, Any]) -> ModelOptions:
 
 def generation_options(given: Mapping[str, Any]) -> GenerationOptions:
     """How `eval` puts questions, from its parameters by name."""
-    from harness.run.settings import GenerationOptions
+    from harness.core.options import GenerationOptions
 
     fields = ("style", "mode", "options", "shots", "truncate", "conclude")
     limits = ("max_new_tokens", "temperature", "top_p")

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from random import Random
-from typing import Literal
 
 from harness.core.errors import HarnessError
+from harness.core.options import Selection
 from harness.core.types import Sample
-
-How = Literal["first", "stratified"]
 
 
 def select(
-    samples: Sequence[Sample], *, limit: int | None, how: How = "first", seed: int = 0
+    samples: Sequence[Sample], *, limit: int | None, how: Selection = "first", seed: int = 0
 ) -> list[Sample]:
     """At most `limit` samples, in the data's order; None keeps all.
 

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.core.errors import HarnessError
+from harness.core.options import TOKENIZE, Tokenize
 from harness.core.types import Metric, Prediction, Value
 from harness.metrics import coverage as text_coverage
 from harness.metrics import overlap as text_metrics
 from harness.metrics.bertscore import bertscore
-from harness.metrics.overlap import TOKENIZE, Tokenize
 from harness.metrics.statistics import RESAMPLES, bootstrap, percentile_interval, wilson
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from harness.metrics.overlap import Tokenize
+from harness.core.options import Tokenize
 
 _ROUGE_LETTER: Final = re.compile(r"[a-z0-9]", re.IGNORECASE | re.ASCII)
 _CHINESE: Final = "\u2e80-\u2fdf\u3100-\u312f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"

@@ -18,12 +18,13 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
 from itertools import chain, count, pairwise
 from multiprocessing.connection import wait
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq
 
+from harness.core.options import TOKENIZE, Tokenize
 from harness.core.version import __version__
 
 Integers: TypeAlias = NDArray[np.int64]
@@ -31,11 +32,6 @@ Floats: TypeAlias = NDArray[np.float64]
 Lines: TypeAlias = list[list[bytes]]
 """The words of a text, line by line."""
 
-Tokenize: TypeAlias = Literal["13a", "intl", "zh", "char"]
-"""How BLEU splits a text, by sacrebleu's names. 13a: mteval-v13a's words, on whose scale published
-figures are; intl: by Unicode's punctuation and symbols; zh: each Chinese character by itself; char:
-every character by itself."""
-TOKENIZE: Final[Tokenize] = "13a"
 
 ROUGE_SIGNATURE: Final = f"f1|mean|stemmer:no|lsum:newline|harness:{__version__}"
 """rouge-score's F1 per pair, plain mean over the pairs."""

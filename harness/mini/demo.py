@@ -154,8 +154,8 @@ def _answers(name: str, tasks: Sequence[Data], plan: Plan, extent: Extent) -> li
     """A model's runs on the tasks."""
     from dataclasses import replace
 
+    from harness.core.options import RunOptions
     from harness.run.evaluate import evaluate
-    from harness.run.settings import RunOptions
     from harness.run.sources import Weights
 
     weights = Weights(replace(plan.base, model=name))

@@ -52,7 +52,7 @@ def plan(
     from distill.config import preset
     from distill.layout import CONTROL, folder_of
     from distill.rationales.attempts import RationaleOptions
-    from harness.run.sources import ModelOptions
+    from harness.core.options import ModelOptions
     from harness.run.task_data import Data
     from tasks import load_task
 

@@ -25,14 +25,14 @@ from harness.checkpoints.folder import SUFFIXES
 from harness.core import progress
 from harness.core.errors import HarnessError
 from harness.core.files.atomic import folder_aside
+from harness.core.options import GenerationOptions, ModelOptions, RunOptions
 from harness.core.progress import Make
 from harness.core.types import DataOptions, Value
 from harness.mini.distillation import DISTILLED
 from harness.mini.recipes import RECIPES
 from harness.run.evaluate import evaluate
 from harness.run.records import RunRecord
-from harness.run.settings import GenerationOptions, RunOptions
-from harness.run.sources import ModelOptions, Weights
+from harness.run.sources import Weights
 from harness.run.task_data import Data
 from harness.synthetic.questions import open_questions, questions
 from tasks import load_task

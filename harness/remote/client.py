@@ -39,9 +39,10 @@ import httpx2
 
 from harness.core.errors import Exit, HarnessError
 from harness.core.json_values import parse_json
+from harness.core.options import ServerOptions
 from harness.core.types import REFUSAL
 from harness.core.version import __version__
-from harness.remote.endpoint import KEYS, PROXY, Endpoint, Key, ServerOptions
+from harness.remote.endpoint import KEYS, PROXY, Endpoint, Key
 from harness.remote.exchange import Exchange, Late, Response, Unanswered
 from harness.remote.words import Failure, failure_in, refused_parameter, words_in
 

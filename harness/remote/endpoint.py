@@ -13,30 +13,14 @@ from urllib.parse import SplitResult, urlsplit
 
 from harness.checkpoints.catalog import CATALOG, ModelSpec, find
 from harness.core.errors import HarnessError
+from harness.core.options import OPENAI
 
-PREFIX = "openai:"
-"""What `--model` begins with where a server answers."""
 KEYS = ("HARNESS_API_KEY", "OPENAI_API_KEY")
 """Environment variables that hold the key; the first one that is set counts, empty as no key."""
 PROXY = "HARNESS_PROXY"
 """Environment variable with a proxy to go through. Those that other programs obey are not read."""
-MAX_SECONDS = 86_400.0
-"""A day: the most that a time limit may be."""
 LEAST_SECRET = 8
 """Shorter keys (EMPTY, none) are the placeholders of servers without one; they stay in texts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerOptions:
-    """How a server is asked."""
-
-    base_url: str | None = None
-    concurrency: int = 8
-    """Requests that are under way at once."""
-    timeout: float = 600.0
-    """Seconds that one answer may take."""
-    patience: float = 300.0
-    """Seconds that a server which is away, or says that it is busy, is waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,21 +75,16 @@ class Key:
         return text.replace(self.value, "***") if len(self.value) >= LEAST_SECRET else text
 
 
-def is_remote(model: str) -> bool:
-    """Whether `--model` means a server."""
-    return model.startswith(PREFIX)
-
-
 def find_endpoint(model: str, *, base_url: str | None, name: str | None = None) -> Endpoint:
     """The endpoint that `--model openai:NAME` and `--base-url` mean; nothing is sent yet.
 
     Raises:
         HarnessError: there is no name, no address, or an address that cannot be used.
     """
-    served = model.removeprefix(PREFIX)
+    served = model.removeprefix(OPENAI)
     if not served.strip() or not served.isprintable():
         raise HarnessError(
-            f"--model {PREFIX}NAME: say what the server calls the model.",
+            f"--model {OPENAI}NAME: say what the server calls the model.",
             remedy="Its own list is at URL/models.",
         )
     if base_url is None:
@@ -117,7 +96,7 @@ def find_endpoint(model: str, *, base_url: str | None, name: str | None = None) 
     # The path of a folder, as `transformers serve` takes one, would be a long name.
     short = served.rstrip("/").rpartition("/")[2] if served.startswith("/") else served
     return Endpoint(
-        name=name or PREFIX + short.replace("/", "--"),
+        name=name or OPENAI + short.replace("/", "--"),
         url=check_address(base_url),
         served=served,
         spec=find(served) or (rows[0] if rows else None),

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.control_tokens import breaker
 from harness.core.errors import HarnessError
+from harness.core.options import ServerOptions
 from harness.core.prompts import user_text
 from harness.core.timing import REMOTE
 from harness.core.types import REFUSAL, STOP, Decoding, Output, Prompt
 from harness.remote.client import TRIES, Client, Reply
-from harness.remote.endpoint import Endpoint, ServerOptions
+from harness.remote.endpoint import Endpoint
 from harness.remote.exchange import Unanswered
 
 if TYPE_CHECKING:

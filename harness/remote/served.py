@@ -6,14 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from harness.core.options import ServerOptions
 from harness.core.timing import REMOTE
-from harness.remote.endpoint import (
-    ServerOptions,
-    find_endpoint,
-    is_private,
-    read_key,
-    read_proxy,
-)
+from harness.remote.endpoint import find_endpoint, is_private, read_key, read_proxy
 
 if TYPE_CHECKING:
     from harness.remote.model import RemoteModel

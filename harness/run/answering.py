@@ -13,6 +13,7 @@ from harness.core import environment, processes, progress, timing
 from harness.core.errors import Exit, HarnessError
 from harness.core.files.layout import PREDICTIONS
 from harness.core.interrupts import Interrupted, interrupts
+from harness.core.options import RunOptions
 from harness.core.types import Decoding, Metric, Prediction, Sample
 from harness.remote.served import Served
 from harness.run.folder import Moved, RunFolder
@@ -20,7 +21,6 @@ from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo
 from harness.run.runner import Asking, Runner, batches
 from harness.run.scoring import Run, scored
 from harness.run.session import Session
-from harness.run.settings import RunOptions
 from harness.run.shards import Claims
 from harness.run.sources import Source
 from harness.run.task_data import Data

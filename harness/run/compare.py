@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.core.errors import Exit, HarnessError
+from harness.core.options import TOKENIZE, Tokenize
 from harness.core.types import Prediction
-from harness.metrics.overlap import TOKENIZE, Tokenize
 from harness.metrics.statistics import (
     Difference,
     paired_bootstrap,

@@ -14,6 +14,7 @@ from harness.core import processes
 from harness.core.errors import DataError, HarnessError
 from harness.core.interrupts import Interrupted, interrupts
 from harness.core.mismatch import refuse_mismatch
+from harness.core.options import RunOptions
 from harness.core.processes import Place
 from harness.core.types import Prediction, Task
 from harness.data.fingerprint import extraction
@@ -24,7 +25,7 @@ from harness.run.folder import InUse, RunFolder
 from harness.run.records import RunRecord
 from harness.run.runner import batches
 from harness.run.scoring import Run, extract_again, metrics_of
-from harness.run.settings import RunOptions, early_fingerprint, resolve
+from harness.run.settings import early_fingerprint, resolve
 from harness.run.sources import Source
 from harness.run.task_data import Data
 

@@ -16,6 +16,7 @@ from harness.core import environment, timing
 from harness.core.errors import DataError, HarnessError, SampleError, is_beyond_context
 from harness.core.files.paths import safe_name
 from harness.core.mismatch import refuse_mismatch
+from harness.core.options import TOKENIZE, Tokenize
 from harness.core.types import (
     LENGTH,
     REFUSAL,
@@ -32,7 +33,6 @@ from harness.core.types import (
 from harness.data.files import Row, jsonl_rows
 from harness.data.pictures import found
 from harness.data.schema import lines
-from harness.metrics.overlap import TOKENIZE, Tokenize
 from harness.run.folder import RunFolder
 from harness.run.records import (
     Counts,

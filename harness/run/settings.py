@@ -3,67 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from harness.core import structured
 from harness.core.errors import HarnessError
+from harness.core.options import (
+    GenerationOptions,
+    RunOptions,
+)
 from harness.core.prompts import instruction
-from harness.core.types import Decoding, Mode, OptionForm, Prompt, Sample, Style, Task
+from harness.core.types import Decoding, Prompt, Sample, Style, Task
 from harness.data.fingerprint import Looked, blank, extraction, wording
-from harness.data.selection import How
-from harness.metrics.overlap import TOKENIZE, Tokenize
 from harness.remote.served import Served
 from harness.run.shuffling import movable
 from harness.run.sources import Source
 from harness.run.task_data import Data
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationOptions:
-    """How a question is put, and how its answer comes about. None: the model's own default."""
-
-    style: Style | None = None
-    mode: Mode = "generate"
-    options: OptionForm = "letter"
-    """What the mode loglikelihood scores."""
-    shots: int = 0
-    """Answered questions of the train split that are shown first."""
-    shuffle: int | None = None
-    """Seed of the options' order; None: as the data has them."""
-    truncate: bool = False
-    """Shorten the context text of prompts beyond the model's context."""
-    conclude: bool = False
-    """Choose the conclusion by the likelihood of the options behind the reasoning."""
-    max_new_tokens: int | None = None
-    temperature: float = 0.0
-    """0: greedy decoding."""
-    top_p: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """Which samples, in what batches, into which folder."""
-
-    runs: Path
-    limit: int | None = None
-    sample: How = "first"
-    seed: int = 0
-    batch_size: int | None = None
-    """None: as many as fit into memory, or for a server as many as it is asked at once."""
-    workers: int | None = None
-    """Processes that prepare questions ahead; None: by the cores, and none where the model runs on
-    them."""
-    generation: GenerationOptions = field(default_factory=GenerationOptions)
-    fresh: bool = False
-    tokenize: Tokenize = TOKENIZE
-    """How BLEU splits a text."""
-    bertscore: str | None = None
-    """Encoder of BERTScore, for tasks with text answers; None: not computed."""
-    command: Sequence[str] = ()
 
 
 def resolve(source: Source, data: Data, options: RunOptions) -> dict[str, Any]:

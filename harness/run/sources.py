@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,38 +16,13 @@ from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.folder import weights_fingerprint
 from harness.core import processes, timing
 from harness.core.errors import HarnessError
+from harness.core.options import (
+    ModelOptions,
+    is_remote,
+)
 from harness.core.types import Model, Rendering
-from harness.remote.endpoint import ServerOptions, is_remote
 from harness.remote.served import Served
 from harness.weights.resolve import resolve_weights
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelOptions:
-    """Which model, and how it is loaded. None: the model's own default."""
-
-    model: str
-    weights: str | None = None
-    revision: str | None = None
-    name: str | None = None
-    lora: Path | None = None
-    size: str = "full"
-    """Of random weights."""
-    quantize: str | None = None
-    engine: str = "harness"
-    """harness: the decoding engine; transformers: its own `generate`."""
-    runs: Path | None = None
-    """Where finished distillations are."""
-    device: str = "auto"
-    device_map: str | None = None
-    """auto: spread over all devices; None: on one."""
-    dtype: str = "auto"
-    attention: str | None = None
-    processor_args: Mapping[str, Any] = field(default_factory=dict)
-    chat_template: Path | None = None
-    """A Jinja file in place of the checkpoint's own template."""
-    server: ServerOptions | None = None
-    """Where and how a server is asked, for `openai:NAME`."""
 
 
 class Weights:
