@@ -75,8 +75,8 @@ IMPORTS = {module: imports(path) - {module} for module, path in MODULES.items()}
 
 def layer(module: str) -> int:
     """The place of the module's layer; the packages' own faces see what is below the commands."""
-    if module == "harness":
-        return LAYERS.index("harness.api")
+    if module in {"harness", "harness.__main__"}:
+        return LAYERS.index("harness.api" if module == "harness" else "harness.cli")
     return next(
         place
         for place, name in enumerate(LAYERS)

@@ -85,6 +85,16 @@ def test_what_cannot_be_run_says_why(model: str, words: str) -> None:
         resolve_weights(model)
 
 
+@pytest.mark.parametrize("size", ["full", "mini", "tiny"])
+@pytest.mark.parametrize("misspelt", ["moondraem", "Moondrem"])
+def test_a_misspelt_row_is_proposed(misspelt: str, size: str) -> None:
+    """Whatever size is asked for: never to train a mini of a name that is none."""
+    with pytest.raises(HarnessError, match="Did you mean 'moondream'") as caught:
+        resolve_weights(misspelt, size=size)
+    assert "pretrain" not in caught.value.remedy
+    assert caught.value.code == Exit.USAGE
+
+
 def break_config(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 

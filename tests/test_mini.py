@@ -303,9 +303,12 @@ def test_a_model_without_a_mini_is_refused(shipped: Path) -> None:
         weights.find("three", shipped)
     assert told.value.known == "There are one, two."
     (shipped / weights.MANIFEST).unlink()
+    with pytest.raises(HarnessError, match="no mini of vilt") as told:
+        weights.find("vilt", shipped)
+    assert "harness mini pretrain vilt" in told.value.remedy
     with pytest.raises(HarnessError, match="no mini of one") as told:
         weights.find("one", shipped)
-    assert "harness mini pretrain one" in told.value.remedy
+    assert told.value.remedy == "harness list models"
 
 
 def test_whatever_is_made_from_a_mini_is_marked_as_one(models, tmp_path: Path, book: Book) -> None:

@@ -17,6 +17,7 @@ from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.folder import SUFFIXES, read_config
 from harness.core.errors import Exit, HarnessError
 from harness.core.files.paths import user_path
+from harness.core.suggestions import did_you_mean
 
 
 def find_checkpoint(
@@ -90,10 +91,11 @@ def _locate(
         repo = hub.Repository(source, revision or pinned(source))
         patterns = [f"*{suffix}" for suffix in SUFFIXES]
         return hub.snapshot(repo, patterns, otherwise=alternative), repo
-    rows = ", ".join(row.name for row in CATALOG)
+    rows = [row.name for row in CATALOG]
     raise HarnessError(
-        f"No model called {source!r}.",
-        known=f"It is no folder here, no ORG/REPO, and no row of the catalogue ({rows}).",
+        f"No model called {source!r}.{did_you_mean(source, rows)}",
+        known="It is no folder here, no ORG/REPO, and no row of the catalogue "
+        f"({', '.join(rows)}).",
         remedy="harness list models",
         code=Exit.MISSING if path.is_absolute() or os.sep in source else Exit.USAGE,
     )

@@ -7,12 +7,16 @@ import logging
 import sys
 import traceback
 from types import TracebackType
+from typing import Annotated
+
+import typer
 
 from harness.cli import (
     ask,
     bench,
     check,
     compare,
+    completion,
     demo,
     distill,
     draw,
@@ -32,6 +36,7 @@ from harness.cli.streams import lasting
 from harness.core.errors import Exit, HarnessError
 from harness.core.interrupts import Interrupted, interrupts
 from harness.core.terminal import say
+from harness.core.version import __version__
 
 app = App(
     help="Evaluate small vision-language models, and see what is behind each number.",
@@ -57,11 +62,35 @@ for commands in (
     rescore,
     explain,
     compare,
+    completion,
 ):
     app.add_typer(commands.app)
 app.add_typer(listing.app, name="list")
 app.add_typer(distill.app, name="distill")
 app.add_typer(mini.app, name="mini")
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001  # typer calls it with the value
+    if wanted:
+        say(f"harness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            "-V",
+            help="Print the version and exit.",
+            callback=_print_version,
+            is_eager=True,
+            expose_value=False,
+        ),
+    ] = False,
+) -> None:
+    """Take what is said before a command."""
 
 
 def main() -> None:
@@ -101,8 +130,9 @@ def _run() -> int:
         # What goes well is told once; what does not, by whom it happens to.
         logging.getLogger(package).setLevel(logging.WARNING if rank() else logging.INFO)
     interrupts.install()
+    completion.enable()
     try:
-        app()
+        app(prog_name="harness")
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except HarnessError as error:

@@ -11,6 +11,7 @@ from typer.completion import (  # type: ignore[attr-defined]  # in its examples,
     get_completion_script,
 )
 
+from harness.cli.commands import App
 from harness.core.terminal import say
 
 VARIABLE = "_HARNESS_COMPLETE"
@@ -24,6 +25,15 @@ def enable() -> None:
         completion_init()
 
 
+app = App()
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    'eval "$(harness completion bash)"\n\n'
+    'eval "$(harness completion zsh)"\n\n'
+    "harness completion fish > ~/.config/fish/completions/harness.fish"
+)
 def completion(
     shell: Annotated[Shell, typer.Argument(help="The shell that the script is for.")],
 ) -> None:

@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from harness.checkpoints import catalog
 from harness.core.errors import Exit, HarnessError
+from harness.core.suggestions import did_you_mean
 
 FOLDER = Path(__file__).parents[1] / "mini" / "weights"
 MANIFEST = "manifest.json"
@@ -37,7 +39,11 @@ def find(name: str, folder: Path = FOLDER) -> Path:
     if name not in there:
         known = f"There are {', '.join(there)}." if there else "This package came without any."
         remedy = f"harness mini pretrain {name} --out FOLDER, then --weights FOLDER"
-        raise HarnessError(f"There is no mini of {name}.", known=known, remedy=remedy)
+        raise HarnessError(
+            f"There is no mini of {name}.{did_you_mean(name, there)}",
+            known=known,
+            remedy=remedy if catalog.find(name) else "harness list models",
+        )
     files = _manifest(folder)[name]
     for file, digest in files.items():
         path = folder / name / file

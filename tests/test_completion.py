@@ -1,0 +1,54 @@
+"""The scripts of `harness completion`, run by the shells that they are for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+ASK = {
+    "bash": 'eval "$SCRIPT"; COMP_WORDS=({words}); COMP_CWORD={place}; _harness_completion harness; '
+    'printf "%s\\n" "${{COMPREPLY[@]}}"',
+    # The completion system needs a terminal; what the function hands over to it is looked at.
+    "zsh": "compdef() {{ : }}; _arguments() {{ print -r -- $@ }}; _describe() {{ print -r -- $@ }}; "
+    'eval "$SCRIPT"; words=({words}); CURRENT={count}; _harness_completion',
+    "fish": 'echo $SCRIPT | source; complete --do-complete "{line}"',
+}
+
+
+@pytest.mark.parametrize("shell", ASK)
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("harness ev", ["eval"]),
+        ("harness list ", ["models", "tasks", "runs"]),
+        ("harness eval --mo", ["--model", "--mode"]),
+        ("harness eval --style str", ["structured"]),
+    ],
+)
+def test_a_shell_completes(shell: str, line: str, offered: list[str], tmp_path: Path) -> None:
+    """Commands, options, choices, models and tasks, by the script that the command printed."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    script = subprocess.run(
+        [BIN / "harness", "completion", shell], check=True, capture_output=True, text=True
+    ).stdout
+    words = line.split(" ")
+    quoted = " ".join(f"'{word}'" for word in words)
+    ask = ASK[shell].format(words=quoted, place=len(words) - 1, count=len(words), line=line)
+    done = subprocess.run(
+        [shell, "-c", ask],
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "SCRIPT": script},
+        capture_output=True,
+        text=True,
+    )
+    for word in offered:
+        assert word in done.stdout.replace("\\:", ":"), done.stderr
+    assert "Traceback" not in done.stderr
