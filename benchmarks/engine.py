@@ -89,7 +89,7 @@ def end_often(models: Sequence[Any], share: float) -> Sequence[int]:
     words = models[0].network.config.get_text_config().vocab_size
     ends = set(random.Random(0).sample(range(words), max(1, round(share * words))))
     for model in models:
-        model._ends = frozenset(ends)  # noqa: SLF001  # no user chooses them
+        model._end_tokens = frozenset(ends)  # noqa: SLF001  # no user chooses them
         model.network.generation_config.eos_token_id = sorted(ends)
     return sorted(ends)
 
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=96)
     parser.add_argument("--max-new-tokens", type=int, default=512)
     parser.add_argument("--ends", type=float, default=0.01, help="share of tokens that end")
-    parser.add_argument("--rows", type=int, default=32, help="rows at once in the engine")
+    parser.add_argument("--slots", type=int, default=32, help="of the engine")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--single", type=int, default=16, help="questions of one at a time")
     parser.add_argument("--side", type=int, default=224, help="of a picture, in pixels")
@@ -175,7 +175,9 @@ def main() -> None:
 
     def streamed() -> list[Output]:
         prepared = ((number, [row]) for number, row in enumerate(rows))
-        found = {one.number: one.output for one in ours.stream(prepared, decoding, rows=given.rows)}
+        found = {
+            one.number: one.output for one in ours.stream(prepared, decoding, slots=given.slots)
+        }
         return [found[number] for number in range(len(rows))]
 
     ways: dict[str, tuple[Way, int]] = {
@@ -195,7 +197,7 @@ def main() -> None:
         "parameters": ours.description["parameters"],
         "dtype": dtype,
         "questions": given.questions,
-        "rows": given.rows,
+        "slots": given.slots,
         "prompt_tokens": [min(r.length for r in rows), max(r.length for r in rows)],
         **summary(taken, sorted(output.tokens for output in expected)),
         "differing_answers": differing,

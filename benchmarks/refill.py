@@ -1,4 +1,4 @@
-"""What it is worth to fill freed seats several at a time: the engine's SHARE against none.
+"""What it is worth to refill slots several at a time: the engine's REFILL_FRACTION against 0.
 
     python benchmarks/refill.py --rounds 3
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from harness.core.environment import describe
 from harness.core.options import ModelOptions, RunOptions
 from harness.core.types import DataOptions
-from harness.engine import decoding
+from harness.engine import continuous_batching
 from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
 from harness.run.sources import Weights
@@ -31,13 +31,13 @@ CASES = (
     ("phi-3.5", "vqaonline-mini", 16),
     ("moondream", "scienceqa-mini", 64),
 )
-AT_ONCE = 10**9
-"""A share that is always free: a seat is filled as soon as it is left."""
+AT_ONCE = 0.0
+"""A fraction that is always free: a slot is filled as soon as it is free."""
 
 
-def measure(model: str, task: str, batch: int, share: int) -> tuple[float, list[str]]:
+def measure(model: str, task: str, batch: int, share: float) -> tuple[float, list[str]]:
     """Seconds of answering the test split, and the answers."""
-    decoding.SHARE = share
+    continuous_batching.REFILL_FRACTION = share
     with tempfile.TemporaryDirectory() as runs:
         run = evaluate(
             Weights(ModelOptions(model=model, size="mini", device="cpu", dtype="float32")),
@@ -53,10 +53,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    usual = decoding.SHARE
+    usual = continuous_batching.REFILL_FRACTION
     report = []
     for model, task, batch in CASES:
-        seconds: dict[int, list[float]] = {AT_ONCE: [], usual: []}
+        seconds: dict[float, list[float]] = {AT_ONCE: [], usual: []}
         found = set()
         for _ in range(arguments.rounds):
             for share, times in seconds.items():

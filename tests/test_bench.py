@@ -79,15 +79,15 @@ def test_a_load_that_does_not_fit_is_told_and_the_others_are_measured(
     model: Any = load(
         find_checkpoint(str(tiny("llava"))), LoadOptions(device="cpu", dtype="float32")
     )
-    read = model.reader.read
+    prefill = model.runner.prefill
 
-    def narrow(rows: Any, seen: Any) -> Any:
-        if len(rows) > 1:
+    def narrow(prompts: Any, features: Any) -> Any:
+        if len(prompts) > 1:
             raise MemoryError("two do not fit")
-        return read(rows, seen)
+        return prefill(prompts, features)
 
-    monkeypatch.setattr(model.reader, "read", narrow)
-    monkeypatch.setattr(model.reader, "write", lambda *_: 1 / 0)
+    monkeypatch.setattr(model.runner, "prefill", narrow)
+    monkeypatch.setattr(model.runner, "decode_step", lambda *_: 1 / 0)
     told = bench.measure([("llava", Here(model))], [Load(batch=1, words=4, new_tokens=3)])
     assert told["figures"][0]["error"] == "ZeroDivisionError: division by zero"
     monkeypatch.undo()

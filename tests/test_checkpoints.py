@@ -22,7 +22,7 @@ def folder(tmp_path: Path, tiny) -> Path:
 def test_a_folder_is_a_model(folder: Path) -> None:
     """Its name is the run's name; its model_type chooses the adapter."""
     found = resolve_weights(str(folder))
-    assert (found.name, found.model_type, found.adapter) == ("mine", "llava", "chat")
+    assert (found.name, found.model_type, found.family) == ("mine", "llava", "chat")
     assert found.spec is None
     assert resolve_weights(str(folder), name="other").name == "other"
 

@@ -16,8 +16,8 @@ from PIL import Image
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import ContextError, is_beyond_context
 from harness.core.types import Decoding, Prediction, Prompt, Sample
+from harness.models.context_length import context_length
 from harness.models.loading import LoadOptions, load
-from harness.models.readers import context_of
 from harness.run.runner import Asking, Runner
 from harness.run.truncation import GAP, SLACK, fit, without_middle
 from tasks import load_task
@@ -76,7 +76,7 @@ def test_what_is_too_long_is_an_error_row(tiny, family: str, engine: str) -> Non
     """In either engine and both modes, with its length and the context; its neighbours are asked.
     The limit is the checkpoint's own."""
     model = loaded(tiny(family), engine)
-    assert context_of(model.network.config) == CONTEXTS[family]
+    assert context_length(model.network.config) == CONTEXTS[family]
     asked = questions("", HINT, "Some.", HINT)
     for how in ({}, {"mode": "loglikelihood"}):
         made = answers(model, asked, **how)
@@ -140,7 +140,7 @@ def test_a_reasoning_that_does_not_fit_is_an_error_row(tiny) -> None:
 
         def __init__(self, model: Any) -> None:
             self.model = model
-            self.most_images, self.context, self.count = 1, model.context, model.count
+            self.max_images, self.context, self.count = 1, model.context, model.count
 
         def prepare(self, prompts: Any) -> Any:
             return self.model.prepare(prompts)
@@ -163,7 +163,7 @@ def test_an_answer_ends_with_the_context(tiny, family: str) -> None:
     the limit did it."""
     whole = {e: loaded(tiny(family), e) for e in ("harness", "transformers")}
     for model in whole.values():
-        model._ends = frozenset({model.tokenizer.bos_token_id})
+        model._end_tokens = frozenset({model.tokenizer.bos_token_id})
         prepared = model.prepare([Prompt(text="x " * n, question="x") for n in (3, 40)])
         model.context = prepared[1].length + 4
         made = model.generate(prepared, Decoding(max_new_tokens=12))
@@ -225,7 +225,7 @@ def test_vilt_counts_what_it_cuts(tiny, name: str, room: int) -> None:
 def test_the_context_is_the_configs(fields: dict[str, Any], context: int | None) -> None:
     """Positions, stretched where they are; not known where nothing is said."""
     text = SimpleNamespace(**fields)
-    assert context_of(SimpleNamespace(get_text_config=lambda: text)) == context
+    assert context_length(SimpleNamespace(get_text_config=lambda: text)) == context
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from harness.core.errors import SampleError
 from harness.core.prompts import shots
 from harness.core.types import Decoding, Prompt, Sample
 from harness.models.loading import LoadOptions, load
-from harness.models.renderers import neutraliser
+from harness.models.prompt_format import control_token_escaper
 from harness.run.runner import Asking, Runner
 from tasks import load_task
 
@@ -142,7 +142,7 @@ def test_what_a_normalizer_makes_is_broken_up_too() -> None:
         == processor.tokenizer("\uff1cmedia\uff1e")["input_ids"]
     )
     token = processor.tokenizer.convert_tokens_to_ids("<media>")
-    assert token not in processor.tokenizer(neutraliser(processor)(text))["input_ids"]
+    assert token not in processor.tokenizer(control_token_escaper(processor)(text))["input_ids"]
 
 
 class Opaque:
@@ -163,12 +163,12 @@ class Opaque:
 def test_what_cannot_be_broken_up_is_an_error_row() -> None:
     """Rather than a question that says something else than its text."""
     with pytest.raises(SampleError, match="control token"):
-        neutraliser(SimpleNamespace(tokenizer=Opaque()))("\uff1cmedia\uff1e")
+        control_token_escaper(SimpleNamespace(tokenizer=Opaque()))("\uff1cmedia\uff1e")
 
 
 def test_words_that_were_added_to_a_vocabulary_are_words() -> None:
     """Only what is special, or is spelled like a tag, is a control token."""
     processor = words("<media>", image_token="<picture>")
     processor.tokenizer.add_tokens(["COVID-19", "<tool>"])
-    neutral = neutraliser(processor)
+    neutral = control_token_escaper(processor)
     assert neutral("COVID-19 <tool> <picture>") == "COVID-19 < tool> < picture>"

@@ -62,7 +62,7 @@ def test_a_local_model_says_why_an_answer_ended(tiny, engine: str) -> None:
     assert stopped.finish == "stop"
     assert stopped.tokens < 8
     last = model.tokenizer.encode(cut.raw, add_special_tokens=False)[0]
-    model._ends = frozenset({last})
+    model._end_tokens = frozenset({last})
     if engine == "transformers":
         model.network.generation_config.eos_token_id = [last]
     ended = answer()

@@ -1,4 +1,4 @@
-"""The decoding engine: whoever sits where, the tokens are those of generate."""
+"""The decoding engine: in whatever slot, the tokens are those of generate."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from transformers import DynamicCache
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import NOT_FINITE
 from harness.core.types import Decoding, Output, Prompt
-from harness.engine.batching import AHEAD, Waiting
-from harness.engine.decoding import Engine, Rules, Written
-from harness.engine.rows import Row, stack
-from harness.engine.sizing import Seen
+from harness.engine.continuous_batching import Completion, Engine, StopConditions
+from harness.engine.encoded_prompts import EncodedPrompt, collate
+from harness.engine.image_features import ImageFeatureCache
+from harness.engine.model_runner import Prefilled
+from harness.engine.scheduling import LOOKAHEAD, RequestQueue
 from harness.models.generative import GenerativeModel
 from harness.models.loading import LoadOptions, load
 from harness.models.streaming import StreamingModel
@@ -30,66 +31,68 @@ END = 7
 FAMILIES = ("llava", "llava-next", "llava-cot", "idefics3", "moondream", "phi-3.5", "kosmos-2")
 
 
-def row(tokens: Sequence[int], pictures: str = "") -> Row:
+def encoded(tokens: Sequence[int], image_digest: str = "") -> EncodedPrompt:
     ids = torch.tensor([list(tokens)])
-    return Row("", {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, pictures)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    return EncodedPrompt("", inputs, image_digest)
 
 
 class Counts:
-    """The next word is told by all words before it, each weighed by its place, read from the cache:
-    a key that is at a wrong place, or from somebody else, gives another word."""
+    """A runner whose next token depends on all tokens before it, each weighed by its position, from
+    the KV cache: a key at a wrong position, or of another request, gives another token."""
 
     device = torch.device("cpu")
-    fixed = ()
+    cross_attention_layers = ()
 
     def __init__(
         self,
         *,
-        room: int = 10**6,
-        border: int | None = None,
+        max_batch_tokens: int = 10**6,
+        rope_switch_length: int | None = None,
         broken: int = -1,
         stuck: int = -1,
         poison: int = -1,
     ) -> None:
-        self.room = room
-        self.border = border
+        self.max_batch_tokens = max_batch_tokens
+        self.rope_switch_length = rope_switch_length
         self.broken = broken
         self.stuck = stuck
         self.poison = poison
         self.now = 0.0
         self.sizes: list[int] = []
-        self.taken: list[tuple[int, ...]] = []
+        self.prefills: list[tuple[int, ...]] = []
 
     def clock(self) -> float:
         return self.now
 
-    def lane(self, row: Row) -> str:
-        return row.pictures[:1]
+    def batch_key(self, prompt: EncodedPrompt) -> str:
+        return prompt.image_digest[:1]
 
-    def look(self, rows: Sequence[Row]) -> list[torch.Tensor]:
-        return [torch.zeros(1) for _ in rows]
+    def encode_images(self, prompts: Sequence[EncodedPrompt]) -> list[torch.Tensor]:
+        return [torch.zeros(1) for _ in prompts]
 
-    def read(self, rows: Sequence[Row], seen: Sequence[Any]) -> tuple[Any, Any, Any]:
+    def prefill(self, prompts: Sequence[EncodedPrompt], features: Sequence[Any]) -> Prefilled:
         self.now += 1.0
-        batch = stack(rows, 0)
+        batch = collate(prompts, 0)
         ids, mask = batch["input_ids"], batch["attention_mask"]
-        if ids.numel() > self.room:
+        if ids.numel() > self.max_batch_tokens:
             raise torch.OutOfMemoryError("out of memory")
         if (ids == self.broken).any():
             raise ValueError("this one breaks")
         if (ids[:, -1] == self.stuck).any():
             raise ValueError("this one is stuck")
-        self.taken.append(tuple(row.length for row in rows))
+        self.prefills.append(tuple(prompt.length for prompt in prompts))
         cache = DynamicCache()
         keys = self.keys(ids[:, None, :, None])
         cache.update(keys, -keys, 0)
         places = (mask.cumsum(-1) - 1).clamp(min=0)
-        return self.logits(keys[:, 0, :, 0], mask.bool(), places), cache, {}
+        logits = self.logits(keys[:, 0, :, 0], mask.bool(), places)
+        return Prefilled(logits, cache, {})
 
-    def write(self, tokens: Any, positions: Any, valid: Any, cache: Any) -> torch.Tensor:
+    def decode_step(self, tokens: Any, positions: Any, valid: Any, cache: Any) -> torch.Tensor:
         self.now += 2.0
         self.sizes.append(len(tokens))
-        if valid.numel() > self.room:
+        if valid.numel() > self.max_batch_tokens:
             raise torch.OutOfMemoryError("out of memory")
         if (tokens == self.stuck).any():
             raise ValueError("this one is stuck")
@@ -108,7 +111,7 @@ class Counts:
 
 
 def counted(prompt: Sequence[int], most: int) -> tuple[int, ...]:
-    """What Counts writes, in plain Python."""
+    """What Counts generates, in plain Python."""
     words = list(prompt)
     while len(words) < len(prompt) + most:
         words.append(sum(word * (place + 1) for place, word in enumerate(words)) % WORDS)
@@ -117,10 +120,16 @@ def counted(prompt: Sequence[int], most: int) -> tuple[int, ...]:
     return tuple(words[len(prompt) :])
 
 
-def run(reader: Counts, rows: Sequence[Row], *, seats: int, most: int = 12) -> list[Written]:
-    rules = Rules(most, frozenset({END}))
-    engine = Engine(reader, seats=seats, rules=rules, seen=Seen(1 << 20), clock=reader.clock)
-    return list(engine.run(iter(enumerate(rows))))
+def engine_of(runner: Counts, *, slots: int, most: int) -> Engine:
+    stop = StopConditions(most, frozenset({END}))
+    features = ImageFeatureCache(1 << 20)
+    return Engine(runner, slots=slots, stop=stop, features=features, clock=runner.clock)
+
+
+def run(
+    runner: Counts, asked: Sequence[EncodedPrompt], *, slots: int, most: int = 12
+) -> list[Completion]:
+    return list(engine_of(runner, slots=slots, most=most).run(iter(enumerate(asked))))
 
 
 prompts = st.lists(st.lists(st.integers(1, WORDS - 1), min_size=2, max_size=90), max_size=24)
@@ -128,9 +137,11 @@ prompts = st.lists(st.lists(st.integers(1, WORDS - 1), min_size=2, max_size=90),
 
 @given(prompts, st.integers(1, 9), st.integers(1, 40))
 @settings(deadline=None, max_examples=60)
-def test_every_row_is_what_it_is_alone(asked: list[list[int]], seats: int, most: int) -> None:
-    """Any lengths in any order at any number of seats: each row's own tokens, once."""
-    found = run(Counts(), [row(tokens) for tokens in asked], seats=seats, most=most)
+def test_every_request_gets_what_it_gets_alone(
+    asked: list[list[int]], slots: int, most: int
+) -> None:
+    """Any lengths in any order in any number of slots: each request's own tokens, once."""
+    found = run(Counts(), [encoded(tokens) for tokens in asked], slots=slots, most=most)
     assert {w.number: w.tokens for w in found} == {
         number: counted(tokens, most) for number, tokens in enumerate(asked)
     }
@@ -139,29 +150,31 @@ def test_every_row_is_what_it_is_alone(asked: list[list[int]], seats: int, most:
 
 @given(prompts, st.integers(1, 5), st.integers(6, 40))
 @settings(deadline=None, max_examples=40)
-def test_rows_that_outgrow_the_border_are_read_anew(
-    asked: list[list[int]], seats: int, border: int
+def test_requests_that_pass_the_rope_switch_are_prefilled_again(
+    asked: list[list[int]], slots: int, limit: int
 ) -> None:
-    """What was cached before a row passes its border is not used behind it; nothing else changes."""
-    reader = Counts(border=border)
-    found = run(reader, [row(tokens) for tokens in asked], seats=seats)
+    """Keys that were cached before the switch are not used after it; nothing else changes."""
+    runner = Counts(rope_switch_length=limit)
+    found = run(runner, [encoded(tokens) for tokens in asked], slots=slots)
     for number, tokens in enumerate(asked):
         assert {w.number: w.tokens for w in found}[number] == counted(tokens, 12)
-    passing = sum(len(t) <= border < len(t) + len(counted(t, 12)) - 1 for t in asked)
-    read = [length for taken in reader.taken for length in taken]
-    assert len(read) == len(asked) + passing
-    assert read.count(border + 1) == passing + sum(len(t) == border + 1 for t in asked)
+    passing = sum(len(t) <= limit < len(t) + len(counted(t, 12)) - 1 for t in asked)
+    lengths = [length for prefilled in runner.prefills for length in prefilled]
+    assert len(lengths) == len(asked) + passing
+    assert lengths.count(limit + 1) == passing + sum(len(t) == limit + 1 for t in asked)
 
 
 @given(prompts, st.integers(1, 6), st.integers(1, 20))
 @settings(deadline=None, max_examples=60)
-def test_a_row_that_is_no_number_takes_no_other_with_it(
-    asked: list[list[int]], seats: int, most: int
+def test_a_request_that_is_not_finite_affects_no_other(
+    asked: list[list[int]], slots: int, most: int
 ) -> None:
-    """NaN, in a prompt or behind it, is that row's error. Whoever has its seat next is not told
-    of it, by what it left in the cache: what is masked is multiplied by 0, and stays NaN."""
+    """NaN, in a prompt or after it, is that request's error. The next request in its slot is not
+    affected by what it left in the cache: what is masked is multiplied by 0, and stays NaN."""
     poison = 13
-    found = run(Counts(poison=poison), [row(tokens) for tokens in asked], seats=seats, most=most)
+    found = run(
+        Counts(poison=poison), [encoded(tokens) for tokens in asked], slots=slots, most=most
+    )
     for written in found:
         tokens = asked[written.number]
         whole = counted(tokens, most)
@@ -178,10 +191,12 @@ def test_a_row_that_is_no_number_takes_no_other_with_it(
 
 @given(prompts, st.integers(2, 6))
 @settings(deadline=None, max_examples=40)
-def test_a_row_that_makes_steps_fail_fails_alone(asked: list[list[int]], seats: int) -> None:
+def test_a_request_that_makes_decode_steps_fail_fails_alone(
+    asked: list[list[int]], slots: int
+) -> None:
     """The others of its batch are answered as if it had not been there."""
     stuck = 17
-    found = run(Counts(stuck=stuck), [row(tokens) for tokens in asked], seats=seats, most=8)
+    found = run(Counts(stuck=stuck), [encoded(tokens) for tokens in asked], slots=slots, most=8)
     for written in found:
         expected = counted(asked[written.number], 8)
         if stuck in (asked[written.number][-1], *expected[:-1]):
@@ -191,136 +206,136 @@ def test_a_row_that_makes_steps_fail_fails_alone(asked: list[list[int]], seats: 
     assert len(found) == len(asked)
 
 
-def test_a_finished_row_is_out_of_the_next_step() -> None:
-    """The batch has as many rows as are unfinished, and free seats are filled before each step."""
+def test_a_finished_request_is_out_of_the_next_decode_step() -> None:
+    """The batch has a row for each unfinished request; free slots are filled before each step."""
     chance = random.Random(0)
     asked = [[chance.randint(1, WORDS - 1) for _ in range(5)] for _ in range(60)]
     written = [len(counted(tokens, 50)) for tokens in asked]
     assert len(set(written)) > 8
-    reader = Counts()
-    run(reader, [row(tokens) for tokens in asked], seats=6, most=50)
-    assert sum(reader.sizes) == sum(written) - len(asked)  # the first token comes with the prompt
-    assert set(reader.sizes[: -max(written)]) == {6}
+    runner = Counts()
+    run(runner, [encoded(tokens) for tokens in asked], slots=6, most=50)
+    assert sum(runner.sizes) == sum(written) - len(asked)  # the first token comes with the prompt
+    assert set(runner.sizes[: -max(written)]) == {6}
 
 
-def test_each_seat_is_filled_again() -> None:
-    """Whichever seat becomes free, the row that gets it is not disturbed by the one before."""
+def test_each_slot_is_filled_again() -> None:
+    """Whichever slot becomes free, the next request in it is not affected by the one before."""
     tails = [[1, 2, 3 + place] for place in range(9)]
     for short in range(4):
         first = [[5, 1 + place, 9] for place in range(4)]
         lengths = [len(counted(tokens, 30)) for tokens in first]
         asked = [*first, *tails]
-        found = run(Counts(), [row(t) for t in asked], seats=4, most=min(lengths) + short)
+        found = run(Counts(), [encoded(t) for t in asked], slots=4, most=min(lengths) + short)
         assert {w.number: w.tokens for w in found} == {
             n: counted(t, min(lengths) + short) for n, t in enumerate(asked)
         }
 
 
-def test_shares_add_up_to_the_time_at_work() -> None:
-    """Each pass is shared equally by the rows in it: nothing is lost, nothing counted twice."""
-    reader = Counts()
-    found = run(reader, [row([n + 1, 2, 3]) for n in range(20)], seats=4)
-    assert sum(w.seconds for w in found) == pytest.approx(reader.now)
+def test_shares_add_up_to_the_engines_time() -> None:
+    """Each pass is shared equally by its requests: nothing is lost, nothing counted twice."""
+    runner = Counts()
+    found = run(runner, [encoded([n + 1, 2, 3]) for n in range(20)], slots=4)
+    assert sum(w.seconds for w in found) == pytest.approx(runner.now)
     assert all(w.seconds > 0 for w in found)
 
 
 def test_out_of_memory_loses_nothing() -> None:
-    """Half the seats, until it fits; rows that lost theirs go on where they were."""
+    """Half the slots, until it fits; requests that lost theirs continue from their tokens."""
     asked = [[n + 1, 2, 3, 4] for n in range(20)]
-    reader = Counts(room=40)
-    rules = Rules(30, frozenset({END}))
-    engine = Engine(reader, seats=16, rules=rules, seen=Seen(1 << 20), clock=reader.clock)
-    found = list(engine.run(iter([(n, row(t)) for n, t in enumerate(asked)])))
+    runner = Counts(max_batch_tokens=40)
+    engine = engine_of(runner, slots=16, most=30)
+    found = list(engine.run(iter([(n, encoded(t)) for n, t in enumerate(asked)])))
     assert {w.number: w.tokens for w in found} == {n: counted(t, 30) for n, t in enumerate(asked)}
-    assert engine.seats < 16
+    assert engine.slots < 16
 
 
 def test_one_prompt_that_never_fits_costs_its_own_answer_only() -> None:
-    """The others are answered, and with all the seats that were asked for."""
+    """The others are answered, and with all the slots that were asked for."""
     asked = [[n + 1, 2, 3] for n in range(8)] + [[1] * 200] + [[n + 1, 5, 3] for n in range(8)]
-    reader = Counts(room=150)
-    rules = Rules(8, frozenset({END}))
-    engine = Engine(reader, seats=4, rules=rules, seen=Seen(1 << 20), clock=reader.clock)
-    found = {w.number: w for w in engine.run(iter([(n, row(t)) for n, t in enumerate(asked)]))}
+    runner = Counts(max_batch_tokens=150)
+    engine = engine_of(runner, slots=4, most=8)
+    found = {w.number: w for w in engine.run(iter([(n, encoded(t)) for n, t in enumerate(asked)]))}
     assert isinstance(found[8].error, torch.OutOfMemoryError)
     assert [n for n, w in found.items() if w.error] == [8]
     assert all(found[n].tokens == counted(t, 8) for n, t in enumerate(asked) if n != 8)
-    assert engine.seats == 4
+    assert engine.slots == 4
 
 
 def test_a_prompt_that_breaks_the_model_is_found() -> None:
-    """Those that were read with it are answered."""
+    """Those that were prefilled with it are answered."""
     asked = [[n + 1, 2, 3] for n in range(9)]
     asked[4] = [1, 30, 3]
-    found = {w.number: w for w in run(Counts(broken=30), [row(t) for t in asked], seats=9)}
+    found = {w.number: w for w in run(Counts(broken=30), [encoded(t) for t in asked], slots=9)}
     assert isinstance(found[4].error, ValueError)
     for number, tokens in enumerate(asked):
         if number != 4:
             assert (found[number].tokens, found[number].error) == (counted(tokens, 12), None)
 
 
-def test_lanes_are_never_mixed() -> None:
+def test_batch_keys_are_never_mixed() -> None:
     """Prompts that cannot be in one batch wait for each other, and all are answered."""
-    rows = [row([n + 1, 2], pictures="ab"[n % 3 == 0] + str(n)) for n in range(20)]
-    reader = Counts()
-    seen_together: list[set[str]] = []
-    read = reader.read
+    asked = [encoded([n + 1, 2], image_digest="ab"[n % 3 == 0] + str(n)) for n in range(20)]
+    runner = Counts()
+    together: list[set[str]] = []
+    prefill = runner.prefill
 
-    def watched(rows: Sequence[Row], seen: Any) -> Any:
-        seen_together.append({row.pictures[:1] for row in rows})
-        return read(rows, seen)
+    def watched(prompts: Sequence[EncodedPrompt], features: Any) -> Any:
+        together.append({prompt.image_digest[:1] for prompt in prompts})
+        return prefill(prompts, features)
 
-    reader.read = watched  # type: ignore[method-assign]
-    found = run(reader, rows, seats=4)
+    runner.prefill = watched  # type: ignore[method-assign]
+    found = run(runner, asked, slots=4)
     assert {w.number: w.tokens for w in found} == {n: counted([n + 1, 2], 12) for n in range(20)}
-    assert all(len(lanes) == 1 for lanes in seen_together)
+    assert all(len(keys) == 1 for keys in together)
 
 
 def test_only_so_many_prompts_are_taken_ahead() -> None:
-    """However long the line is, memory for what waits is bounded."""
+    """However many prompts there are, memory for what waits is bounded."""
     taken = []
 
-    def endless() -> Iterator[tuple[int, Row]]:
+    def endless() -> Iterator[tuple[int, EncodedPrompt]]:
         while True:
             taken.append(len(taken))
-            yield taken[-1], row([1, 2])
+            yield taken[-1], encoded([1, 2])
 
-    waiting = Waiting(endless(), lambda _: None)
-    waiting.pull(4)
-    assert len(taken) == 4 + AHEAD
-    waiting.next(4, alone=True, budget=100)
-    waiting.pull(1)
-    assert len(taken) == 4 + AHEAD + 1
+    queue = RequestQueue(endless(), lambda _: None)
+    queue.fetch(4)
+    assert len(taken) == 4 + LOOKAHEAD
+    queue.next_batch(4, any_key=True, max_tokens=100)
+    queue.fetch(1)
+    assert len(taken) == 4 + LOOKAHEAD + 1
 
 
-def test_prompts_of_like_length_are_read_together() -> None:
+def test_prompts_of_similar_length_are_prefilled_together() -> None:
     """The one that waited longest first, then those that are closest to its length."""
     lengths = [10, 90, 11, 50, 12, 95]
-    waiting = Waiting(iter([(n, row([1] * k)) for n, k in enumerate(lengths)]), lambda _: None)
-    waiting.pull(6)
-    assert [live.number for live in waiting.next(3, alone=True, budget=1000)] == [0, 2, 4]
-    assert [live.number for live in waiting.next(2, alone=False, budget=1000)] == [1, 5]
-    assert [live.number for live in waiting.next(2, alone=False, budget=10)] == [3]
+    queue = RequestQueue(
+        iter([(n, encoded([1] * k)) for n, k in enumerate(lengths)]), lambda _: None
+    )
+    queue.fetch(6)
+    assert [r.number for r in queue.next_batch(3, any_key=True, max_tokens=1000)] == [0, 2, 4]
+    assert [r.number for r in queue.next_batch(2, any_key=False, max_tokens=1000)] == [1, 5]
+    assert [r.number for r in queue.next_batch(2, any_key=False, max_tokens=10)] == [3]
 
 
-def test_what_was_seen_is_kept_within_its_bytes() -> None:
-    """The pictures asked about last are kept; one that is asked about twice is looked at once."""
-    seen = Seen(3 * 400)
-    looked: list[str] = []
+def test_image_features_are_kept_within_their_bytes() -> None:
+    """The images used last are kept; one that is used twice is encoded once."""
+    features = ImageFeatureCache(3 * 400)
+    calls: list[str] = []
 
-    def look(rows: Sequence[Row]) -> list[torch.Tensor]:
-        looked.extend(row.pictures for row in rows)
-        return [torch.zeros(100) for _ in rows]
+    def encode(prompts: Sequence[EncodedPrompt]) -> list[torch.Tensor]:
+        calls.extend(prompt.image_digest for prompt in prompts)
+        return [torch.zeros(100) for _ in prompts]
 
     for digests in ("ab", "ac", "d", "a", "b"):
-        seen.of([row([1], pictures=digest) for digest in digests], look)
-    assert looked == ["a", "b", "c", "d", "b"]
-    assert seen.of([row([1]), row([1], "b"), row([1], "b")], look)[0] is None
-    assert looked == ["a", "b", "c", "d", "b"]
+        features.of([encoded([1], image_digest=digest) for digest in digests], encode)
+    assert calls == ["a", "b", "c", "d", "b"]
+    assert features.of([encoded([1]), encoded([1], "b"), encoded([1], "b")], encode)[0] is None
+    assert calls == ["a", "b", "c", "d", "b"]
 
 
 def make_prompts(number: int, seed: int) -> list[Prompt]:
-    """Prompts of many lengths and picture shapes; some share a picture, every fourth has none."""
+    """Prompts of many lengths and image shapes; some share an image, every fourth has none."""
     chance = random.Random(seed)
     pictures = []
     for _ in range(number // 2):
@@ -351,39 +366,39 @@ def pair(request: pytest.FixtureRequest, tiny: Callable[..., Path]) -> tuple[Any
 
 def with_ends(models: Sequence[Any], ends: frozenset[int]) -> None:
     for model in models:
-        model._ends = ends
+        model._end_tokens = ends
         model.network.generation_config.eos_token_id = sorted(ends)
 
 
-def streamed(model: Any, prompts: Sequence[Prompt], rows: int, decoding: Decoding) -> list[Output]:
+def streamed(model: Any, prompts: Sequence[Prompt], slots: int, decoding: Decoding) -> list[Output]:
     prepared = ((n, model.prepare([prompt])) for n, prompt in enumerate(prompts))
-    found = {one.number: one.output for one in model.stream(prepared, decoding, rows=rows)}
+    found = {one.number: one.output for one in model.stream(prepared, decoding, slots=slots)}
     return [found[number] for number in range(len(prompts))]
 
 
 def test_token_for_token_as_generate(pair: tuple[Any, Any]) -> None:
-    """Random lengths in random order, finished rows replaced at every place: at any number of
-    rows the same texts and the same number of tokens."""
+    """Random lengths in random order, finished requests replaced in every slot: with any number of
+    slots the same texts and the same number of tokens."""
     theirs, ours = pair
     prompts = make_prompts(24, seed=1)
     chance = random.Random(2)
-    usual = theirs._ends
+    usual = theirs._end_tokens
     free = [
         w.tokens
-        for w in ours._run(enumerate(ours.prepare(prompts)), Decoding(max_new_tokens=20), rows=8)
+        for w in ours._run(enumerate(ours.prepare(prompts)), Decoding(max_new_tokens=20), slots=8)
     ]
     try:
-        # Some row's third token, another one's fifth ... so that answers are of all lengths.
+        # One request's third token, another one's fifth ... so that answers are of all lengths.
         with_ends(pair, usual | {tokens[-1 - n] for n, tokens in enumerate(free[:8])})
         decoding = Decoding(max_new_tokens=20)
         expected = [theirs.generate(theirs.prepare([p]), decoding)[0] for p in prompts]
         assert len({output.tokens for output in expected}) >= 4
-        for rows in (1, 3, 8):
+        for slots in (1, 3, 8):
             order = list(range(len(prompts)))
             chance.shuffle(order)
-            found = streamed(ours, [prompts[i] for i in order], rows, decoding)
-            assert found == [expected[i] for i in order], rows
-        assert ours._seen.hits > 0
+            found = streamed(ours, [prompts[i] for i in order], slots, decoding)
+            assert found == [expected[i] for i in order], slots
+        assert ours._features.hits > 0
     finally:
         with_ends(pair, usual)
 
@@ -398,12 +413,12 @@ def test_stop_texts_end_the_same_tokens(pair: tuple[Any, Any]) -> None:
     expected = theirs.generate(theirs.prepare(prompts), decoding)
     assert expected != free
     assert ours.generate(ours.prepare(prompts), decoding) == expected
-    for rows in (1, 3):
-        assert streamed(ours, prompts, rows, decoding) == expected
+    for slots in (1, 3):
+        assert streamed(ours, prompts, slots, decoding) == expected
 
 
 def test_scores_of_options_are_those_of_generate(pair: tuple[Any, Any]) -> None:
-    """The options in one pass behind a shared prompt: the same log-likelihoods."""
+    """The options in one pass after a shared prompt: the same log-likelihoods."""
     theirs, ours = pair
     prompts = make_prompts(6, seed=4)
     options = [
@@ -425,28 +440,28 @@ def test_sampling_is_left_to_generate(pair: tuple[Any, Any]) -> None:
     expected = theirs.generate(theirs.prepare(prompts), decoding)
     assert ours.generate(ours.prepare(prompts), decoding) == expected
     with pytest.raises(ValueError, match="greedy"):
-        next(ours.stream(iter([]), decoding, rows=1))
+        next(ours.stream(iter([]), decoding, slots=1))
 
 
-def test_rows_that_pass_phis_rope_switch_are_read_anew(tiny: Callable[..., Path]) -> None:
-    """Beyond the border all of a row is turned by other angles: as generate has it."""
+def test_requests_that_pass_phis_rope_switch_are_prefilled_again(tiny: Callable[..., Path]) -> None:
+    """After the switch all tokens have other rotary angles: as generate has it."""
     checkpoint = find_checkpoint(str(tiny("phi-3.5")))
     options = {"device": "cpu", "dtype": "float32"}
     theirs = load(checkpoint, LoadOptions(engine="transformers", **options))
     ours = load(checkpoint, LoadOptions(**options))
     prompts = make_prompts(12, seed=6)
-    lengths = sorted(row.length for row in ours.prepare(prompts))
-    border = lengths[6] + 5
+    lengths = sorted(prompt.length for prompt in ours.prepare(prompts))
+    limit = lengths[6] + 5
     plain = theirs.generate(theirs.prepare(prompts), Decoding(max_new_tokens=16))
     for model in (theirs, ours):
-        model.network.config.original_max_position_embeddings = border
-        model._border = border
-    ours._reader.border = border
+        model.network.config.original_max_position_embeddings = limit
+        model._rope_switch_length = limit
+    ours._runner.rope_switch_length = limit
     decoding = Decoding(max_new_tokens=16)
     expected = [theirs.generate(theirs.prepare([p]), decoding)[0] for p in prompts]
     assert expected != plain
-    for rows in (1, 3, 8):
-        assert streamed(ours, prompts, rows, decoding) == expected
+    for slots in (1, 3, 8):
+        assert streamed(ours, prompts, slots, decoding) == expected
     scores = [theirs.choose(theirs.prepare([p]), [("South Carolina", "x")])[0] for p in prompts]
     found = ours.choose(ours.prepare(prompts), [("South Carolina", "x")] * 12)
     for output, other in zip(found, scores, strict=True):
@@ -454,7 +469,7 @@ def test_rows_that_pass_phis_rope_switch_are_read_anew(tiny: Callable[..., Path]
 
 
 def test_an_unknown_kernel_is_left_to_generate(tiny: Callable[..., Path]) -> None:
-    """Kernels that cannot mask rows of unequal length are run by transformers; eager is not."""
+    """Kernels that cannot mask prompts of unequal length are run by transformers; eager is not."""
     checkpoint = find_checkpoint(str(tiny("llava")))
     flex = load(checkpoint, LoadOptions(device="cpu", dtype="float32", attention="flex_attention"))
     eager = load(checkpoint, LoadOptions(device="cpu", dtype="float32", attention="eager"))

@@ -115,7 +115,7 @@ def test_a_mini_has_the_classes_of_its_row(name: str) -> None:
     found = resolve_weights(name, size="mini")
     spec = next(spec for spec in CATALOG if spec.name == name)
     assert found.model_type == spec.model_type
-    assert found.adapter == spec.adapter
+    assert found.family == spec.family
     assert found.name == f"{name}-mini"
     assert found.title == f"{spec.title}-mini"
     assert found.mini
@@ -297,12 +297,12 @@ def features_changed(change: Callable[[torch.Tensor], torch.Tensor]) -> Iterator
     model = kept.network.model
     whole = model.get_image_features
     model.get_image_features = lambda *arguments: change(whole(*arguments))
-    kept.forget()
+    kept.forget_images()
     try:
         yield
     finally:
         del model.get_image_features
-        kept.forget()
+        kept.forget_images()
 
 
 def swapped(features: torch.Tensor) -> torch.Tensor:

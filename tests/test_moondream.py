@@ -28,7 +28,7 @@ from harness.models import (
     MoondreamImageProcessor,
     MoondreamProcessor,
 )
-from harness.models.kv_cache import KV_CACHE
+from harness.models.cache_argument import KV_CACHE
 from harness.models.loading import LoadOptions, load
 from harness.models.moondream import register
 from harness.models.moondream.modeling import stitch

@@ -13,7 +13,7 @@ import torch
 
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.types import Decoding
-from harness.engine.rows import Row
+from harness.engine.encoded_prompts import EncodedPrompt
 from harness.models.loading import LoadOptions, load
 from tests.drawn import draw_questions
 
@@ -65,14 +65,14 @@ def test_sizing_goes_by_what_can_be_asked(model: Path) -> None:
     """By the longest prompt that the model takes; 1 where it takes none, or memory runs out."""
     loaded: Any = load(find_checkpoint(str(model)), LoadOptions(device="cpu", dtype="float32"))
     ids = torch.ones(1, 20, dtype=torch.long)
-    good = Row("", {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    good = EncodedPrompt("", {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
     bad = replace(good, inputs={name: value.repeat(1, 2) for name, value in good.inputs.items()})
     bad.inputs["input_ids"][0, 3] = 9999
     few = Decoding(max_new_tokens=4)
-    assert loaded.size([good, bad], few) == loaded.size([good], few) > 1
-    assert loaded.size([bad], few) == 1
+    assert loaded.slots_that_fit([good, bad], few) == loaded.slots_that_fit([good], few) > 1
+    assert loaded.slots_that_fit([bad], few) == 1
     loaded._reader = NoMemory()
-    assert loaded.size([replace(good, pictures="x")], few) == 1
+    assert loaded.slots_that_fit([replace(good, image_digest="x")], few) == 1
 
 
 def test_a_model_that_fails_on_everything_is_told(command, tiny, tmp_path: Path) -> None:

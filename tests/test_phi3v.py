@@ -20,7 +20,7 @@ from transformers import (
     AutoProcessor,
 )
 
-from harness.models.kv_cache import KV_CACHE
+from harness.models.cache_argument import KV_CACHE
 from harness.models.phi3v import (
     Phi3VConfig,
     Phi3VForCausalLM,

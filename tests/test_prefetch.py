@@ -13,7 +13,7 @@ import pytest
 
 from harness.core.errors import Exit, HarnessError
 from harness.engine import prefetch
-from harness.engine.prefetch import DEPTH, ahead, default_workers
+from harness.engine.prefetch import PREFETCH_FACTOR, ahead, default_workers
 
 
 def test_items_come_in_order_from_other_processes() -> None:
@@ -35,7 +35,7 @@ def test_only_a_few_items_are_ahead() -> None:
     made = ahead(lambda n: n, numbers(), workers=2)
     for _ in range(5):
         next(made)
-    assert len(asked) <= 5 + 2 * DEPTH + 1
+    assert len(asked) <= 5 + 2 * PREFETCH_FACTOR + 1
     made.close()  # type: ignore[attr-defined]
 
 
@@ -78,7 +78,7 @@ def test_workers_go_by_cores_and_device(monkeypatch: pytest.MonkeyPatch) -> None
     assert default_workers("cpu") == 0
     assert default_workers("cuda:1") == 5
     monkeypatch.setattr(prefetch, "available_cores", lambda: 64)
-    assert default_workers("cuda") == prefetch.MOST
+    assert default_workers("cuda") == prefetch.MAX_DEFAULT_WORKERS
     monkeypatch.setattr(prefetch, "can_fork", lambda: False)
     assert default_workers("cuda") == 0
 

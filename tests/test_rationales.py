@@ -48,7 +48,7 @@ class Scripted:
     asked: list[str] = field(default_factory=list)
     stop_after: int | None = None
     description: Mapping[str, Any] = field(default_factory=lambda: {"device": "cpu"})
-    most_images: int | None = None
+    max_images: int | None = None
 
     def prepare(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
         return prompts

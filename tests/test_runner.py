@@ -30,7 +30,7 @@ class Letter:
     """Answers "A" to everything; each forward pass takes a second of its own clock."""
 
     description: dict[str, Any] = {}
-    most_images: int | None = None
+    max_images: int | None = None
 
     def __init__(self, *, largest: int = 99, broken: Sequence[str] = ()) -> None:
         self.now = 0.0
@@ -371,7 +371,7 @@ def test_more_pictures_than_a_model_takes_are_no_failure_of_the_model() -> None:
     """Each such question is an error row, without trying, halving, or giving up."""
 
     class OnePicture(Letter):
-        most_images = 1
+        max_images = 1
 
         def prepare(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
             assert all(len(prompt.images) <= 1 for prompt in prompts)

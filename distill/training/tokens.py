@@ -48,14 +48,14 @@ def row_maker(
     "direct". The target is tokenized apart from it and as a whole, since a model that answers
     begins behind the last token of the question.
     """
-    from harness.models import renderers
+    from harness.models import prompt_format
 
-    render = renderers.moondream(processor, find_checkpoint(str(base)))
-    neutral = renderers.neutraliser(processor)
+    render = prompt_format.moondream(processor, find_checkpoint(str(base)))
+    escape = prompt_format.control_token_escaper(processor)
     tokenizer = processor.tokenizer
 
     def row(example: Example) -> Row:
-        pieces = [(neutral(piece.text), piece.weight) for piece in target(example, config)]
+        pieces = [(escape(piece.text), piece.weight) for piece in target(example, config)]
         prompt = task.prompt(blank(example.sample), "direct")
         prompt = replace(prompt, images=(_PICTURE,) * len(example.sample.images))
         ids = processor._encode(render(prompt), bos=True)  # noqa: SLF001  # its one way without pixels

@@ -29,8 +29,8 @@ class ModelSpec:
     role: str = "baseline"
     """teacher, student, distilled or baseline."""
     licence: str
-    adapter: str
-    """The module of harness.models that runs it."""
+    family: str
+    """Its model family: how harness.models loads and runs it."""
     model_type: str
     """The `model_type` of its config.json."""
     chat_template: str | None = None
@@ -75,7 +75,7 @@ CATALOG: tuple[ModelSpec, ...] = (
         repo="Xkev/Llama-3.2V-11B-cot",
         role="teacher",
         licence="apache-2.0 on its card; base: Llama 3.2 Community License",
-        adapter="chat",
+        family="chat",
         model_type="mllama",
         chat_template=_LLAMA_TURN,
         style="structured",
@@ -89,7 +89,7 @@ CATALOG: tuple[ModelSpec, ...] = (
         size="7B",
         repo="llava-hf/llava-v1.6-mistral-7b-hf",
         licence="apache-2.0",
-        adapter="chat",
+        family="chat",
         model_type="llava_next",
         chat_template=_MISTRAL_TURN,
         parameters=7_566_747_648,
@@ -101,7 +101,7 @@ CATALOG: tuple[ModelSpec, ...] = (
         size="4B",
         repo="microsoft/Phi-3.5-vision-instruct",
         licence="MIT",
-        adapter="phi3v",
+        family="phi3v",
         model_type="phi3_v",
         parameters=4_146_621_440,
         gigabytes=8.3,
@@ -114,7 +114,7 @@ CATALOG: tuple[ModelSpec, ...] = (
         revision="2024-07-23",
         role="student",
         licence="apache-2.0",
-        adapter="moondream",
+        family="moondream",
         model_type="moondream1",
         plain_styles=("direct",),
         max_new_tokens=512,
@@ -127,7 +127,7 @@ CATALOG: tuple[ModelSpec, ...] = (
         size="2B",
         repo="microsoft/kosmos-2-patch14-224",
         licence="MIT",
-        adapter="kosmos2",
+        family="kosmos2",
         model_type="kosmos-2",
         parameters=1_664_485_376,
         gigabytes=6.7,  # in float32
@@ -139,7 +139,7 @@ CATALOG: tuple[ModelSpec, ...] = (
         repo="dandelin/vilt-b32-mlm",
         revision="refs/pr/4",  # its main branch has a pickle only
         licence="apache-2.0",
-        adapter="vilt",
+        family="vilt",
         model_type="vilt",
         parameters=135_658_554,
         gigabytes=0.5,  # in float32
@@ -151,7 +151,7 @@ CATALOG: tuple[ModelSpec, ...] = (
         repo=None,
         role="distilled",
         licence="that of Moondream and of the data it was distilled on",
-        adapter="moondream",
+        family="moondream",
         model_type="moondream1",
         style="structured",
         plain_styles=("structured",),

@@ -1,7 +1,7 @@
 """Chat templates that the user gives: `--chat-template FILE`. Readable without torch.
 
 The file is Jinja source, as in a checkpoint's chat_template.jinja. transformers renders it in its
-sandbox; see harness.models.renderers.
+sandbox; see harness.models.prompt_format.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Checkpoint:
     folder: Path
     spec: ModelSpec | None
     """The catalogue's row: by name, or the first of the same model_type (for its template and
-    adapter); None for other architectures."""
+    family); None for other architectures."""
     named: bool
     """Whether the user asked for `spec` by name: then the row's title and size are its own."""
     config: Mapping[str, Any]
@@ -96,8 +96,8 @@ class Checkpoint:
         return cast("VisionState", stated)
 
     @property
-    def adapter(self) -> str:
-        return self.spec.adapter if self.spec else "chat"
+    def family(self) -> str:
+        return self.spec.family if self.spec else "chat"
 
     @property
     def weights(self) -> str:

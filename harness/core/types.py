@@ -331,7 +331,7 @@ class Model(Protocol):
     preparing can run ahead."""
 
     @property
-    def most_images(self) -> int | None:
+    def max_images(self) -> int | None:
         """How many pictures a prompt may have; None: any number."""
 
     @property
@@ -375,11 +375,11 @@ class Streaming(Protocol):
     """A model that takes the next prompt as soon as an answer is finished, batches or not."""
 
     @property
-    def rows(self) -> int:
-        """Prompts at once that the last stream came to: fewer than asked where memory ran out."""
+    def slots(self) -> int:
+        """Slots that the last stream ended with: fewer than asked for where memory ran out."""
 
-    def size(self, prepared: Any, decoding: Decoding) -> int:
-        """How many rows fit into the memory that is free, going by what `prepare` made of some
+    def slots_that_fit(self, prepared: Any, decoding: Decoding) -> int:
+        """How many slots fit into the memory that is free, going by what `prepare` made of some
         prompts and, on an accelerator, by trying."""
 
     def stream(
@@ -387,8 +387,8 @@ class Streaming(Protocol):
         prepared: Iterator[tuple[int, Any]],
         decoding: Decoding,
         *,
-        rows: int,
+        slots: int,
         clock: Callable[[], float],
     ) -> Iterator[Streamed]:
-        """The greedy answers to (number, what `prepare` made of one prompt), in any order; at most
-        `rows` prompts are under way at once, and a few more have been taken."""
+        """The greedy answers to (number, what `prepare` made of one prompt), in any order; `slots`
+        prompts at most are decoded at once, and a few more have been taken."""

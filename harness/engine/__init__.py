@@ -1,14 +1,17 @@
-"""The decoding engine: many prompts in one batch that is never waited for.
+"""The decoding engine: continuous batching over one KV cache.
 
-    rows       one prompt as tensors, and several of them as a batch
-    prefetch   preparing runs ahead, in processes of its own
-    batching   who waits, and who is seated next
-    sizing     how many rows fit into memory, and what to do when they do not
-    cache      keys and values of all seats, in memory that is taken once
-    graphs     a step as one launch, on a GPU
-    decoding   the loop: seat, step, let go
+    encoded_prompts       one prompt as tensors, and several of them as a batch
+    prefetch              preparing prompts ahead, in worker processes
+    scheduling            requests, and which of them are prefilled next
+    image_features        what the vision encoder made of images, kept between requests
+    memory                how many slots fit into memory, and what running out of it looks like
+    model_runner          what the engine needs of a model
+    kv_cache              keys and values of all slots, in memory that is taken once
+    prefill               run prompts, and put their keys and values into free slots
+    decode_step           one token for every occupied slot; a CUDA graph on a GPU
+    continuous_batching   the loop: admit, decode, retire
 
-A row leaves the batch the moment it is finished and the next prompt takes its seat. Decoding is
+A request leaves the batch the moment it is finished, and the next one takes its slot. Decoding is
 greedy, and in float32 the tokens are those of transformers' `generate`, whatever else is in the
-batch. What the engine needs of a model is `decoding.Reader`, and no more; it imports none.
+batch. The engine imports no model: it runs whatever is a `model_runner.ModelRunner`.
 """

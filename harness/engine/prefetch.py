@@ -1,4 +1,4 @@
-"""Preparing runs ahead of the model, in processes of its own, a few items for each of them.
+"""Prepare prompts ahead of the model, in worker processes, a few items for each of them.
 
 Torch's DataLoader does the work: it keeps the order, bounds what is ready and not yet taken, and
 notices a process that dies. The processes are forked, so that whatever an item is read with (an
@@ -19,20 +19,20 @@ from harness.core.errors import Exit, HarnessError
 T = TypeVar("T")
 P = TypeVar("P")
 
-DEPTH = 2
-"""Items that each process may be ahead."""
-MOST = 8
-"""Processes that are started unasked: more would be faster than any model."""
+PREFETCH_FACTOR = 2
+"""Items that each worker may be ahead."""
+MAX_DEFAULT_WORKERS = 8
+"""Workers that are started unasked: more would be faster than any model."""
 
 
 def default_workers(device: str) -> int:
-    """How many processes prepare where nobody has said it.
+    """How many workers prepare where `--workers` is not given.
 
     On a CPU none: the model takes all cores, and preparing is a hundredth of the work.
     """
     if device.startswith("cpu") or not can_fork():
         return 0
-    return max(0, min(MOST, available_cores() - 1))
+    return max(0, min(MAX_DEFAULT_WORKERS, available_cores() - 1))
 
 
 def available_cores() -> int:
@@ -43,7 +43,7 @@ def available_cores() -> int:
 
 
 def can_fork() -> bool:
-    """Whether processes can be had; on a Mac a fork of a process with threads is unsafe."""
+    """Whether workers can be forked; on a Mac a fork of a process with threads is unsafe."""
     return "fork" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
 
 
@@ -51,12 +51,12 @@ def ahead(make: Callable[[T], P], items: Iterable[T], *, workers: int) -> Iterat
     """`make` of each item, in order.
 
     Args:
-        make: what the processes do; raises nothing that is about a single item.
-        items: sent to the processes one by one, so they must be plain; taken when there is room.
+        make: what the workers do; raises nothing that is about a single item.
+        items: sent to the workers one by one, so they must be plain; taken as workers are free.
         workers: processes, 1 or more.
 
     Raises:
-        HarnessError: a process died, or `make` raised it.
+        HarnessError: a worker died, or `make` raised it.
     """
     if not can_fork():
         raise HarnessError("--workers needs processes that can fork.", remedy="--workers 0")
@@ -64,15 +64,15 @@ def ahead(make: Callable[[T], P], items: Iterable[T], *, workers: int) -> Iterat
     from torch.utils.data import DataLoader
 
     loader: DataLoader[Any] = DataLoader(
-        _Made(make),  # type: ignore[arg-type]  # whatever gives an item for what the sampler gives
+        _LazyItems(make),  # type: ignore[arg-type]  # whatever gives an item for what the sampler gives
         sampler=items,
         batch_size=None,
         num_workers=workers,
-        prefetch_factor=DEPTH,
-        collate_fn=_as_it_is,
+        prefetch_factor=PREFETCH_FACTOR,
+        collate_fn=_identity,
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context="fork",
-        worker_init_fn=_begin,
+        worker_init_fn=_start_worker,
         generator=torch.Generator(),  # the global state is not drawn from
     )
     try:
@@ -92,8 +92,8 @@ def ahead(make: Callable[[T], P], items: Iterable[T], *, workers: int) -> Iterat
         ) from error
 
 
-class _Made(Generic[T, P]):
-    """DataLoader's data set: an item is made when it is asked for."""
+class _LazyItems(Generic[T, P]):
+    """DataLoader's data set: an item is made when it is requested."""
 
     def __init__(self, make: Callable[[T], P]) -> None:
         self._make = make
@@ -106,12 +106,12 @@ class _Made(Generic[T, P]):
             return error
 
 
-def _as_it_is(item: P) -> P:
+def _identity(item: P) -> P:
     return item
 
 
-def _begin(_worker: int) -> None:
-    """In a new process: who asks us to stop asks the first process too, and that one ends us."""
+def _start_worker(_number: int) -> None:
+    """Leave signals to the main process: it gets them too, and ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

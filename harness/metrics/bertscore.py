@@ -110,7 +110,7 @@ def bertscore(
     """
     import torch
 
-    from harness.engine.sizing import is_out_of_memory, release
+    from harness.engine.memory import is_out_of_memory, release
 
     if len(predictions) != len(references):
         raise ValueError(f"{len(predictions)} predictions and {len(references)} references")
@@ -137,7 +137,7 @@ def _roomy_device() -> str:
     """Cuda where there is one with memory left, else cpu."""
     import torch
 
-    from harness.engine.sizing import free_memory
+    from harness.engine.memory import free_memory
 
     if torch.cuda.is_available() and free_memory(torch.device("cuda")) >= ROOM:
         return "cuda"

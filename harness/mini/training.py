@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from harness.core.progress import Make, Silent
 from harness.core.types import Prompt
-from harness.engine.rows import per_token
+from harness.engine.encoded_prompts import per_token
 from harness.mini.curriculum import Line
 from harness.models.generative import GenerativeModel
 

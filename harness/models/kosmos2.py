@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from harness.models.kv_cache import KV_CACHE
+from harness.models.cache_argument import KV_CACHE
 
 
 def repair(model: Any, processor: Any) -> None:
@@ -38,7 +38,7 @@ def repair(model: Any, processor: Any) -> None:
     processor.num_image_tokens = model.config.latent_query_num
 
 
-def look(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:
+def encode_images(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:
     """The embeddings of pictures, (N, image tokens, D): what `generate` makes of them."""
     seen = model.vision_model(pixel_values=pixel_values)
     seen = model.vision_model.model.post_layernorm(seen[0])

@@ -25,9 +25,11 @@ from harness.checkpoints.chat_templates import ChatTemplate
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.core.errors import Exit, HarnessError
 from harness.core.types import Model
-from harness.models import kosmos2, lora, mllama, readers, renderers, vilt
+from harness.models import kosmos2, lora, mllama, vilt
 from harness.models.generative import GenerativeModel
+from harness.models.model_runners import runner_for
 from harness.models.moondream.revisions import refuse_other_revisions
+from harness.models.prompt_format import prompt_format_for
 from harness.models.streaming import StreamingModel
 
 log = logging.getLogger(__name__)
@@ -69,33 +71,7 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
     if options.device.startswith("cuda:"):
         torch.cuda.set_device(options.device)  # what names no device goes to the current one
     try:
-        if checkpoint.adapter == "moondream":
-            refuse_other_revisions(checkpoint.folder)
-        processor = _load_processor(checkpoint, options.processor_args)
-        if checkpoint.adapter == "vilt":
-            model = _load_model(checkpoint, options)
-            return vilt.Vilt(model, processor, device=options.device)
-        _refuse_other_kinds(checkpoint.folder)
-        render = renderers.renderer_of(processor, checkpoint, options.chat_template)
-        model = _load_model(checkpoint, options)
-        if checkpoint.adapter == "kosmos2":
-            kosmos2.repair(model, processor)
-        if state := checkpoint.vision_state:
-            mllama.collect(model, state)
-        how: dict[str, Any] = {
-            "render": render,
-            "device": options.device,
-            "most_images": 1 if checkpoint.adapter == "kosmos2" else None,
-        }
-        if options.device_map:
-            # The engine keeps what it computes on one device.
-            return GenerativeModel(model, processor, **how)
-        reader = readers.reader_of(model) if options.engine == "harness" else None
-        if reader is not None:
-            return StreamingModel(model, processor, reader=reader, **how)
-        if options.engine == "harness":
-            log.info("%s is run by transformers: the engine does not know it", checkpoint.name)
-        return GenerativeModel(model, processor, **how)
+        return _load(checkpoint, options)
     except pretrained.UNUSABLE as error:
         detail = " ".join(str(error).split())
         if options.device_map and "offload_folder" in detail:
@@ -105,6 +81,36 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
                 code=Exit.MISSING,
             ) from error
         raise pretrained.unusable(checkpoint.folder, checkpoint.model_type, error) from error
+
+
+def _load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
+    if checkpoint.family == "moondream":
+        refuse_other_revisions(checkpoint.folder)
+    processor = _load_processor(checkpoint, options.processor_args)
+    if checkpoint.family == "vilt":
+        model = _load_model(checkpoint, options)
+        return vilt.Vilt(model, processor, device=options.device)
+    _refuse_other_kinds(checkpoint.folder)
+    format_ = prompt_format_for(processor, checkpoint, options.chat_template)
+    model = _load_model(checkpoint, options)
+    if checkpoint.family == "kosmos2":
+        kosmos2.repair(model, processor)
+    if state := checkpoint.vision_state:
+        mllama.collect(model, state)
+    arguments: dict[str, Any] = {
+        "prompt_format": format_,
+        "device": options.device,
+        "max_images": 1 if checkpoint.family == "kosmos2" else None,
+    }
+    if options.device_map:
+        # The engine keeps what it computes on one device.
+        return GenerativeModel(model, processor, **arguments)
+    runner = runner_for(model) if options.engine == "harness" else None
+    if runner is not None:
+        return StreamingModel(model, processor, runner=runner, **arguments)
+    if options.engine == "harness":
+        log.info("%s is run by transformers: the engine does not know it", checkpoint.name)
+    return GenerativeModel(model, processor, **arguments)
 
 
 def _refuse_other_kinds(folder: Path) -> None:
@@ -119,19 +125,9 @@ def _refuse_other_kinds(folder: Path) -> None:
 
 
 def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel:
-    extra: dict[str, Any] = {}
-    if options.device_map:
-        _refuse_spreading(checkpoint)
-        extra["device_map"] = options.device_map
-    if options.attention:
-        extra["attn_implementation"] = _known_attention(options.attention)
-    if options.quantize:
-        extra["quantization_config"] = _quantization(options)
-        # Such weights are put on their device as they load.
-        extra["device_map"] = options.device_map or options.device
     load_weights = (
         vilt.load
-        if checkpoint.adapter == "vilt"
+        if checkpoint.family == "vilt"
         else partial(pretrained.load_model, AutoModelForImageTextToText)
     )
     loaded: Any = load_weights(
@@ -139,33 +135,10 @@ def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel
         dtype=DTYPES[options.dtype],
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # they are refused below, by name
-        **extra,
+        **_placement(checkpoint, options),
     )
     model: PreTrainedModel = loaded[0]
-    info: Mapping[str, Any] = loaded[1]
-    if mismatched := sorted(info["mismatched_keys"]):
-        name, found, wanted = mismatched[0]
-        raise HarnessError(
-            f"{checkpoint.folder}: the weights do not fit config.json: {name} is "
-            f"{list(found)}, not {list(wanted)} ...",
-            remedy="Download the checkpoint again; its files do not belong together.",
-            code=Exit.MISSING,
-        )
-    if missing := sorted(info["missing_keys"]):
-        raise HarnessError(
-            f"{checkpoint.folder} lacks {len(missing)} tensors of its architecture: "
-            f"{', '.join(missing[:3])} ...",
-            known="They would be random numbers.",
-            remedy="Download the checkpoint again.",
-            code=Exit.MISSING,
-        )
-    if unexpected := sorted(info["unexpected_keys"]):
-        log.warning(
-            "%s holds %d tensors that are not used: %s ...",
-            checkpoint.folder.name,
-            len(unexpected),
-            unexpected[0],
-        )
+    _check_loaded(checkpoint.folder, loaded[1])
     if checkpoint.lora:
         model = lora.merge(model, checkpoint.lora)
     if options.device_map and not getattr(model, "hf_device_map", None):
@@ -176,9 +149,55 @@ def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel
     return model.eval()
 
 
+def _placement(checkpoint: Checkpoint, options: LoadOptions) -> dict[str, Any]:
+    """The library's arguments for devices, attention kernel and quantization."""
+    arguments: dict[str, Any] = {}
+    if options.device_map:
+        _refuse_spreading(checkpoint)
+        arguments["device_map"] = options.device_map
+    if options.attention:
+        arguments["attn_implementation"] = _known_attention(options.attention)
+    if options.quantize:
+        arguments["quantization_config"] = _quantization(options)
+        # Such weights are put on their device as they load.
+        arguments["device_map"] = options.device_map or options.device
+    return arguments
+
+
+def _check_loaded(folder: Path, info: Mapping[str, Any]) -> None:
+    """Refuse weights that do not fit the model or are not all there.
+
+    Args:
+        info: the library's report on what it loaded.
+    """
+    if mismatched := sorted(info["mismatched_keys"]):
+        name, found, wanted = mismatched[0]
+        raise HarnessError(
+            f"{folder}: the weights do not fit config.json: {name} is "
+            f"{list(found)}, not {list(wanted)} ...",
+            remedy="Download the checkpoint again; its files do not belong together.",
+            code=Exit.MISSING,
+        )
+    if missing := sorted(info["missing_keys"]):
+        raise HarnessError(
+            f"{folder} lacks {len(missing)} tensors of its architecture: "
+            f"{', '.join(missing[:3])} ...",
+            known="They would be random numbers.",
+            remedy="Download the checkpoint again.",
+            code=Exit.MISSING,
+        )
+    if unexpected := sorted(info["unexpected_keys"]):
+        log.warning(
+            "%s holds %d tensors that are not used: %s ...",
+            folder.name,
+            len(unexpected),
+            unexpected[0],
+        )
+
+
 def _refuse_spreading(checkpoint: Checkpoint) -> None:
     """Refuse what cannot be spread over several devices."""
-    if checkpoint.adapter == "vilt":
+    if checkpoint.family == "vilt":
         raise HarnessError("--device-map: ViLT is small, and goes on one device.")
     if checkpoint.lora:
         raise HarnessError(
@@ -217,7 +236,7 @@ def _quantization(options: LoadOptions) -> BitsAndBytesConfig:
 def _load_processor(checkpoint: Checkpoint, arguments: Mapping[str, Any]) -> Any:
     """The folder's processor, with what older folders leave empty filled from the config."""
     # The library's processors have a torchvision backend too, with slightly different pixels.
-    backend: Any = {} if checkpoint.adapter in {"moondream", "phi3v"} else {"backend": "pil"}
+    backend: Any = {} if checkpoint.family in {"moondream", "phi3v"} else {"backend": "pil"}
     try:
         processor = pretrained.load(AutoProcessor, checkpoint.folder, **backend, **arguments)
     except TypeError as error:

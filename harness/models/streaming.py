@@ -11,18 +11,21 @@ from transformers import Cache
 
 from harness.core.errors import SampleError, reason
 from harness.core.types import Decoding, Output, Streamed
-from harness.engine.decoding import READ_AT_ONCE, Engine, Rules, Written
-from harness.engine.rows import Row
-from harness.engine.sizing import Seen, fitting, is_out_of_memory, peak_memory, release
-from harness.models.generative import GenerativeModel, flat_options
-from harness.models.readers import ModelReader
+from harness.engine.continuous_batching import Completion, Engine, StopConditions
+from harness.engine.encoded_prompts import EncodedPrompt
+from harness.engine.image_features import ImageFeatureCache
+from harness.engine.memory import is_out_of_memory, peak_memory, release, slots_that_fit
+from harness.engine.prefill import MAX_PREFILL_TOKENS
+from harness.models.choice_scoring import flat_options
+from harness.models.generative import GenerativeModel
+from harness.models.model_runners import FamilyRunner
 
-SEEN_BYTES = 1 << 29
-"""What was seen in pictures is kept up to so many bytes."""
+IMAGE_FEATURE_BYTES = 1 << 29
+"""Image features are kept up to so many bytes."""
 
 
 class StreamingModel(GenerativeModel):
-    """A decoder whose rows leave the batch when they are finished.
+    """A decoder with continuous batching: a finished answer makes room for the next prompt.
 
     Greedy decoding and the scoring of options are the engine's; sampling is left to `generate`,
     whose answers depend on the seed and on the batch.
@@ -30,146 +33,155 @@ class StreamingModel(GenerativeModel):
 
     engine = "harness"
 
-    def __init__(self, *arguments: Any, reader: ModelReader, **options: Any) -> None:
+    def __init__(self, *arguments: Any, runner: FamilyRunner, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._reader = reader
-        self._seen = Seen(SEEN_BYTES)
-        self.rows = 0
-        """Rows at once that the last stream came to: fewer than asked where memory ran out."""
+        self._runner = runner
+        self._features = ImageFeatureCache(IMAGE_FEATURE_BYTES)
+        self.slots = 0
+        """Slots that the last stream ended with: fewer than asked for where memory ran out."""
 
-    def forget(self) -> None:
-        """Look at every picture anew."""
-        self._seen.clear()
+    def forget_images(self) -> None:
+        """Drop all image features, as after a change of the vision encoder's weights."""
+        self._features.clear()
 
     @property
-    def reader(self) -> ModelReader:
-        """How the model sees, reads and writes, for who measures it."""
-        return self._reader
+    def runner(self) -> FamilyRunner:
+        """Prefill and decode step of its family, for measurements."""
+        return self._runner
 
     def stream(
         self,
-        prepared: Iterator[tuple[int, Sequence[Row]]],
+        prepared: Iterator[tuple[int, Sequence[EncodedPrompt]]],
         decoding: Decoding,
         *,
-        rows: int,
+        slots: int,
         clock: Callable[[], float] = time.perf_counter,
     ) -> Iterator[Streamed]:
         """Greedy answers, each as soon as it is finished; see `harness.core.types.Streaming`."""
         if decoding.temperature > 0:
             raise ValueError("a stream is greedy")
-        each = ((number, row) for number, one in prepared for row in one)
-        for written in self._run(each, decoding, rows=rows, clock=clock):
-            yield Streamed(written.number, self._outcome(written, decoding), written.seconds)
+        each = ((number, prompt) for number, one in prepared for prompt in one)
+        for done in self._run(each, decoding, slots=slots, clock=clock):
+            yield Streamed(done.number, self._output_of(done, decoding), done.seconds)
 
     @torch.inference_mode()
-    def size(self, prepared: Sequence[Row], decoding: Decoding) -> int:
-        """How many rows to have at once: see `harness.core.types.Streaming`.
+    def slots_that_fit(self, prepared: Sequence[EncodedPrompt], decoding: Decoding) -> int:
+        """How many slots to have: see `harness.core.types.Streaming`.
 
-        The longest of the prompts is read; its keys and values, with room for the answer and for a
-        prompt a quarter longer, are what a row takes. On an accelerator that many rows are then
-        seated and take two steps; if they do not fit, half of them do. A prompt on which the model
-        fails says nothing of the others, so that the next longest is read; 1 where all of them
-        fail, or the memory is too small for one.
+        The longest of the prompts is prefilled; its keys and values, with capacity for the answer
+        and for a prompt a quarter longer, are what a slot takes. On an accelerator that many slots
+        are then filled and take two decode steps; if they do not fit, half of them do. A prompt on
+        which the model fails says nothing of the others, so that the next longest is tried; 1 where
+        all of them fail, or the memory is too small for one.
         """
-        for row in sorted(prepared, key=lambda row: row.length, reverse=True):
+        for prompt in sorted(prepared, key=lambda prompt: prompt.length, reverse=True):
             try:
-                return self._size(row, decoding)
+                return self._slots_that_fit(prompt, decoding)
             except Exception as error:  # noqa: BLE001  # here a bad sample becomes an error row, later
                 release(self._device)
                 if is_out_of_memory(error):
                     break
         return 1
 
-    def _size(self, longest: Row, decoding: Decoding) -> int:
+    def _slots_that_fit(self, longest: EncodedPrompt, decoding: Decoding) -> int:
         before = peak_memory(self._device)
-        _, cache, _ = self._reader.read([longest], self._seen.of([longest], self._reader.look))
+        features = self._features.of([longest], self._runner.encode_images)
+        cache = self._runner.prefill([longest], features).cache
         spent = peak_memory(self._device) - before
-        room = longest.length + longest.length // 4 + decoding.max_new_tokens
-        per_token, fixed = held_by(cache, longest.length, self._reader.fixed)
+        capacity = longest.length + longest.length // 4 + decoding.max_new_tokens
+        layers = self._runner.cross_attention_layers
+        per_token, per_prompt = cache_bytes(cache, longest.length, layers)
         del cache
-        # Reading many prompts at once takes more than reading one.
-        reading = spent * READ_AT_ONCE // longest.length
-        rows = fitting(self._device, each=per_token * room + fixed, besides=max(reading, 0))
+        # The prefill of many prompts takes more than that of one.
+        slots = slots_that_fit(
+            self._device,
+            bytes_per_slot=per_token * capacity + per_prompt,
+            reserved=max(spent * MAX_PREFILL_TOKENS // longest.length, 0),
+        )
         if self._device.type != "cuda":
-            return rows
-        copies = iter([(number, longest) for number in range(rows)])
+            return slots
+        copies = iter([(number, longest) for number in range(slots)])
         few = Decoding(max_new_tokens=3)
-        for written in self._run(copies, few, rows=rows, room=room):
-            if written.error is not None:
-                raise written.error
-        return self.rows
+        for done in self._run(copies, few, slots=slots, capacity=capacity):
+            if done.error is not None:
+                raise done.error
+        return self.slots
 
-    def generate(self, prepared: Sequence[Row], decoding: Decoding) -> list[Output]:
+    def generate(self, prepared: Sequence[EncodedPrompt], decoding: Decoding) -> list[Output]:
         """One output per prompt, in order; greedy ones do not depend on the batch."""
         if decoding.temperature > 0:
             return super().generate(prepared, decoding)
         outputs: dict[int, Output] = {}
-        for written in self._run(iter(enumerate(prepared)), decoding, rows=len(prepared)):
-            if written.error is not None and not isinstance(written.error, SampleError):
-                raise written.error
-            outputs[written.number] = self._outcome(written, decoding)
+        for done in self._run(iter(enumerate(prepared)), decoding, slots=len(prepared)):
+            if done.error is not None and not isinstance(done.error, SampleError):
+                raise done.error
+            outputs[done.number] = self._output_of(done, decoding)
         return [outputs[number] for number in sorted(outputs)]
 
-    def _outcome(self, written: Written, decoding: Decoding) -> Output:
-        """What a row has written, or why it has not."""
-        if written.error is None:
-            return self._output(written.row, written.tokens, decoding)
-        return Output("", written.row.text, None, None, error=reason(written.error))
+    def _output_of(self, done: Completion, decoding: Decoding) -> Output:
+        """The output of a finished request; or an error row."""
+        if done.error is None:
+            return self._output(done.prompt, done.tokens, decoding)
+        return Output("", done.prompt.text, None, None, error=reason(done.error))
 
     def _run(
         self,
-        prompts: Iterator[tuple[int, Row]],
+        prompts: Iterator[tuple[int, EncodedPrompt]],
         decoding: Decoding,
         *,
-        rows: int,
-        room: int = 0,
+        slots: int,
+        capacity: int = 0,
         clock: Callable[[], float] = time.perf_counter,
-    ) -> Iterator[Written]:
+    ) -> Iterator[Completion]:
         engine = Engine(
-            self._reader,
-            seats=max(rows, 1),
-            rules=Rules(
+            self._runner,
+            slots=max(slots, 1),
+            stop=StopConditions(
                 decoding.max_new_tokens,
-                self._ends,
-                self._has_written(decoding.stop) if decoding.stop else None,
+                self._end_tokens,
+                self._stop_text_check(decoding.stop) if decoding.stop else None,
                 self.context,
             ),
-            seen=self._seen,
-            room=room,
+            features=self._features,
+            capacity=capacity,
             clock=clock,
         )
-        self.rows = engine.seats
-        for written in engine.run(prompts):
-            self.rows = engine.seats
-            yield written
+        self.slots = engine.slots
+        for done in engine.run(prompts):
+            self.slots = engine.slots
+            yield done
 
-    def _logits(
-        self, rows: Sequence[Row], tokens: Sequence[Sequence[Sequence[int]]]
+    def _option_logits(
+        self, prompts: Sequence[EncodedPrompt], options: Sequence[Sequence[Sequence[int]]]
     ) -> torch.Tensor:
-        """All tokens of all options in one pass behind the prompts that they follow."""
-        seen = self._seen.of(rows, self._reader.look)
-        logits, cache, extras = self._reader.read(rows, seen)
-        owner, padded = flat_options(tokens, self._device)
+        """Logits of all tokens of all options, in one pass after the prompts' prefill."""
+        features = self._features.of(prompts, self._runner.encode_images)
+        logits, cache, step_inputs = self._runner.prefill(prompts, features)
+        owner, padded = flat_options(options, self._device)
         first = logits[owner][:, None]  # (N, 1, V)
         if padded.shape[1] == 1:
             return first
         cache.batch_select_indices(owner)
-        lengths = torch.tensor([row.length for row in rows], device=self._device)[owner]
-        mine = {name: value[owner] for name, value in extras.items()}
-        following = self._reader.follow(padded[:, :-1], lengths, cache, mine)
+        lengths = torch.tensor([prompt.length for prompt in prompts], device=self._device)[owner]
+        repeated = {name: value[owner] for name, value in step_inputs.items()}
+        following = self._runner.score(padded[:, :-1], lengths, cache, repeated)
         return torch.cat([first, following], dim=1)
 
 
-def held_by(cache: Cache, length: int, fixed: Collection[int]) -> tuple[int, int]:
-    """Bytes that one prompt of this length holds in a cache: for each token, and besides."""
-    per_token = besides = 0
+def cache_bytes(cache: Cache, length: int, cross_attention: Collection[int]) -> tuple[int, int]:
+    """Bytes that one prompt of this length holds in a KV cache: per token, and per prompt.
+
+    Args:
+        cross_attention: layers whose keys do not grow with the prompt.
+    """
+    per_token = per_prompt = 0
     layers: Sequence[Any] = cache.layers
-    for place, layer in enumerate(layers):
+    for index, layer in enumerate(layers):
         if not getattr(layer, "is_initialized", False):
             continue
         held = sum(t.numel() * t.element_size() for t in (layer.keys, layer.values))
-        if place in fixed:
-            besides += held
+        if index in cross_attention:
+            per_prompt += held
         else:
             per_token += held // length
-    return per_token, besides
+    return per_token, per_prompt

@@ -58,7 +58,7 @@ from harness.checkpoints.folder import tensor_shapes
 from harness.checkpoints.pickled import OLD_NAMES
 from harness.core.errors import NOT_FINITE, SampleError
 from harness.core.types import Decoding, Output, Prompt
-from harness.models.renderers import neutraliser
+from harness.models.prompt_format import control_token_escaper
 
 Target = tuple[int, ...]
 """Token ids of a choice."""
@@ -142,7 +142,7 @@ class Head(Protocol):
 class Vilt:
     """Either kind of checkpoint behind the harness's `Model` protocol."""
 
-    most_images = 1
+    max_images = 1
 
     def __init__(self, model: PreTrainedModel, processor: Any, *, device: str) -> None:
         self._model: Any = model
@@ -362,7 +362,7 @@ class _Labels:
 
 def _tokens(processor: Any) -> Callable[[str], Target]:
     """From text to tokens; what is spelled like a control token in it is broken up."""
-    neutral = neutraliser(processor)
+    neutral = control_token_escaper(processor)
 
     def tokens(text: str) -> Target:
         encoded = processor.tokenizer(neutral(text), add_special_tokens=False, verbose=False)

@@ -37,7 +37,7 @@ class Endpoint:
     """The catalogue's row whose weights the server says it has: its styles and limits hold."""
     repo: None = None
     revision: None = None
-    adapter: str = "openai"
+    family: str = "openai"
     mini: bool = False
 
     @property

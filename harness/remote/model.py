@@ -45,7 +45,7 @@ class Question:
 class RemoteModel:
     """One model on one server."""
 
-    most_images: int | None = None
+    max_images: int | None = None
 
     def __init__(self, client: Client, endpoint: Endpoint, options: ServerOptions) -> None:
         self._client = client

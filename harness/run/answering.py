@@ -275,7 +275,7 @@ def new_record(
             revision=checkpoint.revision,
             weights=checkpoint.weights,
             licence=checkpoint.licence,
-            adapter=checkpoint.adapter,
+            adapter=checkpoint.family,
             mini=checkpoint.mini,
         ),
         fingerprint=known,

@@ -20,12 +20,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from harness.core import environment, timing
 from harness.core.errors import HarnessError, SampleError, reason
 from harness.core.types import Decoding, Model, Prompt
-from harness.engine.cache import SeatCache
-from harness.engine.decoding import Engine, Rules
-from harness.engine.graphs import Steps
-from harness.engine.rows import Row
-from harness.engine.sizing import Seen, is_out_of_memory, release
-from harness.models.streaming import StreamingModel, held_by
+from harness.engine.continuous_batching import Engine, StopConditions
+from harness.engine.decode_step import DecodeStep
+from harness.engine.encoded_prompts import EncodedPrompt
+from harness.engine.image_features import ImageFeatureCache
+from harness.engine.kv_cache import SlotCache
+from harness.engine.memory import is_out_of_memory, release
+from harness.models.streaming import StreamingModel, cache_bytes
 from harness.synthetic.questions import questions
 
 REPEATS = 3
@@ -165,23 +166,23 @@ def _streamed(
     """A model of the decoding engine: its passes apart."""
     prompts = draw(load.batch, load.words)
     started = time.perf_counter()
-    rows: list[Row] = model.prepare(prompts)
+    rows: list[EncodedPrompt] = model.prepare(prompts)
     preprocess = (time.perf_counter() - started) / len(rows)
-    reader = model.reader
+    runner = model.runner
     model.network.requires_grad_(requires_grad=False)  # the counter of operations asks for it
 
-    def answer(some: Sequence[Row], tokens: int) -> None:
+    def answer(some: Sequence[EncodedPrompt], tokens: int) -> None:
         engine = Engine(
-            reader,
-            seats=len(some),
-            rules=Rules(tokens, ends=frozenset()),
-            seen=Seen(0),  # pictures are looked at each time
+            runner,
+            slots=len(some),
+            stop=StopConditions(tokens, end_tokens=frozenset()),
+            features=ImageFeatureCache(0),  # images are encoded each time
         )
-        for written in engine.run(iter(enumerate(some))):
-            if written.error is not None:
-                raise written.error
-        if engine.seats < len(some):
-            raise MemoryError(f"{engine.seats} of {len(some)} rows fit")
+        for done in engine.run(iter(enumerate(some))):
+            if done.error is not None:
+                raise done.error
+        if engine.slots < len(some):
+            raise MemoryError(f"{engine.slots} of {len(some)} rows fit")
 
     answer(rows, 2)  # the first pass takes memory and chooses kernels
     first = statistics.median(_times(lambda: answer(rows[:1], 1), where))
@@ -234,17 +235,18 @@ def _whole(plain: Figures, model: Model, load: Load, where: torch.device) -> Fig
 
 
 @torch.inference_mode()
-def _step_bytes(model: StreamingModel, rows: Sequence[Row], length: float) -> float:
+def _step_bytes(model: StreamingModel, rows: Sequence[EncodedPrompt], length: float) -> float:
     """What a step reads at least: the weights that it multiplies with, once, and the keys and
     values of rows of this mean length."""
-    reader, row = model.reader, rows[0]
-    _, prompt, extras = reader.read([row], Seen(0).of([row], reader.look))
-    each, fixed = held_by(prompt, row.length, reader.fixed)
-    cache = SeatCache(1, fixed=reader.fixed)
+    runner, row = model.runner, rows[0]
+    features = ImageFeatureCache(0).of([row], runner.encode_images)
+    _, prompt, step_inputs = runner.prefill([row], features)
+    each, fixed = cache_bytes(prompt, row.length, runner.cross_attention_layers)
+    cache = SlotCache(1, cross_attention_layers=runner.cross_attention_layers)
     cache.reserve(row.length + 1)
-    cache.seat([0], prompt, [row.length], extras)
-    steps = Steps(reader, cache)
-    steps.positions.fill_(row.length)
+    cache.insert([0], prompt, [row.length], step_inputs)
+    step = DecodeStep(runner, cache)
+    step.positions.fill_(row.length)
     used: dict[int, int] = {}
 
     def note(module: torch.nn.Module, _arguments: Any) -> None:
@@ -254,7 +256,7 @@ def _step_bytes(model: StreamingModel, rows: Sequence[Row], length: float) -> fl
 
     hooks = [module.register_forward_pre_hook(note) for module in model.network.modules()]
     try:
-        steps.once(1, row.length + 1)
+        step.run_eagerly(1, row.length + 1)
     finally:
         for hook in hooks:
             hook.remove()

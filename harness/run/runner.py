@@ -189,14 +189,14 @@ class Runner:
         if not ready.prepared:
             return None
         assert isinstance(self._model, Streaming)
-        return self._model.size(ready.prepared, self._decoding)
+        return self._model.slots_that_fit(ready.prepared, self._decoding)
 
     @property
     def rows(self) -> int | None:
         """Samples at once that memory allowed in the end; None where nothing was in its way."""
         if self.streams:
             assert isinstance(self._model, Streaming)
-            return self._model.rows
+            return self._model.slots
         return self._fits
 
     def warm_up(self, batch: Sequence[Sample]) -> float:
@@ -289,7 +289,7 @@ class Runner:
 
         assert isinstance(self._model, Streaming)
         finished: list[tuple[Sample, Timed]] = []
-        for one in self._model.stream(prepared(), self._decoding, rows=rows, clock=self._clock):
+        for one in self._model.stream(prepared(), self._decoding, slots=rows, clock=self._clock):
             sample, waited, truncated = asked.pop(one.number)
             timed = self._counted(Timed(one.output, waited, one.seconds, truncated))
             if isinstance(timed, Failure):
@@ -413,7 +413,7 @@ class Runner:
             prompt = self._task.prompt(asked, self._asking.style)
         except SampleError as error:
             return Failure.of(error)
-        most = self._model.most_images
+        most = self._model.max_images
         if most is not None and len(prompt.images) > most:
             return Failure(f"{len(prompt.images)} pictures, and the model takes {most} at a time")
         return replace(prompt, examples=self._asking.examples(sample))
@@ -647,7 +647,7 @@ def _without(batch: Sequence[Sample], errors: Sequence[Failure | None]) -> list[
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    from harness.engine.sizing import is_out_of_memory
+    from harness.engine.memory import is_out_of_memory
 
     return is_out_of_memory(error)
 

@@ -156,7 +156,7 @@ def _template(path: Path | None, checkpoint: Checkpoint) -> ChatTemplate | None:
     """The user's chat template, for a model that takes one."""
     if path is None:
         return None
-    if checkpoint.adapter == "vilt":
+    if checkpoint.family == "vilt":
         raise HarnessError("--chat-template: ViLT fills masks in a sentence, and takes none.")
     return chat_templates.read(path)
 

@@ -29,7 +29,7 @@ from transformers.utils.hub import cached_file
 
 from harness.checkpoints import pretrained
 from harness.core.errors import Exit, HarnessError
-from harness.models.kv_cache import KV_CACHE, kv_argument, kv_cache_of
+from harness.models.cache_argument import KV_CACHE, kv_argument, kv_cache_of
 from harness.models.moondream.configuration import MoondreamConfig
 from harness.models.moondream.revisions import refuse_other_revisions
 

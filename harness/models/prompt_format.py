@@ -1,8 +1,9 @@
-"""How each kind of model wants a question worded: one function per adapter.
+"""The prompt format of each model family: one function per family.
 
-A renderer turns a Prompt into the text that the model's tokenizer gets. The question, its context
-and its options come from data: whatever in them is spelled like a control token of the model (an
-image placeholder, an end of turn) is broken up, so that data cannot speak for the harness.
+A prompt format turns a Prompt into the text that the model's tokenizer gets. The question, its
+context and its options come from data: whatever in them is spelled like a control token of the
+model (an image placeholder, an end of turn) is broken up, so that data cannot speak for the
+harness.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from harness.core.types import Prompt
 from harness.models import templates
 
 Turn = Callable[[int, str], str]
-"""(number of pictures, the user's text) -> the prompt."""
+"""(number of images, the user's text) -> the prompt."""
 
 _QUESTION = "What is it?"
 _BROKEN = (
@@ -41,13 +42,13 @@ _BROKEN = (
 """What a template that cannot be used makes Jinja raise."""
 
 
-class Renderer:
+class PromptFormat:
     """From a Prompt to the text that the tokenizer gets."""
 
     def __init__(
         self, processor: Any, checkpoint: Checkpoint, turn: Turn, *, rule: str | None = None
     ) -> None:
-        self._neutral = neutraliser(processor)
+        self._escape = control_token_escaper(processor)
         self._plain = checkpoint.spec.plain_styles if checkpoint.spec else ()
         self._turn = turn
         self.rule = rule
@@ -55,15 +56,15 @@ class Renderer:
         as it is."""
 
     def __call__(self, prompt: Prompt) -> str:
-        return self._turn(len(prompt.images), self._neutral(user_text(prompt, self._plain)))
+        return self._turn(len(prompt.images), self._escape(user_text(prompt, self._plain)))
 
     def samples(self) -> tuple[str, str]:
-        """A question without a picture, and one with, as the model gets them."""
+        """A question without an image, and one with, as the model gets them."""
         return self._turn(0, _QUESTION), self._turn(1, _QUESTION)
 
 
-def chat(processor: Any, checkpoint: Checkpoint, given: ChatTemplate | None = None) -> Renderer:
-    """Through the user's template, else the folder's, else the one that is known for its kind.
+def chat(processor: Any, checkpoint: Checkpoint, given: ChatTemplate | None = None) -> PromptFormat:
+    """By the user's chat template, else the folder's, else the one that is known for its family.
 
     Raises:
         HarnessError: there is none (exit 3), or it cannot be used (the user's: exit 2).
@@ -71,15 +72,15 @@ def chat(processor: Any, checkpoint: Checkpoint, given: ChatTemplate | None = No
     template, rule = _template(processor, checkpoint, given)
     error: Exception | None = None
     for undated in templates.undated(template):
-        turn = _through(processor, undated)
+        turn = _jinja_turn(processor, undated)
         try:
-            _try(turn, processor if given else None)
+            _check_turn(turn, processor if given else None)
         except _BROKEN as broken:  # the template's fault, not that of a sample
             error = broken
             continue
         dated = "constant date" if undated != template else None
         rules = ", ".join(filter(None, [rule, dated]))
-        return Renderer(processor, checkpoint, turn, rule=rules or None)
+        return PromptFormat(processor, checkpoint, turn, rule=rules or None)
     where = f"--chat-template {given.path}" if given else str(checkpoint.folder)
     raise HarnessError(
         f"The chat template of {where} cannot be used.",
@@ -121,11 +122,11 @@ def _template(
     return known, kind
 
 
-def _try(turn: Turn, processor: Any | None) -> None:
-    """Raise one of _BROKEN if a template does not word a question with and without a picture.
+def _check_turn(turn: Turn, processor: Any | None) -> None:
+    """Raise one of _BROKEN if a template leaves out the question, with or without an image.
 
     Args:
-        processor: finds the picture's place in the text; None: it need not be looked for.
+        processor: finds the image token in the text; None: it need not be there.
     """
     bare, pictured = turn(0, _QUESTION), turn(1, _QUESTION)
     if any("'type'" in text for text in (bare, pictured)):
@@ -141,8 +142,8 @@ def _try(turn: Turn, processor: Any | None) -> None:
         raise ValueError("it leaves out the picture")
 
 
-def _through(processor: Any, template: str) -> Turn:
-    """Through Jinja, in transformers' sandbox, which bounds no time: that is done here."""
+def _jinja_turn(processor: Any, template: str) -> Turn:
+    """A turn by Jinja, in transformers' sandbox, which sets no time limit: that is done here."""
     apply = Limited(
         processor.apply_chat_template, LONGEST, what="the chat template", where="The checkpoint"
     )
@@ -157,52 +158,54 @@ def _through(processor: Any, template: str) -> Turn:
     return turn
 
 
-def moondream(processor: Any, checkpoint: Checkpoint) -> Renderer:
+def moondream(processor: Any, checkpoint: Checkpoint) -> PromptFormat:
     """`<image>`, then Question and Answer, as in the model's own code and in the paper's."""
 
     def turn(images: int, text: str) -> str:
         pictures = "<image>\n\n" * images
         return f"{pictures}Question: {text}\n\nAnswer:"
 
-    return Renderer(processor, checkpoint, turn)
+    return PromptFormat(processor, checkpoint, turn)
 
 
-def phi3v(processor: Any, checkpoint: Checkpoint) -> Renderer:
+def phi3v(processor: Any, checkpoint: Checkpoint) -> PromptFormat:
     """Numbered image placeholders, each on its line, inside one user turn."""
 
     def turn(images: int, text: str) -> str:
         numbered = "".join(f"<|image_{number}|>\n" for number in range(1, images + 1))
         return f"<|user|>\n{numbered}{text}<|end|>\n<|assistant|>\n"
 
-    return Renderer(processor, checkpoint, turn)
+    return PromptFormat(processor, checkpoint, turn)
 
 
-def kosmos2(processor: Any, checkpoint: Checkpoint) -> Renderer:
-    """Question and Answer; the processor puts the picture's tokens in front, and `<grounding>` is
-    left out: boxes are not asked for."""
+def kosmos2(processor: Any, checkpoint: Checkpoint) -> PromptFormat:
+    """Question and Answer; the processor prepends the image tokens, and `<grounding>` is left out:
+    boxes are not asked for."""
 
     def turn(images: int, text: str) -> str:
         if images > 1:
             raise SampleError(f"KOSMOS-2 takes one picture; there are {images}")
         return f"Question: {text} Answer:"
 
-    return Renderer(processor, checkpoint, turn)
+    return PromptFormat(processor, checkpoint, turn)
 
 
-RENDERERS: Mapping[str, Callable[[Any, Checkpoint], Renderer]] = MappingProxyType(
+FORMATS: Mapping[str, Callable[[Any, Checkpoint], PromptFormat]] = MappingProxyType(
     {"chat": chat, "moondream": moondream, "phi3v": phi3v, "kosmos2": kosmos2}
 )
 
 
-def renderer_of(processor: Any, checkpoint: Checkpoint, given: ChatTemplate | None) -> Renderer:
-    """The renderer of a checkpoint: by its adapter, or by the user's chat template."""
+def prompt_format_for(
+    processor: Any, checkpoint: Checkpoint, given: ChatTemplate | None
+) -> PromptFormat:
+    """The prompt format of a checkpoint: its family's, or the user's chat template."""
     if given:
         return chat(processor, checkpoint, given)
-    return RENDERERS[checkpoint.adapter](processor, checkpoint)
+    return FORMATS[checkpoint.family](processor, checkpoint)
 
 
-def neutraliser(processor: Any) -> Callable[[str], str]:
-    """A function that makes plain text of whatever is spelled like a control token.
+def control_token_escaper(processor: Any) -> Callable[[str], str]:
+    """A function that breaks up whatever is spelled like a control token of the model.
 
     It raises SampleError where the tokenizer sees such a token all the same.
     """
@@ -212,7 +215,7 @@ def neutraliser(processor: Any) -> Callable[[str], str]:
     # What stands for a character that it does not know is no control token.
     numbers = {*map(tokenizer.convert_tokens_to_ids, tokens)} - {tokenizer.unk_token_id, None}
 
-    def neutral(text: str) -> str:
+    def escape(text: str) -> str:
         text = broken(text)
         for _ in range(_TRIES):
             ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
@@ -221,7 +224,7 @@ def neutraliser(processor: Any) -> Callable[[str], str]:
             text = _apart(tokenizer, text, numbers)
         raise SampleError("its text holds a control token of the model that cannot be broken up")
 
-    return neutral
+    return escape
 
 
 _TRIES = 3
@@ -230,7 +233,7 @@ broken up where the tokenizer finds it; that may make another one."""
 
 
 def _control_tokens(processor: Any) -> set[str]:
-    """What the processor and its tokenizer take for more than text."""
+    """The tokens that the processor and its tokenizer do not take for text."""
     tokenizer = processor.tokenizer
     special = {str(token) for token in tokenizer.all_special_tokens}
     for token in tokenizer.added_tokens_decoder.values():
