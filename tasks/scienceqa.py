@@ -17,6 +17,12 @@ from harness.metrics.choice import accuracy
 REPO = "derek-thomas/ScienceQA"
 LICENCE = "CC BY-NC-SA 4.0"
 """The source's; the hub copy's card says CC BY-SA, which its source does not allow."""
+ATTRIBUTION = (
+    "Questions and pictures of ScienceQA: Lu et al., Learn to Explain: Multimodal Reasoning "
+    "via Thought Chains for Science Question Answering, NeurIPS 2022; licence "
+    "CC BY-NC-SA 4.0, not for commercial use."
+)
+"""For pages that show the questions."""
 OWN_FIELDS = frozenset({"task", "grade", "subject", "skill"})
 """Fields of the published data set that say nothing to this program."""
 

@@ -13,6 +13,11 @@ from harness.metrics.choice import text_overlap
 
 REPO = "ChongyanChen/VQAonline"
 LICENCE = "CC BY-SA 4.0"
+ATTRIBUTION = (
+    "Questions and answers of VQAonline: Chen et al., Fully Authentic Visual Question "
+    "Answering Dataset from Online Communities, ECCV 2024; licence CC BY-SA 4.0."
+)
+"""For pages that show the questions."""
 
 
 def load(options: DataOptions) -> SampleSet:

@@ -18,6 +18,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from distill.quality.answers import reasoning_to_error
 from harness.core.types import ImageRef, Prediction
 from harness.metrics import statistics
 from harness.run.compare import compare
@@ -235,8 +236,8 @@ def test_filters_list_what_they_say(show: Callable[..., Page], runs: Path) -> No
     assert set(listed(page)) == before["right"] & after["wrong"]
     page.select_option("#outcome-select", "misled")
     page.select_option("#model-select", "moondream-kd")
-    misled = reporting.gather(runs)[0].structure(list(answers(runs, "moondream-kd").values()))
-    assert set(listed(page)) == set(misled.reasoning_to_error)
+    misled = reasoning_to_error(list(answers(runs, "moondream-kd").values()))
+    assert set(listed(page)) == set(misled.sample_ids)
     page.click("#filters button[type=reset]")
     own = answers(runs, "vilt")
     page.select_option("#topic-select", "physics")
@@ -707,7 +708,7 @@ def hostile_material(runs: Path, texts: tuple[str, ...]) -> Material:
         )
     record = replace(choice_run(), task=replace(choice_run().task, name="written"))
     evidence.append(Evidence(filled(record, texts[0]), partial(list, written)))
-    return Material(runs=evidence, distillations=distillations, structure=material.structure)
+    return Material(runs=evidence, distillations=distillations)
 
 
 OPEN_ALL = """

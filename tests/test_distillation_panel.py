@@ -16,7 +16,7 @@ from harness.metrics.statistics import holm, mcnemar
 from harness.run.folder import RunFolder
 from reports.distillation.panel import Panel, panel
 from reports.inputs import discovery as reporting
-from reports.inputs.material import Distillation, Material, Structure, Training
+from reports.inputs.material import Distillation, Material, Training
 from reports.inputs.runs import run_id
 from reports.page.leaderboard import render
 from reports.statistics.answers import read
@@ -53,7 +53,7 @@ def panel_of(
     picture: Callable[[Sequence[str]], str] = lambda _: "",
 ) -> Panel:
     answers = {found.run: found for run in material.runs if (found := read(run))}
-    return panel(distillation, answers, structure=material.structure, picture=picture)
+    return panel(distillation, answers, picture=picture)
 
 
 def predictions(runs: Path, model: str) -> list[Prediction]:
@@ -81,7 +81,7 @@ def test_gains_are_counted_from_the_answers(made: Panel, runs: Path) -> None:
         assert found["Difference"].n == len(ids)
     whole = cells(made.gains, "All questions")
     assert whole["Difference"].n == len(before) == 120
-    assert made.lead[0].startswith(f"{whole['Difference'].text} points, from Moondream ")
+    assert made.headline[0].startswith(f"{whole['Difference'].text} points, from Moondream ")
 
 
 def test_topics_are_certain_after_holm_only(runs: Path, material: Material) -> None:
@@ -109,7 +109,7 @@ def test_training_counts_are_those_of_the_record(made: Panel) -> None:
     assert cells(made.gains, "All questions")["Trained"].text == "1,940"
     assert made.scatter is not None
     assert made.scatter.dots[0].name == "geography"
-    assert made.scatter.dots[0].said.startswith("640 trained, ")
+    assert made.scatter.dots[0].words.startswith("640 trained, ")
     assert made.kept is not None
     assert [cells(made.kept, "geography")[key].value for key in ("Kept", "Dropped")] == [640, 71]
     assert made.reasons[0][0] == "concludes another option"
@@ -152,32 +152,39 @@ def test_what_the_teacher_got_right_that_the_student_did_not(made: Panel, runs: 
     )
     only = [key for key in own if taught[key].correct and not own[key].correct]
     back = [key for key in own if own[key].correct and not taught[key].correct]
-    assert made.behind is not None
-    assert made.behind.verdict == (
+    assert made.teacher_lead is not None
+    assert made.teacher_lead.verdict == (
         f"{len(only)} of 120 questions; the other way round it is {len(back)}."
     )
-    assert made.behind.example is not None
-    assert made.behind.example.id in only
-    assert [output.verdict[-5:] for output in made.behind.example.outputs] == ["right", "wrong"]
+    assert made.teacher_lead.example is not None
+    assert made.teacher_lead.example.id in only
+    assert [output.verdict[-5:] for output in made.teacher_lead.example.outputs] == [
+        "right",
+        "wrong",
+    ]
 
 
 def test_input_and_output_are_shown_on_a_question_that_was_learned(made: Panel, runs: Path) -> None:
     """Right with all four tags after training, wrong before; teacher, student, distilled."""
-    assert made.shown is not None
+    assert made.input_output is not None
     before, after = (
         {p.sample_id: p for p in predictions(runs, name)} for name in ("moondream", "moondream-kd")
     )
-    assert after[made.shown.id].correct
-    assert not before[made.shown.id].correct
-    assert [output.role for output in made.shown.outputs] == ["teacher", "student", "distilled"]
-    assert [tag for tag, _ in made.shown.outputs[-1].stages] == [
+    assert after[made.input_output.id].correct
+    assert not before[made.input_output.id].correct
+    assert [output.role for output in made.input_output.outputs] == [
+        "teacher",
+        "student",
+        "distilled",
+    ]
+    assert [tag for tag, _ in made.input_output.outputs[-1].stages] == [
         "SUMMARY",
         "CAPTION",
         "REASONING",
         "CONCLUSION",
     ]
-    assert made.taught is not None
-    assert dict(made.taught.output.stages)["CONCLUSION"] == "B"
+    assert made.rationale is not None
+    assert dict(made.rationale.output.stages)["CONCLUSION"] == "B"
 
 
 def test_quality_and_tags_are_the_measured_ones(made: Panel, runs: Path) -> None:
@@ -205,8 +212,8 @@ def test_pictures_are_shown_by_what_the_answers_name(material: Material) -> None
         return "data:image/webp;base64,AAAA"
 
     found = panel_of(material, material.distillations[0], picture=picture)
-    assert found.shown is not None
-    assert found.shown.picture == "data:image/webp;base64,AAAA"
+    assert found.input_output is not None
+    assert found.input_output.picture == "data:image/webp;base64,AAAA"
     assert all(len(digest) == 64 for digests in asked for digest in digests)
 
 
@@ -223,10 +230,14 @@ def test_a_distillation_that_left_nothing_says_so() -> None:
     found = panel(
         Distillation(name="empty"),
         {},
-        structure=lambda _: Structure(figures={}),
         picture=lambda _: "",
     )
-    assert (found.tables, found.lead, found.shown, found.behind) == ((), (), None, None)
+    assert (found.tables, found.headline, found.input_output, found.teacher_lead) == (
+        (),
+        (),
+        None,
+        None,
+    )
 
 
 def test_without_the_student_before_training_there_is_no_gain(material: Material) -> None:
@@ -234,7 +245,7 @@ def test_without_the_student_before_training_there_is_no_gain(material: Material
     found = panel_of(material, replace(material.distillations[0], base=(), teacher=()))
     assert found.gains is None
     assert found.scatter is None
-    assert found.behind is None
+    assert found.teacher_lead is None
     assert found.tags is not None
     assert found.errors
 

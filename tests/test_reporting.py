@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 
 from harness.cli import report
-from harness.core.structured import Rationale, render
 from harness.core.types import DataOptions, Prediction
 from harness.run.folder import RunFolder
 from reports.inputs import discovery as reporting
@@ -112,23 +111,6 @@ def test_a_broken_distillation_says_what_is_broken(tmp_path: Path) -> None:
     assert (alone.name, found.name) == ("alone-answer-only", "kd")
     assert [problem.split()[0] for problem in found.problems] == ["distill.json", "quality.json"]
     assert found.training is None
-
-
-def test_structure_is_that_of_the_answers() -> None:
-    """Shares of what is tagged, and the ids of right reasoning with a wrong conclusion."""
-    raw = render(Rationale("Look.", "A map.", "So it is Illinois.", "A"))
-    wrong = Prediction(
-        sample_id="3",
-        raw=raw,
-        answer=0,
-        rule="conclusion",
-        correct=False,
-        target=1,
-        choices=("Ohio", "Illinois"),
-    )
-    found = reporting.gather(Path("nowhere"))[0].structure([wrong])
-    assert found.reasoning_to_error == ("3",)
-    assert found.figures["well_formed"].value == 1
 
 
 # Pictures

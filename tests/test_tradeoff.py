@@ -153,7 +153,7 @@ def test_numbers_cover_no_number_and_no_point(seed: int) -> None:
 def test_numbers_are_by_score_and_the_list_says_the_same() -> None:
     """The best is 1; each is named with its score, its cost and its role."""
     chart = one(candidate("low", 20, 3), candidate("high", 70, 0.5))
-    assert [(p.number, p.name, p.said) for p in chart.points] == [
+    assert [(p.number, p.name, p.words) for p in chart.points] == [
         (1, "high", "70.00%, 0.500 s"),
         (2, "low", "20.00%, 3.00 s"),
     ]
@@ -177,8 +177,8 @@ def test_measured_runs_have_the_axes_that_they_know() -> None:
     record = choice_run()
     found = measured([record], name="m")
     assert [chart.axis.key for chart in found] == ["time", "parameters", "memory", "speed"]
-    assert found[0].points[0].said == "47.46%, 1.40 s"
-    assert found[1].points[0].said == "47.46%, 2.00B parameters"
+    assert found[0].points[0].words == "47.46%, 1.40 s"
+    assert found[1].points[0].words == "47.46%, 2.00B parameters"
     assert [chart.axis.key for chart in measured([text_run()], name="m")] == []
 
 

@@ -67,7 +67,7 @@ class Dot:
     top: float
     bottom: float
     label: tuple[float, float]
-    said: str
+    words: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +171,7 @@ def scatter(topics: Sequence[Topic], *, name: str) -> Scatter | None:
                 top=top,
                 bottom=bottom,
                 label=label,
-                said=f"{topic.trained:,} trained, {fixed(topic.accuracy, 2)}% of {topic.n:,}",
+                words=f"{topic.trained:,} trained, {fixed(topic.accuracy, 2)}% of {topic.n:,}",
             )
             for number, (topic, place, (top, bottom), label) in enumerate(
                 zip(order, places, whiskers, labels, strict=True), start=1

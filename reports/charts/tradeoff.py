@@ -83,8 +83,8 @@ class Point:
     """The middle of its number."""
     leads: bool
     """On the frontier."""
-    said: str
-    """Its score and its cost, in words."""
+    words: str
+    """Its score and its cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,39 +265,29 @@ def _chart(
     steps = _steps([places[i] for i in sorted(leading)], axis.better)
     pairs = _pairs(shown)
     level = None if chance is None else y(chance)
-    covered = [
-        box for p, ends in zip(places, whiskers, strict=True) for box in geometry.spot(p, *ends)
-    ]
-    named = geometry.free_corner(level or 0.0, covered)
-    labels = geometry.labels(
-        places,
-        whiskers,
-        lines=[
-            *_segments(steps),
-            *((places[i], places[j]) for i, j in pairs),
-            *([] if level is None else [((LEFT, level), (WIDTH - RIGHT, level))]),
-        ],
-        taken=[] if level is None else [(named[0], named[1] - 16, named[0] + 70, named[1] + 4)],
-    )
+    lines = [*pairwise(steps), *((places[i], places[j]) for i, j in pairs)]
+    labels, named = _labels(places, whiskers, lines, level=level)
     return Chart(
         id=f"{name}-{axis.key}",
         axis=axis,
         score=", ".join(filter(None, ("Accuracy, %" if percent else "ROUGE", label))),
         points=tuple(
             Point(
-                number=place + 1,
+                number=number,
                 name=c.name,
                 role=c.role,
                 run=c.run,
-                x=places[place][0],
-                y=places[place][1],
-                top=whiskers[place][0],
-                bottom=whiskers[place][1],
-                label=labels[place],
-                leads=place in leading,
-                said=f"{_score(c.score, percent=percent)}, {amount(c.costs[axis.key], axis)}",
+                x=place[0],
+                y=place[1],
+                top=top,
+                bottom=bottom,
+                label=label,
+                leads=number - 1 in leading,
+                words=_score_and_cost(c, axis, percent=percent),
             )
-            for place, c in enumerate(shown)
+            for number, (c, place, (top, bottom), label) in enumerate(
+                zip(shown, places, whiskers, labels, strict=True), start=1
+            )
         ),
         across=tuple(across),
         upwards=tuple(upwards),
@@ -305,9 +295,28 @@ def _chart(
         arrows=tuple(geometry.arrow(places[i], places[j]) for i, j in pairs),
         chance=level,
         chance_at=named,
-        caption=_caption(shown, axis, leading, pairs, percent=percent),
+        caption=_caption(shown, axis, leading, pairs=pairs, percent=percent),
         absent=tuple(c.name for c in order if c not in shown),
     )
+
+
+def _labels(
+    places: Sequence[Place],
+    whiskers: Sequence[tuple[float | None, float | None]],
+    lines: Sequence[tuple[Place, Place]],
+    *,
+    level: float | None,
+) -> tuple[list[Place], Place]:
+    """Where the numbers of the points stand, and where the line of chance is named."""
+    covered = [
+        box for p, ends in zip(places, whiskers, strict=True) for box in geometry.spot(p, *ends)
+    ]
+    named = geometry.free_corner(level or 0.0, covered)
+    if level is None:
+        return geometry.labels(places, whiskers, lines=lines, taken=[]), named
+    lines = [*lines, ((LEFT, level), (WIDTH - RIGHT, level))]
+    taken = [(named[0], named[1] - 16, named[0] + 70, named[1] + 4)]
+    return geometry.labels(places, whiskers, lines=lines, taken=taken), named
 
 
 def amount(value: float, axis: Axis) -> str:
@@ -345,43 +354,47 @@ def _steps(leading: Sequence[Place], better: Literal["low", "high"]) -> list[Pla
     return corners
 
 
-def _segments(corners: Sequence[Place]) -> list[tuple[Place, Place]]:
-    return list(pairwise(corners))
-
-
 def _caption(
     shown: Sequence[Candidate],
     axis: Axis,
     leading: set[int],
-    pairs: Sequence[tuple[int, int]],
     *,
+    pairs: Sequence[tuple[int, int]],
     percent: bool,
 ) -> tuple[str, ...]:
-    sign = 1 if axis.better == "low" else -1
     no_more = "no less speed" if axis.better == "high" else f"no more {axis.cheaper}"
     first = [c.name for place, c in enumerate(shown) if place in leading]
-    said = [f"On the frontier (filled): {_and(first)}; no other is at least as good for {no_more}."]
-    beaten = []
+    caption = [
+        f"On the frontier (filled): {_and(first)}; no other is at least as good for {no_more}."
+    ]
+    if dominated := _dominated(shown, axis, leading):
+        caption.append(f"Dominated (hollow): {_and(dominated)}.")
+    for i, j in pairs:
+        student, distilled = shown[i], shown[j]
+        before, after = (
+            f"{c.name} ({_score_and_cost(c, axis, percent=percent)})" for c in (student, distilled)
+        )
+        gain = fixed(distilled.score - student.score, 2 if percent else 4, sign="+")
+        caption.append(f"The arrow: {before} becomes {after}, {gain}{' points' * percent}.")
+    return tuple(caption)
+
+
+def _dominated(shown: Sequence[Candidate], axis: Axis, leading: set[int]) -> list[str]:
+    """Return "A by B" for each dominated model, B being the best of those that beat it."""
+    sign = 1 if axis.better == "low" else -1
+    found = []
     for place, c in enumerate(shown):
         if place in leading:
             continue
         cost = sign * c.costs[axis.key]
         better = [o for o in shown if sign * o.costs[axis.key] <= cost and o.score >= c.score]
         best = max((o for o in better if o is not c), key=lambda o: o.score)
-        beaten.append(f"{c.name} by {best.name}")
-    if beaten:
-        said.append(f"Dominated (hollow): {_and(beaten)}.")
-    for i, j in pairs:
-        student, distilled = shown[i], shown[j]
-        gain = distilled.score - student.score
-        said.append(
-            f"The arrow: {student.name} ({_score(student.score, percent=percent)}, "
-            f"{amount(student.costs[axis.key], axis)}) becomes {distilled.name} "
-            f"({_score(distilled.score, percent=percent)}, "
-            f"{amount(distilled.costs[axis.key], axis)}), "
-            f"{fixed(gain, 2 if percent else 4, sign='+')}{' points' if percent else ''}."
-        )
-    return tuple(said)
+        found.append(f"{c.name} by {best.name}")
+    return found
+
+
+def _score_and_cost(c: Candidate, axis: Axis, *, percent: bool) -> str:
+    return f"{_score(c.score, percent=percent)}, {amount(c.costs[axis.key], axis)}"
 
 
 def _and(names: Sequence[str]) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from distill.layout import CONTROL, KEPT, LOG, QUALITY, RATIONALES, REJECTED, TRAINING
-from distill.quality.answers import reasoning_to_error, structure
 from distill.rationales.store import Store
 from harness.core.errors import HarnessError
 from harness.core.files.regular import MAX_RECORD, MAX_ROWS, read_regular
@@ -20,7 +19,6 @@ from reports.inputs.material import (
     Distillation,
     Evidence,
     Material,
-    Structure,
     Training,
 )
 
@@ -36,8 +34,6 @@ def gather(runs: Path) -> tuple[Material, list[HarnessError]]:
     material = Material(
         runs=evidence,
         distillations=_distillations(runs, evidence),
-        structure=_structure,
-        reasoning_to_error=_misled,
     )
     return material, broken
 
@@ -62,15 +58,6 @@ def _answers(folder: Path, broken: list[HarnessError]) -> Callable[[], Sequence[
         return found
 
     return read
-
-
-def _structure(predictions: Sequence[Prediction]) -> Structure:
-    errors = reasoning_to_error(predictions)
-    return Structure(figures=structure(predictions, errors), reasoning_to_error=errors.sample_ids)
-
-
-def _misled(predictions: Sequence[Prediction]) -> Sequence[str]:
-    return reasoning_to_error(predictions).sample_ids
 
 
 def _distillations(runs: Path, evidence: Sequence[Evidence]) -> tuple[Distillation, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from harness.core.types import ImageRef, Prediction, Value
+from harness.core.types import ImageRef, Prediction
 from harness.run.records import RunRecord
 
 Rows = Callable[[], Sequence[Mapping[str, Any]]]
@@ -81,33 +81,11 @@ class Distillation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Structure:
-    """How structured answers are built: see distill.quality.answers, which computes it."""
-
-    figures: Mapping[str, Value]
-    """all_tags, well_formed, reasoning_to_error, reasoning_to_error_of_all: shares, 0 to 1."""
-    reasoning_to_error: Sequence[str] = ()
-    """Ids of wrong answers whose reasoning arrives at the gold option, in the run's order."""
-
-
-def _no_structure(predictions: Sequence[Prediction]) -> Structure:  # noqa: ARG001  # see Material
-    return Structure(figures={})
-
-
-def _no_ids(predictions: Sequence[Prediction]) -> Sequence[str]:  # noqa: ARG001  # see Material
-    return ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
     """Everything that a page is made of, in any order."""
 
     runs: Sequence[Evidence] = ()
     distillations: Sequence[Distillation] = ()
-    structure: Callable[[Sequence[Prediction]], Structure] = _no_structure
-    """Takes the structured answers of a run apart."""
-    reasoning_to_error: Callable[[Sequence[Prediction]], Sequence[str]] = _no_ids
-    """The ids alone of `structure`, which are found faster."""
 
     @property
     def records(self) -> list[RunRecord]:

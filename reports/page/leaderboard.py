@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from hashlib import sha256
@@ -24,16 +24,18 @@ from harness.run.records import RunRecord
 from reports.charts import geometry
 from reports.distillation.panel import panel
 from reports.export.formats import downloads
-from reports.inputs.material import Material, Pictures, Which
+from reports.inputs.material import Evidence, Material, Pictures, Which
 from reports.inputs.paper import load
 from reports.page.images import address
-from reports.page.payload import Group, collect, payload
 from reports.page.provenance import Provenance, provenance
+from reports.page.samples.groups import Group, collect
+from reports.page.samples.payload import payload
 from reports.page.sections import TaskSection, order, sections
 from reports.page.summary import opening
 from reports.statistics.answers import Answers, read
 from reports.tables.heatmap import LEGENDS
 from reports.tables.table import KINDS, Table
+from tasks import scienceqa, vqaonline
 
 __all__ = ["TaskSection", "render", "sections"]
 
@@ -42,27 +44,8 @@ SCRIPTS = ("script.js", "address.js", "answers.js", "paired.js", "samples.js", "
 """Each put together as one element, which the page's policy knows by its hash."""
 
 
-@dataclass(frozen=True, slots=True)
-class DataSet:
-    """Whom the questions of a task come from."""
-
-    repo: str
-    attribution: str
-
-
-DATA_SETS = {
-    "scienceqa": DataSet(
-        "derek-thomas/ScienceQA",
-        "Questions and pictures of ScienceQA: Lu et al., Learn to Explain: Multimodal Reasoning "
-        "via Thought Chains for Science Question Answering, NeurIPS 2022; licence "
-        "CC BY-NC-SA 4.0, not for commercial use.",
-    ),
-    "vqaonline": DataSet(
-        "ChongyanChen/VQAonline",
-        "Questions and answers of VQAonline: Chen et al., Fully Authentic Visual Question "
-        "Answering Dataset from Online Communities, ECCV 2024; licence CC BY-SA 4.0.",
-    ),
-}
+DATA_SETS = {"scienceqa": scienceqa, "vqaonline": vqaonline}
+"""Published data sets: task -> the module that knows their repository and their authors."""
 
 
 def render(
@@ -87,57 +70,66 @@ def render(
     paper = load()
     material = replace(material, runs=sorted(material.runs, key=lambda run: order(run.record)))
     ordered = material.records
-    shown = {str(run.task.name) for run in ordered}
+    answers, groups = _read_answers(material.runs)
+    shown_sections = sections(ordered, answers)
+    panels = [
+        panel(each, answers, picture=partial(_picture, pictures))
+        for each in sorted(material.distillations, key=lambda each: each.name)
+    ]
+    tasks = {str(run.task.name) for run in ordered}
+    template = _environment().get_template("leaderboard.html.j2")
+    return template.render(
+        **_style_and_script(),
+        paper=paper,
+        sections=shown_sections,
+        panels=panels,
+        opening=opening(shown_sections, panels, paper),
+        legends=LEGENDS,
+        measured_runs=len(ordered),
+        provenances=[_provenance(run) for run in ordered],
+        attributions=[data.ATTRIBUTION for task, data in DATA_SETS.items() if task in tasks],
+        generated=_source_date() if generated is None else generated,
+        kinds=KINDS,
+        frame=geometry,
+        files_of=_saved,
+        address_of=_address,
+        payload=payload(material, groups, samples=samples, pictures=pictures),
+    )
+
+
+def _read_answers(runs: Sequence[Evidence]) -> tuple[dict[str, Answers], list[Group]]:
+    """Scores by run id, and the runs in groups; the predictions of one run at a time in memory."""
     answers: dict[str, Answers] = {}
     groups: list[Group] = []
-    for run in material.runs:  # the answers of one at a time
+    for run in runs:
         held = run.held()
         if found := read(held):
             answers[found.run] = found
-        collect(groups, held, material)
+        collect(groups, held)
         del held  # before the next one's are read
-    shown_sections = sections(ordered, answers)
-    panels = [
-        panel(each, answers, structure=material.structure, picture=partial(_picture, pictures))
-        for each in sorted(material.distillations, key=lambda each: each.name)
-    ]
+    return answers, groups
+
+
+def _style_and_script() -> dict[str, str]:
+    """The page's own files, and the policy that allows them and nothing else."""
     files = resources.files("reports.page") / "templates"
     style, script = (
         "\n".join((files / name).read_text(encoding="utf-8") for name in names)
         for names in (STYLES, SCRIPTS)
     )
-    return (
-        _environment()
-        .get_template("leaderboard.html.j2")
-        .render(
-            policy="; ".join(
-                (
-                    "default-src 'none'",
-                    f"script-src '{_hash(script)}'",
-                    f"style-src '{_hash(style)}'",
-                    "img-src data: blob:",
-                    "base-uri 'none'",
-                    "form-action 'none'",
-                )
-            ),
-            style=Markup(style),  # noqa: S704  # our own file, not a record's string
-            script=Markup(script),  # noqa: S704  # as above
-            paper=paper,
-            sections=shown_sections,
-            panels=panels,
-            opening=opening(shown_sections, panels, paper),
-            legends=LEGENDS,
-            measured_runs=len(ordered),
-            provenances=[_provenance(run) for run in ordered],
-            attributions=[data.attribution for task, data in DATA_SETS.items() if task in shown],
-            generated=_source_date() if generated is None else generated,
-            kinds=KINDS,
-            frame=geometry,
-            files_of=_saved,
-            address_of=_address,
-            payload=payload(material, groups, samples=samples, pictures=pictures),
-        )
+    policy = (
+        "default-src 'none'",
+        f"script-src '{_hash(script)}'",
+        f"style-src '{_hash(style)}'",
+        "img-src data: blob:",
+        "base-uri 'none'",
+        "form-action 'none'",
     )
+    return {
+        "policy": "; ".join(policy),
+        "style": Markup(style),  # noqa: S704  # our own file, not a record's string
+        "script": Markup(script),  # noqa: S704  # as above
+    }
 
 
 @cache
@@ -174,7 +166,7 @@ def _source_date() -> str:
 
 def _provenance(run: RunRecord) -> Provenance:
     data = DATA_SETS.get(str(run.task.name))
-    return provenance(run, dataset=data.repo if data else None)
+    return provenance(run, dataset=data.REPO if data else None)
 
 
 def _saved(table: Table) -> list[tuple[str, str, str]]:

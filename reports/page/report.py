@@ -12,7 +12,7 @@ from reports.inputs.discovery import gather
 from reports.inputs.images import find_images
 from reports.inputs.material import Which
 from reports.page.leaderboard import render
-from reports.page.payload import picture_bytes
+from reports.page.samples.payload import picture_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

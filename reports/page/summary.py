@@ -174,8 +174,8 @@ def _printed_link(table: PaperTable) -> str:
 
 def _gained(panels: Sequence[Panel]) -> Iterable[Said]:
     for panel in panels:
-        if panel.lead:
-            first, *rest = panel.lead
+        if panel.headline:
+            first, *rest = panel.headline
             yield Said(lead=_named(panel), verdict=first, text=" ".join(rest), link=f"#{panel.id}")
 
 
@@ -228,11 +228,11 @@ def _list(topics: Sequence[tuple[str, float]]) -> str:
 
 def _behind(panels: Sequence[Panel]) -> Iterable[Said]:
     for panel in panels:
-        if panel.behind is not None:
+        if panel.teacher_lead is not None:
             yield Said(
                 lead=_named(panel),
-                verdict=panel.behind.verdict,
-                text=panel.behind.words,
+                verdict=panel.teacher_lead.verdict,
+                text=panel.teacher_lead.words,
                 link=f"#{panel.id}-behind",
             )
 

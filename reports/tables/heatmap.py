@@ -88,7 +88,13 @@ def measured(
     reference = next((run for run in group if runs.role(run) == "student"), None)
     if reference is not None and len(group) > 1 and runs.run_id(reference) in answers:
         views.append(
-            _against(reference, group, {c.key: c.heading for c in shown}, answers, name=name)
+            _against(
+                reference,
+                group,
+                answers,
+                headings={c.key: c.heading for c in shown},
+                name=name,
+            )
         )
     return views
 
@@ -163,9 +169,9 @@ def _absolute(group: Sequence[RunRecord], shown: Sequence[columns.Column], *, na
 def _against(
     reference: RunRecord,
     group: Sequence[RunRecord],
-    headings: Mapping[str, Heading],
     answers: Mapping[str, Answers],
     *,
+    headings: Mapping[str, Heading],
     name: str,
 ) -> HeatMap:
     title = runs.title(reference)

@@ -32,7 +32,7 @@ function once(id, unpack) {
   return found;
 }
 
-// A question with every run's answer to it: see reports/page/payload.py.
+// A question with every run's answer to it: see reports/page/samples/blocks.py.
 async function entry(group, i) {
   const rank = group.rank[i];
   const rows = await once(`answers-${group.place}-${Math.floor(rank / index.block)}`, (packed) => {

@@ -420,7 +420,7 @@ function drawGold(group, asked) {
   return make("ol.choices", ...items);
 }
 
-// What a run's answer says: see `_row` in reports/page/payload.py.
+// What a run's answer says: see reports/page/samples/verdicts.py.
 function parts_of(answer) {
   const [raw, read, rule, prompt, error, seconds, preparing, tokens, tokensIn, order, scores, others, span, cut] = answer;
   return { raw, read, rule, prompt, error, seconds, preparing, tokens, tokensIn, order, scores, others, span, cut };

@@ -1,0 +1,113 @@
+"""The models of a distillation, each with its run on the test questions.
+
+Student, base, control and teacher are compared on the same questions: a run is chosen by how many
+of the student's questions it answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from distill.quality.answers import reasoning_to_error, structure
+from harness.core.types import Prediction, Value
+from reports.inputs import runs
+from reports.inputs.material import Distillation, Evidence
+from reports.statistics.answers import Answers
+from reports.tables import heatmap
+from reports.tables.heatmap import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """How the structured answers of a run are built: see distill.quality.answers."""
+
+    figures: Mapping[str, Value]
+    """all_tags, well_formed, reasoning_to_error, reasoning_to_error_of_all: shares, 0 to 1."""
+    reasoning_to_error: Sequence[str]
+    """Ids of wrong answers whose reasoning arrives at the gold option, in the run's order."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelRun:
+    """A model of a distillation with its run on the test questions."""
+
+    evidence: Evidence
+    answers: Answers
+    predictions: Mapping[str, Prediction]
+    """By sample id, without failed ones."""
+
+    @property
+    def title(self) -> str:
+        return runs.title(self.evidence.record)
+
+    @property
+    def role(self) -> str:
+        return runs.role(self.evidence.record)
+
+    def structure(self) -> Structure:
+        """Take its structured answers apart."""
+        predictions = list(self.predictions.values())
+        errors = reasoning_to_error(predictions)
+        return Structure(structure(predictions, errors), errors.sample_ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """The models of one distillation; None: no run with options at hand."""
+
+    student: ModelRun | None
+    """After training."""
+    base: ModelRun | None
+    """The student before training."""
+    control: ModelRun | None
+    """The student that was trained on the answers alone."""
+    teacher: ModelRun | None
+    change: Mapping[str, Change]
+    """Topic -> the student against its base; "" is all questions; empty: one of them is missing."""
+    structures: Mapping[ModelRun, Structure]
+    """Of the teacher, the base and the student, as far as they are there."""
+
+
+def models_of(found: Distillation, answers: Mapping[str, Answers]) -> Models:
+    """Choose a run for each model of a distillation.
+
+    Args:
+        found: the distillation.
+        answers: by run id.
+    """
+    student = _model_run(found.training.runs if found.training else (), answers, None)
+    anchor = student.evidence if student else None
+    base = _model_run(found.base, answers, anchor)
+    teacher = _model_run(found.teacher, answers, anchor)
+    return Models(
+        student=student,
+        base=base,
+        control=_model_run(found.control.runs if found.control else (), answers, anchor),
+        teacher=teacher,
+        change=heatmap.changes(base.answers, student.answers) if base and student else {},
+        structures={model: model.structure() for model in (teacher, base, student) if model},
+    )
+
+
+def _model_run(
+    candidates: Sequence[Evidence], answers: Mapping[str, Answers], anchor: Evidence | None
+) -> ModelRun | None:
+    """The run on the questions of `anchor`, else the one with most answers."""
+    best: tuple[tuple[bool, int], Evidence, Answers] | None = None
+    for evidence in candidates:
+        known = answers.get(runs.run_id(evidence.record))
+        if known is None or known.test != "mcnemar":
+            continue
+        if anchor is not None and evidence.record.task.name != anchor.record.task.name:
+            continue
+        same = anchor is not None and runs.same_questions(evidence.record) == runs.same_questions(
+            anchor.record
+        )
+        if best is None or (same, known.answered) > best[0]:
+            best = (same, known.answered), evidence, known
+    if best is None:
+        return None
+    _, evidence, known = best
+    predictions = {p.sample_id: p for p in evidence.predictions() if p.error is None}
+    return ModelRun(evidence, known, predictions)

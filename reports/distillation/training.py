@@ -1,0 +1,45 @@
+"""The training of a distilled student: its questions by topic and its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reports.charts import curves
+from reports.charts.curves import Curve
+from reports.inputs import sanitize
+from reports.inputs.material import Distillation
+
+
+def trained_questions(found: Distillation) -> dict[str, int]:
+    """Topic -> questions that the student was trained on or, where that is not known, kept
+    rationales."""
+    record: Mapping[str, object] = found.training.record if found.training else {}
+    by_topic = sanitize.mapping(sanitize.mapping(record.get("counts")).get("by_topic"))
+    kept = {
+        topic: sanitize.mapping(each).get("kept")
+        for topic, each in sanitize.mapping(
+            sanitize.mapping(found.rationales.get("counts")).get("topics")
+        ).items()
+    }
+    return {
+        sanitize.text(topic, limit=60): number
+        for topic, count in (by_topic or kept).items()
+        if (number := sanitize.whole(count)) is not None
+    }
+
+
+def loss_curve(found: Distillation, *, name: str) -> Curve | None:
+    """The training loss of the student and of its control; None without a log.
+
+    Args:
+        found: the distillation.
+        name: prefix of ids.
+    """
+    trainings = []
+    for each, role in ((found.training, "distilled"), (found.control, "baseline")):
+        if each is not None:
+            title = sanitize.text(each.name, limit=60) + (
+                ", the control" if role == "baseline" else ""
+            )
+            trainings.append((title, role, curves.losses(each.log())))
+    return curves.curve(trainings, name=f"{name}-loss")

@@ -1,0 +1,88 @@
+"""All data elements of the page for its samples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from reports.inputs import sanitize
+from reports.inputs.material import Material, Pictures, Which
+from reports.page.samples.blocks import BLOCK, Block, data_elements, packed_images, packed_questions
+from reports.page.samples.groups import Group, accuracy_of, is_shown
+from reports.page.samples.index import group_key, index_of, numbered
+from reports.page.samples.thumbnails import thumbnails_of
+from reports.page.samples.verdicts import OTHERS, RECORDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """What the page's script works on."""
+
+    blocks: tuple[Block, ...]
+    shown: int
+    """Questions that can be looked at."""
+    questions: int
+    """Questions that were answered by some run."""
+    notes: tuple[str, ...]
+    """What was left out, and why."""
+    tasks: frozenset[str]
+    """Whose questions are shown."""
+
+
+def payload(
+    material: Material,
+    groups: Sequence[Group],
+    *,
+    samples: Which = "all",
+    pictures: Pictures | None = None,
+) -> Payload | None:
+    """The data elements of a page; None where no run has answers.
+
+    Args:
+        material: whose distillations say which runs are before and after.
+        groups: what `collect` made of its runs.
+        samples: which of them can be looked at. Comparisons are over all of them in any case.
+        pictures: where to look for their pictures; None: they are left out.
+    """
+    for group in groups:
+        group.runs.sort(key=lambda run: -accuracy_of(run))  # where equal, in the given order
+    if not groups:
+        return None
+    blocks: list[Block] = []
+    indices: list[dict[str, Any]] = []
+    notes = list(pictures.notes) if pictures else []
+    shown_of_all = lost = 0
+    for place, group in enumerate(groups):
+        ids = list(group.samples)
+        shown = [i for i in ids if is_shown(group, i, samples)]
+        shown_of_all += len(shown)
+        images: dict[str, bytes] = {}
+        if pictures is not None:
+            images = thumbnails_of(group, shown, pictures)
+            lost += sum(not group.samples[i].pictures for i in shown if group.samples[i].images)
+        blocks += data_elements(f"answers-{place}", packed_questions(group, shown, images))
+        blocks += data_elements(f"pictures-{place}", packed_images(list(images.values())))
+        indices.append(index_of(material, group, ids=ids, shown=shown, images=images))
+    for key, made in zip(numbered(map(group_key, groups)), indices, strict=True):
+        made["key"] = key
+    if lost:
+        one = "1 question is shown without its picture, which is not at hand."
+        many = f"{lost:,} questions are shown without their pictures, which are not at hand."
+        notes.append(one if lost == 1 else many)
+    index = {"groups": indices, "block": BLOCK, "readers": [RECORDED, *OTHERS]}
+    return Payload(
+        blocks=(Block("answers", Markup(sanitize.json_text(index))), *blocks),  # noqa: S704  # made safe by json_text
+        shown=shown_of_all,
+        questions=sum(len(group.samples) for group in groups),
+        notes=tuple(dict.fromkeys(sanitize.text(note, limit=600) for note in notes)),
+        tasks=frozenset(str(group.runs[0].record.task.name) for group in groups if shown_of_all),
+    )
+
+
+def picture_bytes(page: str) -> int:
+    """How much of a page is pictures of its samples."""
+    return sum(len(found[0]) for found in re.finditer(r' id="pictures-\d+-\d+">"[^"]*"', page))

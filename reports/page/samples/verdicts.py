@@ -1,0 +1,85 @@
+"""An answer on the page: its verdict by each extractor, and its row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from harness.core.types import Prediction, Reading, Target, is_cut
+from harness.run.records import RunRecord
+from reports.inputs import sanitize
+
+RAW = 20_000
+"""Bytes that are shown of a text."""
+
+RIGHT, WRONG, UNREAD, FAILED, ANSWERED, ABSENT = "rwufa-"
+"""One character a question: `wrong` is what was read and is not the gold option, `answered` an
+answer in words, `absent` a question that the run was not asked."""
+
+RECORDED = "ours"
+OTHERS = ("paper-base", "paper-kd")
+"""Readers whose verdicts are on the page beside the recorded ones: the paper's two rules."""
+
+
+def is_extracted(record: RunRecord) -> bool:
+    """Whether the run's answers were read out of texts, by our reader: one that was read by another
+    rule, or chosen by likelihood, stays as it is."""
+    settings = sanitize.mapping(record.settings)
+    chosen = settings.get("mode") == "loglikelihood" or settings.get("conclude")
+    read_again = sanitize.mapping(record.fingerprint).get("reader")
+    return not chosen and not read_again
+
+
+def extract_by(reader: Callable[[str, Sequence[str]], Reading], p: Prediction) -> Reading:
+    """What an extractor finds in the raw text of `p`, its options in their first order."""
+    if not p.choices or p.error is not None:
+        return Reading(p.answer, p.rule)
+    if not p.order:
+        return reader(p.raw, p.choices)
+    found = reader(p.raw, [p.choices[place] for place in p.order])
+    answer = p.order[found.answer] if isinstance(found.answer, int) else None
+    return Reading(answer, found.rule)
+
+
+def verdict_of(p: Prediction, answer: Target | None) -> str:
+    """The character for `answer` in place of the recorded one."""
+    if p.error is not None:
+        return FAILED
+    if answer is None:
+        return UNREAD
+    if not p.choices:
+        return ANSWERED
+    return RIGHT if answer == p.target else WRONG
+
+
+def answer_row(p: Prediction, others: list[list[Any]]) -> list[Any]:
+    """An answer; the script takes it apart by place."""
+    raw, span = sanitize.marked_passage(p.raw, p.span, limit=RAW)
+    return [
+        raw,
+        sanitize.passage(p.answer, limit=RAW) if isinstance(p.answer, str) else p.answer,
+        sanitize.text(p.rule),
+        sanitize.passage(p.prompt, limit=RAW),
+        None if p.error is None else sanitize.text(p.error, limit=1000),
+        _rounded(p.seconds),
+        _rounded(p.preprocess_seconds),
+        sanitize.whole(p.tokens),
+        sanitize.whole(p.tokens_in),
+        list(p.order),
+        [_rounded(score) for score in p.scores],
+        others,
+        span,
+        is_cut(p.finish),
+    ]
+
+
+def _rounded(value: object) -> float | None:
+    """To four significant digits."""
+    found = sanitize.number(value)
+    return None if found is None else float(f"{found:.4g}")
+
+
+def compact_json(value: object) -> str:
+    """JSON without spaces."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
