@@ -7,7 +7,6 @@ RUNS/TASK/NAME/SPLIT.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -32,9 +31,9 @@ from distill.training.train import train
 from harness.checkpoints.catalog import find
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.core.errors import DataError, HarnessError
-from harness.core.files.atomic import write_atomically
+from harness.core.files.json_files import write_json
 from harness.core.files.paths import safe_name
-from harness.core.json_values import finite
+from harness.core.mismatch import stop_on_mismatch
 from harness.core.options import GenerationOptions, ModelOptions, RunOptions
 from harness.core.structured import Rationale
 from harness.core.types import Prediction, Sample
@@ -241,12 +240,14 @@ def make_examples(plan: Plan) -> list[Example]:
             return [Example(sample, None) for sample in selected(plan)]
         raise _no_rationales(plan)
     known = attempts.data_fingerprint(plan.data, plan.asking)
-    for key, value in known.items():
-        if record["fingerprint"].get(key) != value:
-            raise DataError(
-                f"The rationales in {plan.folder} are of another {key}.",
-                known=f"{record['fingerprint'].get(key)} then, {value} now.",
-            )
+    stop_on_mismatch(
+        record["fingerprint"],
+        known,
+        what=f"the rationales in {plan.folder}",
+        made_by=record.get("command", ()),
+        command=plan.command,
+        error=DataError,
+    )
     if record["status"] != "complete":
         log.warning("%s: the rationales are %s.", plan.folder, record["status"])
     kept = attempts.read_rationales(plan.folder)
@@ -359,8 +360,7 @@ def write_quality(
         run.record.model.name: measure_run(RunFolder(run.folder).read_predictions(), samples)
         for run in runs
     }
-    text = json.dumps(finite(found), ensure_ascii=False, indent=1)
-    write_atomically(plan.folder / QUALITY, f"{text}\n".encode())
+    write_json(plan.folder / QUALITY, found)
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.files.atomic import folder_aside, sweep, write_atomically
+from harness.core.files.atomic import remove_leftovers, temporary_folder, write_atomically
 from harness.models.tiny import build
 from harness.run.folder import RunFolder
 
@@ -30,7 +30,7 @@ def die_writing(path: Path) -> None:
 
 
 def die_building(path: Path) -> None:
-    with folder_aside(path) as aside:
+    with temporary_folder(path) as aside:
         (aside / "config.json").write_text("half")
         os._exit(9)
 
@@ -74,8 +74,8 @@ def test_another_write_within_a_write_leaves_both_whole(tmp_path: Path) -> None:
     def pieces() -> Iterator[bytes]:
         yield b"one "
         write_atomically(tmp_path / "second", b"second")
-        with folder_aside(tmp_path / "third") as aside:
-            sweep(tmp_path)
+        with temporary_folder(tmp_path / "third") as aside:
+            remove_leftovers(tmp_path)
             aside.rename(tmp_path / "third")
         yield b"two"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from distill.rationales.store import read_lines
+from harness.core.files.jsonl import read_objects
 from harness.core.structured import Rationale, render
 from tests.drawn import draw_questions
 
@@ -65,7 +65,7 @@ OF_TRAINING = ("--base-weights", "--batch-size", "--precision", "--runs")
 def timeless(path: Path) -> list[dict[str, Any]]:
     """The lines of a log, without what differs from run to run."""
     hidden = {"seconds": None, "preprocess_seconds": None, "memory": None}
-    return [{**row, **hidden} for row in read_lines(path)]
+    return [{**row, **hidden} for row in read_objects(path)]
 
 
 def test_one_command(command, arguments: dict[str, Any], tmp_path: Path) -> None:
@@ -95,9 +95,9 @@ def test_one_command(command, arguments: dict[str, Any], tmp_path: Path) -> None
     assert quality["dependence"]["all"]["image_helps"]["n"] == kept
     card = (folder / "student" / "README.md").read_text()
     assert "| moondream-kd (this model) | 6 |" in card
-    assert len(read_lines(folder / "training_log.jsonl")) == -(-kept // 4)
+    assert len(read_objects(folder / "training_log.jsonl")) == -(-kept // 4)
     control = folder.with_name("moondream-kd-answer-only")
-    assert len(read_lines(control / "training_log.jsonl")) == 2 * -(-kept // 4)
+    assert len(read_objects(control / "training_log.jsonl")) == 2 * -(-kept // 4)
 
     files = {p: p.stat().st_mtime_ns for p in folder.rglob("*.safetensors")}
     lines = (folder / "attempts.jsonl").read_bytes()
@@ -331,22 +331,22 @@ def test_stopped_while_it_asks(command, arguments: dict[str, Any], tmp_path: Pat
     folder = tmp_path / "runs" / "distill" / "moondream-kd"
     code, _ = stop_after(asked, folder, 3, signal.SIGKILL)
     assert code == -signal.SIGKILL
-    killed = read_lines(folder / "attempts.jsonl")
+    killed = read_objects(folder / "attempts.jsonl")
     code, err = stop_after(asked, folder, len(killed) + 3, signal.SIGINT)
     assert code == 130
     assert "Traceback" not in err
     assert "the same command goes on" in err
     assert json.loads((folder / "rationales.json").read_text())["status"] == "interrupted"
-    interrupted = read_lines(folder / "attempts.jsonl")
+    interrupted = read_objects(folder / "attempts.jsonl")
     assert all(row in interrupted for row in killed)
     assert len(killed) < len(interrupted) < 40
     assert command("distill", "rationales", *options(asked)).code == 0
     assert command("distill", "rationales", *options(asked), "--name", "whole").code == 0
-    again = read_lines(folder / "attempts.jsonl")
+    again = read_objects(folder / "attempts.jsonl")
     assert all(row in again for row in interrupted)
     for name in ("attempts.jsonl", "rationales.jsonl", "rejected.jsonl"):
         assert timeless(folder / name) == timeless(folder.with_name("whole") / name)
-    assert len({row["id"] for row in read_lines(folder / "attempts.jsonl")}) == 40
+    assert len({row["id"] for row in read_objects(folder / "attempts.jsonl")}) == 40
 
 
 def test_complete_rationales_outlive_their_teacher(

@@ -363,7 +363,7 @@ def test_a_full_disk(run, whole: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"config": replace(FP32, learning_rate=2e-3)}, "learning_rate: 0.001 then, 0.002 now"),
+        ({"config": replace(FP32, learning_rate=2e-3)}, "learning_rate: 0.001 there, 0.002 now"),
         ({"config": replace(FP32, target="answer")}, "target"),
         ({"seed": 1}, "weights"),
         ({"count": 20}, "data"),

@@ -182,7 +182,7 @@ def test_swapped_weights_are_refused(evaluate, tiny, tmp_path: Path) -> None:
     for limit in (4, 8):
         result = evaluate("--limit", limit, model=folder)
         assert result.code == 2
-        assert "another weights" in result.stderr
+        assert "test: weights." in result.stderr
 
 
 def test_fresh_moves_the_old_run_aside(evaluate, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_changed_picture_is_refused(evaluate, questions: Path) -> None:
     Image.new("RGB", (50, 50), "red").save(questions / "images" / "biology-03.png")
     result = evaluate("--limit", 8, data=questions)
     assert result.code == 2
-    assert "another data" in result.stderr
+    assert ": data" in result.stderr
 
 
 def test_bad_pictures_are_error_rows(evaluate, questions: Path) -> None:
@@ -376,7 +376,7 @@ def test_sampled_answers_belong_to_a_batch_size(evaluate) -> None:
     first = predictions(only(evaluate("--limit", 8, *sampled)))
     refused = evaluate("--limit", 16, "--batch-size", 3, *sampled)
     assert refused.code == 2
-    assert "decoding.batch_size: 4 then, 3 now" in refused.stderr
+    assert "decoding.batch_size: 4 there, 3 now" in refused.stderr
     again = predictions(only(evaluate("--limit", 8, *sampled, "--name", "again")))
     assert [row["raw"] for row in again] == [row["raw"] for row in first]
 
@@ -450,7 +450,7 @@ def test_options_that_refer_to_others_stay_and_are_counted(
     folder.write_record(replace(record, fingerprint={**record.fingerprint, "shuffle": 1}))
     again = evaluate("--shuffle-choices", 1, data=questions)
     assert again.code == 2
-    assert "another shuffle" in again.json["errors"][0]["what"]
+    assert ": shuffle" in again.json["errors"][0]["what"]
 
 
 def test_transparent_pictures_are_told_and_belong_to_the_run(
@@ -476,4 +476,4 @@ def test_transparent_pictures_are_told_and_belong_to_the_run(
     folder.write_record(replace(record, fingerprint=known))
     again = evaluate(data=questions)
     assert again.code == 2
-    assert "another transparency" in again.json["errors"][0]["what"]
+    assert ": transparency" in again.json["errors"][0]["what"]

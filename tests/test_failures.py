@@ -779,8 +779,8 @@ CASES = [
         2,
         ("run locked", lock, r"Another process is writing to .*--runs"),
         ("run without run.json", without(RECORD), r"has predictions but no run\.json.*--fresh"),
-        ("other weights", other_weights, r"made with another weights.*--fresh"),
-        ("other data", row(topic="x"), r"made with another data.*sha256.* then, .*--fresh"),
+        ("other weights", other_weights, r"differ from those of the run in .*: weights\..*--fresh"),
+        ("other data", row(topic="x"), r"differ from .*: data\..*sha256.* there, .*--fresh"),
         ("run a file", both(lambda p: shutil.rmtree(p.root / RUN), content(RUN, "")), r"--runs"),
     ),
     Case(
@@ -788,14 +788,14 @@ CASES = [
         nothing,
         f"{EVAL} --style cot --dtype bf16",
         2,
-        r"another style, prompt, wording, dtype\. style: direct then, cot now",
+        r": style, prompt, wording, dtype\. style: direct there, cot now.*To resume: harness eval",
     ),
     Case(
         "other limit of tokens",
         nothing,
         f"{EVAL} --max-new-tokens 3",
         2,
-        r"another decoding\.max_new_tokens\. .*: 2 then, 3 now.*--fresh",
+        r": decoding\.max_new_tokens\. .*: 2 there, 3 now.*--max-new-tokens 3 --fresh",
     ),
     *cases(
         SHOW,

@@ -83,7 +83,7 @@ def test_rationales_of_other_data_are_not_taught(plan: Plan, questions: Path) ->
     path = questions / "test.jsonl"
     path.write_text(path.read_text().replace("farthest north", "northernmost"))
     changed = replace(plan, data=Data(TASK, DataOptions(path=questions)))
-    with pytest.raises(DataError, match="another data"):
+    with pytest.raises(DataError, match=": data"):
         pipeline.make_examples(changed)
 
 

@@ -16,9 +16,10 @@ from distill.rationales.attempts import RationaleOptions, read_rationales
 from distill.rationales.filters import rationale, why_rejected
 from distill.rationales.generate import Teacher, generate, teacher_of
 from distill.rationales.importing import import_rationales
-from distill.rationales.store import Store, append_lines, read_lines
+from distill.rationales.store import Store
 from distill.rationales.teacher import wording
 from harness.core.errors import DataError, HarnessError, SampleError
+from harness.core.files.jsonl import append_lines, encode_line, read_objects
 from harness.core.interrupts import Interrupted
 from harness.core.options import ModelOptions
 from harness.core.structured import Rationale, render
@@ -170,7 +171,7 @@ def test_each_question_gets_its_rationale(data: Data, options: RationaleOptions)
     assert row["attempt"] == 1
     assert not row["hinted"]
     assert f"It is {sample.choices[sample.target]}." == row["reasoning"]  # type: ignore[index]
-    assert read_lines(store.rejected_path) == []
+    assert read_objects(store.rejected_path) == []
     assert read_rationales(options.folder)[sample.id].conclusion == row["answer"]
 
 
@@ -213,10 +214,10 @@ def test_stopped_anywhere_it_goes_on(
         for name in ("attempts.jsonl", "rationales.jsonl", "rejected.jsonl"):
             with open(options.folder / name, "ab") as file:
                 file.write(cut)
-    kept = read_lines(options.folder / "attempts.jsonl")
+    kept = read_objects(options.folder / "attempts.jsonl")
     record = generate(Scripted(write).teacher, data, options)
     assert record["status"] == "complete"
-    assert read_lines(options.folder / "attempts.jsonl")[: len(kept)] == kept
+    assert read_objects(options.folder / "attempts.jsonl")[: len(kept)] == kept
     for name in ("attempts.jsonl", "rationales.jsonl", "rejected.jsonl"):
         assert timeless(options.folder / name) == timeless(whole.folder / name), name
     hinted = [row["hinted"] for row in Store(options.folder).read_kept()]
@@ -225,7 +226,7 @@ def test_stopped_anywhere_it_goes_on(
 
 
 def timeless(path: Path) -> list[dict[str, Any]]:
-    return [{**row, "seconds": None} for row in read_lines(path)]
+    return [{**row, "seconds": None} for row in read_objects(path)]
 
 
 def test_views_left_behind_by_a_crash_are_made_good(data: Data, options: RationaleOptions) -> None:
@@ -252,7 +253,7 @@ def test_the_best_of_several_attempts_is_kept(data: Data, options: RationaleOpti
     rows = Store(options.folder).read_kept()
     assert {row["attempt"] for row in rows} == {2}
     assert {row["decoding"]["temperature"] for row in rows} == {0.7}
-    rejected = read_lines(options.folder / "rejected.jsonl")
+    rejected = read_objects(options.folder / "rejected.jsonl")
     assert {row["attempt"] for row in rejected} == {1, 3}
     assert {reason for row in rejected for reason in row["reasons"]} == {
         "another attempt is better"
@@ -296,7 +297,7 @@ def test_a_hint_is_for_what_was_rejected(data: Data, options: RationaleOptions) 
     for row in Store(options.folder).read_kept():
         assert row["hinted"] == (row["answer"] != "A")
         assert ("Hint: " in row["prompt"]) == row["hinted"]
-    assert record["counts"]["hinted"] == sum(r["answer"] != "A" for r in read_lines(
+    assert record["counts"]["hinted"] == sum(r["answer"] != "A" for r in read_objects(
         options.folder / "rationales.jsonl"))  # fmt: skip
 
 
@@ -316,14 +317,14 @@ def test_other_settings_are_refused_by_name(
         generate(Scripted(right).teacher, data, replace(options, **changes))
     generate(Scripted(right).teacher, data, replace(options, **changes, fresh=True))
     (aside,) = options.folder.glob("rationales.*/")
-    assert len(read_lines(aside / "rationales.jsonl")) == 10
+    assert len(read_objects(aside / "rationales.jsonl")) == 10
 
 
 def test_other_weights_are_refused(data: Data, options: RationaleOptions) -> None:
     """Another teacher under the same name, by its fingerprint."""
     generate(Scripted(right).teacher, data, options)
     other = replace(Scripted(right).teacher, fingerprint=lambda: "sha256:1")
-    with pytest.raises(HarnessError, match="another weights"):
+    with pytest.raises(HarnessError, match=r"differ from those of the rationales in .*: weights"):
         generate(other, data, replace(options, limit=12))
 
 
@@ -345,7 +346,7 @@ def test_a_broken_picture_is_a_rejected_row(questions: Path, options: RationaleO
     record = generate(Scripted(right).teacher, Data(TASK, DataOptions(path=questions)), options)
     assert record["status"] == "partial"
     assert (record["counts"]["kept"], record["counts"]["failed"]) == (9, 1)
-    (row,) = read_lines(options.folder / "rejected.jsonl")
+    (row,) = read_objects(options.folder / "rejected.jsonl")
     assert row["id"] == "geography-02"
     assert "geography-02.png" in row["reasons"][0]
 
@@ -365,7 +366,7 @@ def test_any_checkpoint_can_be_the_teacher(
     record = generate(teacher_of(weights, max_new_tokens=12), data, replace(options, limit=3))
     assert record["teacher"]["title"] == "LLaVA-CoT"
     assert record["fingerprint"]["weights"] == weights.fingerprint["weights"]
-    rows = [*Store(options.folder).read_kept(), *read_lines(options.folder / "rejected.jsonl")]
+    rows = [*Store(options.folder).read_kept(), *read_objects(options.folder / "rejected.jsonl")]
     assert [row["id"] for row in rows] == [s.id for s in data.samples.samples[:3]]
     assert all("The correct answer is" in row["prompt"] for row in rows)
     assert all(row["reasoning"] == row["raw"].strip() for row in rows if "reasoning" in row)
@@ -379,7 +380,7 @@ def test_texts_do_not_depend_on_how_many_are_asked_at_once(
     for size in (1, 3, 40):
         folder = tmp_path / str(size)
         generate(teacher, data, replace(options, folder=folder, batch_size=size, keep="agrees"))
-        assert len({row["tokens"] for row in read_lines(folder / "attempts.jsonl")}) > 1
+        assert len({row["tokens"] for row in read_objects(folder / "attempts.jsonl")}) > 1
     for name in ("attempts.jsonl", "rationales.jsonl", "rejected.jsonl"):
         first, *others = (timeless(tmp_path / str(size) / name) for size in (1, 3, 40))
         assert all(other == first for other in others), name
@@ -412,14 +413,14 @@ def test_imported_from_csv_by_id(data: Data, options: RationaleOptions, tmp_path
     assert row["raw"] == GOOD
     assert row["images"] == list(data.digests["geography-00"])
     assert row["conclusion"] == row["answer"]
-    reasons = {r["id"]: r["reasons"][0] for r in read_lines(options.folder / "rejected.jsonl")}
+    reasons = {r["id"]: r["reasons"][0] for r in read_objects(options.folder / "rejected.jsonl")}
     assert reasons == {
         "geography-03": "empty",
         "nobody": "no such question",
         "physics-01": "not among the selected questions",
     }
     assert import_rationales(path, data, replace(options, keep="format")) == record
-    with pytest.raises(HarnessError, match="another"):
+    with pytest.raises(HarnessError, match="differ"):
         generate(Scripted(right).teacher, data, options)
 
 
@@ -455,7 +456,7 @@ def test_imported_by_question(tmp_path: Path, options: RationaleOptions, drawn: 
     path.write_text("".join(json.dumps(row) + "\n" for row in theirs))
     import_rationales(path, Data(TASK, DataOptions(path=folder)), options)
     assert list(read_rationales(options.folder)) == [rows[0]["id"]]
-    (stray,) = read_lines(options.folder / "rejected.jsonl")
+    (stray,) = read_objects(options.folder / "rejected.jsonl")
     assert stray["reasons"] == ["the question fits 3 samples: an id is needed"]
 
 
@@ -471,7 +472,7 @@ def test_several_imported_rows_are_attempts(
     import_rationales(path, data, options)
     (row,) = Store(options.folder).read_kept()
     assert (row["raw"], row["attempt"]) == (best, 2)
-    assert len(read_lines(options.folder / "rejected.jsonl")) == 2
+    assert len(read_objects(options.folder / "rejected.jsonl")) == 2
 
 
 @pytest.mark.parametrize(
@@ -505,11 +506,11 @@ def test_appending_removes_a_cut_line(tmp_path: Path, cut: bytes) -> None:
     """However long it is, and also where it is the first."""
     path = tmp_path / "log.jsonl"
     path.write_bytes(cut)
-    append_lines(path, [{"n": 1}])
+    append_lines(path, map(encode_line, [{"n": 1}]))
     with open(path, "ab") as file:
         file.write(cut)
-    append_lines(path, [{"n": 2}, {"n": "\u2028\ud800"}])
-    assert read_lines(path) == [{"n": 1}, {"n": 2}, {"n": "\u2028\ud800"}]
+    append_lines(path, map(encode_line, [{"n": 2}, {"n": "\u2028\ud800"}]))
+    assert read_objects(path) == [{"n": 1}, {"n": 2}, {"n": "\u2028\ud800"}]
 
 
 def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
@@ -519,11 +520,11 @@ def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
     try:
         with pytest.raises(OSError, match=r"log\.jsonl"):
-            append_lines(path, [{"n": 1}, {"n": 2}])
+            append_lines(path, map(encode_line, [{"n": 1}, {"n": 2}]))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    append_lines(path, [{"n": 3}])
-    assert read_lines(path)[-1] == {"n": 3}
+    append_lines(path, map(encode_line, [{"n": 3}]))
+    assert read_objects(path)[-1] == {"n": 3}
 
 
 def test_fresh_keeps_the_old_rationales_until_there_is_a_new_one(
@@ -549,7 +550,7 @@ def test_fresh_keeps_the_old_rationales_until_there_is_a_new_one(
 
     record = generate(Scripted(late).teacher, data, again)
     assert record["counts"]["failed"] == 5
-    assert len(read_lines(Store(options.folder).kept_path)) == 5
-    assert len(read_lines(Store(options.folder).rejected_path)) == 5
+    assert len(read_objects(Store(options.folder).kept_path)) == 5
+    assert len(read_objects(Store(options.folder).rejected_path)) == 5
     (aside,) = options.folder.glob("rationales.*-*")
     assert {path.name: path.read_bytes() for path in aside.iterdir()} == before

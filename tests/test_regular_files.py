@@ -13,9 +13,8 @@ import pytest
 
 from distill.rationales.store import Store
 from harness.core.errors import DataError
-from harness.core.files import regular
+from harness.core.files import json_files, jsonl, regular
 from harness.core.files.regular import open_regular, read_regular
-from harness.run import folder as run_folder
 from harness.run.folder import RunFolder, read_runs
 from reports.inputs.discovery import gather
 from tests.test_records import PREDICTION, RECORD
@@ -113,15 +112,15 @@ def test_files_without_end_are_read_up_to_a_bound(
 ) -> None:
     """A line, a document and a file have their bounds; what is written is far below them."""
     run = RunFolder(runs / "scienceqa" / "bad" / "test")
-    monkeypatch.setattr(regular, "_MAX_LINE", 100)
+    monkeypatch.setattr(regular, "MAX_LINE_BYTES", 100)
     with pytest.raises(
         DataError, match=r"predictions\.jsonl cannot be read: it has a line of more"
     ):
         run.read_predictions()
-    monkeypatch.setattr(run_folder, "MAX_ROWS", 50)
+    monkeypatch.setattr(jsonl, "MAX_JSONL_BYTES", 50)
     with pytest.raises(DataError, match="bytes, and at most 50 are read"):
         run.read_predictions()
-    monkeypatch.setattr(run_folder, "MAX_RECORD", 50)
+    monkeypatch.setattr(json_files, "MAX_JSON_BYTES", 50)
     with pytest.raises(DataError, match="bytes, and at most 50 are read"):
         run.read_record()
 

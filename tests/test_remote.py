@@ -1294,14 +1294,14 @@ def test_another_server_or_model_is_another_run(evaluate, server) -> None:
     with Server() as other:
         result = evaluate(other.url)
         assert result.code == 2
-        assert "made with another endpoint" in result.stderr
+        assert ": endpoint" in result.stderr
         assert not other.requests
     server.models = lambda _: Said({"data": [{**LISTED, "root": "another", "created": 2}]})
     result = evaluate(server.url)
     assert result.code == 2
-    assert "another weights.root" in result.stderr
+    assert ": weights.root" in result.stderr
     result = evaluate(server.url, "--temperature", 0.5)
-    assert "another decoding" in result.stderr
+    assert ": decoding" in result.stderr
 
 
 def test_a_server_that_goes_away_leaves_a_run_that_goes_on(evaluate, command, tmp_path) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from distill.config import DistillConfig, preset
-from distill.rationales.store import read_lines
 from harness.checkpoints.catalog import CATALOG
 from harness.core.errors import DataError, Exit
+from harness.core.files.jsonl import read_objects
 from reports.inputs import paper
 from tests.published import rebuild
 
@@ -289,7 +289,7 @@ def test_a_copy_of_the_rationales_asks_no_teacher(
     assert told.code == 0, told.stderr
     runs = folder / "runs" / "distill"
     shutil.copytree(runs / "moondream-kd", runs / "kd-seed-1")
-    written = read_lines(runs / "moondream-kd" / "attempts.jsonl")
+    written = read_objects(runs / "moondream-kd" / "attempts.jsonl")
     told = command("distill", *asked, *training)
     assert told.code == 0, told.stderr
     again = command("eval", "--model", "moondream-kd", "--task", "scienceqa", "--data", "data",
@@ -298,7 +298,7 @@ def test_a_copy_of_the_rationales_asks_no_teacher(
     assert len(again.json["runs"][0]["sessions"]) == 1
     told = command("distill", *asked, *training, "--seed", 1, "--name", "kd-seed-1", "--json")
     assert told.code == 0, told.stderr
-    assert read_lines(runs / "kd-seed-1" / "attempts.jsonl") == written
+    assert read_objects(runs / "kd-seed-1" / "attempts.jsonl") == written
     assert told.json["runs"][0]["model"]["name"] == "kd-seed-1"
     # The student that was finished last is now another one.
     refused = command("eval", "--model", "moondream-kd", "--task", "scienceqa", "--data", "data",

@@ -161,4 +161,4 @@ def test_a_run_in_which_questions_were_shown_with_their_answers_is_refused(
     )
     result = asked_with_shots("--shots", 2)
     assert result.code == 2
-    assert "made with another prompt" in result.json["errors"][0]["what"]
+    assert ": prompt" in result.json["errors"][0]["what"]

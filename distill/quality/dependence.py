@@ -6,6 +6,7 @@ would learn to write it blindly. This is the one measure of quality that costs f
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -21,7 +22,8 @@ from harness.checkpoints.folder import weights_fingerprint
 from harness.core import progress
 from harness.core.errors import SampleError
 from harness.core.files.atomic import write_atomically
-from harness.core.files.regular import MAX_RECORD, read_regular
+from harness.core.files.json_files import load_json
+from harness.core.json_values import json_object
 from harness.core.types import Task, Value
 
 FILE = "dependence.json"
@@ -54,8 +56,8 @@ def image_dependence(
     usable = [e for e in examples if e.rationale and e.sample.images]
     known = {"base": weights_fingerprint(base), "examples": _fingerprint(usable)}
     path = folder / FILE
-    if path.is_file():
-        there = json.loads(read_regular(path, limit=MAX_RECORD, within=folder))
+    with contextlib.suppress(OSError, ValueError, TypeError):  # measured again
+        there = json_object(load_json(path))
         if there.get("fingerprint") == known:
             return {key: Dependence(*pair) for key, pair in there["values"].items()}
     found = _measured(usable, base=base, folder=folder, task=task, device=device)

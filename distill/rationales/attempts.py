@@ -19,11 +19,11 @@ from distill.examples import gold
 from distill.quality.measures import Measured, Quality, measure
 from distill.rationales import filters
 from distill.rationales.filters import Filter
-from distill.rationales.store import Attempt, Store, replace_lines
+from distill.rationales.store import Attempt, Store
 from distill.rationales.teacher import INPUTS, PROMPT_VERSION
 from harness.core import environment
 from harness.core.errors import Exit, HarnessError, is_beyond_context
-from harness.core.mismatch import refuse_mismatch
+from harness.core.mismatch import stop_on_mismatch
 from harness.core.options import Selection
 from harness.core.structured import Rationale
 from harness.core.types import Sample
@@ -169,7 +169,13 @@ class Work:
         if "sampling" in known:
             # Until now nothing was sampled: a second attempt may be added.
             old.setdefault("sampling", known["sampling"])
-        refuse_mismatch(old, known, self.store.folder)
+        stop_on_mismatch(
+            old,
+            known,
+            what=f"the rationales in {self.store.folder}",
+            made_by=self._old.get("command", ()),
+            command=self.options.command,
+        )
 
     def begin(self, known: Mapping[str, Any], *, about: Mapping[str, Any]) -> None:
         """Write down what is made before anything is."""
@@ -348,8 +354,7 @@ class Work:
         """Make both files what follows from the attempts, in the data's order."""
         done = [s for s in self.selected if s.id in self.failed or self.is_decided(s)]
         kept, rejected = self.views(done)
-        replace_lines(self.store.kept_path, kept)
-        replace_lines(self.store.rejected_path, [*rejected, *self.strays])
+        self.store.replace_views(kept, [*rejected, *self.strays])
 
     def finish(self, status: str | None = None) -> dict[str, Any]:
         """Count, write the record, and return it."""
@@ -405,7 +410,7 @@ class Work:
         attempts = [attempt for each in self.attempts.values() for attempt in each]
         attempts.sort(key=lambda a: (a.hinted, a.attempt, places.get(a.id, len(places))))
         if attempts:
-            replace_lines(self.store.attempts_path, [asdict(attempt) for attempt in attempts])
+            self.store.replace_attempts(attempts)
 
     def worked(self, device: str | None) -> None:
         """Add this session's time to the record."""

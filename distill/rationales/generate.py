@@ -21,7 +21,7 @@ from distill.rationales.attempts import (
     data_fingerprint,
     rounds,
 )
-from distill.rationales.store import Attempt, append_lines
+from distill.rationales.store import Attempt
 from distill.rationales.teacher import PROMPT_VERSION, teacher_task, wording
 from harness.core import progress, structured
 from harness.core.errors import HarnessError
@@ -162,8 +162,7 @@ def _ask_round(model: Model, teacher: Teacher, work: Work, each: Round) -> None:
                 over = [s for s in answered if s.id in work.failed or work.is_decided(s)]
                 if not waited:
                     kept, rejected = work.views(over)
-                    append_lines(work.store.kept_path, kept)
-                    append_lines(work.store.rejected_path, rejected)
+                    work.store.append_views(kept, rejected)
                 elif not work.waits:
                     work.write_views()
             bar.advance(len(new), tokens=sum(prediction.tokens or 0 for prediction in new))

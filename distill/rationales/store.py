@@ -6,13 +6,11 @@
     rationales.json    what they were made with, and how many there are
 
 The middle two follow from the first, so another filter asks no teacher again. They grow as it does,
-and are written anew where a crash, or another filter, has left them behind.
+and are rewritten where a crash, or another filter, has left them out of date.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -20,12 +18,12 @@ from typing import Any
 
 from distill.layout import ATTEMPTS, KEPT, RATIONALES, REJECTED
 from harness.core.errors import DataError
-from harness.core.files.atomic import write_atomically
-from harness.core.files.regular import MAX_RECORD, MAX_ROWS, read_regular
+from harness.core.files import jsonl
+from harness.core.files.json_files import read_json, write_json
 from harness.core.files.set_aside import set_aside
-from harness.core.json_values import finite
 
 FORMAT = 1
+Rows = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,32 +80,39 @@ class Store:
 
     def read_attempts(self) -> list[Attempt]:
         """Every attempt, in the order of the file; raises DataError."""
-        return [
-            _attempt(row, where=f"{self.attempts_path}, line {number}")
-            for number, row in enumerate(read_lines(self.attempts_path), start=1)
-        ]
+        return list(jsonl.read_jsonl(self.attempts_path, _attempt, kind="an attempt"))
 
     def append_attempts(self, attempts: Sequence[Attempt]) -> None:
-        append_lines(self.attempts_path, [asdict(attempt) for attempt in attempts])
+        """Add attempts to those that are there."""
+        jsonl.append_lines(self.attempts_path, map(_line, attempts))
+
+    def append_views(self, kept: Rows, rejected: Rows) -> None:
+        """Add lines to rationales.jsonl and rejected.jsonl."""
+        for path, rows in ((self.kept_path, kept), (self.rejected_path, rejected)):
+            jsonl.append_lines(path, map(jsonl.encode_line, rows))
+
+    def replace_attempts(self, attempts: Sequence[Attempt]) -> None:
+        """Make these the attempts, at once."""
+        jsonl.replace_lines(self.attempts_path, map(_line, attempts))
+
+    def replace_views(self, kept: Rows, rejected: Rows) -> None:
+        """Make these the lines of rationales.jsonl and rejected.jsonl."""
+        for path, rows in ((self.kept_path, kept), (self.rejected_path, rejected)):
+            jsonl.replace_lines(path, map(jsonl.encode_line, rows))
 
     def read_kept(self) -> list[dict[str, Any]]:
         """The lines of rationales.jsonl; raises DataError."""
-        return read_lines(self.kept_path)
+        return jsonl.read_objects(self.kept_path, kind="a rationale")
 
     def read_record(self) -> dict[str, Any] | None:
         """rationales.json; None where there is none. Raises DataError."""
         try:
-            data = read_regular(self.record_path, limit=MAX_RECORD, within=self.folder)
-            record = json.loads(data)
+            record = read_json(
+                self.record_path,
+                remedy="Move the folder away, or run the same command with --fresh.",
+            )
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise DataError(f"{self.record_path} cannot be read: {error.strerror}.") from error
-        except ValueError as error:
-            raise DataError(
-                f"{self.record_path} is not JSON: {error}.",
-                remedy="Move the folder away, or run the same command with --fresh.",
-            ) from error
         if not isinstance(record, dict) or not isinstance(record.get("fingerprint"), dict):
             raise DataError(f"{self.record_path} is not a record of rationales.")
         if record.get("format", 0) > FORMAT:
@@ -116,8 +121,7 @@ class Store:
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Replace rationales.json at once."""
-        text = json.dumps(finite({"format": FORMAT, **record}), ensure_ascii=False, indent=1)
-        write_atomically(self.record_path, f"{text}\n".encode())
+        write_json(self.record_path, {"format": FORMAT, **record})
 
     @property
     def holds_anything(self) -> bool:
@@ -133,83 +137,11 @@ class Store:
         return self.record_path, self.attempts_path, self.kept_path, self.rejected_path
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL file of ours, without a last line that a crash has cut.
-
-    Raises:
-        DataError: a line is not a JSON object.
-    """
-    try:
-        data = read_regular(path, limit=MAX_ROWS, within=path.parent)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    rows = []
-    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise _broken(path, number, str(error)) from error
-        if not isinstance(row, dict):
-            raise _broken(path, number, "not an object")
-        rows.append(row)
-    return rows
+def _line(attempt: Attempt) -> bytes:
+    return jsonl.encode_line(asdict(attempt))
 
 
-def append_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Append and fsync; a last line that was cut is removed first.
-
-    Raises:
-        OSError: it names the file, which that of a full disk does not by itself.
-    """
-    try:
-        with open(path, "a+b") as file:
-            file.truncate(_whole(file.seek(0, os.SEEK_END), path))
-            file.write(_lines(rows))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        error.filename = str(path)
-        raise
-
-
-def replace_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Make these the file's lines, at once; a file that has them already is left alone."""
-    data = _lines(rows)
-    if not path.exists() or path.read_bytes() != data:
-        write_atomically(path, data)
-
-
-def _whole(size: int, path: Path) -> int:
-    """How many bytes of the file are whole lines."""
-    with open(path, "rb") as file:
-        while size:
-            start = max(0, size - 2**16)
-            file.seek(start)
-            end = file.read(size - start).rfind(b"\n")
-            if end >= 0:
-                return start + end + 1
-            size = start
-    return 0
-
-
-def _lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    texts = [json.dumps(finite(row), ensure_ascii=False, separators=(",", ":")) for row in rows]
-    return b"".join(text.encode("utf-8", "backslashreplace") + b"\n" for text in texts)
-
-
-def _attempt(row: Mapping[str, Any], *, where: str) -> Attempt:
+def _attempt(row: Any) -> Attempt:
     known = {f.name for f in fields(Attempt)}
-    try:
-        values = {key: value for key, value in row.items() if key in known}
-        return Attempt(**{**values, "images": tuple(values["images"])})
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{where} is not an attempt: {error}.") from error
-
-
-def _broken(path: Path, number: int, problem: str) -> DataError:
-    return DataError(
-        f"{path}, line {number} cannot be read: {problem}.",
-        remedy="Remove that line and run the same command again, or use --fresh.",
-    )
+    values = {key: value for key, value in row.items() if key in known}
+    return Attempt(**{**values, "images": tuple(values["images"])})

@@ -11,9 +11,8 @@ torch.distributed.checkpoint. Either kind is read by any number of processes.
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import itertools
 import json
-import os
 import re
 import shutil
 import warnings
@@ -22,8 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.core.errors import DataError, HarnessError
-from harness.core.files.regular import MAX_RECORD, MAX_ROWS, read_regular
+from harness.core.errors import DataError
+from harness.core.files import locks
+from harness.core.files.atomic import publish_folder
+from harness.core.files.jsonl import append_lines, cut_after, whole_lines
+from harness.core.files.regular import MAX_JSON_BYTES, read_regular
+from harness.core.json_values import json_object, parse_json
 
 if TYPE_CHECKING:
     import torch
@@ -141,7 +144,7 @@ def load(path: Path, *, like: Mapping[str, torch.Tensor] | None = None) -> Snaps
     from torch.distributed.checkpoint.api import CheckpointException
 
     try:
-        state = json.loads(read_regular(path / STATE, limit=MAX_RECORD, within=path))
+        state = json.loads(read_regular(path / STATE, limit=MAX_JSON_BYTES, within=path))
         random = load_file(path / RANDOM)
         for shard in state.pop("shards", ()):
             (path / shard).stat()  # without it a part would be read as zeros
@@ -196,16 +199,6 @@ def _load_shards(
     return wanted
 
 
-def publish(aside: Path, folder: Path) -> None:
-    """Give what was written at `aside` its name, all of it on disk; what is there is replaced."""
-    for written in (*aside.iterdir(), aside):
-        _fsync(written)
-    if folder.exists():
-        shutil.rmtree(folder)
-    aside.rename(folder)
-    _fsync(folder.parent)
-
-
 def clean(folder: Path) -> None:
     """Remove what a killed process left behind half written or half removed."""
     for left in folder.glob(".step-*.tmp"):
@@ -226,48 +219,28 @@ class Log:
             DataError: lines up to `step` are missing.
         """
         kept: list[dict[str, Any]] = []
-        try:
-            data = read_regular(self.path, limit=MAX_ROWS, within=self.path.parent)
-        except FileNotFoundError:
-            data = b""
-        except OSError as error:
-            raise DataError(f"{self.path} cannot be read: {error.strerror}.") from error
         end = 0
-        for line in data.splitlines(keepends=True)[:step]:
-            with contextlib.suppress(ValueError):
-                kept.append(json.loads(line))
-                end += len(line)
+        for line in itertools.islice(whole_lines(self.path), step):
+            with contextlib.suppress(ValueError, TypeError):
+                kept.append(json_object(parse_json(line.data)))
+                end = line.end
         if [line.get("step") for line in kept] != list(range(1, step + 1)):
             raise DataError(
                 f"{self.path} does not have steps 1 to {step}, which the checkpoint has done.",
                 remedy="Put the file back, or use --fresh.",
             )
-        if end < len(data):
-            with open(self.path, "r+b") as file:
-                file.truncate(end)
-                os.fsync(file.fileno())
+        cut_after(self.path, end)
         return kept
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Append and fsync."""
-        with open(self.path, "ab") as file:
-            file.write(json.dumps(line).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_lines(self.path, [json.dumps(line).encode() + b"\n"])
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold `folder` for training; the kernel lets go when the process ends, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".train.lock", "a+b") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HarnessError(
-                f"Another process is training in {folder}.",
-                remedy="Wait for it, or choose another folder.",
-            ) from None
+    with locks.locked(folder / ".train.lock", doing="training in"):
         yield
 
 
@@ -292,7 +265,7 @@ def _complete(aside: Path, path: Path, snapshot: Snapshot, about: Mapping[str, A
     (aside / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
     if path.exists():
         _remove(path)
-    publish(aside, path)
+    publish_folder(aside, path)
 
 
 def _discard(aside: Path, *, first: bool) -> None:
@@ -334,11 +307,3 @@ def _flat(
                     value.item() if isinstance(value, torch.Tensor) else value
                 )
     return tensors, numbers
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,6 @@ This module alone knows distill.json.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 from collections import Counter
@@ -21,8 +20,7 @@ from distill.layout import CHECKPOINTS, CURVE, LOG, STUDENT, TRAINING
 from distill.training import checkpointing
 from distill.training.card import Sources
 from harness.core.errors import DataError, Exit, HarnessError
-from harness.core.files.atomic import write_atomically
-from harness.core.files.regular import MAX_RECORD, read_regular
+from harness.core.files.json_files import read_json, write_json
 from harness.core.files.set_aside import set_aside
 from harness.core.progress import Make
 
@@ -49,8 +47,7 @@ class TrainingRun:
         return self.out / CHECKPOINTS
 
     def write_record(self) -> None:
-        text = json.dumps(self.record, ensure_ascii=False, indent=1) + "\n"
-        write_atomically(self.out / TRAINING, text.encode())
+        write_json(self.out / TRAINING, self.record)
 
     def move_old_aside(self) -> None:
         """Move what an earlier run left in the folder to a folder next to it."""
@@ -123,34 +120,21 @@ def read_record(out: Path) -> dict[str, Any] | None:
         DataError: it is no such record, or that of a newer harness.
     """
     path = out / TRAINING
+    remedy = "Use --fresh to move the run aside and start over."
     try:
-        record = json.loads(read_regular(path, limit=MAX_RECORD, within=out))
+        record = read_json(path, remedy=remedy)
         if record["format"] > FORMAT:
             raise DataError(f"{path} was written by a newer harness.", remedy="Update harness.")
         for name in ("fingerprint", "status", "started"):
             record[name]
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise DataError(
             f"{path} is not the record of a training run: {type(error).__name__} {error}.",
-            remedy="Use --fresh to move the run aside and start over.",
+            remedy=remedy,
         ) from error
     return dict(record)
-
-
-def refuse_mismatch(old: Mapping[str, Any], new: Mapping[str, Any], out: Path) -> None:
-    """Refuse to resume a run that was made with other settings; raises HarnessError."""
-    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    if changed:
-        values = "; ".join(f"{n}: {old.get(n)} then, {new.get(n)} now" for n in changed)
-        raise HarnessError(
-            f"The training in {out} was begun with another {', '.join(changed)}.",
-            known=values,
-            remedy="Use --fresh to move it aside and start over, or choose another folder.",
-        )
 
 
 def count_reasons(left_out: Mapping[str, str]) -> dict[str, int]:

@@ -36,7 +36,6 @@ from distill.training.record import (
     new_record,
     now,
     read_record,
-    refuse_mismatch,
 )
 from distill.training.requirements import check_base, check_packages
 from distill.training.schedule import order
@@ -44,7 +43,8 @@ from harness.checkpoints.folder import weights_fingerprint
 from harness.core import environment
 from harness.core import processes as launched
 from harness.core.errors import Exit, HarnessError, SampleError
-from harness.core.files.atomic import write_atomically
+from harness.core.files.atomic import publish_folder, write_atomically
+from harness.core.mismatch import stop_on_mismatch
 from harness.core.progress import Make, Silent
 from harness.core.types import Task
 from tasks import scienceqa
@@ -132,7 +132,9 @@ def _old_record(out: Path, known: Mapping[str, Any]) -> dict[str, Any] | None:
     """The record of the run that is there; refuses one that cannot be resumed."""
     record = read_record(out)
     if record is not None:
-        refuse_mismatch(record["fingerprint"], known, out)
+        # A setting that only one side has counts too.
+        both = {**dict.fromkeys(record["fingerprint"]), **known}
+        stop_on_mismatch(record["fingerprint"], both, what=f"the training in {out}")
     elif checkpointing.latest(out / CHECKPOINTS):
         raise HarnessError(
             f"{out} has checkpoints, but no {TRAINING} that says what they are of.",
@@ -290,6 +292,6 @@ def _finish(
     }
     for name, text in texts.items():
         (aside / name).write_text(text, encoding="utf-8")
-    checkpointing.publish(aside, run.out / STUDENT)
+    publish_folder(aside, run.out / STUDENT)
     run.record.update(status="complete", finished=now())
     run.write_record()

@@ -35,8 +35,8 @@ def print_first(lines: Sequence[str], what: str, where: str) -> None:
 
 def print_failures(run: Run) -> None:
     """The first samples without an answer, and why, on stderr."""
-    from harness.core.files.layout import PREDICTIONS
     from harness.run.folder import RunFolder
+    from harness.run.layout import PREDICTIONS
 
     if not run.record.counts.failed:
         return

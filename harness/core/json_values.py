@@ -20,6 +20,13 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def json_object(value: Any) -> dict[str, Any]:
+    """`value` if it is a JSON object; raises TypeError."""
+    if not isinstance(value, dict):
+        raise TypeError("not an object")
+    return value
+
+
 def finite(value: Any) -> Any:
     """`value` with NaN and infinities as null, which JSON does not have."""
     if isinstance(value, float):

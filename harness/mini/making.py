@@ -24,7 +24,7 @@ from harness.checkpoints.checkpoint import MINI_MARK
 from harness.checkpoints.folder import SUFFIXES
 from harness.core import progress
 from harness.core.errors import HarnessError
-from harness.core.files.atomic import folder_aside
+from harness.core.files.atomic import temporary_folder
 from harness.core.options import GenerationOptions, ModelOptions, RunOptions
 from harness.core.progress import Make
 from harness.core.types import DataOptions, Value
@@ -106,7 +106,7 @@ def make(making: Making, *, show: Make = progress.make) -> Path:
     if making.keep and making.keep.resolve().is_relative_to(out.resolve()):
         raise HarnessError(f"--keep {making.keep} is in --out {out}.", remedy="Keep them apart.")
     torch.set_num_threads(making.threads)
-    with folder_aside(out) as aside:
+    with temporary_folder(out) as aside:
         made = aside / "checkpoint"
         train = _distil if spec.role == "distilled" else _pretrain
         training = train(making, made, show)

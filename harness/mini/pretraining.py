@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from transformers.activations import NewGELUActivation
 
 from harness.checkpoints.resolve import find_checkpoint
-from harness.core.files.atomic import folder_aside
+from harness.core.files.atomic import temporary_folder
 from harness.core.progress import Make, Silent
 from harness.mini import curriculum, lessons, masks, seeing
 from harness.mini.lessons import Book
@@ -195,7 +195,7 @@ def _restore(network: nn.Module, kept: Path, stage: Stage) -> Taught:
 def _write(network: Any, folder: Path) -> None:
     """Put the trained weights in place of the random ones; all else stays as it was built."""
     network.to(torch.bfloat16)
-    with folder_aside(folder) as aside:
+    with temporary_folder(folder) as aside:
         network.save_pretrained(aside)
         shutil.move(aside / "model.safetensors", folder / "model.safetensors")
     path = folder / "config.json"

@@ -11,12 +11,12 @@ from typing import Any
 
 from harness.core import environment, processes, progress, timing
 from harness.core.errors import Exit, HarnessError
-from harness.core.files.layout import PREDICTIONS
 from harness.core.interrupts import Interrupted, interrupts
 from harness.core.options import RunOptions
 from harness.core.types import Decoding, Metric, Prediction, Sample
 from harness.remote.served import Served
-from harness.run.folder import Moved, RunFolder
+from harness.run.folder import PredictionsChanged, RunFolder
+from harness.run.layout import PREDICTIONS
 from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo
 from harness.run.runner import Asking, Runner, batches
 from harness.run.scoring import Run, scored
@@ -77,7 +77,7 @@ def answer(
         if session.waits:
             raise _unanswered(job, next((p.error for p in session.predictions), None))
         return finish(job, session.record("running"), session.predictions)
-    except Moved as error:
+    except PredictionsChanged as error:
         raise _rescued(job, session, error, shared=others is not None) from error
     except (Interrupted, HarnessError) as error:
         if not session.waits:
@@ -94,11 +94,13 @@ def _stop(job: Job, session: Session, *, shared: bool) -> None:
         brief = replace(job, metrics=job.data.task.metrics)
         try:
             finish(brief, session.record("interrupted"), session.predictions)
-        except Moved as error:
+        except PredictionsChanged as error:
             raise _rescued(job, session, error, shared=shared) from error
 
 
-def _rescued(job: Job, session: Session, error: Moved, *, shared: bool) -> HarnessError:
+def _rescued(
+    job: Job, session: Session, error: PredictionsChanged, *, shared: bool
+) -> HarnessError:
     """The error, once the answers are in a file of their own: what is there now is not ours."""
     # A shard goes when the run is gathered.
     folder = RunFolder(job.folder.path.parent.parent) if shared else job.folder

@@ -12,8 +12,8 @@ from typing import Any
 
 from harness.core import processes
 from harness.core.errors import DataError, HarnessError
+from harness.core.files.locks import InUse
 from harness.core.interrupts import Interrupted, interrupts
-from harness.core.mismatch import refuse_mismatch
 from harness.core.options import RunOptions
 from harness.core.processes import Place
 from harness.core.types import Prediction, Task
@@ -21,7 +21,7 @@ from harness.data.fingerprint import extraction
 from harness.data.selection import select
 from harness.run import shards
 from harness.run.answering import Job, answer, finish, new_record, try_out
-from harness.run.folder import InUse, RunFolder
+from harness.run.folder import RunFolder
 from harness.run.records import RunRecord
 from harness.run.runner import batches
 from harness.run.scoring import Run, extract_again, metrics_of
@@ -129,7 +129,7 @@ def _share(job: Job, own: RunFolder) -> None:
         if old is None:
             job.folder.write_record(new_record(job, known, None, answered=0))
         else:
-            refuse_mismatch(old.fingerprint, known, job.folder.path)
+            job.folder.stop_on_mismatch(old, known, command=job.options.command)
         mine = replace(job, folder=own, metrics=())
         answer(
             mine,
@@ -152,7 +152,7 @@ def _known(job: Job) -> tuple[RunRecord | None, list[Prediction], dict[str, Any]
         )
     known = early_fingerprint(job.source, job.data, job.settings)
     if old is not None:
-        refuse_mismatch(old.fingerprint, known, job.folder.path)
+        job.folder.stop_on_mismatch(old, known, command=job.options.command)
     _refuse_unknown(predictions, job)
     return old, predictions, known
 
@@ -175,7 +175,7 @@ def _continue(job: Job, *, again: bool = True) -> Run:
         job.source.load()  # while it is hashed
     known |= job.source.full_fingerprint
     if old is not None:
-        refuse_mismatch(old.fingerprint, known, job.folder.path)
+        job.folder.stop_on_mismatch(old, known, command=job.options.command)
         known = {**old.fingerprint, **known}  # a server that was not asked now told it then
     record = new_record(job, known, old, answered=len(answered))
     if not pending and old is not None:

@@ -8,35 +8,32 @@ process keeps a second writer out.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Self
+from typing import Any, Self
 
 from harness.core.errors import DataError, Exit, HarnessError
-from harness.core.files.atomic import named, sweep, write_atomically
-from harness.core.files.layout import BEYOND_LIMIT, PREDICTIONS, RUN_RECORD, SHARDS
+from harness.core.files import jsonl, locks
+from harness.core.files.atomic import remove_leftovers, write_atomically
+from harness.core.files.json_files import read_json, write_json
 from harness.core.files.paths import safe_name
-from harness.core.files.regular import MAX_RECORD, MAX_ROWS, open_regular, read_lines, read_regular
 from harness.core.files.set_aside import set_aside
 from harness.core.json_types import check_depth
-from harness.core.json_values import finite, parse_json
+from harness.core.mismatch import stop_on_mismatch
 from harness.core.types import Prediction
+from harness.run.layout import BEYOND_LIMIT, LOCK, PREDICTIONS, RUN_RECORD, SHARDS
 from harness.run.record_fields import DEPTH
 from harness.run.records import RunRecord, check_record, prediction_from_json
 
-
-class InUse(HarnessError):  # noqa: N818  # that is what it is, and no mistake
-    """Another process is writing."""
+_RESTART = "Move its folder away, or run the same command with --fresh."
 
 
-class Moved(HarnessError):  # noqa: N818  # as above
-    """predictions.jsonl is not the file any more that was read and written until now."""
+class PredictionsChanged(HarnessError):  # noqa: N818  # a state, not a mistake
+    """Others have changed or replaced predictions.jsonl since it was last read or written here."""
 
 
 class RunFolder:
@@ -44,7 +41,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: IO[bytes] | None = None
+        self._appender = jsonl.Appender(self.predictions_path)
         self._state: _State | None = None
         """Of predictions.jsonl when it was last read or written here; None: it was not."""
 
@@ -93,75 +90,59 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
-        """Hold the run for writing. The kernel lets the lock go when the process ends, however it
-        ends; a second writer is refused.
+        """Hold the run for writing until the block ends, or the process, however it ends.
 
         Args:
-            shared: hold it together with others that say so too.
-            wait: for those who have it now, in place of being refused.
+            shared: hold it together with others that share it.
+            wait: wait for those who hold it now instead of raising InUse.
 
         Raises:
-            InUse: another process has it.
+            InUse: another process holds it.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = open(self.path / ".lock", "a+b")  # noqa: SIM115  # the next statement is `with`
-        except OSError as error:
-            raise HarnessError(
-                f"{self.path} cannot be written: {error.strerror}.",
-                remedy="Choose another folder with --runs.",
-            ) from error
+        lock = locks.locked(
+            self.path / LOCK,
+            instead="choose another folder with --runs",
+            shared=shared,
+            wait=wait,
+        )
         with lock:
-            try:
-                how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-                fcntl.flock(lock, how if wait else how | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InUse(
-                    f"Another process is writing to {self.path}.",
-                    remedy="Wait for it, or choose another folder with --runs.",
-                ) from None
-            _held.add(lock)
-            sweep(self.path, (RUN_RECORD, PREDICTIONS, BEYOND_LIMIT))
+            remove_leftovers(self.path, (RUN_RECORD, PREDICTIONS, BEYOND_LIMIT))
             try:
                 yield
             finally:
-                _held.discard(lock)
-                self._close()
-
-    def _close(self) -> None:
-        if self._file is not None:
-            with named(self.predictions_path):
-                self._file.close()
-            self._file = None
+                self._appender.close()
 
     def read_record(self) -> RunRecord | None:
         """run.json, or None where there is none."""
         try:
-            data = read_regular(self.record_path, limit=MAX_RECORD, within=self.path)
-            text = data.decode()
+            data = read_json(self.record_path, remedy=_RESTART)
         except FileNotFoundError:
             return None
-        except UnicodeDecodeError as error:
-            raise DataError(f"{self.record_path} is not UTF-8: {error}.") from error
-        except OSError as error:
-            raise DataError(f"{self.record_path} cannot be read: {error.strerror}.") from error
-        try:
-            data = parse_json(text)
-        except ValueError as error:
-            raise DataError(
-                f"{self.record_path} is not JSON: {error}.",
-                remedy="Move its folder away, or run the same command with --fresh.",
-            ) from error
         try:
             check_depth(data, DEPTH)
             record = RunRecord.from_json(data, label=str(self.record_path))
             check_record(record)
         except TypeError as error:
             raise DataError(
-                f"{self.record_path} is not a run record: {error}.",
-                remedy="Move its folder away, or run the same command with --fresh.",
+                f"{self.record_path} is not a run record: {error}.", remedy=_RESTART
             ) from error
         return record
+
+    def stop_on_mismatch(
+        self, old: RunRecord, fingerprint: Mapping[str, Any], *, command: Sequence[str] = ()
+    ) -> None:
+        """Raises HarnessError where the `old` record of this run has other settings.
+
+        Args:
+            command: the command that is under way.
+        """
+        stop_on_mismatch(
+            old.fingerprint,
+            fingerprint,
+            what=f"the run in {self.path}",
+            made_by=old.command,
+            command=command,
+        )
 
     def existing_record(self) -> RunRecord:
         """run.json; raises DataError where there is none."""
@@ -175,13 +156,13 @@ class RunFolder:
 
     def read_predictions(self) -> list[Prediction]:
         """The predictions, in the file's order; a last line that was cut is left out."""
-        with contextlib.suppress(OSError):  # reading tells of it
+        with contextlib.suppress(OSError):  # reading it raises the error
             self._state = _State.of(self.predictions_path)
-        return [prediction for prediction, _ in self._lines(self.predictions_path)]
+        return _predictions(self.predictions_path)
 
     def read_beyond(self) -> list[Prediction]:
         """Answers that the last --limit left out of the run."""
-        return [prediction for prediction, _ in self._lines(self.beyond_path)]
+        return _predictions(self.beyond_path)
 
     def read_all(self) -> list[Prediction]:
         """The predictions, and the answers that the last --limit left out."""
@@ -203,50 +184,18 @@ class RunFolder:
             raise DataError(f"{self.predictions_path} holds no answers.")
         return predictions
 
-    def _lines(self, path: Path) -> Iterator[tuple[Prediction, int]]:
-        """Each prediction with the file offset behind its line."""
-        try:
-            file = open_regular(path, limit=MAX_ROWS, within=self.path)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise _unreadable(path, error) from error
-        with file:
-            offset = 0
-            seen: set[str] = set()
-            for number, line in enumerate(_lines_of(file, path), start=1):
-                if not line.endswith(b"\n"):
-                    return  # cut by a crash
-                offset += len(line)
-                try:
-                    prediction = prediction_from_json(parse_json(line))
-                    _refuse_double(prediction.sample_id, seen)
-                except (ValueError, TypeError, AttributeError) as error:
-                    raise DataError(
-                        f"{path}, line {number} is not a prediction: {error}.",
-                        remedy="Remove that line and run the same command again, or use --fresh.",
-                    ) from error
-                yield prediction, offset
-
     def append(self, predictions: Sequence[Prediction]) -> None:
-        """Append and fsync. On the first call a cut last line is removed.
+        """Append and fsync. The first call removes a cut last line.
 
         Raises:
-            Moved: others have removed, renamed, replaced or changed the file.
+            PredictionsChanged: others have removed, renamed, replaced or changed the file.
         """
         self.check_predictions()
-        if self._file is None:
-            ends = [end for _, end in self._lines(self.predictions_path)]
-            self._file = open(self.predictions_path, "ab")  # noqa: SIM115  # closed with the lock
-            self._file.truncate(ends[-1] if ends else 0)
-        with named(self.predictions_path):
-            self._file.write(b"".join(_line(p) for p in predictions))
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._state = _State.of_stat(os.fstat(self._file.fileno()))
+        self._state = _State.of_stat(self._appender.append(map(_line, predictions)))
 
     def check_predictions(self) -> None:
-        """Raises Moved where predictions.jsonl is not as it was last read or written here."""
+        """Raises PredictionsChanged where others have changed predictions.jsonl since it was last
+        read or written here."""
         if self._state is None:
             return
         now = _State.of(self.predictions_path)
@@ -258,13 +207,13 @@ class RunFolder:
             what = "it is another file"
         else:
             what = f"it has {now.length:,} bytes, and had {self._state.length:,}"
-        raise Moved(
+        raise PredictionsChanged(
             f"{self.predictions_path} was changed while this run used it: {what}.",
             code=Exit.UNEXPECTED,
         )
 
     def rescue(self, predictions: Sequence[Prediction]) -> Path:
-        """Write the predictions beside where they belong; returns the file."""
+        """Write the predictions to a new file of the run's folder; returns it."""
         path = (
             self.path / f"predictions.rescued-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.jsonl"
         )
@@ -280,7 +229,7 @@ class RunFolder:
             beyond: answers that are kept without being part of the run.
         """
         self.check_predictions()
-        self._close()
+        self._appender.close()
         if beyond:
             write_atomically(self.beyond_path, map(_line, beyond))
         write_atomically(self.predictions_path, map(_line, predictions))
@@ -290,18 +239,18 @@ class RunFolder:
 
     def write_record(self, record: RunRecord) -> None:
         """Replace run.json at once."""
-        text = json.dumps(finite(record.to_json()), ensure_ascii=False, indent=1) + "\n"
-        write_atomically(self.record_path, text.encode("utf-8", "backslashreplace"))
+        write_json(self.record_path, record.to_json())
 
     def move_aside(self) -> Path | None:
-        """Rename what is there, so that a fresh run can begin; returns the new path."""
+        """Rename what is there, so that the run can restart; returns the new path."""
+        self._appender.close()
         self._state = None
         return set_aside(self._parts, self.path)
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Which file it is, and how long; of nothing where there is none."""
+    """Which file it is, and its length; zeros where there is none."""
 
     file: tuple[int, int] = (0, 0)
     length: int = 0
@@ -318,36 +267,17 @@ class _State:
         return cls((found.st_dev, found.st_ino), found.st_size)
 
 
-def _lines_of(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    try:
-        yield from read_lines(file)
-    except OSError as error:
-        raise _unreadable(path, error) from error
+def _predictions(path: Path) -> list[Prediction]:
+    seen: set[str] = set()
 
+    def parse(value: Any) -> Prediction:
+        prediction = prediction_from_json(value)
+        if prediction.sample_id in seen:
+            raise ValueError(f"sample {prediction.sample_id!r} is there twice")
+        seen.add(prediction.sample_id)
+        return prediction
 
-def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(f"{path} cannot be read: {error.strerror}.")
-
-
-_held: set[IO[bytes]] = set()
-"""Locks belong to the process: those that it has."""
-
-
-def _let_go() -> None:
-    """A forked process (one that prepares questions, say) would hold them on when its parent was
-    killed."""
-    for lock in _held:
-        lock.close()
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_let_go)
-
-
-def _refuse_double(sample_id: str, seen: set[str]) -> None:
-    if sample_id in seen:
-        raise ValueError(f"sample {sample_id!r} is there twice")
-    seen.add(sample_id)
+    return list(jsonl.read_jsonl(path, parse, kind="a prediction"))
 
 
 def find_runs(runs: Path) -> list[RunFolder]:
@@ -376,5 +306,4 @@ def _older_name(label: str) -> str:
 
 
 def _line(prediction: Prediction) -> bytes:
-    text = json.dumps(finite(asdict(prediction)), ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "backslashreplace") + b"\n"
+    return jsonl.encode_line(asdict(prediction))

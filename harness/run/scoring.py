@@ -15,7 +15,6 @@ from harness.checkpoints.catalog import find
 from harness.core import environment, timing
 from harness.core.errors import DataError, HarnessError, SampleError, is_beyond_context
 from harness.core.files.paths import safe_name
-from harness.core.mismatch import refuse_mismatch
 from harness.core.options import TOKENIZE, Tokenize
 from harness.core.types import (
     LENGTH,
@@ -195,7 +194,11 @@ def score_file(
             # By the answers themselves: earlier versions hashed what was extracted with them.
             stored = folder.read_predictions()
             then = {"answers": _answers_hash(stored)} if stored else {}
-            refuse_mismatch({**old.fingerprint, **then}, record.fingerprint, folder.path)
+            folder.stop_on_mismatch(
+                replace(old, fingerprint={**old.fingerprint, **then}),
+                record.fingerprint,
+                command=command,
+            )
         made = _write(folder, record, predictions, metrics, fresh=fresh)
     return replace(made, skipped=skipped)
 

@@ -13,8 +13,6 @@ process group, so that no watchdog ends a night in which one of them is slow.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import logging
 import os
 import shutil
@@ -25,18 +23,16 @@ from typing import Any
 
 from harness.core import timing
 from harness.core.errors import DataError, HarnessError
-from harness.core.files.layout import PREDICTIONS
-from harness.core.files.regular import open_regular
-from harness.core.mismatch import refuse_mismatch
+from harness.core.files.jsonl import whole_lines
+from harness.core.files.locks import ByteLocks, InUse, locked
+from harness.core.json_values import parse_json
 from harness.core.processes import Place
 from harness.core.types import Sample
-from harness.run.folder import InUse, RunFolder
+from harness.run.folder import RunFolder
+from harness.run.layout import CLAIMS, LAUNCH, PREDICTIONS
 from harness.run.records import RunRecord
 
 log = logging.getLogger(__name__)
-
-CLAIMS = "claims"
-_LAUNCH = ".launch"
 
 
 def shard(folder: RunFolder, place: Place) -> RunFolder:
@@ -63,9 +59,7 @@ class Claims:
         self._claimed: set[str] = set()
         self._read: dict[Path, int] = {}
         self._news = 0
-        path = self._shards / CLAIMS
-        # These locks go when the file is closed anywhere in the process: it is opened once.
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._locks = ByteLocks(self._shards / CLAIMS)
 
     @property
     def known(self) -> int:
@@ -74,7 +68,7 @@ class Claims:
 
     def close(self) -> None:
         """Give back what is claimed."""
-        os.close(self._file)
+        self._locks.close()
 
     def __contains__(self, sample_id: object) -> bool:
         """Whether the sample is another's: answered before, or not claimed here."""
@@ -98,11 +92,7 @@ class Claims:
         return number
 
     def _claim(self, sample: Sample) -> bool:
-        try:
-            fcntl.lockf(
-                self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._places[sample.id], os.SEEK_SET
-            )
-        except (BlockingIOError, PermissionError):  # whichever the system says
+        if not self._locks.take(self._places[sample.id]):
             return False
         self._claimed.add(sample.id)
         return True
@@ -112,18 +102,14 @@ class Claims:
         for path in self._shards.glob(f"*/{PREDICTIONS}"):
             if path.parent == self._own:
                 continue
-            # Opened anew each time: that is when a network file system looks for what is new.
-            with contextlib.suppress(FileNotFoundError), open_regular(path) as file:
-                file.seek(self._read.get(path, 0))
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break  # not all of it is there yet
-                    self._read[path] = self._read.get(path, 0) + len(line)
-                    self._see(path, line)
+            # Opened each time: that is when a network file system looks for what is new.
+            for line in whole_lines(path, start=self._read.get(path, 0)):
+                self._read[path] = line.end
+                self._see(path, line.data)
 
     def _see(self, path: Path, line: bytes) -> None:
         try:
-            found = str(json.loads(line)["sample_id"])
+            found = str(parse_json(line)["sample_id"])
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{path} has a line that is not a prediction: {error}.",
@@ -175,16 +161,14 @@ def begin(folder: RunFolder, *, launch: str | None) -> Path | None:
         with contextlib.suppress(InUse), folder.locked():
             gather(folder)
         return None
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with open(folder.path / _LAUNCH, "a+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(folder.path / LAUNCH, wait=True) as file:
         file.seek(0)
-        if file.read() == launch:
+        if file.read().decode() == launch:
             return None  # another process of this launch has done it
         with folder.locked():
             aside = folder.move_aside()
         file.truncate(0)
-        file.write(launch)
+        file.write(launch.encode())
     return aside
 
 
@@ -227,7 +211,7 @@ def gather(folder: RunFolder) -> bool:
     predictions = {p.sample_id: p for p in folder.read_all()}
     sessions = _sessions(folder, record, len(predictions))
     for part, theirs in found:
-        refuse_mismatch(record.fingerprint, theirs.fingerprint, part.path)
+        part.stop_on_mismatch(record, theirs.fingerprint)
         answers = part.read_predictions()
         for prediction in answers:
             known = predictions.get(prediction.sample_id)

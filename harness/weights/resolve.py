@@ -15,7 +15,7 @@ from harness.checkpoints.catalog import ModelSpec, find, find_type
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import Exit, HarnessError
-from harness.core.files.regular import MAX_RECORD, read_regular
+from harness.core.files.regular import MAX_JSON_BYTES, read_regular
 from harness.weights import minis
 
 
@@ -96,7 +96,7 @@ def _finished_students(runs: Path) -> list[tuple[str, int, str]]:
     finished: list[tuple[str, int, str]] = []
     for path in (runs / "distill").glob("*/distill.json"):
         try:
-            state = json.loads(read_regular(path, limit=MAX_RECORD, within=path.parent))
+            state = json.loads(read_regular(path, limit=MAX_JSON_BYTES, within=path.parent))
             if state["status"] == "complete" and state["config"]["target"] == "structured":
                 # Seconds are written down; of two in one, the file that was written last.
                 when = str(state["finished"]), path.stat().st_mtime_ns

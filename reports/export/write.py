@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from harness.core.errors import Exit, HarnessError
-from harness.core.files.atomic import sweep, write_atomically
-from harness.core.files.regular import MAX_RECORD, read_regular
+from harness.core.files.atomic import remove_leftovers, write_atomically
+from harness.core.files.json_files import load_json
 from harness.core.files.staging import staging
 from reports.export.formats import FOLDER_FORMATS, TABLE_FORMATS
 from reports.export.run_files import File, text_file
@@ -145,7 +145,7 @@ def _write_folder(folder: Path, make: Callable[[], Iterable[File]]) -> tuple[Pat
     if not names:
         return ()
     for path in [folder / name for name in ours]:
-        sweep(path.parent, {path.name})  # nothing is uploaded that a killed export left
+        remove_leftovers(path.parent, {path.name})  # nothing is uploaded that a killed export left
     listed = {"files": sorted({*ours, *names})}
     files = itertools.chain([text_file(OURS, json.dumps(listed, indent=1) + "\n")], make())
     try:
@@ -163,7 +163,7 @@ def _write_folder(folder: Path, make: Callable[[], Iterable[File]]) -> tuple[Pat
 def _ours(folder: Path) -> set[str]:
     """The files in `folder` that an export wrote, by their paths in it."""
     try:
-        listed = json.loads(read_regular(folder / OURS, limit=MAX_RECORD))["files"]
+        listed = load_json(folder / OURS)["files"]
         return {str(PurePosixPath(path)) for path in listed}
     except (OSError, ValueError, KeyError, TypeError):
         return set()

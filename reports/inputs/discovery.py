@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 from distill.layout import CONTROL, KEPT, LOG, QUALITY, RATIONALES, REJECTED, TRAINING
 from distill.rationales.store import Store
 from harness.core.errors import HarnessError
-from harness.core.files.regular import MAX_RECORD, MAX_ROWS, read_regular
-from harness.core.json_values import parse_json
+from harness.core.files.json_files import load_json
+from harness.core.files.jsonl import readable_objects
 from harness.core.types import Prediction
 from harness.run.folder import RunFolder, read_runs
 from reports.inputs.material import (
@@ -85,8 +84,8 @@ def _distillation(folder: Path, control: Path | None, evidence: Sequence[Evidenc
     return Distillation(
         name=folder.name,
         rationales=rationales,
-        kept=partial(_rows, folder / KEPT),
-        rejected=partial(_rows, folder / REJECTED),
+        kept=partial(readable_objects, folder / KEPT),
+        rejected=partial(readable_objects, folder / REJECTED),
         quality=_object(folder / QUALITY, problems),
         training=training,
         control=_training(control, evidence, problems) if control else None,
@@ -107,7 +106,7 @@ def _training(folder: Path, evidence: Sequence[Evidence], problems: list[str]) -
     return Training(
         name=folder.name,
         record=record,
-        log=partial(_rows, folder / LOG),
+        log=partial(readable_objects, folder / LOG),
         runs=tuple(run for run in evidence if run.record.model.name == folder.name),
     )
 
@@ -132,7 +131,7 @@ def _get(value: object, *keys: str) -> object:
 def _object(path: Path, problems: list[str]) -> dict[str, Any]:
     """The object in a JSON file; empty where there is none, with a problem where it is broken."""
     try:
-        found = parse_json(read_regular(path, limit=MAX_RECORD, within=path.parent).decode())
+        found = load_json(path)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -142,20 +141,3 @@ def _object(path: Path, problems: list[str]) -> dict[str, Any]:
         problems.append(f"{path.name} is not an object")
         return {}
     return found
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL file that can be read: a page shows what there is."""
-    try:
-        data = read_regular(path, limit=MAX_ROWS, within=path.parent)
-    except OSError:
-        return []
-    rows = []
-    for line in data.splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows

@@ -1,14 +1,13 @@
-"""Files and folders that are there whole or not at all, and what a killed writer leaves of them.
+"""Write files and folders so that they exist whole or not at all; remove what killed writers left.
 
-Everything is written aside, under a hidden name, and renamed when it is whole. Its writer holds a
-lock on it, which the kernel lets go when the process ends, however it ends: what nobody holds is
-left over, and the next writer in the same folder removes it.
+Everything is written under a hidden name next to its place and renamed when it is whole. Its writer
+holds a lock on it until then: what nobody holds is left over, and the next writer in the same
+folder removes it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -17,66 +16,80 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-_ASIDE = ".harness.tmp"
+from harness.core.files.locks import lock
+
+_TEMPORARY = ".harness.tmp"
 _HOST = os.uname().nodename
 
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Write aside, fsync, rename: a reader sees the old bytes or the new ones.
+    """Write to a temporary file, fsync, rename: a reader sees the old bytes or the new ones.
 
     Args:
         data: the bytes, or pieces of them in order.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    sweep(path.parent, {path.name})
-    aside = _aside(path)
+    remove_leftovers(path.parent, {path.name})
+    temporary = _temporary_path(path)
     try:
-        with named(path), _held_file(aside) as file:
+        with naming(path), _held_file(temporary) as file:
             file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
-            aside.replace(path)
+            temporary.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def folder_aside(path: Path) -> Iterator[Path]:
-    """A new folder beside `path`, to be renamed to it when it is whole; one that is still there at
-    the end is removed."""
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Make a new folder next to `path`, to be renamed to it when it is whole; it is removed at the
+    end if it still exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    sweep(path.parent, {path.name})
-    aside = _aside(path)
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    held = os.open(aside, os.O_RDONLY)
+    remove_leftovers(path.parent, {path.name})
+    temporary = _temporary_path(path)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    held = os.open(temporary, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield aside
+            lock(held, wait=False)
+        yield temporary
     finally:
         os.close(held)
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def sweep(folder: Path, names: Collection[str] = ()) -> None:
+def remove_leftovers(folder: Path, names: Collection[str] = ()) -> None:
     """Remove what killed writers left in `folder`.
 
     Args:
-        names: files and folders that are written there: of these also what an older version left,
-            which held no lock, if its process is no more.
+        names: files and folders that are written there. Of these, what an older version left is
+            removed too: it held no lock, so its process must have ended.
     """
     older = [re.compile(rf"\.{re.escape(name)}\.{re.escape(_HOST)}\.(\d+)\.tmp") for name in names]
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = [match[1] for each in older if (match := each.fullmatch(entry.name))]
-            if entry.name.endswith(_ASIDE) or any(not _is_alive(int(number)) for number in found):
+            if entry.name.endswith(_TEMPORARY) or any(
+                not _is_alive(int(number)) for number in found
+            ):
                 _remove(Path(entry.path))
 
 
+def publish_folder(made: Path, path: Path) -> None:
+    """Rename the folder `made` to `path`, all of it fsynced; what is there is replaced."""
+    for written in (*made.iterdir(), made):
+        _fsync(written)
+    if path.exists():
+        shutil.rmtree(path)
+    made.rename(path)
+    _fsync(path.parent)
+
+
 @contextlib.contextmanager
-def named(path: Path) -> Iterator[None]:
-    """The error of a full disk names no file; this one does."""
+def naming(path: Path) -> Iterator[None]:
+    """Name the file in an OSError: that of a full disk does not."""
     try:
         yield
     except OSError as error:
@@ -84,22 +97,22 @@ def named(path: Path) -> Iterator[None]:
         raise
 
 
-def _aside(path: Path) -> Path:
+def _temporary_path(path: Path) -> Path:
     # Processes of several machines may write the same file.
-    return path.with_name(f".{path.name}.{_HOST}.{os.getpid()}{_ASIDE}")
+    return path.with_name(f".{path.name}.{_HOST}.{os.getpid()}{_TEMPORARY}")
 
 
 @contextlib.contextmanager
-def _held_file(aside: Path) -> Iterator[IO[bytes]]:
-    """A new file, locked; another process may have removed it before it was."""
-    file = open(aside, "wb")  # noqa: SIM115  # closed below
+def _held_file(temporary: Path) -> Iterator[IO[bytes]]:
+    """Open a new file and lock it; another process may remove it before it is locked."""
+    file = open(temporary, "wb")  # noqa: SIM115  # closed below
     while True:
         with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX)
-        if _is_at(file, aside):
+            lock(file.fileno())
+        if _is_at(file, temporary):
             break
         file.close()
-        file = open(aside, "wb")  # noqa: SIM115
+        file = open(temporary, "wb")  # noqa: SIM115
     with file:
         yield file
 
@@ -113,25 +126,33 @@ def _is_at(file: IO[bytes], path: Path) -> bool:
 
 
 def _is_alive(process: int) -> bool:
-    """Whether there is such a process; this one leaves nothing under an older name."""
+    """Whether another process of this number runs: this one leaves nothing under an older name."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):
-        return True  # another user's; or no number of a process
+        return True  # another user's, or not a process number
     return process != os.getpid()
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or a folder, unless its writer holds it, or locks cannot be had here."""
+    """Remove a file or a folder, unless its writer holds it or the file system has no locks."""
     with contextlib.suppress(OSError):
         held = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(held, wait=False)
             if stat.S_ISDIR(os.fstat(held).st_mode):
                 shutil.rmtree(path)
             else:
                 path.unlink()
         finally:
             os.close(held)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Opening files of unknown origin: a folder from elsewhere can hold pipes, devices and links."""
+"""Open files of unknown origin: a folder from elsewhere can hold pipes, devices and links."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-MAX_RECORD = 2**28
-"""Bytes of a file with one JSON document."""
-MAX_ROWS = 2**34
-"""Bytes of a file with a document on each line."""
-_MAX_LINE = 2**26
+MAX_JSON_BYTES = 2**28
+"""Of a file with one JSON document."""
+MAX_JSONL_BYTES = 2**34
+"""Of a file with a JSON document on each line."""
+MAX_LINE_BYTES = 2**26
+"""Of one line of it."""
 
 
 def open_regular(path: Path, *, within: Path | None = None, limit: int | None = None) -> IO[bytes]:
-    """A regular file for reading, without waiting for one that is none.
+    """Open a regular file for reading, without waiting for a pipe or a device.
 
     Args:
         within: the folder that a link may not lead out of; None: links are followed.
@@ -44,7 +45,7 @@ def open_regular(path: Path, *, within: Path | None = None, limit: int | None = 
 
 
 def read_regular(path: Path, *, limit: int, within: Path | None = None) -> bytes:
-    """All of a regular file; raises OSError as `open_regular` does."""
+    """Read all of a regular file; raises OSError as `open_regular` does."""
     with open_regular(path, within=within, limit=limit) as file:
         data = file.read(limit + 1)
     if len(data) > limit:  # it grew, or its size was not true
@@ -52,9 +53,11 @@ def read_regular(path: Path, *, limit: int, within: Path | None = None) -> bytes
     return data
 
 
-def read_lines(file: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a file; raises OSError for one that is too long to be a document of ours."""
-    while line := file.readline(_MAX_LINE + 1):
-        if len(line) > _MAX_LINE:
-            raise OSError(errno.EFBIG, f"it has a line of more than {_MAX_LINE:,} bytes")
+def read_lines(file: IO[bytes], *, limit: int | None = None) -> Iterator[bytes]:
+    """The lines of a file; raises OSError for one of more bytes than `limit`, or than a line of our
+    own files may have."""
+    most = MAX_LINE_BYTES if limit is None else limit
+    while line := file.readline(most + 1):
+        if len(line) > most:
+            raise OSError(errno.EFBIG, f"it has a line of more than {most:,} bytes")
         yield line

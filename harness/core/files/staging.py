@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.core.files.atomic import folder_aside
+from harness.core.files.atomic import temporary_folder
 
 
 @contextlib.contextmanager
@@ -20,7 +20,7 @@ def staging(folder: Path) -> Iterator[Path]:
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     place = folder.parent if _is_beside(folder) else folder
-    with folder_aside(place / folder.name) as made:
+    with temporary_folder(place / folder.name) as made:
         yield made
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from harness.core.files.atomic import folder_aside
+from harness.core.files.atomic import temporary_folder
 from harness.models.tiny import chat, kosmos2, moondream, phi3v, vilt
 
 Builder = Callable[..., None]
@@ -48,7 +48,7 @@ def build(
     sizes: dict[str, Any] = {} if size == "tiny" else {"size": size}
     if corpus is not None:
         sizes["corpus"] = corpus
-    with folder_aside(folder) as made:
+    with temporary_folder(folder) as made:
         BUILDERS[name](made, seed=seed, **sizes)
         if folder.exists():
             shutil.rmtree(folder)

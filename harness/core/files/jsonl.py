@@ -1,0 +1,181 @@
+"""JSONL files of ours: one JSON object on each line, appended and fsynced.
+
+A process that is killed can leave a last line without its line feed. Readers leave such a line out,
+and the next writer removes it; any other line that is no object of its kind is an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from harness.core.errors import DataError
+from harness.core.files.atomic import naming, write_atomically
+from harness.core.files.regular import MAX_JSONL_BYTES, open_regular, read_lines
+from harness.core.json_values import finite, json_object, parse_json
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A whole line of a file."""
+
+    number: int
+    """From 1."""
+    data: bytes
+    end: int
+    """The offset after its line feed."""
+
+
+def whole_lines(path: Path, *, start: int = 0) -> Iterator[Line]:
+    """The lines of a regular file that end in a line feed; none where there is no file.
+
+    Args:
+        start: the offset at which to begin; lines are numbered from there.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        with open_regular(path, within=path.parent, limit=MAX_JSONL_BYTES) as file:
+            end = file.seek(start)
+            for number, data in enumerate(read_lines(file), start=1):
+                if not data.endswith(b"\n"):
+                    return
+                end += len(data)
+                yield Line(number, data, end)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def read_jsonl(path: Path, parse: Callable[[Any], T], *, kind: str) -> Iterator[T]:
+    """What `parse` makes of each JSON value of a file of ours.
+
+    Args:
+        parse: raises ValueError, TypeError, KeyError or AttributeError for what is none of its
+            kind.
+        kind: what each line is, for the error: "a prediction".
+
+    Raises:
+        DataError: names the line that is none of its kind.
+    """
+    for line in whole_lines(path):
+        try:
+            value = parse(parse_json(line.data))
+        except KeyError as error:
+            raise _wrong(path, line, kind, f"field {error} is missing") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise _wrong(path, line, kind, str(error)) from error
+        yield value
+
+
+def read_objects(path: Path, *, kind: str = "an object") -> list[dict[str, Any]]:
+    """The JSON objects of a file of ours; raises as `read_jsonl` does."""
+    return list(read_jsonl(path, json_object, kind=kind))
+
+
+def readable_objects(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSONL file, without whatever is none: to show what there is."""
+    objects: list[dict[str, Any]] = []
+    with contextlib.suppress(DataError):
+        for line in whole_lines(path):
+            with contextlib.suppress(ValueError, TypeError):
+                objects.append(json_object(parse_json(line.data)))
+    return objects
+
+
+def encode_line(row: Mapping[str, Any]) -> bytes:
+    """One line of a JSONL file; a number that is not finite becomes null."""
+    text = json.dumps(finite(row), ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+class Appender:
+    """Appends to one file, which stays open from the first line on."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[bytes] | None = None
+
+    def append(self, lines: Iterable[bytes]) -> os.stat_result:
+        """Append and fsync; the first call removes a cut last line. Returns the file's state.
+
+        Raises:
+            DataError: there is a file that cannot be read.
+            OSError: it names the file, which that of a full disk does not by itself.
+        """
+        with naming(self.path):
+            if self._file is None:
+                end = _end_of_whole_lines(self.path)
+                self._file = open(self.path, "ab")  # noqa: SIM115  # see close
+                self._file.truncate(end)
+            self._file.write(b"".join(lines))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            return os.fstat(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file; the next append opens it again."""
+        file, self._file = self._file, None
+        if file is not None:
+            with naming(self.path):
+                file.close()
+
+
+def append_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """Append to a file that is opened for this alone; raises as `Appender.append` does."""
+    appender = Appender(path)
+    try:
+        appender.append(lines)
+    finally:
+        appender.close()
+
+
+def replace_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """Make these the file's lines, at once; a file that has them already is left alone."""
+    data = b"".join(lines)
+    if not path.exists() or path.read_bytes() != data:
+        write_atomically(path, data)
+
+
+def cut_after(path: Path, end: int) -> None:
+    """Remove what a file, if there is one, has after the offset `end`, and fsync."""
+    if path.exists() and path.stat().st_size > end:
+        with naming(path), open(path, "r+b") as file:
+            file.truncate(end)
+            os.fsync(file.fileno())
+
+
+def _wrong(path: Path, line: Line, kind: str, problem: str) -> DataError:
+    return DataError(
+        f"{path}, line {line.number} is not {kind}: {problem}.",
+        remedy="Remove that line and run the same command again, or use --fresh.",
+    )
+
+
+def _end_of_whole_lines(path: Path) -> int:
+    """How many bytes of a file are whole lines."""
+    try:
+        file = open_regular(path, within=path.parent)
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    with file:
+        size = file.seek(0, os.SEEK_END)
+        while size:
+            start = max(0, size - 2**16)
+            file.seek(start)
+            end = file.read(size - start).rfind(b"\n")
+            if end >= 0:
+                return start + end + 1
+            size = start
+    return 0
