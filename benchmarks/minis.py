@@ -28,7 +28,7 @@ from harness.mini.making import TASKS, TOKENS
 from harness.models.loading import LoadOptions, load
 from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
-from harness.run.runner import read_asked
+from harness.run.shuffling import extract_answer
 from harness.run.sources import Weights
 from harness.run.task_data import Data
 from harness.synthetic.questions import about
@@ -107,7 +107,7 @@ def controls(name: str) -> dict[str, tuple[float, float | None, float | None, in
         ]
         outputs = model.generate(model.prepare(prompts), Decoding(max_new_tokens=TOKENS))
         answers = [
-            read_asked(
+            extract_answer(
                 task.read, output.raw, sample.choices, finished=is_finished(output.finish)
             ).answer
             for output, sample in zip(outputs, samples, strict=True)

@@ -18,7 +18,8 @@ from harness.core.errors import ContextError, is_beyond_context
 from harness.core.types import Decoding, Prediction, Prompt, Sample
 from harness.models.context_length import context_length
 from harness.models.loading import LoadOptions, load
-from harness.run.runner import Asking, Runner
+from harness.run.prompting import PromptSettings
+from harness.run.runner import Runner
 from harness.run.truncation import GAP, SLACK, fit, without_middle
 from tasks import load_task
 from tests.drawn import draw_questions
@@ -55,11 +56,11 @@ def answers(model: Any, samples: list[Sample], most: int = 8, **how: Any) -> lis
     runner = Runner(
         model,
         replace(TASK, prompt=prompt),
-        asking=Asking(style="direct", **how),
+        prompts=PromptSettings(style="direct", **how),
         decoding=Decoding(max_new_tokens=most),
         digests={},
     )
-    made = [p for part in runner.answers([samples], rows=4) for p in part]
+    made = [p for part in runner.answers([samples], slots=4) for p in part]
     return sorted(made, key=lambda p: p.sample_id)
 
 

@@ -19,7 +19,7 @@ from harness.core.prompts import shots
 from harness.core.types import Decoding, Prompt, Sample
 from harness.models.loading import LoadOptions, load
 from harness.models.prompt_format import control_token_escaper
-from harness.run.runner import Asking, Runner
+from harness.run.prompting import Prompter, PromptSettings
 from tasks import load_task
 
 SPELLED = (
@@ -51,11 +51,11 @@ def loaded(folder: Any) -> Any:
 def asked(model: Any, sample: Sample, examples: Sequence[str] = ()) -> Prompt:
     """The question as a run puts it."""
     task = WITH_CONTEXT if sample.context else TASK
-    runner = Runner(
-        model, task, asking=Asking(style="direct", examples=lambda _: tuple(examples)),
+    prompter = Prompter(
+        model, task, settings=PromptSettings(style="direct", examples=lambda _: tuple(examples)),
         decoding=Decoding(max_new_tokens=1), digests={},
     )  # fmt: skip
-    prompt = runner._prompt(sample)
+    prompt = prompter.prompt(sample)
     assert isinstance(prompt, Prompt)
     return replace(prompt, images=(PICTURE,))
 

@@ -13,7 +13,9 @@ from harness.checkpoints.resolve import find_checkpoint
 from harness.core.types import Decoding, Output, Prompt, Reading, is_cut, is_finished
 from harness.models.loading import LoadOptions, load
 from harness.run.folder import RunFolder
-from harness.run.runner import Asking, Runner, read_asked
+from harness.run.prompting import PromptSettings
+from harness.run.runner import Runner
+from harness.run.shuffling import extract_answer
 from tasks import load_task
 from tests.test_runner import TASK, Told, make_samples
 from tests.test_scoring import CHOICES, choice_rows, write
@@ -82,7 +84,7 @@ def test_the_extractor_is_told_whether_the_model_ended_the_answer() -> None:
     runner = Runner(
         model,
         replace(TASK, read=read),
-        asking=Asking(style="direct"),
+        prompts=PromptSettings(style="direct"),
         decoding=Decoding(max_new_tokens=9),
         digests={},
         clock=model.clock,
@@ -94,7 +96,7 @@ def test_the_extractor_is_told_whether_the_model_ended_the_answer() -> None:
 
 def test_a_span_stays_where_options_were_shuffled() -> None:
     """The answer is mapped back; where it stands in the text is as it was."""
-    found = read_asked(lambda raw, choices: Reading(0, "x", (2, 3)), "  B", ["a", "b"], (1, 0))
+    found = extract_answer(lambda raw, choices: Reading(0, "x", (2, 3)), "  B", ["a", "b"], (1, 0))
     assert (found.answer, found.span) == (1, (2, 3))
 
 
@@ -110,7 +112,7 @@ def test_a_users_own_reader_need_not_take_it(tmp_path: Path, read: str, answer: 
     """Two arguments are enough, as they always were."""
     path = tmp_path / "mine.py"
     path.write_text(MINE.replace('lambda raw, choices: Reading(raw, "all")', read))
-    found = read_asked(load_task(str(path)).read, "The answer", (), finished=False)
+    found = extract_answer(load_task(str(path)).read, "The answer", (), finished=False)
     assert found.answer == answer
 
 

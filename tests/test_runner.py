@@ -23,7 +23,8 @@ from harness.core.types import (
     Task,
 )
 from harness.data.fingerprint import image_digests
-from harness.run.runner import CONCLUDED, GIVE_UP_AFTER, Asking, Runner, batches
+from harness.run.prompting import PromptSettings
+from harness.run.runner import CONCLUDED, GIVE_UP_AFTER, Runner, batches
 
 
 class Letter:
@@ -92,11 +93,11 @@ def make_samples(n: int, *, bad: Sequence[int] = ()) -> list[Sample]:
     ]
 
 
-def make_runner(model: Letter, asking: Asking | None = None) -> Runner:
+def make_runner(model: Letter, prompts: PromptSettings | None = None) -> Runner:
     return Runner(
         model,
         TASK,
-        asking=asking or Asking(style="direct"),
+        prompts=prompts or PromptSettings(style="direct"),
         decoding=Decoding(max_new_tokens=9),
         digests={},
         clock=model.clock,
@@ -147,7 +148,7 @@ def test_a_picture_that_changes_during_a_run_is_an_error_row() -> None:
     runner = Runner(
         Letter(),
         TASK,
-        asking=Asking(style="direct"),
+        prompts=PromptSettings(style="direct"),
         decoding=Decoding(max_new_tokens=9),
         digests=digests,
     )
@@ -171,7 +172,7 @@ def test_pictures_of_shuffled_options_are_held_against_their_own_digests() -> No
     runner = Runner(
         Letter(),
         TASK,
-        asking=Asking(style="direct", shuffle=1),
+        prompts=PromptSettings(style="direct", shuffle=1),
         decoding=Decoding(max_new_tokens=9),
         digests=image_digests([sample]),
     )
@@ -291,11 +292,11 @@ def test_shuffled_options_are_mapped_back() -> None:
     samples = [
         Sample(id=str(i), question="q", target=0, choices=("x", "y", "z")) for i in range(12)
     ]
-    made = make_runner(Letter(), Asking(style="direct", shuffle=1)).answer(samples)
+    made = make_runner(Letter(), PromptSettings(style="direct", shuffle=1)).answer(samples)
     assert [p.answer for p in made] == [p.order[0] for p in made]
     assert len({p.order for p in made}) > 2
     assert [p.correct for p in made] == [p.order[0] == 0 for p in made]
-    again = make_runner(Letter(), Asking(style="direct", shuffle=1)).answer(samples)
+    again = make_runner(Letter(), PromptSettings(style="direct", shuffle=1)).answer(samples)
     assert [p.order for p in again] == [p.order for p in made]
 
 
@@ -316,9 +317,11 @@ def test_scores_are_those_of_the_options_whatever_their_order() -> None:
     task = replace(TASK, read=lambda raw, choices: Reading("ABCDE".index(raw), "letter"))
     samples = [Sample(id=str(i), question="q", target=1, choices=("y", "x", "z")) for i in range(6)]
     for shuffle in (None, 1, 2):
-        asking = Asking(style="plain", mode="loglikelihood", options="text", shuffle=shuffle)
+        prompts = PromptSettings(
+            style="plain", mode="loglikelihood", options="text", shuffle=shuffle
+        )
         runner = Runner(
-            Likes(), task, asking=asking, decoding=Decoding(max_new_tokens=1), digests={}
+            Likes(), task, prompts=prompts, decoding=Decoding(max_new_tokens=1), digests={}
         )
         made = runner.answer(samples)
         assert [p.answer for p in made] == [1] * 6
@@ -330,9 +333,11 @@ def test_examples_come_before_the_question() -> None:
     """Few-shot examples are part of every prompt; each question has its own."""
     examples = shots([Sample(id="t", question="Why?", target=1, choices=("x", "y"))], TASK)
     assert examples == ("Why?\nAnswer: B",)
-    asking = Asking(style="direct", examples=lambda sample: (*examples, f"before {sample.id}"))
-    runner = make_runner(Letter(), asking)
-    prompts = [runner._prompt(sample) for sample in make_samples(2)]
+    settings = PromptSettings(
+        style="direct", examples=lambda sample: (*examples, f"before {sample.id}")
+    )
+    runner = make_runner(Letter(), settings)
+    prompts = [runner._prompter.prompt(sample) for sample in make_samples(2)]
     assert [user_text(prompt, ("direct",)) for prompt in prompts] == [
         f"Why?\nAnswer: B\n\nbefore {at}\n\nq{at}" for at in range(2)
     ]
@@ -358,7 +363,7 @@ def test_pictures_of_options_move_with_their_options() -> None:
     runner = Runner(
         Letter(),
         replace(TASK, prompt=remember),
-        asking=Asking(style="direct", shuffle=2),
+        prompts=PromptSettings(style="direct", shuffle=2),
         decoding=Decoding(max_new_tokens=1),
         digests={},
     )
@@ -387,7 +392,7 @@ def test_more_pictures_than_a_model_takes_are_no_failure_of_the_model() -> None:
         for i in range(24)
     ]  # fmt: skip
     runner = Runner(
-        model, replace(TASK, prompt=show), asking=Asking(style="direct"),
+        model, replace(TASK, prompt=show), prompts=PromptSettings(style="direct"),
         decoding=Decoding(max_new_tokens=1), digests={},
     )  # fmt: skip
     made = runner.answer(samples)
@@ -417,7 +422,7 @@ def test_conclusions_are_chosen_behind_the_reasoning() -> None:
     model = Reasons()
     task = replace(TASK, read=lambda raw, choices: Reading("AB".index(raw[-1:]), "letter"))
     runner = Runner(
-        model, task, asking=Asking(style="structured", conclude=True),
+        model, task, prompts=PromptSettings(style="structured", conclude=True),
         decoding=Decoding(max_new_tokens=1), digests={},
     )  # fmt: skip
     made = runner.answer(samples)
@@ -448,7 +453,7 @@ def test_a_conclusion_that_cannot_be_chosen_is_an_error_row(raised: bool) -> Non
     samples = [Sample(id=str(i), question=str(i), target=1, choices=("x", "y")) for i in range(3)]
     task = replace(TASK, read=lambda raw, choices: Reading("AB".index(raw[-1:]), "letter"))
     runner = Runner(
-        Fails(), task, asking=Asking(style="structured", conclude=True),
+        Fails(), task, prompts=PromptSettings(style="structured", conclude=True),
         decoding=Decoding(max_new_tokens=1), digests={},
     )  # fmt: skip
     made = runner.answer(samples)

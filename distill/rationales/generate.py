@@ -31,7 +31,8 @@ from harness.core.types import REFUSAL, Decoding, Model, Prediction
 from harness.data.fingerprint import blank
 from harness.remote.served import Served
 from harness.run.folder import RunFolder
-from harness.run.runner import Asking, Runner
+from harness.run.prompting import PromptSettings
+from harness.run.runner import Runner
 from harness.run.sources import Source
 from harness.run.task_data import Data
 
@@ -154,7 +155,7 @@ def _ask_round(model: Model, teacher: Teacher, work: Work, each: Round) -> None:
     runner = _runner(model, teacher, work, each)
     with progress.make(label, total=len(asked), done=done, unit="samples") as bar:
         batches = work.batches(each, whole=not runner.streams)
-        for predictions in _at_least(rows, runner.answers(batches, rows=rows)):
+        for predictions in _at_least(rows, runner.answers(batches, slots=rows)):
             with interrupts.shielded():
                 waited = work.waits
                 new = _take(teacher, work, each, predictions)
@@ -213,7 +214,7 @@ def _runner(model: Model, teacher: Teacher, work: Work, each: Round) -> Runner:
     return Runner(
         model,
         teacher_task(work.data.task, work.options.inputs, hinted=each.hinted),
-        asking=Asking(style="structured", truncate=work.options.truncate),
+        prompts=PromptSettings(style="structured", truncate=work.options.truncate),
         decoding=_decoding(teacher, work.options, each),
         digests=work.data.digests,
     )

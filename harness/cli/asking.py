@@ -24,7 +24,7 @@ from harness.core.types import (
 )
 from harness.data.files import read_image
 from harness.remote.served import Served
-from harness.run.runner import read_asked
+from harness.run.shuffling import extract_answer
 from harness.run.sources import Source
 from tasks import load_task
 
@@ -69,7 +69,7 @@ def put_question(
     (output,) = outputs(weights, [prompt], decoding)
     seconds = time.perf_counter() - started
     finished = is_finished(output.finish)
-    reading = read_asked(task.read, output.raw, sample.choices, finished=finished)
+    reading = extract_answer(task.read, output.raw, sample.choices, finished=finished)
     return Answer(output, Reading(None, REFUSAL) if output.finish == REFUSAL else reading, seconds)
 
 

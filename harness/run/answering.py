@@ -17,8 +17,9 @@ from harness.core.types import Decoding, Metric, Prediction, Sample
 from harness.remote.served import Served
 from harness.run.folder import PredictionsChanged, RunFolder
 from harness.run.layout import PREDICTIONS
+from harness.run.prompting import PromptSettings
 from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo
-from harness.run.runner import Asking, Runner, batches
+from harness.run.runner import Runner, batches
 from harness.run.scoring import Run, scored
 from harness.run.session import Session
 from harness.run.shards import Claims
@@ -120,7 +121,7 @@ def _runner(job: Job) -> Runner:
     return Runner(
         job.source.load(),
         job.data.task,
-        asking=Asking(
+        prompts=PromptSettings(
             style=settings["style"],
             mode=settings["mode"],
             options=settings["options"],
@@ -154,7 +155,7 @@ def _measured(source: Source, runner: Runner) -> Callable[[], Mapping[str, Any]]
 
     def measured() -> Mapping[str, Any]:
         return {
-            "smallest_batch_size": runner.rows,
+            "smallest_batch_size": runner.memory_limit,
             "peak_memory_bytes": None  # that of a client says nothing of the model
             if isinstance(source, Served)
             else {
@@ -202,7 +203,7 @@ def _ask(
     with make(label, total=total, done=known, unit="samples") as bar:
         for new in runner.answers(
             itertools.chain([begun] if begun else [], pending),
-            rows=rows,
+            slots=rows,
             done=done if others is None else others,
             workers=workers,
             among=job.data.samples.samples if workers else (),

@@ -39,7 +39,8 @@ from harness.run.records import (
     RunRecord,
     TaskInfo,
 )
-from harness.run.runner import CONCLUDED, read_asked
+from harness.run.runner import CONCLUDED
+from harness.run.shuffling import extract_answer
 
 Reader = Callable[[str, Sequence[str]], Reading]
 
@@ -331,7 +332,7 @@ def extract_again(prediction: Prediction, read: Reader) -> Prediction:
     unreadable = prediction.error is not None or prediction.finish == REFUSAL
     if unreadable or prediction.rule == CONCLUDED:
         return prediction
-    reading = read_asked(
+    reading = extract_answer(
         read,
         prediction.raw,
         prediction.choices,

@@ -1,4 +1,8 @@
-"""The order in which a question's options are asked where it is shuffled.
+"""The order in which a question's options are asked where it is shuffled, and its undoing.
+
+An answer names an option by its place among those that were asked; a record has its place among
+the data's own. `reorder` leads from the data to the question, `extract_answer` and
+`in_data_order` lead back, and nothing else does.
 
 An option that refers to others is true in one order only: "both A and B" names their letters, "all
 of the above" what stands before it.
@@ -6,12 +10,16 @@ of the above" what stands before it.
 
 from __future__ import annotations
 
+import inspect
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from random import Random
 from string import ascii_lowercase
+
+from harness.core.types import Reading, Sample
 
 
 def order(choices: Sequence[str], *, seed: int, sample_id: str) -> tuple[int, ...]:
@@ -24,6 +32,54 @@ def order(choices: Sequence[str], *, seed: int, sample_id: str) -> tuple[int, ..
     moved = places[: movable(tuple(choices))]
     Random(f"{seed} {sample_id}").shuffle(moved)  # noqa: S311  # no secret
     return (*moved, *places[len(moved) :])
+
+
+def reorder(sample: Sample, order: Sequence[int]) -> Sample:
+    """The sample with its options, and their pictures, in the order in which they are asked."""
+    choices = tuple(sample.choices[i] for i in order)
+    images = sample.images
+    if sample.pictured_choices:
+        first = len(images) - len(order)
+        images = (*images[:first], *(images[first + i] for i in order))
+    return replace(sample, choices=choices, images=images)
+
+
+def extract_answer(
+    read: Callable[..., Reading],
+    raw: str,
+    choices: Sequence[str],
+    order: Sequence[int] = (),
+    *,
+    finished: bool | None = None,
+) -> Reading:
+    """What `read` extracts from `raw`, with the answer as an index into `choices`.
+
+    Args:
+        read: as `Task.read`.
+        order: the i-th option asked was choices[order[i]]; empty: they were asked as they are.
+        finished: see `harness.core.types.is_finished`; given to a `read` that has such a parameter.
+    """
+    asked = [choices[i] for i in order] if order else choices
+    extra = {"finished": finished} if _takes_finished(read) else {}
+    reading = read(raw, asked, **extra)
+    if order and isinstance(reading.answer, int):
+        return replace(reading, answer=order[reading.answer])
+    return reading
+
+
+@cache
+def _takes_finished(read: Callable[..., Reading]) -> bool:
+    """Whether `read` has a parameter `finished`; that of a user's own task need not."""
+    try:
+        parameters = inspect.signature(read).parameters.values()
+    except (TypeError, ValueError):  # some of the interpreter's own functions have no signature
+        return False
+    return any(p.name == "finished" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def in_data_order(scores: Sequence[float], order: Sequence[int]) -> tuple[float, ...]:
+    """Scores of the options as they were asked, as those of the data's options."""
+    return tuple(scores[order.index(i)] for i in range(len(scores)))
 
 
 @cache

@@ -14,6 +14,7 @@ from heapq import nsmallest
 from harness.core.types import Prediction
 from harness.extract import READERS, read_choice
 from harness.run.records import RunRecord
+from harness.run.shuffling import extract_answer
 from reports.inputs import runs, sanitize
 from reports.inputs.material import Evidence
 from reports.statistics.ranks import Scored, Test
@@ -98,19 +99,14 @@ def _was_read(record: RunRecord) -> bool:
 
 
 def _reread(predictions: Iterable[Prediction]) -> Iterable[Reread]:
-    asked = []
-    for p in predictions:
-        if p.choices and isinstance(p.target, int):
-            order = list(p.order or range(len(p.choices)))
-            asked.append((p, [p.choices[place] for place in order], order))
+    asked = [p for p in predictions if p.choices and isinstance(p.target, int)]
     for name, reader in READERS.items():
         right = unread = changed = 0
-        for p, options, order in asked:
+        for p in asked:
             if reader is read_choice:
                 place = p.answer
             else:
-                answer = reader(p.raw, options).answer
-                place = order[answer] if isinstance(answer, int) else None
+                place = extract_answer(reader, p.raw, p.choices, p.order).answer
             right += place == p.target
             unread += place is None
             changed += place != p.answer

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.core.types import Prediction, Reading, Target, is_cut
 from harness.run.records import RunRecord
+from harness.run.shuffling import extract_answer
 from reports.inputs import sanitize
 
 RAW = 20_000
@@ -35,11 +36,7 @@ def extract_by(reader: Callable[[str, Sequence[str]], Reading], p: Prediction) -
     """What an extractor finds in the raw text of `p`, its options in their first order."""
     if not p.choices or p.error is not None:
         return Reading(p.answer, p.rule)
-    if not p.order:
-        return reader(p.raw, p.choices)
-    found = reader(p.raw, [p.choices[place] for place in p.order])
-    answer = p.order[found.answer] if isinstance(found.answer, int) else None
-    return Reading(answer, found.rule)
+    return extract_answer(reader, p.raw, p.choices, p.order)
 
 
 def verdict_of(p: Prediction, answer: Target | None) -> str:
