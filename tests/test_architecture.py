@@ -103,6 +103,26 @@ def test_no_module_is_called_after_nothing(module: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("call", "where"),
+    [
+        ("fcntl.flock", "harness.core.files.locks"),
+        ("fcntl.lockf", "harness.core.files.locks"),
+        ("os.fsync", "harness.core.files"),
+    ],
+)
+def test_locking_and_durable_writing_stand_in_one_place(call: str, where: str) -> None:
+    """Every package goes through harness.core.files."""
+    users = {
+        module
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == call
+    }
+    assert users
+    assert all(module == where or module.startswith(f"{where}.") for module in users), users
+
+
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_every_module_says_what_it_is_for(module: str) -> None:
     """A docstring opens every module that holds anything."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import resource
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from distill.rationales.importing import import_rationales
 from distill.rationales.store import Store
 from distill.rationales.teacher import wording
 from harness.core.errors import DataError, HarnessError, SampleError
-from harness.core.files.jsonl import append_lines, encode_line, read_objects
+from harness.core.files.jsonl import read_objects
 from harness.core.interrupts import Interrupted
 from harness.core.options import ModelOptions
 from harness.core.structured import Rationale, render
@@ -499,32 +498,6 @@ def test_a_bad_file_names_its_line(
     with pytest.raises(DataError, match=named):
         import_rationales(path, data, options)
     assert not Store(options.folder).attempts_path.exists()
-
-
-@pytest.mark.parametrize("cut", [b"", b"x", b"x" * 200_000])
-def test_appending_removes_a_cut_line(tmp_path: Path, cut: bytes) -> None:
-    """However long it is, and also where it is the first."""
-    path = tmp_path / "log.jsonl"
-    path.write_bytes(cut)
-    append_lines(path, map(encode_line, [{"n": 1}]))
-    with open(path, "ab") as file:
-        file.write(cut)
-    append_lines(path, map(encode_line, [{"n": 2}, {"n": "\u2028\ud800"}]))
-    assert read_objects(path) == [{"n": 1}, {"n": 2}, {"n": "\u2028\ud800"}]
-
-
-def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
-    """The line that was cut by it is gone with the next one."""
-    path = tmp_path / "log.jsonl"
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
-    try:
-        with pytest.raises(OSError, match=r"log\.jsonl"):
-            append_lines(path, map(encode_line, [{"n": 1}, {"n": 2}]))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    append_lines(path, map(encode_line, [{"n": 3}]))
-    assert read_objects(path)[-1] == {"n": 3}
 
 
 def test_fresh_keeps_the_old_rationales_until_there_is_a_new_one(
