@@ -72,24 +72,29 @@ def main() -> None:
             limit=arguments.limit,
             command=("python", "benchmarks/effect.py"),
         )
-        config = replace(plan.config, **pairs(arguments.set))
+        config = replace(plan.training.config, **pairs(arguments.set))
         changes = {**distillation.ANSWERS_ONLY, **pairs(arguments.control_set)}
         plan = replace(
             plan,
-            config=config,
-            controls={
-                STEPS: config.answers_only(**{**changes, "epochs": config.epochs}),
-                COMPUTE: config.answers_only(**changes),
-            },
+            training=replace(
+                plan.training,
+                config=config,
+                controls={
+                    STEPS: config.answers_only(**{**changes, "epochs": config.epochs}),
+                    COMPUTE: config.answers_only(**changes),
+                },
+            ),
+            evaluation=replace(plan.evaluation, max_new_tokens=config.max_new_tokens),
         )
-        first = folder_of(plan.runs, f"seed-{arguments.seeds[0]}")
-        if plan.folder != first and not plan.folder.exists():
-            plan.folder.mkdir(parents=True)
+        first = folder_of(plan.workspace.runs, f"seed-{arguments.seeds[0]}")
+        own = plan.workspace.folder
+        if own != first and not own.exists():
+            own.mkdir(parents=True)
             for name in SHARED:  # the teacher is the same
-                shutil.copyfile(first / name, plan.folder / name)
+                shutil.copyfile(first / name, own / name)
         outcome = pipeline.distill(plan)
         for run, (name, folder) in zip(outcome.runs, outcome.students.items(), strict=True):
-            label = name.removeprefix(plan.name).removeprefix("-") or "structured"
+            label = name.removeprefix(plan.workspace.name).removeprefix("-") or "structured"
             found.setdefault(label, []).append(RunFolder(run.folder).read_predictions())
             lines = (folder.parent / LOG).read_text().splitlines()
             seconds.setdefault(label, []).append(sum(json.loads(line)["seconds"] for line in lines))
@@ -97,8 +102,8 @@ def main() -> None:
         "what": "scienceqa-mini, mini (synthetic)",
         "split": arguments.split,
         "seeds": arguments.seeds,
-        "config": plan.config.to_json(),
-        "controls": {name[1:]: config.to_json() for name, config in plan.controls.items()},
+        "config": plan.training.config.to_json(),
+        "controls": {name[1:]: config.to_json() for name, config in plan.training.controls.items()},
         "rationales": json.loads((first / "rationales.json").read_text())["counts"],
         "training_seconds": {k: [round(s, 1) for s in v] for k, v in seconds.items()},
         "accuracy": {part: accuracies(found, steps) for part, steps in PARTS.items()},

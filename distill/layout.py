@@ -10,6 +10,8 @@ It imports nothing heavy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.files.paths import safe_name
@@ -32,3 +34,20 @@ CONTROL = "-answer-only"
 def folder_of(runs: Path, name: str) -> Path:
     """The folder of the distillation `name`."""
     return runs / "distill" / safe_name(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """Where a distillation is kept, and whether what is there is replaced."""
+
+    runs: Path
+    name: str
+    """Of the student."""
+    fresh: bool = False
+    """Start over: what is there is moved aside once there is something in its place."""
+    command: Sequence[str] = ()
+    """The command line, for the records."""
+
+    @property
+    def folder(self) -> Path:
+        return folder_of(self.runs, self.name)

@@ -18,7 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from distill.quality.answers import structure
-from distill.quality.measures import Measured, measure, summarise
+from distill.quality.measures import Measurement, measure, summarise
 from harness.checkpoints.catalog import find
 from harness.core.json_values import finite
 from harness.core.structured import Rationale, render
@@ -338,8 +338,10 @@ def distil(runs: Path, predictions: dict[str, list[Prediction]], *, seed: int) -
     )
 
 
-def _measured(p: Prediction) -> Measured:
-    return Measured(p.topic, kept=True, quality=measure(p.raw, choices=p.choices, target=p.target))
+def _measured(p: Prediction) -> Measurement:
+    return Measurement(
+        p.topic, kept=True, quality=measure(p.raw, choices=p.choices, target=p.target)
+    )
 
 
 def _json(path: Path, value: object) -> None:

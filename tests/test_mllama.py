@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers.models.mllama import modeling_mllama
 
-from distill.rationales.generate import teacher_of
+from distill.rationales.teacher import teacher_of
 from harness.checkpoints.checkpoint import MINI_MARK, VISION_STATE
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.options import ModelOptions

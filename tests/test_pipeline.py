@@ -10,13 +10,18 @@ from typing import Any
 
 import pytest
 
-from distill import pipeline
 from distill.config import DistillConfig
+from distill.evaluation import Evaluation, count_overlap, evaluate_student
 from distill.examples import Example
-from distill.layout import CONTROL, folder_of
+from distill.layout import CONTROL, Workspace
 from distill.pipeline import Plan
 from distill.quality.dependence import Dependence, image_dependence, summarise_dependence
-from distill.rationales.attempts import RationaleOptions
+from distill.quality.record import measure_run, write_quality
+from distill.questions import Questions
+from distill.rationales.collect import Teaching, collect_rationales
+from distill.rationales.kept import load_examples
+from distill.rationales.options import RationaleOptions
+from distill.training.students import Training
 from harness.core.errors import DataError
 from harness.core.options import ModelOptions
 from harness.core.structured import Rationale, render
@@ -40,37 +45,44 @@ def plan(drawn: Path, tiny: Callable[..., Path], tmp_path: Path) -> Plan:
     texts[3]["rationale"] = "no tags"
     imported = tmp_path / "theirs.jsonl"
     imported.write_text("".join(json.dumps(text) + "\n" for text in texts))
-    folder = folder_of(tmp_path / "runs", "kd")
+    config = DistillConfig(precision="float32", batch_size=4)
     return Plan(
-        name="kd",
-        runs=tmp_path / "runs",
-        data=data,
-        test=data,
-        teacher=ModelOptions(model="llava-cot"),
-        imported=imported,
-        asking=RationaleOptions(folder=folder, limit=8, keep="format"),
-        base=ModelOptions(model="moondream", weights=str(tiny("moondream"))),
-        config=DistillConfig(precision="float32", batch_size=4),
-        preset="paper",
-        device="cpu",
-        dtype="float32",
-        baseline=False,
-        conclude=False,
-        controls={},
-        dependence=False,
-        test_limit=4,
-        test_batch_size=4,
-        bertscore=None,
-        fresh=False,
-        command=(),
+        workspace=Workspace(runs=tmp_path / "runs", name="kd"),
+        questions=Questions(data=data, limit=8),
+        teaching=Teaching(
+            teacher=ModelOptions(model="llava-cot"),
+            imported=imported,
+            options=RationaleOptions(keep="format"),
+        ),
+        training=Training(
+            base=ModelOptions(model="moondream", weights=str(tiny("moondream"))),
+            config=config,
+            preset="paper",
+            device="cpu",
+        ),
+        evaluation=Evaluation(
+            data=data,
+            limit=4,
+            device="cpu",
+            dtype="float32",
+            max_new_tokens=config.max_new_tokens,
+        ),
     )
+
+
+def collect(plan: Plan) -> None:
+    collect_rationales(plan.workspace, plan.questions, plan.teaching)
+
+
+def load(plan: Plan, *, needs_rationales: bool = True) -> list[Example]:
+    return load_examples(plan.workspace, plan.questions, needs_rationales=needs_rationales)
 
 
 def test_examples_are_the_kept_rationales_in_order(plan: Plan) -> None:
     """With the gold answer for a conclusion, whatever the file concludes."""
-    pipeline.make_rationales(plan)
-    examples = pipeline.make_examples(plan)
-    samples = plan.data.samples.samples
+    collect(plan)
+    examples = load(plan)
+    samples = plan.questions.data.samples.samples
     assert [e.sample.id for e in examples] == [s.id for s in samples[:8] if s is not samples[3]]
     for example in examples:
         assert example.rationale is not None
@@ -79,30 +91,37 @@ def test_examples_are_the_kept_rationales_in_order(plan: Plan) -> None:
 
 def test_rationales_of_other_data_are_not_taught(plan: Plan, questions: Path) -> None:
     """The questions have changed since: refused, by what is different."""
-    pipeline.make_rationales(plan)
+    collect(plan)
     path = questions / "test.jsonl"
     path.write_text(path.read_text().replace("farthest north", "northernmost"))
-    changed = replace(plan, data=Data(TASK, DataOptions(path=questions)))
+    changed = replace(
+        plan,
+        questions=replace(plan.questions, data=Data(TASK, DataOptions(path=questions))),
+    )
     with pytest.raises(DataError, match=": data"):
-        pipeline.make_examples(changed)
+        load(changed)
 
 
 def test_nothing_kept_says_why(plan: Plan) -> None:
     """The reasons of the rejected are in the message."""
-    strict = replace(plan, asking=replace(plan.asking, limit=1, keep="agrees"))
-    pipeline.make_rationales(strict)
+    options = replace(plan.teaching.options, keep="agrees")
+    strict = replace(
+        plan,
+        questions=replace(plan.questions, limit=1),
+        teaching=replace(plan.teaching, options=options),
+    )
+    collect(strict)
     with pytest.raises(DataError, match="None of the rationales") as caught:
-        pipeline.make_examples(strict)
+        load(strict)
     assert "concludes another option" in str(caught.value)
 
 
 def test_without_rationales_there_is_nothing_to_teach(plan: Plan) -> None:
     """Save answers alone, which need none."""
     with pytest.raises(DataError, match="no rationales"):
-        pipeline.make_examples(plan)
-    answers = replace(plan, config=replace(plan.config, target="answer"))
-    assert pipeline.make_examples(answers) == [
-        Example(sample, None) for sample in plan.data.samples.samples[:8]
+        load(plan)
+    assert load(plan, needs_rationales=False) == [
+        Example(sample, None) for sample in plan.questions.data.samples.samples[:8]
     ]
 
 
@@ -110,25 +129,25 @@ def test_test_questions_that_are_taught_are_noticed(
     plan: Plan, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Equal question, options and picture: here the test is the training set."""
-    assert pipeline.count_overlap(plan) == 8
+    assert count_overlap(plan.questions, plan.evaluation.data) == 8
     assert "8 of 64 test questions" in caplog.text
 
 
 def test_quality_of_teacher_and_student(plan: Plan, tmp_path: Path) -> None:
     """quality.json has the teacher's measures with kept and dropped, and those of a run."""
-    pipeline.make_rationales(plan)
-    found = pipeline.write_quality(plan, [])
+    collect(plan)
+    found = write_quality(plan.workspace, plan.questions, plan.teaching.options)
     everything = found["teacher"]["all"]
     assert (everything["n"], everything["kept"], everything["dropped"]) == (8, 7, 1)
     assert everything["measures"]["reasoning_right"]["value"] == 1
     assert everything["measures"]["reasoning_right"]["n"] == 7
     assert everything["measures"]["rouge_l"]["n"] == 7
-    assert json.loads((plan.folder / "quality.json").read_text()) == found
+    assert json.loads((plan.workspace.folder / "quality.json").read_text()) == found
 
 
 def test_the_students_rationales_have_the_same_measures(plan: Plan) -> None:
     """From its predictions alone, and with ROUGE-L where the questions are at hand."""
-    sample = plan.data.samples.samples[0]
+    sample = plan.questions.data.samples.samples[0]
     option = sample.choices[sample.target]  # type: ignore[index]
     wrong = "ABCD"[(int(sample.target) + 1) % 4]
     predictions = [
@@ -143,25 +162,29 @@ def test_the_students_rationales_have_the_same_measures(plan: Plan) -> None:
             topic=sample.topic,
         )
     ]
-    found = pipeline.measure_run(predictions, {sample.id: sample})
+    found = measure_run(predictions, {sample.id: sample})
     measures = found["all"]["measures"]
     assert measures["reasoning_right"]["value"] == 1
     assert measures["conclusion_right"]["value"] == 0
     assert measures["rouge_l"]["n"] == 1
     assert found["structure"]["reasoning_to_error"]["value"] == 1
-    assert pipeline.measure_run(predictions)["all"]["measures"]["rouge_l"]["n"] == 0
+    assert measure_run(predictions)["all"]["measures"]["rouge_l"]["n"] == 0
 
 
 def test_dependence_on_the_image(plan: Plan, tiny: Callable[..., Path]) -> None:
     """Two likelihoods for each rationale, by the untrained student; computed once."""
-    pipeline.make_rationales(plan)
-    examples = pipeline.make_examples(plan)
-    arguments: dict[str, Any] = {"base": tiny("moondream"), "folder": plan.folder, "task": TASK}
+    collect(plan)
+    examples = load(plan)
+    arguments: dict[str, Any] = {
+        "base": tiny("moondream"),
+        "folder": plan.workspace.folder,
+        "task": TASK,
+    }
     found = image_dependence(examples, **arguments)
     assert list(found) == [example.sample.id for example in examples]
     assert all(each.with_image > 0 for each in found.values())
     assert any(each.gain for each in found.values())
-    kept = plan.folder / "dependence.json"
+    kept = plan.workspace.folder / "dependence.json"
     before = kept.stat().st_mtime_ns
     assert image_dependence(examples, **arguments) == found
     assert kept.stat().st_mtime_ns == before
@@ -184,11 +207,11 @@ def test_dependence_equals_the_models_own_likelihood(plan: Plan, tiny: Callable[
 
     import harness.models  # noqa: F401  # makes Moondream known
 
-    sample = plan.data.samples.samples[0]
+    sample = plan.questions.data.samples.samples[0]
     rationale = Rationale("Look.", "A map.", "So it is.", "A")
     folder = tiny("moondream")
     found = image_dependence(
-        [Example(sample, rationale)], base=folder, folder=plan.folder, task=TASK
+        [Example(sample, rationale)], base=folder, folder=plan.workspace.folder, task=TASK
     )[sample.id]
     model = AutoModelForImageTextToText.from_pretrained(folder).eval()
     processor = AutoProcessor.from_pretrained(folder)
@@ -210,10 +233,10 @@ def test_dependence_equals_the_models_own_likelihood(plan: Plan, tiny: Callable[
 
 def test_conclusions_can_be_chosen_by_likelihood(plan: Plan, tiny: Callable[..., Path]) -> None:
     """--conclude is the student's; a control, without a reasoning, is asked as ever."""
-    concluding = replace(plan, conclude=True, test_limit=2)
+    concluding = replace(plan.evaluation, conclude=True, limit=2)
     folder = tiny("moondream")
-    student = pipeline.evaluate_student(concluding, "kd", folder)
+    student = evaluate_student(plan.workspace, concluding, folder)
     assert student.record.settings["conclude"] is True
     assert student.record.fingerprint["mode"] == "generate, conclude by loglikelihood"
-    control = pipeline.evaluate_student(concluding, f"kd{CONTROL}", folder)
+    control = evaluate_student(plan.workspace, concluding, folder, suffix=CONTROL)
     assert control.record.settings["conclude"] is False

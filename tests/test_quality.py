@@ -6,7 +6,7 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from distill.quality.measures import (
-    Measured,
+    Measurement,
     arrives_at,
     leaks,
     measure,
@@ -154,10 +154,10 @@ def test_the_summary_counts_kept_and_dropped_by_topic() -> None:
     bad = measure("no tags", choices=STATES, target=1)
     summary = summarise(
         [
-            Measured("maps", kept=True, quality=good),
-            Measured("maps", kept=False, quality=bad),
-            Measured("magnets", kept=True, quality=good),
-            Measured("maps", kept=False, quality=None),
+            Measurement("maps", kept=True, quality=good),
+            Measurement("maps", kept=False, quality=bad),
+            Measurement("magnets", kept=True, quality=good),
+            Measurement("maps", kept=False, quality=None),
         ]
     )
     assert list(summary.topics) == ["maps", "magnets"]

@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
-from distill.rationales.attempts import RationaleOptions, read_rationales
+from distill.layout import Workspace
+from distill.questions import Questions
+from distill.rationales import generate, importing
 from distill.rationales.filters import rationale, why_rejected
-from distill.rationales.generate import Teacher, generate, teacher_of
-from distill.rationales.importing import import_rationales
+from distill.rationales.kept import read_rationales
+from distill.rationales.options import RationaleOptions
+from distill.rationales.prompt import wording
 from distill.rationales.store import Store
-from distill.rationales.teacher import wording
+from distill.rationales.teacher import Teacher, teacher_of
 from harness.core.errors import DataError, HarnessError, SampleError
 from harness.core.files.jsonl import read_objects
 from harness.core.interrupts import Interrupted
@@ -90,9 +93,41 @@ def data(drawn: Path) -> Data:
     return Data(TASK, DataOptions(path=drawn))
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What the first stage is given; a test changes the part that it is about, by field."""
+
+    questions: Questions
+    options: RationaleOptions
+    workspace: Workspace
+
+    def but(self, **changes: Any) -> Stage:
+        parts = {
+            name: replace(part, **{k: v for k, v in changes.items() if hasattr(part, k)})
+            for name, part in vars(self).items()
+        }
+        return Stage(**parts)
+
+    @property
+    def folder(self) -> Path:
+        return self.workspace.folder
+
+    def generate(self, teacher: Teacher) -> dict[str, Any]:
+        return generate.generate(teacher, self.workspace, self.questions, options=self.options)
+
+    def load(self, path: Path) -> dict[str, Any]:
+        return importing.import_rationales(
+            path, self.workspace, self.questions, options=self.options
+        )
+
+
 @pytest.fixture
-def options(tmp_path: Path) -> RationaleOptions:
-    return RationaleOptions(folder=tmp_path / "kd", limit=10, batch_size=4)
+def stage(data: Data, tmp_path: Path) -> Stage:
+    return Stage(
+        Questions(data=data, limit=10),
+        RationaleOptions(batch_size=4),
+        Workspace(runs=tmp_path, name="kd"),
+    )
 
 
 def test_the_wording_is_this_version() -> None:
@@ -153,10 +188,10 @@ def test_the_conclusion_is_always_the_gold_answer() -> None:
     assert rationale("It is Alabama.", SAMPLE) == Rationale("", "", "It is Alabama.", "B")
 
 
-def test_each_question_gets_its_rationale(data: Data, options: RationaleOptions) -> None:
+def test_each_question_gets_its_rationale(data: Data, stage: Stage) -> None:
     """The first rows, in order, each with what made it; nothing rejected."""
-    record = generate(Scripted(right).teacher, data, options)
-    store = Store(options.folder)
+    record = stage.generate(Scripted(right).teacher)
+    store = Store(stage.folder)
     rows = store.read_kept()
     assert [row["id"] for row in rows] == [s.id for s in data.samples.samples[:10]]
     assert record["status"] == "complete"
@@ -171,27 +206,25 @@ def test_each_question_gets_its_rationale(data: Data, options: RationaleOptions)
     assert not row["hinted"]
     assert f"It is {sample.choices[sample.target]}." == row["reasoning"]  # type: ignore[index]
     assert read_objects(store.rejected_path) == []
-    assert read_rationales(options.folder)[sample.id].conclusion == row["answer"]
+    assert read_rationales(stage.folder)[sample.id].conclusion == row["answer"]
 
 
-def test_the_same_call_again_asks_nobody(data: Data, options: RationaleOptions) -> None:
+def test_the_same_call_again_asks_nobody(stage: Stage) -> None:
     """A complete stage is skipped: the model is not even loaded."""
-    first = generate(Scripted(right).teacher, data, options)
-    before = {p.name: p.read_bytes() for p in options.folder.iterdir()}
+    first = stage.generate(Scripted(right).teacher)
+    before = {p.name: p.read_bytes() for p in stage.folder.iterdir()}
 
     def load() -> Any:
         raise AssertionError("loaded")
 
-    again = generate(replace(Scripted(right).teacher, load=load), data, options)
+    again = stage.generate(replace(Scripted(right).teacher, load=load))
     assert again == first
-    assert {p.name: p.read_bytes() for p in options.folder.iterdir()} == before
+    assert {p.name: p.read_bytes() for p in stage.folder.iterdir()} == before
 
 
 @pytest.mark.parametrize("stop_after", [0, 3, 6, 9, 14, 21, 25])
 @pytest.mark.parametrize("cut", [b"", b'{"id": "geogr'])
-def test_stopped_anywhere_it_goes_on(
-    data: Data, options: RationaleOptions, tmp_path: Path, stop_after: int, cut: bytes
-) -> None:
+def test_stopped_anywhere_it_goes_on(stage: Stage, stop_after: int, cut: bytes) -> None:
     """Nothing lost, nothing double, and the files of an uninterrupted run: also with attempts,
     hints and a line that was cut."""
 
@@ -201,25 +234,25 @@ def test_stopped_anywhere_it_goes_on(
         wrong = sum(map(ord, prompt.text)) % 3
         return "no tags" if wrong or not decoding.temperature else right(prompt, decoding)
 
-    options = replace(options, attempts=2, hint_on_retry=True, keep="format", choose="first")
-    whole = replace(options, folder=tmp_path / "whole")
-    generate(Scripted(write).teacher, data, whole)
+    stage = stage.but(attempts=2, hint_on_retry=True, keep="format", choose="first")
+    whole = stage.but(name="whole")
+    whole.generate(Scripted(write).teacher)
     with pytest.raises(Interrupted):
-        generate(Scripted(write, stop_after=stop_after).teacher, data, options)
-    record = Store(options.folder).read_record()
+        stage.generate(Scripted(write, stop_after=stop_after).teacher)
+    record = Store(stage.folder).read_record()
     assert record is not None
     assert record["status"] == "interrupted"
     if cut:
         for name in ("attempts.jsonl", "rationales.jsonl", "rejected.jsonl"):
-            with open(options.folder / name, "ab") as file:
+            with open(stage.folder / name, "ab") as file:
                 file.write(cut)
-    kept = read_objects(options.folder / "attempts.jsonl")
-    record = generate(Scripted(write).teacher, data, options)
+    kept = read_objects(stage.folder / "attempts.jsonl")
+    record = stage.generate(Scripted(write).teacher)
     assert record["status"] == "complete"
-    assert read_objects(options.folder / "attempts.jsonl")[: len(kept)] == kept
+    assert read_objects(stage.folder / "attempts.jsonl")[: len(kept)] == kept
     for name in ("attempts.jsonl", "rationales.jsonl", "rejected.jsonl"):
-        assert timeless(options.folder / name) == timeless(whole.folder / name), name
-    hinted = [row["hinted"] for row in Store(options.folder).read_kept()]
+        assert timeless(stage.folder / name) == timeless(whole.folder / name), name
+    hinted = [row["hinted"] for row in Store(stage.folder).read_kept()]
     assert any(hinted)
     assert not all(hinted)
 
@@ -228,31 +261,31 @@ def timeless(path: Path) -> list[dict[str, Any]]:
     return [{**row, "seconds": None} for row in read_objects(path)]
 
 
-def test_views_left_behind_by_a_crash_are_made_good(data: Data, options: RationaleOptions) -> None:
+def test_views_left_behind_by_a_crash_are_made_good(stage: Stage) -> None:
     """Killed between two writes: the attempts are the truth, the other files follow."""
-    generate(Scripted(right).teacher, data, options)
-    before = (options.folder / "rationales.jsonl").read_bytes()
+    stage.generate(Scripted(right).teacher)
+    before = (stage.folder / "rationales.jsonl").read_bytes()
     for damaged in (before[:-30], before + before, b""):
-        (options.folder / "rationales.jsonl").write_bytes(damaged)
+        (stage.folder / "rationales.jsonl").write_bytes(damaged)
         model = Scripted(right)
-        generate(model.teacher, data, options)
-        assert (options.folder / "rationales.jsonl").read_bytes() == before
+        stage.generate(model.teacher)
+        assert (stage.folder / "rationales.jsonl").read_bytes() == before
         assert model.asked == []
 
 
-def test_the_best_of_several_attempts_is_kept(data: Data, options: RationaleOptions) -> None:
+def test_the_best_of_several_attempts_is_kept(stage: Stage) -> None:
     """Greedy first, then sampled, each with its own seed; the highest score wins."""
 
     def write(prompt: Prompt, decoding: Decoding) -> str:
         text = right(prompt, decoding)
         return text if decoding.temperature else text.replace("Look.", "look " * 40)
 
-    record = generate(Scripted(write).teacher, data, replace(options, attempts=3))
+    record = stage.but(attempts=3).generate(Scripted(write).teacher)
     assert record["counts"]["attempts"] == 30
-    rows = Store(options.folder).read_kept()
+    rows = Store(stage.folder).read_kept()
     assert {row["attempt"] for row in rows} == {2}
     assert {row["decoding"]["temperature"] for row in rows} == {0.7}
-    rejected = read_objects(options.folder / "rejected.jsonl")
+    rejected = read_objects(stage.folder / "rejected.jsonl")
     assert {row["attempt"] for row in rejected} == {1, 3}
     assert {reason for row in rejected for reason in row["reasons"]} == {
         "another attempt is better"
@@ -261,43 +294,43 @@ def test_the_best_of_several_attempts_is_kept(data: Data, options: RationaleOpti
     assert seeds[2] != seeds[3]
 
 
-def test_more_attempts_go_on_from_one(data: Data, options: RationaleOptions) -> None:
+def test_more_attempts_go_on_from_one(stage: Stage) -> None:
     """What was written greedily is kept when attempts are added."""
-    generate(Scripted(right).teacher, data, options)
+    stage.generate(Scripted(right).teacher)
     model = Scripted(right)
-    generate(model.teacher, data, replace(options, attempts=2))
+    stage.but(attempts=2).generate(model.teacher)
     assert len(model.asked) == 10
 
 
-def test_another_filter_asks_nobody_again(data: Data, options: RationaleOptions) -> None:
+def test_another_filter_asks_nobody_again(stage: Stage) -> None:
     """Filters are applied to what was written."""
 
     def write(prompt: Prompt, decoding: Decoding) -> str:
         text = right(prompt, decoding)
         return text.replace("Look.", "") if sum(map(ord, prompt.text)) % 2 else text
 
-    generate(Scripted(write).teacher, data, options)
+    stage.generate(Scripted(write).teacher)
     model = Scripted(write)
-    record = generate(model.teacher, data, replace(options, keep="format"))
+    record = stage.but(keep="format").generate(model.teacher)
     assert model.asked == []
     assert 0 < record["counts"]["kept"] < 10
     assert record["counts"]["reasons"] == {"no SUMMARY": record["counts"]["dropped"]}
 
 
-def test_a_hint_is_for_what_was_rejected(data: Data, options: RationaleOptions) -> None:
+def test_a_hint_is_for_what_was_rejected(stage: Stage) -> None:
     """Asked once more with the answer, flagged; those that were right are not asked again."""
 
     def write(prompt: Prompt, decoding: Decoding) -> str:
         return right(prompt, decoding)  # without an answer in the prompt, it is always A
 
-    settings = replace(options, inputs=("question",), keep="agrees", hint_on_retry=True)
-    record = generate(Scripted(write).teacher, data, settings)
+    settings = stage.but(inputs=("question",), keep="agrees", hint_on_retry=True)
+    record = settings.generate(Scripted(write).teacher)
     assert record["counts"]["kept"] == 10
-    for row in Store(options.folder).read_kept():
+    for row in Store(stage.folder).read_kept():
         assert row["hinted"] == (row["answer"] != "A")
         assert ("Hint: " in row["prompt"]) == row["hinted"]
     assert record["counts"]["hinted"] == sum(r["answer"] != "A" for r in read_objects(
-        options.folder / "rationales.jsonl"))  # fmt: skip
+        stage.folder / "rationales.jsonl"))  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -308,80 +341,82 @@ def test_a_hint_is_for_what_was_rejected(data: Data, options: RationaleOptions) 
     ],
 )
 def test_other_settings_are_refused_by_name(
-    data: Data, options: RationaleOptions, changes: dict[str, Any], named: str
+    stage: Stage, changes: dict[str, Any], named: str
 ) -> None:
     """Rationales of two settings are never mixed, and --fresh deletes none."""
-    generate(Scripted(right).teacher, data, options)
+    stage.generate(Scripted(right).teacher)
     with pytest.raises(HarnessError, match=named):
-        generate(Scripted(right).teacher, data, replace(options, **changes))
-    generate(Scripted(right).teacher, data, replace(options, **changes, fresh=True))
-    (aside,) = options.folder.glob("rationales.*/")
+        stage.but(**changes).generate(Scripted(right).teacher)
+    stage.but(**changes, fresh=True).generate(Scripted(right).teacher)
+    (aside,) = stage.folder.glob("rationales.*/")
     assert len(read_objects(aside / "rationales.jsonl")) == 10
 
 
-def test_other_weights_are_refused(data: Data, options: RationaleOptions) -> None:
+def test_other_weights_are_refused(stage: Stage) -> None:
     """Another teacher under the same name, by its fingerprint."""
-    generate(Scripted(right).teacher, data, options)
+    stage.generate(Scripted(right).teacher)
     other = replace(Scripted(right).teacher, fingerprint=lambda: "sha256:1")
     with pytest.raises(HarnessError, match=r"differ from those of the rationales in .*: weights"):
-        generate(other, data, replace(options, limit=12))
+        stage.but(limit=12).generate(other)
 
 
-def test_a_larger_limit_goes_on(data: Data, options: RationaleOptions) -> None:
+def test_a_larger_limit_goes_on(stage: Stage) -> None:
     """And a smaller one shows fewer, without losing any."""
-    generate(Scripted(right).teacher, data, options)
+    stage.generate(Scripted(right).teacher)
     model = Scripted(right)
-    generate(model.teacher, data, replace(options, limit=15))
+    stage.but(limit=15).generate(model.teacher)
     assert 5 <= len(model.asked) <= 7
-    assert len(read_rationales(options.folder)) == 15
-    generate(model.teacher, data, replace(options, limit=3))
-    assert len(read_rationales(options.folder)) == 3
-    assert len(Store(options.folder).read_attempts()) == 15
+    assert len(read_rationales(stage.folder)) == 15
+    stage.but(limit=3).generate(model.teacher)
+    assert len(read_rationales(stage.folder)) == 3
+    assert len(Store(stage.folder).read_attempts()) == 15
 
 
-def test_a_broken_picture_is_a_rejected_row(questions: Path, options: RationaleOptions) -> None:
+def test_a_broken_picture_is_a_rejected_row(questions: Path, stage: Stage) -> None:
     """One row with its reason; the others have their rationales."""
     (questions / "images" / "geography-02.png").write_bytes(b"not a picture")
-    record = generate(Scripted(right).teacher, Data(TASK, DataOptions(path=questions)), options)
+    record = stage.but(data=Data(TASK, DataOptions(path=questions))).generate(
+        Scripted(right).teacher
+    )
     assert record["status"] == "partial"
     assert (record["counts"]["kept"], record["counts"]["failed"]) == (9, 1)
-    (row,) = read_objects(options.folder / "rejected.jsonl")
+    (row,) = read_objects(stage.folder / "rejected.jsonl")
     assert row["id"] == "geography-02"
     assert "geography-02.png" in row["reasons"][0]
 
 
-def test_agrees_needs_options(drawn: Path, options: RationaleOptions) -> None:
+def test_agrees_needs_options(drawn: Path, stage: Stage) -> None:
     """Written answers are compared by no rule."""
     data = Data(load_task("vqaonline"), DataOptions(path=drawn))
     with pytest.raises(HarnessError, match="written answers"):
-        generate(Scripted(right).teacher, data, replace(options, keep="agrees"))
+        stage.but(data=data, keep="agrees").generate(Scripted(right).teacher)
 
 
 def test_any_checkpoint_can_be_the_teacher(
-    data: Data, options: RationaleOptions, tiny: Callable[..., Path]
+    data: Data, stage: Stage, tiny: Callable[..., Path]
 ) -> None:
     """The tiny LLaVA-CoT writes no tags: with the filter none, what it writes is a reasoning."""
     weights = Weights(ModelOptions(model="llava-cot", weights=str(tiny("llava-cot"))))
-    record = generate(teacher_of(weights, max_new_tokens=12), data, replace(options, limit=3))
+    record = stage.but(limit=3).generate(teacher_of(weights, max_new_tokens=12))
     assert record["teacher"]["title"] == "LLaVA-CoT"
     assert record["fingerprint"]["weights"] == weights.fingerprint["weights"]
-    rows = [*Store(options.folder).read_kept(), *read_objects(options.folder / "rejected.jsonl")]
+    rows = [*Store(stage.folder).read_kept(), *read_objects(stage.folder / "rejected.jsonl")]
     assert [row["id"] for row in rows] == [s.id for s in data.samples.samples[:3]]
     assert all("The correct answer is" in row["prompt"] for row in rows)
     assert all(row["reasoning"] == row["raw"].strip() for row in rows if "reasoning" in row)
 
 
 def test_texts_do_not_depend_on_how_many_are_asked_at_once(
-    data: Data, options: RationaleOptions, tmp_path: Path
+    stage: Stage,
 ) -> None:
     """A teacher whose finished rationales leave the batch writes the same, in the same files."""
     teacher = teacher_of(Weights(ModelOptions(model="llava-cot", size="mini", device="cpu")))
     for size in (1, 3, 40):
-        folder = tmp_path / str(size)
-        generate(teacher, data, replace(options, folder=folder, batch_size=size, keep="agrees"))
-        assert len({row["tokens"] for row in read_objects(folder / "attempts.jsonl")}) > 1
+        own = stage.but(name=str(size), batch_size=size, keep="agrees")
+        own.generate(teacher)
+        assert len({row["tokens"] for row in read_objects(own.folder / "attempts.jsonl")}) > 1
     for name in ("attempts.jsonl", "rationales.jsonl", "rejected.jsonl"):
-        first, *others = (timeless(tmp_path / str(size) / name) for size in (1, 3, 40))
+        first, *others = (timeless(stage.but(name=str(size)).folder / name) for size in (1, 3, 40))
         assert all(other == first for other in others), name
 
 
@@ -393,7 +428,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> Path:
     return path
 
 
-def test_imported_from_csv_by_id(data: Data, options: RationaleOptions, tmp_path: Path) -> None:
+def test_imported_from_csv_by_id(data: Data, stage: Stage, tmp_path: Path) -> None:
     """Line breaks and commas in cells; rows of no question are kept apart with the reason."""
     path = write_csv(
         tmp_path / "theirs.csv",
@@ -404,37 +439,37 @@ def test_imported_from_csv_by_id(data: Data, options: RationaleOptions, tmp_path
             {"id": "physics-01", "rationale": GOOD, "note": ""},
         ],
     )
-    record = import_rationales(path, data, replace(options, keep="format"))
+    record = stage.but(keep="format").load(path)
     assert record["status"] == "complete"
     assert record["counts"]["kept"] == 1
     assert record["counts"]["unasked"] == 8
-    (row,) = Store(options.folder).read_kept()
+    (row,) = Store(stage.folder).read_kept()
     assert row["raw"] == GOOD
     assert row["images"] == list(data.digests["geography-00"])
     assert row["conclusion"] == row["answer"]
-    reasons = {r["id"]: r["reasons"][0] for r in read_objects(options.folder / "rejected.jsonl")}
+    reasons = {r["id"]: r["reasons"][0] for r in read_objects(stage.folder / "rejected.jsonl")}
     assert reasons == {
         "geography-03": "empty",
         "nobody": "no such question",
         "physics-01": "not among the selected questions",
     }
-    assert import_rationales(path, data, replace(options, keep="format")) == record
+    assert stage.but(keep="format").load(path) == record
     with pytest.raises(HarnessError, match="differ"):
-        generate(Scripted(right).teacher, data, options)
+        stage.generate(Scripted(right).teacher)
 
 
 def test_the_rationales_of_another_distillation_are_imported(
-    data: Data, options: RationaleOptions, tmp_path: Path
+    stage: Stage,
 ) -> None:
     """Its rationales.jsonl as it is: the same texts are learned."""
-    generate(Scripted(right).teacher, data, options)
-    again = replace(options, folder=tmp_path / "again")
-    record = import_rationales(Store(options.folder).kept_path, data, again)
+    stage.generate(Scripted(right).teacher)
+    again = stage.but(name="again")
+    record = again.load(Store(stage.folder).kept_path)
     assert record["counts"]["kept"] == 10
-    assert read_rationales(again.folder) == read_rationales(options.folder)
+    assert read_rationales(again.folder) == read_rationales(stage.folder)
 
 
-def test_imported_by_question(tmp_path: Path, options: RationaleOptions, drawn: Path) -> None:
+def test_imported_by_question(tmp_path: Path, stage: Stage, drawn: Path) -> None:
     """Joined where one question reads so; where several do, nobody guesses."""
     rows = [json.loads(line) for line in (drawn / "test.jsonl").read_text().splitlines()[:4]]
     rows[0]["question"] = "Which town  is southernmost?"
@@ -453,25 +488,23 @@ def test_imported_by_question(tmp_path: Path, options: RationaleOptions, drawn: 
     ]
     path = tmp_path / "theirs.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in theirs))
-    import_rationales(path, Data(TASK, DataOptions(path=folder)), options)
-    assert list(read_rationales(options.folder)) == [rows[0]["id"]]
-    (stray,) = read_objects(options.folder / "rejected.jsonl")
+    stage.but(data=Data(TASK, DataOptions(path=folder))).load(path)
+    assert list(read_rationales(stage.folder)) == [rows[0]["id"]]
+    (stray,) = read_objects(stage.folder / "rejected.jsonl")
     assert stray["reasons"] == ["the question fits 3 samples: an id is needed"]
 
 
-def test_several_imported_rows_are_attempts(
-    data: Data, options: RationaleOptions, tmp_path: Path
-) -> None:
+def test_several_imported_rows_are_attempts(data: Data, stage: Stage, tmp_path: Path) -> None:
     """The best of them is kept."""
     sample = data.samples.samples[0]
     best = render(Rationale("s", "c", f"It is {sample.choices[sample.target]}.", "A"))  # type: ignore[index]
     path = tmp_path / "theirs.jsonl"
     texts = ["no tags", best, "nor here"]
     path.write_text("".join(json.dumps({"id": sample.id, "rationale": t}) + "\n" for t in texts))
-    import_rationales(path, data, options)
-    (row,) = Store(options.folder).read_kept()
+    stage.load(path)
+    (row,) = Store(stage.folder).read_kept()
     assert (row["raw"], row["attempt"]) == (best, 2)
-    assert len(read_objects(options.folder / "rejected.jsonl")) == 2
+    assert len(read_objects(stage.folder / "rejected.jsonl")) == 2
 
 
 @pytest.mark.parametrize(
@@ -489,41 +522,37 @@ def test_several_imported_rows_are_attempts(
         ("a.txt", "x", "not a file of rationales"),
     ],
 )
-def test_a_bad_file_names_its_line(
-    data: Data, options: RationaleOptions, name: str, content: str, named: str
-) -> None:
+def test_a_bad_file_names_its_line(stage: Stage, name: str, content: str, named: str) -> None:
     """Every row is checked; nothing is taken in from a file that is wrong."""
-    path = options.folder.with_name(name)
+    path = stage.workspace.runs / name
     path.write_text(content)
     with pytest.raises(DataError, match=named):
-        import_rationales(path, data, options)
-    assert not Store(options.folder).attempts_path.exists()
+        stage.load(path)
+    assert not Store(stage.folder).attempts_path.exists()
 
 
-def test_fresh_keeps_the_old_rationales_until_there_is_a_new_one(
-    data: Data, options: RationaleOptions
-) -> None:
+def test_fresh_keeps_the_old_rationales_until_there_is_a_new_one(data: Data, stage: Stage) -> None:
     """A teacher that fails on every question leaves them byte for byte; one that fails on the first
     ones only takes their place, those failures included."""
-    generate(Scripted(right).teacher, data, options)
-    before = {path.name: path.read_bytes() for path in options.folder.glob("*.json*")}
-    again = replace(options, fresh=True)
+    stage.generate(Scripted(right).teacher)
+    before = {path.name: path.read_bytes() for path in stage.folder.glob("*.json*")}
+    again = stage.but(fresh=True)
 
     def cannot(_prompt: Prompt, _decoding: Decoding) -> str:
         raise SampleError("no room")
 
     with pytest.raises(HarnessError, match="No rationale was written"):
-        generate(Scripted(cannot).teacher, data, again)
-    assert {path.name: path.read_bytes() for path in options.folder.glob("*.json*")} == before
+        again.generate(Scripted(cannot).teacher)
+    assert {path.name: path.read_bytes() for path in stage.folder.glob("*.json*")} == before
     first = {sample.images[0].decode().tobytes() for sample in data.samples.samples[:5]}
 
     def late(prompt: Prompt, decoding: Decoding) -> str:
         bad = prompt.images[0].tobytes() in first
         return cannot(prompt, decoding) if bad else right(prompt, decoding)
 
-    record = generate(Scripted(late).teacher, data, again)
+    record = again.generate(Scripted(late).teacher)
     assert record["counts"]["failed"] == 5
-    assert len(read_objects(Store(options.folder).kept_path)) == 5
-    assert len(read_objects(Store(options.folder).rejected_path)) == 5
-    (aside,) = options.folder.glob("rationales.*-*")
+    assert len(read_objects(Store(stage.folder).kept_path)) == 5
+    assert len(read_objects(Store(stage.folder).rejected_path)) == 5
+    (aside,) = stage.folder.glob("rationales.*-*")
     assert {path.name: path.read_bytes() for path in aside.iterdir()} == before

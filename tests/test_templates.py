@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from distill.rationales.generate import teacher_of
+from distill.rationales.teacher import teacher_of
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import Exit, HarnessError
 from harness.core.options import ModelOptions

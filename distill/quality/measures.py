@@ -161,7 +161,7 @@ def overlap(reasoning: str, solution: str) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """A rationale's measures, and what they are counted under."""
 
     topic: str
@@ -191,7 +191,7 @@ class Summary:
     """From the most frequent topic to the rarest, by name where equal."""
 
 
-def summarise(measured: Iterable[Measured]) -> Summary:
+def summarise(measured: Iterable[Measurement]) -> Summary:
     """Kept and dropped counts and the mean of each measure, over all and by topic."""
     rows = list(measured)
     topics = Counter(row.topic for row in rows)
@@ -202,7 +202,7 @@ def summarise(measured: Iterable[Measured]) -> Summary:
     )
 
 
-def _figures(rows: Sequence[Measured]) -> Figures:
+def _figures(rows: Sequence[Measurement]) -> Figures:
     found = [row.quality for row in rows if row.quality]
     kept = sum(row.kept for row in rows)
     return Figures(

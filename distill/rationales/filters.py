@@ -6,27 +6,12 @@ the teacher concluded, the conclusion of a kept rationale is the gold answer (se
 
 from __future__ import annotations
 
-from typing import Literal
-
 from distill.examples import gold
 from distill.quality.measures import is_complete
+from distill.rationales.options import Filter
 from harness.core import structured
-from harness.core.errors import HarnessError
 from harness.core.structured import Parsed, Rationale
 from harness.core.types import Sample, Task
-
-Filter = Literal["none", "format", "agrees"]
-"""none: any text at all. format: the four stages, each filled, once and in order. agrees: format,
-and the teacher's own conclusion is the gold answer."""
-
-
-def check_filter(keep: Filter, task: Task) -> None:
-    """Refuse a filter that the task's answers cannot be judged by; raises HarnessError."""
-    if keep == "agrees" and task.answers == "text":
-        raise HarnessError(
-            f"--filter agrees compares options; {task.title} has written answers.",
-            remedy="--filter format",
-        )
 
 
 def why_rejected(raw: str, sample: Sample, task: Task, *, keep: Filter) -> tuple[str, ...]:

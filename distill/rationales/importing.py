@@ -3,7 +3,7 @@
 A row has a `rationale`, the text with its tags, and says whose it is: by `id`, or by `question`
 where only one of the selected questions reads so (of ScienceQA's, many read alike). In place of
 `rationale` it may be `raw`, as in the files of another distillation. Every row is checked; those
-that fit no question are told apart and kept in rejected.jsonl.
+that match no question go to rejected.jsonl with the reason.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from distill.rationales import filters
-from distill.rationales.attempts import RationaleOptions, Work, data_fingerprint, rounds
+from distill.layout import Workspace
+from distill.questions import Questions
+from distill.rationales.attempts import Work
+from distill.rationales.options import RationaleOptions, check_filter
 from distill.rationales.store import Attempt
 from harness.core.errors import DataError
 from harness.core.types import Sample
@@ -43,8 +45,10 @@ class ImportedRow:
     rationale: str
 
 
-def import_rationales(path: Path, data: Data, options: RationaleOptions) -> dict[str, Any]:
-    """Take the rationales of `path` in, as if a teacher had just written them; returns the record.
+def import_rationales(
+    path: Path, workspace: Workspace, questions: Questions, *, options: RationaleOptions
+) -> dict[str, Any]:
+    """Import the rationales of `path`, as if a teacher had just written them; returns the record.
 
     Several rows of one question are several attempts, of which the best is kept.
 
@@ -52,17 +56,18 @@ def import_rationales(path: Path, data: Data, options: RationaleOptions) -> dict
         DataError: the file, or one of its rows, is not what it should be.
         HarnessError: what is there was made with something else.
     """
-    filters.check_filter(options.keep, data.task)
+    data = questions.data
+    check_filter(options.keep, data.task)
     rows = list(read_rows(path))
     if not rows:
         raise DataError(f"{path} holds no rows.")
     content = f"sha256:{sha256(path.read_bytes()).hexdigest()}"
-    work = Work(data, options, rounds=rounds(options, path))
-    known = {**data_fingerprint(data, options), "imported": content}
-    with RunFolder(options.folder).locked():
+    work = Work(workspace, questions, options, imported=True)
+    known = {**questions.fingerprint(), "imported": content}
+    with RunFolder(workspace.folder).locked():
         work.open()
         work.compare(known)
-        texts, work.strays = _matched(rows, work.selected, data.samples.samples)
+        texts, work.unmatched = _matched(rows, work.selected, data.samples.samples)
         new = [
             attempt
             for sample in work.selected
@@ -70,11 +75,11 @@ def import_rationales(path: Path, data: Data, options: RationaleOptions) -> dict
             if work.add(attempt)
         ]
         work.begin(known, about={"name": f"imported from {path.name}"})
-        work.keep(new)
-        work.refuse_nothing()
-        if work.strays:
+        work.append(new)
+        work.require_any()
+        if work.unmatched:
             log.warning(
-                "%d of %d rows fit none of the selected questions.", len(work.strays), len(rows)
+                "%d of %d rows fit none of the selected questions.", len(work.unmatched), len(rows)
             )
         return work.finish()
 
@@ -163,7 +168,7 @@ def _matched(
     for sample in selected:
         by_question[sample.question].append(sample.id)
     mine: dict[str, list[ImportedRow]] = defaultdict(list)
-    strays: list[Mapping[str, Any]] = []
+    unmatched: list[Mapping[str, Any]] = []
     for row in rows:
         named = by_question.get(one_line(row.question or ""), [])
         if row.id:
@@ -174,12 +179,12 @@ def _matched(
         else:
             reason, match = "no such question", next(iter(named), None)
         if match is None:
-            strays.append(
+            unmatched.append(
                 {"where": row.where, "id": row.id, "raw": row.rationale, "reasons": (reason,)}
             )
         else:
             mine[match].append(row)
-    return mine, strays
+    return mine, unmatched
 
 
 def _attempts(

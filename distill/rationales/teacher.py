@@ -1,72 +1,72 @@
-"""What the teacher is asked: the one place with its wording.
-
-Section 3.1 gives the teacher the question, the image and the answer; section 4.1 adds lecture and
-solution. The script that asked it is not published, so the wording is ours; `PROMPT_VERSION` stands
-beside every rationale. This is the only prompt that holds an answer: it is for the teacher, and no
-model that is evaluated ever gets it.
-"""
+"""Who writes the rationales: a model that is loaded here, or one that a server has."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
-from typing import get_args
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from distill.config import TeacherInput
-from distill.examples import gold
-from harness.core.types import Prompt, Sample, Style, Task
-
-PROMPT_VERSION = "1"
-"""Changes with every change of the wording."""
-
-INPUTS: tuple[TeacherInput, ...] = get_args(TeacherInput)
-
-_ANSWER = "The correct answer is {answer}."
-_GUIDE = "Reason from the question and the image to this answer, as if it had not been given."
-_HINT = (
-    "Hint: the correct answer is {answer}. Write a summary, a caption, a reasoning that leads to "
-    "this answer, and a conclusion that states it, each between its tags."
-)
+from harness.core.prompts import instruction
+from harness.core.types import Model
+from harness.remote.served import Served
+from harness.run.sources import Source
 
 
-def teacher_task(task: Task, inputs: Sequence[TeacherInput], *, hinted: bool = False) -> Task:
-    """`task` as it is put to a teacher; `hinted`, as it is after a rejected attempt."""
-    ask = partial(_prompt, task=task, inputs=tuple(inputs), hinted=hinted)
-    return replace(task, prompt=ask)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Teacher:
+    """A model that writes rationales. What takes long is a function, called when it is needed."""
+
+    name: str
+    about: Mapping[str, Any]
+    """Title, repository, revision, licence: what a model card says of it."""
+    max_new_tokens: int
+    instruction: str
+    """What its prompt adds below the question, "" for a teacher that needs none."""
+    settings: Mapping[str, Any]
+    """What else decides what it writes: dtype, arguments of its processor, or where it is."""
+    load: Callable[[], Model]
+    fingerprint: Callable[[], str]
+    """Of its weights; empty where a server gives none, or was not asked yet."""
+    rendering: Callable[[], Mapping[str, str | None]] = dict
+    """What becomes of its prompts: a `harness.core.types.Rendering`; empty until it is loaded."""
 
 
-def _prompt(
-    sample: Sample, style: Style, *, task: Task, inputs: Sequence[TeacherInput], hinted: bool
-) -> Prompt:
-    asked = task.prompt(sample, style)
-    return replace(asked, text=wording(asked.text, sample, inputs, hinted=hinted))
+def teacher_of(source: Source, *, max_new_tokens: int | None = None) -> Teacher:
+    """A row of the catalogue, a folder, or a server's model, as a teacher."""
+    checkpoint = source.checkpoint
+    spec = checkpoint.spec
+    plain = spec.plain_styles if spec else ()
+    return Teacher(
+        name=checkpoint.name,
+        about={
+            "name": checkpoint.name,
+            "title": checkpoint.title,
+            "repo": checkpoint.repo,
+            "revision": checkpoint.revision,
+            "weights": checkpoint.weights,
+            "licence": checkpoint.licence,
+        },
+        max_new_tokens=max_new_tokens or (spec.max_new_tokens if spec else 512),
+        instruction=instruction("structured", choices=True, plain_styles=plain),
+        settings={
+            "dtype": source.dtype,
+            "processor_args": dict(source.settings["processor_args"]),
+            **(_endpoint(source) if isinstance(source, Served) else source.conventions),
+        },
+        load=source.load,
+        fingerprint=lambda: _fingerprint(source),
+        rendering=lambda: {} if isinstance(source, Served) else source.rendering,
+    )
 
 
-def wording(
-    question: str, sample: Sample, inputs: Sequence[TeacherInput], *, hinted: bool = False
-) -> str:
-    """The text of the teacher's turn; `question` is how the task words it, options included.
-
-    A lecture or a solution that the sample does not have leaves no trace.
-    """
-    answer = gold_in_words(sample)
-    parts = {
-        "question": question,
-        "answer": _ANSWER.format(answer=answer),
-        "lecture": sample.lecture and f"Lecture: {sample.lecture}",
-        "solution": sample.solution and f"Solution: {sample.solution}",
-    }
-    lines = [parts[name] for name in INPUTS if name in inputs and parts[name]]
-    if "answer" in inputs:
-        lines.append(_GUIDE)
-    if hinted:
-        lines.append(_HINT.format(answer=answer))
-    return "\n".join(lines)
+def _endpoint(served: Served) -> dict[str, str]:
+    return {"endpoint": served.checkpoint.url, "served_model": served.checkpoint.served}
 
 
-def gold_in_words(sample: Sample) -> str:
-    """The right answer with its letter: "B: Illinois"."""
-    if isinstance(sample.target, int):
-        return f"{gold(sample)}: {sample.choices[sample.target]}".removesuffix(".")
-    return sample.target.removesuffix(".")
+def _fingerprint(source: Source) -> str:
+    """The hash of a teacher's weights, or what a server's list says of them."""
+    known = source.fingerprint
+    if isinstance(source, Served):
+        return json.dumps(known["weights"], sort_keys=True) if "weights" in known else ""
+    return " + ".join(filter(None, known.values()))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -89,7 +89,9 @@ from harness.core.versions import require_tested_transformers
 
 if TYPE_CHECKING:
     from distill.config import DistillConfig
+    from distill.layout import Workspace
     from distill.pipeline import Outcome, Plan
+    from distill.rationales.collect import Teaching
     from harness.core.options import ServerOptions
 
 app = App(
@@ -185,14 +187,14 @@ def distill(
     from harness.cli.printing import print_run
     from reports.page.report import write_report
 
-    def told(run: Any) -> None:
+    def show(run: Any) -> None:
         if not as_json:
             print_run(run.record, str(run.folder))
 
-    outcome = pipeline.distill(plan, told=told)
-    write_report(plan.runs, out)
+    outcome = pipeline.distill(plan, on_run=show)
+    write_report(plan.workspace.runs, out)
     if as_json:
-        print_json(_outcome_json(outcome))
+        print_json(_outcome_json(plan, outcome))
     else:
         _print_outcome(plan, outcome)
         say(f"Page: {out}")
@@ -245,12 +247,14 @@ def rationales(
     """Let a teacher write a rationale for each question; keep, reject, measure."""
     _refuse_several("distill rationales", "--teacher openai:NAME --base-url URL uses many GPUs")
     plan = _plan(ctx, recorded=False)
-    from distill import pipeline
+    from distill.quality.record import write_quality
+    from distill.rationales.collect import collect_rationales
 
-    record = pipeline.make_rationales(plan)
-    quality = pipeline.write_quality(plan, [])
+    workspace, questions = plan.workspace, plan.questions
+    record = collect_rationales(workspace, questions, plan.teaching)
+    quality = write_quality(workspace, questions, plan.teaching.options)
     if as_json:
-        print_json({"folder": str(plan.folder), **record, "quality": quality["teacher"]})
+        print_json({"folder": str(workspace.folder), **record, "quality": quality["teacher"]})
     else:
         _print_rationales(plan, record)
         _print_quality("Quality", quality["teacher"])
@@ -303,10 +307,16 @@ def train(
     if dry_run:
         _estimate(plan, as_json=as_json)
         return
-    from distill import pipeline
+    from distill.rationales.kept import load_examples
     from distill.training.parallel import end_process_group
+    from distill.training.students import train_student
 
-    student = pipeline.train_student(plan, pipeline.make_examples(plan))
+    examples = load_examples(
+        plan.workspace,
+        plan.questions,
+        needs_rationales=plan.training.config.target == "structured",
+    )
+    student = train_student(plan.workspace, plan.questions, plan.training, examples=examples)
     end_process_group()
     if not processes.here().first:
         return
@@ -337,13 +347,26 @@ def quality(
 ) -> None:
     """Measure rationales: format, agreement, leaks, repetition, overlap, need of the picture."""
     plan = _plan(ctx, recorded=True)
-    from distill import pipeline
+    from distill.pipeline import measure_dependence
+    from distill.quality.record import write_quality
+    from distill.rationales.kept import load_examples
     from harness.run.folder import RunFolder
     from harness.run.scoring import Run
 
     measured = [Run(folder, RunFolder(folder).existing_record()) for folder in run or []]
-    examples = pipeline.make_examples(plan) if image_dependence else []
-    found = pipeline.write_quality(plan, examples, runs=measured)
+    workspace, questions = plan.workspace, plan.questions
+    dependence = None
+    if image_dependence:
+        examples = load_examples(workspace, questions)
+        dependence = measure_dependence(workspace, questions, plan.training, examples=examples)
+    found = write_quality(
+        workspace,
+        questions,
+        plan.teaching.options,
+        dependence=dependence,
+        runs=measured,
+        tested=plan.evaluation.data.samples.samples,
+    )
     if as_json:
         print_json(found)
         return
@@ -369,7 +392,8 @@ def export(
     plan = _plan(ctx, recorded=True)
     from distill.rationales import exporting
 
-    n = exporting.export(plan.folder, plan.data.samples.samples, out, images=not no_images)
+    samples = plan.questions.data.samples.samples
+    n = exporting.export(plan.workspace.folder, samples, out, images=not no_images)
     if as_json:
         print_json({"folder": str(out), "rationales": n})
     else:
@@ -384,8 +408,8 @@ def analyse(
     ] = False,
 ) -> None:
     """How many of a run's answers have all tags, and how many wrong ones a right reasoning."""
-    from distill.pipeline import measure_run
     from distill.quality.answers import reasoning_to_error, structure
+    from distill.quality.record import measure_run
     from harness.run.folder import RunFolder
 
     folder = RunFolder(run)
@@ -421,6 +445,52 @@ def _given(ctx: typer.Context, key: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
+class _Recorded:
+    """Options that, where they are not given, are as they were when the rationales were made."""
+
+    def __init__(self, ctx: typer.Context, folder: Path | None) -> None:
+        from distill.rationales.store import Store
+
+        record = (Store(folder).read_record() if folder else None) or {}
+        self._ctx = ctx
+        self._data, self._settings = record.get("data", {}), record.get("settings", {})
+
+    def data(self, key: str, default: Any, at: str = "") -> Any:
+        return self._chosen(key, self._data, default, at=at)
+
+    def setting(self, key: str, default: Any, at: str = "") -> Any:
+        return self._chosen(key, self._settings, default, at=at)
+
+    def _chosen(self, key: str, record: Mapping[str, Any], default: Any, *, at: str) -> Any:
+        if _given(self._ctx, key):
+            return self._ctx.params[key]
+        return record.get(at or key, self._ctx.params.get(key, default))
+
+    @property
+    def limit(self) -> int | None:
+        """None: neither given nor recorded."""
+        return cast("int | None", self.setting("limit", None))
+
+    @property
+    def has_limit(self) -> bool:
+        return "limit" in self._settings
+
+    def seed(self) -> int:
+        return int(self._settings.get("seed", self._ctx.params.get("seed", 0)))
+
+
+def _workspace(ctx: typer.Context) -> Workspace:
+    from distill.layout import Workspace
+
+    get = ctx.params.get
+    return Workspace(
+        runs=Path(get("runs", "runs")),
+        name=get("name", "moondream-kd"),
+        fresh=bool(get("fresh", False)),  # the default
+        command=["harness", *sys.argv[1:]],
+    )
+
+
 def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
     """What the options say.
 
@@ -429,96 +499,102 @@ def _plan(ctx: typer.Context, *, recorded: bool) -> Plan:
             rationales were made.
     """
     quieten_libraries()
-    from distill.layout import folder_of
+    from distill.evaluation import Evaluation
     from distill.pipeline import Plan
-    from distill.rationales.attempts import RationaleOptions
-    from distill.rationales.store import Store
+    from distill.questions import Questions
+    from distill.training.students import Training
     from harness.core.options import ModelOptions
     from harness.core.types import DataOptions
     from harness.run.task_data import Data
     from tasks import load_task
 
     get = ctx.params.get
-    runs, name = Path(get("runs", "runs")), get("name", "moondream-kd")
-    config = _config(ctx)
-    there = (Store(folder_of(runs, name)).read_record() if recorded else None) or {}
-    settings, about = there.get("settings", {}), there.get("data", {})
-
-    def chosen(key: str, was: Mapping[str, Any], default: Any, at: str = "") -> Any:
-        if _given(ctx, key):
-            return get(key)
-        return was.get(at or key, get(key, default))
-
-    task = load_task(chosen("task", about, "scienceqa"))
-    path = chosen("data", about, None, at="path")
+    workspace, config = _workspace(ctx), _config(ctx)
+    before = _Recorded(ctx, workspace.folder if recorded else None)
+    task = load_task(before.data("task", "scienceqa"))
+    path = before.data("data", None, at="path")
     options = DataOptions(
         path=Path(path) if path else None,
-        split=chosen("split", about, "train"),
-        revision=chosen("revision", about, None, at="asked_revision"),
+        split=before.data("split", "train"),
+        revision=before.data("revision", None, at="asked_revision"),
     )
-    limit = chosen("limit", settings, None)
-    if limit is None and "limit" not in settings:
+    limit = before.limit
+    if limit is None and not before.has_limit:
         limit = config.samples
-    command = ["harness", *sys.argv[1:]]
-    server = _server(ctx)
-    device, dtype = get("device", "auto"), get("dtype", "auto")
+    device = get("device", "auto")
     bertscore = get("bertscore", "none")
     return Plan(
-        name=name,
-        runs=runs,
-        data=Data(task, options),
-        test=Data(
-            task,
-            DataOptions(
-                path=options.path, split=get("test_split", "test"), revision=options.revision
-            ),
+        workspace=workspace,
+        questions=Questions(
+            data=Data(task, options),
+            limit=limit or None,
+            sample=_value(before.setting("sample", "first")),
+            seed=before.seed(),
         ),
+        teaching=_teaching(ctx, before, config),
+        training=Training(
+            base=ModelOptions(
+                model=get("base", "moondream"),
+                weights=get("base_weights"),
+                size=get("size", Size.full).value,
+            ),
+            config=config,
+            preset=get("preset", Preset.paper).value,
+            device=device,
+            controls=_controls(ctx, config),
+        ),
+        evaluation=Evaluation(
+            data=Data(
+                task,
+                DataOptions(
+                    path=options.path, split=get("test_split", "test"), revision=options.revision
+                ),
+            ),
+            limit=get("test_limit"),
+            batch_size=get("test_batch_size", 4),
+            device=device,
+            dtype=get("dtype", "auto"),
+            max_new_tokens=config.max_new_tokens,
+            baseline=not get("no_baseline", False),  # the default
+            conclude=get("conclude", False),  # the default
+            bertscore=None if bertscore == "none" else bertscore,
+        ),
+        image_dependence=get("image_dependence", False),  # the default
+    )
+
+
+def _teaching(ctx: typer.Context, before: _Recorded, config: DistillConfig) -> Teaching:
+    """Where the rationales come from, and how the teacher is asked."""
+    from distill.rationales.collect import Teaching
+    from distill.rationales.options import RationaleOptions
+    from harness.core.options import ModelOptions
+
+    get = ctx.params.get
+    server = _server(ctx)
+    return Teaching(
         teacher=ModelOptions(
             model=get("teacher", "llava-cot"),
             weights=get("teacher_weights"),
             chat_template=get("chat_template"),
             size=get("size", Size.full).value,
-            device=device,
-            dtype=dtype,
+            device=get("device", "auto"),
+            dtype=get("dtype", "auto"),
             server=server,
         ),
         imported=get("imported"),
-        asking=RationaleOptions(
-            folder=folder_of(runs, name),
+        options=RationaleOptions(
             inputs=config.teacher_input,
-            attempts=chosen("attempts", settings, 1),
-            choose=_value(chosen("choose", settings, "best")),
-            hint_on_retry=chosen("hint_on_retry", settings, False),  # the default
-            truncate=chosen("truncate", settings, False),  # the default
-            keep=_value(chosen("keep", settings, "none", at="filter")),
+            attempts=before.setting("attempts", 1),
+            choose=_value(before.setting("choose", "best")),
+            hint_on_retry=before.setting("hint_on_retry", default=False),
+            truncate=before.setting("truncate", default=False),
+            keep=_value(before.setting("keep", "none", at="filter")),
             temperature=get("temperature", 0.7),
             top_p=get("top_p", 0.95),
-            limit=limit or None,
-            sample=_value(chosen("sample", settings, "first")),
-            seed=settings.get("seed", get("seed", 0)),
+            seed=before.seed(),
             batch_size=get("teacher_batch_size") or (server.concurrency if server else 4),
             max_new_tokens=get("teacher_tokens"),
-            fresh=get("fresh", False),  # the default
-            command=command,
         ),
-        base=ModelOptions(
-            model=get("base", "moondream"),
-            weights=get("base_weights"),
-            size=get("size", Size.full).value,
-        ),
-        config=config,
-        preset=get("preset", Preset.paper).value,
-        device=device,
-        dtype=dtype,
-        baseline=not get("no_baseline", False),  # the default
-        conclude=get("conclude", False),  # the default
-        controls=_controls(ctx, config),
-        dependence=get("image_dependence", False),  # the default
-        test_limit=get("test_limit"),
-        test_batch_size=get("test_batch_size", 4),
-        bertscore=None if bertscore == "none" else bertscore,
-        fresh=get("fresh", False),  # the default
-        command=command,
     )
 
 
@@ -614,21 +690,16 @@ def _pair(text: str, option: str, example: str) -> tuple[str, Any]:
 
 
 def _estimate(plan: Plan, *, as_json: bool) -> None:
-    """Tell what the plan would take."""
-    from distill import pipeline
+    """Show what the plan would take."""
+    from distill.pipeline import estimate_plan
     from harness.core.progress import duration
 
-    found = pipeline.estimate_training(plan)
-    controls = {
-        plan.name + suffix: pipeline.estimate_training(plan, config)
-        for suffix, config in plan.controls.items()
-    }
-    teacher = pipeline.estimate_rationales(plan)
-    config = plan.config
+    teacher, found, controls = estimate_plan(plan)
+    config, data = plan.training.config, plan.questions.data
     if as_json:
         total = {"memory_total": found.memory_total, "disk_total": found.disk_total}
         shown = {
-            "preset": plan.preset,
+            "preset": plan.training.preset,
             "config": config.to_json(),
             "rationales": asdict(teacher),
             "controls": {name: asdict(each) for name, each in controls.items()},
@@ -644,16 +715,17 @@ def _estimate(plan: Plan, *, as_json: bool) -> None:
         )
         asked = (
             f"{teacher.remaining:,} questions to ask ({speed}), "
-            f"at most {plan.asking.attempts} attempts each; taken to get some 200 words each"
+            f"at most {plan.teaching.options.attempts} attempts each; taken to get some 200 words "
+            "each"
         )
     memory = ", ".join(f"{name} {_gigabytes(size)}" for name, size in found.memory.items())
     disk = ", ".join(f"{name} {_gigabytes(size)}" for name, size in found.disk.items())
     say(
-        f"Questions   {len(pipeline.selected(plan)):,} of {len(plan.data.samples.samples):,} "
-        f"({plan.data.samples.source}, {plan.data.options.split})\n"
+        f"Questions   {len(plan.questions.selected()):,} of {len(data.samples.samples):,} "
+        f"({data.samples.source}, {data.options.split})\n"
         f"Rationales  {teacher.rationales:,} are there, {asked}\n"
-        f"Training    preset {plan.preset}: {found.samples:,} examples, {found.steps:,} steps of "
-        f"{config.batch_size}, {found.tokens:,} tokens an epoch; "
+        f"Training    preset {plan.training.preset}: {found.samples:,} examples, "
+        f"{found.steps:,} steps of {config.batch_size}, {found.tokens:,} tokens an epoch; "
         f"{found.trained:,} of {found.parameters:,} parameters\n"
         f"Memory      {_gigabytes(found.memory_total)}: {memory}\n"
         f"Disk        {_gigabytes(found.disk_total)}: {disk}\n"
@@ -670,9 +742,9 @@ def _gigabytes(size: float) -> str:
     return f"{size / 1e9:.2f} GB"
 
 
-def _outcome_json(outcome: Outcome) -> dict[str, Any]:
+def _outcome_json(plan: Plan, outcome: Outcome) -> dict[str, Any]:
     return {
-        "preset": outcome.preset,
+        "preset": plan.training.preset,
         "rationales": outcome.rationales,
         "quality": outcome.quality,
         "students": {name: str(folder) for name, folder in outcome.students.items()},
@@ -686,10 +758,10 @@ def _print_outcome(plan: Plan, outcome: Outcome) -> None:
         _print_rationales(plan, outcome.rationales)
     if outcome.quality:
         _print_quality("The teacher's rationales", outcome.quality["teacher"])
-        figures = outcome.quality["students"][plan.name]
-        _print_values(f"Answers of {plan.name}", figures["structure"])
+        figures = outcome.quality["students"][plan.workspace.name]
+        _print_values(f"Answers of {plan.workspace.name}", figures["structure"])
     for folder in outcome.students.values():
-        say(f"Student: {folder} (preset {outcome.preset})")
+        say(f"Student: {folder} (preset {plan.training.preset})")
 
 
 def _print_rationales(plan: Plan, record: Mapping[str, Any]) -> None:
@@ -709,7 +781,7 @@ def _print_rationales(plan: Plan, record: Mapping[str, Any]) -> None:
         say(f"  {count:,} dropped: {reason}")
     if shortened := counts.get("truncated"):
         say(f"  {shortened:,} asked with a shortened context text")
-    say(f"Folder: {plan.folder}")
+    say(f"Folder: {plan.workspace.folder}")
 
 
 def _print_quality(title: str, figures: Mapping[str, Any]) -> None:
@@ -731,5 +803,5 @@ def _print_values(title: str, values: Mapping[str, Any]) -> None:
 
 def _training(plan: Plan) -> dict[str, Any]:
     """What distill.json says of the training."""
-    record: dict[str, Any] = json.loads((plan.folder / "distill.json").read_text("utf-8"))
+    record: dict[str, Any] = json.loads((plan.workspace.folder / "distill.json").read_text("utf-8"))
     return record

@@ -131,7 +131,7 @@ def _run(
 
     def distil() -> None:
         outcomes.append(pipeline.distill(plan))
-        write_report(plan.runs, out)
+        write_report(plan.workspace.runs, out)
 
     stages = [
         Stage(f"{name}: {CHOICE} and {OPEN}", _COSTS.get(name, _COST), partial(answer, name))
@@ -146,7 +146,7 @@ def _run(
             distil,
         )
     )
-    _go_through(stages, told, recorded=lambda: _recorded(plan.runs))
+    _go_through(stages, told, recorded=lambda: _recorded(plan.workspace.runs))
     return "\n".join(summary([*runs, *outcomes[-1].runs], outcomes[-1], extent, out))
 
 
@@ -158,33 +158,40 @@ def _answers(name: str, tasks: Sequence[Data], plan: Plan, extent: Extent) -> li
     from harness.run.evaluate import evaluate
     from harness.run.sources import Weights
 
-    weights = Weights(replace(plan.base, model=name))
+    weights = Weights(replace(plan.training.base, model=name))
     options = RunOptions(
-        runs=plan.runs,
+        runs=plan.workspace.runs,
         limit=extent.questions,
         batch_size=BATCH,
-        command=plan.command,
+        command=plan.workspace.command,
     )
     return [evaluate(weights, data, options) for data in tasks]
 
 
 def _distilling(plan: Plan) -> list[Stage]:
     """What `pipeline.distill` then finds done."""
-    from distill import pipeline
+    from distill.layout import CONTROL
+    from distill.rationales.collect import collect_rationales
+    from distill.rationales.kept import load_examples
+    from distill.training.students import train_student
+
+    workspace, questions = plan.workspace, plan.questions
 
     def write() -> None:
-        pipeline.make_rationales(plan)
+        collect_rationales(workspace, questions, plan.teaching)
 
-    def learn() -> None:
-        pipeline.train_student(plan, pipeline.make_examples(plan))
-
-    def learn_answers() -> None:
-        pipeline.train_control(plan, pipeline.make_examples(plan))
+    def learn(suffix: str = "") -> None:
+        examples = load_examples(workspace, questions)
+        train_student(workspace, questions, plan.training, examples=examples, suffix=suffix)
 
     return [
         Stage(f"{TEACHER} writes rationales", _COSTS["rationales"], write),
         Stage(f"{STUDENT} learns them", _COSTS["student"], learn),
-        Stage(f"{STUDENT} learns answers alone, the control", _COSTS["control"], learn_answers),
+        Stage(
+            f"{STUDENT} learns answers alone, the control",
+            _COSTS["control"],
+            lambda: learn(CONTROL),
+        ),
     ]
 
 

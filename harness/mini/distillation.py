@@ -48,44 +48,42 @@ def plan(
         split: of the questions that the students answer at last, at most `limit` of them.
         control: train and ask a student of answers alone as well.
     """
-    from distill import pipeline
     from distill.config import preset
-    from distill.layout import CONTROL, folder_of
-    from distill.rationales.attempts import RationaleOptions
+    from distill.evaluation import Evaluation
+    from distill.layout import CONTROL, Workspace
+    from distill.pipeline import Plan
+    from distill.questions import Questions
+    from distill.rationales.collect import Teaching
+    from distill.rationales.options import RationaleOptions
+    from distill.training.students import Training
     from harness.core.options import ModelOptions
     from harness.run.task_data import Data
     from tasks import load_task
 
     config = preset("miniature", seed=seed, **({} if samples is None else {"samples": samples}))
-    task, runs = load_task(TASK), folder / RUNS
+    task = load_task(TASK)
     mini = ModelOptions(model=TEACHER, size="mini", device="cpu", dtype="float32")
-    return pipeline.Plan(
-        name=name,
-        runs=runs,
-        data=Data(task, DataOptions(split="train")),
-        test=Data(task, DataOptions(split=split)),
-        teacher=mini,
-        imported=None,
-        asking=RationaleOptions(
-            folder=folder_of(runs, name),
-            inputs=config.teacher_input,
-            keep="agrees",
-            limit=config.samples,
-            batch_size=BATCH,
-            command=command,
+    return Plan(
+        workspace=Workspace(runs=folder / RUNS, name=name, command=command),
+        questions=Questions(data=Data(task, DataOptions(split="train")), limit=config.samples),
+        teaching=Teaching(
+            teacher=mini,
+            options=RationaleOptions(inputs=config.teacher_input, keep="agrees", batch_size=BATCH),
         ),
-        base=replace(mini, model=STUDENT),
-        config=config,
-        preset="miniature",
-        device="cpu",
-        dtype="float32",
-        baseline=False,
-        conclude=False,
-        controls={CONTROL: config.answers_only(**ANSWERS_ONLY)} if control else {},
-        dependence=False,
-        test_limit=limit,
-        test_batch_size=BATCH,
-        bertscore=None,
-        fresh=False,
-        command=command,
+        training=Training(
+            base=replace(mini, model=STUDENT),
+            config=config,
+            preset="miniature",
+            device="cpu",
+            controls={CONTROL: config.answers_only(**ANSWERS_ONLY)} if control else {},
+        ),
+        evaluation=Evaluation(
+            data=Data(task, DataOptions(split=split)),
+            limit=limit,
+            batch_size=BATCH,
+            device="cpu",
+            dtype="float32",
+            max_new_tokens=config.max_new_tokens,
+            baseline=False,
+        ),
     )

@@ -147,22 +147,27 @@ def _pretrain(making: Making, made: Path, show: Make) -> Training:
 
 def _distil(making: Making, made: Path, show: Make) -> Training:
     """The student of the shipped teacher's rationales, made as `harness distill` makes any."""
-    from distill import pipeline
+    from distill.layout import LOG, TRAINING
+    from distill.rationales.collect import collect_rationales
+    from distill.rationales.kept import load_examples
+    from distill.training.students import train_student
     from harness.mini import distillation
 
     del show  # the pipeline shows its own
     started = time.process_time()
     with tempfile.TemporaryDirectory() as aside:
         plan = distillation.plan(making.keep or Path(aside), seed=making.seed, control=False)
-        counts = pipeline.make_rationales(plan)["counts"]
-        student = pipeline.train_student(plan, pipeline.make_examples(plan))
+        workspace, questions = plan.workspace, plan.questions
+        counts = collect_rationales(workspace, questions, plan.teaching)["counts"]
+        examples = load_examples(workspace, questions)
+        student = train_student(workspace, questions, plan.training, examples=examples)
         made.mkdir()
         for path in sorted(student.iterdir()):
             if path.suffix in SUFFIXES and path.name != MINI_MARK:
                 shutil.copyfile(path, made / path.name)
-        steps = len((plan.folder / "training_log.jsonl").read_text(encoding="utf-8").splitlines())
-        record = json.loads((plan.folder / "distill.json").read_text(encoding="utf-8"))
-    config = plan.config
+        steps = len((workspace.folder / LOG).read_text(encoding="utf-8").splitlines())
+        record = json.loads((workspace.folder / TRAINING).read_text(encoding="utf-8"))
+    config = plan.training.config
     loss = f"{record['losses']['mean_of_last_tenth']:.3f}"
     row = (steps, config.batch_size, f"{config.learning_rate:g}", config.epochs, loss)
     return Training(

@@ -1,0 +1,150 @@
+"""The last stage: students and their base on the test questions, and the results in their cards."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from distill.layout import CARD, Workspace
+from distill.questions import Questions
+from distill.training.card import fill_results
+from harness.core.files.paths import safe_name
+from harness.core.options import GenerationOptions, ModelOptions, RunOptions
+from harness.run.evaluate import evaluate
+from harness.run.folder import RunFolder
+from harness.run.scoring import Run
+from harness.run.sources import Weights
+from harness.run.task_data import Data
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Which questions the students answer, and how."""
+
+    data: Data
+    limit: int | None = None
+    batch_size: int = 4
+    device: str = "auto"
+    dtype: str = "auto"
+    max_new_tokens: int
+    baseline: bool = True
+    """Evaluate the student before training too."""
+    conclude: bool = False
+    """Choose the student's conclusions by likelihood, in place of what it writes."""
+    bertscore: str | None = None
+
+
+def evaluate_student(
+    workspace: Workspace, evaluation: Evaluation, folder: Path, *, suffix: str = ""
+) -> Run:
+    """Evaluate the trained student in `folder` or, with a `suffix`, a control. The run of a student
+    with other weights is moved aside."""
+    name = workspace.name + suffix
+    source = Weights(
+        ModelOptions(
+            # A control is no row of the catalogue: it is asked for a letter, under its own name.
+            model=str(folder) if suffix else "moondream-kd",
+            weights=None if suffix else str(folder),
+            name=name,
+            runs=workspace.runs,
+            device=evaluation.device,
+            dtype=evaluation.dtype,
+        )
+    )
+    data = evaluation.data
+    there = RunFolder.of(
+        workspace.runs, task=data.task.name, model=name, split=data.options.split
+    ).read_record()
+    current = source.fingerprint["weights"]
+    outdated = there is not None and there.fingerprint.get("weights") != current
+    options = _run_options(
+        workspace,
+        evaluation,
+        fresh=workspace.fresh or outdated,
+        conclude=evaluation.conclude and not suffix,  # a control has no reasoning to conclude from
+    )
+    return evaluate(source, data, options)
+
+
+def evaluate_base(workspace: Workspace, evaluation: Evaluation, base: ModelOptions) -> Run:
+    """Evaluate the student before training, on the same questions."""
+    source = Weights(replace(base, device=evaluation.device, dtype=evaluation.dtype))
+    # The base has no reasoning to conclude from.
+    options = _run_options(workspace, evaluation, fresh=False, conclude=False)
+    return evaluate(source, evaluation.data, options)
+
+
+def _run_options(
+    workspace: Workspace, evaluation: Evaluation, *, fresh: bool, conclude: bool
+) -> RunOptions:
+    return RunOptions(
+        runs=workspace.runs,
+        limit=evaluation.limit,
+        batch_size=evaluation.batch_size,
+        generation=GenerationOptions(max_new_tokens=evaluation.max_new_tokens, conclude=conclude),
+        fresh=fresh,
+        bertscore=evaluation.bertscore,
+        command=workspace.command,
+    )
+
+
+def count_overlap(questions: Questions, test: Data) -> int:
+    """Test questions that are trained on: equal in question, options and images."""
+    data = questions.data
+    trained = {(s.question, s.choices, data.digests[s.id]) for s in questions.selected()}
+    samples = test.samples.samples
+    both = sum((s.question, s.choices, test.digests[s.id]) in trained for s in samples)
+    if both:
+        log.warning(
+            "%d of %d test questions are among those that are trained on.", both, len(samples)
+        )
+    return both
+
+
+def fill_card(
+    folder: Path,
+    evaluation: Evaluation,
+    runs: Sequence[Run],
+    *,
+    name: str,
+    preset: str,
+    structure: Mapping[str, Any] | None = None,
+) -> None:
+    """Put the results of all students into the model card of the one called `name`.
+
+    Args:
+        folder: of the student.
+        preset: what it was trained with.
+        structure: how its own answers are built, as quality.json has it.
+    """
+    data = evaluation.data
+    label = next((f", {run.record.label}" for run in runs if run.record.label), "")
+    where = f"{data.task.title}, {data.options.split}{label}"
+    rows = [
+        f"{where}; settings: preset `{preset}`, as in the table above.\n",
+        "| Model | Questions | Accuracy | 95% interval |",
+        "|---|---|---|---|",
+    ]
+    for run in runs:
+        accuracy = run.record.metrics.get("accuracy")
+        if accuracy is None or accuracy.value is None:
+            continue
+        own = " (this model)" if run.record.model.name == name else ""
+        low, high = 100 * (accuracy.low or 0), 100 * (accuracy.high or 0)
+        rows.append(
+            f"| {safe_name(run.record.model.name)}{own} | {accuracy.n} | "
+            f"{100 * accuracy.value:.2f} | {low:.1f} to {high:.1f} |"
+        )
+    if structure is not None:
+        tags, wrong = structure["all_tags"], structure["reasoning_to_error"]
+        if tags["value"] is not None:
+            rows.append(f"\nAnswers with all four stages: {100 * tags['value']:.1f}%.")
+        if wrong["value"] is not None:
+            value = f"{100 * wrong['value']:.1f}% of {wrong['n']}"
+            rows.append(f"Wrong answers whose reasoning is right: {value}.")
+    fill_results(folder / CARD, "\n".join(rows))

@@ -1,0 +1,39 @@
+"""Which questions are distilled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from harness.core.options import Selection
+from harness.core.types import Sample
+from harness.data.selection import select
+from harness.run.task_data import Data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Questions:
+    """The training questions: a split of a data set, or a selection of it."""
+
+    data: Data
+    limit: int | None = 2000
+    """At most so many; None: all."""
+    sample: Selection = "first"
+    seed: int = 0
+    """Of stratified selection."""
+
+    def selected(self) -> list[Sample]:
+        """The questions, in the data's order."""
+        return select(self.data.samples.samples, limit=self.limit, how=self.sample, seed=self.seed)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be equal for rationales to belong together; the limit may grow."""
+        stratified = f"{self.sample}, seed {self.seed}"
+        transparency = self.data.looked.transparency
+        return {
+            "task": self.data.task.name,
+            "split": self.data.options.split,
+            "data": self.data.fingerprint,
+            **({"transparency": transparency} if transparency else {}),
+            "sample": "first" if self.sample == "first" else stratified,
+        }

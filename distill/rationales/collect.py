@@ -1,0 +1,105 @@
+"""The first stage: rationales from a teacher or from a file, or those that are there already."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from distill.layout import Workspace
+from distill.questions import Questions
+from distill.rationales.attempts import Work
+from distill.rationales.generate import generate
+from distill.rationales.importing import import_rationales, read_rows
+from distill.rationales.options import RationaleOptions
+from distill.rationales.store import Store
+from distill.rationales.teacher import teacher_of
+from harness.core.errors import HarnessError
+from harness.core.options import ModelOptions
+from harness.run.sources import find_source
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Teaching:
+    """Where rationales come from."""
+
+    teacher: ModelOptions
+    imported: Path | None = None
+    """A file of rationales in place of the teacher."""
+    options: RationaleOptions
+
+
+def collect_rationales(
+    workspace: Workspace, questions: Questions, teaching: Teaching
+) -> dict[str, Any]:
+    """Write the files of `distill.rationales.store`; returns the record.
+
+    Where they are complete and the teacher's weights are no longer there, they are left as they
+    are.
+
+    Raises:
+        HarnessError: what is there was made with other settings, or the teacher is not here.
+        Interrupted: asked to stop; the same call resumes.
+    """
+    options = teaching.options
+    if teaching.imported is not None:
+        return import_rationales(teaching.imported, workspace, questions, options=options)
+    options.check(questions.data.task)
+    questions.selected()  # refuses a limit that cannot be
+    try:
+        source = find_source(teaching.teacher)
+    except HarnessError as error:
+        record = Store(workspace.folder).read_record()
+        work = Work(workspace, questions, options)
+        if record is None or workspace.fresh or not _is_complete(work, record, teaching):
+            raise
+        log.warning("%s Its rationales are complete, and are used as they are.", error.what)
+        work.begin(record["fingerprint"], about=record["teacher"])
+        return work.finish()
+    teacher = teacher_of(source, max_new_tokens=options.max_new_tokens)
+    return generate(teacher, workspace, questions, options=options)
+
+
+def _is_complete(work: Work, record: Mapping[str, Any], teaching: Teaching) -> bool:
+    """Whether the rationales on disk are by this teacher, and as many as are wanted. Opens `work`
+    where they may be."""
+    for key, value in work.questions.fingerprint().items():
+        if record["fingerprint"].get(key) != value:
+            return False
+    model = teaching.teacher.model
+    if record["teacher"]["name"] not in {model, Path(model).name}:
+        return False
+    work.open()
+    return work.is_over
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherEstimate:
+    """How far the first stage is."""
+
+    rationales: int
+    """Kept ones on disk, or rows of the file that replaces the teacher."""
+    remaining: int
+    """Questions without an attempt."""
+    seconds: float | None
+    """For those, at the speed so far and one attempt each; None: there is no attempt yet."""
+
+
+def estimate_teacher(
+    workspace: Workspace, questions: Questions, teaching: Teaching
+) -> TeacherEstimate:
+    """What the first stage still has to do; a file needs no teacher."""
+    if teaching.imported is not None:
+        return TeacherEstimate(sum(1 for _ in read_rows(teaching.imported)), 0, 0.0)
+    store = Store(workspace.folder)
+    attempts = store.read_attempts()
+    done = {attempt.id for attempt in attempts}
+    remaining = sum(sample.id not in done for sample in questions.selected())
+    times = [attempt.seconds for attempt in attempts if attempt.seconds is not None]
+    seconds = remaining * fmean(times) if times else None
+    return TeacherEstimate(len(store.read_kept()), remaining, seconds)

@@ -1,0 +1,130 @@
+"""The second stage: the student, and the controls that it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from distill.config import DistillConfig
+from distill.examples import Example, gold
+from distill.layout import FEATURES, Workspace, folder_of
+from distill.questions import Questions
+from distill.rationales.kept import read_rationales
+from distill.rationales.store import Store
+from distill.training.card import Sources
+from distill.training.estimate import Estimate, estimate
+from distill.training.requirements import check_base
+from distill.training.train import train
+from harness.checkpoints.catalog import find
+from harness.checkpoints.checkpoint import Checkpoint
+from harness.core import progress
+from harness.core.options import ModelOptions
+from harness.core.structured import Rationale
+from harness.models.loading import resolve_device
+from harness.run.records import SYNTHETIC
+from harness.weights.resolve import resolve_weights
+
+_WORDS = {"summary": 40, "caption": 60, "reasoning": 100}
+"""Of a stage that no teacher has written yet, for an estimate: about what LLaVA-CoT writes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What is trained, and how."""
+
+    base: ModelOptions
+    """The student before training."""
+    config: DistillConfig
+    preset: str
+    """The name of the preset that the config is made from."""
+    device: str = "auto"
+    controls: Mapping[str, DistillConfig] = field(default_factory=dict)
+    """Students trained for comparison: suffix of the student's name, such as
+    `distill.layout.CONTROL`, -> config."""
+
+    def config_of(self, suffix: str) -> DistillConfig:
+        """The config of a control; "": of the student itself."""
+        return self.controls[suffix] if suffix else self.config
+
+    def resolved_device(self) -> str:
+        return resolve_device(self.device)
+
+
+def find_base(training: Training) -> Checkpoint:
+    """The student before training; raises HarnessError where it is not here, or no Moondream."""
+    asked = training.base
+    base = resolve_weights(
+        asked.model, weights=asked.weights, revision=asked.revision, size=asked.size
+    )
+    check_base(base.folder)
+    return base
+
+
+def train_student(
+    workspace: Workspace,
+    questions: Questions,
+    training: Training,
+    *,
+    examples: Sequence[Example],
+    suffix: str = "",
+) -> Path:
+    """Train the student or, with a `suffix`, one of the controls on `examples`, or resume it;
+    returns the student's folder.
+
+    Args:
+        questions: that the examples are of.
+    """
+    base = find_base(training)
+    return train(
+        examples,
+        base=base.folder,
+        out=folder_of(workspace.runs, workspace.name + suffix),
+        config=training.config_of(suffix),
+        device=training.resolved_device(),
+        task=questions.data.task,
+        sources=_sources(workspace, questions, training, base=base),
+        features=workspace.folder / FEATURES,
+        fresh=workspace.fresh,
+        progress=progress.make,
+    )
+
+
+def estimate_training(
+    workspace: Workspace, questions: Questions, training: Training, *, suffix: str = ""
+) -> Estimate:
+    """What training the student, or a control, will take. Questions that have no rationale yet are
+    estimated with one of some 200 words."""
+    known = read_rationales(workspace.folder)
+    texts = {name: "word " * words for name, words in _WORDS.items()}
+    return estimate(
+        [
+            Example(s, known.get(s.id) or Rationale(**texts, conclusion=gold(s)))
+            for s in questions.selected()
+        ],
+        base=find_base(training).folder,
+        config=training.config_of(suffix),
+        task=questions.data.task,
+        device=training.resolved_device(),
+    )
+
+
+def _sources(
+    workspace: Workspace, questions: Questions, training: Training, *, base: Checkpoint
+) -> Sources:
+    """What the model card says of base, teacher, data and their licences."""
+    record = Store(workspace.folder).read_record() or {}
+    teacher = record.get("teacher", {})
+    data = questions.data
+    samples = data.samples
+    spec = base.spec if base.named else find(training.base.model)
+    title = base.title if base.named or spec is None else spec.title
+    revision = f" @ {samples.revision}" if samples.revision else ""
+    return Sources(
+        base=f"{title}, {SYNTHETIC}" if base.mini else title,
+        base_licence=base.licence or (spec.licence if spec else ""),
+        teacher=teacher.get("title") or teacher.get("name", ""),
+        teacher_licence=teacher.get("licence", ""),
+        data=f"{data.task.title}, {samples.source}{revision}, {data.options.split}",
+        data_licence=samples.licence,
+    )
