@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.core.types import DataOptions, Prompt, Sample, SampleSet, Style, Task
-from harness.data.files import Row
+from harness.data.rows import Row
 from harness.data.schema import LETTERS, choice_question, collect
 from harness.data.sources import open_source
 from harness.extract import read_choice

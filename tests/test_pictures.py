@@ -22,8 +22,8 @@ from PIL import Image
 
 from harness.core.errors import DataError, SampleError
 from harness.core.types import DataOptions, Sample
+from harness.data.image_store import ImageStore
 from harness.data.pictures import Encoded, Name, parts_of, picture_fields
-from harness.data.spool import Spool
 from tasks import scienceqa
 
 
@@ -372,7 +372,7 @@ def test_a_small_table_never_fills_the_disk(
 ) -> None:
     """Equal pictures are kept once; what is more than the file has is packed again."""
     size = in_spool(monkeypatch, tmp_path)
-    monkeypatch.setattr("harness.data.spool._PLAIN", 2**20)
+    monkeypatch.setattr("harness.data.image_store._PLAIN", 2**20)
     large = [RED + bytes(2**20 - at * (not same)) for at in range(12)]
     path = tmp_path / "test.parquet"
     pq.write_table(
@@ -401,12 +401,12 @@ def test_a_picture_too_large_is_an_error_of_its_sample(
 
 def test_packed_pictures_are_read_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that cannot be packed stay as they are."""
-    monkeypatch.setattr("harness.data.spool._PLAIN", 0)
+    monkeypatch.setattr("harness.data.image_store._PLAIN", 0)
     pictures = [bytes(5000), os.urandom(5000), b"", RED]
-    spool = Spool(0)
-    readers = [spool.keep(picture) for picture in pictures]
+    store = ImageStore(0)
+    readers = [store.keep(picture) for picture in pictures]
     assert [read() for read in readers] == pictures
-    assert spool.keep(bytes(5000)) is readers[0]
+    assert store.keep(bytes(5000)) is readers[0]
 
 
 @pytest.mark.parametrize("length", [0, 100, 1000])

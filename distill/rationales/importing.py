@@ -25,9 +25,10 @@ from distill.rationales.options import RationaleOptions, check_filter
 from distill.rationales.store import Attempt
 from harness.core.errors import DataError
 from harness.core.types import Sample
-from harness.data.files import decode_text, open_data, parse_json
+from harness.data.json_rows import jsonl_objects
 from harness.data.pictures import found
 from harness.data.schema import one_line
+from harness.data.text import decode_text, open_data
 from harness.run.folder import RunFolder
 from harness.run.task_data import Data
 
@@ -118,19 +119,7 @@ def _csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         raise DataError(f"{path.name}, line {line}: {error}.") from error
 
 
-def _jsonl(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    with open_data(path) as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            where = f"{path.name}, line {number}"
-            fields = parse_json(decode_text(line, where=where), where=where)
-            if not isinstance(fields, dict):
-                raise DataError(f"{where}: must be an object, found {found(fields)}.")
-            yield where, fields
-
-
-_READERS = {".csv": _csv, ".jsonl": _jsonl}
+_READERS = {".csv": _csv, ".jsonl": jsonl_objects}
 
 
 def _row(where: str, fields: Mapping[str, Any]) -> ImportedRow:

@@ -22,7 +22,7 @@ from harness.core.types import (
     is_cut,
     is_finished,
 )
-from harness.data.files import read_image
+from harness.data.folder import read_image
 from harness.remote.served import Served
 from harness.run.shuffling import extract_answer
 from harness.run.sources import Source

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.errors import DataError
-from harness.data.files import Folder, Gallery, Row, load_json
+from harness.data.folder import Folder
+from harness.data.image_store import ImageStore
 from harness.data.pictures import picture_fields
+from harness.data.rows import Row, RowBuilder
 from harness.data.schema import FIELDS
-from harness.data.spool import Spool
+from harness.data.text import load_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,9 +57,9 @@ def _rows(
     import pyarrow as pa
 
     number = 0
-    spool = Spool(sum(path.stat().st_size for path in paths))
+    store = ImageStore(sum(path.stat().st_size for path in paths))
     for path in paths:
-        gallery = Gallery(path.parent, spool)
+        builder = RowBuilder(path.parent, store)
         in_file = 0
         try:
             for batch, names in batches(path):
@@ -67,7 +69,7 @@ def _rows(
                     values = [column[at].as_py() for column in columns]
                     fields = dict(zip(batch.schema.names, values, strict=True))
                     where = f"{path.name}, row {in_file}"
-                    yield gallery.row(fields, where=where, number=number, names=tuple(names))
+                    yield builder.row(fields, where=where, number=number, names=tuple(names))
                     number += 1
         except (pa.ArrowException, OSError, LookupError, ValueError, ArithmeticError) as error:
             raise DataError(

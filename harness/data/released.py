@@ -8,10 +8,12 @@ from typing import Any
 
 from harness.core.errors import DataError
 from harness.core.types import ImageRef
-from harness.data.files import Folder, Gallery, Row, load_json
+from harness.data.folder import Folder
+from harness.data.image_store import ImageStore
 from harness.data.pictures import Name, Part, found, parts_of
+from harness.data.rows import Row, RowBuilder
 from harness.data.splits import same_split, wrong_split
-from harness.data.spool import Spool
+from harness.data.text import load_json
 
 
 def released_rows(path: Path, split: str) -> Iterator[Row]:
@@ -24,7 +26,7 @@ def released_rows(path: Path, split: str) -> Iterator[Row]:
     if not isinstance(problems, dict):
         raise DataError(f"{path / 'problems.json'}: must be an object, found {found(problems)}.")
     folder = Folder(path)
-    gallery = Gallery(path, Spool((path / "problems.json").stat().st_size))
+    builder = RowBuilder(path, ImageStore((path / "problems.json").stat().st_size))
     for number, pid in enumerate(_ids_of_split(path, problems, split)):
         where = f"problems.json, question {found(pid)}"
         if not isinstance(pid, str) or pid not in problems:
@@ -35,7 +37,7 @@ def released_rows(path: Path, split: str) -> Iterator[Row]:
         own = f"images/{fields.get('split')}/{pid}"
         parts = parts_of(fields.get("image"), where=where, key="image")
         below = [_below(own, part) for part in parts]
-        images = gallery.images(below, where=where, key="image")
+        images = builder.images(below, where=where, key="image")
         choices = fields.get("choices")
         names = [f"{own}/choice_{at}.png" for at in range(_length(choices))]
         pictures: tuple[ImageRef, ...] = ()

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 
 from harness.core.errors import DataError
 from harness.core.types import DataOptions, ImageRef, Sample, SampleSet
-from harness.data.files import Row
 from harness.data.pictures import EXAMPLES, columns, found, holds_picture
+from harness.data.rows import Row
 
 LETTERS = string.ascii_uppercase
 FIELDS = frozenset(

@@ -20,9 +20,13 @@ from harness.core.files.paths import user_path
 from harness.core.types import DataOptions
 from harness.data import hub
 from harness.data.arrow import arrow_rows, parquet_rows, saved_files
-from harness.data.files import Folder, Row, delimited_rows, json_rows, jsonl_rows, load_json
+from harness.data.delimited import delimited_rows
+from harness.data.folder import Folder
+from harness.data.json_rows import json_rows, jsonl_rows
 from harness.data.released import released_rows
+from harness.data.rows import Row
 from harness.data.splits import same_split, splits_in, wrong_split
+from harness.data.text import load_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from functools import partial
 
 from harness.core.errors import HarnessError
 from harness.core.types import DataOptions, ImageRef
-from harness.data.files import Row
+from harness.data.rows import Row
 from harness.data.splits import same_split, wrong_split
 from harness.synthetic.questions import SIZES, Item
 from harness.synthetic.schema import fields, png

@@ -29,8 +29,9 @@ from harness.core.types import (
     is_cut,
     is_finished,
 )
-from harness.data.files import Row, jsonl_rows
+from harness.data.json_rows import jsonl_rows
 from harness.data.pictures import found
+from harness.data.rows import Row
 from harness.data.schema import lines
 from harness.run.folder import RunFolder
 from harness.run.records import (

@@ -21,7 +21,7 @@ _PLAIN = 64 * 2**20
 """Bytes that are kept as they are in any case."""
 
 
-class Spool:
+class ImageStore:
     """Keeps pictures; each is readable by place, from any thread or forked process.
 
     Equal ones are kept once. More bytes than the data files have are a sign that these are packed:
