@@ -89,7 +89,7 @@ def test_no_question_writes_a_control_token(tiny, family: str) -> None:
     for text in (*SPELLED, *tokenizer.get_added_vocab(), "".join(SPELLED), " ".join(SPELLED)):
         for place, question in questions(text).items():
             assert found(*question) == expected, (text, place)
-        assert control.isdisjoint(model._continuation("Answer:", text)), text
+        assert control.isdisjoint(model._option_tokens("Answer:", text)), text
 
 
 @pytest.mark.parametrize("family", ["vilt", "vilt-vqa"])
@@ -110,7 +110,7 @@ def test_no_question_fills_or_ends_a_vilt(tiny, family: str) -> None:
 def test_ordinary_text_is_left_alone(tiny, family: str, text: str) -> None:
     """Less-than signs, tags of HTML, our own tags, brackets: token for token as they are."""
     model = loaded(tiny(family))
-    assert model._neutral(text) == text
+    assert model._escape(text) == text
 
 
 @pytest.mark.parametrize("text", SPELLED)

@@ -129,7 +129,7 @@ def naive_score(model: GenerativeModel, prompt: Prompt, option: str) -> float:
     import torch
 
     (row,) = model.prepare([prompt])
-    tokens = model._continuation(row.text, option)
+    tokens = model._option_tokens(row.text, option)
     length = row.length
     inputs = dict(row.inputs)
     for name, value in inputs.items():

@@ -154,7 +154,7 @@ def test_a_repair_is_the_instance_s_own(library: tuple[Any, Any], folder: Path) 
 def naive_score(model: GenerativeModel, prompt: Prompt, option: str) -> float:
     """One option behind the whole prompt in one forward pass, without any cache."""
     (group,) = model.prepare([prompt])
-    tokens = model._continuation(group.text, option)
+    tokens = model._option_tokens(group.text, option)
     inputs = {
         name: torch.cat([value, *[value[:, -1:]] * len(tokens)], dim=1)
         for name, value in group.inputs.items()

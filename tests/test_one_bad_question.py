@@ -55,9 +55,9 @@ def test_it_is_an_error_row(command, model: Path, tmp_path: Path, at: int, how: 
 
 
 class NoMemory:
-    """Reads nothing: the memory is too small for one prompt."""
+    """A runner whose memory is too small for one image."""
 
-    def look(self, rows: Any) -> list[torch.Tensor]:
+    def encode_images(self, prompts: Any) -> list[torch.Tensor]:
         raise torch.OutOfMemoryError("out of memory")
 
 
@@ -71,7 +71,7 @@ def test_sizing_goes_by_what_can_be_asked(model: Path) -> None:
     few = Decoding(max_new_tokens=4)
     assert loaded.slots_that_fit([good, bad], few) == loaded.slots_that_fit([good], few) > 1
     assert loaded.slots_that_fit([bad], few) == 1
-    loaded._reader = NoMemory()
+    loaded._runner = NoMemory()
     assert loaded.slots_that_fit([replace(good, image_digest="x")], few) == 1
 
 

@@ -145,24 +145,10 @@ def way(chance: Chance, number: int) -> Draft | None:
     sights = sorted(
         zip(cells[2:], chance.sample(("lake", "forest", "mountain"), number), strict=True)
     )
-    down, right = hotel[0] - station[0], hotel[1] - station[1]
-    legs = []
-    if right:
-        legs.append((abs(right), "east" if right > 0 else "west"))
-    if down:
-        legs.append((abs(down), "south" if down > 0 else "north"))
+    legs = _legs(station, hotel)
     blocks = [f"{length} block{'s' if length > 1 else ''} {to}" for length, to in legs]
     total = sum(length for length, _ in legs)
     near = [name for cell, name in sights if _adjacent(divmod(cell, GRID), hotel)]
-    marks = [
-        Mark("land", "black", *station),
-        Mark("train", "white", *station),
-        Mark("land", "red", *hotel),
-        Mark("town", "white", *hotel),
-    ]
-    for cell, name in sights:
-        marks.append(Mark("land", "green", *divmod(cell, GRID)))
-        marks.append(Mark(name, "white", *divmod(cell, GRID)))
     beside = listed([f"the {name}" for name in near])
     sentences = [
         chance.pick(("You can walk.", "It is easy to walk.", "There is no need for a bus.")),
@@ -179,7 +165,7 @@ def way(chance: Chance, number: int) -> Draft | None:
     else:
         sentences.append("There is no sight next to the hotel.")
     return Draft(
-        scene=Scene("streets", tuple(marks)),
+        scene=_street_map(station, hotel, sights),
         question=chance.pick(
             (
                 "How do I get from the station to the hotel?",
@@ -203,6 +189,32 @@ def way(chance: Chance, number: int) -> Draft | None:
         reasoning=f"The hotel is {' and '.join(blocks)} of the station. "
         f"{total} block{'s' if total > 1 else ''} at {MINUTES} minutes is {MINUTES * total}.",
     )
+
+
+def _legs(start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, str]]:
+    """The way from cell to cell as (blocks, direction), first along the row."""
+    down, right = end[0] - start[0], end[1] - start[1]
+    legs = []
+    if right:
+        legs.append((abs(right), "east" if right > 0 else "west"))
+    if down:
+        legs.append((abs(down), "south" if down > 0 else "north"))
+    return legs
+
+
+def _street_map(
+    station: tuple[int, int], hotel: tuple[int, int], sights: Sequence[tuple[int, str]]
+) -> Scene:
+    marks = [
+        Mark("land", "black", *station),
+        Mark("train", "white", *station),
+        Mark("land", "red", *hotel),
+        Mark("town", "white", *hotel),
+    ]
+    for cell, name in sights:
+        marks.append(Mark("land", "green", *divmod(cell, GRID)))
+        marks.append(Mark(name, "white", *divmod(cell, GRID)))
+    return Scene("streets", tuple(marks))
 
 
 def _adjacent(one: tuple[int, int], two: tuple[int, int]) -> bool:

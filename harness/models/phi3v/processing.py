@@ -269,12 +269,9 @@ class Phi3VProcessor(ProcessorMixin):
             return self.image_processor.preprocess(images, num_crops, return_tensors)
         texts = [text] if isinstance(text, str) else list(text)
         rows = _pictures_per_text(texts, images)
-        flat = [picture for row in rows for picture in row]
-        pictures: dict[str, Any] = {}
-        slots: list[int] = []
-        if flat:
-            pictures = dict(self.image_processor.preprocess(flat, num_crops))
-            slots = pictures.pop("num_img_tokens")
+        pictures, slots = self._encode_images(
+            [picture for row in rows for picture in row], num_crops
+        )
         order: list[int] = []
         encoded = []
         first = 0
@@ -283,7 +280,7 @@ class Phi3VProcessor(ProcessorMixin):
             encoded.append(self._encode(row_text, [slots[i] for i in own], add_special_tokens))
             order += own
             first += len(row)
-        if order != list(range(len(flat))):
+        if order != list(range(first)):
             pictures = {
                 "pixel_values": pictures["pixel_values"][order],
                 "image_sizes": [pictures["image_sizes"][i] for i in order],
@@ -296,6 +293,15 @@ class Phi3VProcessor(ProcessorMixin):
             return_attention_mask=True,
         )
         return BatchFeature(data={**padded, **pictures}, tensor_type=return_tensors)
+
+    def _encode_images(
+        self, images: Sequence[Image.Image], num_crops: int | None
+    ) -> tuple[dict[str, Any], list[int]]:
+        """Pixels and sizes of all pictures, and the image tokens of each."""
+        if not images:
+            return {}, []
+        encoded = dict(self.image_processor.preprocess(images, num_crops))
+        return encoded, encoded.pop("num_img_tokens")
 
     def _encode(self, text: str, slots: list[int], add_special_tokens: bool) -> list[int]:  # noqa: FBT001  # the library's own flag
         """The ids of one text.

@@ -197,20 +197,27 @@ def _mllama_tokenizer(size: str, corpus: Sequence[str]) -> PreTrainedTokenizerFa
 
 def mllama_config(tokenizer: PreTrainedTokenizerFast, size: str) -> Any:
     """The configuration of Llama 3.2 Vision 11B, or of a small one like it."""
-    if size == "full":
-        vision: dict[str, Any] = {"image_size": 560, "patch_size": 14}  # the rest is the library's
-        text: dict[str, Any] = {
-            "hidden_size": 4096,
-            "intermediate_size": 14336,
-            "num_hidden_layers": 40,
-            "num_attention_heads": 32,
-            "num_key_value_heads": 8,
-            "cross_attention_layers": [3, 8, 13, 18, 23, 28, 33, 38],
-            "max_position_embeddings": 131072,
-            "vocab_size": 128256,
-        }
-    elif size == "mini":
-        vision = {
+    shapes = [[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1], [4, 1]]
+    tiles = _mllama_tiles(size)
+    shapes = [shape for shape in shapes if shape[0] * shape[1] <= tiles]
+    vision = {**_MLLAMA_VISION[size], "max_num_tiles": tiles, "supported_aspect_ratios": shapes}
+    text = _MLLAMA_TEXT[size]
+    return transformers.MllamaConfig(
+        vision_config=vision,
+        text_config={
+            **_ids(tokenizer),
+            "vocab_size": len(tokenizer) - 1,
+            **text,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0},
+        },
+        image_token_index=_id(tokenizer, "<|image|>"),
+    )
+
+
+_MLLAMA_VISION: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "full": {"image_size": 560, "patch_size": 14},  # the rest is the library's
+        "mini": {
             "hidden_size": 128,
             "intermediate_size": 256,
             "num_hidden_layers": 2,
@@ -222,16 +229,8 @@ def mllama_config(tokenizer: PreTrainedTokenizerFast, size: str) -> Any:
             "vision_output_dim": 256,
             # The recipe of the shipped mini was found with it.
             VISION_STATE: "after",
-        }
-        text = {
-            **_TEXT,
-            **_MINI_TEXT,
-            "vocab_size": len(tokenizer) - 1,
-            "num_hidden_layers": 6,
-            "cross_attention_layers": [1, 4],
-        }
-    else:
-        vision = {
+        },
+        "tiny": {
             "hidden_size": 32,
             "intermediate_size": 64,
             "num_hidden_layers": 2,
@@ -241,25 +240,30 @@ def mllama_config(tokenizer: PreTrainedTokenizerFast, size: str) -> Any:
             "patch_size": 8,
             "intermediate_layers_indices": [0],
             "vision_output_dim": 64,
-        }
-        text = {
-            **_TEXT,
-            "vocab_size": len(tokenizer) - 1,
-            "num_hidden_layers": 3,
-            "cross_attention_layers": [1],
-        }
-    shapes = [[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1], [4, 1]]
-    tiles = _mllama_tiles(size)
-    shapes = [shape for shape in shapes if shape[0] * shape[1] <= tiles]
-    return transformers.MllamaConfig(
-        vision_config={**vision, "max_num_tiles": tiles, "supported_aspect_ratios": shapes},
-        text_config={
-            **_ids(tokenizer),
-            **text,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0},
         },
-        image_token_index=_id(tokenizer, "<|image|>"),
-    )
+    }
+)
+_MLLAMA_TEXT: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "full": {
+            "hidden_size": 4096,
+            "intermediate_size": 14336,
+            "num_hidden_layers": 40,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+            "cross_attention_layers": [3, 8, 13, 18, 23, 28, 33, 38],
+            "max_position_embeddings": 131072,
+            "vocab_size": 128256,
+        },
+        "mini": {
+            **_TEXT,
+            **_MINI_TEXT,
+            "num_hidden_layers": 6,
+            "cross_attention_layers": [1, 4],
+        },
+        "tiny": {**_TEXT, "num_hidden_layers": 3, "cross_attention_layers": [1]},
+    }
+)
 
 
 def _mllama_tiles(size: str) -> int:
