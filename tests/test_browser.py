@@ -25,7 +25,7 @@ from harness.run.compare import compare
 from harness.run.folder import RunFolder
 from harness.run.scoring import rescore
 from reports.inputs import discovery as reporting
-from reports.inputs.material import Distillation, Evidence, Material, Pictures, Training
+from reports.inputs.material import Distillation, Material, Pictures, RunData, Training
 from reports.page.leaderboard import render
 from tasks import load_task
 from tests import league
@@ -609,7 +609,7 @@ def test_a_long_list_has_few_elements(browser: Browser, tmp_path: Path) -> None:
     """Only the rows that can be seen are there, wherever it is scrolled to."""
     one = answer("0", "x")
     many = [replace(one, sample_id=str(n), question=f"Question {n}?") for n in range(3000)]
-    page = opened(browser, tmp_path, Material(runs=[Evidence(choice_run(), lambda: many)]))
+    page = opened(browser, tmp_path, Material(runs=[RunData(choice_run(), lambda: many)]))
     assert page.locator("#list .row").count() < 40
     page.keyboard.press("k")  # from the end
     page.wait_for_selector("#list [aria-posinset='3000']")
@@ -683,7 +683,7 @@ def hostile_material(runs: Path, texts: tuple[str, ...]) -> Material:
     for number, text in enumerate(texts):
         choice = answer(str(number), text)
         failed = replace(choice, sample_id=f"f{text}", error=text, answer=None, correct=None)
-        evidence.append(Evidence(filled(choice_run(), text), partial(list, [choice, failed])))
+        evidence.append(RunData(filled(choice_run(), text), partial(list, [choice, failed])))
         written.append(replace(choice, choices=(), answer=text, target=text, correct=None))
         rows = [filled(row, text) for row in distillation.kept()]
         training = Training(
@@ -707,7 +707,7 @@ def hostile_material(runs: Path, texts: tuple[str, ...]) -> Material:
             )
         )
     record = replace(choice_run(), task=replace(choice_run().task, name="written"))
-    evidence.append(Evidence(filled(record, texts[0]), partial(list, written)))
+    evidence.append(RunData(filled(record, texts[0]), partial(list, written)))
     return Material(runs=evidence, distillations=distillations)
 
 
@@ -790,7 +790,7 @@ def test_texts_are_shown_as_they_are(browser: Browser, tmp_path: Path) -> None:
     raw = "<b>bold</b> \u202eback\x00\nnext line"
     long = "x" * 30_000
     made = [replace(answer("1", "q"), raw=raw), replace(answer("2", "q"), raw=long)]
-    page = opened(browser, tmp_path, Material(runs=[Evidence(choice_run(), lambda: made)]))
+    page = opened(browser, tmp_path, Material(runs=[RunData(choice_run(), lambda: made)]))
     page.keyboard.press("j")
     detail(page, "1q")
     shown = page.locator("#detail .passage").first

@@ -19,14 +19,14 @@ from harness.run.folder import RunFolder
 from harness.run.records import Counts, ModelInfo, TaskInfo
 from harness.run.scoring import rescore
 from reports.inputs import discovery as reporting
-from reports.inputs.material import Evidence, Material
+from reports.inputs.material import Material, RunData
 from reports.inputs.paper import load
 from reports.inputs.runs import compare_id, run_id
 from reports.page.leaderboard import render
 from reports.page.sections import TaskSection, sections
-from reports.page.summary import opening
+from reports.page.summary import summary
 from reports.statistics import answers as answers_module
-from reports.statistics.answers import MOST, Answers, chosen, read
+from reports.statistics.answers import MAX_SCORED, Answers, chosen, read
 from reports.statistics.ranks import Pair
 from reports.tables.heatmap import HEAT, LEGENDS, change, heat
 from reports.tables.pairs import probability
@@ -127,7 +127,7 @@ def test_every_pair_is_what_harness_compare_says(page: str, runs: Path) -> None:
 
 def test_the_matrix_mirrors_itself(science: TaskSection) -> None:
     """Each cell is the other one's opposite, with the counts the other way round."""
-    matrix = science.peers[0].matrix
+    matrix = science.run_groups[0].matrix
     assert matrix is not None
     rows = matrix.groups[0].rows
     for i, row in enumerate(rows):
@@ -152,8 +152,8 @@ def test_every_cell_of_the_matrix_leads_to_its_row(page: str) -> None:
 
 def test_the_rank_follows_from_the_pairs(science: TaskSection) -> None:
     """1 + those certainly better to the number of runs less those certainly worse, per row."""
-    peers, scores = science.peers[0], science.scores
-    assert peers.contest is not None
+    peers, scores = science.run_groups[0], science.scores
+    assert peers.tests is not None
     assert scores is not None
     assert scores.headings[0].key == "rank"
     for row in scores.groups[0].rows:
@@ -164,7 +164,7 @@ def test_the_rank_follows_from_the_pairs(science: TaskSection) -> None:
 
 
 def pairs_of(peers: Any, name: str) -> list[Pair]:
-    return [pair for pair in peers.contest.pairs if name in (pair.first, pair.second)]
+    return [pair for pair in peers.tests.pairs if name in (pair.first, pair.second)]
 
 
 def test_text_answers_are_compared_by_rouge_l(page: str, runs: Path) -> None:
@@ -180,7 +180,7 @@ def test_text_answers_are_compared_by_rouge_l(page: str, runs: Path) -> None:
 
 def test_one_run_has_no_rank() -> None:
     """There is nobody to be better than: no column, no pairs."""
-    text = render(Material(runs=[Evidence(choice_run())]))
+    text = render(Material(runs=[RunData(choice_run())]))
     assert ">Rank<" not in Tables(text).found["scienceqa-measured"][0]
     assert "Against each other" not in Page(text).text
 
@@ -193,8 +193,8 @@ def test_runs_on_other_questions_are_never_paired(material: Material, runs: Path
     more = replace(material, runs=[*material.runs, replace(one, record=fewer)])
     found = {a.run: a for run in more.runs if (a := read(run))}
     section = sections(more.records, found)[0]
-    assert [len(peers.runs) for peers in section.peers] == [8, 1]
-    assert section.peers[1].contest is None
+    assert [len(peers.runs) for peers in section.run_groups] == [8, 1]
+    assert section.run_groups[1].tests is None
 
 
 # Other readers
@@ -228,7 +228,7 @@ def answered(raw: str, *, order: tuple[int, ...] = ()) -> Prediction:
 
 def test_shuffled_options_are_read_in_the_order_in_which_they_were_asked() -> None:
     """C was asked as A: a text that says A is right, by every reader that reads it."""
-    found = read(Evidence(choice_run(), lambda: [answered("A", order=(2, 0, 1))]))
+    found = read(RunData(choice_run(), lambda: [answered("A", order=(2, 0, 1))]))
     assert found is not None
     by_name = {each.reader: each for each in found.reread}
     assert [by_name[name].right for name in ("ours", "paper-base", "lmms-eval")] == [1, 1, 1]
@@ -247,7 +247,7 @@ def test_shuffled_options_are_read_in_the_order_in_which_they_were_asked() -> No
 )
 def test_what_our_reader_did_not_read_is_not_read_again(parts: dict[str, Any]) -> None:
     """There is no text in which an answer stands, or the run is itself a second reading."""
-    found = read(Evidence(choice_run(**parts), lambda: [answered("C")]))
+    found = read(RunData(choice_run(**parts), lambda: [answered("C")]))
     assert found is not None
     assert found.reread == ()
 
@@ -255,21 +255,21 @@ def test_what_our_reader_did_not_read_is_not_read_again(parts: dict[str, Any]) -
 def test_failed_questions_are_in_no_comparison() -> None:
     """Neither right nor wrong; a run of failures only has no answers."""
     failed = replace(answered(""), answer=None, correct=None, error="a broken picture")
-    assert read(Evidence(choice_run(), lambda: [failed])) is None
-    found = read(Evidence(choice_run(), lambda: [failed, replace(answered("C"), sample_id="2")]))
+    assert read(RunData(choice_run(), lambda: [failed])) is None
+    found = read(RunData(choice_run(), lambda: [failed, replace(answered("C"), sample_id="2")]))
     assert found is not None
     assert dict(found.scored.scores) == {"2": 1.0}
 
 
 def test_large_runs_are_compared_on_the_same_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     """A part that does not depend on order or on what else there is, and says how large it is."""
-    monkeypatch.setattr(answers_module, "MOST", 5)
+    monkeypatch.setattr(answers_module, "MAX_SCORED", 5)
     made = [replace(answered("C"), sample_id=str(place)) for place in range(40)]
     first = {p.sample_id for p in chosen(made)}
     assert len(first) == 5
     assert {p.sample_id for p in chosen(made[::-1])} == first
     assert first <= {p.sample_id for p in chosen([p for p in made if p.sample_id != "x"])}
-    assert MOST > 4241
+    assert MAX_SCORED > 4241
 
 
 # Topics
@@ -314,7 +314,7 @@ def test_there_are_sixteen_tints() -> None:
 
 def test_differences_by_topic_are_those_of_the_two_accuracies(science: TaskSection) -> None:
     """The second view is the first one's row less that of the student, topic by topic."""
-    absolute, against = science.peers[0].heatmaps
+    absolute, against = science.run_groups[0].heatmaps
     assert against.title == "Minus Moondream"
     rows = {row.title: row.cells for row in absolute.table.groups[0].rows}
     for row in against.table.groups[0].rows:
@@ -323,12 +323,12 @@ def test_differences_by_topic_are_those_of_the_two_accuracies(science: TaskSecti
             assert cell.n == own.n
 
 
-# The opening
+# The summary
 
 
 def said(material: Material) -> dict[str, str]:
     found = {a.run: a for run in material.runs if (a := read(run))}
-    questions = opening(sections(material.records, found), [], load())
+    questions = summary(sections(material.records, found), [], load())
     return {
         question.text: " ".join(
             f"[{part.lead}] {part.verdict} {part.text}" for part in question.answer
@@ -374,7 +374,7 @@ def test_the_opening_says_whether_the_best_is_certain(material: Material, runs: 
 
 def test_the_opening_says_what_one_run_can_say() -> None:
     """No rank, no comparison, and what guessing would get."""
-    found = said(Material(runs=[Evidence(choice_run())]))
+    found = said(Material(runs=[RunData(choice_run())]))
     best = found["Which model is best, and is that certain?"]
     assert "Moondream, accuracy 47.46%: the only run on these questions." in best
     assert "blind guessing would get 35.0%" in best
@@ -394,8 +394,8 @@ def mini(name: str = "moondream-mini", **parts: Any) -> Any:
 
 
 def test_miniatures_say_so_wherever_their_scores_stand() -> None:
-    """In headings, rows, groups, the opening; and nothing is subtracted from the paper's."""
-    text = Page(render(Material(runs=[Evidence(mini())]))).text
+    """In headings, rows, groups, the summary; and nothing is subtracted from the paper's."""
+    text = Page(render(Material(runs=[RunData(mini())]))).text
     flat = " ".join(text.split())
     assert "ScienceQA-mini mini (synthetic)" in flat
     assert "mini (synthetic), measured" in flat
@@ -407,7 +407,7 @@ def test_miniatures_say_so_wherever_their_scores_stand() -> None:
 
 def test_a_miniature_stands_beside_all_rows_of_the_paper() -> None:
     """Seven rows measured or missing, seven as printed, in the paper's columns."""
-    tables = Tables(render(Material(runs=[Evidence(mini())]))).found
+    tables = Tables(render(Material(runs=[RunData(mini())]))).found
     measured = tables["scienceqa-mini-measured"]
     assert [title for title in measured[0] if title in ("GEO", "PHY", "USH")] == [
         "GEO",
@@ -423,7 +423,7 @@ def test_a_miniature_stands_beside_all_rows_of_the_paper() -> None:
 
 def test_table_2_has_a_dash_for_the_row_that_the_paper_lacks() -> None:
     """Moondream-kd, with the reason; six rows are printed."""
-    text = render(Material(runs=[Evidence(text_run())]))
+    text = render(Material(runs=[RunData(text_run())]))
     rows = Tables(text).found["vqaonline-reported"]
     (row,) = [row for row in rows if row[0].startswith("Moondream-kd")]
     assert {cell.split()[0] for cell in row[1:]} == {"\N{EM DASH}"}
@@ -435,7 +435,7 @@ def test_real_and_mini_runs_never_share_a_group() -> None:
     real = choice_run()
     small = replace(real, model=replace(real.model, name="m", title="M", mini=True))
     (section, *_) = sections([real, small])
-    assert [len(peers.runs) for peers in section.peers] == [1, 1]
+    assert [len(peers.runs) for peers in section.run_groups] == [1, 1]
     assert section.scores is not None
     assert [group.title.startswith("mini (synthetic)") for group in section.scores.groups].count(
         True
@@ -447,7 +447,7 @@ def test_a_miniature_is_never_set_against_the_papers_model_of_its_name() -> None
     real = choice_run()
     small = replace(real, model=replace(real.model, mini=True))
     for record, there in ((real, True), (small, False)):
-        page = render(Material(runs=[Evidence(record)]))
+        page = render(Material(runs=[RunData(record)]))
         assert ("scienceqa-difference" in Tables(page).found) is there
         assert (page.count('class="reported"') > 1) is there  # one stands in the explanations
 
@@ -455,7 +455,7 @@ def test_a_miniature_is_never_set_against_the_papers_model_of_its_name() -> None
 def test_a_record_can_be_saved_as_json() -> None:
     """The one behind a row, as it is, in a file within the page."""
     record = choice_run()
-    found = Page(render(Material(runs=[Evidence(record)])))
+    found = Page(render(Material(runs=[RunData(record)])))
     (url,) = [a["href"] for _, a in found.elements if a.get("download") == "run.json"]
     text = base64.b64decode(str(url).partition("base64,")[2])
     assert json.loads(text) == json.loads(json.dumps(record.to_json()))

@@ -27,7 +27,7 @@ from harness.run.records import RunRecord
 from reports.export import contents
 from reports.export.formats import FOLDER_FORMATS, TABLE_FORMATS, downloads, latex, markdown
 from reports.export.formats.delimited import COLUMNS, guarded
-from reports.inputs.material import Evidence
+from reports.inputs.material import RunData
 from reports.page.leaderboard import sections
 from reports.statistics.sanity import Finding
 from reports.tables import table as making
@@ -412,11 +412,11 @@ def answers() -> list[Prediction]:
     return [*made, failed]
 
 
-def evidence(**parts: Any) -> Evidence:
-    return Evidence(choice_run(**parts), answers)
+def evidence(**parts: Any) -> RunData:
+    return RunData(choice_run(**parts), answers)
 
 
-def files(form: str, *runs: Evidence, dataset: str | None = None) -> dict[str, str]:
+def files(form: str, *runs: RunData, dataset: str | None = None) -> dict[str, str]:
     return {
         file.path: b"".join(file.pieces()).decode()
         for file in FOLDER_FORMATS[form].write(runs, dataset)
@@ -478,7 +478,7 @@ def test_lm_eval_has_a_line_for_each_answer() -> None:
 def test_lm_eval_with_options_that_were_scored() -> None:
     """A request for each option with its log-likelihood; the likeliest is the answer."""
     scored = [replace(p, scores=(-1.5, -0.5), raw="B", answer=1) for p in answers()[:3]]
-    run = Evidence(choice_run(settings={"mode": "loglikelihood"}), lambda: scored)
+    run = RunData(choice_run(settings={"mode": "loglikelihood"}), lambda: scored)
     row = sample_rows(files("lm-eval", run), "scienceqa_geography")[0]
     assert [a["arg_1"] for a in row["arguments"].values()] == ["yes", "no"]
     assert row["filtered_resps"] == [["-1.5"], ["-0.5"]]
@@ -496,7 +496,7 @@ def test_lm_eval_of_written_answers() -> None:
         )
         for i, (text, gold) in enumerate(texts)
     ]
-    run = Evidence(text_run(metrics=text_overlap(made)), lambda: made)
+    run = RunData(text_run(metrics=text_overlap(made)), lambda: made)
     found = files("lm-eval", run)
     results, rows = results_of(found), sample_rows(found, "vqaonline")
     assert list(results["results"]) == ["vqaonline"]
@@ -562,7 +562,7 @@ def test_eval_results_give_back_the_figures() -> None:
     assert (entry.dataset_revision, entry.date) == (sha, "2026-01-02T03:04:05Z")
     for said in ("n 59", f"95% interval {value.low:.6g} to {value.high:.6g}", "measured"):
         assert said in entry.notes
-    text = Evidence(text_run(), list)
+    text = RunData(text_run(), list)
     found = entries(files("hf", text, dataset="a/b")["vilt/.eval_results/vqaonline.yaml"])
     assert {entry.task_id: entry.value for entry in found} == {
         f"vqaonline_{name}": value.value
@@ -596,7 +596,7 @@ def test_only_the_hubs_data_sets_go_to_the_hub() -> None:
     assert "data/ScienceQA" in unfit(copy, None)
     assert not unfit(copy, HUB)
     (entry,) = entries(
-        files("hf", Evidence(copy, answers), dataset=HUB)["moondream/.eval_results/scienceqa.yaml"]
+        files("hf", RunData(copy, answers), dataset=HUB)["moondream/.eval_results/scienceqa.yaml"]
     )
     assert entry.dataset_id == HUB
     assert "data data/ScienceQA" in entry.notes
@@ -643,7 +643,7 @@ def test_every_eval_ever_has_a_line_for_each_answer() -> None:
     assert sum(line["evaluation"]["is_correct"] for line in lines) == 28
     assert {line["evaluation_id"] for line in lines} == {document["evaluation_id"]}
     # Whether a written answer is right nobody can say: no lines.
-    texts = files("every-eval-ever", Evidence(text_run(), answers))
+    texts = files("every-eval-ever", RunData(text_run(), answers))
     assert not any(name.endswith(".jsonl") for name in texts)
 
 
@@ -652,7 +652,7 @@ def test_every_eval_ever_reads_it(tmp_path: Path) -> None:
     validate = pytest.importorskip(
         "every_eval_ever.validate", reason="every_eval_ever is not installed"
     )
-    found = files("every-eval-ever", evidence(), Evidence(text_run(), list))
+    found = files("every-eval-ever", evidence(), RunData(text_run(), list))
     for name, text in found.items():
         path = tmp_path / Path(name).name
         path.write_text(text)
@@ -666,7 +666,7 @@ def test_no_string_changes_an_exported_run(text: str) -> None:
     record = filled(choice_run(), text)
     said = [filled(prediction, text) for prediction in answers()[:-1]]
     said = [replace(p, sample_id=f"{text}{i}", error=None) for i, p in enumerate(said)]
-    run = Evidence(record, lambda: said)
+    run = RunData(record, lambda: said)
     for form in FOLDER_FORMATS:
         found = files(form, run, dataset=HUB)
         assert found
@@ -689,7 +689,7 @@ def test_no_string_changes_an_exported_run(text: str) -> None:
     assert len(rows) == len(said)
 
 
-def _card(run: Evidence) -> Iterator[str]:
+def _card(run: RunData) -> Iterator[str]:
     yield next(name for name in files("hf", run, dataset=HUB) if name.endswith("README.md"))
 
 

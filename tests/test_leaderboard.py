@@ -22,7 +22,7 @@ from harness.core.types import Value
 from harness.metrics.statistics import wilson
 from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo
 from reports.inputs import runs, sanitize
-from reports.inputs.material import Evidence, Material
+from reports.inputs.material import Material, RunData
 from reports.inputs.paper import load
 from reports.page.leaderboard import render as render_material
 from reports.tables import paper_rows, results
@@ -113,7 +113,7 @@ def text_run(**parts: Any) -> RunRecord:
 
 def render(records: Iterable[RunRecord], **options: Any) -> str:
     """The page of records alone, without answers."""
-    return render_material(Material(runs=[Evidence(record) for record in records]), **options)
+    return render_material(Material(runs=[RunData(record) for record in records]), **options)
 
 
 class Page(HTMLParser):

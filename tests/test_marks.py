@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reports.inputs import sanitize
-from reports.inputs.sanitize import AROUND, marked_passage, passage
+from reports.inputs.sanitize import CONTEXT, marked_passage, passage
 
 LIMIT = 4000
 
@@ -53,8 +53,8 @@ def test_the_end_of_a_long_text_is_shown_where_the_answer_stands(filling: str, b
     assert marked(shown, place) == "So the answer is (B)"
     assert shown.startswith(filling * 20)
     assert "… [cut: " in shown
-    assert len(shown.encode()) < LIMIT + 8 * AROUND
-    assert ("[cut at" in shown) == (behind > AROUND)
+    assert len(shown.encode()) < LIMIT + 8 * CONTEXT
+    assert ("[cut at" in shown) == (behind > CONTEXT)
 
 
 def test_an_answer_before_the_cut_is_marked_in_the_text_as_it_is_cut() -> None:
@@ -69,5 +69,5 @@ def test_words_of_many_pages_are_cut() -> None:
     """A conclusion that takes up the whole text does not take up the page."""
     raw = "q" * 10_000
     shown, place = marked_passage(raw, (5_000, 10_000), limit=LIMIT)
-    assert len(marked(shown, place)) == AROUND
-    assert len(shown) < LIMIT + 8 * AROUND
+    assert len(marked(shown, place)) == CONTEXT
+    assert len(shown) < LIMIT + 8 * CONTEXT

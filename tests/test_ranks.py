@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from harness.metrics.statistics import holm, mcnemar, paired_bootstrap, paired_proportions
-from reports.statistics.ranks import LEVEL, Rank, Scored, contest, ranks
+from reports.statistics.ranks import LEVEL, Rank, RunScores, pairwise_tests, ranks
 
 
-def scored(name: str, right: str, **clusters: str) -> Scored:
+def scored(name: str, right: str, **clusters: str) -> RunScores:
     """A run from one character a question: 1 right, 0 wrong, - not answered."""
     scores = {str(place): float(mark) for place, mark in enumerate(right) if mark != "-"}
-    return Scored(name=name, scores=scores, clusters=clusters)
+    return RunScores(name=name, scores=scores, clusters=clusters)
 
 
 def test_ranks_from_decided_pairs() -> None:
@@ -36,7 +36,7 @@ def test_a_contest_computed_by_hand() -> None:
         scored("b", "1" * 8 + "0" * 12),
         scored("c", "1" * 2 + "0" * 18),
     ]
-    found = contest(models, test="mcnemar")
+    found = pairwise_tests(models, test="mcnemar")
     assert [pair.difference.p for pair in found.pairs if pair.difference] == [
         pytest.approx(2 / 2**6),
         pytest.approx(2 / 2**12),
@@ -57,7 +57,7 @@ def test_without_the_correction_more_would_be_called_certain() -> None:
 
 def test_a_pair_says_what_it_counts() -> None:
     """Both, neither, only one; the difference is the second minus the first, and turns round."""
-    found = contest([scored("a", "1100110"), scored("b", "1010111")], test="mcnemar")
+    found = pairwise_tests([scored("a", "1100110"), scored("b", "1010111")], test="mcnemar")
     (pair,) = found.pairs
     assert (pair.n, pair.both, pair.neither) == (7, 3, 1)
     assert (pair.only_first, pair.only_second) == (1, 2)
@@ -77,7 +77,7 @@ def test_a_pair_says_what_it_counts() -> None:
 
 def test_pairs_are_made_of_the_questions_that_both_answered() -> None:
     """A partial run is compared where it answered; two without a common question not at all."""
-    found = contest(
+    found = pairwise_tests(
         [scored("a", "1111----"), scored("b", "--001111"), scored("c", "----0000")],
         test="mcnemar",
     )
@@ -91,12 +91,12 @@ def test_pairs_are_made_of_the_questions_that_both_answered() -> None:
 def test_questions_that_share_a_picture_are_not_independent() -> None:
     """Four times the same question adds no certainty: the interval widens."""
     a, b = "1111" * 5 + "0000" * 5, "1111" * 2 + "0000" * 8
-    alone = contest([scored("a", a), scored("b", b)], test="mcnemar").pairs[0].difference
+    alone = pairwise_tests([scored("a", a), scored("b", b)], test="mcnemar").pairs[0].difference
     shared = {str(place): f"picture {place // 4}" for place in range(40)}
-    together = contest(
+    together = pairwise_tests(
         [
-            Scored(name="a", scores=scored("a", a).scores, clusters=shared),
-            Scored(name="b", scores=scored("b", b).scores, clusters=shared),
+            RunScores(name="a", scores=scored("a", a).scores, clusters=shared),
+            RunScores(name="b", scores=scored("b", b).scores, clusters=shared),
         ],
         test="mcnemar",
     )
@@ -114,7 +114,7 @@ def test_shares_are_compared_by_a_paired_bootstrap() -> None:
     chance = random.Random(0)
     base = [chance.random() for _ in range(60)]
     models = [
-        Scored(
+        RunScores(
             name=f"m{number}",
             scores={
                 str(place): min(1.0, value / 2 + number / 25 + chance.random() / 50)
@@ -124,7 +124,7 @@ def test_shares_are_compared_by_a_paired_bootstrap() -> None:
         )
         for number in range(10)
     ]
-    found = contest(models, test="bootstrap")
+    found = pairwise_tests(models, test="bootstrap")
     one, two = (np.array(list(model.scores.values()))[:, None] for model in models[:2])
     expected = paired_bootstrap(one, two, lambda means: means[..., 0], resamples=60 * 45)
     difference = found.pairs[0].difference
@@ -139,7 +139,7 @@ def test_shares_are_compared_by_a_paired_bootstrap() -> None:
 def test_equal_runs_are_never_told_apart() -> None:
     """By neither test, whatever the resamples say."""
     for test in ("mcnemar", "bootstrap"):
-        found = contest([scored("a", "10" * 20), scored("b", "10" * 20)], test=test)
+        found = pairwise_tests([scored("a", "10" * 20), scored("b", "10" * 20)], test=test)
         assert found.pairs[0].better is None
         assert found.ranks == {"a": Rank(1, 2), "b": Rank(1, 2)}
 
@@ -147,7 +147,7 @@ def test_equal_runs_are_never_told_apart() -> None:
 def test_ranks_do_not_depend_on_the_order_of_the_runs() -> None:
     """Every order of four models gives each the same places."""
     marks = {"a": "1" * 30 + "0" * 10, "b": "1" * 27 + "0" * 13, "c": "01" * 20, "d": "0" * 40}
-    expected = contest([scored(n, m) for n, m in marks.items()], test="mcnemar").ranks
+    expected = pairwise_tests([scored(n, m) for n, m in marks.items()], test="mcnemar").ranks
     for order in itertools.permutations(marks):
-        found = contest([scored(name, marks[name]) for name in order], test="mcnemar")
+        found = pairwise_tests([scored(name, marks[name]) for name in order], test="mcnemar")
         assert dict(found.ranks) == dict(expected)

@@ -9,16 +9,17 @@ import random
 import pytest
 
 from reports.charts import geometry, tradeoff
-from reports.charts.curves import Topic, curve, losses, scatter, smoothed, spearman, thinned
 from reports.charts.geometry import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from reports.charts.loss import curve, losses, smoothed, thinned
+from reports.charts.scatter import Topic, scatter, spearman
 from reports.charts.tradeoff import (
     Candidate,
     Chart,
     charts,
     frontier,
-    measured,
+    paper_charts,
     parameters,
-    reported,
+    run_charts,
 )
 from reports.inputs.paper import load
 from tests.test_leaderboard import choice_run, text_run
@@ -57,7 +58,7 @@ def test_the_frontier_of_the_paper() -> None:
     is beaten on time, and not on parameters."""
     table = load().table("scienceqa")
     assert table is not None
-    time, size = reported(table, name="p")
+    time, size = paper_charts(table, name="p")
     assert [point.name for point in time.points if point.leads] == [
         "Phi-3.5-vision-instruct",
         "LLaVA-NeXT",
@@ -175,18 +176,18 @@ def test_what_is_not_known_is_not_drawn() -> None:
 def test_measured_runs_have_the_axes_that_they_know() -> None:
     """Time, size, memory and speed of a timed run; nothing of one that was only scored."""
     record = choice_run()
-    found = measured([record], name="m")
+    found = run_charts([record], name="m")
     assert [chart.axis.key for chart in found] == ["time", "parameters", "memory", "speed"]
     assert found[0].points[0].words == "47.46%, 1.40 s"
     assert found[1].points[0].words == "47.46%, 2.00B parameters"
-    assert [chart.axis.key for chart in measured([text_run()], name="m")] == []
+    assert [chart.axis.key for chart in run_charts([text_run()], name="m")] == []
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), "2", None])
 def test_a_cost_that_is_none_is_not_drawn(value: object) -> None:
     """A logarithm needs a positive number."""
     record = choice_run(timing={"seconds_per_sample": {"p50": value}, "tokens_per_second": value})
-    assert [chart.axis.key for chart in measured([record], name="m")] == ["parameters"]
+    assert [chart.axis.key for chart in run_charts([record], name="m")] == ["parameters"]
 
 
 @pytest.mark.parametrize(
@@ -285,6 +286,6 @@ def test_paths_hold_numbers_only() -> None:
     """Whatever was drawn, a path is letters that draw and finite numbers."""
     table = load().table("vqaonline")
     assert table is not None
-    for chart in tradeoff.reported(table, name="p"):
+    for chart in tradeoff.paper_charts(table, name="p"):
         for path in (chart.frontier, *chart.arrows):
             assert not set(path) - set("ML0123456789. -")

@@ -69,7 +69,7 @@ def export(
         raise HarnessError(
             "--json tells which files were written: it needs --out.", remedy="--format json"
         )
-    from reports.export.write import export as write
+    from reports.export.exporter import export as write
 
     written = write(form.value, runs, task=task, out=out, dataset=dataset)
     for one in written.broken:

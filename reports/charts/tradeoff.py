@@ -113,7 +113,7 @@ class Chart:
     """Models whose cost is not known."""
 
 
-def measured(records: Sequence[RunRecord], *, name: str) -> list[Chart]:
+def run_charts(records: Sequence[RunRecord], *, name: str) -> list[Chart]:
     """A chart for each cost that any of these runs knows; best runs are numbered first."""
     metric = _metric(records)
     scale = 100 if metric == ACCURACY else 1
@@ -146,7 +146,7 @@ def measured(records: Sequence[RunRecord], *, name: str) -> list[Chart]:
     )
 
 
-def reported(paper: PaperTable, *, name: str) -> list[Chart]:
+def paper_charts(paper: PaperTable, *, name: str) -> list[Chart]:
     """The paper's rows over their minutes and their sizes."""
     metric = ACCURACY if paper.scale == 100 else "rouge1"
     found = []

@@ -13,7 +13,7 @@ from reports.distillation.summary import few
 from reports.inputs import runs, sanitize
 from reports.inputs.material import Distillation
 
-LONGEST = 4000
+MAX_OUTPUT = 4000
 """Bytes of one output in an example; the sample browser has more."""
 
 STAGES = {
@@ -103,10 +103,10 @@ def training_rationale(found: Distillation) -> TrainingRationale | None:
     first = next(iter(found.kept()), None)
     if first is None:
         return None
-    parts = {tag: sanitize.passage(first.get(key), limit=LONGEST) for tag, key in STAGES.items()}
+    parts = {tag: sanitize.passage(first.get(key), limit=MAX_OUTPUT) for tag, key in STAGES.items()}
     about = sanitize.mapping(found.rationales.get("teacher"))
     return TrainingRationale(
-        sanitize.passage(first.get("prompt"), limit=LONGEST),
+        sanitize.passage(first.get("prompt"), limit=MAX_OUTPUT),
         Output(
             who=sanitize.text(about.get("title") or first.get("teacher"), limit=80) or "Teacher",
             role="teacher",
@@ -162,7 +162,7 @@ def make_example(p: Prediction, models: Sequence[ModelRun], picture: Picture) ->
         run=runs.run_id(models[0].evidence.record),
         about=" · ".join(part for part in (topic, sanitize.text(p.sample_id, limit=80)) if part),
         picture=picture(p.images),
-        question=sanitize.passage(p.question, limit=LONGEST),
+        question=sanitize.passage(p.question, limit=MAX_OUTPUT),
         choices=tuple(
             (_letter(place), sanitize.passage(choice, limit=1000), place == p.target)
             for place, choice in enumerate(p.choices[:40])
@@ -179,7 +179,7 @@ def _output(model: ModelRun, p: Prediction) -> Output:
     parsed = structured.parse(p.raw)
     texts = (parsed.summary, parsed.caption, parsed.reasoning, parsed.conclusion)
     stages = tuple(
-        (tag, sanitize.passage(text, limit=LONGEST))
+        (tag, sanitize.passage(text, limit=MAX_OUTPUT))
         for tag, text in zip(STAGES, texts, strict=True)
         if text
     )
@@ -193,5 +193,5 @@ def _output(model: ModelRun, p: Prediction) -> Output:
         role=model.role,
         verdict=verdict,
         stages=stages,
-        raw="" if stages else sanitize.passage(p.raw, limit=LONGEST),
+        raw="" if stages else sanitize.passage(p.raw, limit=MAX_OUTPUT),
     )

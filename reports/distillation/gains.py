@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.metrics.statistics import wilson
-from reports.charts import curves
-from reports.charts.curves import Scatter, Topic
+from reports.charts.scatter import Scatter, Topic, scatter
 from reports.distillation.models import Models
 from reports.tables import heatmap
 from reports.tables.heatmap import Change
@@ -88,4 +87,4 @@ def topic_scatter(models: Models, trained: Mapping[str, int], *, name: str) -> S
                     gain=each.difference,
                 )
             )
-    return curves.scatter(topics, name=f"{name}-topics")
+    return scatter(topics, name=f"{name}-topics")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from distill.quality.answers import reasoning_to_error, structure
 from harness.core.types import Prediction, Value
 from reports.inputs import runs
-from reports.inputs.material import Distillation, Evidence
+from reports.inputs.material import Distillation, RunData
 from reports.statistics.answers import Answers
 from reports.tables import heatmap
 from reports.tables.heatmap import Change
@@ -32,7 +32,7 @@ class Structure:
 class ModelRun:
     """A model of a distillation with its run on the test questions."""
 
-    evidence: Evidence
+    evidence: RunData
     answers: Answers
     predictions: Mapping[str, Prediction]
     """By sample id, without failed ones."""
@@ -91,10 +91,10 @@ def models_of(found: Distillation, answers: Mapping[str, Answers]) -> Models:
 
 
 def _model_run(
-    candidates: Sequence[Evidence], answers: Mapping[str, Answers], anchor: Evidence | None
+    candidates: Sequence[RunData], answers: Mapping[str, Answers], anchor: RunData | None
 ) -> ModelRun | None:
     """The run on the questions of `anchor`, else the one with most answers."""
-    best: tuple[tuple[bool, int], Evidence, Answers] | None = None
+    best: tuple[tuple[bool, int], RunData, Answers] | None = None
     for evidence in candidates:
         known = answers.get(runs.run_id(evidence.record))
         if known is None or known.test != "mcnemar":

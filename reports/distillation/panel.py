@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.core.files.paths import safe_name
-from reports.charts.curves import Curve, Scatter
+from reports.charts.loss import Curve
+from reports.charts.scatter import Scatter
 from reports.distillation import summary
 from reports.distillation.examples import (
     Example,

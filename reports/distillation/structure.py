@@ -8,7 +8,7 @@ from reports.distillation.models import Models
 from reports.inputs import runs
 from reports.tables.table import Group, Heading, Row, Table, fixed, table
 
-EXAMPLES = 3
+MAX_EXAMPLES = 3
 """Of reasoning that ends in an error."""
 
 
@@ -64,4 +64,4 @@ def error_examples(models: Models, picture: Picture) -> tuple[Example, ...]:
         return ()
     ids = models.structures[student].reasoning_to_error
     chosen = one_a_topic([student.predictions[i] for i in ids if i in student.predictions])
-    return tuple(make_example(p, [student], picture) for p in chosen[:EXAMPLES])
+    return tuple(make_example(p, [student], picture) for p in chosen[:MAX_EXAMPLES])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reports.charts import curves
-from reports.charts.curves import Curve
+from reports.charts.loss import Curve, curve, losses
 from reports.inputs import sanitize
 from reports.inputs.material import Distillation
 
@@ -41,5 +40,5 @@ def loss_curve(found: Distillation, *, name: str) -> Curve | None:
             title = sanitize.text(each.name, limit=60) + (
                 ", the control" if role == "baseline" else ""
             )
-            trainings.append((title, role, curves.losses(each.log())))
-    return curves.curve(trainings, name=f"{name}-loss")
+            trainings.append((title, role, losses(each.log())))
+    return curve(trainings, name=f"{name}-loss")

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from reports.inputs import sanitize
 from reports.tables.table import Cell, Group, Heading, Row, Table
 
-LONGEST = 1000
+MAX_TEXT = 1000
 """Characters of one text; a cell holds fewer, unless somebody means harm."""
 
 
 def shown(text: str) -> str:
     """`text` in one line of visible characters."""
-    return sanitize.text(text, limit=LONGEST)
+    return sanitize.text(text, limit=MAX_TEXT)
 
 
 def headings(table: Table) -> list[Heading]:

@@ -16,12 +16,12 @@ from harness.core.types import Prediction
 from harness.run.folder import RunFolder, read_runs
 from reports.inputs.material import (
     Distillation,
-    Evidence,
     Material,
+    RunData,
     Training,
 )
 
-_KEPT = 2**25
+MAX_CACHED = 2**25
 """Bytes of a file of answers up to which they are kept between two readings of them."""
 
 
@@ -29,7 +29,7 @@ def gather(runs: Path) -> tuple[Material, list[HarnessError]]:
     """What there is under `runs`, and why other runs are left out. Answers and other rows are read
     when they are asked for; those that cannot be read are added to the latter then."""
     found, broken = read_runs(runs)
-    evidence = tuple(Evidence(record, _answers(folder, broken)) for folder, record in found)
+    evidence = tuple(RunData(record, _answers(folder, broken)) for folder, record in found)
     material = Material(
         runs=evidence,
         distillations=_distillations(runs, evidence),
@@ -52,14 +52,14 @@ def _answers(folder: Path, broken: list[HarnessError]) -> Callable[[], Sequence[
                 broken.append(error)
             return ()
         path = run.predictions_path
-        if path.is_file() and path.stat().st_size <= _KEPT:
+        if path.is_file() and path.stat().st_size <= MAX_CACHED:
             kept.append(found)
         return found
 
     return read
 
 
-def _distillations(runs: Path, evidence: Sequence[Evidence]) -> tuple[Distillation, ...]:
+def _distillations(runs: Path, evidence: Sequence[RunData]) -> tuple[Distillation, ...]:
     """Each folder under runs/distill that has rationales or a training; a control belongs to the
     one that it controls."""
     folders = {
@@ -74,7 +74,7 @@ def _distillations(runs: Path, evidence: Sequence[Evidence]) -> tuple[Distillati
     )
 
 
-def _distillation(folder: Path, control: Path | None, evidence: Sequence[Evidence]) -> Distillation:
+def _distillation(folder: Path, control: Path | None, evidence: Sequence[RunData]) -> Distillation:
     problems: list[str] = []
     store = Store(folder)
     rationales = _object(store.record_path, problems)
@@ -99,7 +99,7 @@ def _distillation(folder: Path, control: Path | None, evidence: Sequence[Evidenc
     )
 
 
-def _training(folder: Path, evidence: Sequence[Evidence], problems: list[str]) -> Training | None:
+def _training(folder: Path, evidence: Sequence[RunData], problems: list[str]) -> Training | None:
     record = _object(folder / TRAINING, problems)
     if not record:
         return None
@@ -111,9 +111,7 @@ def _training(folder: Path, evidence: Sequence[Evidence], problems: list[str]) -
     )
 
 
-def _runs_of(
-    evidence: Sequence[Evidence], *, weights: object, name: object
-) -> tuple[Evidence, ...]:
+def _runs_of(evidence: Sequence[RunData], *, weights: object, name: object) -> tuple[RunData, ...]:
     """The runs of a model: those with its very weights, or else those of its name."""
     same = tuple(
         run for run in evidence if weights and _get(run.record.fingerprint, "weights") == weights

@@ -18,7 +18,7 @@ Rows = Callable[[], Sequence[Mapping[str, Any]]]
 """Reads the objects of a JSONL file; those that cannot be read are left out."""
 
 
-Which = Literal["all", "errors", "none"]
+SampleChoice = Literal["all", "errors", "none"]
 """The samples that can be looked at on the page; errors: those that some run got wrong."""
 
 
@@ -28,7 +28,7 @@ def _none() -> tuple[()]:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class RunData:
     """A measured row and the answers behind it."""
 
     record: RunRecord
@@ -36,10 +36,10 @@ class Evidence:
     """Reads the answers, in the data's order; none where they are not at hand. Large: call it once,
     and do not keep what it returns longer than needed."""
 
-    def held(self) -> Evidence:
+    def held(self) -> RunData:
         """The same with its answers read, for as long as this is kept."""
         found = self.predictions()
-        return Evidence(self.record, lambda: found)
+        return RunData(self.record, lambda: found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Training:
     """distill.json: status, config, counts, losses, base ..."""
     log: Rows = _none
     """training_log.jsonl: step, loss, lr and more, one row for each optimizer step."""
-    runs: tuple[Evidence, ...] = ()
+    runs: tuple[RunData, ...] = ()
     """Evaluations under that name."""
 
 
@@ -72,9 +72,9 @@ class Distillation:
     training: Training | None = None
     control: Training | None = None
     """The student that was taught the answers alone."""
-    base: tuple[Evidence, ...] = ()
+    base: tuple[RunData, ...] = ()
     """Runs of the student before training."""
-    teacher: tuple[Evidence, ...] = ()
+    teacher: tuple[RunData, ...] = ()
     """Runs of the model that wrote the rationales."""
     problems: tuple[str, ...] = ()
     """What is there and cannot be read, and why."""
@@ -84,7 +84,7 @@ class Distillation:
 class Material:
     """Everything that a page is made of, in any order."""
 
-    runs: Sequence[Evidence] = ()
+    runs: Sequence[RunData] = ()
     distillations: Sequence[Distillation] = ()
 
     @property

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 _JOINERS = "\u200c\u200d"  # needed to spell Persian, Hindi and many emoji
 _SHOWN = {"\n": " ↵ ", "\r": " ↵ ", "\t": " ⇥ "}
 _REPO_PART = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
-_LARGEST = 1e15
+MAX_NUMBER = 1e15
 """Beyond this a float no longer holds every integer; no figure of a run comes near."""
 
 
@@ -50,7 +50,7 @@ def number(value: object) -> float | None:
     """`value` as a float; None where it is no number, or none that a figure could be."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if not -_LARGEST < value < _LARGEST or math.isnan(value):
+    if not -MAX_NUMBER < value < MAX_NUMBER or math.isnan(value):
         return None
     return float(value)
 
@@ -140,20 +140,20 @@ def marked_passage(
         shown = passage(value, limit=limit)
         first = _units(_shown(before))
         return shown, (first, first + _units(_shown(value[start:end])))
-    head = before.encode("utf-8", "surrogatepass")[: limit - 4 * AROUND].decode("utf-8", "ignore")
-    begin = max(len(head), start - AROUND)
+    head = before.encode("utf-8", "surrogatepass")[: limit - 4 * CONTEXT].decode("utf-8", "ignore")
+    begin = max(len(head), start - CONTEXT)
     lead = _shown(head)
     if begin > len(head):
         lead += f" … [cut: {begin - len(head):,} characters] … "
     lead += _shown(value[begin:start])
-    end = min(end, start + AROUND)
-    named, rest = _shown(value[start:end]), value[end : end + AROUND]
-    tail = f" … [cut at {len(value):,} characters]" if end + AROUND < len(value) else ""
+    end = min(end, start + CONTEXT)
+    named, rest = _shown(value[start:end]), value[end : end + CONTEXT]
+    tail = f" … [cut at {len(value):,} characters]" if end + CONTEXT < len(value) else ""
     first = _units(lead)
     return f"{lead}{named}{_shown(rest)}{tail}", (first, first + _units(named))
 
 
-AROUND = 400
+CONTEXT = 400
 """Characters that are shown on either side of the words that an answer was extracted from."""
 
 

@@ -24,14 +24,14 @@ from harness.run.records import RunRecord
 from reports.charts import geometry
 from reports.distillation.panel import panel
 from reports.export.formats import downloads
-from reports.inputs.material import Evidence, Material, Pictures, Which
+from reports.inputs.material import Material, Pictures, RunData, SampleChoice
 from reports.inputs.paper import load
 from reports.page.images import address
 from reports.page.provenance import Provenance, provenance
 from reports.page.samples.groups import Group, collect
 from reports.page.samples.payload import payload
 from reports.page.sections import TaskSection, order, sections
-from reports.page.summary import opening
+from reports.page.summary import summary
 from reports.statistics.answers import Answers, read
 from reports.tables.heatmap import LEGENDS
 from reports.tables.table import KINDS, Table
@@ -52,7 +52,7 @@ def render(
     material: Material,
     *,
     generated: str | None = None,
-    samples: Which = "all",
+    samples: SampleChoice = "all",
     pictures: Pictures | None = None,
 ) -> str:
     """The page.
@@ -83,7 +83,7 @@ def render(
         paper=paper,
         sections=shown_sections,
         panels=panels,
-        opening=opening(shown_sections, panels, paper),
+        summary=summary(shown_sections, panels, paper),
         legends=LEGENDS,
         measured_runs=len(ordered),
         provenances=[_provenance(run) for run in ordered],
@@ -97,7 +97,7 @@ def render(
     )
 
 
-def _read_answers(runs: Sequence[Evidence]) -> tuple[dict[str, Answers], list[Group]]:
+def _read_answers(runs: Sequence[RunData]) -> tuple[dict[str, Answers], list[Group]]:
     """Scores by run id, and the runs in groups; the predictions of one run at a time in memory."""
     answers: dict[str, Answers] = {}
     groups: list[Group] = []

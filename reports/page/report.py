@@ -10,7 +10,7 @@ from harness.core.errors import HarnessError
 from harness.core.files.atomic import write_atomically
 from reports.inputs.discovery import gather
 from reports.inputs.images import find_images
-from reports.inputs.material import Which
+from reports.inputs.material import SampleChoice
 from reports.page.leaderboard import render
 from reports.page.samples.payload import picture_bytes
 
@@ -19,7 +19,7 @@ from reports.page.samples.payload import picture_bytes
 class ReportOptions:
     """What a page shows of the single answers."""
 
-    samples: Which = "all"
+    samples: SampleChoice = "all"
     images: bool = True
     """Their pictures too, as far as they are at hand."""
     tasks: Sequence[str] = ()

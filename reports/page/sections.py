@@ -18,7 +18,7 @@ from reports.charts.tradeoff import Chart
 from reports.inputs import runs, sanitize
 from reports.inputs.paper import Paper, PaperTable, load
 from reports.statistics.answers import Answers
-from reports.statistics.ranks import Contest, Rank, contest
+from reports.statistics.ranks import PairwiseTests, Rank, pairwise_tests
 from reports.tables import extractors, heatmap, pairs, paper_rows, results
 from reports.tables.heatmap import HeatMap
 from reports.tables.table import Table, labelled
@@ -28,7 +28,7 @@ MINI = "-mini"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Peers:
+class RunGroup:
     """Runs on the same questions, set against each other."""
 
     id: str
@@ -36,7 +36,7 @@ class Peers:
     """Which questions, in words, and the label of its runs."""
     runs: tuple[RunRecord, ...]
     """Best first."""
-    contest: Contest | None
+    tests: PairwiseTests | None
     """None where fewer than two have answers at hand."""
     sampled: int | None
     """Answers of each run that were compared, where that is not all of them."""
@@ -62,7 +62,7 @@ class TaskSection:
     """"mini (synthetic)", where all its runs are."""
     scores: Table | None
     costs: Table | None
-    peers: tuple[Peers, ...]
+    run_groups: tuple[RunGroup, ...]
     readers: Table | None
     topics: Table | None
     difference: Table | None
@@ -87,7 +87,7 @@ class TaskSection:
             for table in (
                 self.scores,
                 self.costs,
-                *(table for each in self.peers for table in each.tables),
+                *(table for each in self.run_groups for table in each.tables),
                 self.readers,
                 self.topics,
                 self.difference,
@@ -135,14 +135,14 @@ def _section(
         table = replace(original, task=task)
     borrowed = borrowed and table is not None
     name = safe_name(sanitize.text(task))
-    peers = tuple(
-        _peers(f"{name}-{number}", group, answers, table=None if borrowed else table)
+    run_groups = tuple(
+        _run_group(f"{name}-{number}", group, answers, table=None if borrowed else table)
         for number, group in enumerate(results.same_questions(ours), start=1)
     )
     ranks: dict[str, Rank] = {}
-    for each in peers:
-        if each.contest:
-            ranks |= each.contest.ranks
+    for each in run_groups:
+        if each.tests:
+            ranks |= each.tests.ranks
     scores = results.scores(ours, table, ranks, complete=borrowed) if ours else None
     costs = results.costs(ours)
     printed = paper_rows.as_printed(table) if table else None
@@ -152,7 +152,7 @@ def _section(
     def named(it: Table | None) -> Table | None:
         return labelled(it, label) if it else None
 
-    ordered = [run for each in peers for run in each.runs]
+    ordered = [run for each in run_groups for run in each.runs]
     return TaskSection(
         id=f"task:{name}",
         title=_title(task, ours, None if borrowed else table),
@@ -160,13 +160,15 @@ def _section(
         label=label,
         scores=named(scores),
         costs=named(costs),
-        peers=peers,
-        readers=named(extractors.rereadings(ordered, answers, name=f"{name}-readers")),
+        run_groups=run_groups,
+        readers=named(extractors.extractor_table(ordered, answers, name=f"{name}-readers")),
         topics=named(results.every_topic(ours)),
         difference=paper_rows.differences(ordered, table) if table and not borrowed else None,
         reported=printed,
-        printed_charts=tuple(tradeoff.reported(table, name=f"{name}-printed") if table else ()),
-        printed_heatmaps=tuple(heatmap.printed(table, name=f"{name}-printed") if table else ()),
+        printed_charts=tuple(tradeoff.paper_charts(table, name=f"{name}-printed") if table else ()),
+        printed_heatmaps=tuple(
+            heatmap.paper_heatmaps(table, name=f"{name}-printed") if table else ()
+        ),
         paper=table,
         borrowed=borrowed,
         key=_key(*((scores, costs) if scores else (printed,))),
@@ -175,37 +177,39 @@ def _section(
     )
 
 
-def _peers(
+def _run_group(
     name: str,
     group: Sequence[RunRecord],
     answers: Mapping[str, Answers],
     *,
     table: PaperTable | None,
-) -> Peers:
+) -> RunGroup:
     ordered = results.best_first(group)
     known = [found for run in ordered if (found := answers.get(runs.run_id(run)))]
     known = [found for found in known if found.test == known[0].test]
-    held = contest([found.scored for found in known], test=known[0].test) if known[1:] else None
-    among = [run for run in ordered if held and runs.run_id(run) in held.ranks]
+    tests = (
+        pairwise_tests([found.scored for found in known], test=known[0].test) if known[1:] else None
+    )
+    among = [run for run in ordered if tests and runs.run_id(run) in tests.ranks]
     sampled = [len(found.scored.scores) for found in known]
     label = runs.label(group[0])
-    matrix = pairs.matrix(among, held, name=f"{name}-matrix") if held else None
-    return Peers(
+    matrix = pairs.matrix(among, tests, name=f"{name}-matrix") if tests else None
+    return RunGroup(
         id=name,
         title=runs.asked(group[0]),
         runs=tuple(ordered),
-        contest=held,
+        tests=tests,
         sampled=max(sampled)
-        if held and any(len(found.scored.scores) < found.answered for found in known)
+        if tests and any(len(found.scored.scores) < found.answered for found in known)
         else None,
         matrix=labelled(matrix, label) if matrix else None,
-        pairs=labelled(pairs.every_pair(among, held, name=f"{name}-pairs"), label)
-        if held
+        pairs=labelled(pairs.every_pair(among, tests, name=f"{name}-pairs"), label)
+        if tests
         else None,
-        charts=tuple(tradeoff.measured(ordered, name=f"{name}-cost")),
+        charts=tuple(tradeoff.run_charts(ordered, name=f"{name}-cost")),
         heatmaps=tuple(
             replace(each, table=labelled(each.table, label))
-            for each in heatmap.measured(ordered, table, answers, name=f"{name}-topics")
+            for each in heatmap.run_heatmaps(ordered, table, answers, name=f"{name}-topics")
         ),
     )
 

@@ -14,7 +14,7 @@ from harness.run.records import RunRecord
 from reports.distillation.panel import Panel
 from reports.inputs import runs
 from reports.inputs.paper import Paper, PaperRow, PaperTable, minutes
-from reports.page.sections import Peers, TaskSection
+from reports.page.sections import RunGroup, TaskSection
 from reports.statistics.ranks import Rank
 from reports.statistics.sanity import ACCURACY, Figure
 from reports.tables import pairs
@@ -23,7 +23,7 @@ from reports.tables.table import fixed, significant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Statement:
     """One part of an answer."""
 
     lead: str
@@ -41,10 +41,10 @@ class Question:
     """A question of the opening with its answer, part by part."""
 
     text: str
-    answer: tuple[Said, ...]
+    answer: tuple[Statement, ...]
 
 
-def opening(
+def summary(
     sections: Sequence[TaskSection], panels: Sequence[Panel], paper: Paper
 ) -> list[Question]:
     """The questions that the page answers in ten seconds."""
@@ -71,17 +71,17 @@ def _lead(section: TaskSection) -> str:
 # Which model is best
 
 
-def _best(sections: Sequence[TaskSection]) -> Iterable[Said]:
+def _best(sections: Sequence[TaskSection]) -> Iterable[Statement]:
     for section in sections:
-        if section.peers and (found := _best_of(section.peers[0])):
+        if section.run_groups and (found := _best_of(section.run_groups[0])):
             verdict, text = found
-            yield Said(lead=_lead(section), verdict=verdict, text=text, link=f"#{section.id}")
+            yield Statement(lead=_lead(section), verdict=verdict, text=text, link=f"#{section.id}")
 
 
-def _best_of(peers: Peers) -> tuple[str, str] | None:
+def _best_of(group: RunGroup) -> tuple[str, str] | None:
     """Of the largest set of questions: (verdict, what it rests on)."""
-    metric, words, unit = _metric(peers.runs)
-    scored = [run for run in peers.runs if runs.figure(run, metric).value is not None]
+    metric, words, unit = _metric(group.runs)
+    scored = [run for run in group.runs if runs.figure(run, metric).value is not None]
     if not scored:
         return None
     best, scale = scored[0], 100 if metric == ACCURACY else 1
@@ -97,7 +97,7 @@ def _best_of(peers: Peers) -> tuple[str, str] | None:
     if len(scored) == 1:
         certain, why = "the only run on these questions", "There is nothing to compare it with"
     else:
-        certain, why = _certainty(peers, scored)
+        certain, why = _certainty(group, scored)
     return f"{verdict}: {certain}.", f"{why}. {_capital('; '.join(basis))}." if basis else f"{why}."
 
 
@@ -105,14 +105,14 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _certainty(peers: Peers, scored: Sequence[RunRecord]) -> tuple[str, str]:
+def _certainty(group: RunGroup, scored: Sequence[RunRecord]) -> tuple[str, str]:
     best, second = (runs.run_id(run) for run in scored[:2])
-    held = peers.contest
-    rank = held.ranks.get(best) if held else None
-    pair = held.pair(second, best) if held else None
-    if held is None or rank is None or pair is None or pair.difference is None:
+    tests = group.tests
+    rank = tests.ranks.get(best) if tests else None
+    pair = tests.pair(second, best) if tests else None
+    if tests is None or rank is None or pair is None or pair.difference is None:
         return "whether that is certain is open", "The answers are not at hand to be paired"
-    counted = held.test == "mcnemar"
+    counted = tests.test == "mcnemar"
     scale, digits = (100, 2) if counted else (1, 4)
     size = fixed(pair.difference.difference * scale, digits, sign="+")
     p = pairs.probability(pair.p) if pair.p is not None else ""
@@ -134,7 +134,7 @@ def _metric(group: Sequence[RunRecord]) -> tuple[str, str, str]:
     return (TEXT_RANK, "ROUGE-L", "") if TEXT_RANK in names else ("rouge1", "ROUGE-1", "")
 
 
-def _best_printed(paper: Paper) -> Iterable[Said]:
+def _best_printed(paper: Paper) -> Iterable[Statement]:
     for table in paper.tables:
         metric = ACCURACY if table.n is not None else "rouge1"
         heading = next(column.key for column in table.columns if column.metric == metric)
@@ -146,7 +146,7 @@ def _best_printed(paper: Paper) -> Iterable[Said]:
             sure = "does not include 0" if ends[0] > 0 or ends[1] < 0 else "includes 0"
             shown = " to ".join(fixed(end * 100, 1, sign="+") for end in ends)
             text += f"; the 95% interval of the difference, {shown} points, {sure}"
-        yield Said(
+        yield Statement(
             lead=f"In the paper, {table.title}",
             verdict=verdict,
             text=f"{text}. It publishes no answers, so no paired test can say how certain that is.",
@@ -172,11 +172,13 @@ def _printed_link(table: PaperTable) -> str:
 # What distillation did
 
 
-def _gained(panels: Sequence[Panel]) -> Iterable[Said]:
+def _gained(panels: Sequence[Panel]) -> Iterable[Statement]:
     for panel in panels:
         if panel.headline:
             first, *rest = panel.headline
-            yield Said(lead=_named(panel), verdict=first, text=" ".join(rest), link=f"#{panel.id}")
+            yield Statement(
+                lead=_named(panel), verdict=first, text=" ".join(rest), link=f"#{panel.id}"
+            )
 
 
 def _named(panel: Panel) -> str:
@@ -201,7 +203,7 @@ def _by_topic(table: PaperTable, one: PaperRow, two: PaperRow) -> list[tuple[str
     return sorted(found, key=lambda pair: (-pair[1], pair[0]))
 
 
-def _gained_printed(paper: Paper) -> Iterable[Said]:
+def _gained_printed(paper: Paper) -> Iterable[Statement]:
     for table, student, distilled, _ in _distilled(paper):
         old, new = student.cells[ACCURACY], distilled.cells[ACCURACY]
         topics = _by_topic(table, student, distilled)
@@ -213,7 +215,7 @@ def _gained_printed(paper: Paper) -> Iterable[Said]:
         )
         if down:
             text += f"; down in {_list(down)}"
-        yield Said(
+        yield Statement(
             lead="In the paper",
             verdict=f"{fixed(float(new) - float(old), 2, sign='+')} points, from {old} to "
             f"{new}{table.unit}.",
@@ -226,10 +228,10 @@ def _list(topics: Sequence[tuple[str, float]]) -> str:
     return ", ".join(f"{topic} ({fixed(size, 2, sign='+')})" for topic, size in topics)
 
 
-def _behind(panels: Sequence[Panel]) -> Iterable[Said]:
+def _behind(panels: Sequence[Panel]) -> Iterable[Statement]:
     for panel in panels:
         if panel.teacher_lead is not None:
-            yield Said(
+            yield Statement(
                 lead=_named(panel),
                 verdict=panel.teacher_lead.verdict,
                 text=panel.teacher_lead.words,
@@ -237,12 +239,12 @@ def _behind(panels: Sequence[Panel]) -> Iterable[Said]:
             )
 
 
-def _behind_printed(paper: Paper) -> Iterable[Said]:
+def _behind_printed(paper: Paper) -> Iterable[Statement]:
     for table, _, distilled, teacher in _distilled(paper):
         topics = _by_topic(table, distilled, teacher)
         ahead = [topic for topic in topics if topic[1] > 0]
         every = "every topic" if len(ahead) == len(topics) else f"{len(ahead)} topics"
-        yield Said(
+        yield Statement(
             lead="In the paper",
             verdict=f"{teacher.model} is ahead of {distilled.model} in {every}.",
             text=f"Most in {ahead[0][0]} ({fixed(ahead[0][1], 2, sign='+')} points), least in "
@@ -254,11 +256,11 @@ def _behind_printed(paper: Paper) -> Iterable[Said]:
 # How long a question takes
 
 
-def _pace(sections: Sequence[TaskSection]) -> Iterable[Said]:
+def _pace(sections: Sequence[TaskSection]) -> Iterable[Statement]:
     for section in sections:
         timed = [
             (seconds, run)
-            for each in section.peers[:1]
+            for each in section.run_groups[:1]
             for run in each.runs
             if (seconds := runs.own_pace(run, "seconds_per_sample", "p50"))
         ]
@@ -266,11 +268,11 @@ def _pace(sections: Sequence[TaskSection]) -> Iterable[Said]:
             continue
         fast = min(timed, key=lambda pair: pair[0])
         slow = max(timed, key=lambda pair: pair[0])
-        best = next(pair for run in section.peers[0].runs for pair in timed if pair[1] is run)
+        best = next(pair for run in section.run_groups[0].runs for pair in timed if pair[1] is run)
         others = [f"{_seconds(fast)}, the fastest"] if fast[1] is not best[1] else []
         if slow[1] not in (fast[1], best[1]):
             others.append(f"{_seconds(slow)}, the slowest")
-        yield Said(
+        yield Statement(
             lead=_lead(section),
             verdict=f"{_seconds(best)}, the best of those timed.",
             text=f"{'; '.join([*others, 'medians'])}, each on the machine that its provenance "
@@ -283,7 +285,7 @@ def _seconds(pair: tuple[float, RunRecord]) -> str:
     return f"{runs.title(pair[1])} {significant(pair[0])} s"
 
 
-def _pace_printed(paper: Paper) -> Iterable[Said]:
+def _pace_printed(paper: Paper) -> Iterable[Statement]:
     for table in paper.tables:
         if table.n is None:
             continue
@@ -292,7 +294,7 @@ def _pace_printed(paper: Paper) -> Iterable[Said]:
             (minutes(row.cells["inference_minutes"]) * 60 / n, row.model) for row in table.rows
         )
         named = [f"{model} {significant(seconds)} s" for seconds, model in found]
-        yield Said(
+        yield Statement(
             lead="In the paper",
             verdict=f"{named[0]} to {named[-1]}.",
             text=f"{', '.join(named[1:-1])}: its minutes over {n:,} questions.",
@@ -303,7 +305,7 @@ def _pace_printed(paper: Paper) -> Iterable[Said]:
 # Which numbers cannot be right
 
 
-def _wrong(sections: Sequence[TaskSection], paper: Paper) -> Iterable[Said]:
+def _wrong(sections: Sequence[TaskSection], paper: Paper) -> Iterable[Statement]:
     for table in paper.tables:
         titles = {column.metric: column.key for column in table.columns}
         found: dict[str, list[str]] = {"impossible": [], "doubtful": []}
@@ -317,7 +319,7 @@ def _wrong(sections: Sequence[TaskSection], paper: Paper) -> Iterable[Said]:
                     )
                     found[finding.kind].append(f"{row.model} {cells}")
         doubts = _unique(found["doubtful"])
-        yield Said(
+        yield Statement(
             lead=f"Table {table.number}, {table.title}",
             verdict=f"{_unique(found['impossible']) or 'None'}.",
             text=(f"Hard to believe: {doubts}. " if doubts else "")
@@ -328,7 +330,7 @@ def _wrong(sections: Sequence[TaskSection], paper: Paper) -> Iterable[Said]:
         if section.scores:
             notes = [n for n in section.scores.notes if n.finding.kind == "impossible"]
             if notes:
-                yield Said(
+                yield Statement(
                     lead=f"Measured here, {_lead(section)}",
                     verdict=f"{'; '.join(n.where for n in notes[:5])}.",
                     text="The same rules run on our rows: something went wrong in these runs.",

@@ -1,7 +1,7 @@
 """What the answers of a run come to: its score on each question, and how other rules read them.
 
 Answers are large and are read once; what is kept of a run here is small. Comparing texts with their
-references takes long, and is done for at most `MOST` of them: the page then says of how many.
+references takes long, and is done for at most `MAX_SCORED` of them: the page then says of how many.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from harness.extract import READERS, read_choice
 from harness.run.records import RunRecord
 from harness.run.shuffling import extract_answer
 from reports.inputs import runs, sanitize
-from reports.inputs.material import Evidence
-from reports.statistics.ranks import Scored, Test
+from reports.inputs.material import RunData
+from reports.statistics.ranks import RunScores, Test
 
-MOST = 5000
+MAX_SCORED = 5000
 """More than ScienceQA's test split has; all of VQAonline would take minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reread:
+class ExtractorResult:
     """A run's answers as one rule reads them."""
 
     reader: str
@@ -43,16 +43,16 @@ class Answers:
     """The id of the run on the page."""
     test: Test
     answered: int
-    scored: Scored
-    """Right or wrong, or ROUGE-L against the reference; the latter of at most `MOST` answers."""
+    scored: RunScores
+    """Right or wrong, or ROUGE-L against the reference, of at most `MAX_SCORED` answers."""
     topics: Mapping[str, str]
     """Sample id -> topic, of those that are scored."""
-    reread: tuple[Reread, ...] = ()
+    reread: tuple[ExtractorResult, ...] = ()
     """By each of the readers, ours as recorded; none for written answers, and for a run that was
     not read by ours: its options were chosen by likelihood, or it was read again by another."""
 
 
-def read(evidence: Evidence) -> Answers | None:
+def read(evidence: RunData) -> Answers | None:
     """What the answers of a run come to; None where there are none."""
     found = [p for p in evidence.predictions() if p.error is None]
     if not found:
@@ -64,7 +64,7 @@ def read(evidence: Evidence) -> Answers | None:
         run=name,
         test="mcnemar" if choices else "bootstrap",
         answered=len(found),
-        scored=Scored(
+        scored=RunScores(
             name=name,
             scores={p.sample_id: float(bool(p.correct)) for p in used} if choices else _rouge(used),
             clusters={p.sample_id: p.images for p in used if p.images},
@@ -75,12 +75,12 @@ def read(evidence: Evidence) -> Answers | None:
 
 
 def chosen(predictions: Sequence[Prediction]) -> Sequence[Prediction]:
-    """At most `MOST` of them, the same questions for every run: those whose ids have the smallest
-    hashes, in their order."""
-    if len(predictions) <= MOST:
+    """At most `MAX_SCORED` predictions, on the same questions for every run: those whose ids have
+    the smallest hashes, in their order."""
+    if len(predictions) <= MAX_SCORED:
         return predictions
     digests = [sha256(p.sample_id.encode("utf-8", "surrogatepass")).digest() for p in predictions]
-    places = nsmallest(MOST, range(len(predictions)), key=digests.__getitem__)
+    places = nsmallest(MAX_SCORED, range(len(predictions)), key=digests.__getitem__)
     return [predictions[place] for place in sorted(places)]
 
 
@@ -98,7 +98,7 @@ def _was_read(record: RunRecord) -> bool:
     return not chosen_by_likelihood and not sanitize.mapping(record.fingerprint).get("reader")
 
 
-def _reread(predictions: Iterable[Prediction]) -> Iterable[Reread]:
+def _reread(predictions: Iterable[Prediction]) -> Iterable[ExtractorResult]:
     asked = [p for p in predictions if p.choices and isinstance(p.target, int)]
     for name, reader in READERS.items():
         right = unread = changed = 0
@@ -110,4 +110,6 @@ def _reread(predictions: Iterable[Prediction]) -> Iterable[Reread]:
             right += place == p.target
             unread += place is None
             changed += place != p.answer
-        yield Reread(reader=name, n=len(asked), right=right, unread=unread, changed=changed)
+        yield ExtractorResult(
+            reader=name, n=len(asked), right=right, unread=unread, changed=changed
+        )

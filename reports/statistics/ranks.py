@@ -37,7 +37,7 @@ Test = Literal["mcnemar", "bootstrap"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
+class RunScores:
     """What a contest needs of a run: a score for each question that it answered."""
 
     name: str
@@ -110,7 +110,7 @@ class Rank:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contest:
+class PairwiseTests:
     """Runs that answered the same questions, each against each."""
 
     test: Test
@@ -127,7 +127,7 @@ class Contest:
         return None
 
 
-def contest(runs: Sequence[Scored], *, test: Test) -> Contest:
+def pairwise_tests(runs: Sequence[RunScores], *, test: Test) -> PairwiseTests:
     """Every pair of `runs`, in their order, tested; and the ranks that follow.
 
     Right and wrong answers are tested by exact McNemar, their interval is Bonett and Price's, or
@@ -143,7 +143,9 @@ def contest(runs: Sequence[Scored], *, test: Test) -> Contest:
         for pair in pairs
         if (winner := pair.better)
     ]
-    return Contest(test=test, pairs=tuple(pairs), ranks=ranks([run.name for run in runs], decided))
+    return PairwiseTests(
+        test=test, pairs=tuple(pairs), ranks=ranks([run.name for run in runs], decided)
+    )
 
 
 def ranks(names: Sequence[str], decided: Iterable[tuple[str, str]]) -> dict[str, Rank]:
@@ -155,12 +157,12 @@ def ranks(names: Sequence[str], decided: Iterable[tuple[str, str]]) -> dict[str,
     return {name: Rank(1 + better[name], len(names) - worse[name]) for name in names}
 
 
-def _shared(first: Scored, second: Scored) -> list[str]:
+def _shared(first: RunScores, second: RunScores) -> list[str]:
     """The questions that both answered, in the first one's order."""
     return [key for key in first.scores if key in second.scores]
 
 
-def _mcnemar(runs: Sequence[Scored]) -> list[Pair]:
+def _mcnemar(runs: Sequence[RunScores]) -> list[Pair]:
     pairs = []
     for one, two in combinations(runs, 2):
         shared = _shared(one, two)
@@ -185,7 +187,7 @@ def _mcnemar(runs: Sequence[Scored]) -> list[Pair]:
     return pairs
 
 
-def _bootstrapped(runs: Sequence[Scored]) -> list[Pair]:
+def _bootstrapped(runs: Sequence[RunScores]) -> list[Pair]:
     """Pairs with the same shared questions are drawn together: one bootstrap for most contests."""
     ids = dict.fromkeys(key for run in runs for key in run.scores)
     place = {key: row for row, key in enumerate(ids)}

@@ -23,9 +23,9 @@ from reports.tables.table import (
     significant,
 )
 
-TOPICS = 7
+MAX_TOPICS = 7
 """Topics with a column of their own, where the paper does not name them: as many as in Table 1."""
-OWN_METRICS = 12
+MAX_OWN_METRICS = 12
 """Columns for metrics that this page does not know; all figures stand in the provenance."""
 
 Fill = Callable[[RunRecord], Cell]
@@ -341,7 +341,7 @@ def accuracy(group: Sequence[RunRecord], paper: PaperTable | None) -> tuple[Colu
             if column.metric.startswith(runs.TOPIC)
         ]
     else:
-        shown = [Column(m, runs.topic(m), percent(m)) for m in list(sizes)[:TOPICS]]
+        shown = [Column(m, runs.topic(m), percent(m)) for m in list(sizes)[:MAX_TOPICS]]
     keys = [column.key for column in shown]
     if set(sizes) - set(keys):
         shown.append(Column("other", "Other", other_topics(keys), "all other topics together"))

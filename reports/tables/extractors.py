@@ -12,7 +12,7 @@ from harness.extract import READERS
 from harness.metrics.statistics import wilson
 from harness.run.records import RunRecord
 from reports.inputs import runs
-from reports.statistics.answers import Answers, Reread
+from reports.statistics.answers import Answers, ExtractorResult
 from reports.tables.table import Cell, Group, Heading, Row, Table, fixed, interval, missing, table
 
 MEANINGS = {
@@ -23,7 +23,7 @@ MEANINGS = {
 }
 
 
-def rereadings(
+def extractor_table(
     records: Sequence[RunRecord], answers: Mapping[str, Answers], *, name: str
 ) -> Table | None:
     """A row for each run and a column for each rule; None where no run has written choices."""
@@ -59,7 +59,7 @@ def _row(run: RunRecord, found: Answers) -> Row:
     )
 
 
-def _cell(found: Reread) -> Cell:
+def _cell(found: ExtractorResult) -> Cell:
     if not found.n:
         return missing("no output with options")
     low, high = (end * 100 for end in wilson(found.right, found.n))

@@ -73,7 +73,7 @@ def change(points: float) -> Tone:
     return (_GAIN if points > 0 else _LOSS)[size - 1]
 
 
-def measured(
+def run_heatmaps(
     group: Sequence[RunRecord],
     paper: PaperTable | None,
     answers: Mapping[str, Answers],
@@ -99,7 +99,7 @@ def measured(
     return views
 
 
-def printed(paper: PaperTable, *, name: str) -> list[HeatMap]:
+def paper_heatmaps(paper: PaperTable, *, name: str) -> list[HeatMap]:
     """The views of the paper's rows."""
     topics = [c for c in paper.columns if c.metric.startswith(ACCURACY)]
     topics.sort(key=lambda column: column.metric != ACCURACY)

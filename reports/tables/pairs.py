@@ -8,14 +8,14 @@ from itertools import combinations
 
 from harness.run.records import RunRecord
 from reports.inputs import runs
-from reports.statistics.ranks import LEVEL, Contest, Pair
+from reports.statistics.ranks import LEVEL, Pair, PairwiseTests
 from reports.tables.table import Cell, Group, Heading, Row, Table, Tone, fixed, missing, table
 
-WIDEST = 12
+MAX_MATRIX = 12
 """Runs that a matrix is drawn for; of more, the list of pairs is all."""
 
 
-def matrix(group: Sequence[RunRecord], found: Contest, *, name: str) -> Table | None:
+def matrix(group: Sequence[RunRecord], found: PairwiseTests, *, name: str) -> Table | None:
     """Each run (row) minus each other (column); None where that would be too wide.
 
     Args:
@@ -23,7 +23,7 @@ def matrix(group: Sequence[RunRecord], found: Contest, *, name: str) -> Table | 
         found: what came of it.
         name: becomes the table's id.
     """
-    if len(group) > WIDEST:
+    if len(group) > MAX_MATRIX:
         return None
     rows = []
     for run in group:
@@ -46,7 +46,7 @@ def matrix(group: Sequence[RunRecord], found: Contest, *, name: str) -> Table | 
     )
 
 
-def every_pair(group: Sequence[RunRecord], found: Contest, *, name: str) -> Table:
+def every_pair(group: Sequence[RunRecord], found: PairwiseTests, *, name: str) -> Table:
     """A row for each two runs, the better placed one minus the other, and what that says."""
     counted = found.test == "mcnemar"
     headings = [
@@ -135,7 +135,7 @@ def _cell(pair: Pair) -> Cell:
     )
 
 
-def _pair_row(one: RunRecord, two: RunRecord, found: Contest, *, counted: bool) -> Row:
+def _pair_row(one: RunRecord, two: RunRecord, found: PairwiseTests, *, counted: bool) -> Row:
     names = runs.run_id(two), runs.run_id(one)
     pair = found.pair(*names)
     assert pair is not None  # every pair of the group was tested

@@ -40,7 +40,7 @@ def scores(
         chosen += columns.accuracy(records, paper)
     chosen += [c for c in columns.TEXT_METRICS if c.key in names | expected]
     known = {"chance", *(c.key for c in (*chosen, *columns.OUTCOMES))}
-    own = sorted(m for m in names - known if "/" not in m)[: columns.OWN_METRICS]
+    own = sorted(m for m in names - known if "/" not in m)[: columns.MAX_OWN_METRICS]
     chosen += [Column(m, sanitize.text(m, limit=40), columns.score(m)) for m in own]
     chosen += [c for c in columns.OUTCOMES if c.key in names or _any(c, records)]
     chosen += [columns.MINUTES, *columns.PACE]
@@ -98,7 +98,7 @@ def costs(records: Sequence[RunRecord]) -> Table | None:
 def every_topic(records: Sequence[RunRecord]) -> Table | None:
     """Accuracy, or else ROUGE-1, by topic: all topics of the data by name, a column for each run;
     None where `scores` shows them all."""
-    if len(runs.topics(records)) > columns.TOPICS:
+    if len(runs.topics(records)) > columns.MAX_TOPICS:
         return _by_topic(records, ACCURACY, columns.percent, caption="accuracy in percent")
     if runs.topics(records, "rouge1"):
         return _by_topic(records, "rouge1", columns.score, caption="ROUGE1")

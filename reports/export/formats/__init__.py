@@ -22,7 +22,7 @@ from reports.export.formats import (
     markdown,
 )
 from reports.export.run_files import File
-from reports.inputs.material import Evidence
+from reports.inputs.material import RunData
 from reports.tables.table import Table
 
 
@@ -52,7 +52,7 @@ class FolderFormat:
     """A format of several files, made of runs and their answers."""
 
     title: str
-    write: Callable[[Sequence[Evidence], str | None], Iterator[File]]
+    write: Callable[[Sequence[RunData], str | None], Iterator[File]]
     """(runs, the hub's data set that their questions are, where the user says it) -> the files."""
     unfit: Callable[[RunRecord, str | None], str] = lambda _run, _dataset: ""
     """Why a run cannot be written; empty: it can."""

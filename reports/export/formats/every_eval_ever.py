@@ -30,7 +30,7 @@ from reports.export.run_files import (
     started,
 )
 from reports.inputs import runs, sanitize
-from reports.inputs.material import Evidence
+from reports.inputs.material import RunData
 from reports.inputs.paper import Paper, PaperColumn, PaperRow, PaperTable, load
 from reports.statistics.sanity import ACCURACY
 
@@ -43,7 +43,7 @@ BOUNDS = {
 """Between what a metric lies: the schema wants to know, and has no place for others."""
 
 
-def write(evidence: Sequence[Evidence], dataset: str | None) -> Iterator[File]:
+def write(evidence: Sequence[RunData], dataset: str | None) -> Iterator[File]:
     """The files of all runs, and of the paper's rows for the tasks of these runs. `dataset` is the
     hub's data set that the questions are, said by the user; None: as recorded."""
     for run in evidence:
@@ -81,7 +81,7 @@ def _strings(details: Mapping[str, object]) -> dict[str, str]:
 # What was measured
 
 
-def _run_files(run: Evidence, dataset: str | None) -> Iterator[File]:
+def _run_files(run: RunData, dataset: str | None) -> Iterator[File]:
     record = run.record
     model = _model_id(record)
     developer, slash, name = model.partition("/")
@@ -260,7 +260,7 @@ def _generation(run: RunRecord) -> dict[str, Any]:
     }
 
 
-def _instances(run: Evidence) -> Iterator[dict[str, Any]]:
+def _instances(run: RunData) -> Iterator[dict[str, Any]]:
     """A line for each answer to a question with options: the schema wants to know whether it is
     right, which of a text nobody can say."""
     record = run.record

@@ -17,7 +17,7 @@ from harness.run.records import RunRecord
 from reports.export.formats.markdown import escaped
 from reports.export.run_files import CONTEXT, File, started, text_file
 from reports.inputs import runs, sanitize
-from reports.inputs.material import Evidence
+from reports.inputs.material import RunData
 from reports.statistics.sanity import ACCURACY
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def dataset_id(run: RunRecord) -> str | None:
     return task.source if task.revision and sanitize.hub_url(task.source) else None
 
 
-def write(evidence: Sequence[Evidence], dataset: str | None) -> Iterator[File]:
+def write(evidence: Sequence[RunData], dataset: str | None) -> Iterator[File]:
     """The folder of each model, with all its runs; `dataset` as for `unfit`."""
     from huggingface_hub import eval_result_entries_to_yaml
     from huggingface_hub.utils import yaml_dump  # type: ignore[attr-defined]  # typed in part

@@ -34,7 +34,7 @@ from reports.export.run_files import (
     started,
 )
 from reports.inputs import runs, sanitize
-from reports.inputs.material import Evidence
+from reports.inputs.material import RunData
 from reports.statistics.sanity import ACCURACY
 
 FILTER = "none"
@@ -44,7 +44,7 @@ UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
 """For answers that were made elsewhere, nobody knows when."""
 
 
-def write(evidence: Sequence[Evidence], dataset: str | None) -> Iterator[File]:
+def write(evidence: Sequence[RunData], dataset: str | None) -> Iterator[File]:
     """The files of all runs that have answers; runs of one model share a folder, told apart by
     their date. `dataset` names the questions in place of what the record says."""
     taken: set[tuple[str, str]] = set()
@@ -67,7 +67,7 @@ def _date_id(date: datetime) -> str:
 class _Run:
     """A run with its subtasks."""
 
-    evidence: Evidence
+    evidence: RunData
     dataset: str | None
 
     @property

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from reports.inputs import sanitize
 from reports.page.samples.groups import Group
-from reports.page.samples.verdicts import RAW, compact_json
+from reports.page.samples.verdicts import MAX_RAW, compact_json
 
 BLOCK = 200
 """Questions, or images, in one block."""
@@ -49,9 +49,9 @@ def _entry(group: Group, sample_id: str, numbers: Mapping[str, int]) -> str:
     sample = group.samples[sample_id]
     choice = isinstance(sample.target, int)
     asked = {
-        "question": sanitize.passage(sample.question, limit=RAW),
+        "question": sanitize.passage(sample.question, limit=MAX_RAW),
         "choices": [sanitize.passage(choice, limit=2_000) for choice in sample.choices],
-        "target": sample.target if choice else sanitize.passage(sample.target, limit=RAW),
+        "target": sample.target if choice else sanitize.passage(sample.target, limit=MAX_RAW),
         "pictures": [numbers[digest] for digest in sample.pictures],
         "missing": len(sample.images[0]) - len(sample.pictures) if sample.images else 0,
     }

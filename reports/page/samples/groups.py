@@ -10,7 +10,7 @@ from harness.core.types import Prediction, Target
 from harness.extract import READERS
 from harness.run.records import RunRecord
 from reports.inputs import sanitize
-from reports.inputs.material import Evidence, Which
+from reports.inputs.material import RunData, SampleChoice
 from reports.page.samples.verdicts import (
     ABSENT,
     FAILED,
@@ -75,7 +75,7 @@ class Group:
         return all(k.choices == p.choices and k.target == p.target for k, p in common)
 
 
-def collect(groups: list[Group], evidence: Evidence) -> None:
+def collect(groups: list[Group], evidence: RunData) -> None:
     """Put the answers of a run to those on the same questions, or into a group of their own."""
     predictions = evidence.predictions()
     if not predictions:
@@ -99,7 +99,7 @@ def collect(groups: list[Group], evidence: Evidence) -> None:
             known.images.append(p.images)
 
 
-def _run(evidence: Evidence, predictions: Sequence[Prediction]) -> GroupRun:
+def _run(evidence: RunData, predictions: Sequence[Prediction]) -> GroupRun:
     by_others = is_extracted(evidence.record) and any(p.choices for p in predictions)
     readers = {name: READERS[name] for name in OTHERS} if by_others else {}
     verdicts: dict[str, dict[str, str]] = {name: {} for name in (RECORDED, *readers)}
@@ -130,7 +130,7 @@ def accuracy_of(run: GroupRun) -> float:
     return verdicts.count(RIGHT) / len(verdicts) if verdicts else 0.0
 
 
-def is_shown(group: Group, sample_id: str, samples: Which) -> bool:
+def is_shown(group: Group, sample_id: str, samples: SampleChoice) -> bool:
     """Whether a question can be looked at on the page."""
     if samples == "errors":
         verdicts = (run.verdicts[RECORDED].get(sample_id, ABSENT) for run in group.runs)

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from reports.inputs import runs, sanitize
-from reports.inputs.material import Evidence, Material
+from reports.inputs.material import Material, RunData
 from reports.page.samples.groups import Group, GroupRun, Sample
 from reports.page.samples.verdicts import ABSENT
 
-QUESTION = 1_000
+MAX_QUESTION = 1_000
 """Characters of a question that are there at once, and can be searched."""
 
 
@@ -40,7 +40,7 @@ def index_of(
         "ids": [sanitize.text(i) for i in ids],
         # None: this question cannot be looked at.
         "questions": [
-            sanitize.text(s.question, limit=QUESTION) if i in visible else None
+            sanitize.text(s.question, limit=MAX_QUESTION) if i in visible else None
             for i, s in zip(ids, samples, strict=True)
         ],
         "topics": [sanitize.text(topic, limit=60) or "no topic" for topic in topics],
@@ -100,7 +100,7 @@ def _pairs(material: Material, group: Group) -> list[list[int]]:
     run of a distilled model and that of a student."""
     places = {runs.run_id(run.record): place for place, run in enumerate(group.runs)}
 
-    def found(evidence: Iterable[Evidence]) -> list[int]:
+    def found(evidence: Iterable[RunData]) -> list[int]:
         return [places[name] for each in evidence if (name := runs.run_id(each.record)) in places]
 
     pairs = [

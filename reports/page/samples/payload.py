@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from reports.inputs import sanitize
-from reports.inputs.material import Material, Pictures, Which
+from reports.inputs.material import Material, Pictures, SampleChoice
 from reports.page.samples.blocks import BLOCK, Block, data_elements, packed_images, packed_questions
 from reports.page.samples.groups import Group, accuracy_of, is_shown
 from reports.page.samples.index import group_key, index_of, numbered
@@ -37,7 +37,7 @@ def payload(
     material: Material,
     groups: Sequence[Group],
     *,
-    samples: Which = "all",
+    samples: SampleChoice = "all",
     pictures: Pictures | None = None,
 ) -> Payload | None:
     """The data elements of a page; None where no run has answers.

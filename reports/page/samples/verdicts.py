@@ -11,7 +11,7 @@ from harness.run.records import RunRecord
 from harness.run.shuffling import extract_answer
 from reports.inputs import sanitize
 
-RAW = 20_000
+MAX_RAW = 20_000
 """Bytes that are shown of a text."""
 
 RIGHT, WRONG, UNREAD, FAILED, ANSWERED, ABSENT = "rwufa-"
@@ -52,12 +52,12 @@ def verdict_of(p: Prediction, answer: Target | None) -> str:
 
 def answer_row(p: Prediction, others: list[list[Any]]) -> list[Any]:
     """An answer; the script takes it apart by place."""
-    raw, span = sanitize.marked_passage(p.raw, p.span, limit=RAW)
+    raw, span = sanitize.marked_passage(p.raw, p.span, limit=MAX_RAW)
     return [
         raw,
-        sanitize.passage(p.answer, limit=RAW) if isinstance(p.answer, str) else p.answer,
+        sanitize.passage(p.answer, limit=MAX_RAW) if isinstance(p.answer, str) else p.answer,
         sanitize.text(p.rule),
-        sanitize.passage(p.prompt, limit=RAW),
+        sanitize.passage(p.prompt, limit=MAX_RAW),
         None if p.error is None else sanitize.text(p.error, limit=1000),
         _rounded(p.seconds),
         _rounded(p.preprocess_seconds),

@@ -1,33 +1,24 @@
-"""From a folder of runs to the formats that other programs read: which runs and tables, and the
-files that are written. What stands in them is the business of `reports.export.formats`."""
+"""`harness export`: which runs and tables, in which format, and where to."""
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from harness.core.errors import Exit, HarnessError
-from harness.core.files.atomic import remove_leftovers, write_atomically
-from harness.core.files.json_files import load_json
-from harness.core.files.staging import staging
+from reports.export.destination import write_document, write_folder
 from reports.export.formats import FOLDER_FORMATS, TABLE_FORMATS
-from reports.export.run_files import File, text_file
 from reports.inputs import sanitize
 from reports.inputs.discovery import gather
 from reports.inputs.material import Material
 from reports.page.leaderboard import TaskSection, sections
 from reports.statistics.answers import read
 
-OURS = ".harness-export.json"
-"""In a folder that was exported to: the files that are ours to replace."""
-
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class Export:
     """What an export came to."""
 
     text: str
@@ -39,7 +30,7 @@ class Exported:
 
 def export(
     form: str, runs: Path, *, task: str | None, out: Path | None, dataset: str | None
-) -> Exported:
+) -> Export:
     """Write what is under `runs` in the format `form`.
 
     Args:
@@ -78,20 +69,18 @@ def export(
     ]
     if not fitting:
         raise reasons[0]
-    files = _write_folder(out, partial(made.write, fitting, dataset))
+    files = write_folder(out, partial(made.write, fitting, dataset))
     if not files:
         none = HarnessError(f"The runs in {runs} hold no answers.", code=Exit.MISSING)
         raise broken[0] if broken else none
-    return Exported("", files, (*broken, *reasons))
+    return Export("", files, (*broken, *reasons))
 
 
-def _document(text: str, out: Path | None, broken: Sequence[HarnessError]) -> Exported:
+def _document(text: str, out: Path | None, broken: Sequence[HarnessError]) -> Export:
     if out is None:
-        return Exported(text, (), tuple(broken))
-    if out.exists() and not out.is_file():  # a device would be replaced by a file
-        raise _unwritable(out, "it is no file")
-    _write(out, text.encode())
-    return Exported("", (out,), tuple(broken))
+        return Export(text, (), tuple(broken))
+    write_document(out, text)
+    return Export("", (out,), tuple(broken))
 
 
 def _sections(material: Material, task: str | None) -> Sequence[TaskSection]:
@@ -121,62 +110,4 @@ def _no_run(task: str | None, runs: Path) -> HarnessError:
         f"There is no run{of} in {runs}.",
         remedy="harness eval makes one; harness list runs shows what there is.",
         code=Exit.MISSING,
-    )
-
-
-def _write_folder(folder: Path, make: Callable[[], Iterable[File]]) -> tuple[Path, ...]:
-    """Write the files into `folder`. A file that is there already is replaced only if an export
-    wrote it; otherwise nothing at all is written.
-
-    `make` is called twice, for the names and for the files: their answers are never all in memory.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise _unwritable(folder, "it is no folder")
-    names = [file.path for file in make()]
-    ours = _ours(folder)
-    for name in names:
-        path = folder / name
-        if name not in ours and (path.exists() or path.is_symlink()):
-            raise HarnessError(
-                f"{path} is there already, and no export wrote it.",
-                known="Nothing was written.",
-                remedy="Name another folder with --out, or move that file away.",
-            )
-    if not names:
-        return ()
-    for path in [folder / name for name in ours]:
-        remove_leftovers(path.parent, {path.name})  # nothing is uploaded that a killed export left
-    listed = {"files": sorted({*ours, *names})}
-    files = itertools.chain([text_file(OURS, json.dumps(listed, indent=1) + "\n")], make())
-    try:
-        with staging(folder) as aside:
-            for number, file in enumerate(files):
-                made = aside / str(number)
-                write_atomically(made, file.pieces())
-                (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
-                made.replace(folder / file.path)
-    except OSError as error:
-        raise _unwritable(folder, error.strerror) from error
-    return tuple(folder / name for name in names)
-
-
-def _ours(folder: Path) -> set[str]:
-    """The files in `folder` that an export wrote, by their paths in it."""
-    try:
-        listed = load_json(folder / OURS)["files"]
-        return {str(PurePosixPath(path)) for path in listed}
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
-
-
-def _write(path: Path, data: bytes | Iterable[bytes]) -> None:
-    try:
-        write_atomically(path, data)
-    except OSError as error:
-        raise _unwritable(path, error.strerror) from error
-
-
-def _unwritable(out: Path, reason: str | None) -> HarnessError:
-    return HarnessError(
-        f"{out} cannot be written: {reason}.", remedy="Name another place with --out."
     )
