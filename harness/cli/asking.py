@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.core import images, structured
 from harness.core.errors import NOT_FINITE, DataError, Exit, HarnessError, SampleError, reason
+from harness.core.options import GenerationOptions
 from harness.core.types import (
     REFUSAL,
     Decoding,
@@ -44,14 +45,13 @@ def put_question(
     question: str,
     image: Path | None = None,
     choices: Sequence[str] = (),
-    style: Style | None = None,
-    max_new_tokens: int | None = None,
+    generation: GenerationOptions,
 ) -> Answer:
     """Put one question; raises DataError where the picture cannot be used."""
     spec = weights.checkpoint.spec
     task = load_task("scienceqa" if choices else "vqaonline")
     own: Style = spec.style if spec and weights.checkpoint.named else "direct"
-    style = style or own
+    style = generation.style or own
     sample = Sample(id="question", question=question, target=0, choices=tuple(choices))
     prompt = Prompt(
         text=task.prompt(sample, style).text,
@@ -62,7 +62,8 @@ def put_question(
     )
     weights.load()
     decoding = Decoding(
-        max_new_tokens=max_new_tokens or (spec.max_new_tokens if spec else task.max_new_tokens),
+        max_new_tokens=generation.max_new_tokens
+        or (spec.max_new_tokens if spec else task.max_new_tokens),
         stop=structured.END if style == "structured" else "",
     )
     started = time.perf_counter()

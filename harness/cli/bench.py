@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness.cli.commands import App
-from harness.cli.options import (
-    AdapterOption,
-    AsJson,
-    AttentionOption,
-    ChatTemplateOption,
-    DeviceOption,
-    DtypeOption,
-    ProcessorOption,
-    QuantizeOption,
-    RevisionOption,
-    RunsDir,
-    Size,
-    SizeOption,
-    WeightsOption,
-    model_options,
-    refuse_idle,
-)
+from harness.cli.options import AsJson
+from harness.cli.signature import Expand
+from harness.core.declarations import MODEL, OUTPUT, Option
 from harness.core.errors import Exit, HarnessError
+from harness.core.options import ModelOptions, is_remote
 from harness.core.terminal import print_json, quieten_libraries, say
 
 app = App()
@@ -37,47 +23,25 @@ app = App()
     "harness bench --model llava-next --weights random --size tiny --new-tokens 16"
 )
 def bench(
-    ctx: typer.Context,
-    model: Annotated[
-        list[str],
-        typer.Option(
-            "--model", "-m", help="A row of the catalogue, ORG/REPO, or a folder. Repeatable."
-        ),
+    *,
+    models: Annotated[
+        list[ModelOptions],
+        Expand(each="model", panels=("", MODEL, OUTPUT), without=("name", "device_map")),
     ],
     batch: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help="Questions at once; default: 1 and 16. Repeatable."),
-    ] = None,
+        list[int] | None, Option("Questions at once. Default: 1 and 16.", minimum=1, default=None)
+    ],
     words: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help="Of a question; default: 64. Repeatable."),
-    ] = None,
+        list[int] | None, Option("Words of a question. Default: 64.", minimum=1, default=None)
+    ],
     new_tokens: Annotated[
-        list[int] | None,
-        typer.Option(min=2, help="Of every answer; default: 64. Repeatable."),
-    ] = None,
-    weights: WeightsOption = None,
-    size: SizeOption = Size.full,
-    adapter: AdapterOption = None,
-    quantize: QuantizeOption = None,
-    model_revision: RevisionOption = None,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    attn: AttentionOption = None,
-    processor_arg: ProcessorOption = None,
-    chat_template: ChatTemplateOption = None,
-    runs: RunsDir = Path("runs"),
-    as_json: AsJson = False,
+        list[int] | None, Option("Tokens of every answer. Default: 64.", minimum=2, default=None)
+    ],
+    as_json: AsJson,
 ) -> None:
-    """How fast models are here, against what the device can do, and what the paper's tables would
-    take."""
-    if remote := [name for name in model if name.startswith("openai:")]:
+    """Estimate speed, and the run time of the paper's tables, on your device."""
+    if remote := [options.model for options in models if is_remote(options.model)]:
         raise HarnessError(f"harness bench measures models that are loaded here, not {remote[0]}.")
-    if weights not in {None, "random"} and len(model) > 1:
-        raise HarnessError("--weights goes with one --model.")
-    if chat_template and len(model) > 1:
-        raise HarnessError("--chat-template goes with one --model.")
-    refuse_idle(ctx)
     quieten_libraries()
     from harness.cli.printing import print_bench
     from harness.run import bench as measuring
@@ -90,16 +54,16 @@ def bench(
         for length in words or [64]
         for tokens in new_tokens or [64]
     ]
-    sources = [(name, Weights(model_options(name, ctx.params))) for name in model]
+    sources = [(options.model, Weights(options)) for options in models]
     measured = measuring.measure(sources, loads, tell=lambda words: say(words, err=True))
-    told = {
+    shown = {
         **measured,
         "projected": projection.projected(measured["figures"]),
         "projection": projection.PROJECTION,
     }
     if as_json:
-        print_json(told)
+        print_json(shown)
     else:
-        print_bench(told)
-    if all(figures["error"] for figures in told["figures"]):
+        print_bench(shown)
+    if all(figures["error"] for figures in shown["figures"]):
         raise typer.Exit(Exit.CHECK_FAILED)

@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from harness.cli.configuration import with_configuration
+from harness.cli.signature import expanded
 from harness.cli.usage import clear_errors
 from harness.core.files.paths import user_path
 from harness.core.versions import require_tested_transformers
@@ -46,8 +47,19 @@ def _by_our_names(command: Any, arguments: list[str]) -> list[str]:
     return renamed
 
 
+def _switches_bare(parameters: list[Any]) -> list[Any]:
+    """Parameters of which a switch has no word for its value in the help."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
 class Command(TyperCommand):
     """A command that gets its paths expanded."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _switches_bare(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _by_our_names(self, args))
@@ -64,6 +76,9 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """The same for commands that have commands below them."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _switches_bare(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _by_our_names(self, args))
@@ -89,17 +104,22 @@ class App(typer.Typer):
     ) -> Callable[..., Any]:
         """Register a command; a configurable one takes its options from `--config` too."""
         register = super().command(name, cls=Command, **settings)
-        return _configured(register) if configurable else register
+        return _expanded_first(register, configurable=configurable)
 
     def callback(self, *, configurable: bool = False, **settings: Any) -> Callable[..., Any]:
         """Register what the group itself does; configurable as in `command`."""
         register = super().callback(cls=Group, **settings)
-        return _configured(register) if configurable else register
+        return _expanded_first(register, configurable=configurable)
 
 
-def _configured(register: Callable[..., Any]) -> Callable[..., Any]:
+def _expanded_first(
+    register: Callable[..., Any], *, configurable: bool
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a command by the options that its parameters declare."""
+
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        register(with_configuration(function))
+        command = expanded(function)
+        register(with_configuration(command) if configurable else command)
         return function
 
     return decorate

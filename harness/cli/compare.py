@@ -9,6 +9,7 @@ import typer
 
 from harness.cli.commands import App
 from harness.cli.options import AsJson
+from harness.core.declarations import Option
 from harness.core.errors import Exit
 from harness.core.terminal import print_json, say
 
@@ -22,14 +23,11 @@ app = App()
 def compare(
     first: Annotated[Path, typer.Argument(help="Run folder A.")],
     second: Annotated[Path, typer.Argument(help="Run folder B.")],
+    *,
     fail_if_worse: Annotated[
-        bool,
-        typer.Option(
-            "--fail-if-worse",
-            help="Exit 5 if B is worse than A: the whole 95% interval lies below 0.",
-        ),
-    ] = False,
-    as_json: AsJson = False,
+        bool, Option("Exit 5 if B is worse than A: the whole 95% interval lies below 0.")
+    ],
+    as_json: AsJson,
 ) -> None:
     """Compare two runs on the questions that both answered."""
     from harness.run.compare import compare as pair

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from harness.cli.commands import App
-from harness.cli.options import ReportOut
+from harness.cli.options import PageOut
+from harness.core.declarations import Option
+from harness.core.options import Fresh
 from harness.core.terminal import quieten_libraries, say
 
 app = App()
@@ -18,27 +18,23 @@ app = App()
 
 @app.command(epilog="Examples:\n\nharness demo\n\nharness demo --quick --folder ./tried")
 def demo(
+    *,
     folder: Annotated[
         Path,
-        typer.Option(
-            help="Where everything is put, of --quick in quick/; the same command goes on from "
-            "there."
+        Option(
+            "Where everything is put, that of --quick in quick/ below it.", default=Path("demo")
         ),
-    ] = Path("demo"),
-    out: ReportOut = Path("reports/leaderboard.html"),
-    quick: Annotated[
-        bool,
-        typer.Option("--quick", help="A few questions and rationales, to see that all of it runs."),
-    ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Move aside what is there, and begin anew.")
-    ] = False,
+    ],
+    out: PageOut,
+    quick: Annotated[bool, Option("A few questions and rationales, to see that all of it runs.")],
+    fresh: Fresh,
 ) -> None:
     """The whole paper in miniature, with nothing to download.
 
-    Six small models answer drawn questions; the teacher among them writes rationales, the student
-    learns them, a control learns the answers alone; the page shows what came of it. Every score is
-    mini (synthetic): it shows how things work, not how well a published model does.
+    Six small models answer synthetic questions; the teacher among them writes rationales, the
+    student learns them, a control learns the answers alone; the page shows the results. Every score
+    is mini (synthetic): it shows how things work, not how well a published model does. Re-run the
+    same command to resume; --fresh starts over.
     """
     quieten_libraries()
     from harness.mini import demo as whole

@@ -9,6 +9,7 @@ import typer
 
 from harness.cli.commands import App
 from harness.cli.options import AsJson
+from harness.core.declarations import Option
 from harness.core.errors import HarnessError
 from harness.core.terminal import print_json, say
 
@@ -22,20 +23,23 @@ app = App()
 )
 def draw(
     folder: Annotated[Path, typer.Argument(help="Where SPLIT.jsonl and images/ are put.")],
-    task: Annotated[
-        str, typer.Option("--task", "-t", help="scienceqa-mini or vqaonline-mini.")
-    ] = "scienceqa-mini",
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    *,
+    task: Annotated[str, Option("scienceqa-mini or vqaonline-mini.", default="scienceqa-mini")],
+    split: Annotated[str, Option("train, validation or test.", default="test")],
     count: Annotated[
         int | None,
-        typer.Option(min=1, help="How many; default: as many as the task has, its own first."),
-    ] = None,
+        Option(
+            "How many questions, the task's own first. Default: as many as the task has.",
+            minimum=1,
+            default=None,
+        ),
+    ],
     seed: Annotated[
-        int, typer.Option(help="Other questions than the task's, of the same split.")
-    ] = 0,
-    as_json: AsJson = False,
+        int, Option("Another seed than 0 makes other questions of the same split.", default=0)
+    ],
+    as_json: AsJson,
 ) -> None:
-    """Write drawn questions and their pictures as a data folder, as your own data may lie."""
+    """Export synthetic questions as a data folder, also a template for your own."""
     from harness.synthetic.questions import DRAWN
     from harness.synthetic.writing import write
 

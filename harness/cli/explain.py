@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from harness.cli.commands import App
-from harness.cli.options import AsJson, check_choices
+from harness.cli.options import AsJson, Choices, check_choices
+from harness.core.declarations import Option
 from harness.core.errors import Exit, HarnessError
 from harness.core.terminal import print_json
 
@@ -28,20 +29,18 @@ def explain(
     text: Annotated[
         str | None, typer.Argument(help="What a model wrote; - reads it from stdin.")
     ] = None,
-    file: Annotated[
-        Path | None, typer.Option("--file", help="A text file, in place of TEXT.")
-    ] = None,
-    choices: Annotated[
-        list[str] | None, typer.Option(help="An option, once for each; none: an open question.")
-    ] = None,
+    *,
+    file: Annotated[Path | None, Option("A text file, in place of TEXT.", default=None)],
+    choices: Choices,
     finished: Annotated[
         bool | None,
-        typer.Option(
-            "--finished/--cut",
-            help="Whether the model itself ended the text, or the token limit; default: unknown.",
+        Option(
+            "Whether the model itself ended the text, or the token limit cut it. Default: unknown.",
+            opposite="cut",
+            default=None,
         ),
-    ] = None,
-    as_json: AsJson = False,
+    ],
+    as_json: AsJson,
 ) -> None:
     """Show how an answer is extracted from a text, and from which words."""
     check_choices(choices or [])

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from harness.cli.commands import App
 from harness.cli.messages import show_error
-from harness.cli.options import AsJson, RunsDir, refuse_absent
+from harness.cli.options import AsJson, refuse_absent
+from harness.core.declarations import OUTPUT, Option
 from harness.core.errors import HarnessError
+from harness.core.options import Runs
 from harness.core.terminal import print_json, say
 
 app = App()
 
 
-class ExportFormat(StrEnum):
-    """Formats of `harness export`: see reports.export."""
-
-    csv = "csv"
-    markdown = "markdown"
-    latex = "latex"
-    json = "json"
-    lm_eval = "lm-eval"
-    hf = "hf"
-    every_eval_ever = "every-eval-ever"
+Format = Literal["csv", "markdown", "latex", "json", "lm-eval", "hf", "every-eval-ever"]
+"""See reports.export."""
 
 
 @app.command(
@@ -37,31 +30,35 @@ class ExportFormat(StrEnum):
     "harness export --format lm-eval --out lm-eval-results"
 )
 def export(
+    *,
     form: Annotated[
-        ExportFormat,
-        typer.Option(
-            "--format",
-            "-f",
-            help="csv, markdown, latex, json: the tables of the page, in one document. lm-eval, "
-            "hf, every-eval-ever: the runs, in a folder.",
+        Format,
+        Option(
+            "csv, markdown, latex, json: the tables of the page, in one document. lm-eval, hf, "
+            "every-eval-ever: the runs, in a folder.",
+            flag="format",
         ),
     ],
-    task: Annotated[
-        str | None, typer.Option("--task", "-t", help="Only this task; default: all.")
-    ] = None,
-    runs: RunsDir = Path("runs"),
+    task: Annotated[str | None, Option("Only the runs of this task. Default: all.", default=None)],
+    runs: Runs,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file, in place of stdout; where runs are written, the folder."),
-    ] = None,
+        Option(
+            "The file to write, or the folder where runs are written. Default: stdout.",
+            panel=OUTPUT,
+            default=None,
+        ),
+    ],
     dataset: Annotated[
         str | None,
-        typer.Option(
+        Option(
+            "The Hub data set that the questions are from, where runs were made from a copy. "
+            "Default: the one that the runs name.",
             metavar="ORG/NAME",
-            help="The hub's data set that the questions are, where runs were made from a copy.",
+            default=None,
         ),
-    ] = None,
-    as_json: AsJson = False,
+    ],
+    as_json: AsJson,
 ) -> None:
     """Write the tables, or the runs with their answers, in a format that other programs read."""
     refuse_absent(runs)
@@ -71,11 +68,11 @@ def export(
         )
     from reports.export.exporter import export as write
 
-    written = write(form.value, runs, task=task, out=out, dataset=dataset)
+    written = write(form, runs, task=task, out=out, dataset=dataset)
     for one in written.broken:
         show_error(one)
     if as_json:
-        print_json({"format": form.value, "files": [str(path) for path in written.files]})
+        print_json({"format": form, "files": [str(path) for path in written.files]})
     elif written.files:
         say(f"{out}: {len(written.files)} file{'s' * (len(written.files) > 1)}")
     else:

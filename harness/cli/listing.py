@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
 from harness.cli.commands import App
 from harness.cli.messages import show_error
-from harness.cli.options import AsJson, RunsDir, refuse_absent
+from harness.cli.options import AsJson, refuse_absent
 from harness.core.errors import Exit
+from harness.core.options import Runs
 from harness.core.terminal import print_json, say
 
 app = App(help="List models, tasks or runs.", no_args_is_help=True)
 
 
 @app.command("models")
-def list_models(as_json: AsJson = False) -> None:
+def list_models(*, as_json: AsJson) -> None:
     """The rows of Table 1, and what each needs."""
     from dataclasses import asdict
 
@@ -52,7 +51,7 @@ def list_models(as_json: AsJson = False) -> None:
 
 
 @app.command("tasks")
-def list_tasks(as_json: AsJson = False) -> None:
+def list_tasks(*, as_json: AsJson) -> None:
     """The tasks that come with harness."""
     from harness.core.terminal import table
     from tasks import TASKS
@@ -65,7 +64,7 @@ def list_tasks(as_json: AsJson = False) -> None:
 
 
 @app.command("runs")
-def list_runs(runs: RunsDir = Path("runs"), as_json: AsJson = False) -> None:
+def list_runs(*, runs: Runs, as_json: AsJson) -> None:
     """The runs that are on disk."""
     from harness.cli.printing import scope
     from harness.core.terminal import percent, table

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.commands import App
+from harness.core.declarations import Option
 from harness.core.terminal import quieten_libraries, say
 
 app = App(
@@ -22,21 +23,24 @@ app = App(
 )
 def pretrain(
     model: Annotated[
-        str, typer.Argument(help="A row of `harness list models`; moondream-kd is distilled.")
+        str, typer.Argument(help="A model of `harness list models`; moondream-kd is distilled.")
     ],
-    out: Annotated[Path, typer.Option(help="Where the checkpoint and its card are put.")],
+    *,
+    out: Annotated[Path, Option("Where the checkpoint and its card are put.")],
     seed: Annotated[
-        int, typer.Option(help="Of the first weights, and of the order of what is learned.")
-    ] = 0,
+        int, Option("Seed of the first weights, and of the order of the questions.", default=0)
+    ],
     keep: Annotated[
         Path | None,
-        typer.Option(
-            help="A folder for what each stage leaves; the same command goes on from there."
+        Option(
+            "A folder for what each stage leaves, for the same command to resume from. Default: "
+            "nothing is kept.",
+            default=None,
         ),
-    ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads that compute.")] = 1,
+    ],
+    threads: Annotated[int, Option("CPU threads that compute.", minimum=1, default=1)],
 ) -> None:
-    """Train a miniature on drawn pictures, in five to forty CPU minutes."""
+    """Train a miniature on synthetic pictures, in five to forty CPU minutes."""
     quieten_libraries()
     from harness.mini.making import Making, make
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from harness.cli.commands import App
 from harness.cli.messages import show_error
-from harness.cli.options import AsJson, ReportOut, RunsDir, refuse_absent
+from harness.cli.options import AsJson, PageOut, refuse_absent
+from harness.core.declarations import Option
 from harness.core.errors import Exit, HarnessError
 from harness.core.files.paths import user_path
+from harness.core.options import Runs
 from harness.core.terminal import print_json, say
 
 if TYPE_CHECKING:
@@ -26,64 +27,53 @@ LARGE_PAGE = 25_000_000
 """Bytes: what mail programs still take."""
 
 
-class SamplesShown(StrEnum):
-    """The samples of a page."""
-
-    all = "all"
-    errors = "errors"
-    none = "none"
-
-
-class ImagesShown(StrEnum):
-    """What a page has of the pictures."""
-
-    inline = "inline"
-    none = "none"
-
-
 @app.command(epilog="Example:\n\nharness report --out page.html")
 def report(
-    runs: RunsDir = Path("runs"),
-    out: ReportOut = Path("reports/leaderboard.html"),
+    *,
+    runs: Runs,
+    out: PageOut,
     samples: Annotated[
-        SamplesShown,
-        typer.Option(
-            help="Which questions can be looked at, with every answer; errors: those that some "
-            "model got wrong."
+        Literal["all", "errors", "none"],
+        Option(
+            "Questions that the page shows, with every answer; errors: those that some model got "
+            "wrong.",
+            default="all",
         ),
-    ] = SamplesShown.all,
+    ],
     images: Annotated[
-        ImagesShown,
-        typer.Option(
-            help="Their pictures, small, as far as the data are at hand; none: a page that can be "
-            "published without the pictures' licence."
+        Literal["inline", "none"],
+        Option(
+            "Their pictures, small, as far as the data are at hand; none: a page that can be "
+            "published without the pictures' licence.",
+            default="inline",
         ),
-    ] = ImagesShown.inline,
+    ],
     data: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
+            "Where the data of a task's runs are, if they were moved.",
             metavar="TASK=PATH",
-            help="Where the data of a task's runs are now, if they were moved. Repeatable.",
+            default=None,
         ),
-    ] = None,
+    ],
     task: Annotated[
         list[str] | None,
-        typer.Option(
-            "--task", "-t", help="For pictures of runs of ./mine.py: that file. Repeatable."
+        Option(
+            "File of a task of your own, ./mine.py, for the pictures of its runs.", default=None
         ),
-    ] = None,
-    as_json: AsJson = False,
+    ],
+    as_json: AsJson,
 ) -> None:
     """Write the leaderboard: one self-contained HTML page, the paper's rows beside the measured."""
     refuse_absent(runs)
     from reports.page.report import ReportOptions
 
-    if (data or task) and (samples is SamplesShown.none or images is ImagesShown.none):
+    if (data or task) and (samples == "none" or images == "none"):
         option = "--data" if data else "--task"
         raise HarnessError(f"{option} is for pictures, and the page is to have none.")
     how = ReportOptions(
-        samples=samples.value,
-        images=images is ImagesShown.inline,
+        samples=samples,
+        images=images == "inline",
         tasks=task or (),
         data=_moved_data(data or []),
     )

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from harness.cli.commands import App
-from harness.cli.options import AsJson
+from harness.cli.options import AsJson, RunArgument
+from harness.core.declarations import Option
 
 app = App()
 
 
 @app.command(epilog="Example:\n\nharness rescore runs/scienceqa/moondream/test --reader paper-base")
 def rescore(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    reader: Annotated[str, typer.Option(help="ours, paper-base, paper-kd or lmms-eval.")] = "ours",
+    run: RunArgument,
+    *,
+    reader: Annotated[str, Option("ours, paper-base, paper-kd or lmms-eval.", default="ours")],
     task: Annotated[
-        str | None, typer.Option("--task", "-t", help="For a run of ./mine.py: that file.")
-    ] = None,
-    as_json: AsJson = False,
+        str | None,
+        Option(
+            "File of the task, for a run of ./mine.py. Default: the task that the run names.",
+            default=None,
+        ),
+    ],
+    as_json: AsJson,
 ) -> None:
     """Read a run's answers again, without a model. Another reader than ours makes a run beside."""
     from harness.cli.printing import print_result

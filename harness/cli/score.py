@@ -1,4 +1,4 @@
-"""`harness score` and `harness rescore`: answers that are there, without a model."""
+"""`harness score`: answers that were made elsewhere, without a model."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import typer
 
 from harness.cli.commands import App
 from harness.cli.messages import print_first, print_silence
-from harness.cli.options import AsJson, BertScore, RunsDir, TokenizeOption, Tokenizer
+from harness.cli.options import AsJson
+from harness.cli.signature import Expand
+from harness.core.declarations import Option
 from harness.core.errors import Exit
+from harness.core.options import RunOptions
 from harness.core.terminal import quieten_libraries
 
 app = App()
@@ -31,20 +34,15 @@ def score(
             "false), says whether a token limit cut the answer."
         ),
     ],
-    task: Annotated[str, typer.Option("--task", "-t", help="Whose reader and metrics to use.")],
+    *,
+    task: Annotated[str, Option("The task whose extractor and metrics to use.")],
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="What to call it; default: the file's name.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="Which split the answers are of.")] = "test",
-    skip_invalid: Annotated[
-        bool,
-        typer.Option("--skip-invalid", help="Leave out, count and list rows that do not fit."),
-    ] = False,
-    tokenize: TokenizeOption = Tokenizer.mteval,
-    bertscore: BertScore = "roberta-large",
-    runs: RunsDir = Path("runs"),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Move a run that is there aside.")] = False,
-    as_json: AsJson = False,
+        str | None, Option("What to call the model. Default: the file's name.", default=None)
+    ],
+    split: Annotated[str, Option("Split that the answers are of.", default="test")],
+    skip_invalid: Annotated[bool, Option("Leave out, count and list rows that do not fit.")],
+    how: Annotated[RunOptions, Expand(only=("tokenize", "bertscore", "runs", "fresh"))],
+    as_json: AsJson,
 ) -> None:
     """Score answers that were made elsewhere: a run like any other, without a model."""
     from harness.cli.printing import print_result
@@ -57,12 +55,12 @@ def score(
         file,
         load_task(task),
         label=model or file.stem,
-        runs=runs,
+        runs=how.runs,
         split=split,
-        fresh=fresh,
+        fresh=how.fresh,
         skip_invalid=skip_invalid,
-        tokenize=tokenize.value,
-        bertscore=None if bertscore == "none" else bertscore,
+        tokenize=how.tokenize,
+        bertscore=how.bertscore,
         command=["harness", *sys.argv[1:]],
     )
     print_first(run.skipped, "Skipped", "see `skipped` in run.json")

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from harness.cli.commands import App
-from harness.cli.options import AsJson
+from harness.cli.options import AsJson, RunArgument
 
 app = App()
 
 
 @app.command(epilog="Example:\n\nharness show runs/scienceqa/moondream/test")
-def show(
-    run: Annotated[Path, typer.Argument(help="A run folder.")], as_json: AsJson = False
-) -> None:
+def show(run: RunArgument, *, as_json: AsJson) -> None:
     """Print a run's result again."""
     from harness.cli.printing import print_result
     from harness.run.folder import RunFolder

@@ -53,3 +53,5 @@ class Option:
     parse: Callable[[Any], Any] | None = None
     """Makes the field's value of what was given; raises ValueError or HarnessError."""
     needs: tuple[Need, ...] = ()
+    alone: bool = False
+    """Not for several models at once; random weights are."""

@@ -127,6 +127,7 @@ ChatTemplateFile: TypeAlias = Annotated[
     Option(
         "Jinja file with the model's chat template. Default: the checkpoint's own.",
         panel=MODEL,
+        alone=True,
         needs=(LOCAL,),
     ),
 ]
@@ -224,6 +225,7 @@ class ModelOptions:
         Option(
             "Folder or ORG/REPO with the weights, or random. Default: the model's own.",
             panel=MODEL,
+            alone=True,
             needs=(LOCAL,),
         ),
     ] = None
@@ -241,6 +243,7 @@ class ModelOptions:
             "Folder of a LoRA adapter to merge into the weights. Default: none.",
             panel=MODEL,
             flag="adapter",
+            alone=True,
             needs=(LOCAL,),
         ),
     ] = None
@@ -263,7 +266,12 @@ class ModelOptions:
     ] = None
     name: Annotated[
         str | None,
-        Option("What to call the run. Default: the model's name.", panel=MODEL, parse=_name),
+        Option(
+            "What to call the run. Default: the model's name.",
+            panel=MODEL,
+            alone=True,
+            parse=_name,
+        ),
     ] = None
     device: Annotated[
         str,
@@ -303,7 +311,7 @@ class ModelOptions:
             "KEY=VALUE for the checkpoint's processor, such as num_crops=16.",
             panel=MODEL,
             flag="processor-arg",
-            default=None,
+            default=(),
             given=list[str],
             parse=_processor_args,
             needs=(LOCAL,),
@@ -408,6 +416,7 @@ class RunOptions:
         int | None, Option("Most samples to ask. Default: all.", panel=SAMPLES, minimum=1)
     ] = None
     sample: SampleSelection = "first"
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
     seed: Annotated[
         int, Option("Seed of sampling, and of --sample stratified.", panel=DECODING)
     ] = 0
@@ -433,7 +442,6 @@ class RunOptions:
             minimum=0,
         ),
     ] = None
-    generation: GenerationOptions = field(default_factory=GenerationOptions)
     fresh: Fresh = False
     tokenize: TokenizeName = TOKENIZE
     bertscore: BertScore = None

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
+from harness.core.declarations import SAMPLES, Option
 from harness.core.errors import SampleError
 
 if TYPE_CHECKING:
@@ -214,17 +215,33 @@ Metric = Callable[[Sequence[Prediction]], Mapping[str, Value]]
 """A function over a whole run; accuracies and shares are fractions, 0 to 1."""
 
 
+DATA = Option(
+    "Folder or file with the questions, in place of the Hub data set.", panel=SAMPLES, flag="data"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataOptions:
     """Where a task's samples come from."""
 
-    path: Path | None = None
-    """A file or folder; None: the task's own data set on the hub, or its offline cache."""
-    split: str = "test"
-    revision: str | None = None
-    """Branch, tag or commit of the hub data set."""
-    text_only: bool = False
-    """Keep rows without an image."""
+    path: Annotated[Path | None, DATA] = None
+    """None: the task's own data set on the Hub, or its offline cache."""
+    split: Annotated[str, Option("Split of the data.", panel=SAMPLES)] = "test"
+    revision: Annotated[
+        str | None,
+        Option("Branch, tag or commit of the Hub data set. Default: the newest.", panel=SAMPLES),
+    ] = None
+    text_only: Annotated[
+        bool,
+        Option(
+            "Samples without an image: leave out and count, or ask without one.",
+            panel=SAMPLES,
+            default="skip",
+            given=Literal["skip", "include"],
+            parse=lambda chosen: chosen == "include",
+        ),
+    ] = False
+    """Keep samples without an image."""
     download: bool = True
     """Fetch from the hub what its cache here does not have."""
 
