@@ -8,7 +8,7 @@ import pytest
 
 from harness.core.files.staging import staging
 from reports.export.run_files import File
-from reports.export.write import _write_folder
+from reports.export.destination import write_folder
 
 
 @pytest.mark.parametrize("name", ["out", "a[b]*?", "ü.d"])
@@ -34,7 +34,7 @@ def test_an_export_has_no_unfinished_file_in_its_folder(tmp_path: Path) -> None:
             yield b"x"
 
     for _ in range(2):
-        _write_folder(folder, lambda: [File("a/one.json", pieces), File("two.json", pieces)])
+        write_folder(folder, lambda: [File("a/one.json", pieces), File("two.json", pieces)])
     names = {".harness-export.json", "one.json", "two.json"}
     assert all(found <= names for found in seen)
     assert {path.name for path in folder.rglob("*") if path.is_file()} == names
