@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.files.staging import staging
-from reports.export.run_files import File
 from reports.export.destination import write_folder
+from reports.export.run_files import File
 
 
 @pytest.mark.parametrize("name", ["out", "a[b]*?", "ü.d"])
