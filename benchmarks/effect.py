@@ -32,7 +32,7 @@ from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
 from harness.run.sources import Weights
 from harness.run.task_data import Data
-from harness.synthetic.questions import about
+from harness.synthetic.questions import parse_id
 from tasks import load_task
 
 STEPS, COMPUTE = "-answers-equal-steps", "-answers-equal-compute"
@@ -122,7 +122,7 @@ def of(predictions: Sequence[Prediction], steps: Sequence[int]) -> dict[str, boo
     return {
         p.sample_id: bool(p.correct)
         for p in predictions
-        if (known := about(p.sample_id)) and known.steps in steps
+        if (known := parse_id(p.sample_id)) and known.steps in steps
     }
 
 

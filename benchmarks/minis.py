@@ -31,7 +31,7 @@ from harness.run.folder import RunFolder
 from harness.run.shuffling import extract_answer
 from harness.run.sources import Weights
 from harness.run.task_data import Data
-from harness.synthetic.questions import about
+from harness.synthetic.questions import parse_id
 from harness.weights import minis as weights
 from harness.weights.resolve import resolve_weights
 from tasks import load_task
@@ -79,7 +79,7 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
                 right = [
                     bool(p.correct)
                     for p in RunFolder(run.folder).read_predictions()
-                    if (known := about(p.sample_id)) and (known.steps > 1) == several
+                    if (known := parse_id(p.sample_id)) and (known.steps > 1) == several
                 ]
                 low, high = wilson(sum(right), len(right))
                 figures[f"{task} {words}"] = (sum(right) / len(right), low, high, len(right))

@@ -18,8 +18,8 @@ import tempfile
 from pathlib import Path
 
 from harness.models.tiny import build
+from harness.synthetic.export import export
 from harness.synthetic.questions import questions
-from harness.synthetic.writing import write
 
 HARNESS = str(Path(sys.executable).parent / "harness")
 
@@ -40,7 +40,7 @@ def cpu_seconds(command: list[str]) -> float:
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write(folder / "questions", "test", questions("test", count=64))
+        export(folder / "questions", "test", questions("test", count=64))
         build("llava", folder / "llava")
         run = [HARNESS, "eval", "--model", str(folder / "llava"), "--task", "scienceqa"]
         run += ["--data", str(folder / "questions"), "--runs", str(folder / "runs")]

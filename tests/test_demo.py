@@ -18,7 +18,7 @@ from harness.core.progress import Lines
 from harness.mini import demo
 from harness.run.compare import compare
 from harness.run.folder import RunFolder
-from harness.synthetic.questions import about
+from harness.synthetic.questions import parse_id
 
 SMALL = replace(demo.FULL, questions=14, rationales=24, models=(demo.STUDENT, "vilt"))
 
@@ -85,7 +85,7 @@ def test_the_closing_summary_is_five_lines_of_what_the_records_say(done) -> None
     several = [
         bool(p.correct)
         for p in student.read_predictions()
-        if (known := about(p.sample_id)) and known.steps > 1
+        if (known := parse_id(p.sample_id)) and known.steps > 1
     ]
     figures = (
         f"{100 * sum(right) / 14:.1f}% (several steps {100 * sum(several) / len(several):.1f}%)"

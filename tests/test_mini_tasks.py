@@ -30,18 +30,18 @@ from harness.run.records import (
     TaskInfo,
 )
 from harness.synthetic import drawing, forum
+from harness.synthetic.export import export
 from harness.synthetic.questions import (
     FAMILIES,
     OPEN_SIZES,
     SIZES,
     Item,
-    about,
     open_questions,
+    parse_id,
     questions,
 )
 from harness.synthetic.scenes import GRID, Mark, Scene
 from harness.synthetic.schema import png
-from harness.synthetic.writing import write
 from tasks import load_task, scienceqa, vqaonline
 from tests import mini_answers
 
@@ -182,9 +182,9 @@ def test_topics_letters_steps_and_levels_are_balanced() -> None:
 def test_an_id_says_what_to_report_by() -> None:
     """Topic, skill, steps and level can be had from a run's sample ids alone."""
     for item in (*TEST, *OPEN):
-        assert about(item.id) == (item.topic, item.skill, item.steps, item.level)
-    assert about("7") is None
-    assert about("physics-7") is None
+        assert parse_id(item.id) == (item.topic, item.skill, item.steps, item.level)
+    assert parse_id("7") is None
+    assert parse_id("physics-7") is None
 
 
 def features(item: Item, at: int) -> Iterator[object]:
@@ -346,7 +346,7 @@ def content(sample: Sample) -> tuple[object, ...]:
 def test_written_questions_are_read_as_real_ones(name: str, real, make, tmp_path: Path) -> None:
     """The real task's loader finds the same samples in the folder as the mini task draws."""
     items = make("validation")
-    file = write(tmp_path / "mine", "validation", items)
+    file = export(tmp_path / "mine", "validation", items)
     assert file.name == "validation.jsonl"
     options = DataOptions(path=tmp_path / "mine", split="validation")
     task = load_task(name)
@@ -384,7 +384,7 @@ def test_drawn_questions_are_written_for_ones_own_use(command, tmp_path: Path) -
     assert "train.jsonl is there already" in again.stderr
     (tmp_path / "file").touch()
     for wrong, told in (
-        ((tmp_path / "x", "--task", "scienceqa"), "Drawn are scienceqa-mini, vqaonline-mini"),
+        ((tmp_path / "x", "--task", "scienceqa"), "Synthetic are scienceqa-mini, vqaonline-mini"),
         ((tmp_path / "x", "--split", "dev"), "no split 'dev'"),
         ((tmp_path / "x", "--count", 0), "--count"),
         ((tmp_path / "file" / "x",), "cannot be written"),
@@ -401,7 +401,7 @@ def test_splits_in_one_folder_keep_their_own_pictures(tmp_path: Path) -> None:
     items = {split: questions(split)[:900] for split in ("train", "test")}
     assert {item.id for item in items["train"]} & {item.id for item in items["test"]}
     for split, drawn in items.items():
-        write(tmp_path, split, drawn)
+        export(tmp_path, split, drawn)
     for split, drawn in items.items():
         read = scienceqa.load(DataOptions(path=tmp_path, split=split)).samples
         assert all(s.images[0].read() == png(i) for s, i in zip(read, drawn, strict=True))

@@ -40,15 +40,16 @@ def draw(
     as_json: AsJson,
 ) -> None:
     """Export synthetic questions as a data folder, also a template for your own."""
-    from harness.synthetic.questions import DRAWN
-    from harness.synthetic.writing import write
+    from harness.synthetic.export import export
+    from harness.synthetic.questions import GENERATORS
 
-    if task not in DRAWN:
+    if task not in GENERATORS:
         raise HarnessError(
-            f"The questions of {task!r} are not drawn.", known=f"Drawn are {', '.join(DRAWN)}."
+            f"The questions of {task!r} are not synthetic.",
+            known=f"Synthetic are {', '.join(GENERATORS)}.",
         )
-    items = DRAWN[task](split, seed, count)
-    file = write(folder, split, items)
+    items = GENERATORS[task](split, seed, count)
+    file = export(folder, split, items)
     if as_json:
         print_json({"file": str(file), "questions": len(items), "task": task, "split": split})
     else:

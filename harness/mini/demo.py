@@ -272,10 +272,12 @@ def _gain(choice: Mapping[str, Run], extent: Extent) -> str:
 
 def _accuracies(folder: RunFolder) -> str:
     """As in "61.0% (several steps 54.2%)"."""
-    from harness.synthetic.questions import about
+    from harness.synthetic.questions import parse_id
 
     found = {p.sample_id: bool(p.correct) for p in folder.read_predictions()}
-    several = [right for key, right in found.items() if (known := about(key)) and known.steps > 1]
+    several = [
+        right for key, right in found.items() if (known := parse_id(key)) and known.steps > 1
+    ]
     return f"{_share(fmean(found.values()))} (several steps {_share(fmean(several))})"
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from harness.synthetic.chance import Chance
 from harness.synthetic.families import Draft, Family, listed
 from harness.synthetic.scenes import COLOURS, GRID, Mark, Scene
+from harness.synthetic.seeded_random import SeededRandom
 
 LECTURE = (
     "A food chain shows how energy moves from one living thing to the next. An arrow points from "
@@ -16,14 +16,14 @@ LECTURE = (
 )
 
 
-def _pond(chance: Chance, number: int) -> tuple[Scene, list[str], list[tuple[str, str]]]:
+def _pond(rng: SeededRandom, number: int) -> tuple[Scene, list[str], list[tuple[str, str]]]:
     """The scene, the chain from the first food to the last eater, and its links from the top."""
-    chain = chance.sample(COLOURS, number)
-    links = chance.shuffled(list(pairwise(chain)))
-    rows = sorted(chance.sample(range(GRID), len(links)))
+    chain = rng.sample(COLOURS, number)
+    links = rng.shuffled(list(pairwise(chain)))
+    rows = sorted(rng.sample(range(GRID), len(links)))
     marks = []
     for row, (food, eater) in zip(rows, links, strict=True):
-        left = chance.below(2)
+        left = rng.below(2)
         marks += [
             Mark("fish", food, row, left),
             Mark("arrow", "ink", row, left + 1),
@@ -44,13 +44,13 @@ def _arrows(links: Iterable[tuple[str, str]]) -> list[str]:
     return [f"{food} to {eater}" for food, eater in links]
 
 
-def eater(chance: Chance, number: int) -> Draft:
+def eater(rng: SeededRandom, number: int) -> Draft:
     """Who eats a fish: one arrow."""
-    scene, chain, links = _pond(chance, number)
-    food, answer = chance.pick(links)
+    scene, chain, links = _pond(rng, number)
+    food, answer = rng.pick(links)
     return Draft(
         scene=scene,
-        question=chance.pick(
+        question=rng.pick(
             (f"Which fish eats the {food} fish?", f"By which fish is the {food} fish eaten?")
         ),
         answer=answer,
@@ -61,13 +61,13 @@ def eater(chance: Chance, number: int) -> Draft:
     )
 
 
-def food(chance: Chance, number: int) -> Draft:
+def food(rng: SeededRandom, number: int) -> Draft:
     """What a fish eats: one arrow, backwards."""
-    scene, chain, links = _pond(chance, number)
-    answer, eats = chance.pick(links)
+    scene, chain, links = _pond(rng, number)
+    answer, eats = rng.pick(links)
     return Draft(
         scene=scene,
-        question=chance.pick(
+        question=rng.pick(
             (f"Which fish does the {eats} fish eat?", f"What does the {eats} fish eat?")
         ),
         answer=answer,
@@ -78,14 +78,14 @@ def food(chance: Chance, number: int) -> Draft:
     )
 
 
-def last(chance: Chance, number: int) -> Draft:
+def last(rng: SeededRandom, number: int) -> Draft:
     """Who is eaten by no other: arrow after arrow, from the first one seen."""
-    scene, chain, links = _pond(chance, number)
+    scene, chain, links = _pond(rng, number)
     answer = chain[-1]
     followed = pairwise(chain[chain.index(links[0][0]) :])
     return Draft(
         scene=scene,
-        question=chance.pick(
+        question=rng.pick(
             ("Which fish is last in the food chain?", "Which fish is eaten by no other fish?")
         ),
         answer=answer,
@@ -96,14 +96,14 @@ def last(chance: Chance, number: int) -> Draft:
     )
 
 
-def onward(chance: Chance, number: int) -> Draft:
+def onward(rng: SeededRandom, number: int) -> Draft:
     """Who gets a fish's energy two arrows on."""
-    scene, chain, links = _pond(chance, number)
-    at = chance.below(number - 2)
+    scene, chain, links = _pond(rng, number)
+    at = rng.below(number - 2)
     start, between, answer = chain[at : at + 3]
     return Draft(
         scene=scene,
-        question=chance.pick(
+        question=rng.pick(
             (
                 f"Which fish eats the one that eats the {start} fish?",
                 f"Which fish gets the energy of the {start} fish in two steps?",

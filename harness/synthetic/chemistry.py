@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from harness.synthetic.chance import Chance
 from harness.synthetic.families import Draft, Family, extreme, listed
 from harness.synthetic.scenes import COLOURS, GRID, Mark, Scene
+from harness.synthetic.seeded_random import SeededRandom
 
 MOST = 3
 """Parts of liquid in a beaker, and particles in a part."""
@@ -33,11 +33,11 @@ class Beaker(NamedTuple):
         return self.parts * self.particles
 
 
-def _beakers(chance: Chance, number: int) -> list[Beaker]:
-    columns = sorted(chance.sample(range(GRID), number))
+def _beakers(rng: SeededRandom, number: int) -> list[Beaker]:
+    columns = sorted(rng.sample(range(GRID), number))
     return [
-        Beaker(colour, 1 + chance.below(MOST), 1 + chance.below(MOST), column)
-        for colour, column in zip(chance.sample(COLOURS, number), columns, strict=True)
+        Beaker(colour, 1 + rng.below(MOST), 1 + rng.below(MOST), column)
+        for colour, column in zip(rng.sample(COLOURS, number), columns, strict=True)
     ]
 
 
@@ -53,17 +53,17 @@ def _scene(beakers: list[Beaker]) -> Scene:
     return Scene("lab", tuple(marks))
 
 
-def _caption(what: str, said: list[str]) -> str:
-    return f"There are {len(said)} beakers with {what}: {listed(said)}."
+def _caption(what: str, words: list[str]) -> str:
+    return f"There are {len(words)} beakers with {what}: {listed(words)}."
 
 
-def level(chance: Chance, number: int) -> Draft:
+def level(rng: SeededRandom, number: int) -> Draft:
     """How high the liquid stands in a beaker."""
-    beakers = _beakers(chance, number)
-    asked = chance.pick(beakers)
+    beakers = _beakers(rng, number)
+    asked = rng.pick(beakers)
     return Draft(
         scene=_scene(beakers),
-        question=chance.pick(
+        question=rng.pick(
             (
                 f"How many parts of liquid are in the {asked.colour} beaker?",
                 f"How high is the liquid in the {asked.colour} beaker?",
@@ -77,17 +77,17 @@ def level(chance: Chance, number: int) -> Draft:
     )
 
 
-def concentrated(chance: Chance, number: int) -> Draft | None:
+def concentrated(rng: SeededRandom, number: int) -> Draft | None:
     """Which solution is the most or the least concentrated."""
-    beakers = _beakers(chance, number)
-    word, sign = chance.pick((("most", -1), ("least", 1)))
+    beakers = _beakers(rng, number)
+    word, sign = rng.pick((("most", -1), ("least", 1)))
     ranked = sorted(beakers, key=lambda b: sign * b.particles)
     if ranked[0].particles == ranked[1].particles:
         return None
     found = ranked[0]
     return Draft(
         scene=_scene(beakers),
-        question=chance.pick(
+        question=rng.pick(
             (
                 f"Which beaker is the {word} concentrated?",
                 f"In which beaker is the solution {word} concentrated?",
@@ -101,10 +101,10 @@ def concentrated(chance: Chance, number: int) -> Draft | None:
     )
 
 
-def dissolved(chance: Chance, number: int) -> Draft | None:
+def dissolved(rng: SeededRandom, number: int) -> Draft | None:
     """Which beaker has the most or the fewest particles in all."""
-    beakers = _beakers(chance, number)
-    word, sign = chance.pick((("most", -1), ("fewest", 1)))
+    beakers = _beakers(rng, number)
+    word, sign = rng.pick((("most", -1), ("fewest", 1)))
     ranked = sorted(beakers, key=lambda b: sign * b.total)
     if ranked[0].total == ranked[1].total:
         return None
@@ -112,7 +112,7 @@ def dissolved(chance: Chance, number: int) -> Draft | None:
     products = listed(f"{b.parts} times {b.particles} is {b.total} {b.colour}" for b in beakers)
     return Draft(
         scene=_scene(beakers),
-        question=chance.pick(
+        question=rng.pick(
             (
                 f"Which beaker has the {word} particles in all?",
                 f"Which beaker holds the {word} particles?",

@@ -1,8 +1,8 @@
-"""What a family of questions is: a way to draw a scene and to ask about it.
+"""What a family of questions is: a way to make a scene and to ask about it.
 
 Families know nothing of splits, letters and ids; `harness.synthetic.questions` adds those. Each
 must leave a reader of the text alone at chance: whatever is asked and offered, every option is as
-likely to be right as any other. The things of a scene are exchangeable, or the answer is drawn
+likely to be right as any other. The things of a scene are exchangeable, or the answer is chosen
 first and the scene made to fit.
 """
 
@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.synthetic.chance import Chance
 from harness.synthetic.scenes import Scene
+from harness.synthetic.seeded_random import SeededRandom
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Draft:
     summary: str
     caption: str
     reasoning: str
-    """From the caption to the answer; the answer's letter is put behind it."""
+    """From the caption to the answer; the answer's letter follows it."""
     hint: str = ""
 
 
@@ -42,8 +42,8 @@ class Family:
     """1: to be read off the picture; more: what is read off is compared, filtered or joined."""
     sizes: Mapping[int, int]
     """Level of difficulty, 1 to 3 -> how many things the scene has."""
-    make: Callable[[Chance, int], Draft | None]
-    """(chance, number of things) -> a draft; None where the draw has no single answer."""
+    make: Callable[[SeededRandom, int], Draft | None]
+    """(rng, number of things) -> a draft; None where the scene has no single answer."""
     lecture: str
     """What one must know to answer, as ScienceQA's lectures say it."""
 

@@ -1,4 +1,4 @@
-"""Open questions as people ask them online, about drawn pictures, answered in several sentences.
+"""Open questions as people ask them online, about synthetic pictures, answered in sentences.
 
 An answer says what the picture shows and what to do about it. Which of several wordings a sentence
 has is left to chance, as it is between people, so that no answer can be foretold word by word.
@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from harness.synthetic.chance import Chance
 from harness.synthetic.families import Draft, Family, listed
 from harness.synthetic.scenes import COLOURS, GRID, Mark, Scene
+from harness.synthetic.seeded_random import SeededRandom
 
 CONDITIONS = ("fine", "dry", "spotted", "eaten")
 _TROUBLE = {"dry": ("is dry", "are dry"), "spotted": ("has spots", "have spots")}
@@ -24,11 +24,11 @@ _CARE = {
 }
 
 
-def care(chance: Chance, number: int) -> Draft:
+def care(rng: SeededRandom, number: int) -> Draft:
     """Gardening: which plants have what trouble, and what helps."""
-    colours = chance.sample(COLOURS[:-1], number)
-    columns = sorted(chance.sample(range(GRID), number))
-    states = [chance.pick(CONDITIONS) for _ in colours]
+    colours = rng.sample(COLOURS[:-1], number)
+    columns = sorted(rng.sample(range(GRID), number))
+    states = [rng.pick(CONDITIONS) for _ in colours]
     marks = []
     for colour, state, column in zip(colours, states, columns, strict=True):
         marks.append(Mark("bloom", colour, 1, column))
@@ -39,26 +39,26 @@ def care(chance: Chance, number: int) -> Draft:
     sentences = []
     for state, those in alike.items():
         if those and state != "fine":
-            advice = chance.pick(_CARE[state]).format(it="them" if len(those) > 1 else "it")
+            advice = rng.pick(_CARE[state]).format(it="them" if len(those) > 1 else "it")
             sentences.append(f"{_plants(those, state)}, {advice}.")
     if not sentences:
-        sentences.append(chance.pick(("Your plants look fine.", "I see no trouble.")))
-        sentences.append(chance.pick(("Go on as you do.", "Do not change a thing.")))
+        sentences.append(rng.pick(("Your plants look fine.", "I see no trouble.")))
+        sentences.append(rng.pick(("Go on as you do.", "Do not change a thing.")))
     else:
-        sentences.insert(0, chance.pick(("Thank you for the picture.", "You are right to ask.")))
+        sentences.insert(0, rng.pick(("Thank you for the picture.", "You are right to ask.")))
         if alike["fine"]:
             sentences.append(f"{_plants(alike['fine'], 'fine')}.")
     ill = [colour for colour, state in plants if state != "fine"]
     return Draft(
         scene=Scene("shelf", tuple(marks)),
-        question=chance.pick(
+        question=rng.pick(
             (
                 "What is wrong with my plants?",
                 "What should I do for my plants?",
                 "Do my plants need help?",
             )
         ),
-        hint=chance.pick(
+        hint=rng.pick(
             (
                 "They stand in a row at the window.",
                 "I have had them for a month and water them when I think of it.",
@@ -92,11 +92,11 @@ FOODS = {
 }
 
 
-def meal(chance: Chance, number: int) -> Draft:
+def meal(rng: SeededRandom, number: int) -> Draft:
     """Cooking: what to make of what is on the table."""
-    staple = chance.pick(tuple(STAPLES))
-    things = chance.sample(tuple(FOODS), number)
-    cells = chance.sample(range(GRID * GRID), number + 1)
+    staple = rng.pick(tuple(STAPLES))
+    things = rng.sample(tuple(FOODS), number)
+    cells = rng.sample(range(GRID * GRID), number + 1)
     places = sorted(zip(cells, [staple, *things], strict=True))
     foods = [name for _, name in places if name != staple]
     marks = [
@@ -106,24 +106,22 @@ def meal(chance: Chance, number: int) -> Draft:
     steps = [FOODS[name] for name in foods]
     names = listed([name for _, name in places])
     sentences = [
-        chance.pick((f"You have {names}.", f"I see {names} on your table.")),
-        chance.pick((f"{STAPLES[staple]}.", f"{STAPLES[staple]} first.")),
+        rng.pick((f"You have {names}.", f"I see {names} on your table.")),
+        rng.pick((f"{STAPLES[staple]}.", f"{STAPLES[staple]} first.")),
         f"Then {steps[0]}{''.join(f', {step}' for step in steps[1:-1])}"
         + (f" and {steps[-1]}." if len(steps) > 1 else "."),
     ]
-    sentences.append(
-        chance.pick((f"Serve it with the {staple}.", f"Put all of it on the {staple}."))
-    )
+    sentences.append(rng.pick((f"Serve it with the {staple}.", f"Put all of it on the {staple}.")))
     return Draft(
         scene=Scene("table", tuple(marks)),
-        question=chance.pick(
+        question=rng.pick(
             (
                 "What can I cook with this?",
                 "What can I make with what I have here?",
                 "How do I make a meal of this?",
             )
         ),
-        hint=chance.pick(
+        hint=rng.pick(
             ("I have one pan and one oven.", "It should not take long.", "The shop is closed.")
         ),
         answer=" ".join(sentences),
@@ -138,22 +136,20 @@ MINUTES = 5
 """To walk one block."""
 
 
-def way(chance: Chance, number: int) -> Draft | None:
+def way(rng: SeededRandom, number: int) -> Draft | None:
     """Travel: how to walk from the station to the hotel."""
-    cells = chance.sample(range(GRID * GRID), 2 + number)
+    cells = rng.sample(range(GRID * GRID), 2 + number)
     station, hotel = divmod(cells[0], GRID), divmod(cells[1], GRID)
-    sights = sorted(
-        zip(cells[2:], chance.sample(("lake", "forest", "mountain"), number), strict=True)
-    )
+    sights = sorted(zip(cells[2:], rng.sample(("lake", "forest", "mountain"), number), strict=True))
     legs = _legs(station, hotel)
     blocks = [f"{length} block{'s' if length > 1 else ''} {to}" for length, to in legs]
     total = sum(length for length, _ in legs)
     near = [name for cell, name in sights if _adjacent(divmod(cell, GRID), hotel)]
     beside = listed([f"the {name}" for name in near])
     sentences = [
-        chance.pick(("You can walk.", "It is easy to walk.", "There is no need for a bus.")),
+        rng.pick(("You can walk.", "It is easy to walk.", "There is no need for a bus.")),
         f"Go {' and then '.join(blocks)}.",
-        chance.pick(
+        rng.pick(
             (
                 f"It takes about {MINUTES * total} minutes.",
                 f"You will be there in {MINUTES * total} minutes.",
@@ -166,14 +162,14 @@ def way(chance: Chance, number: int) -> Draft | None:
         sentences.append("There is no sight next to the hotel.")
     return Draft(
         scene=_street_map(station, hotel, sights),
-        question=chance.pick(
+        question=rng.pick(
             (
                 "How do I get from the station to the hotel?",
                 "Can I walk from the station to the hotel?",
                 "Which way is it from the station to the hotel?",
             )
         ),
-        hint=chance.pick(
+        hint=rng.pick(
             (
                 "I will be there for one night.",
                 "My train comes in late.",
@@ -221,30 +217,29 @@ def _adjacent(one: tuple[int, int], two: tuple[int, int]) -> bool:
     return abs(one[0] - two[0]) + abs(one[1] - two[1]) == 1
 
 
-def tank(chance: Chance, number: int) -> Draft:
+def tank(rng: SeededRandom, number: int) -> Draft:
     """Pets: whether a tank is right for its fish."""
-    cells = chance.sample(range(GRID * 3), number)
-    colours = [chance.pick(COLOURS) for _ in range(number)]
+    cells = rng.sample(range(GRID * 3), number)
+    colours = [rng.pick(COLOURS) for _ in range(number)]
     fish = [colour for _, colour in sorted(zip(cells, colours, strict=True))]
-    weeds = chance.below(3)
-    is_clean = chance.below(2) == 0
+    weeds = rng.below(3)
+    is_clean = rng.below(2) == 0
     marks = [
         Mark("fish", colour, *divmod(cell, GRID))
         for colour, (cell, _) in zip(fish, sorted(zip(cells, colours, strict=True)), strict=True)
     ]
     marks += [
-        Mark("weed", "leaf", GRID - 1, column)
-        for column in sorted(chance.sample(range(GRID), weeds))
+        Mark("weed", "leaf", GRID - 1, column) for column in sorted(rng.sample(range(GRID), weeds))
     ]
     counts = Counter(fish)
     kinds = listed([f"{n} {colour}" for colour, n in sorted(counts.items())])
     lonely = sorted(colour for colour, n in counts.items() if n == 1)
-    sentences = [chance.pick((f"I see {kinds} fish.", f"You have {kinds} fish."))]
+    sentences = [rng.pick((f"I see {kinds} fish.", f"You have {kinds} fish."))]
     if is_clean:
-        sentences.append(chance.pick(("The water is clear.", "Your water looks clear.")))
+        sentences.append(rng.pick(("The water is clear.", "Your water looks clear.")))
     else:
         sentences.append(
-            chance.pick(
+            rng.pick(
                 (
                     "The water is green, so change some of it each week.",
                     "Your water is green. Give the fish less to eat.",
@@ -253,7 +248,7 @@ def tank(chance: Chance, number: int) -> Draft:
         )
     if weeds == 0:
         sentences.append(
-            chance.pick(("Add a plant so that they can hide.", "There is no plant, so add one."))
+            rng.pick(("Add a plant so that they can hide.", "There is no plant, so add one."))
         )
     else:
         plants = "plant is" if weeds == 1 else "plants are"
@@ -263,10 +258,10 @@ def tank(chance: Chance, number: int) -> Draft:
     water = "clear" if is_clean else "green"
     return Draft(
         scene=Scene(f"tank-{water}", tuple(marks)),
-        question=chance.pick(
+        question=rng.pick(
             ("Is my tank right for my fish?", "What do my fish need?", "Are my fish fine?")
         ),
-        hint=chance.pick(
+        hint=rng.pick(
             ("I am new to this.", "I feed them two times a day.", "The tank stands at the window.")
         ),
         answer=" ".join(sentences),
@@ -299,9 +294,9 @@ class Day(NamedTuple):
     """Height of its bar, 1 to 3."""
 
 
-def hike(chance: Chance, number: int) -> Draft | None:
+def hike(rng: SeededRandom, number: int) -> Draft | None:
     """Outdoors: which day is best for a hike, and what to take."""
-    days = [Day(name, chance.pick(WEATHER), 1 + chance.below(3)) for name in DAYS[:number]]
+    days = [Day(name, rng.pick(WEATHER), 1 + rng.below(3)) for name in DAYS[:number]]
     ranked = sorted(days, key=lambda day: (WEATHER.index(day.weather), -day.warmth))
     best, second = ranked[:2]
     if (best.weather, best.warmth) == (second.weather, second.warmth):
@@ -315,25 +310,25 @@ def hike(chance: Chance, number: int) -> Draft | None:
         best.weather, "it is the least cold"
     )
     sentences = [
-        chance.pick((f"Go on {best.name}, when {why}.", f"I would go on {best.name}: {why}.")),
+        rng.pick((f"Go on {best.name}, when {why}.", f"I would go on {best.name}: {why}.")),
         _PACK[best.weather],
     ]
     if bad:
-        told = listed([f"{day.weather} on {day.name}" for day in bad])
-        sentences.append(chance.pick((f"There will be {told}.", f"They expect {told}.")))
+        storms = listed([f"{day.weather} on {day.name}" for day in bad])
+        sentences.append(rng.pick((f"There will be {storms}.", f"They expect {storms}.")))
     else:
         sentences.append("The other days are dry too.")
-    said = " ".join(f"{day.name}: {day.weather}, {day.warmth}." for day in days)
+    words = " ".join(f"{day.name}: {day.weather}, {day.warmth}." for day in days)
     return Draft(
         scene=Scene("chart", tuple(marks)),
-        question=chance.pick(
+        question=rng.pick(
             (
                 "On which day should I go for a hike?",
                 "Which day is best for a walk in the mountains?",
                 "When should we go for a hike, and what should we take?",
             )
         ),
-        hint=chance.pick(
+        hint=rng.pick(
             (
                 "The bars show how warm it will be. The first column is Monday.",
                 "The first column is Monday. We need one day.",
@@ -342,7 +337,7 @@ def hike(chance: Chance, number: int) -> Draft | None:
         answer=" ".join(sentences),
         wrong=(),
         summary="The question asks which day is best for a hike.",
-        caption=f"The picture shows the weather of {number} days. {said}",
+        caption=f"The picture shows the weather of {number} days. {words}",
         reasoning=f"The best weather is {best.weather}. "
         f"The warmest day with {best.weather} is {best.name}.",
     )

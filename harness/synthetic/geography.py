@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from harness.synthetic.chance import Chance
 from harness.synthetic.families import Draft, Family, extreme, listed
 from harness.synthetic.scenes import COLOURS, GRID, Mark, Scene
+from harness.synthetic.seeded_random import SeededRandom
 
 SIGHTS = ("mountain", "lake", "town", "forest")
 DIRECTIONS = {"north": (-1, 0), "south": (1, 0), "west": (0, -1), "east": (0, 1)}
@@ -28,12 +28,12 @@ class State(NamedTuple):
     column: int
 
 
-def _states(chance: Chance, number: int) -> list[State]:
+def _states(rng: SeededRandom, number: int) -> list[State]:
     """States in cells of their own, in reading order."""
-    cells = sorted(chance.sample(range(GRID * GRID), number))
-    colours = chance.sample(COLOURS, number)
+    cells = sorted(rng.sample(range(GRID * GRID), number))
+    colours = rng.sample(COLOURS, number)
     return [
-        State(colour, chance.pick(SIGHTS), *divmod(cell, GRID))
+        State(colour, rng.pick(SIGHTS), *divmod(cell, GRID))
         for colour, cell in zip(colours, cells, strict=True)
     ]
 
@@ -50,17 +50,17 @@ def _scene(states: list[State]) -> Scene:
     return Scene("sea", tuple(marks))
 
 
-def _caption(said: list[str], what: str = "") -> str:
-    return f"The map shows {len(said)} states{what}: {listed(said)}."
+def _caption(words: list[str], what: str = "") -> str:
+    return f"The map shows {len(words)} states{what}: {listed(words)}."
 
 
-def contains(chance: Chance, number: int) -> Draft:
+def contains(rng: SeededRandom, number: int) -> Draft:
     """What lies in a state."""
-    states = _states(chance, number)
-    asked = chance.pick(states)
+    states = _states(rng, number)
+    asked = rng.pick(states)
     return Draft(
         scene=_scene(states),
-        question=chance.pick(
+        question=rng.pick(
             (
                 f"What is in the {asked.colour} state?",
                 f"What can you find in the {asked.colour} state?",
@@ -74,16 +74,16 @@ def contains(chance: Chance, number: int) -> Draft:
     )
 
 
-def holder(chance: Chance, number: int) -> Draft | None:
+def holder(rng: SeededRandom, number: int) -> Draft | None:
     """Which state has something that no other has."""
-    states = _states(chance, number)
+    states = _states(rng, number)
     alone = [s for s in states if sum(t.sight == s.sight for t in states) == 1]
     if not alone:
         return None
-    asked = chance.pick(alone)
+    asked = rng.pick(alone)
     return Draft(
         scene=_scene(states),
-        question=chance.pick(
+        question=rng.pick(
             (f"Which state has a {asked.sight}?", f"In which state is there a {asked.sight}?")
         ),
         answer=asked.colour,
@@ -115,17 +115,17 @@ def _farthest(direction: str, first: State) -> str:
     return extreme(sign, _place(first, direction), first.colour)
 
 
-def farthest(chance: Chance, number: int) -> Draft | None:
+def farthest(rng: SeededRandom, number: int) -> Draft | None:
     """Which of all states is farthest in a direction."""
-    states = _states(chance, number)
-    direction = chance.pick(tuple(DIRECTIONS))
+    states = _states(rng, number)
+    direction = rng.pick(tuple(DIRECTIONS))
     ranked = sorted(states, key=lambda s: _reach(s, direction), reverse=True)
     if _reach(ranked[0], direction) == _reach(ranked[1], direction):
         return None
     first = ranked[0]
     return Draft(
         scene=_scene(states),
-        question=chance.pick(
+        question=rng.pick(
             (
                 f"Which state is farthest {direction}?",
                 f"Which of these states is farthest {direction}?",
@@ -143,10 +143,10 @@ def farthest(chance: Chance, number: int) -> Draft | None:
     )
 
 
-def filtered(chance: Chance, number: int) -> Draft | None:
+def filtered(rng: SeededRandom, number: int) -> Draft | None:
     """Of the states that have something, which is farthest in a direction."""
-    states = _states(chance, number)
-    direction, sight = chance.pick(tuple(DIRECTIONS)), chance.pick(SIGHTS)
+    states = _states(rng, number)
+    direction, sight = rng.pick(tuple(DIRECTIONS)), rng.pick(SIGHTS)
     having = [s for s in states if s.sight == sight]
     ranked = sorted(having, key=lambda s: _reach(s, direction), reverse=True)
     if len(having) < 2 or _reach(ranked[0], direction) == _reach(ranked[1], direction):
@@ -157,7 +157,7 @@ def filtered(chance: Chance, number: int) -> Draft | None:
     ]
     return Draft(
         scene=_scene(states),
-        question=chance.pick(
+        question=rng.pick(
             (
                 f"Which state with a {sight} is farthest {direction}?",
                 f"Of the states with a {sight}, which is farthest {direction}?",
@@ -179,10 +179,10 @@ def _both(state: State) -> str:
     return f"{state.colour} {state.row + 1} {state.column + 1}"
 
 
-def direction(chance: Chance, number: int) -> Draft | None:
+def direction(rng: SeededRandom, number: int) -> Draft | None:
     """In which direction one state lies from another, both in one row or column."""
-    way = chance.pick(tuple(DIRECTIONS))
-    states = _states(chance, number)
+    way = rng.pick(tuple(DIRECTIONS))
+    states = _states(rng, number)
     down, _ = DIRECTIONS[way]
     pairs = [
         (start, end)
@@ -194,10 +194,10 @@ def direction(chance: Chance, number: int) -> Draft | None:
     ]
     if not pairs:
         return None
-    start, end = chance.pick(pairs)
+    start, end = rng.pick(pairs)
     return Draft(
         scene=_scene(states),
-        question=chance.pick(
+        question=rng.pick(
             (
                 f"In which direction is the {end.colour} state from the {start.colour} state?",
                 f"In which direction do you go from the {start.colour} to the {end.colour} state?",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from harness.synthetic.chance import Chance
 from harness.synthetic.families import Draft, Family, extreme, listed
 from harness.synthetic.scenes import GRID, Mark, Scene
+from harness.synthetic.seeded_random import SeededRandom
 
 LECTURE = (
     "A magnet has two poles, north and south. Different poles attract each other: the magnets pull "
@@ -43,13 +43,13 @@ class Pair(NamedTuple):
         return self.ends[0] == self.ends[1]
 
 
-def _pairs(chance: Chance, number: int) -> list[Pair]:
-    rows = sorted(chance.sample(range(GRID), number))
+def _pairs(rng: SeededRandom, number: int) -> list[Pair]:
+    rows = sorted(rng.sample(range(GRID), number))
     pairs = []
     for name, row in zip(NAMES[number], rows, strict=True):
-        distance = 1 + chance.below(GRID - 1)
-        ends = chance.pick(("north", "south")), chance.pick(("north", "south"))
-        pairs.append(Pair(name, row, chance.below(GRID - distance), distance, ends))
+        distance = 1 + rng.below(GRID - 1)
+        ends = rng.pick(("north", "south")), rng.pick(("north", "south"))
+        pairs.append(Pair(name, row, rng.below(GRID - distance), distance, ends))
     return pairs
 
 
@@ -62,21 +62,21 @@ def _scene(pairs: list[Pair]) -> Scene:
     return Scene("bench", tuple(marks))
 
 
-def _caption(said: list[str]) -> str:
-    return f"The picture shows {len(said)} pairs of magnets: {listed(said)}."
+def _caption(words: list[str]) -> str:
+    return f"The picture shows {len(words)} pairs of magnets: {listed(words)}."
 
 
 def _facing(pair: Pair) -> str:
     return f"{pair.facing[0]} {pair.facing[1]}"
 
 
-def gap(chance: Chance, number: int) -> Draft:
+def gap(rng: SeededRandom, number: int) -> Draft:
     """How far apart the magnets of a pair are."""
-    pairs = _pairs(chance, number)
-    pair = chance.pick(pairs)
+    pairs = _pairs(rng, number)
+    pair = rng.pick(pairs)
     return Draft(
         scene=_scene(pairs),
-        question=chance.pick(
+        question=rng.pick(
             (
                 f"How far apart are the magnets of the {pair.name} pair?",
                 f"What is the distance in the {pair.name} pair?",
@@ -90,14 +90,14 @@ def gap(chance: Chance, number: int) -> Draft:
     )
 
 
-def force(chance: Chance, number: int) -> Draft:
+def force(rng: SeededRandom, number: int) -> Draft:
     """Whether a pair attracts or repels."""
-    pairs = _pairs(chance, number)
-    pair = chance.pick(pairs)
+    pairs = _pairs(rng, number)
+    pair = rng.pick(pairs)
     answer, other = ("attract", "repel") if pair.attracts else ("repel", "attract")
     return Draft(
         scene=_scene(pairs),
-        question=chance.pick(
+        question=rng.pick(
             (
                 f"Will the magnets of the {pair.name} pair attract or repel each other?",
                 f"What do the magnets of the {pair.name} pair do?",
@@ -113,17 +113,17 @@ def force(chance: Chance, number: int) -> Draft:
     )
 
 
-def distance(chance: Chance, number: int) -> Draft | None:
+def distance(rng: SeededRandom, number: int) -> Draft | None:
     """Which pair is nearest together, or farthest apart."""
-    pairs = _pairs(chance, number)
-    words, sign = chance.pick((("nearest together", 1), ("farthest apart", -1)))
+    pairs = _pairs(rng, number)
+    words, sign = rng.pick((("nearest together", 1), ("farthest apart", -1)))
     ranked = sorted(pairs, key=lambda p: sign * p.distance)
     if ranked[0].distance == ranked[1].distance:
         return None
     answer = ranked[0].name
     return Draft(
         scene=_scene(pairs),
-        question=chance.pick(
+        question=rng.pick(
             (
                 f"Which pair of magnets is {words}?",
                 f"The magnets of which pair are {words}?",
@@ -137,10 +137,10 @@ def distance(chance: Chance, number: int) -> Draft | None:
     )
 
 
-def strongest(chance: Chance, number: int) -> Draft | None:
+def strongest(rng: SeededRandom, number: int) -> Draft | None:
     """Which pair pulls together, or pushes apart, most strongly: the poles, then the distance."""
-    pairs = _pairs(chance, number)
-    words, attracts = chance.pick((("pull together", True), ("push apart", False)))
+    pairs = _pairs(rng, number)
+    words, attracts = rng.pick((("pull together", True), ("push apart", False)))
     verb = "attract" if attracts else "repel"
     acting = sorted((p for p in pairs if p.attracts == attracts), key=lambda p: p.distance)
     if not acting or (len(acting) > 1 and acting[0].distance == acting[1].distance):
@@ -149,7 +149,7 @@ def strongest(chance: Chance, number: int) -> Draft | None:
     sifted = [f"{_facing(p)} {f'{p.distance} {p.name}' if p in acting else 'no'}" for p in pairs]
     return Draft(
         scene=_scene(pairs),
-        question=chance.pick(
+        question=rng.pick(
             (
                 f"Which magnets {words} most strongly?",
                 f"Which pair of magnets will {words} most strongly?",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from harness.synthetic.chance import Chance
 from harness.synthetic.families import Draft, Family, extreme, listed
 from harness.synthetic.scenes import COLOURS, GRID, Mark, Scene
+from harness.synthetic.seeded_random import SeededRandom
 
 CHART_LECTURE = (
     "A bar chart shows numbers as bars: the taller the bar, the larger the number. Compare bars by "
@@ -31,21 +31,21 @@ class Bar(NamedTuple):
 HEIGHTS = range(1, GRID + 1)
 
 
-def _bars(chance: Chance, number: int, *, among: Sequence[int] = ()) -> list[Bar]:
+def _bars(rng: SeededRandom, number: int, *, among: Sequence[int] = ()) -> list[Bar]:
     """Bars of different heights, from the left; those of `among` are taken."""
-    others = chance.sample([h for h in HEIGHTS if h not in among], number - len(among))
-    heights = chance.shuffled([*among, *others])
-    columns = sorted(chance.sample(range(GRID), number))
-    return list(map(Bar, chance.sample(COLOURS, number), heights, columns))
+    others = rng.sample([h for h in HEIGHTS if h not in among], number - len(among))
+    heights = rng.shuffled([*among, *others])
+    columns = sorted(rng.sample(range(GRID), number))
+    return list(map(Bar, rng.sample(COLOURS, number), heights, columns))
 
 
 def _two(
-    chance: Chance, number: int, fits: Callable[[int, int], bool]
+    rng: SeededRandom, number: int, fits: Callable[[int, int], bool]
 ) -> tuple[list[Bar], Bar, Bar]:
     """Bars, and two of them whose heights fit."""
     pairs = [(a, b) for a in HEIGHTS for b in HEIGHTS if a != b and fits(a, b)]
-    wanted = chance.pick(pairs)
-    bars = _bars(chance, number, among=wanted)
+    wanted = rng.pick(pairs)
+    bars = _bars(rng, number, among=wanted)
     first, other = (next(bar for bar in bars if bar.height == height) for height in wanted)
     return bars, first, other
 
@@ -59,12 +59,12 @@ def _chart(bars: list[Bar]) -> Scene:
     return Scene("chart", tuple(marks))
 
 
-def _said(bars: Iterable[Bar]) -> str:
+def _in_words(bars: Iterable[Bar]) -> str:
     return listed(f"{bar.colour} {bar.height}" for bar in bars)
 
 
 def _caption(bars: list[Bar]) -> str:
-    return f"The chart has {len(bars)} bars: {_said(bars)}."
+    return f"The chart has {len(bars)} bars: {_in_words(bars)}."
 
 
 def _ranking(bars: list[Bar]) -> str:
@@ -72,13 +72,13 @@ def _ranking(bars: list[Bar]) -> str:
     return f"The chart has {len(bars)} bars: {heights}."
 
 
-def height(chance: Chance, number: int) -> Draft:
+def height(rng: SeededRandom, number: int) -> Draft:
     """How tall a bar is."""
-    bars = _bars(chance, number)
-    asked = chance.pick(bars)
+    bars = _bars(rng, number)
+    asked = rng.pick(bars)
     return Draft(
         scene=_chart(bars),
-        question=chance.pick(
+        question=rng.pick(
             (
                 f"How tall is the {asked.colour} bar?",
                 f"What is the height of the {asked.colour} bar?",
@@ -88,19 +88,19 @@ def height(chance: Chance, number: int) -> Draft:
         wrong=[str(h) for h in range(1, GRID + 1) if h != asked.height],
         summary=f"The question asks how tall the {asked.colour} bar is.",
         caption=_caption(bars),
-        reasoning=f"It shows {_said([asked])}.",
+        reasoning=f"It shows {_in_words([asked])}.",
     )
 
 
-def tallest(chance: Chance, number: int) -> Draft:
+def tallest(rng: SeededRandom, number: int) -> Draft:
     """Which bar is the tallest or the shortest."""
-    bars = _bars(chance, number)
-    word, sign = chance.pick((("tallest", -1), ("shortest", 1)))
+    bars = _bars(rng, number)
+    word, sign = rng.pick((("tallest", -1), ("shortest", 1)))
     ranked = sorted(bars, key=lambda bar: sign * bar.height)
     found = ranked[0]
     return Draft(
         scene=_chart(bars),
-        question=chance.pick((f"Which bar is the {word}?", f"Which of these bars is the {word}?")),
+        question=rng.pick((f"Which bar is the {word}?", f"Which of these bars is the {word}?")),
         answer=found.colour,
         wrong=[bar.colour for bar in ranked[1:]],
         summary=f"The question asks which bar is the {word}.",
@@ -109,15 +109,15 @@ def tallest(chance: Chance, number: int) -> Draft:
     )
 
 
-def second_tallest(chance: Chance, number: int) -> Draft:
+def second_tallest(rng: SeededRandom, number: int) -> Draft:
     """Which bar is the second tallest or shortest."""
-    bars = _bars(chance, number)
-    word, sign = chance.pick((("tallest", -1), ("shortest", 1)))
+    bars = _bars(rng, number)
+    word, sign = rng.pick((("tallest", -1), ("shortest", 1)))
     ranked = sorted(bars, key=lambda bar: sign * bar.height)
     found = ranked[1]
     return Draft(
         scene=_chart(bars),
-        question=chance.pick(
+        question=rng.pick(
             (f"Which bar is the second {word}?", f"Which of these bars is the second {word}?")
         ),
         answer=found.colour,
@@ -129,14 +129,14 @@ def second_tallest(chance: Chance, number: int) -> Draft:
     )
 
 
-def together(chance: Chance, number: int) -> Draft:
-    """How tall two bars are together; the sum is drawn first, so that each is as likely."""
-    sums = chance.sample(range(3, 2 * GRID), 4)
+def together(rng: SeededRandom, number: int) -> Draft:
+    """How tall two bars are together; the sum is chosen first, so that each is as likely."""
+    sums = rng.sample(range(3, 2 * GRID), 4)
     total = sums[0]
-    bars, first, other = _two(chance, number, lambda a, b: a + b == total)
+    bars, first, other = _two(rng, number, lambda a, b: a + b == total)
     return Draft(
         scene=_chart(bars),
-        question=chance.pick(
+        question=rng.pick(
             (
                 f"How tall are the {first.colour} bar and the {other.colour} bar together?",
                 f"What is the height of the {first.colour} bar plus the {other.colour} bar?",
@@ -146,17 +146,17 @@ def together(chance: Chance, number: int) -> Draft:
         wrong=list(map(str, sums[1:])),
         summary=f"The question asks for the height of {first.colour} plus {other.colour}.",
         caption=_caption(bars),
-        reasoning=f"It shows {_said([first])} plus {_said([other])} is {total}.",
+        reasoning=f"It shows {_in_words([first])} plus {_in_words([other])} is {total}.",
     )
 
 
-def difference(chance: Chance, number: int) -> Draft:
-    """How much taller one bar is than another; the difference is drawn first."""
-    wanted = 1 + chance.below(GRID - 1)
-    bars, first, other = _two(chance, number, lambda a, b: a - b == wanted)
+def difference(rng: SeededRandom, number: int) -> Draft:
+    """How much taller one bar is than another; the difference is chosen first."""
+    wanted = 1 + rng.below(GRID - 1)
+    bars, first, other = _two(rng, number, lambda a, b: a - b == wanted)
     return Draft(
         scene=_chart(bars),
-        question=chance.pick(
+        question=rng.pick(
             (
                 f"How much taller is the {first.colour} bar than the {other.colour} bar?",
                 f"What is the height of the {first.colour} bar minus the {other.colour} bar?",
@@ -166,7 +166,7 @@ def difference(chance: Chance, number: int) -> Draft:
         wrong=[str(d) for d in range(1, GRID) if d != wanted],
         summary=f"The question asks how much taller {first.colour} is than {other.colour}.",
         caption=_caption(bars),
-        reasoning=f"It shows {_said([first])} minus {_said([other])} is {wanted}.",
+        reasoning=f"It shows {_in_words([first])} minus {_in_words([other])} is {wanted}.",
     )
 
 
@@ -180,12 +180,12 @@ class Pot(NamedTuple):
     """drop or none"""
 
 
-def fair_test(chance: Chance, number: int) -> Draft:
+def fair_test(rng: SeededRandom, number: int) -> Draft:
     """Which pot differs from another in one thing only."""
-    light, water = chance.pick(("sun", "moon")), chance.pick(("drop", "none"))
+    light, water = rng.pick(("sun", "moon")), rng.pick(("drop", "none"))
     dark, dry = {"sun": "moon", "moon": "sun"}[light], {"drop": "none", "none": "drop"}[water]
-    own, water_only, light_only, *both = chance.sample(COLOURS, number)
-    pots = chance.shuffled(
+    own, water_only, light_only, *both = rng.sample(COLOURS, number)
+    pots = rng.shuffled(
         [
             Pot(own, light, water),
             Pot(water_only, light, dry),
@@ -193,7 +193,7 @@ def fair_test(chance: Chance, number: int) -> Draft:
             *(Pot(colour, dark, dry) for colour in both),
         ]
     )
-    columns = sorted(chance.sample(range(GRID), number))
+    columns = sorted(rng.sample(range(GRID), number))
     marks = []
     for pot, column in zip(pots, columns, strict=True):
         marks.append(Mark(pot.light, "ink", 0, column))
@@ -201,12 +201,12 @@ def fair_test(chance: Chance, number: int) -> Draft:
             marks.append(Mark("drop", "ink", 1, column))
         marks.append(Mark("plant", "leaf", 2, column))
         marks.append(Mark("pot", pot.colour, 3, column))
-    tested, answer = chance.pick((("water", water_only), ("light", light_only)))
-    said = listed(f"{_conditions(pot)} {pot.colour}" for pot in pots if pot.colour != own)
+    tested, answer = rng.pick((("water", water_only), ("light", light_only)))
+    words = listed(f"{_conditions(pot)} {pot.colour}" for pot in pots if pot.colour != own)
     mine, found = (next(pot for pot in pots if pot.colour == c) for c in (own, answer))
     return Draft(
         scene=Scene("shelf", tuple(marks)),
-        question=chance.pick(
+        question=rng.pick(
             (
                 f"Which pot shows with the {own} pot what {tested} does?",
                 f"Which pot differs from the {own} pot only in {tested}?",
@@ -215,7 +215,7 @@ def fair_test(chance: Chance, number: int) -> Draft:
         answer=answer,
         wrong=[pot.colour for pot in pots if pot.colour not in {own, answer}],
         summary=f"The question asks which pot differs from the {own} pot only in {tested}.",
-        caption=f"There are {number} pots: {own} {_conditions(mine)}, and {said}.",
+        caption=f"There are {number} pots: {own} {_conditions(mine)}, and {words}.",
         reasoning=f"It shows {own} {_conditions(mine)}. With other {tested} that is "
         f"{_conditions(found)} {answer}.",
         hint="The sun stands for light, the moon for dark.",

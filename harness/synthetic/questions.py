@@ -1,10 +1,10 @@
-"""The drawn questions: families in turn, each split with scenes of its own.
+"""The synthetic questions: families in turn, each split with scenes of its own.
 
     family -> draft (scene, question, options) -> Item
 
 A scene belongs to one split by its hash (see `harness.synthetic.scenes`), so no picture of the test
 split is ever seen in training, whatever the seed. What an item is depends on the split, the seed
-and its number alone; pictures are drawn when asked for.
+and its number alone; pictures are drawn when they are needed.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from harness.synthetic import (
     practices,
     us_history,
 )
-from harness.synthetic.chance import Chance
 from harness.synthetic.families import Draft, Family
 from harness.synthetic.scenes import Scene
+from harness.synthetic.seeded_random import SeededRandom
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,7 +54,7 @@ OPEN_SIZES = {"train": 2000, "validation": 100, "test": 250}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One drawn question with everything that a teacher could say about it."""
+    """One synthetic question with everything that a teacher could say about it."""
 
     id: str
     topic: str
@@ -70,7 +70,7 @@ class Item:
     answer: int | str
     """The right choice's index; for an open question the text, of several sentences."""
     hint: str
-    """For an open question what is said beside it."""
+    """The context of an open question."""
     lecture: str
     solution: str
     summary: str
@@ -92,8 +92,8 @@ class Item:
         return draw(self.scene)
 
 
-class About(NamedTuple):
-    """What an item's id says about it."""
+class ItemFields(NamedTuple):
+    """The fields of an item that its id holds."""
 
     topic: str
     skill: str
@@ -101,10 +101,10 @@ class About(NamedTuple):
     level: int
 
 
-def about(sample_id: str) -> About | None:
-    """What the id of a drawn question says of it, to report results by; None for any other id."""
+def parse_id(sample_id: str) -> ItemFields | None:
+    """The fields in the id of a synthetic question, to report results by; None for any other id."""
     found = re.fullmatch(r"(.+)_(.+)_s(\d)_l(\d)_\d+", sample_id)
-    return About(found[1], found[2], int(found[3]), int(found[4])) if found else None
+    return ItemFields(found[1], found[2], int(found[3]), int(found[4])) if found else None
 
 
 def questions(split: str, seed: int = 0, count: int | None = None) -> Sequence[Item]:
@@ -112,7 +112,7 @@ def questions(split: str, seed: int = 0, count: int | None = None) -> Sequence[I
 
     Args:
         split: train, validation or test.
-        seed: another one draws others, from the scenes of the same split.
+        seed: another one gives other questions, from the scenes of the same split.
         count: how many; None: as many as the task has.
     """
     return _first("choice", split, seed, _count(SIZES, split, count))
@@ -123,8 +123,8 @@ def open_questions(split: str, seed: int = 0, count: int | None = None) -> Seque
     return _first("open", split, seed, _count(OPEN_SIZES, split, count))
 
 
-DRAWN = MappingProxyType({"scienceqa-mini": questions, "vqaonline-mini": open_questions})
-"""Task -> what draws its questions."""
+GENERATORS = MappingProxyType({"scienceqa-mini": questions, "vqaonline-mini": open_questions})
+"""Task -> what generates its questions."""
 
 
 def _count(sizes: Mapping[str, int], split: str, count: int | None) -> int:
@@ -141,22 +141,22 @@ def _first(kind: str, split: str, seed: int, count: int) -> tuple[Item, ...]:
 
 def _items(families: Sequence[Family], split: str, seed: int) -> Iterator[Item]:
     topics = tuple(dict.fromkeys(family.topic for family in families))
-    chance = Chance(f"{topics[0]} {split} {seed}")
-    turns = {t: _turns([f for f in families if f.topic == t], chance) for t in topics}
-    places = _Places(chance)
+    rng = SeededRandom(f"{topics[0]} {split} {seed}")
+    turns = {t: _turns([f for f in families if f.topic == t], rng) for t in topics}
+    places = _Places(rng)
     seen: set[tuple[Scene, str]] = set()
     for number in numbers():
         if number % len(topics) == 0:
-            order = chance.shuffled(topics)
+            order = rng.shuffled(topics)
         family, level = next(turns[order[number % len(topics)]])
-        yield _item(family, level, number, _draft(family, level, split, chance, seen), places)
+        yield _item(family, level, number, _draft(family, level, split, rng, seen), places)
 
 
 def _item(family: Family, level: int, number: int, draft: Draft, places: _Places) -> Item:
     choices, answer, end = [], draft.answer, ""
     if draft.wrong:
         place = places.next(1 + len(draft.wrong))
-        choices = places.chance.shuffled(draft.wrong)
+        choices = places.rng.shuffled(draft.wrong)
         choices.insert(place, draft.answer)
         end = f" The answer is {draft.answer}, {ascii_uppercase[place]}."
     return Item(
@@ -178,39 +178,39 @@ def _item(family: Family, level: int, number: int, draft: Draft, places: _Places
     )
 
 
-def _turns(families: Sequence[Family], chance: Chance) -> Iterator[tuple[Family, int]]:
+def _turns(families: Sequence[Family], rng: SeededRandom) -> Iterator[tuple[Family, int]]:
     """Families in turn, and the levels of each in turn."""
     left: dict[str, list[int]] = {family.skill: [] for family in families}
     while True:
-        for family in chance.shuffled(families):
+        for family in rng.shuffled(families):
             if not left[family.skill]:
-                left[family.skill] = chance.shuffled(tuple(family.sizes))
+                left[family.skill] = rng.shuffled(tuple(family.sizes))
             yield family, left[family.skill].pop()
 
 
 class _Places:
     """Where the right choice stands: each place as often, in random order."""
 
-    def __init__(self, chance: Chance) -> None:
-        self.chance = chance
+    def __init__(self, rng: SeededRandom) -> None:
+        self.rng = rng
         self._left: dict[int, list[int]] = {}
 
     def next(self, k: int) -> int:
         if not self._left.get(k):
-            self._left[k] = self.chance.shuffled(range(k))
+            self._left[k] = self.rng.shuffled(range(k))
         return self._left[k].pop()
 
 
 _TRIES = 5000
-"""Draws after which there is nothing new to be expected."""
+"""Drafts after which nothing new is to be expected."""
 
 
 def _draft(
-    family: Family, level: int, split: str, chance: Chance, seen: set[tuple[Scene, str]]
+    family: Family, level: int, split: str, rng: SeededRandom, seen: set[tuple[Scene, str]]
 ) -> Draft:
-    """A draft that belongs to the split and was not asked before."""
+    """A draft that belongs to the split and is new."""
     for _ in range(_TRIES):
-        draft = family.make(chance, family.sizes[level])
+        draft = family.make(rng, family.sizes[level])
         if draft is None or draft.scene.split != split:
             continue
         key = draft.scene, draft.question
@@ -219,6 +219,6 @@ def _draft(
             return draft
     raise HarnessError(
         f"{family.topic} has nothing new to ask of the skill {family.skill} in {split}.",
-        known=f"{len(seen):,} questions were drawn.",
-        remedy="Draw fewer, or more with another seed.",
+        known=f"{len(seen):,} questions were generated.",
+        remedy="Generate fewer, or more with another seed.",
     )

@@ -1,4 +1,4 @@
-"""Drawn questions in the fields of the published data sets, so that they load as those do."""
+"""Synthetic questions in the fields of the published data sets, so that they load as those do."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def png(item: Item) -> bytes:
     return _file(item.scene)
 
 
-@lru_cache(maxsize=8192)  # some 6 kB each: all of a split, for as many models as are asked
+@lru_cache(maxsize=8192)  # some 6 kB each: all of a split
 def _file(scene: Scene) -> bytes:
     file = BytesIO()
     draw(scene).save(file, "PNG", compress_level=1)

@@ -1,6 +1,6 @@
-"""Random draws that come out alike on every platform and every version of Python.
+"""Random numbers that are the same on every platform and in every version of Python.
 
-Only `Random.random` promises that of the standard library, so every other draw is made of it.
+Of the standard library only `Random.random` promises that, so all else is made from it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Chance:
-    """Draws from a seed; the same seed draws the same for ever."""
+class SeededRandom:
+    """A random generator: the same seed gives the same numbers for ever."""
 
     def __init__(self, seed: str) -> None:
         self._random = Random(seed)  # noqa: S311  # a draw to be repeated, not a secret

@@ -1,4 +1,4 @@
-"""Drawn questions as a data folder: JSONL and pictures, as one's own data may lie for --data."""
+"""Export synthetic questions as a data folder: JSONL and pictures, as `--data` reads them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from harness.synthetic.questions import Item
 from harness.synthetic.schema import fields, png
 
 
-def write(folder: Path, split: str, items: Iterable[Item]) -> Path:
+def export(folder: Path, split: str, items: Iterable[Item]) -> Path:
     """Write `SPLIT.jsonl` and `images/SPLIT/` into a folder; returns the file.
 
-    The rows come last: a folder that was cut short has none.
+    The rows are written last: a folder whose export was interrupted has none.
 
     Raises:
         HarnessError: the split is there already, or the folder cannot be written.
