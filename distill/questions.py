@@ -29,7 +29,7 @@ class Questions:
     def fingerprint(self) -> dict[str, Any]:
         """What must be equal for rationales to belong together; the limit may grow."""
         stratified = f"{self.sample}, seed {self.seed}"
-        transparency = self.data.looked.transparency
+        transparency = self.data.image_scan.transparency
         return {
             "task": self.data.task.name,
             "split": self.data.options.split,

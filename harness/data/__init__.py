@@ -1,1 +1,1 @@
-"""Data sets: files, the Hub, splits, pictures, selection and fingerprints. No task stands here."""
+"""Data sets, whatever their task: files, the Hub, splits, pictures, selection, fingerprints."""

@@ -1,4 +1,4 @@
-"""Rows of CSV and TSV files: the text is read once, pictures in base64 when they are asked for."""
+"""Rows of CSV and TSV files: the text is read once, base64 pictures when they are needed."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def delimited_rows(path: Path) -> Iterator[Row]:
     what the same field of a JSON file may hold.
 
     An `image` cell may name another row by its `index`, whose pictures it then shares. The text is
-    read once; of pictures in base64 only the places are kept, and each is read from the file when
-    it is asked for.
+    read once; of base64 pictures only the places are kept, and each is read from the file when it
+    is needed.
     """
     # The csv module's limit is the interpreter's, and far below the size of a picture.
     csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL))
@@ -60,7 +60,7 @@ def delimited_rows(path: Path) -> Iterator[Row]:
 
 
 class _Cell(NamedTuple):
-    """Where in its row a picture in base64 stands."""
+    """The place of a base64 picture in its row."""
 
     column: int
     at: int
@@ -124,7 +124,7 @@ def _cell_image(path: Path, line: _Line, at: int, folder: Folder) -> ImageRef:
 
 
 class _Record(NamedTuple):
-    """A row of a CSV file, and where it stands."""
+    """A row of a CSV file, and its place there."""
 
     line: int
     """Its first line, from 1."""
@@ -144,7 +144,7 @@ def _records(path: Path) -> Iterator[_Record]:
                 line, end = line + 1, end + len(data)
                 yield decode_text(data, where=f"{path.name}, line {line}")
 
-        # The reader takes lines only as it needs them: where it stops, a row ends.
+        # The reader takes lines only as it needs them: a row ends where it stops.
         start, first = 0, 1
         reader = _reader(lines(), path)
         while True:

@@ -1,5 +1,5 @@
-"""What a run was made with, as hashes: on other data, or with questions in other words, it is not
-continued; with another extraction, its stored answers are extracted again."""
+"""Hashes of what a run depends on. With other data or other prompts a run is not resumed; with
+another extraction its stored answers are extracted again."""
 
 from __future__ import annotations
 
@@ -35,38 +35,38 @@ _THREADS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
-    """What is known of all pictures before any is asked."""
+class ImageScan:
+    """What is known of all pictures before the first question."""
 
     digests: Digests
     blended: int
-    """Pictures with transparent parts, which are blended on white."""
+    """Pictures with transparent parts that are blended on white."""
     dropped: int
-    """Those whose transparency is dropped."""
+    """Pictures whose transparency is dropped."""
     flat: tuple[str, ...]
-    """Those of both that become one flat colour by it."""
+    """Labels of those of both kinds that become one flat colour."""
 
     @property
     def transparency(self) -> str | None:
-        """What a run's answers depend on: None where earlier versions saw the same pictures."""
+        """What a run's answers depend on; None where earlier versions had the same pictures."""
         return "blended on white" if self.blended else None
 
 
-def look(samples: Sequence[Sample]) -> Looked:
+def scan_images(samples: Sequence[Sample]) -> ImageScan:
     """Read every picture once; decode those with transparent parts."""
     images = list({id(image): image for sample in samples for image in sample.images}.values())
     with ThreadPoolExecutor(_THREADS) as pool:
-        seen = dict(zip(map(id, images), pool.map(_look, images), strict=True))
-    clear = [image for image in images if seen[id(image)][1] is not None]
-    return Looked(
-        digests={s.id: tuple(seen[id(image)][0] for image in s.images) for s in samples},
+        scanned = dict(zip(map(id, images), pool.map(_scan, images), strict=True))
+    clear = [image for image in images if scanned[id(image)][1] is not None]
+    return ImageScan(
+        digests={s.id: tuple(scanned[id(image)][0] for image in s.images) for s in samples},
         blended=sum(image.transparency == "blend" for image in clear),
         dropped=sum(image.transparency == "drop" for image in clear),
-        flat=tuple(image.label for image in clear if seen[id(image)][1]),
+        flat=tuple(image.label for image in clear if scanned[id(image)][1]),
     )
 
 
-def _look(image: ImageRef) -> tuple[str, bool | None]:
+def _scan(image: ImageRef) -> tuple[str, bool | None]:
     """The digest, and `flat_by_transparency`."""
     try:
         data = image.read()
@@ -78,17 +78,17 @@ def _look(image: ImageRef) -> tuple[str, bool | None]:
             data, label=image.label, transparency=image.transparency
         )
     except SampleError:
-        return digest, None  # it becomes an error row when it is asked
+        return digest, None  # it becomes an error row later
 
 
 def fingerprint(samples: Sequence[Sample], digests: Digests | None = None) -> str:
     """The sha256 of the samples' ids, texts, choices, answers, topics and pictures, in hex.
 
-    The order of the samples does not count: it changes no answer. A picture that cannot be read
-    counts as such, so that a run is not continued once the picture is there.
+    The order of the samples does not count: it changes no answer. An unreadable picture counts as
+    such, so that a run is not resumed once the picture is there.
 
     Args:
-        samples: all samples of a split after filtering, also when fewer are asked.
+        samples: all samples of a split after filtering, even if the run has a limit.
         digests: the result of `image_digests`, to save reading the pictures again.
     """
     digests = image_digests(samples) if digests is None else digests
@@ -117,24 +117,24 @@ def _content(sample: Sample, digests: tuple[str, ...]) -> bytes:
     return sha256(json.dumps(fields).encode()).digest()
 
 
-Asked = Callable[[Sample], str]
-"""All that a question's prompt is worded by, as one text; raises SampleError."""
+PromptText = Callable[[Sample], str]
+"""All words of a question's prompt as one text; raises SampleError."""
 
 
-def wording(samples: Sequence[Sample], asked: Asked) -> str:
-    """The sha256 of every question as it is asked, in hex, whatever their order.
+def wording(samples: Sequence[Sample], prompt_text: PromptText) -> str:
+    """The sha256 of every question's prompt text, in hex, whatever their order.
 
     Args:
-        asked: is best given `blank` samples: `fingerprint` has their pictures. A sample that cannot
-            be asked counts as such.
+        samples: `blank` ones suffice: `fingerprint` has their pictures. A sample without a prompt
+            counts as such.
     """
-    total = [sha256(f"{s.id}\0{_worded(s, asked)}".encode()).digest() for s in samples]
+    total = [sha256(f"{s.id}\0{_text_of(s, prompt_text)}".encode()).digest() for s in samples]
     return sha256(b"".join(sorted(total))).hexdigest()
 
 
-def _worded(sample: Sample, asked: Asked) -> str:
+def _text_of(sample: Sample, prompt_text: PromptText) -> str:
     try:
-        return asked(sample)
+        return prompt_text(sample)
     except SampleError as error:
         return f"\0{error}"
 
@@ -172,8 +172,8 @@ _EXTRACT = Path(structured.__file__).parents[1] / "extract"
 
 
 def extraction(task: Task) -> str:
-    """The sha256, in hex, of the code that makes answers of raw texts: the package's own, and the
-    file of a user's task."""
+    """The sha256, in hex, of the code that extracts answers from raw text: the package's own, and
+    the file of a user's task."""
     total = sha256((task.file.whole if task.file else "").encode())
     paths = [Path(structured.__file__), *_EXTRACT.glob("*.py")]
     for path in sorted(paths, key=lambda path: path.name):

@@ -1,6 +1,6 @@
-"""Data sets on the hub, or in its cache on this machine, where there is no network.
+"""Data sets on the hub or, without a network, in its cache on this machine.
 
-Of the tasks this module alone talks to the hub. It downloads files and runs none of them.
+For the tasks, this module alone contacts the hub. It downloads files and runs none of them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from harness.core.errors import DataError
 def snapshot(
     repo: str, revision: str | None, patterns: Sequence[str], *, download: bool = True
 ) -> Path | None:
-    """The folder with the files of `repo` that fit `patterns`, downloaded where they are missing.
+    """The folder with the files of `repo` that match `patterns`; missing ones are downloaded.
 
-    Its name is the commit. None: the hub is not reached, or not asked, and its cache does not have
-    the revision.
+    Its name is the commit. None: the hub is unreachable or not contacted, and its cache does not
+    have the revision.
 
     Raises:
-        DataError: the hub has no such data set or revision, or does not give it away.
+        DataError: the hub has no such data set or revision, or restricts access to it.
     """
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -37,21 +37,20 @@ def snapshot(
             )
         )
     except (HfHubHTTPError, HFValidationError) as error:
-        asked = Repository(repo, revision, "dataset")
-        what, known, remedy = explain(error, asked)
+        what, known, remedy = explain(error, Repository(repo, revision, "dataset"))
         raise DataError(what, known=known, remedy=remedy) from error
     except OSError:  # offline, unreachable, or not in the cache
         return None
 
 
 def prepared(repo: str, split: str, revision: str | None) -> list[Path]:
-    """The Arrow files that `datasets.load_dataset` left in its own cache; empty where none did."""
+    """The Arrow files that `datasets.load_dataset` left in its own cache, or none."""
     from datasets import config
     from datasets.naming import camelcase_to_snakecase
 
     owner, _, name = repo.partition("/")
     folder = Path(config.HF_DATASETS_CACHE) / f"{owner}___{camelcase_to_snakecase(name)}"
-    # CONFIG/VERSION/COMMIT; what is being written has a longer name.
+    # CONFIG/VERSION/COMMIT; a build that is being written has a longer name.
     builds = [path for path in folder.glob("*/*/*") if path.is_dir() and "." not in path.name]
     for build in sorted(builds, key=lambda path: path.stat().st_mtime, reverse=True):
         files = sorted([*build.glob(f"*-{split}.arrow"), *build.glob(f"*-{split}-*-of-*.arrow")])
@@ -61,7 +60,7 @@ def prepared(repo: str, split: str, revision: str | None) -> list[Path]:
 
 
 def missing(repo: str, split: str, revision: str | None, *, there: Iterable[str] = ()) -> DataError:
-    """What to tell about a split that is neither here nor to be had; `there` are those that are."""
+    """The error for a split that is neither here nor downloadable; `there` are those that are."""
     from datasets import config
     from huggingface_hub import constants
 

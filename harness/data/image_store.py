@@ -1,7 +1,7 @@
-"""Pictures that are taken out of data files, in one temporary file that ends with the process.
+"""Pictures from data files, copied to one temporary file that ends with the process.
 
-Parquet, Arrow and JSON have no access to a single picture; a copy has, and is not changed by what
-becomes of the data file while a run is under way.
+Parquet, Arrow and JSON give no access to a single picture; a copy does, and later changes of the
+data file do not reach it during a run.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from harness.core.errors import HarnessError
 Read = Callable[[], bytes]
 
 _PLAIN = 64 * 2**20
-"""Bytes that are kept as they are in any case."""
+"""Bytes that are stored uncompressed in any case."""
 
 
 class ImageStore:
-    """Keeps pictures; each is readable by place, from any thread or forked process.
+    """Stores pictures; any thread or forked process can read each by its place.
 
-    Equal ones are kept once. More bytes than the data files have are a sign that these are packed:
-    from then on they are packed here too, so that a small file never fills the disk.
+    Equal pictures are stored once. More bytes than the data files have show that these are
+    compressed: from then on pictures are compressed here too, so that a small file never fills the
+    disk.
 
     Args:
         size: bytes of the data files.
@@ -38,7 +39,7 @@ class ImageStore:
         self._kept: dict[bytes, Read] = {}
 
     def keep(self, data: bytes) -> Read:
-        """How the picture is read from now on."""
+        """Store a picture; returns the function that reads it."""
         digest = sha256(data).digest()
         if digest not in self._kept:
             self._kept[digest] = self._write(data)
@@ -53,7 +54,7 @@ class ImageStore:
             self._file.flush()
         except OSError as error:
             raise HarnessError(
-                f"The pictures cannot be kept in {tempfile.gettempdir()}: {error.strerror}.",
+                f"The pictures cannot be stored in {tempfile.gettempdir()}: {error.strerror}.",
                 remedy="Set TMPDIR to a folder with more room.",
             ) from error
         place = self._end

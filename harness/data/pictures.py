@@ -1,9 +1,9 @@
-"""Which fields of a row hold its pictures, and what is written in them.
+"""The fields of a row that hold its pictures, and what they contain.
 
     {"images": ["a.png", "data:image/png;base64,..."]} -> Name("a.png"), Encoded(...)
 
-A picture is named by a path, or is written into the row itself: as bytes, as a data address, or as
-base64. Nothing is opened here.
+A picture is named by a path or contained in the row itself: as bytes, as a data address, or as
+base64. No file is opened here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Encoded:
-    """A picture that is written into its row."""
+    """A picture that its row contains."""
 
     written: str | bytes
 
@@ -59,18 +59,17 @@ _FORMS = _NAMES | {
     *("path", "paths", "bytes", "base64", "b64", "data", "encoded", "decoded"),
     *("question", "query", "input", "main"),
 }
-"""What may be added to the name of a thing: `image_size` or `image_id` hold no picture, and that of
-an answer is not shown."""
+"""What may be added to the name of a thing: `image_size` or `image_id` hold no picture, and an
+answer's picture is not shown."""
 _FILE_NAMES = frozenset({("file", "name"), ("filename",), ("file", "names"), ("filenames",)})
 """As the hub's image folders call their column."""
 
 
 @cache
 def picture_fields(names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """Of a row's fields those that can hold pictures. The first group in which something stands
-    holds them all: `image`, `images`, then the others in their order; numbered ones (`image_1`,
-    `image_2` ...) are one group. Beside `image` or `images` a name or a web address says no more
-    than where the picture comes from."""
+    """The fields that can hold pictures. The first group that is not empty holds them all: `image`,
+    `images`, then the others in their order; numbered ones (`image_1`, `image_2` ...) are one
+    group. Next to `image` or `images`, a name or a web address only gives the picture's origin."""
     groups: dict[tuple[str, ...], list[tuple[int, str]]] = {}
     for name in names:
         words = tuple(word.lower() for word in _WORDS.findall(name))
@@ -105,7 +104,7 @@ def pictures_in(fields: Mapping[str, Any], *, where: str) -> tuple[str, list[Par
 
 
 def parts_of(value: object, *, where: str, key: str) -> list[Part]:
-    """The pictures that a field's value stands for; null, "" and white space stand for none.
+    """The pictures in a field's value; null, "" and white space mean none.
 
     Raises:
         DataError: the value is of a kind that holds no picture.
@@ -147,7 +146,7 @@ def _text_parts(text: str, *, deep: int) -> Iterator[Part]:
     elif (inner := _written_out(text)) is not None:
         yield from _parts(inner, deep=deep)
     elif len(text) > LONGEST_NAME:
-        yield Encoded(text)  # it says of itself that it is no base64
+        yield Encoded(text)  # its decoding raises that it is no base64
     else:
         yield Name(text)
 

@@ -1,8 +1,7 @@
 """From rows to samples: one schema for each kind of question, whatever file the rows come from.
 
 A row that does not fit ends the load, with the file, the row, the field and what was found there:
-an answer key with a hole in it makes every later figure wrong. A picture that cannot be read is not
-looked at here.
+an answer key with a hole in it makes every later figure wrong. Pictures are not read here.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ FIELDS = frozenset(
         *LETTERS,
     ]
 )
-"""Every field that is read, beside those that hold pictures."""
+"""Every field that is read, in addition to those that hold pictures."""
 
 
 def one_line(text: str) -> str:
@@ -108,7 +107,7 @@ def collect(
         if sample.id in where_by_id:
             raise DataError(
                 f"{row.where}, field 'id': {found(sample.id)} is there twice.",
-                known=f"It stands first in {where_by_id[sample.id]}.",
+                known=f"It is first in {where_by_id[sample.id]}.",
             )
         where_by_id[sample.id] = row.where
         pictured += bool(row.images)

@@ -1,4 +1,4 @@
-"""Which samples of a split are asked when not all are."""
+"""The samples of a split that a limit selects."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _in_turn(samples: Sequence[Sample], random: Random) -> Iterator[int]:
     while topics:
         for topic in topics:
             kinds = [kind for kind, places in groups[topic].items() if places]
-            # With an image first where the counts are equal: True stands first in each group.
+            # Where the counts are equal, with an image first: True is first in each group.
             kind = min(kinds, key=lambda kind: (in_topic[topic, kind], in_all[kind]))
             in_topic[topic, kind] += 1
             in_all[kind] += 1

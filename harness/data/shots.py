@@ -1,4 +1,4 @@
-"""Answered questions that are shown before the one that is asked (few-shot): never that one itself.
+"""Few-shot examples: answered questions of the train split, never the question itself.
 
 Data whose rows name no split have the same rows in every split, and published splits share
 questions, too.
@@ -34,23 +34,23 @@ class Shots:
         self._text = cache(self._shown)
 
     def __call__(self, sample: Sample) -> tuple[str, ...]:
-        """What is shown before `sample`, as text; raises HarnessError where too few are left."""
+        """The examples for `sample`, as text; raises HarnessError if there are too few."""
         if sample.id not in self._chosen:
             self._chosen[sample.id] = self._choose(sample)
         return tuple(self._text(place) for place in self._chosen[sample.id])
 
     @cached_property
     def usual(self) -> tuple[str, ...]:
-        """What is shown before a question that is none of the first ones itself."""
+        """The examples for a question that is not among the first ones itself."""
         return tuple(self._text(at) for at in range(min(self._number, len(self._candidates))))
 
     def _choose(self, sample: Sample) -> tuple[int, ...]:
-        asked = _Question(sample)
+        question = _Question(sample)
         chosen: list[int] = []
         for place, candidate in enumerate(self._candidates):
             if len(chosen) == self._number:
                 break
-            if not candidate.is_same(asked):
+            if not candidate.is_same(question):
                 chosen.append(place)
         if len(chosen) < self._number:
             raise HarnessError(
@@ -67,16 +67,16 @@ class Shots:
 
 
 class _Question:
-    """A question as it is compared with others."""
+    """A question to compare with others."""
 
     def __init__(self, sample: Sample) -> None:
         self.sample = sample
 
     def is_same(self, other: _Question) -> bool:
-        """Whether both ask the same, by their ids or by what they show and say.
+        """Whether both are the same question, by their ids or by their pictures and texts.
 
         The options need not be the same where there is a picture; where there is none, a question
-        such as "Which is correct?" is told by its options or its right answer.
+        such as "Which is correct?" is identified by its options or its right answer.
         """
         ours, theirs = self.sample, other.sample
         if ours.id == theirs.id and not (ours.numbered and theirs.numbered):
@@ -110,7 +110,7 @@ class _Question:
 
 @cache
 def _plain(text: str) -> str:
-    """A text without what two copies of it may differ in: case, punctuation, white space, forms."""
+    """A text without what may differ between copies: case, punctuation, white space, forms."""
     words = re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())
     return " ".join(words) or text.strip()
 

@@ -1,9 +1,8 @@
-"""Which files hold a split: on the hub, in a folder, or in the one file that was named.
+"""Find the files that hold a split: on the hub, in a folder, or in the one file that is named.
 
     hub or PATH -> the files that hold the split -> their rows
 
-Which source fits is told by what lies at the path; when none does, the error lists what was looked
-for.
+The files at the path decide how they are read; if none can be, the error lists what was looked for.
 """
 
 from __future__ import annotations
@@ -62,12 +61,12 @@ _RELEASE = "release"
 _DEPTH = 3
 """Folders below the one that is named: the hub's own Parquet copies are at CONFIG/SPLIT."""
 _DESCRIPTIONS = frozenset({"dataset_info.json", "dataset_infos.json", "config.json"})
-"""What the hub's libraries write beside data: it holds no rows."""
+"""What the hub's libraries write next to data: it holds no rows."""
 _NAMED_PICTURES = 1000
 
 
 def open_source(options: DataOptions, *, repo: str, files: str) -> Source:
-    """The rows that `options` ask for: of its path, or of `repo` on the hub.
+    """The rows that `options` select: of its path, or of `repo` on the hub.
 
     Args:
         options: the path, the split and the revision.
@@ -164,7 +163,7 @@ def _from_file(path: Path, split: str) -> Source:
 
 
 def _from_files(files: Sequence[Path], split: str, *, name: str) -> Source:
-    """The rows of files whose names say nothing of splits: they are of whichever is asked for."""
+    """The rows of files whose names name no split: they belong to the requested one."""
     suffix = files[0].suffix.lower()
     rows = _rows_of_split(_READERS[suffix](files), split, label=name)
     return Source(rows, name, kind=suffix)

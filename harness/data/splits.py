@@ -1,4 +1,4 @@
-"""Names of splits: which are the same, which ones a file's name gives away."""
+"""Names of splits: synonyms, and the splits that a file's name contains."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from harness.core.errors import DataError
 
 SPLITS = ("train", "validation", "val", "dev", "test", "minitrain", "minival", "minitest")
-"""What is taken for a split where it is part of a file's or a folder's name."""
+"""Words that name a split in the name of a file or a folder."""
 
 
 def same_split(split: str) -> tuple[str, ...]:
-    """The names of a split, the one that was asked for first: `val` is `validation`."""
+    """The names of a split, the given one first: `val` is `validation`."""
     other = {"val": "validation", "validation": "val"}.get(split)
     return (split,) if other is None else (split, other)
 

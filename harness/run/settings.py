@@ -16,7 +16,7 @@ from harness.core.options import (
 )
 from harness.core.prompts import instruction
 from harness.core.types import Decoding, Prompt, Sample, Style, Task
-from harness.data.fingerprint import Looked, blank, extraction, wording
+from harness.data.fingerprint import ImageScan, blank, extraction, wording
 from harness.remote.served import Served
 from harness.run.shuffling import movable
 from harness.run.sources import Source
@@ -63,7 +63,7 @@ def resolve(source: Source, data: Data, options: RunOptions) -> dict[str, Any]:
         "limit": options.limit,
         "seed": options.seed,
         "text_only": data.options.text_only,
-        "transparency": _transparency(data.looked),
+        "transparency": _transparency(data.image_scan),
     }
 
 
@@ -135,9 +135,9 @@ def _batch_size(source: Source, options: RunOptions) -> int:
     return 4 if options.generation.temperature > 0 else 16
 
 
-def _transparency(looked: Looked) -> dict[str, int]:
+def _transparency(scan: ImageScan) -> dict[str, int]:
     """How many pictures it changes, and how."""
-    counts = {"blended": looked.blended, "dropped": looked.dropped, "flat": len(looked.flat)}
+    counts = {"blended": scan.blended, "dropped": scan.dropped, "flat": len(scan.flat)}
     return {name: count for name, count in counts.items() if count}
 
 
@@ -170,7 +170,7 @@ def early_fingerprint(source: Source, data: Data, settings: Mapping[str, Any]) -
         "data": data.fingerprint,
         "text_only": settings["text_only"],
         "truncate": settings["truncate"] or None,  # runs without that field shortened nothing
-        "transparency": data.looked.transparency,
+        "transparency": data.image_scan.transparency,
         **source.early_fingerprint,
         "sample": "first"
         if settings["sample"] == "first"

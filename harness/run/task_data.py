@@ -9,7 +9,7 @@ from functools import cached_property
 
 from harness.core.errors import DataError
 from harness.core.types import DataOptions, Sample, SampleSet, Task
-from harness.data.fingerprint import Digests, Looked, look
+from harness.data.fingerprint import Digests, ImageScan, scan_images
 from harness.data.fingerprint import fingerprint as data_fingerprint
 from harness.data.shots import Shots
 
@@ -49,28 +49,28 @@ class Data:
             ) from error
 
     @cached_property
-    def looked(self) -> Looked:
-        """What is known of the pictures; told once where transparent parts change them."""
-        looked = look(self.samples.samples)
-        if looked.blended:
-            log.info("%d pictures have transparent parts: blended on white.", looked.blended)
-        if looked.dropped:
+    def image_scan(self) -> ImageScan:
+        """What is known of the pictures; a log line where transparent parts change them."""
+        scan = scan_images(self.samples.samples)
+        if scan.blended:
+            log.info("%d pictures have transparent parts: blended on white.", scan.blended)
+        if scan.dropped:
             log.info(
                 "%d pictures have transparent parts: transparency is dropped, as the paper's code "
                 "does.",
-                looked.dropped,
+                scan.dropped,
             )
-        if looked.flat:
+        if scan.flat:
             log.warning(
                 "%d of them become one flat colour by it: %s",
-                len(looked.flat),
-                ", ".join(looked.flat[:5]) + (" ..." if len(looked.flat) > 5 else ""),
+                len(scan.flat),
+                ", ".join(scan.flat[:5]) + (" ..." if len(scan.flat) > 5 else ""),
             )
-        return looked
+        return scan
 
     @property
     def digests(self) -> Digests:
-        return self.looked.digests
+        return self.image_scan.digests
 
     @cached_property
     def fingerprint(self) -> str:
