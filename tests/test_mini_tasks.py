@@ -414,7 +414,9 @@ def test_what_a_drawn_task_does_not_have_is_told(name: str) -> None:
     with pytest.raises(HarnessError, match=r"no split 'dev'") as caught:
         load(DataOptions(split="dev"))
     assert caught.value.code == Exit.MISSING
-    with pytest.raises(HarnessError, match=r"--revision applies only to a data set on the hub") as caught:
+    with pytest.raises(
+        HarnessError, match=r"--revision applies only to a data set on the hub"
+    ) as caught:
         load(DataOptions(revision="main"))
     assert caught.value.code == Exit.USAGE
 
