@@ -29,6 +29,8 @@ ASK = {
         ("harness list ", ["models", "tasks", "runs"]),
         ("harness eval --mo", ["--model", "--mode"]),
         ("harness eval --style str", ["structured"]),
+        ("harness eval --model moon", ["moondream", "moondream-kd"]),
+        ("harness eval --task vqa", ["vqaonline", "vqaonline-mini"]),
     ],
 )
 def test_a_shell_completes(shell: str, line: str, offered: list[str], tmp_path: Path) -> None:

@@ -40,19 +40,3 @@ def completion(
     """Print the script that makes a shell complete commands, options, models and tasks."""
     script = get_completion_script(prog_name="harness", complete_var=VARIABLE, shell=shell)
     say(script)
-
-
-def complete_models(incomplete: str) -> list[tuple[str, str]]:
-    """The catalogue's rows that begin so, and what each is."""
-    from harness.checkpoints.catalog import CATALOG
-
-    return [
-        (row.name, f"{row.title} {row.size}") for row in CATALOG if row.name.startswith(incomplete)
-    ]
-
-
-def complete_tasks(incomplete: str) -> list[str]:
-    """The tasks that begin so."""
-    from tasks import TASKS
-
-    return [name for name in TASKS if name.startswith(incomplete)]

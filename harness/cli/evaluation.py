@@ -30,15 +30,18 @@ app = App()
 
 
 @app.command(
+    configurable=True,
     epilog="Examples:\n\n"
     "harness eval --model phi-3.5 --task scienceqa\n\n"
     "harness eval --model ./my-checkpoint --task scienceqa --data ./scienceqa --limit 200\n\n"
-    "harness eval --model moondream --weights ./my-moondream --task scienceqa --batch-size 16"
+    "harness eval --model moondream --weights ./my-moondream --task scienceqa --batch-size 16",
 )
 def eval(
     *,
     models: Annotated[list[ModelOptions], Expand(each="model")],
-    task: Annotated[list[str], Option("A task of `harness list tasks`, or ./mine.py.")],
+    task: Annotated[
+        list[str], Option("A task of `harness list tasks`, or ./mine.py.", commas=True)
+    ],
     data: Annotated[
         list[str] | None,
         replace(DATA, help=f"{DATA.help} For several tasks: TASK=PATH, once each.", default=None),

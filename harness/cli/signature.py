@@ -17,12 +17,16 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
+from harness.cli.candidates import complete_models, complete_tasks
 from harness.core.declarations import PANELS, Option
 from harness.core.errors import HarnessError
+from harness.core.files.paths import user_path
 from harness.core.options import model_option
 
 SHORT = {"model": "-m", "task": "-t", "question": "-q", "image": "-i", "format": "-f"}
 """Options with a short form, in whichever command they are."""
+COMPLETIONS = {"model": complete_models, "teacher": complete_models, "task": complete_tasks}
+"""What a shell offers for the value of an option."""
 FEW = 8
 """So many options need no panels."""
 _CONTEXT = "ctx"
@@ -228,12 +232,13 @@ def _parameter(one: Declared, *, panels: bool) -> inspect.Parameter:
     option = one.option
     kind = option.given or one.kind
     shared: dict[str, Any] = {
-        "help": f"{option.help} Repeatable." if _is_list(kind) else option.help,
+        "help": _help(option, several=_is_list(kind)),
         "rich_help_panel": option.panel if panels and option.panel else None,
         "metavar": option.metavar,
         "min": option.minimum,
         "max": option.maximum,
         "callback": _check(option),
+        "autocompletion": COMPLETIONS.get(one.flag.removeprefix("--")),
     }
     if one.argument:
         info: Any = typer.Argument(**shared)
@@ -244,6 +249,12 @@ def _parameter(one: Declared, *, panels: bool) -> inspect.Parameter:
     default = False if one.default is ... and kind is bool else one.default
     default = inspect.Parameter.empty if default is ... else default
     return inspect.Parameter(one.name, _KEYWORD, annotation=Annotated[kind, info], default=default)
+
+
+def _help(option: Option, *, several: bool) -> str:
+    if not several:
+        return option.help
+    return f"{option.help} {'Repeatable, or A,B.' if option.commas else 'Repeatable.'}"
 
 
 def _is_list(kind: Any) -> bool:
@@ -257,6 +268,8 @@ def _check(option: Option) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         if isinstance(value, float) and not math.isfinite(value):
             raise typer.BadParameter(f"{value} is not a finite number.")  # above every minimum
+        if option.commas and isinstance(value, list | tuple):
+            value = separated(value)
         try:
             if option.parse is not None and value is not None:
                 option.parse(value)
@@ -265,6 +278,15 @@ def _check(option: Option) -> Callable[[Any], Any]:
         return value
 
     return check
+
+
+def separated(values: Iterable[str]) -> list[str]:
+    """The values, those with commas between them each by itself; a path that is there stays."""
+    found = []
+    for value in values:
+        parts = [part for part in value.split(",") if part]
+        found += [value] if not parts or user_path(value).exists() else parts
+    return found
 
 
 def _refuse_idle(ctx: typer.Context, options: Mapping[str, Declared]) -> None:
@@ -276,8 +298,15 @@ def _refuse_idle(ctx: typer.Context, options: Mapping[str, Declared]) -> None:
     if ctx.invoked_subcommand:
         return
     for name, one in options.items():
-        source = ctx.get_parameter_source(name)
         for need in one.option.needs:
-            if source is not None and source.name == "COMMANDLINE" and not need.met(ctx.params):
+            if _is_chosen(ctx, name, one) and not need.met(ctx.params):
                 words = need.words.format(model=model_option(ctx.params))
                 raise HarnessError(f"{one.flag} does nothing without {words}.")
+
+
+def _is_chosen(ctx: typer.Context, name: str, one: Declared) -> bool:
+    """Whether an option was written; a configuration may write what is the default."""
+    source = ctx.get_parameter_source(name)
+    if source is None or source.name not in {"COMMANDLINE", "DEFAULT_MAP"}:
+        return False
+    return source.name == "COMMANDLINE" or ctx.params[name] != one.default

@@ -53,5 +53,7 @@ class Option:
     parse: Callable[[Any], Any] | None = None
     """Makes the field's value of what was given; raises ValueError or HarnessError."""
     needs: tuple[Need, ...] = ()
+    commas: bool = False
+    """Whether several values may stand in one, with commas between them."""
     alone: bool = False
     """Not for several models at once; random weights are."""

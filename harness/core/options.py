@@ -120,7 +120,10 @@ Fresh: TypeAlias = Annotated[
 ]
 ModelName: TypeAlias = Annotated[
     str,
-    Option("A model of `harness list models`, ORG/REPO, or a folder; with --base-url openai:NAME."),
+    Option(
+        "A model of `harness list models`, ORG/REPO, or a folder; with --base-url openai:NAME.",
+        commas=True,
+    ),
 ]
 ChatTemplateFile: TypeAlias = Annotated[
     Path | None,

@@ -1,0 +1,19 @@
+"""What a shell offers for the value of an option: names that begin as what was typed."""
+
+from __future__ import annotations
+
+
+def complete_models(incomplete: str) -> list[tuple[str, str]]:
+    """The catalogue's rows that begin so, and what each is."""
+    from harness.checkpoints.catalog import CATALOG
+
+    return [
+        (row.name, f"{row.title} {row.size}") for row in CATALOG if row.name.startswith(incomplete)
+    ]
+
+
+def complete_tasks(incomplete: str) -> list[str]:
+    """The tasks that begin so."""
+    from tasks import TASKS
+
+    return [name for name in TASKS if name.startswith(incomplete)]
