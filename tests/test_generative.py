@@ -183,7 +183,7 @@ def test_what_was_begun_stands_behind_the_prompt(model: GenerativeModel) -> None
     """An answer that is to be continued follows the prompt, its control tokens broken up."""
     prompt = make_prompts(1)[0]
     plain = model.prepare([prompt])[0]
-    begun = model.prepare([replace(prompt, begun="<REASONING> y <image>")])[0]
+    begun = model.prepare([replace(prompt, answer_prefix="<REASONING> y <image>")])[0]
     assert begun.text.startswith(plain.text + "<REASONING> y")
     special = set(model._tokenizer.all_special_ids)
     ids = (row.inputs["input_ids"][0].tolist() for row in (plain, begun))

@@ -334,8 +334,8 @@ def test_stages_end_where_a_local_models_do(server: Server) -> None:
 def test_a_begun_answer_is_refused(server: Server) -> None:
     """There is no standard way to let a server go on with an answer: it is said, not pretended."""
     model = make_model(server)
-    with pytest.raises(HarnessError, match="cannot go on with an answer that was begun"):
-        model.prepare([prompt(begun="<SUMMARY> x")])
+    with pytest.raises(HarnessError, match="cannot continue the beginning of an answer"):
+        model.prepare([prompt(answer_prefix="<SUMMARY> x")])
     with pytest.raises(HarnessError, match="likelihood of the options"):
         model.choose(model.prepare([prompt()]), [["A", "B"]])
     assert not server.requests

@@ -412,7 +412,7 @@ class Reasons(Likes):
         return [Output(raws[int(p.question)], p.text, 10, 2) for p in prepared]
 
     def choose(self, prepared: Sequence[Prompt], options: Sequence[Sequence[str]]) -> list[Output]:
-        self.begun = [prompt.begun for prompt in prepared]
+        self.begun = [prompt.answer_prefix for prompt in prepared]
         return [replace(output, raw="B") for output in super().choose(prepared, options)]
 
 

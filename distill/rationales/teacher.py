@@ -29,7 +29,7 @@ class Teacher:
     fingerprint: Callable[[], str]
     """Of its weights; empty where a server gives none, or was not asked yet."""
     rendering: Callable[[], Mapping[str, str | None]] = dict
-    """What becomes of its prompts: a `harness.core.types.Rendering`; empty until it is loaded."""
+    """`harness.core.types.TemplatedModel.rendering`; empty until the model is loaded."""
 
 
 def teacher_of(source: Source, *, max_new_tokens: int | None = None) -> Teacher:

@@ -99,8 +99,8 @@ class Prompt:
     """The question alone, for models that do not take text and options in one piece."""
     choices: tuple[str, ...] = ()
     images: tuple[Image, ...] = ()
-    begun: str = ""
-    """What the model itself has written of its answer so far."""
+    answer_prefix: str = ""
+    """What the model itself has written of its answer so far, to be continued."""
     examples: tuple[str, ...] = ()
     """Answered questions of the train split that are shown first (few-shot), as text."""
     style: Style = "direct"
@@ -333,7 +333,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class Streamed:
+class Completion:
     """One answer of a stream."""
 
     number: int
@@ -366,7 +366,7 @@ class Model(Protocol):
 
 
 @runtime_checkable
-class Rendering(Protocol):
+class TemplatedModel(Protocol):
     """A model that words its prompts by a template."""
 
     @property
@@ -376,7 +376,7 @@ class Rendering(Protocol):
 
 
 @runtime_checkable
-class Bounded(Protocol):
+class BoundedModel(Protocol):
     """A model that refuses prompts beyond its context, with a ContextError from `prepare`."""
 
     @property
@@ -388,7 +388,7 @@ class Bounded(Protocol):
 
 
 @runtime_checkable
-class Streaming(Protocol):
+class StreamingModel(Protocol):
     """A model that takes the next prompt as soon as an answer is finished, batches or not."""
 
     @property
@@ -406,6 +406,6 @@ class Streaming(Protocol):
         *,
         slots: int,
         clock: Callable[[], float],
-    ) -> Iterator[Streamed]:
+    ) -> Iterator[Completion]:
         """The greedy answers to (number, what `prepare` made of one prompt), in any order; `slots`
         prompts at most are decoded at once, and a few more have been taken."""

@@ -101,7 +101,7 @@ class GenerativeModel:
 
     @property
     def rendering(self) -> Mapping[str, str | None]:
-        """See `harness.core.types.Rendering`."""
+        """See `harness.core.types.TemplatedModel`."""
         digest = sha256("\0".join(self._prompt_format.samples()).encode()).hexdigest()
         return {"template": f"sha256:{digest}", "template_rule": self._prompt_format.rule}
 
@@ -117,7 +117,7 @@ class GenerativeModel:
         return [self._check_length(self._encode(prompt)) for prompt in prompts]
 
     def count(self, prompt: Prompt) -> int:
-        """See `harness.core.types.Bounded`."""
+        """See `harness.core.types.BoundedModel`."""
         return self._encode(prompt).length
 
     def _check_length(self, prompt: EncodedPrompt) -> EncodedPrompt:
@@ -126,7 +126,7 @@ class GenerativeModel:
         return prompt
 
     def _encode(self, prompt: Prompt) -> EncodedPrompt:
-        text = self._prompt_format(prompt) + self._escape(prompt.begun)
+        text = self._prompt_format(prompt) + self._escape(prompt.answer_prefix)
         bos = self._tokenizer.bos_token
         arguments: dict[str, Any] = {}
         if bos and text.startswith(bos):

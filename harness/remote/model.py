@@ -72,15 +72,15 @@ class RemoteModel:
         }
 
     def prepare(self, prompts: Sequence[Prompt]) -> list[Question]:
-        """Raises HarnessError for an answer that was begun: no such API goes on with one."""
+        """Raises HarnessError for a prompt with an answer prefix: no such API continues one."""
         return [self._prepare(prompt) for prompt in prompts]
 
     def _prepare(self, prompt: Prompt) -> Question:
-        if prompt.begun:
+        if prompt.answer_prefix:
             raise HarnessError(
-                f"{self._endpoint.url} cannot go on with an answer that was begun: the API of a "
-                "server has no place for it.",
-                remedy="Load the weights here to do that.",
+                f"{self._endpoint.url} cannot continue the beginning of an answer: the API has no "
+                "field for it.",
+                remedy="Load the weights on this machine instead.",
             )
         return Question(
             neutral(user_text(prompt, self._plain)), tuple(map(data_url, prompt.images))

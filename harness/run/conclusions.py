@@ -38,7 +38,7 @@ def conclude(
             shorter = prompter.check(sample, Request(prompt))
             prompt = shorter.prompt if isinstance(shorter, Request) else None
         if isinstance(prompt, Prompt):
-            begun[i] = replace(prompt, begun=structured.up_to_conclusion(output.raw))
+            begun[i] = replace(prompt, answer_prefix=structured.up_to_conclusion(output.raw))
     prompts = list(begun.values())
     choices = _choose(model, prompts, prompter.settings.options) if prompts else []
     for i, choice in zip(begun, choices, strict=True):

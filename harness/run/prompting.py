@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from harness.core.errors import ContextError, HarnessError, SampleError, reason
 from harness.core.types import (
-    Bounded,
+    BoundedModel,
     Decoding,
     ImageRef,
     Mode,
@@ -185,7 +185,7 @@ class Prompter:
     def _shorten(self, sample: Sample, error: ContextError) -> Request | Failure:
         """The question with a shorter context text, and tokens left for an answer after it."""
         model, limit = self._model, error.context
-        assert isinstance(model, Bounded)
+        assert isinstance(model, BoundedModel)
         if not sample.context:
             return Failure(f"{error}; it has no context text to shorten")
 

@@ -24,7 +24,7 @@ from harness.core.types import (
     Prediction,
     Reading,
     Sample,
-    Streaming,
+    StreamingModel,
     Task,
     is_finished,
 )
@@ -100,7 +100,7 @@ class Runner:
     def streams(self) -> bool:
         """Whether answers come one by one, whatever the batch: then no batch is repeated."""
         greedy = self._prompter.settings.mode == "generate" and not self._decoding.temperature
-        return greedy and isinstance(self._model, Streaming)
+        return greedy and isinstance(self._model, StreamingModel)
 
     @property
     def works(self) -> bool:
@@ -115,14 +115,14 @@ class Runner:
         ready = self._prompter.prepare(batch)
         if not ready.prepared:
             return None
-        assert isinstance(self._model, Streaming)
+        assert isinstance(self._model, StreamingModel)
         return self._model.slots_that_fit(ready.prepared, self._decoding)
 
     @property
     def memory_limit(self) -> int | None:
         """Samples at once that memory allowed in the end; None where it allowed all."""
         if self.streams:
-            assert isinstance(self._model, Streaming)
+            assert isinstance(self._model, StreamingModel)
             return self._model.slots
         return self._fits
 
@@ -195,7 +195,7 @@ class Runner:
                 else:
                     broken.append(self._prediction(sample, self._failed(failure)))
 
-        assert isinstance(self._model, Streaming)
+        assert isinstance(self._model, StreamingModel)
         finished: list[tuple[Sample, Timed]] = []
         for one in self._model.stream(requests(), self._decoding, slots=slots, clock=self._clock):
             sample, waited, truncated = waiting.pop(one.number)

@@ -20,7 +20,7 @@ from harness.core.options import (
     ModelOptions,
     is_remote,
 )
-from harness.core.types import Model, Rendering
+from harness.core.types import Model, TemplatedModel
 from harness.remote.served import Served
 from harness.weights.resolve import resolve_weights
 
@@ -85,8 +85,8 @@ class Weights:
 
     @property
     def rendering(self) -> Mapping[str, str | None]:
-        """What becomes of a prompt: a `harness.core.types.Rendering`; empty until it is loaded."""
-        return self._model.rendering if isinstance(self._model, Rendering) else {}
+        """`harness.core.types.TemplatedModel.rendering`; empty until the model is loaded."""
+        return self._model.rendering if isinstance(self._model, TemplatedModel) else {}
 
     @property
     def early_fingerprint(self) -> Mapping[str, Any]:
