@@ -333,7 +333,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class Completion:
+class TimedOutput:
     """One answer of a stream."""
 
     number: int
@@ -406,6 +406,6 @@ class StreamingModel(Protocol):
         *,
         slots: int,
         clock: Callable[[], float],
-    ) -> Iterator[Completion]:
+    ) -> Iterator[TimedOutput]:
         """The greedy answers to (number, what `prepare` made of one prompt), in any order; `slots`
         prompts at most are decoded at once, and a few more have been taken."""

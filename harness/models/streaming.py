@@ -10,7 +10,7 @@ import torch
 from transformers import Cache
 
 from harness.core.errors import SampleError, reason
-from harness.core.types import Completion, Decoding, Output
+from harness.core.types import Decoding, Output, TimedOutput
 from harness.engine.continuous_batching import Completion, Engine, StopConditions
 from harness.engine.encoded_prompts import EncodedPrompt
 from harness.engine.image_features import ImageFeatureCache
@@ -56,13 +56,13 @@ class StreamingModel(GenerativeModel):
         *,
         slots: int,
         clock: Callable[[], float] = time.perf_counter,
-    ) -> Iterator[Completion]:
+    ) -> Iterator[TimedOutput]:
         """Greedy answers, each once it is complete; see `harness.core.types.StreamingModel`."""
         if decoding.temperature > 0:
             raise ValueError("a stream is greedy")
         each = ((number, prompt) for number, one in prepared for prompt in one)
         for done in self._run(each, decoding, slots=slots, clock=clock):
-            yield Completion(done.number, self._output_of(done, decoding), done.seconds)
+            yield TimedOutput(done.number, self._output_of(done, decoding), done.seconds)
 
     @torch.inference_mode()
     def slots_that_fit(self, prepared: Sequence[EncodedPrompt], decoding: Decoding) -> int:
