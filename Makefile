@@ -1,7 +1,11 @@
 # The two commands of the README, and what they are made of.
 #
 #   make demo    set up what is missing, run the main job end to end, write reports/leaderboard.html
-#   make test    set up what is missing, run all tests
+#   make test    set up what is missing, run the tests
+#
+#   make test-slow        run the tests that are long and rare: kill storms, the documented
+#                         commands of several processes, every model family at length; the build
+#                         (.ci/run) runs them too
 #
 #   make test-versions    run the tests of models, engine and distillation on every release of
 #                         transformers that is supported (0.2 GB in a cache folder)
@@ -11,6 +15,9 @@
 #   make hashes           write constraints-hashes.txt anew, after a change of constraints.txt
 #
 # Variables:
+#   ONE          a file, a folder or a test, for `make test ONE=tests/test_mini.py`: it alone is
+#                run, slow or not
+#   WORKERS      processes that run the tests; as many as there are cores, unless given
 #   PYTHON       the interpreter that makes .venv (3.11 or later)
 #   TORCH_INDEX  address of a package index to take torch from. A machine without a GPU that gets
 #                several gigabytes of CUDA packages from its default index should give the address
@@ -20,6 +27,8 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 TRANSFORMERS ?= 5.23.0 5.24.0
+ONE ?=
+WORKERS ?= auto
 BIN := .venv/bin
 RELEASES := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/harness/transformers$(subst /,-,$(CURDIR))
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,checkpoints device_map distill_examples \
@@ -29,7 +38,10 @@ MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,checkpoints device_map di
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/harness/tools$(subst /,-,$(CURDIR))
 
-.PHONY: setup demo test test-versions lint audit hashes
+# Each worker begins with a share of the files; who is done first takes over tests of another.
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+.PHONY: setup demo test test-slow test-versions lint audit hashes
 
 setup: .venv/installed
 
@@ -50,7 +62,10 @@ demo: setup
 	$(BIN)/harness demo
 
 test: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(if $(ONE),$(BIN)/python -m pytest $(ONE),$(PYTEST) -m "not slow")
+
+test-slow: setup
+	$(PYTEST) -m slow
 
 # A release is installed over .venv's packages, in an environment of its own.
 $(RELEASES)/%/installed: .venv/installed
@@ -63,7 +78,7 @@ $(RELEASES)/%/installed: .venv/installed
 test-versions: $(TRANSFORMERS:%=$(RELEASES)/%/installed)
 	@for release in $(TRANSFORMERS); do \
 	  echo "transformers $$release"; \
-	  $(RELEASES)/$$release/bin/python -m pytest -n auto --dist loadfile $(MODEL_TESTS) || exit 1; \
+	  $(RELEASES)/$$release/bin/python -m pytest -n $(WORKERS) --dist worksteal $(MODEL_TESTS) || exit 1; \
 	done
 
 lint: setup

@@ -1,4 +1,5 @@
-"""Checkpoints and questions that the tests make for themselves, and the command run in-process."""
+"""Checkpoints and questions that the tests make for themselves, the command run in-process, and what
+holds for every test: it leaves nothing in the checkout, and is marked where it starts a process."""
 
 from __future__ import annotations
 
@@ -18,9 +19,44 @@ from typing import Any
 import pytest
 
 from harness import cli
+from tests import traces
 from tests.drawn import draw_questions
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+FILES = pytest.StashKey[dict[Path, int]]()
+CHANGED = pytest.StashKey[list[str]]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    traces.watch()
+    session.stash[FILES] = traces.files()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tests write below their own temporary folders: the checkout is as it was."""
+    if hasattr(session.config, "workerinput"):
+        return  # the process that gathers the results sees what all workers did
+    changed = session.config.stash[CHANGED] = traces.difference(
+        session.stash[FILES], traces.files()
+    )
+    if changed and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    for path in config.stash.get(CHANGED, []):
+        terminalreporter.write_line(f"The tests changed the checkout: {path}", red=True)
+
+
+@pytest.fixture(autouse=True)
+def processes_are_marked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that starts a process says so: `-m "not process"` is for whoever wants quick ones."""
+    traces.started.clear()
+    yield
+    if traces.started and request.node.get_closest_marker("process") is None:
+        pytest.fail(f"not marked `process`, but started {traces.started[0]}")
 
 
 @dataclass(frozen=True)

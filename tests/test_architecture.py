@@ -135,6 +135,7 @@ def test_every_module_says_what_it_is_for(module: str) -> None:
     [["--help"], ["eval", "--help"], ["list", "models"], ["list", "tasks"], ["list", "runs"]],
     ids=" ".join,
 )
+@pytest.mark.process
 def test_saying_hello_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     """Help and lists come at once: no torch, transformers, datasets or evaluate."""
     code = (
@@ -150,6 +151,7 @@ def test_saying_hello_imports_nothing_heavy(arguments: list[str], tmp_path: Path
     assert done.stderr.strip().endswith("HEAVY []")
 
 
+@pytest.mark.process
 def test_a_users_own_tasks_py_and_reports_folder_do_not_get_in_the_way(tmp_path: Path) -> None:
     """The console script works in a folder that has files of the same names as our packages."""
     (tmp_path / "tasks.py").write_text("raise SystemExit('the wrong tasks')")

@@ -47,6 +47,7 @@ def killed(target, path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("target", [die_writing, die_building])
+@pytest.mark.process
 def test_the_next_writer_removes_what_a_killed_one_left(tmp_path: Path, target) -> None:
     """Of the same file, and of any other in the same folder."""
     for name in ("page.html", "other.html"):
@@ -100,6 +101,7 @@ def test_what_an_older_version_left_goes_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["run.json", "predictions.jsonl", "beyond-limit.jsonl"])
+@pytest.mark.process
 def test_whoever_holds_a_run_removes_leftovers(tmp_path: Path, name: str) -> None:
     """A whole copy of all answers, say; also where nothing is written."""
     folder = RunFolder(tmp_path / "run")
@@ -111,6 +113,7 @@ def test_whoever_holds_a_run_removes_leftovers(tmp_path: Path, name: str) -> Non
         assert [path.name for path in folder.path.iterdir()] == [".lock"]
 
 
+@pytest.mark.process
 def test_a_checkpoint_that_is_built_again_leaves_nothing_aside(tmp_path: Path) -> None:
     """In the cache of random weights, where several may be built."""
     (left,) = killed(die_building, tmp_path / "llava-tiny")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,9 +14,8 @@ import pytest
 
 from harness.core.files.jsonl import read_objects
 from harness.core.structured import Rationale, render
+from tests import commands
 from tests.drawn import draw_questions
-
-HARNESS = Path(sys.executable).parent / "harness"
 
 
 @pytest.fixture(scope="module")
@@ -307,23 +303,18 @@ def stop_after(
     arguments: Mapping[str, Any], folder: Path, number: int, signum: signal.Signals
 ) -> tuple[int, str]:
     """Send `signum` once the teacher has written `number` texts; returns exit code and stderr."""
-    process = subprocess.Popen(
-        [HARNESS, "distill", "rationales", *options(arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    process = commands.start("distill", "rationales", *options(arguments))
     path = folder / "attempts.jsonl"
     while process.poll() is None:
         if path.exists() and path.read_bytes().count(b"\n") >= number:
             break
         time.sleep(0.002)
     process.send_signal(signum)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate()
     return process.returncode, err
 
 
+@pytest.mark.process
 def test_stopped_while_it_asks(command, arguments: dict[str, Any], tmp_path: Path) -> None:
     """Killed, then interrupted: nothing lost, nothing double, as if it had not happened."""
     asked = {name: arguments[name] for name in OF_RATIONALES}

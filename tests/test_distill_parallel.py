@@ -138,6 +138,7 @@ def same(out: Path, expected: Path) -> None:
 
 
 @pytest.mark.parametrize(("way", "number"), [("ddp", 2), ("ddp", 3), ("fsdp2", 2), ("fsdp2", 3)])
+@pytest.mark.process
 def test_several_processes_are_one(run, whole: Path, tmp_path: Path, way: str, number: int) -> None:
     """Each takes its share of every batch, whose size stays; the last batch has less samples than
     processes. One record, one log, one student in the published layout."""
@@ -155,6 +156,7 @@ def test_several_processes_are_one(run, whole: Path, tmp_path: Path, way: str, n
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.process
 def test_batch_size_is_of_all_processes(run, examples, tmp_path: Path) -> None:
     """Table 3's batch of 16 is 16 questions a step with one process and with three, in one pass or
     in four."""
@@ -166,6 +168,7 @@ def test_batch_size_is_of_all_processes(run, examples, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"lora_rank": 2}, {"gradient_checkpointing": True}], ids=str)
+@pytest.mark.process
 def test_sharded_with(run, tmp_path: Path, changes: dict[str, Any]) -> None:
     """Adapters, which are merged when all are together, and activations computed again."""
     run(tmp_path / "one", replace(FP32, **changes))
@@ -174,6 +177,7 @@ def test_sharded_with(run, tmp_path: Path, changes: dict[str, Any]) -> None:
     same(tmp_path / "two", tmp_path / "one")
 
 
+@pytest.mark.process
 def test_sharded_in_bfloat16(run, tmp_path: Path) -> None:
     """Frozen weights in bfloat16 beside trained ones in float32, in the same layer: the curve is
     one process's, as far as bfloat16 can tell."""
@@ -227,6 +231,7 @@ DEATHS: dict[str, tuple[DistillConfig, int, tuple[Any, ...], int, DistillConfig]
 
 
 @pytest.mark.parametrize("death", DEATHS)
+@pytest.mark.process
 def test_killed_on_two(run, whole: Path, tmp_path: Path, death: str) -> None:
     """Killed with -9: the other one ends too and says why, no checkpoint is lost, and any number of
     processes goes on to the same curve and the same student."""
@@ -256,6 +261,7 @@ def test_killed_on_two(run, whole: Path, tmp_path: Path, death: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.process
 def test_killed_on_one(run, whole: Path, tmp_path: Path, way: str) -> None:
     """And two go on, whichever way they hold the model."""
     out = tmp_path / "run"
@@ -271,6 +277,7 @@ def test_killed_on_one(run, whole: Path, tmp_path: Path, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.process
 def test_one_of_two_is_asked_to_stop(run, whole: Path, tmp_path: Path, way: str) -> None:
     """Both finish the step, leave a checkpoint, and exit as the one that was asked."""
     out = tmp_path / "run"
@@ -288,6 +295,7 @@ def test_one_of_two_is_asked_to_stop(run, whole: Path, tmp_path: Path, way: str)
     same(out, whole)
 
 
+@pytest.mark.process
 def test_a_full_disk_of_one_process(run, whole: Path, tmp_path: Path) -> None:
     """A process that cannot write its shard is named, no checkpoint is lost, the run goes on."""
     out = tmp_path / "run"
@@ -311,6 +319,7 @@ def test_a_full_disk_of_one_process(run, whole: Path, tmp_path: Path) -> None:
     same(out, whole)
 
 
+@pytest.mark.process
 def test_a_missing_shard(run, tmp_path: Path) -> None:
     """It is told, not read as zeros; and so is one that is cut."""
     out = tmp_path / "run"

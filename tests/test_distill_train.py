@@ -235,6 +235,7 @@ DEATHS = {
 
 
 @pytest.mark.parametrize("death", DEATHS)
+@pytest.mark.process
 def test_killed_and_resumed(run, whole: Path, tmp_path: Path, death: str) -> None:
     """Killed anywhere: no checkpoint is lost, and the run goes on to the same curve and the same
     student."""
@@ -270,6 +271,7 @@ def test_killed_and_resumed(run, whole: Path, tmp_path: Path, death: str) -> Non
     assert not hidden
 
 
+@pytest.mark.process
 def test_killed_at_any_time(run, whole: Path, tmp_path: Path) -> None:
     """Killed with -9 from outside, again and again, wherever it falls."""
     out = tmp_path / "run"
@@ -329,6 +331,7 @@ def test_resumed_with_dropout(run, tmp_path: Path) -> None:
     same_student(tmp_path / "cut", tmp_path / "whole")
 
 
+@pytest.mark.process
 def test_a_full_disk(run, whole: Path, tmp_path: Path) -> None:
     """No checkpoint is lost: the error names the last good one, and the run goes on with room."""
     out = tmp_path / "run"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from harness.cli.listing import FIRST_RUN
 from harness.core.types import Prediction
 from harness.run.folder import RunFolder
 from harness.run.scoring import rescore
@@ -261,6 +262,22 @@ def test_a_task_of_ones_own(command, tiny, drawn: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert again.code == 2
     assert "prompt" in again.stderr
+
+
+def test_a_folder_without_runs_names_the_command_that_makes_one(
+    command, tmp_path: Path, monkeypatch
+) -> None:
+    """An empty table would say less: the command that is named can be given as it stands."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for given in ((), ("--runs", "empty")):
+        listed = command("list", "runs", *given)
+        assert listed.code == 0
+        assert f"There are no runs in {given[-1] if given else 'runs'}." in listed.stdout
+        assert FIRST_RUN in " ".join(listed.stdout.split())
+    assert command("list", "runs", "--json").json == {"runs": [], "errors": []}
+    # tests/test_readme.py runs it.
+    assert FIRST_RUN in (Path(__file__).parents[1] / "README.md").read_text()
 
 
 def test_show_list_and_report_read_what_eval_wrote(evaluate, command, tmp_path: Path) -> None:

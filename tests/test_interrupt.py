@@ -6,8 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,28 +14,23 @@ from typing import Any
 import pytest
 
 from harness.core.interrupts import Interrupted, Interrupts
+from tests import commands
+from tests.commands import Running
 
 KILLS = int(os.environ.get("HARNESS_KILLS", "3"))
-HARNESS = Path(sys.executable).parent / "harness"
 
 
 @pytest.fixture
-def start(tiny, drawn: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+def start(tiny, drawn: Path, tmp_path: Path) -> Callable[..., Running]:
     """Starts `harness eval` as a process of its own."""
 
-    def run(*more: object) -> subprocess.Popen[str]:
+    def run(*more: object) -> Running:
         arguments = [
             *("eval", "--model", tiny("llava"), "--task", "scienceqa", "--data", drawn),
             *("--runs", tmp_path / "runs", "--max-new-tokens", 24, "--batch-size", 2, "--json"),
             *more,
         ]
-        return subprocess.Popen(
-            [HARNESS, *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+        return commands.start(*arguments)
 
     return run
 
@@ -53,16 +46,17 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def stop_after(
-    process: subprocess.Popen[str], folder: Path, *, number: int, signum: signal.Signals
+    process: Running, folder: Path, *, number: int, signum: signal.Signals
 ) -> tuple[int, str]:
     """Send `signum` once the run has `number` lines; returns the exit code and stderr."""
     while len(lines(folder)) < number and process.poll() is None:
         time.sleep(0.002)
     process.send_signal(signum)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate()
     return process.returncode, err
 
 
+@pytest.mark.process
 def test_killed_again_and_again(start, tmp_path: Path) -> None:
     """With kill -9 at random points no sample lost or double, what was written stays, and the answers
     are those of an uninterrupted run."""
@@ -76,7 +70,7 @@ def test_killed_again_and_again(start, tmp_path: Path) -> None:
         now = lines(folder)
         assert now[: len(kept)] == kept
         kept = now
-    out, _ = start().communicate(timeout=120)
+    out, _ = start().communicate()
     (run,) = json.loads(out)["runs"]
     final = lines(folder)
     # Answers are written as they come, and put into the data's order at the end.
@@ -85,12 +79,13 @@ def test_killed_again_and_again(start, tmp_path: Path) -> None:
     assert len({row["sample_id"] for row in final}) == len(final) == 64
     assert run["status"] == "complete"
     assert run["timing"]["timed_samples"] == 64
-    out, _ = start("--name", "whole").communicate(timeout=120)
+    out, _ = start("--name", "whole").communicate()
     (whole,) = json.loads(out)["runs"]
     assert lines(Path(whole["folder"])) == final
     assert whole["metrics"] == run["metrics"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_asked_to_stop(start, tmp_path: Path, signum: signal.Signals, code: int) -> None:
     """Ctrl-C and SIGTERM leave a run that says so and can be resumed, and the exit code tells."""
@@ -104,12 +99,13 @@ def test_asked_to_stop(start, tmp_path: Path, signum: signal.Signals, code: int)
     assert record["status"] == "interrupted"
     assert record["counts"]["done"] == len(rows) >= 3
     assert record["metrics"]["accuracy"]["n"] == len(rows)
-    out, _ = start().communicate(timeout=120)
+    out, _ = start().communicate()
     assert json.loads(out)["runs"][0]["status"] == "complete"
     final = {row["sample_id"]: row for row in lines(folder)}
     assert all(final[row["sample_id"]] == row for row in rows)
 
 
+@pytest.mark.process
 def test_two_at_once(start, tmp_path: Path) -> None:
     """A second process on the same run is refused while the first one writes."""
     folder = tmp_path / "runs" / "scienceqa" / "llava-0" / "test"
@@ -118,9 +114,9 @@ def test_two_at_once(start, tmp_path: Path) -> None:
         time.sleep(0.002)
     first.send_signal(signal.SIGSTOP)
     second = start()
-    _, err = second.communicate(timeout=120)
+    _, err = second.communicate()
     first.send_signal(signal.SIGCONT)
-    first.communicate(timeout=120)
+    first.communicate()
     assert second.returncode == 2
     assert "Another process is writing" in err
     assert first.returncode == 0

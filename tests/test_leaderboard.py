@@ -691,6 +691,7 @@ def test_the_theme_is_chosen_by_hand(full: str, tmp_path: Path) -> None:
 
 
 @browser
+@pytest.mark.process
 def test_a_link_to_a_run_opens_it(full: str, tmp_path: Path) -> None:
     """The provenance that an address points to is open when the page comes up, and no other."""
     page = tmp_path / "page.html"

@@ -165,6 +165,7 @@ def test_bertscore_with_a_small_encoder_says_that_it_is_not_comparable():
         assert "1 pairs with an empty text score 0" in value.note
 
 
+@pytest.mark.process
 def test_accuracy_loads_no_torch():
     """Multiple choice is scored without the libraries of the text metrics' encoder."""
     script = (

@@ -62,6 +62,7 @@ print(texts, pixels)
 """
 
 
+@pytest.mark.process
 def test_the_questions_are_the_same_in_every_process() -> None:
     """Texts and pixels, whatever the seed of Python's own hashes."""
     said = {

@@ -27,6 +27,7 @@ def test_the_readme_has_its_two_commands_first() -> None:
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make")])
+@pytest.mark.process
 def test_make_knows_its_targets(command: str) -> None:
     """What make would do is printed, not done: the demo has its own test, and this is the test."""
     subprocess.run([*shlex.split(command), "-n"], cwd=ROOT, check=True, capture_output=True)

@@ -131,6 +131,7 @@ def _hold(path: Path, ready: multiprocessing.Event, leave: multiprocessing.Event
         leave.wait(60)
 
 
+@pytest.mark.process
 def test_a_second_writer_is_refused_until_the_first_is_gone(folder: RunFolder) -> None:
     """The lock belongs to the process: it is refused to others, and free when that one is killed."""
     context = multiprocessing.get_context("spawn")

@@ -35,9 +35,9 @@ from harness.remote.endpoint import Endpoint, check_address, find_endpoint, is_p
 from harness.remote.exchange import LARGEST, Unanswered
 from harness.remote.model import RemoteModel, neutral
 from harness.run.folder import RunFolder
+from tests import commands
 from tests.faulty import LISTED, Request, Said, Server, completion, letter
 
-HARNESS = Path(sys.executable).parent / "harness"
 KEY = "sk-very-secret-key-0123456789"
 GREEDY = Decoding(max_new_tokens=9)
 
@@ -1384,6 +1384,7 @@ def test_a_server_that_comes_back_with_another_model_is_refused(
     assert len(kept) == 8
 
 
+@pytest.mark.process
 def test_an_interrupt_does_not_wait_for_answers(drawn, tmp_path, server) -> None:
     """SIGTERM while requests are under way ends the command; what was answered is kept."""
     reached, release = threading.Event(), threading.Event()
@@ -1400,9 +1401,7 @@ def test_an_interrupt_does_not_wait_for_answers(drawn, tmp_path, server) -> None
         *("eval", "--model", "openai:tiny", "--base-url", server.url, "--task", "scienceqa"),
         *("--data", drawn, "--runs", tmp_path / "runs", "--concurrency", 4),
     ]
-    process = subprocess.Popen(
-        [HARNESS, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = commands.start(*arguments)
     assert reached.wait(60)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
@@ -1412,6 +1411,7 @@ def test_an_interrupt_does_not_wait_for_answers(drawn, tmp_path, server) -> None
     assert len(RunFolder(next(tmp_path.glob("runs/*/*/*"))).read_predictions()) == 8
 
 
+@pytest.mark.process
 def test_nothing_heavy_is_imported(drawn, tmp_path, server) -> None:
     """Whoever asks a server does not wait for torch."""
     code = (

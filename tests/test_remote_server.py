@@ -18,11 +18,12 @@ import pytest
 
 from harness.core.types import Prediction
 from harness.run.folder import RunFolder
+from tests import commands
 
 BIN = Path(sys.executable).parent
 START = 240
 """Seconds that a server may take to start on a busy machine."""
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 
 class Service:
@@ -196,14 +197,9 @@ def test_a_server_that_was_killed_and_started_again_is_gone_on_with(
     impatient = [*at(service), *arguments(drawn, tmp_path / "runs", "--patience", 0)]
     impatient += ["--name", "impatient"]
     assert len(rows(command("eval", *impatient, "--limit", "16"))) == 16
-    process = subprocess.Popen(
-        [
-            *(BIN / "harness", "eval", *at(service), "--concurrency", "2", "--name", "patient"),
-            *arguments(drawn, tmp_path / "runs", "--patience", 2 * START),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    process = commands.start(
+        *("eval", *at(service), "--concurrency", "2", "--name", "patient"),
+        *arguments(drawn, tmp_path / "runs", "--patience", 2 * START),
     )
     while not answered(runs / "patient") and process.poll() is None:
         time.sleep(0.002)
@@ -271,12 +267,7 @@ def test_an_interrupt_while_the_server_works_ends_the_command(
     service: Service, drawn: Path, tmp_path: Path
 ) -> None:
     """Ctrl-C does not wait for the server, and the server goes on for the next."""
-    process = subprocess.Popen(
-        [BIN / "harness", "eval", *at(service), *arguments(drawn, tmp_path / "runs")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = commands.start("eval", *at(service), *arguments(drawn, tmp_path / "runs"))
     kept = tmp_path / "runs" / "scienceqa"
     while not answered(kept) and process.poll() is None:
         time.sleep(0.002)

@@ -45,6 +45,7 @@ def run(runs: Path, name: str, **parts: Any) -> RunFolder:
     return made
 
 
+@pytest.mark.process
 def test_a_page_loads_no_torch() -> None:
     """Though it reads the files of distillations by the names that distilling gives them."""
     code = "import sys, reports.inputs.discovery; assert 'torch' not in sys.modules"

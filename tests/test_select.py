@@ -101,6 +101,7 @@ def test_the_seed_and_nothing_else_decides() -> None:
     assert by_seed[0] == by_seed[1] != by_seed[2]
 
 
+@pytest.mark.process
 def test_the_interpreters_hash_seed_does_not_matter() -> None:
     """Selection and fingerprint are the same in processes that hash strings differently."""
     code = (

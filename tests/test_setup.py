@@ -46,6 +46,7 @@ def test_every_release_but_torch_has_hashes_and_none_an_address() -> None:
 
 
 @pytest.mark.parametrize("ci", ["", "true"])
+@pytest.mark.process
 def test_a_browser_is_installed_by_the_build_only(tmp_path: Path, ci: str) -> None:
     """Elsewhere .ci/run says that none is."""
     log = tmp_path / "log"
@@ -66,7 +67,7 @@ def test_a_browser_is_installed_by_the_build_only(tmp_path: Path, ci: str) -> No
         check=True,
     )
     lines = log.read_text().splitlines()
-    assert lines[-2:] == ["make lint", "make test"]
+    assert lines[-3:] == ["make lint", "make test", "make test-slow"]
     assert ("apt-get install -yq --no-install-recommends chromium" in lines) is bool(ci)
     assert ("CI is set: installing" if ci else "CI is not set: none is installed") in run.stdout
 

@@ -139,6 +139,7 @@ def until(path: Path, number: int, process: BaseProcess) -> None:
 @pytest.mark.parametrize(
     ("number", "more"), [(2, {}), (3, {}), (2, {"temperature": 0.7, "limit": 20})], ids=str
 )
+@pytest.mark.process
 def test_several_processes_are_one(
     answer: Answer, tmp_path: Path, number: int, more: dict[str, Any]
 ) -> None:
@@ -153,6 +154,7 @@ def test_several_processes_are_one(
     assert len({session["process"] for session in sessions}) == len(sessions) <= number
 
 
+@pytest.mark.process
 def test_the_time_of_several_processes(answer: Answer, tmp_path: Path) -> None:
     """Minutes are summed over devices, and the record says so; the wall clock is apart."""
     assert together(answer, 2) == [0, 0]
@@ -170,6 +172,7 @@ def test_the_time_of_several_processes(answer: Answer, tmp_path: Path) -> None:
     assert "up to 2 devices" in found["inference_minutes_definition"]
 
 
+@pytest.mark.process
 def test_show_says_whose_minutes(answer: Answer, tmp_path: Path, command) -> None:
     """A sum over devices is not taken for the time that passed."""
     assert together(answer, 2) == [0, 0]
@@ -204,6 +207,7 @@ def test_devices_at_once_and_the_time_that_passed(
     assert timing.at_once(sessions) == (devices, minutes)
 
 
+@pytest.mark.process
 def test_real_questions(answer: Answer, tmp_path: Path, tiny, real_data: Path) -> None:
     """A hundred questions, or as many as there are, by one, two and three processes."""
     data = real_data / "scienceqa-real"
@@ -214,6 +218,7 @@ def test_real_questions(answer: Answer, tmp_path: Path, tiny, real_data: Path) -
 
 
 @pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.process
 def test_the_others_do_what_a_killed_one_had_begun(
     answer: Answer, tmp_path: Path, victim: int
 ) -> None:
@@ -232,6 +237,7 @@ def test_the_others_do_what_a_killed_one_had_begun(
 
 
 @pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.process
 def test_all_killed(answer: Answer, tmp_path: Path, number: int) -> None:
     """What two had answered stays, and one process goes on, or three."""
     one = answer("one")
@@ -255,6 +261,7 @@ def test_all_killed(answer: Answer, tmp_path: Path, number: int) -> None:
     assert record(path)["timing"]["wall_minutes"] is not None
 
 
+@pytest.mark.process
 def test_asked_to_stop(answer: Answer, tmp_path: Path) -> None:
     """SIGTERM to all: one run that says it was interrupted, with all that was answered, scored."""
     one = answer("one")
@@ -272,6 +279,7 @@ def test_asked_to_stop(answer: Answer, tmp_path: Path) -> None:
     same(path, one)
 
 
+@pytest.mark.process
 def test_one_that_comes_late(answer: Answer, tmp_path: Path) -> None:
     """A process that begins when all is done changes nothing."""
     assert ended([start(answer, 0, 2)]) == [0]
@@ -281,6 +289,7 @@ def test_one_that_comes_late(answer: Answer, tmp_path: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in path.iterdir()} == before
 
 
+@pytest.mark.process
 def test_failed_samples(answer: Answer, questions: Path, tmp_path: Path) -> None:
     """A corrupt picture is one error row whoever meets it, and is tried again by the next run."""
     line = json.loads((questions / "test.jsonl").read_text().splitlines()[5])
@@ -300,6 +309,7 @@ def test_failed_samples(answer: Answer, questions: Path, tmp_path: Path) -> None
     same(path, one)
 
 
+@pytest.mark.process
 def test_another_launch_is_refused(answer: Answer, tmp_path: Path) -> None:
     """While process 1 is at work no other process 1 is; nor does one process that runs alone."""
     path = folder_of(tmp_path)
@@ -317,6 +327,7 @@ def test_another_launch_is_refused(answer: Answer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.process
 def test_a_forked_process_does_not_hold_a_run(tmp_path: Path, shared: bool) -> None:
     """When its parent was killed the run is free at once, though the child lives on."""
     folder = RunFolder(tmp_path / "run")
@@ -338,6 +349,7 @@ def test_a_forked_process_does_not_hold_a_run(tmp_path: Path, shared: bool) -> N
         os.close(ours)
 
 
+@pytest.mark.process
 def test_fresh_moves_the_old_run_aside_once(answer: Answer, tmp_path: Path) -> None:
     """Of all processes of a launch the first one there does it."""
     answer(limit=5)
@@ -355,6 +367,7 @@ def test_fresh_on_several_machines(answer: Answer, monkeypatch: pytest.MonkeyPat
         answer(fresh=True)
 
 
+@pytest.mark.process
 def test_gathering_may_be_cut(answer: Answer, tmp_path: Path) -> None:
     """Killed when all is gathered and the shards are still there: they are not counted twice."""
     one = answer("one")
@@ -430,6 +443,7 @@ def test_each_process_has_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_the_documented_commands(tiny, drawn: Path, tmp_path: Path, answer: Answer) -> None:
     """torchrun, whose other process is killed with -9, then accelerate launch, which goes on: one
     answer on stdout, by the first process."""

@@ -417,6 +417,7 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+@pytest.mark.process
 def test_a_column_of_pictures_is_never_in_memory(tmp_path: Path) -> None:
     """A row group with 100 MiB of pictures is loaded, and every picture read, in 50 MiB."""
     columns = {name: [row[name] for row in QUESTIONS] * 100 for name in QUESTIONS[0]}

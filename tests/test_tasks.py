@@ -164,6 +164,7 @@ def test_an_unknown_task_lists_those_there_are(name: str, message: str) -> None:
         load_task(name)
 
 
+@pytest.mark.process
 def test_listing_tasks_imports_nothing_heavy() -> None:
     """The tasks themselves can be looked at without the libraries that load their data."""
     code = (

@@ -161,6 +161,7 @@ def test_workers_change_nothing():
         assert (function(predictions, references, workers=2) == alone).all()
 
 
+@pytest.mark.process
 def test_workers_need_no_main_guard():
     """A script without `if __name__ == "__main__"` may use them."""
     script = (
@@ -173,6 +174,7 @@ def test_workers_need_no_main_guard():
     assert done.stdout.strip() == "1.0"
 
 
+@pytest.mark.process
 def test_workers_end_with_their_parent():
     """Killed outright, it leaves none behind: they hold its output open, as they would a lock."""
     script = """
@@ -390,6 +392,7 @@ def test_an_encoder_with_missing_tensors_is_refused(roberta, tmp_path):
         bertscore(["a"], ["a"], encoder=folder, device="cpu")
 
 
+@pytest.mark.process
 def test_an_encoder_that_is_not_there_is_not_fetched(tmp_path):
     """With an empty hub cache the error names the command; it is the same where there is a
     network, which is not tried."""

@@ -61,6 +61,7 @@ def _double(number: int) -> int:
     return within(30, lambda: 2 * number)
 
 
+@pytest.mark.process
 def test_a_forked_process_has_its_own_thread() -> None:
     """As those that prepare questions ahead."""
     assert _double(1) == 2

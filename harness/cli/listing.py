@@ -11,6 +11,8 @@ from harness.core.errors import Exit
 from harness.core.options import Runs
 from harness.core.terminal import print_json, say
 
+FIRST_RUN = "harness eval --model phi-3.5 --size mini --task scienceqa-mini --limit 50"
+
 app = App(help="List models, tasks or runs.", no_args_is_help=True)
 
 
@@ -78,6 +80,8 @@ def list_runs(*, runs: Runs, as_json: AsJson) -> None:
         listed = [{"folder": str(path), **record.to_json()} for path, record in found]
         print_json({"runs": listed, "errors": [error.to_json() for error in broken]})
         raise typer.Exit(broken[0].code if broken else Exit.OK)
+    if not found and not broken:
+        return say(f"There are no runs in {runs}. This makes one, offline: {FIRST_RUN}")
     rows = []
     for path, record in found:
         accuracy = record.metrics.get("accuracy")

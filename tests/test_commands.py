@@ -1,0 +1,53 @@
+"""The tests' own ground: commands forked from a warm parent, traces, and what make runs."""
+
+from __future__ import annotations
+
+import os
+from multiprocessing import forkserver
+from pathlib import Path
+
+import pytest
+
+from tests import traces
+from tests.commands import harness
+
+pytestmark = pytest.mark.process
+
+
+def test_a_forked_command_is_one_of_its_own(tmp_path: Path, drawn: Path) -> None:
+    """Arguments, folder, environment, streams, exit code, session: as if it had been started."""
+    done = harness(
+        *("explain", "-", "--choices", "Alabama", "--choices", "Illinois", "--json"),
+        given="So the answer is (B).",
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"B"' in done.stdout
+    wrong = harness("show", "absent", cwd=tmp_path, env={**os.environ, "COLUMNS": "60"})
+    assert wrong.returncode == 3, wrong.stderr
+    assert "absent" in wrong.stderr
+    assert not wrong.stdout
+    assert harness("eval", "--nonsense").returncode == 2
+    assert Path.cwd() != tmp_path
+
+
+def test_the_parent_is_warm_and_has_one_thread() -> None:
+    """What it forks has torch and the model classes; a second thread would be lost in the fork."""
+    assert harness("--help").returncode == 0
+    parent = forkserver._forkserver._forkserver_pid
+    assert len(list(Path(f"/proc/{parent}/task").iterdir())) == 1
+    loaded = Path(f"/proc/{parent}/maps").read_text()
+    assert "libtorch" in loaded
+
+
+def test_what_tests_leave_behind_is_seen(tmp_path: Path) -> None:
+    """A new file, a changed one, one that is gone, and an empty folder; caches apart."""
+    (tmp_path / "kept").write_text("1")
+    (tmp_path / "gone").write_text("1")
+    before = traces.files(tmp_path)
+    (tmp_path / "kept").write_text("12")
+    (tmp_path / "gone").unlink()
+    (tmp_path / "new").mkdir()
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "x.pyc").write_text("1")
+    changed = traces.difference(before, traces.files(tmp_path))
+    assert [Path(path).name for path in changed] == ["gone", "kept", "new"]
