@@ -9,9 +9,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from harness import cli
 from harness.cli.commands import App
 from harness.cli.configuration import configuration_of, to_toml
 from harness.core.errors import Exit, HarnessError
+from harness.run.folder import RunFolder
 
 app = App()
 GIVEN: dict[str, Any] = {}
@@ -78,12 +80,12 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
 def test_a_written_configuration_is_read_back(tmp_path: Path) -> None:
     """The options that a command came to, as TOML: the same options again."""
     first = run(
-        tmp_path, 'model = ["a"]\nprocessor-arg = {crops = 4}\njson = true\n', "--shots", "3"
+        tmp_path, 'model = ["a"]\nprocessor-arg = {crops = 4}\nstyle = "plain"\n', "--shots", "3"
     )
     again = run(tmp_path, to_toml(first["configuration"]))
     assert again == first
     assert first["configuration"]["processor-arg"] == ["crops=4"]
-    assert "config" not in first["configuration"]
+    assert not {"config", "json"} & {*first["configuration"]}
 
 
 @pytest.mark.parametrize(
@@ -150,3 +152,28 @@ def test_aliases_are_hidden() -> None:
     assert "--model" in said
     assert "--models" not in said
     assert "--num-fewshot" not in said
+
+
+def test_a_run_holds_its_configuration(tiny, drawn: Path, tmp_path: Path) -> None:
+    """What run.json holds makes the same run again; a task by path stays a path."""
+    mine = tmp_path / "mine.py"
+    mine.write_text("from tasks.scienceqa import TASK\n")
+    command = [
+        *("eval", "--model", str(tiny("vilt")), "--task", str(mine), "--data", str(drawn)),
+        *("--limit", "2", "--name", "one", "--mode", "loglikelihood"),
+    ]
+    done = CliRunner().invoke(cli.app, [*command, "--runs", str(tmp_path / "a"), "--fresh"])
+    assert done.exit_code == 0, done.output
+    first = RunFolder(tmp_path / "a" / "scienceqa" / "one" / "test").read_record()
+    assert first is not None
+    held = dict(first.configuration)
+    assert (held["task"], held["limit"], held["mode"]) == ([str(mine)], 2, "loglikelihood")
+    assert "fresh" not in held
+    experiment = tmp_path / "experiment.toml"
+    experiment.write_text(to_toml(held))
+    more = ["--config", str(experiment), "--runs", str(tmp_path / "b")]
+    assert CliRunner().invoke(cli.app, ["eval", *more]).exit_code == 0
+    second = RunFolder(tmp_path / "b" / "scienceqa" / "one" / "test").read_record()
+    assert second is not None
+    assert second.fingerprint == first.fingerprint
+    assert {**second.configuration, "runs": ""} == {**held, "runs": ""}

@@ -21,6 +21,7 @@ from harness.core.suggestions import did_you_mean
 
 CONFIGURATION = "harness.configuration"
 """Key of `Context.meta`: the file that was read."""
+_PASSING = frozenset({"fresh", "json", "dry-run"})
 _NOT_CONFIGURED = frozenset({"config", "help"})
 
 
@@ -89,8 +90,11 @@ def _value(where: str, value: Any, parameter: Any) -> Any:
 
 
 def configuration_of(context: Any) -> dict[str, Any]:
-    """What a command's options came to, defaults included, by the names of the configuration."""
-    return dict(_resolved(context))
+    """What a command's options came to, defaults included, by the names of the configuration.
+
+    Options that say what to do with a run that is there, or how to print, are no part of it.
+    """
+    return {name: value for name, value in _resolved(context) if name not in _PASSING}
 
 
 def _resolved(context: Any) -> Iterator[tuple[str, Any]]:

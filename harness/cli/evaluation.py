@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.commands import App
+from harness.cli.configuration import configuration_of
 from harness.cli.messages import print_failures, print_silence, show_error
 from harness.cli.options import AsJson
 from harness.cli.signature import Expand
@@ -37,6 +38,7 @@ app = App()
     "harness eval --model moondream --weights ./my-moondream --task scienceqa --batch-size 16",
 )
 def eval(
+    ctx: typer.Context,
     *,
     models: Annotated[list[ModelOptions], Expand(each="model")],
     task: Annotated[
@@ -60,7 +62,11 @@ def eval(
     done, errors = _evaluate_all(
         models,
         _load_data(task, paths, questions),
-        replace(how, command=["harness", *sys.argv[1:]]),
+        replace(
+            how,
+            command=["harness", *sys.argv[1:]],
+            configuration=configuration_of(ctx),
+        ),
         as_json=as_json,
     )
     if as_json and processes.here().first:
@@ -78,7 +84,7 @@ def eval(
 
 
 def _evaluate_all(
-    models: Sequence[ModelOptions], data: Sequence[Data], how: RunOptions, *, as_json: bool
+    models: Sequence[ModelOptions], data: Mapping[str, Data], how: RunOptions, *, as_json: bool
 ) -> tuple[list[Run], list[HarnessError]]:
     """Every model on every task; an error ends one run, and the next one starts."""
     from harness.run.evaluate import evaluate
@@ -92,9 +98,11 @@ def _evaluate_all(
         except HarnessError as error:
             errors.append(show_error(error))
             continue
-        for each in data:
+        for task, each in data.items():
             try:
-                done.append(evaluate(source, each, how))
+                own = {"model": [options.model], "task": [task]}
+                of_run = replace(how, configuration={**how.configuration, **own})
+                done.append(evaluate(source, each, of_run))
             except HarnessError as error:
                 errors.append(show_error(error))
             else:
@@ -114,12 +122,14 @@ def _print(run: Run, *, as_json: bool) -> None:
         print_run(run.record, str(run.folder))
 
 
-def _load_data(tasks: Sequence[str], paths: dict[str, Path], questions: DataOptions) -> list[Data]:
-    """The tasks with their data, which are read when a run first needs them."""
+def _load_data(
+    tasks: Sequence[str], paths: Mapping[str, Path], questions: DataOptions
+) -> dict[str, Data]:
+    """The tasks by what they were called, with their data, read when a run first needs them."""
     from harness.run.task_data import Data
     from tasks import load_task
 
-    return [Data(load_task(name), replace(questions, path=paths.get(name))) for name in tasks]
+    return {name: Data(load_task(name), replace(questions, path=paths.get(name))) for name in tasks}
 
 
 def _refuse_twice(option: str, given: Sequence[str]) -> None:

@@ -450,3 +450,5 @@ class RunOptions:
     bertscore: BertScore = None
     """None: not computed."""
     command: Sequence[str] = ()
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    """Every option of the command by its name, for the record."""

@@ -288,6 +288,7 @@ def new_record(
         settings={**job.settings, "model": dict(description)},
         environment=environment.describe(source.device),
         command=list(job.options.command),
+        configuration=dict(job.options.configuration),
         sessions=_sessions(job, old, answered),
     )
 

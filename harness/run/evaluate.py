@@ -184,7 +184,11 @@ def _continue(job: Job, *, again: bool = True) -> Run:
             job.folder.rewrite(predictions)
         settings = {**old.settings, "limit": record.settings["limit"]}
         unchanged = replace(
-            record, environment=old.environment, settings=settings, command=old.command
+            record,
+            environment=old.environment,
+            settings=settings,
+            command=old.command,
+            configuration=old.configuration,
         )
         return finish(job, unchanged, predictions)
     fewer = len(answered) < len(predictions)  # what failed is tried again

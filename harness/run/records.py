@@ -98,6 +98,8 @@ class RunRecord:
     timing: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     command: Sequence[str] = ()
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    """Every option of the command by its name, defaults included, as `--config` reads them."""
     sessions: Sequence[Mapping[str, Any]] = ()
     """One entry for each process that worked on this run."""
     format: int = FORMAT
