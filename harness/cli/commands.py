@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command_from_info
+from typer.models import CommandInfo
 
 from harness.cli.configuration import with_configuration
 from harness.cli.signature import expanded
@@ -47,26 +49,52 @@ def _by_our_names(command: Any, arguments: list[str]) -> list[str]:
     return renamed
 
 
-def _switches_bare(parameters: list[Any]) -> list[Any]:
-    """Parameters of which a switch has no word for its value in the help."""
-    for parameter in parameters:
-        if getattr(parameter, "is_flag", False):
-            parameter.metavar = ""
-    return parameters
+class _Declared:
+    """What commands and groups share: options that are made when they are first asked for, as
+    `harness --help` lists all commands and needs the options of none."""
 
+    function: ClassVar[Callable[..., Any] | None] = None
+    """Its parameters declare the options; None: there are none."""
+    configurable: ClassVar[bool] = False
+    """Whether `--config` is one of them."""
+    name: Any
+    callback: Any
+    _params: list[Any] | None = None
 
-class Command(TyperCommand):
-    """A command that gets its paths expanded."""
+    @property
+    def params(self) -> list[Any]:
+        if self._params is None:
+            self._params = [] if self.function is None else self._built(self.function)
+        return self._params
+
+    @params.setter
+    def params(self, found: list[Any]) -> None:
+        """Leave out what typer finds: it is given a function without parameters."""
+
+    def _built(self, function: Callable[..., Any]) -> list[Any]:
+        taken = expanded(function)
+        info = CommandInfo(callback=with_configuration(taken) if self.configurable else taken)
+        whole = get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
+        self.callback = whole.callback
+        return whole.params
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return _switches_bare(super().get_params(ctx))
+        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # of the class mixed into
+        for parameter in found:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""  # a switch has no value that the help could name
+        return found
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, _by_our_names(self, args))
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        return super().parse_args(ctx, _by_our_names(self, args))  # type: ignore[misc]
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
         with clear_errors():
-            return super().make_context(*arguments, **settings)
+            return super().make_context(*arguments, **settings)  # type: ignore[misc]
+
+
+class Command(_Declared, TyperCommand):
+    """A command that gets its paths expanded."""
 
     def invoke(self, ctx: Any) -> Any:
         require_tested_transformers()  # here, for --help to come whatever is installed
@@ -74,18 +102,8 @@ class Command(TyperCommand):
         return super().invoke(ctx)
 
 
-class Group(TyperGroup):
+class Group(_Declared, TyperGroup):
     """The same for commands that have commands below them."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _switches_bare(super().get_params(ctx))
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, _by_our_names(self, args))
-
-    def make_context(self, *arguments: Any, **settings: Any) -> Any:
-        with clear_errors():
-            return super().make_context(*arguments, **settings)
 
     def invoke(self, ctx: Any) -> Any:
         ctx.params = {name: _expanded(value) for name, value in ctx.params.items()}
@@ -103,23 +121,28 @@ class App(typer.Typer):
         self, name: str | None = None, *, configurable: bool = False, **settings: Any
     ) -> Callable[..., Any]:
         """Register a command; a configurable one takes its options from `--config` too."""
-        register = super().command(name, cls=Command, **settings)
-        return _expanded_first(register, configurable=configurable)
+        return _registering(
+            super().command, Command, configurable=configurable, name=name, **settings
+        )
 
     def callback(self, *, configurable: bool = False, **settings: Any) -> Callable[..., Any]:
         """Register what the group itself does; configurable as in `command`."""
-        register = super().callback(cls=Group, **settings)
-        return _expanded_first(register, configurable=configurable)
+        return _registering(super().callback, Group, configurable=configurable, **settings)
 
 
-def _expanded_first(
-    register: Callable[..., Any], *, configurable: bool
+def _registering(
+    register: Callable[..., Any], kind: type[_Declared], *, configurable: bool, **settings: Any
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a command by the options that its parameters declare."""
+    """A decorator that registers a command, by the options that the function's parameters
+    declare."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        command = expanded(function)
-        register(with_configuration(command) if configurable else command)
+        def bare() -> None:
+            """Stand for the function until its options are asked for."""
+
+        bare.__name__, bare.__doc__ = function.__name__, function.__doc__
+        own = {"function": staticmethod(function), "configurable": configurable}
+        register(cls=type(kind.__name__, (kind,), own), **settings)(bare)
         return function
 
     return decorate

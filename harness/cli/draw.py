@@ -24,8 +24,10 @@ app = App()
 def draw(
     folder: Annotated[Path, typer.Argument(help="Where SPLIT.jsonl and images/ are put.")],
     *,
-    task: Annotated[str, Option("scienceqa-mini or vqaonline-mini.", default="scienceqa-mini")],
-    split: Annotated[str, Option("train, validation or test.", default="test")],
+    task: Annotated[
+        str, Option("Whose questions: scienceqa-mini or vqaonline-mini.", default="scienceqa-mini")
+    ],
+    split: Annotated[str, Option("Split to write: train, validation or test.", default="test")],
     count: Annotated[
         int | None,
         Option(

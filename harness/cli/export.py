@@ -34,8 +34,8 @@ def export(
     form: Annotated[
         Format,
         Option(
-            "csv, markdown, latex, json: the tables of the page, in one document. lm-eval, hf, "
-            "every-eval-ever: the runs, in a folder.",
+            "What to write. csv, markdown, latex, json: the tables of the page, in one document. "
+            "lm-eval, hf, every-eval-ever: the runs, in a folder.",
             flag="format",
         ),
     ],

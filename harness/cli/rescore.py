@@ -16,7 +16,10 @@ app = App()
 def rescore(
     run: RunArgument,
     *,
-    reader: Annotated[str, Option("ours, paper-base, paper-kd or lmms-eval.", default="ours")],
+    reader: Annotated[
+        str,
+        Option("Who reads the answers: ours, paper-base, paper-kd or lmms-eval.", default="ours"),
+    ],
     task: Annotated[
         str | None,
         Option(

@@ -11,7 +11,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
-from functools import wraps
+from functools import cache, wraps
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -118,18 +118,23 @@ class Group:
 
 def group_of(cls: Any, how: Expand) -> Group:
     """The options of a dataclass as a command takes them."""
-    hints = get_type_hints(cls, include_extras=True)
-    below = replace(how, each="", argument="", changes=None)
+    hints = _hints(cls)
     parts: dict[str, Declared | Group] = {}
     for each in fields(cls):
         kind, option = _parted(hints[each.name])
-        inner = _dataclass_in(kind)
+        inner = _dataclass_in(kind) if how.changes is None else None
         if option is None and inner is not None and each.name not in how.without:
-            group = group_of(inner, below)
+            group = group_of(inner, replace(how, each="", argument=""))
             parts |= {each.name: group} if [*group.every()] else {}
         elif option is not None and _is_wanted(each.name, option, how):
             parts[each.name] = _field(each.name, kind, option, each.default, how)
     return Group(cls, how, parts)
+
+
+@cache
+def _hints(cls: Any) -> Mapping[str, Any]:
+    """The types of a dataclass's fields, which take long to resolve."""
+    return get_type_hints(cls, include_extras=True)
 
 
 def _is_wanted(name: str, option: Option, how: Expand) -> bool:

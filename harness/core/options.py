@@ -235,7 +235,8 @@ class ModelOptions:
     size: Annotated[
         Size,
         Option(
-            "mini: the small model that comes with the package; with --weights random also tiny.",
+            "Size of the model: mini comes with the package; tiny, the smallest, needs --weights "
+            "random.",
             panel=MODEL,
             needs=(SIZED, LOCAL),
         ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib import metadata
 
 from harness.core.errors import HarnessError
 
@@ -20,6 +19,8 @@ def require_tested_transformers() -> None:
     Raises:
         HarnessError: another release is installed, or none.
     """
+    from importlib import metadata  # which takes long, and no help page needs it
+
     try:
         installed = metadata.version("transformers")
     except metadata.PackageNotFoundError:
