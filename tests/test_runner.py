@@ -155,9 +155,9 @@ def test_a_picture_that_changes_during_a_run_is_an_error_row() -> None:
     made = runner.answer(samples)
     assert [p.error for p in made] == [
         None,
-        "other.png: it was another picture when the run began",
+        "other.png: the picture has changed since the run began",
         "7.png is no picture",
-        "late.png: it was another picture when the run began",
+        "late.png: the picture has changed since the run began",
     ]
     assert [p.images for p in made] == [digests[s.id] for s in samples]
 

@@ -15,7 +15,7 @@ import pytest
 
 from harness.checkpoints import pretrained, tokenizer_guard
 from harness.core.errors import HarnessError, SampleError
-from harness.core.time_limit import MOST_ENDLESS, Endless, Limited, within
+from harness.core.time_limit import MAX_ENDLESS, Endless, Limited, within
 from harness.models import renderers
 
 ENDLESS_TEMPLATE = (
@@ -82,7 +82,7 @@ def test_an_input_without_end_is_waited_for_once() -> None:
         with pytest.raises(SampleError, match=r"the call did not end within 0\.4 s"):
             limited("a")
     assert limited("A") == "A"
-    for number in range(MOST_ENDLESS - 2):
+    for number in range(MAX_ENDLESS - 2):
         with pytest.raises(SampleError):
             limited("b" * (number + 1))
     with pytest.raises(HarnessError, match="here: the call did not end") as caught:

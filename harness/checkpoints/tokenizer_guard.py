@@ -15,7 +15,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
 from harness.core.errors import Exit, HarnessError
-from harness.core.time_limit import LONGEST, Limited
+from harness.core.time_limit import MAX_SECONDS, Limited
 
 MOST_GROWTH = 100.0
 """Times that all replacements together may lengthen a text; a space that becomes three bytes is
@@ -47,7 +47,7 @@ def guard(made: Any, where: str) -> None:
         # What every other method encodes with.
         tokenizer._encode_plus = Limited(  # type: ignore[method-assign]  # noqa: SLF001
             tokenizer._encode_plus,  # noqa: SLF001
-            LONGEST,
+            MAX_SECONDS,
             what="the tokenizer",
             where=where,
         )

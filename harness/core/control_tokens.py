@@ -11,13 +11,13 @@ import re
 from collections.abc import Callable, Iterable
 
 _NAMES = (
-    # Images, sounds, and what stands around them.
+    # Images, sounds, and the tokens around them.
     r"image|/image|img|/img|video|/video|audio|/audio|image_soft_token|image_placeholder|grounding"
     r"|(?:start|end)_of_(?:turn|image|text|utterance)|fake_token_around_image|global-img"
     r"|vision_(?:start|end)|row_\d+_col_\d+|img_context|im_(?:start|end|patch)|loc\d+|seg\d+"
     # KOSMOS-2's boxes.
     r"|/?(?:phrase|object|delimiter_of_multi_objects/)|patch_index_\d+"
-    # Beginnings, ends and fillings of texts.
+    # Beginnings, ends and padding of texts.
     r"|s|/s|bos|eos|pad|unk|mask|cls|sep|eot|endoftext|unused\d+|reserved_\w{1,40}"
 )
 _SPELLED = (
@@ -27,18 +27,18 @@ _SPELLED = (
     r"\[/?(?:INST|IMG|IMG_BREAK|IMG_END|SYSTEM_PROMPT|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS)\]",
     r"\[(?:CLS|SEP|PAD|UNK|MASK)\]",
 )
-"""What is spelled like a control token of some family, in any case."""
+"""Spellings of a control token of some model family, in upper or lower case."""
 
 
 def breaker(tokens: Iterable[str] = ()) -> Callable[[str], str]:
-    """A function that puts a space into whatever is spelled like a control token.
+    """Make a function that puts a space into every spelling of a control token.
 
     Args:
-        tokens: those of one tokenizer, in addition to what is known of all families.
+        tokens: those of one tokenizer, in addition to those of all model families.
     """
     own = [re.escape(token) for token in sorted(set(tokens), key=len, reverse=True)]
     known = [f"(?i:{pattern})" for pattern in _SPELLED]
-    # Looking ahead finds tokens that overlap too.
+    # A lookahead finds overlapping tokens too.
     begins = re.compile(f"(?=(?:{'|'.join([*own, *known])}))(.)", re.DOTALL)
 
     def broken(text: str) -> str:

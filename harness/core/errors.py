@@ -21,12 +21,12 @@ class Exit(IntEnum):
 
 
 class HarnessError(Exception):
-    """Something that a user can put right.
+    """Something that a user can fix.
 
     Args:
         what: what is wrong, in which file, row or option; one sentence.
-        known: what is known about it: what was looked for and where, what would be valid.
-        remedy: the command or the change that helps.
+        known: the facts: what was looked for and where, what would be valid.
+        remedy: the command or the change that fixes it.
         code: the exit code of the command that ends with this error.
     """
 
@@ -81,7 +81,7 @@ def is_beyond_context(reason: str | None) -> bool:
 
 
 NOT_FINITE = "the model gives NaN: not all of its scores are finite numbers"
-"""Why a sample has no answer whose logits hold NaN or infinity: they choose nothing."""
+"""Why a sample has no answer if its logits hold NaN or infinity."""
 
 
 def reason(error: Exception) -> str:

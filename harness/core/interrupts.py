@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: stop at once, save that a write is never cut in two."""
+"""Ctrl-C and SIGTERM: stop at once, but never in the middle of a write."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import FrameType
 
 
 class Interrupted(BaseException):
-    """The process was asked to stop. No `except Exception` holds it up."""
+    """The process was told to stop. No `except Exception` catches it."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
@@ -17,7 +17,7 @@ class Interrupted(BaseException):
 
 
 class Interrupts:
-    """Raises Interrupted where a signal arrives, or, inside `shielded`, right behind it."""
+    """Raises Interrupted when a signal arrives or, inside `shielded`, right after the block."""
 
     def __init__(self) -> None:
         self._shields = 0

@@ -1,6 +1,6 @@
-"""Which of several processes this one is, as torchrun and `accelerate launch` tell it.
+"""Which of several processes this one is, as torchrun and `accelerate launch` set it.
 
-They say so in the environment. Nothing here talks to the other processes.
+They set it in the environment. Nothing here communicates with the other processes.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ class Place:
     """0 to processes - 1, over all machines."""
     processes: int = 1
     local_rank: int = 0
-    """The same on this machine: which of its devices is ours."""
+    """The rank on this machine, which selects one of its devices."""
     launched: bool = False
-    """Whether a launcher started us; it may have started one process only."""
+    """Whether a launcher started this process; it may be the only one."""
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that speaks for all."""
+        """Whether this is the process that reports for all."""
         return self.rank == 0
 
 
 def here() -> Place:
-    """Where we are; raises HarnessError where the environment contradicts itself."""
+    """The current process; raises HarnessError if the environment contradicts itself."""
     if "WORLD_SIZE" not in os.environ:
         return Place()
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
@@ -45,7 +45,7 @@ def here() -> Place:
 
 
 def own_device(device: str) -> str:
-    """Of the devices that `device` means the one that is this process's.
+    """The one of the devices that `device` means which belongs to this process.
 
     Raises:
         HarnessError: it names a single one, and there are several processes.
@@ -66,7 +66,7 @@ def _unclear() -> HarnessError:
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     found = ", ".join(f"{name}={os.environ.get(name, '(absent)')[:20]}" for name in names)
     return HarnessError(
-        "The environment does not say which of several processes this is.",
+        "The environment does not define which of several processes this is.",
         known=f"It has {found}.",
         remedy="torchrun and accelerate launch set all three; unset WORLD_SIZE for one process.",
     )

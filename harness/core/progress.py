@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 10.0
 _unread = contextlib.suppress(OSError, ValueError)
-"""Progress is no result: a line that cannot be written, or a closed stream, ends nothing."""
+"""Progress is no result: a line that cannot be written, or a closed stream, stops nothing."""
 
 
 class Progress(AbstractContextManager["Progress"], Protocol):
-    """Told of what is done: of a batch, of a step."""
+    """Shows progress: `advance` after each batch or step."""
 
     def advance(self, count: int = 1, *, tokens: int = 0, loss: float | None = None) -> None: ...
 
 
 class Make(Protocol):
-    """Begins to show something of `total` pieces, of which `done` are done already."""
+    """Starts a display for `total` pieces, of which `done` are done already."""
 
     def __call__(self, label: str, *, total: int, done: int, unit: str = "") -> Progress: ...
 
@@ -48,7 +48,7 @@ class Silent:
 
 
 def make(label: str, *, total: int, done: int, unit: str = "") -> Progress:
-    """What suits stderr. `unit`: what is counted, where its rate is worth showing."""
+    """The progress display for stderr. `unit`: what is counted, if its rate is to be shown."""
     if sys.stderr is None:  # it was closed before Python began
         return Silent(label, total=total, done=done, unit=unit)
     shown = Bar if sys.stderr.isatty() else Lines
@@ -107,7 +107,7 @@ class Lines:
 
 
 class Bar:
-    """The same as rich's progress bar, which shows the rate by the time that remains."""
+    """The same as rich's progress bar, which shows the remaining time."""
 
     def __init__(self, label: str, *, total: int, done: int, unit: str = "") -> None:
         from rich.console import Console

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 SECTIONS = ("SUMMARY", "CAPTION", "REASONING", "CONCLUSION")
 START, END = f"<{SECTIONS[-1]}>", f"</{SECTIONS[-1]}>"
-"""What the conclusion, with which a rationale is finished, stands between."""
+"""The tags around the conclusion, the last section of a rationale."""
 
 _TAG = re.compile(
     rf"<\s{{0,3}}(/?)\s{{0,3}}({'|'.join(SECTIONS)})\s{{0,3}}>", re.ASCII | re.IGNORECASE
@@ -49,7 +49,7 @@ class Parsed:
     in_order: bool = True
     """Sections were first opened in the order of the paper."""
     outside: str = ""
-    """The text that stands in no section, its pieces joined by line breaks."""
+    """The text outside all sections, its pieces joined by line breaks."""
 
     @property
     def well_formed(self) -> bool:
@@ -144,7 +144,7 @@ def has_stages(text: str) -> bool:
 def strict_conclusion(text: str) -> str | None:
     """The first conclusion whose two tags are written exactly so; None where a tag is missing.
 
-    This is the paper's own way of reading the distilled model; `conclusion` is the tolerant one.
+    This is how the paper reads the distilled model; `conclusion` is the tolerant way.
     """
     _, opening, rest = text.partition("<CONCLUSION>")
     content, closing, _ = rest.partition("</CONCLUSION>")
@@ -152,7 +152,7 @@ def strict_conclusion(text: str) -> str | None:
 
 
 def span(text: str) -> tuple[int, int] | None:
-    """Where the first rationale of a text stands: from its first tag to the end of its conclusion.
+    """The span of the first rationale of a text: from its first tag to the end of its conclusion.
 
     It runs to the end of the text where no conclusion is closed; None where there is no tag.
     """

@@ -1,4 +1,4 @@
-"""Lines, JSON and tables for stdout and stderr. Text from data or models is made harmless."""
+"""Lines, JSON and tables for stdout and stderr, with text from data or models made harmless."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def console() -> Console:
 
 
 def harmless(text: str) -> str:
-    """`text` without control characters, which a terminal would obey."""
+    """`text` without control characters, which a terminal would execute."""
     return "".join("\ufffd" if _is_control(character) else character for character in text)
 
 
 def say(text: object = "", *, err: bool = False) -> None:
-    """Print lines of text on stdout or stderr: what every command says beside its tables."""
+    """Print lines of text on stdout or stderr, in addition to a command's tables."""
     import typer
 
     typer.echo("\n".join(map(harmless, str(text).split("\n"))), err=err)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """One JSON document on stdout; a number that is not finite is null, and what a terminal would
-    obey, or show in another order, is escaped."""
+    """Print one JSON document on stdout; numbers that are not finite are null, and characters that
+    a terminal would execute, or show in another order, are escaped."""
     text = json.dumps(finite(document), ensure_ascii=False, indent=1)
     sys.stdout.write(_NOT_ASCII.sub(_escaped, text) + "\n")
 
@@ -61,12 +61,12 @@ def _is_control(character: str) -> bool:
 
 
 def quieten_libraries() -> None:
-    """Leave stderr to what concerns the user. To be called before the libraries are imported."""
+    """Keep the libraries' messages off stderr. Call it before the libraries are imported."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0" if sys.stderr.isatty() else "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ["RUST_BACKTRACE"] = "0"  # what fails in Rust becomes an error row, in one line
+    os.environ["RUST_BACKTRACE"] = "0"  # a failure in Rust becomes an error row of one line
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

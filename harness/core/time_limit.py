@@ -1,8 +1,8 @@
-"""Calls that may never end: those whose work a checkpoint's files decide.
+"""Time limits for calls that a checkpoint's files control and that may never end.
 
-A regular expression of a tokenizer, or the loops of a chat template, can take longer than anybody
-lives. Such a call is made on another thread and waited for so long and no longer. Python code is
-then stopped there; a library's compiled code cannot be, so its thread is left to itself.
+A regular expression of a tokenizer, or the loops of a chat template, can take for ever. Such a call
+runs on another thread, with a time limit. Python code is stopped at the limit; a library's compiled
+code cannot be, so its thread is abandoned.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from harness.core.errors import Exit, HarnessError, SampleError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LONGEST = 10.0
+MAX_SECONDS = 10.0
 """Seconds for one text; real tokenizers and templates need milliseconds."""
-MOST_ENDLESS = 3
-"""Inputs that a function may fail to end on: each of them may keep a core busy to the end."""
+MAX_ENDLESS = 3
+"""Inputs on which a function may exceed its limit: each of them can keep a core busy."""
 _own = threading.local()
 
 
 class Endless(Exception):  # noqa: N818  # an outcome
-    """A call that did not end in time."""
+    """A call exceeded its time limit."""
 
 
 class Broken(Exception):  # noqa: N818  # an outcome
-    """A call in which a library written in Rust has given up ("panicked")."""
+    """A library written in Rust panicked in a call."""
 
 
 class _Stop(BaseException):
-    """Raised on the other thread, to end it."""
+    """Raised on the other thread to stop it."""
 
 
 def within(seconds: float, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -44,7 +44,7 @@ def within(seconds: float, call: Callable[P, T], *args: P.args, **kwargs: P.kwar
 
     Raises:
         Endless: it takes longer than `seconds`.
-        Broken: a library has given up in it.
+        Broken: a library panicked.
     """
     worker = getattr(_own, "worker", None)
     if worker is None or not worker.usable:
@@ -55,7 +55,7 @@ def within(seconds: float, call: Callable[P, T], *args: P.args, **kwargs: P.kwar
         raise Endless(f"it did not end within {seconds:g} s")
     if isinstance(result, _Raised):
         error = result.error
-        # It extends BaseException, which nobody catches; its class cannot be imported.
+        # It extends BaseException, which nothing catches; its class cannot be imported.
         if type(error).__name__ == "PanicException":
             raise Broken(" ".join(str(error).split())[:300]) from error
         raise error
@@ -64,10 +64,10 @@ def within(seconds: float, call: Callable[P, T], *args: P.args, **kwargs: P.kwar
 
 
 class Limited:
-    """A function that a checkpoint's files decide the work of, with a time limit for each call.
+    """A function that a checkpoint's files control, with a time limit for each call.
 
     Args:
-        what: what is called, in words that an error begins with.
+        what: the function, as an error message begins.
         where: the checkpoint.
     """
 
@@ -83,10 +83,10 @@ class Limited:
         """What the function returns or raises.
 
         Raises:
-            SampleError: it does not end on this input, or gives up on it.
-            HarnessError: it did not end on `MOST_ENDLESS` inputs: there is no use in going on.
+            SampleError: it exceeds the limit, or panics, on this input.
+            HarnessError: it exceeded the limit on `MAX_ENDLESS` inputs.
         """
-        # A batch that fails is halved, so that an input comes again.
+        # A batch that fails is halved, so that its inputs are repeated.
         if self._failures and (known := self._failures.get(_digest(args, kwargs))):
             raise SampleError(known)
         try:
@@ -97,9 +97,9 @@ class Limited:
             reason = f"{self._what} did not end within {self._seconds:g} s"
             self._endless += 1
         self._failures[_digest(args, kwargs)] = reason
-        if self._endless >= MOST_ENDLESS:
+        if self._endless >= MAX_ENDLESS:
             raise HarnessError(
-                f"{self._where}: {reason}, on {MOST_ENDLESS} inputs.",
+                f"{self._where}: {reason}, on {MAX_ENDLESS} inputs.",
                 known="Its files make it do more work than any published checkpoint's.",
                 remedy="Download the checkpoint again, from a source that you trust.",
                 code=Exit.MISSING,
@@ -117,7 +117,7 @@ class _Raised:
 
 
 class _Worker:
-    """A thread that makes one call after the other, for the thread that it belongs to."""
+    """A thread that runs one call after the other for another thread."""
 
     def __init__(self) -> None:
         self._process = os.getpid()
@@ -125,17 +125,17 @@ class _Worker:
         self._results: SimpleQueue[Any] = SimpleQueue()
         self._lock = threading.Lock()
         self._stopped = False
-        # A daemon: nobody waits for it at the end.
+        # A daemon: the process exits without it.
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
     @property
     def usable(self) -> bool:
-        """A forked process has the object, and not the thread."""
+        """Whether the thread exists: a forked process has this object without it."""
         return self._process == os.getpid()
 
     def run(self, call: Callable[[], Any], seconds: float) -> tuple[bool, Any]:
-        """Whether the call ended in time, and what came of it."""
+        """Whether the call ended in time, and its result."""
         self._calls.put(call)
         try:
             return True, self._results.get(timeout=seconds)
@@ -159,7 +159,7 @@ class _Worker:
                     result = call()
                 except _Stop:
                     return
-                except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
+                except BaseException as error:  # noqa: BLE001  # raised again in the waiting thread
                     result = _Raised(error)
                 with self._lock:
                     self._results.put(result)

@@ -1,12 +1,12 @@
-"""What is timed, and how the figures are made of it.
+"""What is timed, and how the figures are computed.
 
 *Inference minutes* is the sum over all answered samples of `Prediction.seconds`, in minutes:
 preprocessing (decoding the picture, template, tokens, pixels) and generation. The wall time of each
-pass through the model is shared equally by the samples that take part in it: those whose prompts
-are read, those that a step gives a token to, those of a batch. Where processes prepare questions
-ahead, preprocessing is what was waited for. So the shares add up to the time that passed. Loading,
-warming up, reading answers and scoring are outside. Each sample counts once, in whichever process
-it was answered: what is resumed is never counted again.
+pass through the model is shared equally by the samples in it: those that are prefilled, those that
+get a token in a decode step, those of a batch. If processes prepare questions ahead, preprocessing
+is the time spent waiting for them. So the shares add up to the time that passed. Loading, warm-up,
+answer extraction and scoring are not included. Each sample counts once, in whichever process it was
+answered: a resumed run counts nothing twice.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ REMOTE_DEFINITION = (
 
 
 def is_remote(sessions: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a server answered, so that times are its wall clock and memory is nobody's."""
+    """Whether a server answered, so that times are its wall clock and memory is unknown."""
     return any(session.get("device") == REMOTE for session in sessions)
 
 
@@ -58,7 +58,7 @@ def summarise(
     """The `timing` of a record.
 
     Args:
-        predictions: all of the run; those that failed or were not timed here are left out.
+        predictions: all of the run; those that failed or were not timed here do not count.
         sessions: one entry for each process that worked on the run, with load, warm-up and scoring
             seconds, peak memory in bytes and energy in joules.
     """
@@ -68,7 +68,7 @@ def summarise(
     remote = is_remote(sessions)
     total = sum(seconds)
     preprocess = sum(p.preprocess_seconds or 0.0 for p in timed)
-    # A server that does not count leaves no number, rather than one that is too small.
+    # If a server does not count tokens, there is no number rather than one that is too small.
     counted = all(p.tokens is not None for p in timed)
     tokens = sum(p.tokens or 0 for p in timed) if counted else None
     devices, wall = at_once(sessions)
@@ -104,7 +104,7 @@ def summarise(
             kind: max((peak.get(kind) or 0 for peak in peaks), default=0) or None
             for kind in ("process", "device")
         },
-        # A session without a reading would make the sum too small.
+        # A session without a measurement would make the sum too small.
         "energy_joules": sum(e for e in energy if e is not None)
         if energy and all(e is not None for e in energy)
         else None,
@@ -124,8 +124,8 @@ def _spread(ordered: Sequence[float]) -> dict[str, float] | None:
 
 
 def at_once(sessions: Sequence[Mapping[str, Any]]) -> tuple[int | None, float | None]:
-    """The most devices that were at work at the same time, and the minutes in which any was; None
-    where a process did not say."""
+    """The most devices that worked at the same time, and the minutes in which any did; None if a
+    process did not record it."""
     changes: list[tuple[float, int]] = []
     worked = [session for session in sessions if session.get("samples") != 0]
     for session in worked:
@@ -134,7 +134,7 @@ def at_once(sessions: Sequence[Mapping[str, Any]]) -> tuple[int | None, float | 
             return None, None
         number = session.get("devices") or 1
         changes += [(begun, number), (max(begun, ended), -number)]
-    changes.sort()  # where one ends as another begins they were not there together
+    changes.sort()  # a session that ends as another begins does not overlap it
     most = now = 0
     seconds = before = 0.0
     for moment, change in changes:
@@ -148,11 +148,11 @@ def at_once(sessions: Sequence[Mapping[str, Any]]) -> tuple[int | None, float | 
 def settled(
     sessions: Sequence[Mapping[str, Any]], *, answered: int, until: float | None
 ) -> list[Mapping[str, Any]]:
-    """The entries of earlier processes. The last one may have been killed, and could not say what
-    it did: it answered what the others did not.
+    """The entries of earlier processes. If the last one was killed, its samples are those that the
+    others did not answer.
 
     Args:
-        answered: samples that all of them answered.
+        answered: samples that all of them answered together.
         until: when the last line was written, in seconds since 1970.
     """
     made = [dict(session) for session in sessions]
@@ -168,14 +168,14 @@ def _last(sessions: Sequence[Mapping[str, Any]], key: str) -> float | None:
 
 
 def peak_process_memory() -> int:
-    """The most memory this process has held since it began, in bytes: not less than any of its
-    runs needed."""
+    """The peak memory of this process since its start, in bytes: an upper bound for each of its
+    runs."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def peak_device_memory(device: str) -> int | None:
-    """The most memory that torch has held on an accelerator, in bytes; None on a CPU."""
+    """The peak memory that torch has allocated on an accelerator, in bytes; None on a CPU."""
     if not device.startswith("cuda"):
         return None
     import torch
@@ -184,7 +184,7 @@ def peak_device_memory(device: str) -> int | None:
 
 
 def reset_peak_device_memory(device: str) -> None:
-    """Begin to look for `peak_device_memory` anew."""
+    """Restart the measurement of `peak_device_memory`."""
     if device.startswith("cuda"):
         import torch
 
@@ -192,7 +192,7 @@ def reset_peak_device_memory(device: str) -> None:
 
 
 class Energy:
-    """Joules taken by an NVIDIA device since this was made, where NVML answers."""
+    """Joules used by an NVIDIA device since the creation of this object, where NVML works."""
 
     def __init__(self, device: str) -> None:
         self._handle: Any = None
@@ -215,7 +215,7 @@ class Energy:
             self._handle = None
 
     def joules(self) -> float | None:
-        """None where it cannot be known."""
+        """The energy so far; None if it is unknown."""
         if self._handle is None:
             return None
         import pynvml

@@ -1,4 +1,4 @@
-"""The words of the harness: what a task gives, what a model takes, what a run keeps.
+"""The types of the harness: what a task gives, what a model takes, what a run keeps.
 
     Task.load -> Sample -> Task.prompt -> Prompt -> Model -> raw text -> Task.read -> Prediction
 
@@ -37,22 +37,22 @@ Target = int | str
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """One picture of a sample; its bytes are read, and decoded, only when asked for."""
+    """One picture of a sample; its bytes are read, and decoded, only when needed."""
 
     label: str
     """What an error message calls it: a path within the data folder, or a row and a field."""
     read: Callable[[], bytes]
     """Returns the encoded file; raises SampleError where it cannot be read."""
     transparency: Transparency = "blend"
-    """What becomes of its transparent parts."""
+    """How its transparent parts are treated."""
 
     def digest(self) -> str:
         """The sha256 of the encoded bytes, in hex; raises SampleError."""
         return sha256(self.read()).hexdigest()
 
     def expecting(self, digest: str) -> ImageRef:
-        """The same picture, which cannot be read once it is another than the one with that digest;
-        "": one that could not be read."""
+        """The same picture, whose read fails if the bytes have another digest; "": the digest of a
+        picture that could not be read."""
         return replace(self, read=partial(_read_expected, self, digest))
 
     def decode(self) -> Image:
@@ -65,7 +65,7 @@ class ImageRef:
 def _read_expected(image: ImageRef, digest: str) -> bytes:
     data = image.read()
     if sha256(data).hexdigest() != digest:
-        raise SampleError(f"{image.label}: it was another picture when the run began")
+        raise SampleError(f"{image.label}: the picture has changed since the run began")
     return data
 
 
@@ -84,14 +84,14 @@ class Sample:
     """The last images are those of the choices, one for each, in their order."""
     topic: str = ""
     context: str = ""
-    """What the data set says beside the question (ScienceQA's hint, VQAonline's context)."""
+    """Text in addition to the question (ScienceQA's hint, VQAonline's context)."""
     lecture: str = ""
     solution: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """What a model is asked. It never holds the answer."""
+    """The input of a model. It never holds the answer."""
 
     text: str
     """The whole question as the task words it, options and context included."""
@@ -116,12 +116,12 @@ class Reading:
     """The name of the rule that fired, or of the reason why none did."""
     span: tuple[int, int] | None = field(default=None, compare=False)
     """Start and end, in the raw text, of the words that the answer was extracted from; None where
-    there is no answer. It says where the answer stands, not what it is, so it is not compared."""
+    there is no answer. It is the answer's place, not its value, so it is not compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One line of predictions.jsonl: what was asked, what came back, and what was made of it.
+    """One line of predictions.jsonl: the question, the raw output and the extracted answer.
 
     It repeats what it needs of the sample, so that a run can be read again, compared and printed
     when neither the data nor the model is at hand.
@@ -262,7 +262,7 @@ class SampleSet:
     unit: str = "questions"
     """What n counts, in words: "image questions"."""
     notes: Sequence[str] = ()
-    """What is told when they are asked."""
+    """What a run logs before the first question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +270,7 @@ class TaskFile:
     """The file of a user's own task, as hashes."""
 
     asking: str
-    """Of the part of it that what is asked depends on."""
+    """Of the part of the file on which the prompts depend."""
     whole: str
 
 
@@ -293,7 +293,7 @@ class Task:
     max_new_tokens: int = 512
     synthetic: bool = False
     """Its questions are made by a program, and say nothing about how well a model does on real
-    ones: wherever a score of it is shown, that is said."""
+    ones: every score of it is marked as such."""
     file: TaskFile | None = None
     """Where the task is a user's own; set when it is loaded."""
 
@@ -322,7 +322,7 @@ class Output:
     scores: tuple[float, ...] = ()
     """Log-likelihood per token of each option, where options were scored."""
     concluded: str = ""
-    """The letter that was scored highest behind the reasoning, where that was asked for."""
+    """The letter that was scored highest after the reasoning, with --conclude."""
     latency: float | None = None
     finish: str = ""
     """As in `Prediction`. A REFUSAL is not read: it is words about the question, not an answer."""

@@ -20,7 +20,7 @@ from harness.checkpoints.checkpoint import Checkpoint
 from harness.core.control_tokens import breaker
 from harness.core.errors import Exit, HarnessError, SampleError
 from harness.core.prompts import user_text
-from harness.core.time_limit import LONGEST, Limited
+from harness.core.time_limit import MAX_SECONDS, Limited
 from harness.core.types import Prompt
 from harness.models import templates
 
@@ -145,7 +145,7 @@ def _check_turn(turn: Turn, processor: Any | None) -> None:
 def _jinja_turn(processor: Any, template: str) -> Turn:
     """A turn by Jinja, in transformers' sandbox, which sets no time limit: that is done here."""
     apply = Limited(
-        processor.apply_chat_template, LONGEST, what="the chat template", where="The checkpoint"
+        processor.apply_chat_template, MAX_SECONDS, what="the chat template", where="The checkpoint"
     )
 
     def turn(images: int, text: str) -> str:

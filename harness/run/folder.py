@@ -1,5 +1,4 @@
-"""The folder of one run: run.json says what was run and what came out, predictions.jsonl has each
-answer.
+"""The folder of one run: run.json has its settings and metrics, predictions.jsonl its answers.
 
 Predictions are appended and fsynced; run.json is replaced at once; a lock that ends with its
 process keeps a second writer out.
@@ -43,12 +42,11 @@ class RunFolder:
         self.path = path
         self._appender = jsonl.Appender(self.predictions_path)
         self._state: _State | None = None
-        """Of predictions.jsonl when it was last read or written here; None: it was not."""
+        """Of predictions.jsonl when it was last read or written here; None before that."""
 
     @classmethod
     def of(cls, runs: Path, *, task: str, model: str, split: str) -> Self:
-        """The folder of a run under `runs`; where an older version made the run, the one that it
-        chose."""
+        """The folder of a run under `runs`, or the one that an older version chose for it."""
         path = runs / safe_name(task) / safe_name(model) / safe_name(split)
         older = cls(runs / _older_name(task) / _older_name(model) / _older_name(split))
         if older.path != path and not path.exists() and older._is_of(task, model, split):
@@ -56,7 +54,7 @@ class RunFolder:
         return cls(path)
 
     def _is_of(self, task: str, model: str, split: str) -> bool:
-        """Whether there is a run, and it is this one."""
+        """Whether the folder has the record of this run."""
         with contextlib.suppress(HarnessError):
             record = self.read_record()
             named = record and (record.task.name, record.model.name, record.task.split)
@@ -81,7 +79,7 @@ class RunFolder:
 
     @property
     def holds_anything(self) -> bool:
-        """Whether there is a run, or something of one."""
+        """Whether there is a run, or a part of one."""
         return any(path.exists() for path in self._parts)
 
     @property
@@ -155,13 +153,13 @@ class RunFolder:
         return record
 
     def read_predictions(self) -> list[Prediction]:
-        """The predictions, in the file's order; a last line that was cut is left out."""
+        """The predictions, in the file's order, without a cut last line."""
         with contextlib.suppress(OSError):  # reading it raises the error
             self._state = _State.of(self.predictions_path)
         return _predictions(self.predictions_path)
 
     def read_beyond(self) -> list[Prediction]:
-        """Answers that the last --limit left out of the run."""
+        """Answers that the last --limit leaves out of the run."""
         return _predictions(self.beyond_path)
 
     def read_all(self) -> list[Prediction]:

@@ -54,7 +54,7 @@ class Timing(TypedDict, total=False):
 
 
 class Session(TypedDict, total=False):
-    """One of `RunRecord.sessions`: what a process that worked on the run says of itself."""
+    """One of `RunRecord.sessions`: what a process that answered the run records of itself."""
 
     started: str
     device: str
@@ -114,7 +114,7 @@ class Settings(TypedDict, total=False):
 
 
 class Fingerprint(TypedDict, total=False):
-    """What of `RunRecord.fingerprint` is read by itself; all of it is compared."""
+    """The fields of `RunRecord.fingerprint` that are read by themselves; all of it is compared."""
 
     task: str
     split: str

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 FORMAT = 1
 SYNTHETIC = "mini (synthetic)"
-"""Stands beside each score of a miniature, and of drawn questions."""
+"""Label of each score of a miniature, and of synthetic questions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How many samples there were, and what became of them."""
+    """How many samples there are, by outcome."""
 
     total: int
     """Rows of the split, before filtering."""
@@ -67,18 +67,18 @@ class Counts:
     available: int = 0
     """Samples of the split after filtering."""
     done: int = 0
-    """Samples with a line in predictions.jsonl. Less those that failed it is the n of metrics."""
+    """Samples with a line in predictions.jsonl. Minus those that failed, it is the n of metrics."""
     failed: int = 0
     unread: int = 0
     """Answers in which nothing could be read."""
     beyond_context: int = 0
     """Prompts that are longer than the model's context; they are among those that failed."""
     truncated: int = 0
-    """Prompts of which something was left out to make them fit."""
+    """Prompts that were shortened to fit the context."""
     empty: int = 0
-    """Answers without a character but white space."""
+    """Answers of white space alone."""
     cut: int | None = None
-    """Answers that the token limit cut; None where no answer says why it ended."""
+    """Answers that the token limit cut; None if no answer records why it ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class RunRecord:
     task: TaskInfo
     model: ModelInfo
     fingerprint: Mapping[str, Any]
-    """What must be equal for a run to be continued: see harness.run.evaluate."""
+    """What must be equal for a run to be resumed: see harness.run.settings."""
     counts: Counts
     status: str = "running"
     """running, interrupted, partial (a limit, or failed samples), complete."""
@@ -106,7 +106,7 @@ class RunRecord:
 
     @property
     def label(self) -> str:
-        """What has to stand beside each of its scores; "" for a real model on real questions."""
+        """The label of each of its scores; "" for a real model on real questions."""
         return SYNTHETIC if self.task.synthetic or self.model.mini else ""
 
     @property

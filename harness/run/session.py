@@ -1,4 +1,4 @@
-"""What one process adds to a run, and what run.json says of it meanwhile."""
+"""The part of a run that one process answers, and its entry in run.json."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ log = logging.getLogger(__name__)
 
 
 class Session:
-    """One process at work on a run.
+    """One process that answers a run.
 
     Args:
         record: of the run, without this session.
-        answered: what was there before.
-        about: what is known of the session from the start.
-        measured: what is known of it at each moment.
-        replaces: another run is in the folder, and is kept until there is an answer to put in its
-            place.
+        answered: the predictions of earlier processes.
+        about: what is known of the session at its start.
+        measured: returns what is known of the session at the moment.
+        replaces: another run is in the folder, and is kept until there is an answer to replace it.
     """
 
     def __init__(
@@ -39,7 +38,7 @@ class Session:
     ) -> None:
         self.predictions = list(answered)
         self.waits = replaces
-        """Nothing is on disk yet."""
+        """Whether nothing is on disk yet."""
         self._folder = folder
         self._record = record
         self._before = len(answered)
@@ -47,8 +46,8 @@ class Session:
         self._measured = measured
 
     def begin(self, *, settings: Mapping[str, Any] | None = None, **about: Any) -> None:
-        """Write down what is known now. Should the process be killed, nothing more is known of it:
-        see `harness.core.timing.settled`."""
+        """Record what is known now. If the process is killed, nothing more is: see
+        `harness.core.timing.settled`."""
         self._record = replace(self._record, settings={**self._record.settings, **(settings or {})})
         self._about |= about
         if not self.waits:
@@ -57,7 +56,7 @@ class Session:
             self._folder.write_record(replace(self._record, status="running", sessions=sessions))
 
     def add(self, new: Sequence[Prediction]) -> None:
-        """Keep predictions, on disk from the first answer on."""
+        """Add predictions, on disk from the first answer on."""
         self.predictions += new
         if not self.waits:
             self._folder.append(new)

@@ -1,13 +1,13 @@
 """One run that several processes answer. They agree through files, and never wait for each other
-while there is something to answer.
+while samples are left.
 
-    RUN/.lock             held together by those who answer, alone by the one who gathers
-    RUN/shards/claims     a byte for each sample, locked by the process that is at work on it
-    RUN/shards/0003/      what process 3 has answered: a run folder like any other
+    RUN/.lock             shared by the processes that answer, exclusive to the one that gathers
+    RUN/shards/claims     a byte for each sample, locked by the process that answers it
+    RUN/shards/0003/      the answers of process 3: a run folder like any other
 
-Whoever is free takes the next samples that nobody has. The locks are the kernel's: what a process
-had taken when it was killed is free at once, for whoever goes on, in whatever number. There is no
-process group, so that no watchdog ends a night in which one of them is slow.
+A free process claims the next samples that no other has claimed. The locks are the kernel's: the
+claims of a killed process are free at once, for any number of processes that resume the run. There
+is no process group, so that no watchdog ends a run in which one of them is slow.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def shard(folder: RunFolder, place: Place) -> RunFolder:
 
 
 class Claims:
-    """Hands out samples that no other process has answered or is at work on.
+    """Claims samples that no other process has answered or claimed.
 
     Args:
-        samples: all of the data, the same in every process: a sample's place is what is locked.
-        done: ids that were answered before any of the processes began.
+        samples: all of the data, the same in every process: the lock is on a sample's place.
+        done: ids that were answered before any of the processes started.
         own: the shard of this process.
     """
 
@@ -63,11 +63,11 @@ class Claims:
 
     @property
     def known(self) -> int:
-        """Samples that are known to be answered, by whichever process."""
+        """Samples that are known to be answered, by any process."""
         return len(self._done)
 
     def close(self) -> None:
-        """Give back what is claimed."""
+        """Release the claims."""
         self._locks.close()
 
     def __contains__(self, sample_id: object) -> bool:
@@ -75,19 +75,19 @@ class Claims:
         return sample_id in self._done or sample_id not in self._claimed
 
     def take(self, batches: Iterable[Sequence[Sample]]) -> Iterator[Sequence[Sample]]:
-        """Of `batches` those of which something is this process's to answer; that is claimed when a
-        batch is asked for. A batch stays whole: what is sampled depends on all of it."""
+        """The batches with at least one sample that this process claims, when the batch is needed.
+        A batch stays whole: sampled answers depend on all of it."""
         for batch in batches:
             open_ones = [sample for sample in batch if sample.id not in self._done]
             mine = [sample for sample in open_ones if self._claim(sample)]
             if mine:
-                # Behind the claim: one that has ended may have answered them before.
-                self._look()
+                # After the claim: a process that has ended may have answered them.
+                self._update()
             if any(sample.id not in self._done for sample in mine):
                 yield batch
 
     def news(self) -> int:
-        """Samples that the other processes were seen to answer since this was last asked."""
+        """The number of samples that the other processes have answered since the last call."""
         number, self._news = self._news, 0
         return number
 
@@ -97,7 +97,7 @@ class Claims:
         self._claimed.add(sample.id)
         return True
 
-    def _look(self) -> None:
+    def _update(self) -> None:
         """Read what the other processes have added to their shards."""
         for path in self._shards.glob(f"*/{PREDICTIONS}"):
             if path.parent == self._own:
@@ -105,9 +105,9 @@ class Claims:
             # Opened each time: that is when a network file system looks for what is new.
             for line in whole_lines(path, start=self._read.get(path, 0)):
                 self._read[path] = line.end
-                self._see(path, line.data)
+                self._add(path, line.data)
 
-    def _see(self, path: Path, line: bytes) -> None:
+    def _add(self, path: Path, line: bytes) -> None:
         try:
             found = str(parse_json(line)["sample_id"])
         except (ValueError, KeyError, TypeError) as error:
@@ -121,10 +121,10 @@ class Claims:
 
 @contextlib.contextmanager
 def answering(folder: RunFolder, place: Place) -> Iterator[RunFolder]:
-    """Hold the run together with the other processes; yields this one's shard.
+    """Share the run's lock with the other processes; yields this one's shard.
 
     Raises:
-        InUse: another process has this rank: two launches would be at work on the same run.
+        InUse: another process has this rank: two launches answer the same run.
     """
     with waiting(folder, shared=True):
         own = shard(folder, place)
@@ -134,7 +134,7 @@ def answering(folder: RunFolder, place: Place) -> Iterator[RunFolder]:
 
 @contextlib.contextmanager
 def waiting(folder: RunFolder, *, shared: bool = False) -> Iterator[None]:
-    """Hold the run as soon as those who have it now let go."""
+    """Hold the run as soon as the processes that hold it now release it."""
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(folder.locked(shared=shared))
@@ -145,17 +145,17 @@ def waiting(folder: RunFolder, *, shared: bool = False) -> Iterator[None]:
 
 
 def begin(folder: RunFolder, *, launch: str | None) -> Path | None:
-    """Make ready what was left by earlier processes, if none is at work now.
+    """Gather the shards of earlier processes, or move the earlier run aside.
 
     Args:
-        launch: names this start of several processes, one of which moves the run that is there
-            aside; None: it is continued.
+        launch: the name of this start of several processes, one of which moves the earlier run
+            aside; None: the earlier run is resumed.
 
     Returns:
-        Where the run that was there is now; None where it was not moved.
+        The new folder of the earlier run; None where it was not moved.
 
     Raises:
-        InUse: the run is to be moved aside, and others are at work on it.
+        InUse: the earlier run is to be moved aside, and other processes answer it.
     """
     if launch is None:
         with contextlib.suppress(InUse), folder.locked():
@@ -173,16 +173,16 @@ def begin(folder: RunFolder, *, launch: str | None) -> Path | None:
 
 
 def launch() -> str:
-    """A name that all processes of one launcher on this machine share.
+    """The name that all processes of one launcher on this machine share.
 
     Raises:
-        HarnessError: there are several machines, which share none.
+        HarnessError: there are several machines, whose processes share none.
     """
     if int(os.environ.get("LOCAL_WORLD_SIZE", "0")) != int(os.environ["WORLD_SIZE"]):
         raise HarnessError(
             "--fresh with processes on several machines: none of them knows whether another has "
-            "moved the old run aside already.",
-            remedy="Move the run's folder away yourself, and leave --fresh out.",
+            "already moved the old run aside.",
+            remedy="Move the run's folder away yourself, and remove --fresh.",
         )
     parent = os.getppid()
     try:
@@ -190,19 +190,18 @@ def launch() -> str:
             Path(f"/proc/{parent}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
         )
     except OSError:
-        since = ""  # not on Linux: numbers of processes are not used again soon
+        since = ""  # not on Linux: process numbers are not reused soon
     return f"{parent} {since}"
 
 
 def gather(folder: RunFolder) -> bool:
-    """Put what the processes have answered into the run, and remove their shards; returns whether
-    there were any. To be called with the run held alone.
+    """Add the answers of all shards to the run and remove the shards; returns whether there were
+    any. Call it with the run's exclusive lock.
 
-    What is interrupted here is done again: answers and sessions that the run has are not added
-    twice.
+    It can be interrupted and repeated: answers and sessions that the run has are not added twice.
     """
     parts = [RunFolder(path) for path in sorted(folder.shards_path.glob("*")) if path.is_dir()]
-    # One that was killed before it had anything to answer has no record.
+    # A process that was killed before its first batch has no record.
     found = [(part, theirs) for part in parts if (theirs := part.read_record())]
     if not found:
         shutil.rmtree(folder.shards_path, ignore_errors=True)

@@ -12,10 +12,10 @@ from harness.core.errors import HarnessError
 
 
 def user_path(path: str | Path) -> Path:
-    """The path that a user means: `~` and `~NAME` at its beginning are home folders.
+    """Expand `~` and `~NAME` at the beginning of a path as home folders.
 
     Raises:
-        HarnessError: there is no user of that name, and nothing here is called so either.
+        HarnessError: there is no user of that name, and no file here has it either.
     """
     found = os.path.expanduser(path)  # noqa: PTH111  # Path's own raises for an unknown user
     first = found.split("/")[0]
@@ -28,10 +28,10 @@ def user_path(path: str | Path) -> Path:
 
 
 def safe_name(label: str) -> str:
-    """A folder name for a model's or a task's label: never a path, never hidden, never empty.
+    """Make a folder name from a model's or a task's label: never a path, hidden or empty.
 
-    Letters, marks and numbers of every script are kept. A label that cannot be kept as it is gets
-    a short hash, so that two labels never share a name.
+    Letters, marks and numbers of every script are kept. A label that has to change gets a short
+    hash, so that two labels never share a name.
     """
     whole = unicodedata.normalize("NFC", label)
     kept = "".join(c if c in "_.+-" or unicodedata.category(c)[0] in "LMN" else " " for c in whole)
@@ -45,6 +45,6 @@ def safe_name(label: str) -> str:
 
 
 _MAX_NAME = 100
-"""Bytes of a folder's name, its hash apart: file systems take 255."""
+"""Bytes of a folder's name without its hash: file systems allow 255."""
 _HASHED = re.compile("-[0-9a-f]{8}$")
-"""How a name ends that has a hash; a label that ends so gets one of its own."""
+"""The end of a name with a hash; a label that ends so gets one of its own."""

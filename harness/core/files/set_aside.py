@@ -1,4 +1,4 @@
-"""Move what is in the way of a restart into a folder of its own."""
+"""Move the results of an earlier run to a folder of their own, so that it can restart."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from harness.core.errors import HarnessError
 
 
 def set_aside(paths: Iterable[Path], name: Path) -> Path | None:
-    """Move those of `paths` that are there into a new folder, `name` and the time; returns it.
+    """Move those of `paths` that exist into a new folder, called `name` and the time.
 
-    None: nothing is there.
+    Returns:
+        The folder; None where none of them exists.
     """
     there = [path for path in paths if path.exists()]
     if not there:
@@ -25,4 +26,4 @@ def set_aside(paths: Iterable[Path], name: Path) -> Path | None:
             for path in there:
                 path.rename(aside / path.name)
             return aside
-    raise HarnessError(f"No free name beside {name}.")
+    raise HarnessError(f"No free name next to {name}.")
