@@ -11,13 +11,22 @@ import math
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
 
+from harness.core.declarations import EVALUATION, SAMPLES, TEACHER, TRAINING, Option
 from harness.core.errors import HarnessError
+from harness.core.options import SampleSelection
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names with commas between them."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
 
 Part = Literal["vision", "projector", "embeddings", "layers", "head"]
 """What can be frozen or trained each on its own. The last three are the text model."""
 TeacherInput = Literal["question", "answer", "lecture", "solution"]
+INPUTS: tuple[TeacherInput, ...] = get_args(TeacherInput)
 Stage = Literal["summary", "caption", "reasoning"]
 
 
@@ -32,30 +41,77 @@ class DistillConfig:
     # Table 3.
     optimizer: Literal["adam", "adamw", "adam8bit"] = "adam"
     """adam8bit, the published code's, needs bitsandbytes and an NVIDIA GPU."""
-    epochs: int = 1
-    learning_rate: float = 1.4e-5
+    epochs: Annotated[
+        int, Option("Passes over the examples. Default: the preset's.", panel=TRAINING)
+    ] = 1
+    learning_rate: Annotated[
+        float, Option("Peak of the learning rate. Default: the preset's.", panel=TRAINING)
+    ] = 1.4e-5
     """The peak, reached when the warm-up ends."""
-    batch_size: int = 16
+    batch_size: Annotated[
+        int, Option("Examples per optimizer step. Default: the preset's.", panel=TRAINING)
+    ] = 16
     """Samples per optimizer step, over all processes and micro-batches."""
-    accumulation: int = 1
+    accumulation: Annotated[
+        int,
+        Option(
+            "Parts that a batch is computed in, to save memory. Default: the preset's.",
+            panel=TRAINING,
+        ),
+    ] = 1
     """Micro-batches that an optimizer step is made of: each has batch_size / accumulation samples.
     It changes memory, not the result."""
-    max_new_tokens: int = 512
+    max_new_tokens: Annotated[
+        int, Option("Most tokens of a student's answer. Default: the preset's.", panel=EVALUATION)
+    ] = 512
     """Tokens that the student may generate per answer."""
 
     # Data and teacher: sections 3.1, 4.1 and 4.3.
-    samples: int | None = 2000
+    samples: Annotated[
+        int | None,
+        Option(
+            "Most questions to distil; 0: all. Default: the preset's.",
+            panel=SAMPLES,
+            flag="limit",
+            minimum=0,
+        ),
+    ] = 2000
     """Questions with an image that are distilled; None: all there are."""
-    sample: Literal["first", "stratified"] = "first"
+    sample: SampleSelection = "first"
     """first: section 4.3 and the published code; stratified: balanced by topic, section 4.1."""
-    teacher_input: tuple[TeacherInput, ...] = ("question", "answer", "lecture", "solution")
+    teacher_input: Annotated[
+        tuple[TeacherInput, ...],
+        Option(
+            "What the teacher is given in addition to the image, with commas between: question, "
+            "answer, lecture, solution. Default: the preset's.",
+            panel=TEACHER,
+            given=str,
+            parse=_names,
+        ),
+    ] = INPUTS
     """What the teacher sees beside the image: question and answer in section 3.1, the other two as
     well in section 4.1."""
 
     # Target: section 3.2.
-    target: Literal["structured", "answer"] = "structured"
+    target: Annotated[
+        Literal["structured", "answer"],
+        Option(
+            "What the student learns to write: rationale and answer, or the answer alone. "
+            "Default: structured.",
+            panel=TRAINING,
+        ),
+    ] = "structured"
     """answer: the gold letter alone, a control that the paper does not report."""
-    without: tuple[Stage, ...] = ()
+    without: Annotated[
+        tuple[Stage, ...],
+        Option(
+            "Stages to leave out of the target, with commas between: summary, caption, reasoning. "
+            "Default: none.",
+            panel=TRAINING,
+            given=str,
+            parse=_names,
+        ),
+    ] = ()
     """Stages left out of the target, for ablations."""
     summary_weight: float = 1.0
     """A token's weight in the loss; with all four weights at 1 it is equation 1."""
@@ -83,9 +139,25 @@ class DistillConfig:
     """The largest norm of the whole gradient; None: not clipped, as in the published code."""
 
     # What is trained: section 4.3.
-    train: tuple[Part, ...] = ("embeddings", "layers", "head")
+    train: Annotated[
+        tuple[Part, ...],
+        Option(
+            "Parts to train, with commas between: vision, projector, embeddings, layers, head; "
+            "the others are frozen. Default: the text model, which is the last three.",
+            panel=TRAINING,
+            given=str,
+            parse=_names,
+            flag="train-parts",
+        ),
+    ] = ("embeddings", "layers", "head")
     """Everything else is frozen."""
-    lora_rank: int | None = None
+    lora_rank: Annotated[
+        int | None,
+        Option(
+            "Train LoRA adapters of this rank in place of the weights. Default: none.",
+            panel=TRAINING,
+        ),
+    ] = None
     """Rank of adapters on every linear layer of the trained parts, which are then frozen
     themselves; None: full-parameter training, as in the paper."""
     lora_alpha: float = 16.0
@@ -93,22 +165,41 @@ class DistillConfig:
     lora_dropout: float = 0.0
 
     # How it is computed; the paper does not say.
-    precision: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    precision: Annotated[
+        Literal["float32", "bfloat16", "float16"],
+        Option("Type that training computes in. Default: the preset's.", panel=TRAINING),
+    ] = "bfloat16"
     """bfloat16: products in bfloat16, trained weights and their moments in float32. float16, the
     published code's: all of it in float16, without loss scaling."""
     bucket: int = 1
     """Batches whose samples are sorted by length together, so that batches need less padding;
     1: no sorting."""
-    seed: int = 0
+    seed: Annotated[
+        int,
+        Option(
+            "Seed of --sample stratified, of sampled attempts, and of training. Default: 0.",
+            panel=SAMPLES,
+            minimum=0,
+        ),
+    ] = 0
     """Of the data's order and of dropout."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
-    parallel: Literal["ddp", "fsdp2"] = "ddp"
+    parallel: Annotated[
+        Literal["ddp", "fsdp2"],
+        Option(
+            "With torchrun: each process holds the whole model (ddp), or a part of it (fsdp2). "
+            "Default: ddp.",
+            panel=TRAINING,
+        ),
+    ] = "ddp"
     """How several processes hold the model. ddp: each all of it; fsdp2: weights, gradients and
     moments of what is trained are spread over them."""
 
     # Housekeeping.
-    checkpoint_every: int = 50
+    checkpoint_every: Annotated[
+        int, Option("Optimizer steps between checkpoints. Default: the preset's.", panel=TRAINING)
+    ] = 50
     """Optimizer steps between checkpoints."""
     keep_checkpoints: int = 2
     """Checkpoints kept on disk."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from distill.layout import CARD, Workspace
+from distill.options import EvaluationOptions
 from distill.questions import Questions
 from distill.training.card import fill_results
 from harness.core.files.paths import safe_name
@@ -22,25 +23,13 @@ from harness.run.task_data import Data
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """Which questions the students answer, and how."""
-
-    data: Data
-    limit: int | None = None
-    batch_size: int = 4
-    device: str = "auto"
-    dtype: str = "auto"
-    max_new_tokens: int
-    baseline: bool = True
-    """Evaluate the student before training too."""
-    conclude: bool = False
-    """Choose the student's conclusions by likelihood, in place of what it writes."""
-    bertscore: str | None = None
-
-
 def evaluate_student(
-    workspace: Workspace, evaluation: Evaluation, folder: Path, *, suffix: str = ""
+    workspace: Workspace,
+    test: Data,
+    evaluation: EvaluationOptions,
+    *,
+    folder: Path,
+    suffix: str = "",
 ) -> Run:
     """Evaluate the trained student in `folder` or, with a `suffix`, a control. The run of a student
     with other weights is moved aside."""
@@ -56,9 +45,8 @@ def evaluate_student(
             dtype=evaluation.dtype,
         )
     )
-    data = evaluation.data
     there = RunFolder.of(
-        workspace.runs, task=data.task.name, model=name, split=data.options.split
+        workspace.runs, task=test.task.name, model=name, split=test.options.split
     ).read_record()
     current = source.fingerprint["weights"]
     outdated = there is not None and there.fingerprint.get("weights") != current
@@ -68,19 +56,21 @@ def evaluate_student(
         fresh=workspace.fresh or outdated,
         conclude=evaluation.conclude and not suffix,  # a control has no reasoning to conclude from
     )
-    return evaluate(source, data, options)
+    return evaluate(source, test, options)
 
 
-def evaluate_base(workspace: Workspace, evaluation: Evaluation, base: ModelOptions) -> Run:
+def evaluate_base(
+    workspace: Workspace, test: Data, evaluation: EvaluationOptions, *, base: ModelOptions
+) -> Run:
     """Evaluate the student before training, on the same questions."""
     source = Weights(replace(base, device=evaluation.device, dtype=evaluation.dtype))
     # The base has no reasoning to conclude from.
     options = _run_options(workspace, evaluation, fresh=False, conclude=False)
-    return evaluate(source, evaluation.data, options)
+    return evaluate(source, test, options)
 
 
 def _run_options(
-    workspace: Workspace, evaluation: Evaluation, *, fresh: bool, conclude: bool
+    workspace: Workspace, evaluation: EvaluationOptions, *, fresh: bool, conclude: bool
 ) -> RunOptions:
     return RunOptions(
         runs=workspace.runs,
@@ -108,7 +98,7 @@ def count_overlap(questions: Questions, test: Data) -> int:
 
 def fill_card(
     folder: Path,
-    evaluation: Evaluation,
+    test: Data,
     runs: Sequence[Run],
     *,
     name: str,
@@ -122,9 +112,8 @@ def fill_card(
         preset: what it was trained with.
         structure: how its own answers are built, as quality.json has it.
     """
-    data = evaluation.data
     label = next((f", {run.record.label}" for run in runs if run.record.label), "")
-    where = f"{data.task.title}, {data.options.split}{label}"
+    where = f"{test.task.title}, {test.options.split}{label}"
     rows = [
         f"{where}; settings: preset `{preset}`, as in the table above.\n",
         "| Model | Questions | Accuracy | 95% interval |",

@@ -13,8 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from harness.core.declarations import OUTPUT, Option
 from harness.core.files.paths import safe_name
+from harness.core.options import Fresh, Runs
 
 ATTEMPTS, KEPT, REJECTED, RATIONALES = (
     "attempts.jsonl",
@@ -40,11 +43,9 @@ def folder_of(runs: Path, name: str) -> Path:
 class Workspace:
     """Where a distillation is kept, and whether what is there is replaced."""
 
-    runs: Path
-    name: str
-    """Of the student."""
-    fresh: bool = False
-    """Start over: what is there is moved aside once there is something in its place."""
+    runs: Runs
+    name: Annotated[str, Option("Name of the student, and of its folder.", panel=OUTPUT)]
+    fresh: Fresh = False
     command: Sequence[str] = ()
     """The command line, for the records."""
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from distill.evaluation import (
-    Evaluation,
     count_overlap,
     evaluate_base,
     evaluate_student,
@@ -21,6 +20,7 @@ from distill.evaluation import (
 )
 from distill.examples import Example
 from distill.layout import Workspace
+from distill.options import EvaluationOptions
 from distill.quality.dependence import Dependence, image_dependence
 from distill.quality.record import write_quality
 from distill.questions import Questions
@@ -35,6 +35,7 @@ from distill.training.estimate import Estimate
 from distill.training.requirements import check_packages
 from distill.training.students import Training, estimate_training, find_base, train_student
 from harness.run.scoring import Run
+from harness.run.task_data import Data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,9 @@ class Plan:
     questions: Questions
     teaching: Teaching
     training: Training
-    evaluation: Evaluation
+    test: Data
+    """The questions that the students answer."""
+    evaluation: EvaluationOptions
     image_dependence: bool = False
     """Measure how much the rationales depend on their images."""
 
@@ -91,7 +94,7 @@ def distill(plan: Plan, *, on_run: Callable[[Run], None] = lambda _: None) -> Ou
     if record and plan.image_dependence:
         dependence = measure_dependence(workspace, questions, training, examples=examples)
     if record:  # before training: a student is not needed to see what it will learn from
-        write_quality(workspace, questions, plan.teaching.options, dependence=dependence)
+        write_quality(workspace, questions, dependence=dependence)
     students = {
         suffix: train_student(workspace, questions, training, examples=examples, suffix=suffix)
         for suffix in ("", *training.controls)
@@ -102,10 +105,9 @@ def distill(plan: Plan, *, on_run: Callable[[Run], None] = lambda _: None) -> Ou
         quality = write_quality(
             workspace,
             questions,
-            plan.teaching.options,
             dependence=dependence,
             runs=runs,
-            tested=plan.evaluation.data.samples.samples,
+            tested=plan.test.samples.samples,
         )
     _fill_cards(plan, students, runs, quality=quality)
     return Outcome(
@@ -121,7 +123,7 @@ def _check(plan: Plan) -> int:
     """Refuse what cannot be done before anything takes long; returns the overlap of training and
     test."""
     plan.teaching.options.check(plan.questions.data.task)
-    overlap = count_overlap(plan.questions, plan.evaluation.data)
+    overlap = count_overlap(plan.questions, plan.test)
     find_base(plan.training)
     check_packages(plan.training.config, plan.training.resolved_device())
     return overlap
@@ -161,12 +163,13 @@ def estimate_plan(plan: Plan) -> tuple[TeacherEstimate, Estimate, Mapping[str, E
 
 def _evaluate(plan: Plan, students: Mapping[str, Path], on_run: Callable[[Run], None]) -> list[Run]:
     """The runs of all students and, where it is wanted, of their base."""
+    workspace, test, evaluation = plan.workspace, plan.test, plan.evaluation
     runs = []
     for suffix, folder in students.items():
-        runs.append(evaluate_student(plan.workspace, plan.evaluation, folder, suffix=suffix))
+        runs.append(evaluate_student(workspace, test, evaluation, folder=folder, suffix=suffix))
         on_run(runs[-1])
     if plan.evaluation.baseline:
-        runs.append(evaluate_base(plan.workspace, plan.evaluation, plan.training.base))
+        runs.append(evaluate_base(workspace, test, evaluation, base=plan.training.base))
         on_run(runs[-1])
     return runs
 
@@ -183,7 +186,7 @@ def _fill_cards(
         own = quality["students"][name]["structure"] if quality and not suffix else None
         fill_card(
             folder,
-            plan.evaluation,
+            plan.test,
             runs,
             name=name,
             preset=plan.training.preset,

@@ -326,7 +326,7 @@ def test_stopped_while_it_asks(command, arguments: dict[str, Any], tmp_path: Pat
     code, err = stop_after(asked, folder, len(killed) + 3, signal.SIGINT)
     assert code == 130
     assert "Traceback" not in err
-    assert "the same command goes on" in err
+    assert "run the same command again to resume" in err
     assert json.loads((folder / "rationales.json").read_text())["status"] == "interrupted"
     interrupted = read_objects(folder / "attempts.jsonl")
     assert all(row in interrupted for row in killed)

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from distill.config import DistillConfig
-from distill.evaluation import Evaluation, count_overlap, evaluate_student
+from distill.evaluation import count_overlap, evaluate_student
 from distill.examples import Example
 from distill.layout import CONTROL, Workspace
+from distill.options import EvaluationOptions, RationaleOptions
 from distill.pipeline import Plan
 from distill.quality.dependence import Dependence, image_dependence, summarise_dependence
 from distill.quality.record import measure_run, write_quality
 from distill.questions import Questions
 from distill.rationales.collect import Teaching, collect_rationales
 from distill.rationales.kept import load_examples
-from distill.rationales.options import RationaleOptions
 from distill.training.students import Training
 from harness.core.errors import DataError
 from harness.core.options import ModelOptions
@@ -60,8 +60,8 @@ def plan(drawn: Path, tiny: Callable[..., Path], tmp_path: Path) -> Plan:
             preset="paper",
             device="cpu",
         ),
-        evaluation=Evaluation(
-            data=data,
+        test=data,
+        evaluation=EvaluationOptions(
             limit=4,
             device="cpu",
             dtype="float32",
@@ -129,14 +129,14 @@ def test_test_questions_that_are_taught_are_noticed(
     plan: Plan, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Equal question, options and picture: here the test is the training set."""
-    assert count_overlap(plan.questions, plan.evaluation.data) == 8
+    assert count_overlap(plan.questions, plan.test) == 8
     assert "8 of 64 test questions" in caplog.text
 
 
 def test_quality_of_teacher_and_student(plan: Plan, tmp_path: Path) -> None:
     """quality.json has the teacher's measures with kept and dropped, and those of a run."""
     collect(plan)
-    found = write_quality(plan.workspace, plan.questions, plan.teaching.options)
+    found = write_quality(plan.workspace, plan.questions)
     everything = found["teacher"]["all"]
     assert (everything["n"], everything["kept"], everything["dropped"]) == (8, 7, 1)
     assert everything["measures"]["reasoning_right"]["value"] == 1
@@ -235,8 +235,8 @@ def test_conclusions_can_be_chosen_by_likelihood(plan: Plan, tiny: Callable[...,
     """--conclude is the student's; a control, without a reasoning, is asked as ever."""
     concluding = replace(plan.evaluation, conclude=True, limit=2)
     folder = tiny("moondream")
-    student = evaluate_student(plan.workspace, concluding, folder)
+    student = evaluate_student(plan.workspace, plan.test, concluding, folder=folder)
     assert student.record.settings["conclude"] is True
     assert student.record.fingerprint["mode"] == "generate, conclude by loglikelihood"
-    control = evaluate_student(plan.workspace, concluding, folder, suffix=CONTROL)
+    control = evaluate_student(plan.workspace, plan.test, concluding, folder=folder, suffix=CONTROL)
     assert control.record.settings["conclude"] is False

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from distill.layout import Workspace
+from distill.options import RationaleOptions
 from distill.questions import Questions
 from distill.rationales import generate, importing
 from distill.rationales.filters import rationale, why_rejected
 from distill.rationales.kept import read_rationales
-from distill.rationales.options import RationaleOptions
 from distill.rationales.prompt import wording
 from distill.rationales.store import Store
 from distill.rationales.teacher import Teacher, teacher_of

@@ -7,13 +7,13 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from distill.layout import QUALITY, Workspace
+from distill.options import RationaleOptions
 from distill.quality.answers import structure
 from distill.quality.dependence import Dependence, summarise_dependence
 from distill.quality.measures import Measurement, measure, summarise
 from distill.questions import Questions
 from distill.rationales.attempts import Work
 from distill.rationales.kept import no_rationales
-from distill.rationales.options import RationaleOptions
 from distill.rationales.store import Store
 from harness.core.files.json_files import write_json
 from harness.core.types import Prediction, Sample
@@ -24,7 +24,6 @@ from harness.run.scoring import Run
 def write_quality(
     workspace: Workspace,
     questions: Questions,
-    options: RationaleOptions,
     *,
     dependence: Mapping[str, Dependence] | None = None,
     runs: Sequence[Run] = (),
@@ -41,6 +40,7 @@ def write_quality(
     if record is None:
         raise no_rationales(workspace)
     imported = "imported" in record["fingerprint"]
+    options = RationaleOptions.recorded(record["settings"])
     work = Work(replace(workspace, fresh=False), questions, options, imported=imported)
     work.open()
     found: dict[str, Any] = {"teacher": asdict(summarise(work.measurements()))}

@@ -15,10 +15,10 @@ from typing import Any
 
 from distill.examples import gold
 from distill.layout import Workspace
+from distill.options import RationaleOptions, Round
 from distill.quality.measures import Measurement, Quality, measure
 from distill.questions import Questions
 from distill.rationales import filters
-from distill.rationales.options import RationaleOptions, Round
 from distill.rationales.prompt import PROMPT_VERSION
 from distill.rationales.store import Attempt, Store
 from harness.core import environment
@@ -174,7 +174,7 @@ class Work:
             whole: with the answered ones of their batch: where texts depend on the batch, a resumed
                 run then writes those of an uninterrupted one.
         """
-        size = self.options.batch_size
+        size = self.options.rows
         asked = {sample.id for sample in self.samples_of(each)}
         for start in range(0, len(self.selected), size):
             batch = [s for s in self.selected[start : start + size] if s.id in asked]

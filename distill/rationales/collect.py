@@ -10,11 +10,11 @@ from statistics import fmean
 from typing import Any
 
 from distill.layout import Workspace
+from distill.options import RationaleOptions
 from distill.questions import Questions
 from distill.rationales.attempts import Work
 from distill.rationales.generate import generate
 from distill.rationales.importing import import_rationales, read_rows
-from distill.rationales.options import RationaleOptions
 from distill.rationales.store import Store
 from distill.rationales.teacher import teacher_of
 from harness.core.errors import HarnessError

@@ -7,8 +7,8 @@ the teacher concluded, the conclusion of a kept rationale is the gold answer (se
 from __future__ import annotations
 
 from distill.examples import gold
+from distill.options import Filter
 from distill.quality.measures import is_complete
-from distill.rationales.options import Filter
 from harness.core import structured
 from harness.core.structured import Parsed, Rationale
 from harness.core.types import Sample, Task

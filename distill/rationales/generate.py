@@ -13,9 +13,9 @@ from hashlib import sha256
 from typing import Any
 
 from distill.layout import Workspace
+from distill.options import RationaleOptions, Round
 from distill.questions import Questions
 from distill.rationales.attempts import Work
-from distill.rationales.options import RationaleOptions, Round
 from distill.rationales.prompt import PROMPT_VERSION, teacher_task, wording
 from distill.rationales.store import Attempt
 from distill.rationales.teacher import Teacher
@@ -88,7 +88,7 @@ def _ask_round(model: Model, teacher: Teacher, work: Work, each: Round) -> None:
     label = f"{work.questions.data.task.name} · rationales by {teacher.name}"
     if len(work.rounds) > 1:
         label += ", with a hint" if each.hinted else f", attempt {each.number}"
-    rows = work.options.batch_size
+    rows = work.options.rows
     runner = _runner(model, teacher, work, each)
     with progress.make(label, total=len(asked), done=done, unit="samples") as bar:
         batches = work.batches(each, whole=not runner.streams)
@@ -212,7 +212,7 @@ def _fingerprint(
             "temperature": options.temperature,
             "top_p": options.top_p,
             "seed": options.seed,
-            "batch_size": options.batch_size,
+            "batch_size": options.rows,
         }
     return known
 

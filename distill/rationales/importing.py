@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from distill.layout import Workspace
+from distill.options import RationaleOptions, check_filter
 from distill.questions import Questions
 from distill.rationales.attempts import Work
-from distill.rationales.options import RationaleOptions, check_filter
 from distill.rationales.store import Attempt
 from harness.core.errors import DataError
 from harness.core.types import Sample

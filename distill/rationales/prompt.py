@@ -11,16 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import get_args
 
-from distill.config import TeacherInput
+from distill.config import INPUTS, TeacherInput
 from distill.examples import gold
 from harness.core.types import Prompt, Sample, Style, Task
 
 PROMPT_VERSION = "1"
 """Changes with every change of the wording."""
-
-INPUTS: tuple[TeacherInput, ...] = get_args(TeacherInput)
 
 _ANSWER = "The correct answer is {answer}."
 _GUIDE = "Reason from the question and the image to this answer, as if it had not been given."

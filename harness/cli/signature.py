@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import cache, wraps
+from keyword import iskeyword
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -145,12 +146,13 @@ def _is_wanted(name: str, option: Option, how: Expand) -> bool:
 
 def _field(name: str, kind: Any, option: Option, default: Any, how: Expand) -> Declared:
     flag = option.flag or name.replace("_", "-")
+    parameter = flag.replace("-", "_")
     if option.default is not ... or default is MISSING:
         default = option.default
     if how.changes is not None:
         kind, default = Union[kind, None], None  # noqa: UP007  # made at run time
     return Declared(
-        name=flag.replace("-", "_"),
+        name=f"{parameter}_" if iskeyword(parameter) else parameter,  # --import
         kind=list[kind] if name == how.each else kind,
         option=replace(option, flag=flag, panel=option.panel if how.panel is None else how.panel),
         default=how.defaults.get(name, default),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 SAMPLES, MODEL, SERVER, DECODING, SCORING = "Samples", "Model", "Server", "Decoding", "Scoring"
 TEACHER, TRAINING, EVALUATION, OUTPUT = "Teacher", "Training", "Evaluation", "Output"
@@ -57,3 +57,10 @@ class Option:
     """Whether several values may stand in one, with commas between them."""
     alone: bool = False
     """Not for several models at once; random weights are."""
+
+
+def option_of(cls: type, field: str) -> Option:
+    """The declaration of a dataclass's field, for an option that means the same elsewhere."""
+    annotation = get_type_hints(cls, include_extras=True)[field]
+    option: Option = next(mark for mark in annotation.__metadata__ if isinstance(mark, Option))
+    return option

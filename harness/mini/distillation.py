@@ -49,12 +49,11 @@ def plan(
         control: train and ask a student of answers alone as well.
     """
     from distill.config import preset
-    from distill.evaluation import Evaluation
     from distill.layout import CONTROL, Workspace
+    from distill.options import EvaluationOptions, RationaleOptions
     from distill.pipeline import Plan
     from distill.questions import Questions
     from distill.rationales.collect import Teaching
-    from distill.rationales.options import RationaleOptions
     from distill.training.students import Training
     from harness.core.options import ModelOptions
     from harness.run.task_data import Data
@@ -77,8 +76,8 @@ def plan(
             device="cpu",
             controls={CONTROL: config.answers_only(**ANSWERS_ONLY)} if control else {},
         ),
-        evaluation=Evaluation(
-            data=Data(task, DataOptions(split=split)),
+        test=Data(task, DataOptions(split=split)),
+        evaluation=EvaluationOptions(
             limit=limit,
             batch_size=BATCH,
             device="cpu",

@@ -1,0 +1,142 @@
+"""`harness distill`: the whole pipeline in one command, and a command for each stage.
+
+What takes long to import is imported inside the commands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import typer
+
+from distill.options import EvaluationOptions, RationaleOptions
+from harness.cli.commands import App
+from harness.cli.distill import analyse, export, quality, rationales, train
+from harness.cli.distill.options import (
+    AllQuestions,
+    BaseOptions,
+    ConfigChanges,
+    ConfigOptions,
+    DryRun,
+    HardwareOptions,
+    ImageDependence,
+    TeacherOptions,
+    TestOptions,
+    WorkspaceOptions,
+)
+from harness.cli.distill.plan import (
+    config_of,
+    controls_of,
+    is_given,
+    questions_of,
+    refuse_several,
+    teaching_of,
+    training_of,
+    with_command,
+)
+from harness.cli.distill.printing import print_estimate, print_outcome
+from harness.cli.options import AsJson, PageOut
+from harness.core.errors import Exit, HarnessError
+from harness.core.terminal import quieten_libraries, say
+from harness.core.versions import require_tested_transformers
+
+if TYPE_CHECKING:
+    from distill.pipeline import Outcome
+    from harness.run.scoring import Run
+
+app = App(
+    help="Distil a large model's structured reasoning into a small one (SVRD): rationales, "
+    "training, evaluation and report in one command, or stage by stage.",
+    invoke_without_command=True,
+    epilog="Examples:\n\n"
+    "harness distill --dry-run\n\n"
+    "harness distill --data ./scienceqa --teacher llava-cot --filter agrees\n\n"
+    "harness distill --import rationales.csv --data ./scienceqa --base ./moondream --control",
+)
+for stage in (rationales, train, quality, export, analyse):
+    app.add_typer(stage.app)
+
+
+@app.callback(invoke_without_command=True, configurable=True)
+def distill(
+    ctx: typer.Context,
+    *,
+    questions: AllQuestions,
+    teacher: TeacherOptions,
+    rationales: RationaleOptions,
+    base: BaseOptions,
+    preset: ConfigOptions,
+    changes: ConfigChanges,
+    test: TestOptions,
+    evaluation: EvaluationOptions,
+    image_dependence: ImageDependence,
+    workspace: WorkspaceOptions,
+    hardware: HardwareOptions,
+    out: PageOut,
+    dry_run: DryRun,
+    as_json: AsJson,
+) -> None:
+    """All stages: rationales, training, evaluation, the page. Re-run the same command to resume."""
+    if ctx.invoked_subcommand:
+        _refuse_options_before(ctx, ctx.invoked_subcommand)
+        return
+    require_tested_transformers()
+    refuse_several("harness distill", "torchrun ... harness distill train, then harness eval")
+    quieten_libraries()
+    from distill.pipeline import Plan
+    from harness.run.task_data import Data
+
+    config = config_of(preset, changes)
+    chosen = questions_of(questions, config)
+    plan = Plan(
+        workspace=with_command(workspace),
+        questions=chosen,
+        teaching=teaching_of(teacher, rationales, hardware, config=config),
+        training=training_of(
+            base, config, hardware, preset=preset.preset, controls=controls_of(test, config)
+        ),
+        test=Data(chosen.data.task, replace(questions.data, split=test.split)),
+        evaluation=replace(
+            evaluation,
+            device=hardware.device,
+            dtype=hardware.dtype,
+            max_new_tokens=config.max_new_tokens,
+        ),
+        image_dependence=image_dependence,
+    )
+    if dry_run:
+        print_estimate(plan, as_json=as_json)
+        return
+    from distill import pipeline
+    from harness.cli.printing import print_run
+    from reports.page.report import write_report
+
+    def show(run: Run) -> None:
+        if not as_json:
+            print_run(run.record, str(run.folder))
+
+    outcome = pipeline.distill(plan, on_run=show)
+    write_report(workspace.runs, out)
+    print_outcome(plan, outcome, as_json=as_json)
+    if not as_json:
+        say(f"Page: {out}")
+    if _has_failures(outcome):
+        raise typer.Exit(Exit.FAILED_SAMPLES)
+
+
+def _refuse_options_before(ctx: typer.Context, command: str) -> None:
+    """Options of a stage that stand before its name would be lost."""
+    if early := [key for key in ctx.params if is_given(ctx, key)]:
+        option = early[0].strip("_").replace("_", "-")
+        raise HarnessError(
+            f"--{option} stands before {command!r}; it belongs after it.",
+            remedy=f"harness distill {command} --{option} ...",
+        )
+
+
+def _has_failures(outcome: Outcome) -> bool:
+    failed = (outcome.rationales or {}).get("counts", {}).get("failed", 0)
+    return bool(failed) or any(
+        run.record.counts.failed or run.record.is_silent for run in outcome.runs
+    )

@@ -1,0 +1,174 @@
+"""From the options of a command to the parts that the stages take."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from distill.config import DistillConfig, preset
+from distill.layout import CONTROL, Workspace
+from distill.options import RationaleOptions
+from harness.cli.distill.options import (
+    BaseOptions,
+    ConfigOptions,
+    HardwareOptions,
+    QuestionOptions,
+    TeacherOptions,
+    TestOptions,
+)
+from harness.core import processes
+from harness.core.errors import HarnessError
+from harness.core.options import ModelOptions, is_remote
+from harness.core.types import DataOptions
+
+if TYPE_CHECKING:
+    from distill.questions import Questions
+    from distill.rationales.collect import Teaching
+    from distill.training.students import Training
+    from harness.run.task_data import Data
+
+
+def refuse_several(command: str, remedy: str) -> None:
+    """Refuse to be one of several processes."""
+    if (number := processes.here().processes) > 1:
+        raise HarnessError(
+            f"{command} is one process, and {number} were started: several can train and evaluate.",
+            remedy=remedy,
+        )
+
+
+def with_command(workspace: Workspace) -> Workspace:
+    """The workspace with the command line, for the records."""
+    return replace(workspace, command=["harness", *sys.argv[1:]])
+
+
+def config_of(options: ConfigOptions, changes: Mapping[str, Any]) -> DistillConfig:
+    """The preset with the fields that options change; raises HarnessError."""
+    given = dict(changes)
+    if "samples" in given:
+        given["samples"] = given["samples"] or None  # 0: all
+    return preset(
+        options.preset, **given, **(options.stage_weights or {}), **(options.fields or {})
+    )
+
+
+def controls_of(test: TestOptions, config: DistillConfig) -> dict[str, DistillConfig]:
+    """The control that is asked for; raises HarnessError."""
+    if not test.control:
+        if test.control_set:
+            raise HarnessError("--control-set without --control: there is no control to set.")
+        return {}
+    if config.target == "answer":
+        raise HarnessError("--control: the student itself is taught the answers alone.")
+    return {CONTROL: config.answers_only(**(test.control_set or {}))}
+
+
+def questions_of(options: QuestionOptions, config: DistillConfig) -> Questions:
+    """The questions that the options choose."""
+    from distill.questions import Questions
+
+    return Questions(
+        data=_data(options.task, options.data),
+        limit=config.samples,
+        sample=config.sample,
+        seed=config.seed,
+    )
+
+
+def recorded_questions(
+    ctx: typer.Context, workspace: Workspace, options: QuestionOptions, config: DistillConfig
+) -> Questions:
+    """The questions that the rationales were made for, but for options that are given."""
+    from distill.rationales.store import Store
+
+    record = Store(workspace.folder).read_record()
+    chosen = questions_of(options, config)
+    if record is None:
+        return chosen
+    data, settings = record.get("data", {}), record.get("settings", {})
+    paths = {"path": "path", "split": "split", "revision": "asked_revision"}
+    flags = {"path": "data", "split": "split", "revision": "revision"}
+    changes = {
+        field: data[key]
+        for field, key in paths.items()
+        if key in data and not is_given(ctx, flags[field])
+    }
+    if changes.get("path"):
+        changes["path"] = Path(changes["path"])
+    task = options.task if is_given(ctx, "task") else data.get("task", options.task)
+    return replace(
+        chosen,
+        data=_data(task, replace(options.data, **changes)),
+        limit=chosen.limit if is_given(ctx, "limit") else settings.get("limit", chosen.limit),
+        sample=chosen.sample if is_given(ctx, "sample") else settings.get("sample", "first"),
+        seed=settings.get("seed", chosen.seed),  # --seed is then that of the training alone
+    )
+
+
+def is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether the user wrote the option, on the command line or in a configuration."""
+    source = ctx.get_parameter_source(name) if name in ctx.params else None
+    return source is not None and source.name in {"COMMANDLINE", "DEFAULT_MAP"}
+
+
+def _data(task: str, options: DataOptions) -> Data:
+    from harness.run.task_data import Data
+    from tasks import load_task
+
+    return Data(load_task(task), options)
+
+
+def teaching_of(
+    teacher: TeacherOptions,
+    options: RationaleOptions,
+    hardware: HardwareOptions,
+    *,
+    config: DistillConfig,
+) -> Teaching:
+    """Where the rationales come from, and how the teacher is asked."""
+    from distill.rationales.collect import Teaching
+
+    server = teacher.server if is_remote(teacher.teacher) else None
+    return Teaching(
+        teacher=ModelOptions(
+            model=teacher.teacher,
+            weights=teacher.weights,
+            chat_template=teacher.chat_template,
+            size=hardware.size,
+            device=hardware.device,
+            dtype=hardware.dtype,
+            server=server,
+        ),
+        imported=teacher.imported,
+        options=replace(
+            options,
+            inputs=config.teacher_input,
+            seed=config.seed,
+            batch_size=options.batch_size or (server.concurrency if server else None),
+        ),
+    )
+
+
+def training_of(
+    base: BaseOptions,
+    config: DistillConfig,
+    hardware: HardwareOptions,
+    *,
+    preset: str = "paper",
+    controls: Mapping[str, DistillConfig] | None = None,
+) -> Training:
+    """What is trained, and how."""
+    from distill.training.students import Training
+
+    return Training(
+        base=ModelOptions(model=base.base, weights=base.weights, size=hardware.size),
+        config=config,
+        preset=preset,
+        device=hardware.device,
+        controls=controls or {},
+    )

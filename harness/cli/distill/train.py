@@ -1,0 +1,87 @@
+"""`harness distill train`: the second stage alone."""
+
+from __future__ import annotations
+
+import typer
+
+from distill.options import EvaluationOptions, RationaleOptions
+from harness.cli.commands import App
+from harness.cli.distill.options import (
+    AllQuestions,
+    BaseOptions,
+    ConfigOptions,
+    DryRun,
+    TeacherOptions,
+    TrainingChanges,
+    TrainingHardware,
+    WorkspaceOptions,
+)
+from harness.cli.distill.plan import (
+    config_of,
+    recorded_questions,
+    teaching_of,
+    training_of,
+    with_command,
+)
+from harness.cli.distill.printing import print_estimate, training_record
+from harness.cli.options import AsJson
+from harness.core import processes
+from harness.core.terminal import print_json, quieten_libraries, say
+
+app = App()
+
+
+@app.command(
+    configurable=True,
+    epilog="Examples:\n\n"
+    "harness distill train --preset code\n\n"
+    "harness distill train --base ./moondream --lora-rank 16 --learning-rate 1e-4\n\n"
+    "harness distill train --target answer --name answers --data ./scienceqa --dry-run\n\n"
+    "torchrun --no-python --nproc-per-node 4 harness distill train --parallel fsdp2",
+)
+def train(
+    ctx: typer.Context,
+    *,
+    questions: AllQuestions,
+    base: BaseOptions,
+    preset: ConfigOptions,
+    changes: TrainingChanges,
+    workspace: WorkspaceOptions,
+    hardware: TrainingHardware,
+    dry_run: DryRun,
+    as_json: AsJson,
+) -> None:
+    """Train a student on the rationales of the folder. Questions are those they were made for."""
+    quieten_libraries()
+    workspace = with_command(workspace)
+    config = config_of(preset, changes)
+    chosen = recorded_questions(ctx, workspace, questions, config)
+    training = training_of(base, config, hardware, preset=preset.preset)
+    if dry_run:
+        from distill.pipeline import Plan
+
+        teaching = teaching_of(TeacherOptions(), RationaleOptions(), hardware, config=config)
+        plan = Plan(
+            workspace=workspace,
+            questions=chosen,
+            teaching=teaching,
+            training=training,
+            test=chosen.data,
+            evaluation=EvaluationOptions(),
+        )
+        print_estimate(plan, as_json=as_json)
+        return
+    from distill.rationales.kept import load_examples
+    from distill.training.parallel import end_process_group
+    from distill.training.students import train_student
+
+    examples = load_examples(workspace, chosen, needs_rationales=config.target == "structured")
+    student = train_student(workspace, chosen, training, examples=examples)
+    end_process_group()
+    if not processes.here().first:
+        return
+    if as_json:
+        print_json({"preset": preset.preset, **training_record(workspace), "student": str(student)})
+    else:
+        say(f"Student: {student}")
+        say(f"harness eval --model moondream-kd --weights {student} --task {questions.task}")
