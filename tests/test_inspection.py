@@ -71,8 +71,8 @@ def test_a_structured_answer_is_laid_out_by_stage() -> None:
 
 
 def test_an_answer_without_stages_is_shown_as_it_is() -> None:
-    """And it is said when nothing could be read, or the token limit cut it."""
+    """The output says when the answer is unparsed, or the token limit cut it."""
     answer = Answer(Output("no idea", "", 9, 2), Reading(None, "refusal"), 1.0)
-    assert lay_out(answer, ["x", "y"]).startswith("no idea\n\nAnswer: none could be read (refusal)")
+    assert lay_out(answer, ["x", "y"]).startswith("no idea\n\nAnswer: unparsed (refusal)")
     cut = Answer(Output("no i", "", 9, 2, finish="length"), Reading(None, "unfinished"), 1.0)
     assert lay_out(cut, ["x", "y"]).endswith("2 tokens/s, cut at the token limit")

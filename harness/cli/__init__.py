@@ -39,7 +39,7 @@ from harness.core.terminal import say
 from harness.core.version import __version__
 
 app = App(
-    help="Evaluate small vision-language models, and see what is behind each number.",
+    help="Evaluate small vision-language models, and see what each number is made of.",
     epilog="Results go to stdout, logs and progress to stderr. Exit codes: 0 done, 1 unexpected, "
     "2 usage, 3 weights or data missing or unusable, 4 finished with failed samples, 5 a check "
     "failed, 130 or 143 interrupted with everything saved.",
@@ -142,7 +142,9 @@ def _run() -> int:
         return error.exit_code
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        known = "What was computed is kept; the same command goes on." if error.errno else ""
+        known = (
+            "What was computed is kept. Re-run the same command to resume." if error.errno else ""
+        )
         return show_error(
             HarnessError(f"{error.strerror or error}{where}", known=known, code=Exit.UNEXPECTED)
         ).code

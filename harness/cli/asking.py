@@ -122,7 +122,7 @@ def lay_out(answer: Answer, choices: Sequence[str]) -> str:
     if isinstance(found, int):
         lines.append(f"Answer: {'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[found]}, {choices[found]}")
     elif choices:
-        lines.append(f"Answer: none could be read ({answer.reading.rule})")
+        lines.append(f"Answer: unparsed ({answer.reading.rule})")
     made, seconds = answer.output.tokens, answer.seconds
     rate = "" if made is None else f", {made} tokens, {made / seconds:.0f} tokens/s"
     cut = ", cut at the token limit" if is_cut(answer.output.finish) else ""

@@ -21,7 +21,7 @@ TOKENS = 64
 
 
 def try_out(weights: Source) -> dict[str, Any]:
-    """Load a model and let it answer two drawn questions, alone and in a batch of four.
+    """Load a model and let it answer two synthetic questions, alone and in a batch of four.
 
     Raises:
         HarnessError: the model fails, or in float32 an answer depends on the batch (exit 5).
@@ -61,7 +61,7 @@ def try_out(weights: Source) -> dict[str, Any]:
     }
     if not same and model.description["dtype"] == "float32":
         raise HarnessError(
-            f"{weights.checkpoint.name} answers otherwise in a batch than alone.",
+            f"{weights.checkpoint.name} answers differently in a batch than alone.",
             known=f"Alone: {single[0].raw[:80]!r}. In a batch: {batched[0].raw[:80]!r}.",
             remedy="Run it with --batch-size 1.",
             code=Exit.CHECK_FAILED,

@@ -32,8 +32,13 @@ def _expanded(value: Any) -> Any:
     return value
 
 
-ALIASES = {"--tasks": "--task", "--models": "--model", "--num-fewshot": "--shots"}
-"""What other harnesses call an option; they work and are not in the help."""
+ALIASES = {
+    "--tasks": "--task",
+    "--models": "--model",
+    "--num-fewshot": "--shots",
+    "--reader": "--extractor",
+}
+"""What other harnesses, and our own releases before, call an option; not in the help."""
 
 
 def _by_our_names(command: Any, arguments: list[str]) -> list[str]:

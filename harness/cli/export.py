@@ -60,7 +60,7 @@ def export(
     ],
     as_json: AsJson,
 ) -> None:
-    """Write the tables, or the runs with their answers, in a format that other programs read."""
+    """Write the tables, or the runs with their answers, in the format of another program."""
     refuse_absent(runs)
     if as_json and out is None:
         raise HarnessError(

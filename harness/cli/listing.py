@@ -18,7 +18,7 @@ app = App(help="List models, tasks or runs.", no_args_is_help=True)
 
 @app.command("models")
 def list_models(*, as_json: AsJson) -> None:
-    """The rows of Table 1, and what each needs."""
+    """List the models of Table 1, and what each needs."""
     from dataclasses import asdict
 
     from harness.checkpoints.catalog import CATALOG
@@ -54,7 +54,7 @@ def list_models(*, as_json: AsJson) -> None:
 
 @app.command("tasks")
 def list_tasks(*, as_json: AsJson) -> None:
-    """The tasks that come with harness."""
+    """List the tasks that come with harness."""
     from harness.core.terminal import table
     from tasks import TASKS
 
@@ -67,7 +67,7 @@ def list_tasks(*, as_json: AsJson) -> None:
 
 @app.command("runs")
 def list_runs(*, runs: Runs, as_json: AsJson) -> None:
-    """The runs that are on disk."""
+    """List the runs on disk."""
     from harness.cli.printing import scope
     from harness.core.terminal import percent, table
     from harness.run.folder import read_runs

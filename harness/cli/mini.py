@@ -12,9 +12,7 @@ from harness.cli.commands import App
 from harness.core.declarations import Option
 from harness.core.terminal import quieten_libraries, say
 
-app = App(
-    help="The miniatures that come with the package: how they are made, and whether they are whole."
-)
+app = App(help="Train the miniatures that come with the package, and verify their files.")
 
 
 @app.command(

@@ -72,7 +72,7 @@ def print_run(record: RunRecord, folder: str) -> None:
         speed = record.timing.get("tokens_per_second")
         out.print(
             f"Inference {minutes:.2f} min{_whose_minutes(record.timing)}, "
-            f"{mean:.3f} s a question{'' if speed is None else f', {speed:.0f} tokens/s'}.",
+            f"{mean:.3f} s per question{'' if speed is None else f', {speed:.0f} tokens/s'}.",
             markup=False,
         )
     out.print(_outcomes(record), markup=False, soft_wrap=True)
@@ -84,20 +84,21 @@ def print_run(record: RunRecord, folder: str) -> None:
 def _outcomes(record: RunRecord) -> str:
     """How many questions and answers are no good as they are, and why."""
     counts, limit = record.counts, (record.settings.get("decoding") or {}).get("max_new_tokens")
-    said = [f"{_number(counts.unread, 'answer')} in which nothing could be read"]
+    said = [f"{count(counts.unread, 'unparsed answer')}"]
     if counts.cut is not None:
         at = f" of {limit} new tokens" if limit else ""
-        said.append(f"{_number(counts.cut, 'answer')} cut at the token limit{at}")
+        said.append(f"{count(counts.cut, 'answer')} cut at the token limit{at}")
     if counts.beyond_context:
-        beyond = _number(counts.beyond_context, "prompt")
-        said.append(f"{beyond} beyond the model's context, not asked: see --truncate")
+        beyond = count(counts.beyond_context, "prompt")
+        said.append(f"{beyond} beyond the model's context, not asked (see --truncate)")
     if counts.truncated:
-        said.append(f"{_number(counts.truncated, 'prompt')} shortened to the model's context")
+        said.append(f"{count(counts.truncated, 'prompt')} shortened to the model's context")
     return f"{'; '.join(said)}."
 
 
-def _number(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"
+def count(number: int, what: str) -> str:
+    """A number with its noun: "1 run", "2,000 runs"."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 SURROUNDINGS = 600
@@ -113,7 +114,7 @@ def print_explanation(found: Explanation) -> None:
     say(f"Rule: {found.rule}. {found.meaning}")
     say(f"Finished: {_ENDED[found.finished]}")
     left = len(found.raw) - sum(end - start for start, end in found.kept)
-    say(f"Read: {len(found.raw) - left:,} of {len(found.raw):,} characters")
+    say(f"Searched: {len(found.raw) - left:,} of {len(found.raw):,} characters")
     for number, one in enumerate(found.statements, start=1):
         words = " ".join(one.words.split())
         say(f"Statement {number}: {one.kind}, {one.weight}, says {one.says}: {words[:200]}")
@@ -129,8 +130,8 @@ def _marked(raw: str, span: tuple[int, int] | None) -> str:
     start, end = span or (0, 0)
     first, last = max(0, start - SURROUNDINGS), min(len(raw), end + SURROUNDINGS)
     before = f"{'… ' * (first > 0)}{raw[first:start]}"
-    behind = f"{raw[end:last]}{' …' * (last < len(raw))}"
-    return f"{before}⟦{raw[start:end]}⟧{behind}" if span else f"{before}{behind}"
+    after = f"{raw[end:last]}{' …' * (last < len(raw))}"
+    return f"{before}⟦{raw[start:end]}⟧{after}" if span else f"{before}{after}"
 
 
 def _whose_minutes(timing: Mapping[str, Any]) -> str:

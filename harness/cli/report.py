@@ -64,7 +64,7 @@ def report(
     ],
     as_json: AsJson,
 ) -> None:
-    """Write the leaderboard: one self-contained HTML page, the paper's rows beside the measured."""
+    """Write the leaderboard: one self-contained HTML page, the paper's rows and the measured."""
     refuse_absent(runs)
     from reports.page.report import ReportOptions
 
@@ -98,6 +98,7 @@ def _moved_data(given: Sequence[str]) -> dict[str, Path]:
 def _write_report(
     runs: Path, out: Path, how: ReportOptions | None = None, *, as_json: bool = False
 ) -> None:
+    from harness.cli.printing import count
     from reports.page.report import write_report
 
     if out.exists() and not out.is_file():  # a device would be replaced by a file
@@ -114,7 +115,7 @@ def _write_report(
         told = {"report": str(out), "runs": made.runs, "bytes": made.bytes}
         print_json({**told, "notes": list(made.notes)})
     else:
-        say(f"{out}: {made.runs} measured runs beside the paper's rows")
+        say(f"{out}: {count(made.runs, 'measured run')} and the paper's rows")
     if made.broken:
         raise typer.Exit(made.broken[0].code)
 

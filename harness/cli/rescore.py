@@ -12,13 +12,17 @@ from harness.core.declarations import Option
 app = App()
 
 
-@app.command(epilog="Example:\n\nharness rescore runs/scienceqa/moondream/test --reader paper-base")
+@app.command(
+    epilog="Example:\n\nharness rescore runs/scienceqa/moondream/test --extractor paper-base"
+)
 def rescore(
     run: RunArgument,
     *,
-    reader: Annotated[
+    extractor: Annotated[
         str,
-        Option("Who reads the answers: ours, paper-base, paper-kd or lmms-eval.", default="ours"),
+        Option(
+            "Extractor of the answers: ours, paper-base, paper-kd or lmms-eval.", default="ours"
+        ),
     ],
     task: Annotated[
         str | None,
@@ -29,18 +33,21 @@ def rescore(
     ],
     as_json: AsJson,
 ) -> None:
-    """Read a run's answers again, without a model. Another reader than ours makes a run beside."""
+    """Extract a run's answers again, without a model.
+
+    An extractor other than ours makes a run of its own.
+    """
     from harness.cli.printing import print_result
     from harness.run.folder import RunFolder
-    from harness.run.scoring import rescore as read_again
+    from harness.run.scoring import rescore as extract_again
     from tasks import load_task
 
     folder = RunFolder(run)
     record = folder.existing_record()
-    made = read_again(
+    made = extract_again(
         folder,
         load_task(task or record.task.name),
-        reader=reader,
+        reader=extractor,
         command=["harness", *sys.argv[1:]],
     )
     print_result(made, as_json=as_json)

@@ -44,7 +44,7 @@ def score(
     how: Annotated[RunOptions, Expand(only=("tokenize", "bertscore", "runs", "fresh"))],
     as_json: AsJson,
 ) -> None:
-    """Score answers that were made elsewhere: a run like any other, without a model."""
+    """Score answers that were made elsewhere, without a model, as a run like any other."""
     from harness.cli.printing import print_result
 
     quieten_libraries()

@@ -10,7 +10,7 @@ app = App()
 
 @app.command(epilog="Example:\n\nharness show runs/scienceqa/moondream/test")
 def show(run: RunArgument, *, as_json: AsJson) -> None:
-    """Print a run's result again."""
+    """Print the result of a run."""
     from harness.cli.printing import print_result
     from harness.run.folder import RunFolder
     from harness.run.scoring import Run

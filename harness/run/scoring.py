@@ -278,7 +278,7 @@ def rescore(folder: RunFolder, task: Task, *, reader: str, command: Sequence[str
     if task.answers == "text" and reader != "ours":
         raise HarnessError(
             f"{reader} reads letters of options; {task.title} has written answers.",
-            remedy="--reader ours",
+            remedy="--extractor ours",
         )
     if other := record.fingerprint.get("reader"):
         raise HarnessError(
