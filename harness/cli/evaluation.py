@@ -13,7 +13,7 @@ import typer
 from harness.cli.commands import App
 from harness.cli.configuration import configuration_of
 from harness.cli.messages import print_failures, print_silence, show_error
-from harness.cli.options import AsJson
+from harness.cli.options import AsJson, DryRun
 from harness.cli.signature import Expand
 from harness.core import processes
 from harness.core.declarations import Option
@@ -50,6 +50,7 @@ def eval(
     ],
     questions: Annotated[DataOptions, Expand(without=("path",))],
     how: RunOptions,
+    dry_run: DryRun,
     as_json: AsJson,
 ) -> None:
     """Run models on tasks. Re-run the same command to resume."""
@@ -59,16 +60,17 @@ def eval(
     if questions.revision and len(paths) == len(task):
         raise HarnessError("--revision applies only to the Hub data set; remove it or --data.")
     quieten_libraries()
-    done, errors = _evaluate_all(
-        models,
-        _load_data(task, paths, questions),
-        replace(
-            how,
-            command=["harness", *sys.argv[1:]],
-            configuration=configuration_of(ctx),
-        ),
-        as_json=as_json,
-    )
+    loaded = _load_data(task, paths, questions)
+    configuration = configuration_of(ctx)
+    how = replace(how, command=["harness", *sys.argv[1:]], configuration=configuration)
+    if dry_run:
+        from harness.cli.dry_run import print_dry_run
+        from harness.run.preview import preview
+
+        found = [preview(model, data, how) for model in models for data in loaded.values()]
+        print_dry_run(configuration, found, as_json=as_json)
+        return
+    done, errors = _evaluate_all(models, loaded, how, as_json=as_json)
     if as_json and processes.here().first:
         from harness.cli.printing import run_json
 

@@ -19,6 +19,13 @@ MOST_CHOICES = 26
 AsJson: TypeAlias = Annotated[
     bool, Option("Print one JSON document, nothing else.", panel=OUTPUT, flag="json", default=False)
 ]
+DryRun: TypeAlias = Annotated[
+    bool,
+    Option(
+        "Print what would run and what is missing, the configuration as TOML; run nothing.",
+        panel=OUTPUT,
+    ),
+]
 PageOut: TypeAlias = Annotated[
     Path,
     Option(

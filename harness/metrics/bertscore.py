@@ -285,7 +285,7 @@ def _load(encoder: str | Path | None, layer: int | None, device: torch.device) -
 
     from harness.checkpoints import pretrained
 
-    folder, name, remedy = _find(encoder)
+    folder, name, remedy = find_encoder(encoder)
     try:
         loaded: Any = pretrained.load_model(
             AutoModel, folder, dtype=torch.float32, output_loading_info=True
@@ -327,7 +327,7 @@ def _load(encoder: str | Path | None, layer: int | None, device: torch.device) -
     )
 
 
-def _find(encoder: str | Path | None) -> tuple[Path, str, str]:
+def find_encoder(encoder: str | Path | None) -> tuple[Path, str, str]:
     """The encoder's folder, what it is called, and what helps where it cannot be used."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError

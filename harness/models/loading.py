@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from harness.checkpoints import pretrained
 from harness.checkpoints.chat_templates import ChatTemplate
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.core.errors import Exit, HarnessError
-from harness.core.types import Model
+from harness.core.types import Model, Prompt
 from harness.models import kosmos2, lora, mllama, vilt
 from harness.models.generative import GenerativeModel
 from harness.models.model_runners import runner_for
@@ -111,6 +111,27 @@ def _load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
     if options.engine == "harness":
         log.info("%s is run by transformers: the engine does not know it", checkpoint.name)
     return GenerativeModel(model, processor, **arguments)
+
+
+def load_prompt_text(
+    checkpoint: Checkpoint, arguments: Mapping[str, Any], template: ChatTemplate | None
+) -> Callable[[Prompt], str]:
+    """What makes the text that the model's tokenizer gets, from the processor alone.
+
+    Args:
+        arguments: of the processor.
+        template: the user's, in place of the checkpoint's way of wording a prompt.
+
+    Raises:
+        HarnessError: the folder cannot be used as it is (exit 3).
+    """
+    try:
+        processor = _load_processor(checkpoint, arguments)
+        if checkpoint.family == "vilt":
+            return vilt.load_prompt_text(checkpoint.folder, processor)
+        return prompt_format_for(processor, checkpoint, template)
+    except pretrained.UNUSABLE as error:
+        raise pretrained.unusable(checkpoint.folder, checkpoint.model_type, error) from error
 
 
 def _refuse_other_kinds(folder: Path) -> None:

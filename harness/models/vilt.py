@@ -40,7 +40,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from string import ascii_uppercase
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, Protocol
 
 import torch
@@ -271,6 +271,20 @@ class Vilt:
             pixel_mask=_mask(pictures).to(self._device),
         )
         return self._head.read(questions, encoded)
+
+
+def load_prompt_text(folder: Path, processor: Any) -> Callable[[Prompt], str]:
+    """What makes the longest text that the encoder gets for a prompt, from the config alone."""
+    config = pretrained.load(ViltConfig, folder)
+    fills_masks = "ViltForQuestionAnswering" not in (config.architectures or [])
+    head: Head = (_Masks if fills_masks else _Labels)(SimpleNamespace(config=config), processor)
+
+    def prompt_text(prompt: Prompt) -> str:
+        texts, _, _ = head.encode(prompt)
+        text: str = processor.tokenizer.decode(texts[max(texts)])
+        return text
+
+    return prompt_text
 
 
 class _Masks:

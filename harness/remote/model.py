@@ -42,6 +42,11 @@ class Question:
     """As data URLs."""
 
 
+def message_text(prompt: Prompt, endpoint: Endpoint) -> str:
+    """The text of the message that asks a prompt."""
+    return neutral(user_text(prompt, endpoint.spec.plain_styles if endpoint.spec else ()))
+
+
 class RemoteModel:
     """One model on one server."""
 
@@ -51,7 +56,6 @@ class RemoteModel:
         self._client = client
         self._endpoint = endpoint
         self._options = options
-        self._plain = endpoint.spec.plain_styles if endpoint.spec else ()
 
     @property
     def description(self) -> Mapping[str, Any]:
@@ -82,9 +86,7 @@ class RemoteModel:
                 "field for it.",
                 remedy="Load the weights on this machine instead.",
             )
-        return Question(
-            neutral(user_text(prompt, self._plain)), tuple(map(data_url, prompt.images))
-        )
+        return Question(message_text(prompt, self._endpoint), tuple(map(data_url, prompt.images)))
 
     def generate(self, prepared: Sequence[Question], decoding: Decoding) -> list[Output]:
         """One output per question, in order. Greedy answers do not depend on what else the server

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.options import ServerOptions
 from harness.core.timing import REMOTE
+from harness.core.types import Prompt
 from harness.remote.endpoint import find_endpoint, is_private, read_key, read_proxy
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Served:
     """Nothing is loaded here."""
 
     devices: int | None = None
+    max_images: int | None = None
 
     def __init__(
         self, model: str, *, name: str | None = None, server: ServerOptions | None = None
@@ -62,6 +64,12 @@ class Served:
             client.reach()
             self._model = RemoteModel(client, self.checkpoint, self.server)
         return self._model
+
+    def prompt_text(self, prompt: Prompt) -> str:
+        """The text of the message that the server gets; its own chat template comes around it."""
+        from harness.remote.model import message_text
+
+        return message_text(prompt, self.checkpoint)
 
     @property
     def settings(self) -> Mapping[str, Any]:

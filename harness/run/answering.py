@@ -121,17 +121,22 @@ def _runner(job: Job) -> Runner:
     return Runner(
         job.source.load(),
         job.data.task,
-        prompts=PromptSettings(
-            style=settings["style"],
-            mode=settings["mode"],
-            options=settings["options"],
-            shuffle=settings["shuffle"],
-            examples=job.data.examples(settings["shots"]),
-            truncate=settings["truncate"],
-            conclude=settings["conclude"],
-        ),
+        prompts=prompt_settings(job.data, settings),
         decoding=Decoding(**settings["decoding"]),
         digests=job.data.digests,
+    )
+
+
+def prompt_settings(data: Data, settings: Mapping[str, Any]) -> PromptSettings:
+    """How each question is asked, by the settings of a run."""
+    return PromptSettings(
+        style=settings["style"],
+        mode=settings["mode"],
+        options=settings["options"],
+        shuffle=settings["shuffle"],
+        examples=data.examples(settings["shots"]),
+        truncate=settings["truncate"],
+        conclude=settings["conclude"],
     )
 
 

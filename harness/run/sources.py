@@ -20,7 +20,7 @@ from harness.core.options import (
     ModelOptions,
     is_remote,
 )
-from harness.core.types import Model, TemplatedModel
+from harness.core.types import Model, Prompt, TemplatedModel
 from harness.remote.served import Served
 from harness.weights.resolve import resolve_weights
 
@@ -115,6 +115,18 @@ class Weights:
         from harness.models.loading import resolve_dtype
 
         return resolve_dtype(self.options.dtype, self.device)
+
+    @property
+    def max_images(self) -> int | None:
+        """Pictures that a question may have; None: any number."""
+        return 1 if self.checkpoint.family in {"vilt", "kosmos2"} else None
+
+    def prompt_text(self, prompt: Prompt) -> str:
+        """The text that the model's tokenizer gets for a prompt; its weights are not read."""
+        from harness.models.loading import load_prompt_text
+
+        arguments = self.options.processor_args
+        return load_prompt_text(self.checkpoint, arguments, self.template)(prompt)
 
     def load(self) -> Model:
         """The model; loaded on the first call."""
