@@ -42,6 +42,8 @@ class Checkpoint:
     """The weights are random: what is answered means nothing."""
     shipped: bool = False
     """It is one of the minis that come with the package."""
+    in_memory: bool = False
+    """The weights are those of a model in memory; `folder` has its configuration and processor."""
 
     @property
     def mini(self) -> bool:
@@ -104,6 +106,8 @@ class Checkpoint:
         """Where the weights come from, in words."""
         if self.random:
             words = "random weights"
+        elif self.in_memory:
+            words = "model in memory"
         elif self.shipped:
             words = "the mini that comes with the package"
         elif self.repo is None:

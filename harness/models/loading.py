@@ -29,7 +29,7 @@ from harness.models import kosmos2, lora, mllama, vilt
 from harness.models.generative import GenerativeModel
 from harness.models.model_runners import runner_for
 from harness.models.moondream.revisions import refuse_other_revisions
-from harness.models.prompt_format import prompt_format_for
+from harness.models.prompt_format import PromptFormat, prompt_format_for
 from harness.models.streaming import StreamingModel
 
 log = logging.getLogger(__name__)
@@ -93,12 +93,53 @@ def _load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
     _refuse_other_kinds(checkpoint.folder)
     format_ = prompt_format_for(processor, checkpoint, options.chat_template)
     model = _load_model(checkpoint, options)
-    if checkpoint.family == "kosmos2":
-        kosmos2.repair(model, processor)
     if state := checkpoint.vision_state:
         mllama.collect(model, state)
+    return _assemble(model, processor, checkpoint, options, prompt_format=format_)
+
+
+def assemble(model: PreTrainedModel, checkpoint: Checkpoint, options: LoadOptions) -> Model:
+    """The same for a network that is in memory, and stays as and where it is.
+
+    Its generation settings and methods are changed: see `harness.models.in_memory.borrowed`.
+
+    Args:
+        checkpoint: its configuration, and a folder with its processor.
+        options: with the device and the dtype that the network has.
+
+    Raises:
+        HarnessError: the network or its processor cannot be used.
+    """
+    try:
+        processor = _load_processor(checkpoint, options.processor_args)
+        if checkpoint.family == "vilt":
+            return vilt.Vilt(model, processor, device=options.device)
+        format_ = prompt_format_for(processor, checkpoint, options.chat_template)
+        if (state := checkpoint.vision_state) and not mllama.is_collecting(model):
+            mllama.collect(model, state)
+        return _assemble(model, processor, checkpoint, options, prompt_format=format_)
+    except pretrained.UNUSABLE as error:
+        raise HarnessError(
+            f"The {type(model).__name__} in memory cannot be used with this processor.",
+            known=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}",
+            remedy="Pass the processor that AutoProcessor.from_pretrained makes of its checkpoint.",
+            code=Exit.MISSING,
+        ) from error
+
+
+def _assemble(
+    model: PreTrainedModel,
+    processor: Any,
+    checkpoint: Checkpoint,
+    options: LoadOptions,
+    *,
+    prompt_format: PromptFormat,
+) -> Model:
+    """The engine, or transformers' `generate`, around a network."""
+    if checkpoint.family == "kosmos2":
+        kosmos2.repair(model, processor)
     arguments: dict[str, Any] = {
-        "prompt_format": format_,
+        "prompt_format": prompt_format,
         "device": options.device,
         "max_images": 1 if checkpoint.family == "kosmos2" else None,
     }

@@ -30,6 +30,12 @@ def collect(model: Any, state: VisionState) -> None:
     setattr(vision.config, VISION_STATE, state)
 
 
+def is_collecting(model: Any) -> bool:
+    """Whether `collect` has been called on this model."""
+    hooks = model.model.vision_model.transformer._forward_hooks  # noqa: SLF001  # no public name
+    return any(hook in {_state_before, _state_after} for hook in hooks.values())
+
+
 def collected(architecture: Any, configuration: Any) -> VisionState:
     """Which state the installed release collects.
 

@@ -80,10 +80,10 @@ def answer(
         return finish(job, session.record("running"), session.predictions)
     except PredictionsChanged as error:
         raise _rescued(job, session, error, shared=others is not None) from error
-    except (Interrupted, HarnessError) as error:
+    except (Interrupted, KeyboardInterrupt, HarnessError) as error:
         if not session.waits:
             _stop(job, session, shared=others is not None)
-        if isinstance(error, Interrupted):
+        if not isinstance(error, HarnessError):
             log.info("Interrupted; the same command goes on where this one stopped.")
         raise
 

@@ -91,7 +91,7 @@ def _together(job: Job, place: Place) -> Run:
     try:
         with shards.answering(folder, place) as own:
             _share(job, own)
-    except (Interrupted, HarnessError):
+    except (Interrupted, KeyboardInterrupt, HarnessError):
         with interrupts.shielded(), contextlib.suppress(InUse), folder.locked():
             if shards.gather(folder) and (record := folder.read_record()):
                 brief = replace(job, metrics=job.data.task.metrics)

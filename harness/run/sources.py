@@ -1,4 +1,5 @@
-"""What answers the questions of a run: weights that are loaded here, or a server's model."""
+"""What answers the questions of a run: weights that are loaded here, a server's model, or a model
+that is in memory."""
 
 from __future__ import annotations
 
@@ -7,11 +8,8 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from harness.checkpoints import chat_templates
-from harness.checkpoints.chat_templates import ChatTemplate
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.folder import weights_fingerprint
 from harness.core import processes, timing
@@ -22,6 +20,8 @@ from harness.core.options import (
 )
 from harness.core.types import Model, Prompt, TemplatedModel
 from harness.remote.served import Served
+from harness.run.conventions import compute_devices, conventions, read_template
+from harness.run.loaded import LoadedModel
 from harness.weights.resolve import resolve_weights
 
 
@@ -39,7 +39,7 @@ class Weights:
             size=options.size,
             runs=options.runs,
         )
-        self.template = _template(options.chat_template, self.checkpoint)
+        self.template = read_template(options.chat_template, self.checkpoint)
         self._hash: Future[dict[str, str | None]] = Future()
         # A daemon, unlike an executor's threads: an interrupt does not wait for it.
         threading.Thread(target=self._hash_folder, daemon=True).start()
@@ -77,11 +77,7 @@ class Weights:
     @property
     def conventions(self) -> Mapping[str, str | None]:
         """What its answers depend on apart from its files; None: as in runs without that field."""
-        before = self.checkpoint.vision_state == "before"
-        return {
-            "vision_features": "state before layer" if before else None,
-            "chat_template": self.template.fingerprint if self.template else None,
-        }
+        return conventions(self.checkpoint, self.template)
 
     @property
     def rendering(self) -> Mapping[str, str | None]:
@@ -107,8 +103,7 @@ class Weights:
     @property
     def devices(self) -> int | None:
         """How many devices compute; memory that a part of the model is fetched from is none."""
-        spread = (self.description or {}).get("device_map") or {}
-        return max(1, sum(name not in {"cpu", "disk"} for name in spread))
+        return compute_devices(self.description)
 
     @cached_property
     def dtype(self) -> str:
@@ -164,17 +159,8 @@ class Weights:
         return self._model.description if self._model else None
 
 
-def _template(path: Path | None, checkpoint: Checkpoint) -> ChatTemplate | None:
-    """The user's chat template, for a model that takes one."""
-    if path is None:
-        return None
-    if checkpoint.family == "vilt":
-        raise HarnessError("--chat-template: ViLT fills masks in a sentence, and takes none.")
-    return chat_templates.read(path)
-
-
-Source = Weights | Served
-"""What answers: weights that are loaded here, or a server."""
+Source = Weights | Served | LoadedModel
+"""What answers: weights that are loaded here, a server, or a model in memory."""
 
 
 def find_source(options: ModelOptions) -> Source:

@@ -1,0 +1,177 @@
+"""The Python interface: evaluate a model, load a run, compare two.
+
+    import harness
+    run = harness.evaluate(model="moondream", task="scienceqa", limit=50)
+    run.metrics["accuracy"].value
+
+Options are those of `harness eval`, by the same names and with the same defaults. What goes wrong
+is a `harness.core.errors.HarnessError`. Nothing here prints results, takes over signals or ends the
+process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.api.options import run_options, signature
+from harness.api.result import Run
+from harness.api.task_objects import with_code_hash
+from harness.core import random_states
+from harness.core.errors import HarnessError
+from harness.core.files.paths import user_path
+from harness.core.types import DataOptions, Task
+from harness.run.folder import RunFolder
+from tasks import load_task
+
+if TYPE_CHECKING:
+    from harness.core.options import ModelOptions
+    from harness.run.compare import Comparison
+    from harness.run.loaded import LoadedModel
+    from harness.run.sources import Source
+
+__all__ = ["Run", "compare", "evaluate", "load_run"]
+
+
+def evaluate(
+    model: object,
+    task: str | Path | Task,
+    *,
+    processor: object = None,
+    data: str | Path | None = None,
+    split: str = DataOptions().split,
+    revision: str | None = None,
+    text_only: Literal["skip", "include"] = "skip",
+    **options: Any,
+) -> Run:
+    """Evaluate a model on a task, as `harness eval` does; the same call again resumes.
+
+    A model that is in memory answers where it is. Afterwards every submodule is in the mode that it
+    had, and the random states of Python, numpy and torch are as they were.
+
+    Args:
+        model: what `--model` takes; or a loaded model of transformers, with its `processor`, or
+            the pair of the two.
+        task: a task of `harness list tasks`, a file such as ./mine.py, or a Task.
+        data: a folder or file with the questions, in place of the hub's.
+        split: which split.
+        revision: of the hub's data set.
+        text_only: rows without an image: leave them out and count them, or ask them without one.
+        options: every other option of `harness eval`, with _ for -, such as `limit=50`. `runs` is
+            the folder of run folders; of a model in memory a temporary one, unless it is given.
+
+    Raises:
+        HarnessError: an option, the model or the data cannot be used; or the run that is there was
+            made with something else.
+    """
+    # Imported here: `import harness` is quick.
+    from harness.run.evaluate import evaluate as answer_all
+    from harness.run.task_data import Data
+
+    if text_only not in {"skip", "include"}:
+        raise HarnessError(
+            f"text_only={text_only!r} does not fit.", known="It takes skip, include."
+        )
+    how = DataOptions(
+        path=None if data is None else user_path(str(data)),
+        split=split,
+        revision=revision,
+        text_only=text_only == "include",
+    )
+    if revision and data is not None:
+        raise HarnessError("revision applies only to the Hub data set; remove it or data.")
+    if isinstance(model, tuple):
+        model, processor = _pair(model, processor)
+    questions = Data(_task(task), how)
+    if isinstance(model, str | Path):
+        if processor is not None:
+            raise HarnessError(
+                "processor goes with a loaded model; the one of a folder is in the folder.",
+                remedy="Leave it out.",
+            )
+        chosen, run = run_options(options, model=str(model), in_place=False)
+        with random_states.kept():
+            made = answer_all(_source(chosen), questions, run)
+        return Run(made.folder, made.record)
+    chosen, run = run_options(options, model="", in_place=True)
+    temporary = None if "runs" in options else TemporaryDirectory(prefix="harness-runs-")
+    if temporary is not None:
+        run = replace(run, runs=Path(temporary.name))
+    with random_states.kept(), _loaded(model, processor, chosen) as source:
+        made = answer_all(source, questions, run)
+    return Run(made.folder, made.record, temporary)
+
+
+evaluate.__signature__ = signature(evaluate)  # type: ignore[attr-defined]  # what help() shows
+
+
+def load_run(path: str | Path) -> Run:
+    """The run in a folder such as runs/scienceqa/moondream/test.
+
+    Raises:
+        HarnessError: there is none.
+    """
+    folder = RunFolder(user_path(str(path)))
+    return Run(folder.path, folder.existing_record())
+
+
+def compare(first: Run | str | Path, second: Run | str | Path) -> Comparison:
+    """Two runs, or their folders, on the questions that both answered.
+
+    Raises:
+        HarnessError: they cannot be compared.
+    """
+    from harness.run.compare import compare as compare_folders
+
+    return compare_folders(_folder(first), _folder(second))
+
+
+def _folder(run: Run | str | Path) -> RunFolder:
+    return RunFolder(run.folder if isinstance(run, Run) else user_path(str(run)))
+
+
+def _pair(model: tuple[object, ...], processor: object) -> tuple[object, object]:
+    if len(model) != 2 or processor is not None:
+        raise HarnessError(
+            "model is a loaded model, or the pair of a loaded model and its processor."
+        )
+    return model[0], model[1]
+
+
+def _task(task: str | Path | Task) -> Task:
+    return with_code_hash(task) if isinstance(task, Task) else load_task(str(task))
+
+
+def _source(options: ModelOptions) -> Source:
+    from harness.run.sources import find_source
+
+    return find_source(options)
+
+
+@contextmanager
+def _loaded(model: object, processor: object, options: ModelOptions) -> Iterator[LoadedModel]:
+    """The model in memory as a source of answers, and afterwards as it was."""
+    from harness.run.loaded import LoadedModel, LoadedOptions
+
+    if processor is None:
+        raise HarnessError(
+            "A loaded model needs its processor.",
+            remedy="harness.evaluate(model=model, processor=processor, task=...), with what "
+            "AutoProcessor.from_pretrained makes of the model's checkpoint.",
+        )
+    source = LoadedModel(
+        model,
+        processor,
+        options=LoadedOptions(
+            name=options.name,
+            processor_args=options.processor_args,
+            chat_template=options.chat_template,
+            engine=options.engine,
+        ),
+    )
+    with source.borrowed():
+        yield source

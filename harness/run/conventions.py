@@ -1,0 +1,37 @@
+"""What a run notes of a checkpoint that is loaded here, apart from its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.checkpoints import chat_templates
+from harness.checkpoints.chat_templates import ChatTemplate
+from harness.checkpoints.checkpoint import Checkpoint
+from harness.core.errors import HarnessError
+
+
+def compute_devices(description: Mapping[str, Any] | None) -> int:
+    """How many devices compute, by the description of a loaded model."""
+    spread = (description or {}).get("device_map") or {}
+    return max(1, sum(name not in {"cpu", "disk"} for name in spread))
+
+
+def conventions(checkpoint: Checkpoint, template: ChatTemplate | None) -> dict[str, str | None]:
+    """What answers depend on apart from the checkpoint's files; None: as in runs without that
+    field."""
+    before = checkpoint.vision_state == "before"
+    return {
+        "vision_features": "state before layer" if before else None,
+        "chat_template": template.fingerprint if template else None,
+    }
+
+
+def read_template(path: Path | None, checkpoint: Checkpoint) -> ChatTemplate | None:
+    """The user's chat template, for a model that takes one."""
+    if path is None:
+        return None
+    if checkpoint.family == "vilt":
+        raise HarnessError("--chat-template: ViLT fills masks in a sentence, and takes none.")
+    return chat_templates.read(path)
