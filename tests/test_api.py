@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import random
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import typer
 from transformers import AutoModelForImageTextToText, AutoProcessor, ViltForMaskedLM
 
 import harness
@@ -405,6 +407,7 @@ def test_virtual_tokens_are_refused(tiny: Callable[..., Path], drawn: Path) -> N
         harness.evaluate(tuned, "scienceqa", processor=processor, data=drawn)
 
 
+@pytest.mark.process
 def test_import_is_free_of_what_is_heavy() -> None:
     """`import harness` and its names are there without torch, transformers or pandas."""
     code = (
@@ -427,3 +430,19 @@ def test_the_temporary_folder_goes_with_the_run(tiny: Callable[..., Path], drawn
     assert run.predictions
     del run
     assert not folder.exists()
+
+
+def test_the_options_are_those_of_the_command() -> None:
+    """Every option of `harness eval` that is not about printing, with its default."""
+    from harness.cli import app
+
+    command = typer.main.get_command(app).commands["eval"]
+    own = {"model", "task", "as_json", "config", "dry_run"}
+    wanted = {p.name: p.default for p in command.params if p.name not in own and p.expose_value}
+    given = {
+        name: parameter.default
+        for name, parameter in inspect.signature(harness.evaluate).parameters.items()
+        if name not in {"model", "task", "processor"}
+    }
+    assert given.keys() == wanted.keys()
+    assert {n: v or None for n, v in given.items()} == {n: v or None for n, v in wanted.items()}

@@ -16,15 +16,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from harness.api.options import run_options, signature
+from harness.api.options import choose, signature
 from harness.api.result import Run
 from harness.api.task_objects import with_code_hash
 from harness.core import random_states
 from harness.core.errors import HarnessError
 from harness.core.files.paths import user_path
-from harness.core.types import DataOptions, Task
+from harness.core.types import Task
 from harness.run.folder import RunFolder
 from tasks import load_task
 
@@ -42,10 +42,6 @@ def evaluate(
     task: str | Path | Task,
     *,
     processor: object = None,
-    data: str | Path | None = None,
-    split: str = DataOptions().split,
-    revision: str | None = None,
-    text_only: Literal["skip", "include"] = "skip",
     **options: Any,
 ) -> Run:
     """Evaluate a model on a task, as `harness eval` does; the same call again resumes.
@@ -57,12 +53,9 @@ def evaluate(
         model: what `--model` takes; or a loaded model of transformers, with its `processor`, or
             the pair of the two.
         task: a task of `harness list tasks`, a file such as ./mine.py, or a Task.
-        data: a folder or file with the questions, in place of the hub's.
-        split: which split.
-        revision: of the hub's data set.
-        text_only: rows without an image: leave them out and count them, or ask them without one.
-        options: every other option of `harness eval`, with _ for -, such as `limit=50`. `runs` is
-            the folder of run folders; of a model in memory a temporary one, unless it is given.
+        options: the options of `harness eval`, with _ for -: `data`, the folder or file with the
+            questions; `limit=50`; `runs`, the folder of run folders, of a model in memory a
+            temporary one unless it is given.
 
     Raises:
         HarnessError: an option, the model or the data cannot be used; or the run that is there was
@@ -72,37 +65,25 @@ def evaluate(
     from harness.run.evaluate import evaluate as answer_all
     from harness.run.task_data import Data
 
-    if text_only not in {"skip", "include"}:
-        raise HarnessError(
-            f"text_only={text_only!r} does not fit.", known="It takes skip, include."
-        )
-    how = DataOptions(
-        path=None if data is None else user_path(str(data)),
-        split=split,
-        revision=revision,
-        text_only=text_only == "include",
-    )
-    if revision and data is not None:
-        raise HarnessError("revision applies only to the Hub data set; remove it or data.")
+    asked = with_code_hash(task) if isinstance(task, Task) else load_task(str(task))
+    label = asked.name if isinstance(task, Task) else str(task)
     if isinstance(model, tuple):
         model, processor = _pair(model, processor)
-    questions = Data(_task(task), how)
     if isinstance(model, str | Path):
         if processor is not None:
             raise HarnessError(
                 "processor goes with a loaded model; the one of a folder is in the folder.",
                 remedy="Leave it out.",
             )
-        chosen, run = run_options(options, model=str(model), in_place=False)
+        chosen = choose(options, model=str(model), task=label, in_place=False)
         with random_states.kept():
-            made = answer_all(_source(chosen), questions, run)
+            made = answer_all(_source(chosen.model), Data(asked, chosen.data), chosen.run)
         return Run(made.folder, made.record)
-    chosen, run = run_options(options, model="", in_place=True)
+    chosen = choose(options, model=type(model).__name__, task=label, in_place=True)
     temporary = None if "runs" in options else TemporaryDirectory(prefix="harness-runs-")
-    if temporary is not None:
-        run = replace(run, runs=Path(temporary.name))
-    with random_states.kept(), _loaded(model, processor, chosen) as source:
-        made = answer_all(source, questions, run)
+    run = chosen.run if temporary is None else replace(chosen.run, runs=Path(temporary.name))
+    with random_states.kept(), _loaded(model, processor, chosen.model) as source:
+        made = answer_all(source, Data(asked, chosen.data), run)
     return Run(made.folder, made.record, temporary)
 
 
@@ -140,10 +121,6 @@ def _pair(model: tuple[object, ...], processor: object) -> tuple[object, object]
             "model is a loaded model, or the pair of a loaded model and its processor."
         )
     return model[0], model[1]
-
-
-def _task(task: str | Path | Task) -> Task:
-    return with_code_hash(task) if isinstance(task, Task) else load_task(str(task))
 
 
 def _source(options: ModelOptions) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 import types
 from collections.abc import Collection, Mapping
@@ -15,12 +16,22 @@ from harness.core.declarations import Option
 from harness.core.errors import HarnessError
 from harness.core.options import GenerationOptions, ModelOptions, RunOptions, ServerOptions
 from harness.core.suggestions import did_you_mean
+from harness.core.types import DataOptions
 
-_OWNERS = (ModelOptions, ServerOptions, GenerationOptions, RunOptions)
+_OWNERS = (DataOptions, ModelOptions, ServerOptions, GenerationOptions, RunOptions)
 IN_PLACE = frozenset({"weights", "size", "adapter", "quantize", "model_revision"}) | frozenset(
     {"device", "device_map", "dtype", "attn"}
 )
 """What is settled for a model that is in memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The options of one run."""
+
+    data: DataOptions
+    model: ModelOptions
+    run: RunOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,20 +97,21 @@ def signature(function: Any) -> inspect.Signature:
     return inspect.Signature([*own, *options])
 
 
-def run_options(
-    given: Mapping[str, Any], *, model: str, in_place: bool
-) -> tuple[ModelOptions, RunOptions]:
+def choose(given: Mapping[str, Any], *, model: str, task: str, in_place: bool) -> Chosen:
     """The dataclasses that the options fill.
 
     Args:
         given: by name, only those that were given.
         model: as `--model` takes it.
+        task: as `--task` takes it, for the record.
         in_place: the model is in memory, and what concerns its loading does nothing.
 
     Raises:
         HarnessError: an option that does not exist, does not fit, or does nothing.
     """
     _refuse_unknown(given, declared())
+    if given.get("revision") and given.get("data"):
+        raise HarnessError("revision applies only to the Hub data set; remove it or data.")
     if in_place and (idle := sorted(IN_PLACE & given.keys())):
         raise HarnessError(
             f"{idle[0]} does nothing for a model that is in memory.", remedy="Leave it out."
@@ -118,12 +130,33 @@ def run_options(
             continue  # the dataclass has its own
         for entry in entries:
             filled[entry.owner][entry.field] = _fitted(name, values[name], entry)
-    server = ServerOptions(**filled[ServerOptions])
-    generation = GenerationOptions(**filled[GenerationOptions])
-    return (
-        ModelOptions(**filled[ModelOptions], server=server),
-        RunOptions(**filled[RunOptions], generation=generation),
+    return Chosen(
+        data=DataOptions(**filled[DataOptions]),
+        model=ModelOptions(**filled[ModelOptions], server=ServerOptions(**filled[ServerOptions])),
+        run=RunOptions(
+            **filled[RunOptions],
+            generation=GenerationOptions(**filled[GenerationOptions]),
+            configuration=_configuration({**values, "model": [model], "task": [task]}),
+        ),
     )
+
+
+def _configuration(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as `--config` reads them."""
+    return {
+        name.replace("_", "-"): _plain(value)
+        for name, value in values.items()
+        if name != "fresh" and value is not None and value not in ((), [], {})
+    }
+
+
+def _plain(value: Any) -> Any:
+    """As TOML and JSON have it."""
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return [f"{key}={json.dumps(one)}" for key, one in value.items()]
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else str(value)
 
 
 def _refuse_unknown(given: Collection[str], known: Collection[str]) -> None:
@@ -138,7 +171,10 @@ def _refuse_unknown(given: Collection[str], known: Collection[str]) -> None:
 def _fitted(name: str, value: Any, entry: Declared) -> Any:
     """The value as its field takes it; raises HarnessError."""
     option = entry.option
-    if option.parse and (isinstance(value, str) or (option.given and isinstance(value, list))):
+    allowed = _choices(option.given)
+    if allowed and isinstance(value, str):
+        _refuse_other(name, value, allowed)
+    if option.parse and isinstance(value, str | list | tuple):
         try:
             value = option.parse(value)
         except ValueError as error:
@@ -147,11 +183,7 @@ def _fitted(name: str, value: Any, entry: Declared) -> Any:
     if Path in kinds and isinstance(value, str):
         value = Path(value)
     if not any(_is_one(value, kind) for kind in kinds):
-        allowed = [str(one) for kind in kinds for one in _choices(kind)]
-        raise HarnessError(
-            f"{name}={value!r} does not fit.{did_you_mean(str(value), allowed)}",
-            known=f"It takes {' or '.join(allowed or map(_words, kinds))}.",
-        )
+        _refuse_other(name, value, [one for kind in kinds for one in _choices(kind)], kinds)
     low, high = option.minimum, option.maximum
     if isinstance(value, int | float) and not isinstance(value, bool):
         small, large = low is not None and value < low, high is not None and value > high
@@ -161,6 +193,19 @@ def _fitted(name: str, value: Any, entry: Declared) -> Any:
             )
             raise HarnessError(f"{name}={value!r}: it has to be {bounds or 'a finite number'}.")
     return value
+
+
+def _refuse_other(
+    name: str, value: Any, allowed: Collection[Any], kinds: Collection[Any] = ()
+) -> None:
+    """Raise HarnessError where the value is none of those that are allowed."""
+    if value in allowed:
+        return
+    words = list(map(str, allowed)) or list(map(_words, kinds))
+    raise HarnessError(
+        f"{name}={value!r} does not fit.{did_you_mean(str(value), words)}",
+        known=f"It takes {' or '.join(words)}.",
+    )
 
 
 def _is_union(hint: Any) -> bool:

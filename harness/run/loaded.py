@@ -15,7 +15,7 @@ from harness.checkpoints.catalog import find_type
 from harness.checkpoints.checkpoint import MINI_MARK, Checkpoint
 from harness.checkpoints.folder import weights_fingerprint
 from harness.core.errors import HarnessError
-from harness.core.types import Model, Rendering
+from harness.core.types import Model, TemplatedModel
 from harness.run.conventions import compute_devices, conventions, read_template
 
 if TYPE_CHECKING:
@@ -117,8 +117,8 @@ class LoadedModel:
 
     @property
     def rendering(self) -> Mapping[str, str | None]:
-        """What becomes of a prompt: a `harness.core.types.Rendering`; empty until it is used."""
-        return self._model.rendering if isinstance(self._model, Rendering) else {}
+        """`harness.core.types.TemplatedModel.rendering`; empty until the model is used."""
+        return self._model.rendering if isinstance(self._model, TemplatedModel) else {}
 
     @property
     def early_fingerprint(self) -> Mapping[str, Any]:
