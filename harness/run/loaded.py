@@ -15,7 +15,7 @@ from harness.checkpoints.catalog import find_type
 from harness.checkpoints.checkpoint import MINI_MARK, Checkpoint
 from harness.checkpoints.folder import weights_fingerprint
 from harness.core.errors import HarnessError
-from harness.core.types import Model, TemplatedModel
+from harness.core.types import Model, Prompt, TemplatedModel
 from harness.run.conventions import compute_devices, conventions, read_template
 
 if TYPE_CHECKING:
@@ -144,6 +144,18 @@ class LoadedModel:
         from harness.models.in_memory import dtype_of
 
         return dtype_of(self._network)
+
+    @property
+    def max_images(self) -> int | None:
+        """Pictures that a question may have; None: any number."""
+        return 1 if self.checkpoint.family in {"vilt", "kosmos2"} else None
+
+    def prompt_text(self, prompt: Prompt) -> str:
+        """The text that the model's tokenizer gets for a prompt."""
+        from harness.models.loading import load_prompt_text
+
+        arguments = self._options.processor_args
+        return load_prompt_text(self.checkpoint, arguments, self.template)(prompt)
 
     def load(self) -> Model:
         """The model; put together on the first call, around the network as it is."""
