@@ -183,7 +183,7 @@ def make_page(folder: Path, images: str) -> dict[str, float]:
     """What `harness report` takes and leaves."""
     out = folder / "page.html"
     command = [
-        *(sys.executable, "-m", "harness.cli", "report", "--json"),
+        *(sys.executable, "-m", "harness", "report", "--json"),
         *("--runs", folder / "runs", "--out", out, "--images", images),
     ]
     started = time.perf_counter()

@@ -20,9 +20,7 @@ from harness.core import options
 from harness.core.declarations import MODEL, Need, Option
 from harness.core.errors import HarnessError
 
-SOURCES = [
-    path for path in sorted(Path(cli.__file__).parent.rglob("*.py")) if "distill" not in str(path)
-]
+SOURCES = sorted(Path(cli.__file__).parent.rglob("*.py"))
 
 
 def commands(group: Any, path: str = "") -> dict[str, Any]:
@@ -99,7 +97,7 @@ def test_no_flag_stands_twice_in_the_sources() -> None:
     assert not {flag: count for flag, count in written.items() if count > 1}
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if not name.startswith("distill")])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_a_phrase(name: str) -> None:
     """The help of each is a sentence, and no switch shows a value or a doubled no."""
     command = COMMANDS[name]

@@ -66,6 +66,7 @@ def export(
         raise HarnessError(
             "--json tells which files were written: it needs --out.", remedy="--format json"
         )
+    from harness.cli.printing import count
     from reports.export.exporter import export as write
 
     written = write(form, runs, task=task, out=out, dataset=dataset)
@@ -74,7 +75,7 @@ def export(
     if as_json:
         print_json({"format": form, "files": [str(path) for path in written.files]})
     elif written.files:
-        say(f"{out}: {len(written.files)} file{'s' * (len(written.files) > 1)}")
+        say(f"{out}: {count(len(written.files), 'file')}")
     else:
         sys.stdout.write(written.text)
     if written.broken:

@@ -304,8 +304,8 @@ class ModelOptions:
         Option(
             "Attention kernel: sdpa, eager, flash_attention_2 ... Default: the fastest that the "
             "model supports.",
-            panel=MODEL,
             flag="attn",
+            panel=MODEL,
             needs=(LOCAL,),
         ),
     ] = None
@@ -404,9 +404,9 @@ class GenerationOptions:
             "Sample among the most likely tokens that together have this probability; with a "
             "--temperature.",
             panel=DECODING,
+            needs=(SAMPLED,),
             minimum=0.0001,
             maximum=1,
-            needs=(SAMPLED,),
         ),
     ] = 1.0
 
@@ -422,7 +422,10 @@ class RunOptions:
     sample: SampleSelection = "first"
     generation: GenerationOptions = field(default_factory=GenerationOptions)
     seed: Annotated[
-        int, Option("Seed of sampling, and of --sample stratified.", panel=DECODING)
+        int,
+        Option(
+            "Seed of sampled answers, and of the choice of --sample stratified.", panel=DECODING
+        ),
     ] = 0
     batch_size: Annotated[
         int | None,

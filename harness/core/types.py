@@ -229,7 +229,9 @@ class DataOptions:
     split: Annotated[str, Option("Split of the data.", panel=SAMPLES)] = "test"
     revision: Annotated[
         str | None,
-        Option("Branch, tag or commit of the Hub data set. Default: the newest.", panel=SAMPLES),
+        Option(
+            "Branch, tag or commit of the Hub data set. Default: its newest commit.", panel=SAMPLES
+        ),
     ] = None
     text_only: Annotated[
         bool,

@@ -133,9 +133,9 @@ class ConfigOptions:
         Option(
             "FIELD=VALUE, any other field of DistillConfig, such as clip=1.0.",
             panel=TRAINING,
-            flag="set",
             given=list[str],
             parse=_fields("--set", "clip=1.0"),
+            flag="set",
         ),
     ] = None
 
@@ -192,7 +192,7 @@ class HardwareOptions:
     size: Annotated[
         Literal["mini", "full"],
         Option(
-            "mini: teacher and student are the small models that come with the package.",
+            "Size of teacher and student: mini takes the small ones that come with the package.",
             panel=OUTPUT,
         ),
     ] = "full"
