@@ -24,7 +24,7 @@ from harness.core.environment import describe
 from harness.core.options import GenerationOptions, ModelOptions, RunOptions
 from harness.core.types import DataOptions, Decoding, Sample, is_finished
 from harness.metrics.statistics import wilson
-from harness.mini.making import TASKS, TOKENS
+from harness.mini.build import MAX_NEW_TOKENS, TASKS
 from harness.models.loading import LoadOptions, load
 from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
@@ -67,7 +67,9 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
             Weights(options),
             data,
             RunOptions(
-                runs=folder, batch_size=64, generation=GenerationOptions(max_new_tokens=TOKENS)
+                runs=folder,
+                batch_size=64,
+                generation=GenerationOptions(max_new_tokens=MAX_NEW_TOKENS),
             ),
         )
         for figure in FIGURES:
@@ -105,7 +107,7 @@ def controls(name: str) -> dict[str, tuple[float, float | None, float | None, in
             replace(task.prompt(sample, style), images=pictures)
             for sample, pictures in zip(samples, images, strict=True)
         ]
-        outputs = model.generate(model.prepare(prompts), Decoding(max_new_tokens=TOKENS))
+        outputs = model.generate(model.prepare(prompts), Decoding(max_new_tokens=MAX_NEW_TOKENS))
         answers = [
             extract_answer(
                 task.read, output.raw, sample.choices, finished=is_finished(output.finish)

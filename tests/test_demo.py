@@ -29,7 +29,7 @@ def run(folder: Path, told: list[str], *, fresh: bool = False) -> list[str]:
         out=folder / "page.html",
         extent=SMALL,
         command=("harness", "demo"),
-        told=told.append,
+        report=told.append,
         fresh=fresh,
     ).splitlines()
 
@@ -167,10 +167,10 @@ def test_what_remains_is_told_by_the_speed_so_far() -> None:
     clock, recorded = iter([0, 10, 30, 30]), [0]  # the second takes twice its cost
     works = {"a": lambda: None, "b": lambda: recorded.append(1), "c": lambda: None}
     told: list[str] = []
-    demo._go_through(
+    demo._run_stages(
         [demo.Stage(name, 10.0, work) for name, work in works.items()],
         told.append,
-        recorded=lambda: sum(recorded),
+        recorded_bytes=lambda: sum(recorded),
         clock=lambda: float(next(clock)),
     )
     assert told == ["[1/3] a", "[2/3] b", "[3/3] c  (about 0:20 left in all)"]
@@ -188,10 +188,10 @@ def test_what_was_half_done_says_nothing_of_the_speed() -> None:
     clock, recorded = iter([0, 1, 21, 21, 30]), [1]
     work = partial(recorded.append, 1)
     told: list[str] = []
-    demo._go_through(
+    demo._run_stages(
         [demo.Stage(name, 10.0, work) for name in ("a", "b", "c")],
         told.append,
-        recorded=lambda: sum(recorded),
+        recorded_bytes=lambda: sum(recorded),
         clock=lambda: float(next(clock)),
     )
     assert told == ["[1/3] a", "[2/3] b", "[3/3] c  (about 0:20 left in all)"]

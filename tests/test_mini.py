@@ -1,4 +1,4 @@
-"""The miniatures: their lessons, their training and the check of their files."""
+"""The miniatures: their training examples, their training and the check of their files."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from harness.checkpoints.checkpoint import MINI_MARK
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import Exit, HarnessError
 from harness.core.progress import Silent
-from harness.mini import curriculum, lessons, making, pretraining, seeing
-from harness.mini.lessons import Book, asked
+from harness.mini import build as build_module
+from harness.mini import curriculum, examples, image_alignment, objectives, pretraining
+from harness.mini.encoding import IGNORE_INDEX, Encoder, TrainingExample
+from harness.mini.examples import TrainingQuestions, task_prompt
 from harness.mini.recipes import RECIPES, Recipe
-from harness.mini.training import IGNORED, Encoder, Lesson, Stage
+from harness.mini.training_loop import Stage
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
 from harness.synthetic.questions import open_questions, questions
@@ -32,8 +34,8 @@ WORDS = [a + b for a in "bcdfglmnpr" for b in ("ato", "elu", "imo", "oba", "ude"
 
 
 @pytest.fixture(scope="module")
-def book() -> Book:
-    return Book(
+def pool() -> TrainingQuestions:
+    return TrainingQuestions(
         choice=questions("train")[:24],
         open=open_questions("train")[:8],
         choice_task=load_task("scienceqa-mini"),
@@ -42,14 +44,14 @@ def book() -> Book:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, book: Book) -> Any:
+def models(tmp_path_factory: pytest.TempPathFactory, pool: TrainingQuestions) -> Any:
     """`models(name)` is a loaded mini with its first, random weights."""
     made: dict[str, Any] = {}
 
     def get(name: str) -> Any:
         if name not in made:
             folder = tmp_path_factory.mktemp("minis") / name
-            build(name, folder, size="mini", corpus=pretraining.corpus(book))
+            build(name, folder, size="mini", corpus=pretraining.tokenizer_corpus(pool))
             found = find_checkpoint(name, weights=str(folder))
             made[name] = load(found, LoadOptions(device="cpu", dtype="float32"))
         return made[name]
@@ -59,111 +61,115 @@ def models(tmp_path_factory: pytest.TempPathFactory, book: Book) -> Any:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_what_is_to_be_recalled_stands_before(seed: int) -> None:
-    """Nothing is asked of a text that does not follow from what was said in it."""
+    """Every recalled span of a text follows from the text before it."""
     for make in curriculum.KINDS.values():
-        line = make(Random(seed), WORDS)
-        assert line.recalled
-        for start, end in line.recalled:
-            assert line.text[start:end].strip() in line.text[:start]
+        text = make(Random(seed), WORDS)
+        assert text.recalled
+        for start, end in text.recalled:
+            assert text.text[start:end].strip() in text.text[:start]
 
 
 def test_only_what_is_recalled_is_learned(models) -> None:
-    """Labels are the tokens of the recalled stretches, in their own places."""
+    """Labels are the tokens of the recalled spans, in their own positions."""
     encoder = Encoder(models("moondream"))
-    line = curriculum.lookup(Random(3), WORDS)
-    row = encoder.line(line)
-    learned = [token for token in row.labels if token != IGNORED]
+    text = curriculum.lookup(Random(3), WORDS)
+    row = encoder.text(text)
+    learned = [token for token in row.labels if token != IGNORE_INDEX]
     said = models("moondream").tokenizer.decode(learned)
-    assert said.split() == "".join(line.text[a:b] for a, b in line.recalled).split()
-    assert all(label in {IGNORED, token} for token, label in zip(row.ids, row.labels, strict=True))
+    assert said.split() == "".join(text.text[a:b] for a, b in text.recalled).split()
+    assert all(
+        label in {IGNORE_INDEX, token} for token, label in zip(row.ids, row.labels, strict=True)
+    )
 
 
 @pytest.mark.parametrize("name", ["moondream", "llava-cot", "phi-3.5", "llava-next", "kosmos-2"])
-def test_a_lesson_is_the_prompt_of_evaluation_and_its_answer(models, book, name: str) -> None:
-    """The tokens before the first label are those that the adapter prepares."""
+def test_an_example_is_the_prompt_of_evaluation_and_its_answer(models, pool, name: str) -> None:
+    """The tokens before the first label are those that the model prepares."""
     model = models(name)
-    item = book.choice[0]
-    prompt = asked(book.choice_task, item, "direct")
-    row = Encoder(model).lesson(Lesson(prompt, "B", "picture"))
+    item = pool.choice[0]
+    prompt = task_prompt(pool.choice_task, item, "direct")
+    row = Encoder(model).example(TrainingExample(prompt, "B", "picture"))
     (prepared,) = model.prepare([prompt])
     length = prepared.inputs["input_ids"].shape[1]
     assert list(row.ids[:length]) == prepared.inputs["input_ids"][0].tolist()
-    assert set(row.labels[:length]) == {IGNORED}
+    assert set(row.labels[:length]) == {IGNORE_INDEX}
     assert row.labels[length:] == row.ids[length:]
     assert row.ids[-1] == model.tokenizer.eos_token_id
 
 
-def test_what_is_given_is_read_and_not_learned(models, book) -> None:
-    """The whole rationale is there; labels stand on what follows from its caption alone."""
+def test_a_prefix_has_no_labels(models, pool) -> None:
+    """The whole rationale is there; only what follows its caption has labels."""
     model = models("llava-cot")
-    items = replace(book, choice=book.choice[:4])
+    items = replace(pool, choice=pool.choice[:4])
     for whole, part in zip(
-        lessons.make(items, "structured", Random(0)),
-        lessons.make(items, "reasoning", Random(0)),
+        examples.make_examples(items, "structured", Random(0)),
+        examples.make_examples(items, "reasoning", Random(0)),
         strict=True,
     ):
-        row, learned = (Encoder(model).lesson(lesson) for lesson in (whole, part))
+        row, learned = (Encoder(model).example(each) for each in (whole, part))
         assert learned.ids == row.ids
-        labels = [label for label in learned.labels if label != IGNORED]
+        labels = [label for label in learned.labels if label != IGNORE_INDEX]
         assert list(row.labels[-len(labels) :]) == labels
         said = model.tokenizer.decode(labels, skip_special_tokens=True)
         assert said == whole.answer[whole.answer.index("<REASONING>") :]
 
 
 @pytest.mark.parametrize("name", ["moondream", "llava-cot", "phi-3.5", "llava-next", "kosmos-2"])
-def test_each_cell_has_a_token(models, book, name: str) -> None:
+def test_each_cell_has_a_token(models, pool, name: str) -> None:
     """A change in one cell of the picture moves that cell's token, of every view, the most."""
     model, encoder = models(name), Encoder(models(name))
-    picture = book.choice[0].scene
-    prompt = asked(book.choice_task, book.choice[0], "direct")
+    picture = pool.choice[0].scene
+    prompt = task_prompt(pool.choice_task, pool.choice[0], "direct")
     (image,) = prompt.images
     changed = image.copy()
     changed.paste((255, 0, 255), (128, 64, 192, 128))  # row 1, column 2
-    encoder.lesson(Lesson(prompt, "B", repr(picture)))
-    encoder.lesson(Lesson(replace(prompt, images=(changed,)), "B", "changed"))
-    see = seeing.TOKENS[model.network.config.model_type]
+    encoder.example(TrainingExample(prompt, "B", repr(picture)))
+    encoder.example(TrainingExample(replace(prompt, images=(changed,)), "B", "changed"))
+    see = image_alignment.IMAGE_TOKENS[model.network.config.model_type]
     with torch.inference_mode():
         one, other = (
             see(model.network, encoder.pixels([key])) for key in (repr(picture), "changed")
         )
-    assert one.shape[2] == seeing.CELLS
+    assert one.shape[2] == image_alignment.CELLS
     if name != "kosmos-2":  # its queries have no place before they are taught one
         assert set((one - other).norm(dim=-1)[0].argmax(dim=-1).tolist()) == {6}
 
 
-def test_what_is_around_a_cell_is_told_in_both_orders() -> None:
+def test_neighbours_are_labelled_in_both_orders() -> None:
     """Of a bar chart: the bar before, and how tall each bar is; nothing of empty cells."""
     item = next(i for i in questions("train") if i.skill == "height")
-    names = seeing.names_of([item.scene])
-    told = seeing.around(item.scene, names)
+    names = image_alignment.names_of([item.scene])
+    told = image_alignment.neighbour_labels(item.scene, names)
     bars: dict[int, list[Any]] = {}
     for mark in item.scene.marks:
         bars.setdefault(mark.column, []).append(mark)
     before = ""
     for column, cells in sorted(bars.items()):
         top = min(cell.row for cell in cells)
-        row = told[top * seeing.GRID + column]
-        assert row[-seeing.GRID :].argmax() == len(cells) - 1
+        row = told[top * image_alignment.GRID + column]
+        assert row[-image_alignment.GRID :].argmax() == len(cells) - 1
         colours = {n for n, given in zip(names, row[len(names) :], strict=False) if given}
         assert not before or before in colours
         before = cells[0].colour
     empty = {(r, c) for r in range(4) for c in range(4)} - {
         (m.row, m.column) for m in item.scene.marks
     }
-    assert all(not told[r * seeing.GRID + c].any() for r, c in empty)
+    assert all(not told[r * image_alignment.GRID + c].any() for r, c in empty)
 
 
-def test_a_line_beside_a_picture_asks_the_same(book, models) -> None:
-    """Mllama's lines have the columns that its lessons have; ids and labels are those without."""
+def test_a_text_with_an_image_has_the_same_labels(pool, models) -> None:
+    """Mllama's texts have the columns that its examples have; ids and labels are those without."""
     model = models("llava-cot")
     encoder = Encoder(model)
-    item = book.choice[0]
-    lesson = encoder.lesson(Lesson(asked(book.choice_task, item, "structured"), "B", "one"))
-    line = curriculum.lookup(Random(0), WORDS)
-    alone, beside = encoder.line(line), encoder.line(line, "one")
-    assert (alone.ids, alone.labels) == (beside.ids, beside.labels)
-    assert set(beside.beside) == set(lesson.beside)
-    inputs, _ = encoder.batch([beside, encoder.line(line, "one")])
+    item = pool.choice[0]
+    example = encoder.example(
+        TrainingExample(task_prompt(pool.choice_task, item, "structured"), "B", "one")
+    )
+    text = curriculum.lookup(Random(0), WORDS)
+    alone, with_image = encoder.text(text), encoder.text(text, "one")
+    assert (alone.ids, alone.labels) == (with_image.ids, with_image.labels)
+    assert set(with_image.columns) == set(example.columns)
+    inputs, _ = encoder.batch([with_image, encoder.text(text, "one")])
     with torch.inference_mode():
         seen = model.network(**inputs).logits
         blind = model.network(input_ids=inputs["input_ids"]).logits
@@ -184,12 +190,12 @@ STAGES = (
 )
 
 
-def test_a_training_that_goes_on_ends_as_one_that_was_not_interrupted(book, tmp_path: Path) -> None:
+def test_a_resumed_training_ends_like_an_uninterrupted_one(pool, tmp_path: Path) -> None:
     """To the bit: a stage depends on the seed, and not on which process ran those before."""
     keep = tmp_path / "keep"
-    pretraining.pretrain("moondream", tmp_path / "a", book=book, stages=STAGES[:2], keep=keep)
-    pretraining.pretrain("moondream", tmp_path / "b", book=book, stages=STAGES, keep=keep)
-    pretraining.pretrain("moondream", tmp_path / "c", book=book, stages=STAGES)
+    pretraining.pretrain("moondream", tmp_path / "a", questions=pool, stages=STAGES[:2], keep=keep)
+    pretraining.pretrain("moondream", tmp_path / "b", questions=pool, stages=STAGES, keep=keep)
+    pretraining.pretrain("moondream", tmp_path / "c", questions=pool, stages=STAGES)
     resumed, whole = (load_file(tmp_path / x / "model.safetensors") for x in "bc")
     assert resumed.keys() == whole.keys()
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
@@ -198,32 +204,32 @@ def test_a_training_that_goes_on_ends_as_one_that_was_not_interrupted(book, tmp_
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_mix_what_there_is(name: str) -> None:
-    """A misspelt kind of line or lesson would be left out without a word."""
-    known = {*curriculum.KINDS, *lessons.KINDS, pretraining.CELLS}
+    """A misspelt kind of text or example would be left out silently."""
+    known = {*curriculum.KINDS, *examples.KINDS, objectives.CELLS}
     for stage in RECIPES[name].stages:
         assert set(stage.mix) <= known, stage.name
 
 
 @pytest.fixture
-def making_of(book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`making_of(**changes)` trains a Moondream for a few steps, measured on a few questions."""
+def built(pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`built(**changes)` trains a Moondream for a few steps, measured on a few questions."""
     recipes = {"moondream": Recipe(stages=STAGES, learned="Next to nothing.")}
-    monkeypatch.setattr(making, "RECIPES", recipes)
+    monkeypatch.setattr(build_module, "RECIPES", recipes)
     monkeypatch.setattr(pretraining, "RECIPES", recipes)
-    monkeypatch.setattr(making, "book", lambda: book)
-    monkeypatch.setattr(making, "measure", partial(making.measure, limit=7))
+    monkeypatch.setattr(build_module, "training_questions", lambda: pool)
+    monkeypatch.setattr(build_module, "measure", partial(build_module.measure, limit=7))
     command = ("harness", "mini", "pretrain", "moondream")
 
     def made(**changes: Any) -> Path:
         given = {"name": "moondream", "out": tmp_path / "made", "command": command, **changes}
-        return making.make(making.Making(**given), show=Silent)
+        return build_module.build_mini(build_module.BuildSettings(**given), show=Silent)
 
     return made
 
 
-def test_a_mini_is_made_with_its_card(making_of, tmp_path: Path) -> None:
+def test_a_mini_is_made_with_its_card(built, tmp_path: Path) -> None:
     """It loads and is marked; the card has what it was made with and what it scored."""
-    folder = making_of(seed=3)
+    folder = built(seed=3)
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
     found = find_checkpoint("moondream", weights=str(folder))
     assert found.mini
@@ -236,17 +242,17 @@ def test_a_mini_is_made_with_its_card(making_of, tmp_path: Path) -> None:
     assert "mini (synthetic)" in card
 
 
-def test_nothing_is_written_over(making_of, tmp_path: Path) -> None:
+def test_nothing_is_written_over(built, tmp_path: Path) -> None:
     """A folder that holds anything stays as it is; so does what `--keep` would lose."""
     there = tmp_path / "models" / "mine.safetensors"
     there.parent.mkdir()
     there.write_text("weights")
     with pytest.raises(HarnessError, match="is there already"):
-        making_of(out=there.parent)
+        built(out=there.parent)
     with pytest.raises(HarnessError, match="is there already"):
-        making_of(out=there)
+        built(out=there)
     with pytest.raises(HarnessError, match="--keep"):
-        making_of(keep=tmp_path / "made" / "stages")
+        built(keep=tmp_path / "made" / "stages")
     assert there.read_text() == "weights"
     assert [path.name for path in tmp_path.iterdir()] == ["models"]
 
@@ -258,11 +264,11 @@ def test_the_shipped_files_are_verified(command) -> None:
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == list(weights.names())
 
 
-def test_a_stage_ends_when_it_is_learned(book, tmp_path: Path) -> None:
+def test_a_stage_ends_when_it_is_learned(pool, tmp_path: Path) -> None:
     """A loss below `until` over its last steps, and not before there are that many."""
     stage = Stage(name="words", steps=60, until=1e9, rate=1e-3, mix={"copies": 1})
-    (taught,) = pretraining.pretrain("moondream", tmp_path / "a", book=book, stages=[stage])
-    assert taught.steps == 40
+    (result,) = pretraining.pretrain("moondream", tmp_path / "a", questions=pool, stages=[stage])
+    assert result.steps == 40
 
 
 @pytest.fixture
@@ -311,10 +317,12 @@ def test_a_model_without_a_mini_is_refused(shipped: Path) -> None:
     assert told.value.remedy == "harness list models"
 
 
-def test_whatever_is_made_from_a_mini_is_marked_as_one(models, tmp_path: Path, book: Book) -> None:
+def test_whatever_is_made_from_a_mini_is_marked_as_one(
+    models, tmp_path: Path, pool: TrainingQuestions
+) -> None:
     """The mark is a file that every copy of the folder carries; the size is its own."""
     folder = tmp_path / "mini"
-    build("moondream", folder, size="mini", corpus=pretraining.corpus(book))
+    build("moondream", folder, size="mini", corpus=pretraining.tokenizer_corpus(pool))
     assert not find_checkpoint("moondream", weights=str(folder)).mini
     (folder / MINI_MARK).write_text(json.dumps({"parameters": 1_315_945}))
     found = find_checkpoint("moondream", weights=str(folder))

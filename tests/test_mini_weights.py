@@ -24,9 +24,9 @@ from harness.checkpoints.catalog import CATALOG
 from harness.core.errors import Exit
 from harness.core.structured import Rationale, parse, render
 from harness.core.types import DataOptions, Decoding, Prompt
-from harness.mini import curriculum, lessons
-from harness.mini.lessons import Book
-from harness.mini.training import IGNORED, Encoder, Lesson, target_loss
+from harness.mini import curriculum, examples
+from harness.mini.encoding import IGNORE_INDEX, Encoder, TrainingExample, target_loss
+from harness.mini.examples import TrainingQuestions
 from harness.models.loading import LoadOptions, load
 from harness.synthetic.questions import open_questions, questions
 from harness.weights import minis as weights
@@ -39,9 +39,9 @@ MB = 1_000_000
 
 
 @cache
-def book() -> Book:
+def pool() -> TrainingQuestions:
     """Questions of the validation split, which no mini has learned from."""
-    return Book(
+    return TrainingQuestions(
         choice=questions("validation"),
         open=open_questions("validation"),
         choice_task=load_task("scienceqa-mini"),
@@ -89,7 +89,7 @@ def accuracy(
 
 
 def chance(number: int = 100) -> float:
-    return sum(1 / len(item.choices) for item in book().choice[:number]) / number
+    return sum(1 / len(item.choices) for item in pool().choice[:number]) / number
 
 
 # What is shipped.
@@ -226,9 +226,9 @@ def test_without_the_picture_they_guess(name: str) -> None:
 
 def test_the_teacher_writes_rationales_that_are_sometimes_wrong() -> None:
     """Four tags, each closed; more conclusions are right than by chance, and not all."""
-    items = book().choice[:100]
+    items = pool().choice[:100]
     model = mini("llava-cot")
-    made = list(lessons.make(replace(book(), choice=items), "structured", Random(0)))
+    made = list(examples.make_examples(replace(pool(), choice=items), "structured", Random(0)))
     outputs = model.generate(model.prepare([m.prompt for m in made]), Decoding(max_new_tokens=320))
     parsed = [parse(output.raw) for output in outputs]
     right = sum(p.conclusion == item.letter for p, item in zip(parsed, items, strict=True))
@@ -240,13 +240,13 @@ def test_moondream_looks_up_an_option_by_its_letter_and_a_letter_by_its_option()
     """In texts that it never saw: what reasoning that ends in a letter needs."""
     model = mini("moondream")
     encoder = Encoder(model)
-    words = curriculum.words_of(item.caption for item in book().choice)
+    words = curriculum.words_of(item.caption for item in pool().choice)
     right = asked = 0
     for seed in range(40):
-        ids, labels = encoder.batch([encoder.line(curriculum.lookup(Random(seed), words))])
+        ids, labels = encoder.batch([encoder.text(curriculum.lookup(Random(seed), words))])
         with torch.inference_mode():
             found = model.network(**ids).logits.argmax(-1)[:, :-1]
-        learned = labels[:, 1:] != IGNORED
+        learned = labels[:, 1:] != IGNORE_INDEX
         right += int((found[learned] == labels[:, 1:][learned]).sum())
         asked += int(learned.sum())
     assert right / asked > 0.75
@@ -255,8 +255,8 @@ def test_moondream_looks_up_an_option_by_its_letter_and_a_letter_by_its_option()
 def test_moondream_describes_pictures_and_was_taught_no_rationales() -> None:
     """The base of the distillation sees, and writes none of the four tags."""
     model = mini("moondream")
-    items = replace(book(), choice=book().choice[:40])
-    made = list(lessons.make(items, "asked caption", Random(0)))
+    items = replace(pool(), choice=pool().choice[:40])
+    made = list(examples.make_examples(items, "asked caption", Random(0)))
     outputs = model.generate(model.prepare([m.prompt for m in made]), Decoding(max_new_tokens=120))
     assert not any("<" in output.raw for output in outputs)
     shared = [_shared(o.raw, m.answer) for o, m in zip(outputs, made, strict=True)]
@@ -278,10 +278,10 @@ def loss(*, shift: int = 0) -> float:
     model = mini("moondream-kd")
     encoder = Encoder(model)
     rows = []
-    for item in book().choice[:60]:
+    for item in pool().choice[:60]:
         said = Rationale(item.summary, item.caption, item.reasoning, item.letter)
-        asked = lessons.asked(book().choice_task, item, "direct")
-        rows.append(encoder.lesson(Lesson(asked, render(said), repr(item.scene))))
+        asked = examples.task_prompt(pool().choice_task, item, "direct")
+        rows.append(encoder.example(TrainingExample(asked, render(said), repr(item.scene))))
     inputs, labels = encoder.batch(rows)
     if shift:
         labels = labels.roll(shift, dims=1)

@@ -42,5 +42,5 @@ def demo(
     command = ["harness", *sys.argv[1:]]
     extent = whole.QUICK if quick else whole.FULL
     folder = folder / "quick" if quick else folder  # the scores of the two are of other questions
-    told = partial(say, err=True)
-    say(whole.run(folder, out=out, extent=extent, fresh=fresh, command=command, told=told))
+    report = partial(say, err=True)
+    say(whole.run(folder, out=out, extent=extent, fresh=fresh, command=command, report=report))

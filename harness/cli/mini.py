@@ -40,11 +40,13 @@ def pretrain(
 ) -> None:
     """Train a miniature on synthetic pictures, in five to forty CPU minutes."""
     quieten_libraries()
-    from harness.mini.making import Making, make
+    from harness.mini.build import BuildSettings, build_mini
 
     command = ["harness", *sys.argv[1:]]
-    making = Making(name=model, out=out, seed=seed, keep=keep, threads=threads, command=command)
-    say(make(making) / "README.md")
+    settings = BuildSettings(
+        name=model, out=out, seed=seed, keep=keep, threads=threads, command=command
+    )
+    say(build_mini(settings) / "README.md")
 
 
 @app.command(epilog="Example:\n\nharness mini verify")

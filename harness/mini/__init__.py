@@ -1,5 +1,5 @@
-"""The miniature: drawn questions in the schemas of the real data sets, and the small models that
-answer them, so that everything can be tried on a laptop without downloading anything.
+"""The miniature: how the small models that come with the package are trained on synthetic
+questions, and the demo that distills one of them.
 
 What is measured with it says how the method works and nothing about the published models: every
 record of it is marked as synthetic.

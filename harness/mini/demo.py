@@ -1,8 +1,8 @@
 """`harness demo`: the whole paper in miniature, with nothing to download.
 
-Six small models that come with the package answer drawn questions; the teacher among them writes
-rationales, the student learns them, a control learns the answers alone; the page shows what came of
-it. Every stage keeps what it has done, so that an interrupted demo goes on where it was.
+Six small models that come with the package answer synthetic questions; the teacher among them
+writes rationales, the student is trained on them, a control on the answers alone; the page shows
+the results. Every stage keeps its results, so that the same command resumes an interrupted demo.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 
 CHOICE, OPEN = distillation.TASK, "vqaonline-mini"
 MODELS = (TEACHER, "llava-next", "phi-3.5", STUDENT, "kosmos-2", "vilt")
-"""The rows of both tables that are there before anything is distilled."""
+"""The models that answer both tasks before the distillation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """How much of everything is done."""
+    """How many questions, rationales and models the demo has."""
 
     questions: int | None
-    """Of each test set, its first, in which topics take turns; None: all."""
+    """The first of each test set, in which topics take turns; None: all."""
     rationales: int | None
-    """Training questions that the teacher is asked; None: the preset's number."""
+    """Training questions that the teacher answers; None: the preset's number."""
     student: str
-    """What the student is called."""
+    """The student's name."""
     models: Sequence[str]
-    """Who answers both tasks."""
+    """The models that answer both tasks."""
     control: bool
 
 
@@ -62,13 +62,13 @@ class Stage:
 
     title: str
     cost: float
-    """Its share of the time: the seconds that it took where it was measured."""
+    """Its share of the time: the seconds that it took on the machine where it was measured."""
     work: Callable[[], None]
 
 
 _COSTS = {TEACHER: 20.0, DISTILLED: 15.0, "rationales": 86.0, "student": 82.0, "control": 82.0}
 _COST = 6.0
-"""Of any other model."""
+"""Seconds of any other model."""
 
 
 def run(
@@ -77,19 +77,19 @@ def run(
     out: Path,
     extent: Extent,
     command: Sequence[str],
-    told: Callable[[str], None],
+    report: Callable[[str], None],
     fresh: bool = False,
 ) -> str:
     """The demo under `folder`, and the page at `out`; returns what it shows, in five lines.
 
     Args:
-        told: is given a line before each stage.
-        fresh: move aside what is in `folder`, and begin anew.
+        report: is called with a line before each stage.
+        fresh: move aside what is in `folder`, and start over.
 
     Raises:
-        HarnessError: another demo is at work in `folder`, or what is there is of other weights,
-            questions or settings.
-        Interrupted: asked to stop; the same call goes on.
+        HarnessError: another demo runs in `folder`, or what is there has other weights, questions
+            or settings.
+        Interrupted: by a signal; the same call resumes.
     """
     from harness.core.errors import HarnessError
     from harness.core.files.set_aside import set_aside
@@ -102,12 +102,12 @@ def run(
             error.remedy = error.remedy.replace("--runs", "--folder")
             raise
         if fresh and (aside := set_aside([folder / RUNS], folder / RUNS)):
-            told(f"The demo that was there is now in {aside}")
-        return _run(folder, out, extent, command, told)
+            report(f"The demo that was there is now in {aside}")
+        return _run(folder, out, extent, command, report)
 
 
 def _run(
-    folder: Path, out: Path, extent: Extent, command: Sequence[str], told: Callable[[str], None]
+    folder: Path, out: Path, extent: Extent, command: Sequence[str], report: Callable[[str], None]
 ) -> str:
     from distill import pipeline
     from harness.run.task_data import Data
@@ -138,7 +138,7 @@ def _run(
         for name in extent.models
     ]
     if extent.control:  # else each is over at once, within the last
-        stages += _distilling(plan)
+        stages += _distillation_stages(plan)
     stages.append(
         Stage(
             f"{extent.student}: distilled from {TEACHER} into {STUDENT}, and asked",
@@ -146,7 +146,7 @@ def _run(
             distil,
         )
     )
-    _go_through(stages, told, recorded=lambda: _recorded(plan.workspace.runs))
+    _run_stages(stages, report, recorded_bytes=lambda: _recorded_bytes(plan.workspace.runs))
     return "\n".join(summary([*runs, *outcomes[-1].runs], outcomes[-1], extent, out))
 
 
@@ -168,8 +168,8 @@ def _answers(name: str, tasks: Sequence[Data], plan: Plan, extent: Extent) -> li
     return [evaluate(weights, data, options) for data in tasks]
 
 
-def _distilling(plan: Plan) -> list[Stage]:
-    """What `pipeline.distill` then finds done."""
+def _distillation_stages(plan: Plan) -> list[Stage]:
+    """The stages of the distillation, whose results `pipeline.distill` then finds."""
     from distill.layout import CONTROL
     from distill.rationales.collect import collect_rationales
     from distill.rationales.kept import load_examples
@@ -195,37 +195,37 @@ def _distilling(plan: Plan) -> list[Stage]:
     ]
 
 
-def _recorded(runs: Path) -> int:
-    """Bytes of all that was answered, written and learned: work that is done adds some."""
+def _recorded_bytes(runs: Path) -> int:
+    """Bytes of all answers, rationales and training logs: a stage with work to do adds some."""
     return sum(path.stat().st_size for path in runs.rglob("*.jsonl"))
 
 
-def _go_through(
+def _run_stages(
     stages: Sequence[Stage],
-    told: Callable[[str], None],
+    report: Callable[[str], None],
     *,
-    recorded: Callable[[], int],
+    recorded_bytes: Callable[[], int],
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Each stage in turn; what remains is told by the speed of those that were done as a whole."""
+    """Run each stage; the remaining time is estimated from the stages that ran as a whole."""
     from harness.core.progress import duration
 
     spent = worth = 0.0
-    partly = recorded() > 0  # the first that has something left to do may have done some before
+    resumed = recorded_bytes() > 0  # the first stage that has work left may have done some before
     for number, stage in enumerate(stages, start=1):
         left = sum(later.cost for later in stages[number - 1 :])
         about = f"  (about {duration(left * spent / worth)} left in all)" if worth else ""
-        told(f"[{number}/{len(stages)}] {stage.title}{about}")
-        started, before = clock(), recorded()
+        report(f"[{number}/{len(stages)}] {stage.title}{about}")
+        started, before = clock(), recorded_bytes()
         stage.work()
-        if recorded() > before:  # else it was done already
-            if not partly:
+        if recorded_bytes() > before:  # else there was nothing to do
+            if not resumed:
                 spent, worth = spent + clock() - started, worth + stage.cost
-            partly = False
+            resumed = False
 
 
 def summary(runs: Sequence[Run], outcome: Outcome, extent: Extent, out: Path) -> list[str]:
-    """What came of it, in five lines."""
+    """The results in five lines."""
     choice = {run.record.model.name: run for run in runs if run.record.task.name == CHOICE}
     best = max(choice.values(), key=lambda run: run.record.metrics["accuracy"].value or 0.0).record
     accuracy, chance = best.metrics["accuracy"], best.metrics["chance"]
@@ -248,7 +248,7 @@ def summary(runs: Sequence[Run], outcome: Outcome, extent: Extent, out: Path) ->
 
 
 def _gain(choice: Mapping[str, Run], extent: Extent) -> str:
-    """What the student gained, in all questions and in those of several steps."""
+    """The student's gain, in all questions and in those of several steps."""
     from distill.layout import CONTROL
     from harness.run.compare import compare
     from harness.run.folder import RunFolder

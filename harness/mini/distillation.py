@@ -1,6 +1,6 @@
-"""How Moondream-mini becomes Moondream-kd-mini: LLaVA-CoT-mini writes, it learns.
+"""How Moondream-mini becomes Moondream-kd-mini: it is trained on LLaVA-CoT-mini's rationales.
 
-The demo, the shipped checkpoint and the experiment of docs/miniature.md all do this.
+The demo, the shipped checkpoint and the experiment of docs/miniature.md share this plan.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 TASK = "scienceqa-mini"
 RUNS = "runs"
-"""The folder of the runs, in the folder that everything is put in."""
+"""The folder of the runs, in the folder of the demo."""
 TEACHER, STUDENT, DISTILLED = "llava-cot", "moondream", "moondream-kd"
 BATCH = 256
 ANSWERS_ONLY: Mapping[str, Any] = MappingProxyType({"learning_rate": 2e-3, "epochs": 9})
-"""What the control has for itself: its rate, and epochs that take as long as the rationales'."""
+"""The control's own settings; its epochs take as long as those of the rationales."""
 
 
 def plan(
@@ -36,7 +36,7 @@ def plan(
     control: bool = True,
     command: Sequence[str] = (),
 ) -> Plan:
-    """Where everything is, and how it is made.
+    """The plan of the distillation.
 
     As a command it would be `harness distill --size mini --preset miniature --task scienceqa-mini
     --filter agrees --control --control-set learning_rate=2e-3 --control-set epochs=9 --no-baseline

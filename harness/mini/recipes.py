@@ -1,4 +1,4 @@
-"""How each mini is trained: what, in which order, how long and how fast. Chosen on validation."""
+"""The training recipe of each mini: stages, steps and learning rates, chosen on validation."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from harness.mini.training import Stage
+from harness.mini.training_loop import Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One mini's way from random weights to what is shipped."""
+    """The training of one mini, from random weights to the shipped ones."""
 
     stages: tuple[Stage, ...]
     learned: str
-    """What it was taught, in words, for its card."""
+    """What it has learned, in words, for its card."""
 
 
 _RECALL = MappingProxyType({"pairs": 8, "lookup": 8})
-_KEPT = MappingProxyType({"pairs": 6, "lookup": 6})
-"""Lines in later stages; without them recall is lost, and with it reasoning from a caption."""
+_KEEP_RECALL = MappingProxyType({"pairs": 6, "lookup": 6})
+"""Texts in later stages; without them recall is lost, and with it reasoning from a caption."""
 _LISTS = MappingProxyType({"pairs": 6, "lookup": 6, "lists": 8})
-_LISTS_KEPT = MappingProxyType({"pairs": 3, "lookup": 4, "lists": 5})
-"""The same with items of lists: what reasoning from a caption is made of, in texts that mean
-nothing."""
+_KEEP_LISTS = MappingProxyType({"pairs": 3, "lookup": 4, "lists": 5})
+"""The same with items of lists: what reasoning from a caption needs, in texts without meaning."""
 _QUESTIONS = MappingProxyType(
     {"one-step letter": 24, "letter": 12, "one-step text": 16, "asked caption": 16, "open": 8}
 )
 
 
 def _curriculum(mix: Mapping[str, int] = _RECALL, until: float = 0.6) -> tuple[Stage, ...]:
-    """Copying forms abruptly, and when is a matter of luck: each stage goes on until it has.
+    """Stages of the curriculum. Copying forms abruptly, at a random step: each stage runs until
+    then.
 
-    Half of the last stage's lines keep to the few words: on all of them at once, architectures with
-    full rotary embeddings forgot what they could do before the other words' embeddings fitted in.
+    Half of the last stage's texts keep to the few words: with all of them at once, architectures
+    with full rotary embeddings forgot copying before the other words' embeddings were trained.
     """
     return (
         Stage(name="copying", steps=900, until=0.35, rate=2e-3, mix={"copies": 16}, few=1),
@@ -43,7 +43,7 @@ def _curriculum(mix: Mapping[str, int] = _RECALL, until: float = 0.6) -> tuple[S
     )
 
 
-def _seeing(steps: int = 250) -> Stage:
+def _image_alignment(steps: int = 250) -> Stage:
     return Stage(name="seeing", steps=steps, rate=2e-3, mix={"cells": 64})
 
 
@@ -52,12 +52,12 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "moondream": Recipe(
             stages=(
                 *_curriculum(_LISTS, 0.8),
-                _seeing(),
+                _image_alignment(),
                 Stage(
                     name="captions",
                     steps=1800,
                     rate=2e-3,
-                    mix={"asked caption": 40, **_LISTS_KEPT},
+                    mix={"asked caption": 40, **_KEEP_LISTS},
                     frozen=True,
                     falling=True,
                 ),
@@ -65,7 +65,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                     name="questions",
                     steps=500,
                     rate=1.5e-3,
-                    mix={"asked caption": 24, "open": 12, "one-step letter": 16, **_LISTS_KEPT},
+                    mix={"asked caption": 24, "open": 12, "one-step letter": 16, **_KEEP_LISTS},
                     frozen=True,
                     falling=True,
                 ),
@@ -80,8 +80,10 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "llava-cot": Recipe(
             stages=(
                 *_curriculum(),
-                _seeing(400),
-                Stage(name="captions", steps=900, rate=2e-3, mix={"asked caption": 40, **_KEPT}),
+                _image_alignment(400),
+                Stage(
+                    name="captions", steps=900, rate=2e-3, mix={"asked caption": 40, **_KEEP_RECALL}
+                ),
                 Stage(
                     name="reasoning",
                     steps=1000,
@@ -107,18 +109,18 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "phi-3.5": Recipe(
             stages=(
                 *_curriculum(),
-                _seeing(),
+                _image_alignment(),
                 Stage(
                     name="captions",
                     steps=800,
                     rate=2e-3,
-                    mix={"caption": 8, "asked caption": 32, **_KEPT},
+                    mix={"caption": 8, "asked caption": 32, **_KEEP_RECALL},
                 ),
                 Stage(
                     name="questions",
                     steps=600,
                     rate=2e-3,
-                    mix={**_QUESTIONS, **_KEPT},
+                    mix={**_QUESTIONS, **_KEEP_RECALL},
                     falling=True,
                 ),
             ),
@@ -131,19 +133,19 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "llava-next": Recipe(
             stages=(
                 *_curriculum(_LISTS, 0.8),
-                _seeing(),
+                _image_alignment(),
                 Stage(
                     name="captions",
                     steps=250,
                     rate=2e-3,
-                    mix={"asked caption": 40, **_LISTS_KEPT},
+                    mix={"asked caption": 40, **_KEEP_LISTS},
                     falling=True,
                 ),
                 Stage(
                     name="questions",
                     steps=150,
                     rate=2e-3,
-                    mix={**_QUESTIONS, **_LISTS_KEPT},
+                    mix={**_QUESTIONS, **_KEEP_LISTS},
                     falling=True,
                 ),
             ),
@@ -153,7 +155,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         ),
         "kosmos-2": Recipe(
             stages=(
-                _seeing(),
+                _image_alignment(),
                 Stage(
                     name="captions",
                     steps=500,

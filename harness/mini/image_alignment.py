@@ -1,15 +1,16 @@
-"""The first lesson in seeing: image tokens are made the words for what is in each cell.
+"""Alignment of image tokens with word embeddings, a mini's first training of its vision encoder.
 
-Published models begin from an encoder that was trained on pictures with their names (CLIP, SigLIP),
-and from a projector that was aligned with the words of the language model. A mini begins here: the
-token of a cell is to be the sum of the embeddings of the names in it, and of a vector for its
-place. What the language model has learned to do with words (to copy them, to look them up) it can
-then do with what it sees. Without it, captions followed the language alone for some 10,000
-pictures; with names asked by a linear layer instead, the encoder made all its tokens long and
-alike, and they did so for 80,000.
+Published models start from an encoder that was pretrained on images with captions (CLIP, SigLIP),
+and from a projector that was aligned with the language model's embeddings. A mini starts here: the
+token of a cell is trained to be the sum of the embeddings of the names in it, and of a vector for
+its position. What the language model can do with words (copy them, look them up) it can then do
+with image tokens. Without it, captions ignored the image for some 10,000 images; with a linear
+classifier of names instead, the encoder made all its tokens long and alike, and captions ignored
+the image for 80,000.
 
-Where image tokens pass through the language model's layers, a token can find out there what stands
-before it, and how often. Mllama only looks at them from beside; its encoder says so itself.
+Where image tokens pass through the language model's layers, a token can attend there to its
+neighbours, and count them. Mllama's images are only keys of cross-attention, so that its encoder
+has to encode the neighbours itself.
 """
 
 # torch and transformers are typed in part only.
@@ -30,7 +31,7 @@ from harness.synthetic.scenes import GRID, Scene
 
 CELLS = GRID * GRID
 
-See = Callable[[Any, Mapping[str, Tensor]], Tensor]
+ImageTokens = Callable[[Any, Mapping[str, Tensor]], Tensor]
 
 
 def names_of(scenes: Collection[Scene]) -> tuple[str, ...]:
@@ -39,26 +40,26 @@ def names_of(scenes: Collection[Scene]) -> tuple[str, ...]:
     return tuple(sorted(marks | {scene.backdrop for scene in scenes}))
 
 
-def named(scene: Scene, names: Sequence[str]) -> Tensor:
+def cell_labels(scene: Scene, names: Sequence[str]) -> Tensor:
     """(cells, names): 1 where something of that name is in the cell."""
     places = {name: place for place, name in enumerate(names)}
-    seen = torch.zeros(CELLS, len(names))
-    seen[:, places[scene.backdrop]] = 1
+    labels = torch.zeros(CELLS, len(names))
+    labels[:, places[scene.backdrop]] = 1
     for mark in scene.marks:
-        seen[mark.row * GRID + mark.column, [places[mark.shape], places[mark.colour]]] = 1
-    return seen
+        labels[mark.row * GRID + mark.column, [places[mark.shape], places[mark.colour]]] = 1
+    return labels
 
 
-def around(scene: Scene, names: Sequence[str]) -> Tensor:
-    """(cells, around_size): for each cell with something in it, what is in the one before
-    it, in reading order and down the columns, and how many of its row and its column are alike."""
-    seen = named(scene, names)
-    told = torch.zeros(CELLS, around_size(names))
+def neighbour_labels(scene: Scene, names: Sequence[str]) -> Tensor:
+    """(cells, neighbour_size): for each cell with something in it, the names in the cell before it,
+    in reading order and down the columns, and how many of its row and of its column are alike."""
+    own = cell_labels(scene, names)
+    labels = torch.zeros(CELLS, neighbour_size(names))
     filled = sorted({(mark.row, mark.column) for mark in scene.marks})
     for part, order in enumerate((filled, sorted(filled, key=lambda cell: cell[::-1]))):
         for (row, column), (next_row, next_column) in pairwise(order):
             place = slice(part * len(names), (part + 1) * len(names))
-            told[next_row * GRID + next_column, place] = seen[row * GRID + column]
+            labels[next_row * GRID + next_column, place] = own[row * GRID + column]
     for row, column in filled:
         top = scene.at(row, column)[-1]
         alike = [m for m in scene.marks if (m.shape, m.colour) == (top.shape, top.colour)]
@@ -68,18 +69,18 @@ def around(scene: Scene, names: Sequence[str]) -> Tensor:
                 len({m.row for m in alike if m.column == column}),
             )
         ):
-            told[row * GRID + column, 2 * len(names) + part * GRID + number - 1] = 1
-    return told
+            labels[row * GRID + column, 2 * len(names) + part * GRID + number - 1] = 1
+    return labels
 
 
-def around_size(names: Sequence[str]) -> int:
-    """How much there is to say of what is around a cell."""
+def neighbour_size(names: Sequence[str]) -> int:
+    """The number of labels of a cell's neighbours."""
     return 2 * len(names) + 2 * GRID
 
 
-def all_of(scene: Scene, names: Sequence[str]) -> Tensor:
-    """(cells, names + around_size): what is in each cell, and around it."""
-    return torch.cat([named(scene, names), around(scene, names)], dim=1)
+def cell_and_neighbour_labels(scene: Scene, names: Sequence[str]) -> Tensor:
+    """(cells, names + neighbour_size): the labels of each cell and of its neighbours."""
+    return torch.cat([cell_labels(scene, names), neighbour_labels(scene, names)], dim=1)
 
 
 def _moondream(network: Any, pixels: Mapping[str, Tensor]) -> Tensor:
@@ -117,7 +118,7 @@ def _kosmos2(network: Any, pixels: Mapping[str, Tensor]) -> Tensor:
     return found[:, None]
 
 
-TOKENS: Mapping[str, See] = MappingProxyType(
+IMAGE_TOKENS: Mapping[str, ImageTokens] = MappingProxyType(
     {
         "moondream1": _moondream,
         "llava_next": _llava_next,
@@ -126,13 +127,13 @@ TOKENS: Mapping[str, See] = MappingProxyType(
         "kosmos-2": _kosmos2,
     }
 )
-"""model_type -> what the language model gets of the cells of pictures, (N, views, cells, D), row by
-row. KOSMOS-2's latent queries have no place of their own; each is given a cell's."""
+"""model_type -> the language model's image tokens of each cell, (N, views, cells, D), row by row.
+KOSMOS-2's latent queries have no position of their own; each is given a cell's."""
 
 
-def words(network: Any, tokenizer: Any, names: Sequence[str]) -> Tensor:
-    """(names, D): the embedding of each name, the mean of its tokens' where it has several; where
-    all embeddings share much, without that: in sums it would drown what tells them apart."""
+def name_embeddings(network: Any, tokenizer: Any, names: Sequence[str]) -> Tensor:
+    """(names, D): the embedding of each name, the mean of its tokens' where it has several. Where
+    all embeddings share a large mean it is subtracted: in sums it would drown their differences."""
     embeddings = network.get_input_embeddings().weight.detach()
     common = embeddings.mean(dim=0)
     if common.norm() > (embeddings - common).norm(dim=-1).mean() / 2:
@@ -141,32 +142,32 @@ def words(network: Any, tokenizer: Any, names: Sequence[str]) -> Tensor:
     return torch.stack([embeddings[each].mean(dim=0) for each in ids])
 
 
-def places(like: Tensor) -> Tensor:
-    """(cells, D): a random vector for each place, as long as the embeddings are."""
-    drawn = torch.randn(CELLS, like.shape[-1], generator=torch.Generator().manual_seed(0))
-    return drawn * like.std()
+def position_vectors(like: Tensor) -> Tensor:
+    """(cells, D): a random vector for each position, as long as the embeddings are."""
+    vectors = torch.randn(CELLS, like.shape[-1], generator=torch.Generator().manual_seed(0))
+    return vectors * like.std()
 
 
-def vectors(number: int, like: Tensor) -> Tensor:
-    """(number, D): random ones, for what is around a cell; shorter than words, being many."""
-    drawn = torch.randn(number, like.shape[-1], generator=torch.Generator().manual_seed(1))
-    return drawn * like.std() / 2
+def neighbour_vectors(number: int, like: Tensor) -> Tensor:
+    """(number, D): random vectors for the labels of neighbours, shorter than embeddings."""
+    vectors = torch.randn(number, like.shape[-1], generator=torch.Generator().manual_seed(1))
+    return vectors * like.std() / 2
 
 
-def misfit(tokens: Tensor, seen: Tensor, embeddings: Tensor) -> Tensor:
-    """How far the tokens, (N, views, cells, D), are from the words of what is `seen`, (N, cells,
-    names): the squared error, as a share of the words' own variance."""
-    wanted = (seen @ embeddings + places(embeddings))[:, None].expand_as(tokens)
+def alignment_loss(tokens: Tensor, labels: Tensor, embeddings: Tensor) -> Tensor:
+    """The squared error between image tokens, (N, views, cells, D), and the embeddings of their
+    labels, (N, cells, names), as a fraction of the embeddings' variance."""
+    wanted = (labels @ embeddings + position_vectors(embeddings))[:, None].expand_as(tokens)
     return F.mse_loss(tokens, wanted) / wanted.var()
 
 
-def unnamed(logits: Tensor, seen: Tensor, tokens: Sequence[Sequence[int]]) -> Tensor:
-    """How badly a head over the vocabulary, (N, cells, V), names what is `seen`, (N, cells, names):
-    the cross-entropy with the names' tokens, each as likely as the others."""
+def naming_loss(logits: Tensor, labels: Tensor, tokens: Sequence[Sequence[int]]) -> Tensor:
+    """The cross-entropy of logits over the vocabulary, (N, cells, V), with the tokens of the names
+    in `labels`, (N, cells, names), each as likely as the others."""
     wanted = torch.zeros(len(tokens), logits.shape[-1])
     for row, ids in zip(wanted, tokens, strict=True):
         row[list(ids)] = 1 / len(ids)
-    shares = seen @ wanted  # (N, cells, V)
+    shares = labels @ wanted  # (N, cells, V)
     return F.cross_entropy(
         logits.flatten(0, 1), (shares / shares.sum(dim=-1, keepdim=True)).flatten(0, 1)
     )

@@ -1,8 +1,8 @@
-"""A mini from nothing: its lessons are drawn, it is trained, measured on validation, and described.
+"""Build a mini: train it, measure it on the validation split, and write its card.
 
     OUT/                 the checkpoint in its published layout
     OUT/README.md        its card; every figure in it was measured by this run
-    OUT/mini.json        marks it, and whatever is trained from it, as a miniature
+    OUT/mini.json        marks it, and whatever is trained from it, as a mini
 
 Moondream-kd is not pretrained but distilled: from Moondream, by the project's own
 `harness distill`, with the rationales of LLaVA-CoT.
@@ -34,38 +34,39 @@ from harness.run.evaluate import evaluate
 from harness.run.records import RunRecord
 from harness.run.sources import Weights
 from harness.run.task_data import Data
-from harness.synthetic.questions import open_questions, questions
+from harness.synthetic.questions import open_questions
+from harness.synthetic.questions import questions as choice_questions
 from tasks import load_task
 
 if TYPE_CHECKING:
-    from harness.mini.lessons import Book
+    from harness.mini.examples import TrainingQuestions
 
 TASKS = ("scienceqa-mini", "vqaonline-mini")
 SEEDS = 2
 """Seeds of the choice questions that a mini learns from; the first is the task's train split."""
-TOKENS = 320
+MAX_NEW_TOKENS = 320
 """Enough for the longest rationale."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Making:
-    """What is made, where."""
+class BuildSettings:
+    """Which mini, and where it is written."""
 
     name: str
     """A row of the catalogue."""
     out: Path
     seed: int = 0
     keep: Path | None = None
-    """A folder for what each stage leaves; a training that was interrupted goes on from there."""
+    """A folder for the weights after each stage; an interrupted training resumes from them."""
     threads: int = 1
     command: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
-    """What a card says of it."""
+class TrainingSummary:
+    """What a card says about the training."""
 
-    how: str
+    method: str
     learned: str
     data: str
     seconds: float
@@ -74,79 +75,84 @@ class Training:
     """Lines of Markdown."""
 
 
-def book() -> Book:
-    """Everything that there is to learn from, all of the train split."""
-    from harness.mini.lessons import Book
+def training_questions() -> TrainingQuestions:
+    """All questions that minis learn from, of the train split."""
+    from harness.mini.examples import TrainingQuestions
 
-    return Book(
-        choice=[item for seed in range(SEEDS) for item in questions("train", seed)],
+    return TrainingQuestions(
+        choice=[item for seed in range(SEEDS) for item in choice_questions("train", seed)],
         open=open_questions("train"),
         choice_task=load_task(TASKS[0]),
         open_task=load_task(TASKS[1]),
     )
 
 
-def make(making: Making, *, show: Make = progress.make) -> Path:
-    """Train a mini and write it with its card; returns its folder, which appears whole.
+def build_mini(settings: BuildSettings, *, show: Make = progress.make) -> Path:
+    """Train a mini and write it with its card; returns its folder, which appears complete.
 
     Raises:
         HarnessError: there is no such mini, or something is there already.
     """
     import torch
 
-    spec = find(making.name)
+    spec = find(settings.name)
     if spec is None or not (spec.role == "distilled" or spec.name in RECIPES):
         raise HarnessError(
-            f"There is no recipe for {making.name}.",
+            f"There is no recipe for {settings.name}.",
             known=f"There are {', '.join([*RECIPES, DISTILLED])}.",
         )
-    out = making.out
+    out = settings.out
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise HarnessError(f"{out} is there already.", remedy="Name another folder with --out.")
-    if making.keep and making.keep.resolve().is_relative_to(out.resolve()):
-        raise HarnessError(f"--keep {making.keep} is in --out {out}.", remedy="Keep them apart.")
-    torch.set_num_threads(making.threads)
+    if settings.keep and settings.keep.resolve().is_relative_to(out.resolve()):
+        raise HarnessError(f"--keep {settings.keep} is in --out {out}.", remedy="Keep them apart.")
+    torch.set_num_threads(settings.threads)
     with temporary_folder(out) as aside:
         made = aside / "checkpoint"
-        train = _distil if spec.role == "distilled" else _pretrain
-        training = train(making, made, show)
-        mark(made, spec.name)
-        card = _card(spec, making, made, training, measure(spec.name, made))
+        train = _distill if spec.role == "distilled" else _pretrain
+        training = train(settings, made, show)
+        write_mark(made, spec.name)
+        card = _card(spec, settings, made, training, measure(spec.name, made))
         (made / "README.md").write_text(card, encoding="utf-8")
         made.rename(out)
     return out
 
 
-def _pretrain(making: Making, made: Path, show: Make) -> Training:
+def _pretrain(settings: BuildSettings, made: Path, show: Make) -> TrainingSummary:
     from harness.mini.pretraining import pretrain
 
-    lessons = book()
-    taught = pretrain(
-        making.name, made, book=lessons, seed=making.seed, keep=making.keep, progress=show
+    questions = training_questions()
+    results = pretrain(
+        settings.name,
+        made,
+        questions=questions,
+        seed=settings.seed,
+        keep=settings.keep,
+        progress=show,
     )
     data = (
-        f"{len(lessons.choice):,} choice questions and {len(lessons.open):,} open ones of the "
+        f"{len(questions.choice):,} choice questions and {len(questions.open):,} open ones of the "
         f"train split, {SEEDS} seeds of the first; no picture of validation or test"
     )
-    return Training(
-        how="trained from random weights on drawn pictures",
-        learned=RECIPES[making.name].learned,
+    return TrainingSummary(
+        method="trained from random weights on synthetic pictures",
+        learned=RECIPES[settings.name].learned,
         data=data,
-        seconds=sum(t.seconds for t in taught),
+        seconds=sum(r.seconds for r in results),
         table=[
             "| stage | steps | peak rate | rows of a step | loss at its end | CPU seconds |",
             "|---|---|---|---|---|---|",
             *(
-                f"| {t.stage.name} | {t.steps} | {t.stage.rate:g} | {_mix(t.stage.mix)} | "
-                f"{t.loss:.3f} | {t.seconds:.0f} |"
-                for t in taught
+                f"| {r.stage.name} | {r.steps} | {r.stage.rate:g} | {_mix(r.stage.mix)} | "
+                f"{r.loss:.3f} | {r.seconds:.0f} |"
+                for r in results
             ),
         ],
     )
 
 
-def _distil(making: Making, made: Path, show: Make) -> Training:
-    """The student of the shipped teacher's rationales, made as `harness distill` makes any."""
+def _distill(settings: BuildSettings, made: Path, show: Make) -> TrainingSummary:
+    """Distill the student from the shipped teacher's rationales, as `harness distill` does."""
     from distill.layout import LOG, TRAINING
     from distill.rationales.collect import collect_rationales
     from distill.rationales.kept import load_examples
@@ -156,7 +162,7 @@ def _distil(making: Making, made: Path, show: Make) -> Training:
     del show  # the pipeline shows its own
     started = time.process_time()
     with tempfile.TemporaryDirectory() as aside:
-        plan = distillation.plan(making.keep or Path(aside), seed=making.seed, control=False)
+        plan = distillation.plan(settings.keep or Path(aside), seed=settings.seed, control=False)
         workspace, questions = plan.workspace, plan.questions
         counts = collect_rationales(workspace, questions, plan.teaching)["counts"]
         examples = load_examples(workspace, questions)
@@ -170,8 +176,8 @@ def _distil(making: Making, made: Path, show: Make) -> Training:
     config = plan.training.config
     loss = f"{record['losses']['mean_of_last_tenth']:.3f}"
     row = (steps, config.batch_size, f"{config.learning_rate:g}", config.epochs, loss)
-    return Training(
-        how="distilled from Moondream-mini by `harness distill`",
+    return TrainingSummary(
+        method="distilled from Moondream-mini by `harness distill`",
         learned=(
             "Taught to write LLaVA-CoT-mini's rationales: summary, caption, reasoning and "
             "conclusion, the conclusion being the right letter. The vision encoder is the base's."
@@ -190,8 +196,8 @@ def _distil(making: Making, made: Path, show: Make) -> Training:
     )
 
 
-def mark(folder: Path, name: str) -> None:
-    """Write the file that says that the checkpoint is a mini, and how large."""
+def write_mark(folder: Path, name: str) -> None:
+    """Write the file that marks a checkpoint as a mini, with its number of parameters."""
     from safetensors import safe_open
 
     with safe_open(folder / "model.safetensors", framework="np") as file:
@@ -209,7 +215,7 @@ def mark(folder: Path, name: str) -> None:
 def measure(
     name: str, folder: Path, *, split: str = "validation", limit: int | None = None
 ) -> dict[str, RunRecord]:
-    """Task -> the record of an evaluation like any other."""
+    """Task -> the record of its evaluation."""
     records = {}
     with tempfile.TemporaryDirectory() as runs:
         for task in TASKS:
@@ -224,7 +230,7 @@ def measure(
                 runs=Path(runs),
                 batch_size=32,
                 limit=limit,
-                generation=GenerationOptions(max_new_tokens=TOKENS),
+                generation=GenerationOptions(max_new_tokens=MAX_NEW_TOKENS),
             )
             records[task] = evaluate(Weights(options), data, settings).record
     return records
@@ -232,19 +238,19 @@ def measure(
 
 def _card(
     spec: ModelSpec,
-    making: Making,
+    settings: BuildSettings,
     made: Path,
-    training: Training,
+    training: TrainingSummary,
     records: Mapping[str, RunRecord],
 ) -> str:
     parameters = json.loads((made / MINI_MARK).read_text(encoding="utf-8"))["parameters"]
     first = (
         f"A miniature of {spec.title} for trying the harness: the same classes, processors and "
-        f"prompts at {parameters:,} parameters, {training.how}. It answers the drawn questions of "
-        "scienceqa-mini and vqaonline-mini and nothing else; its scores say nothing about the "
-        "published model."
+        f"prompts at {parameters:,} parameters, {training.method}. It answers the synthetic "
+        "questions of scienceqa-mini and vqaonline-mini and nothing else; its scores say nothing "
+        "about the published model."
     )
-    threads = "one thread" if making.threads == 1 else f"{making.threads} threads"
+    threads = "one thread" if settings.threads == 1 else f"{settings.threads} threads"
     return "\n".join(
         [
             f"# {spec.title}-mini",
@@ -253,8 +259,8 @@ def _card(
             "",
             training.learned,
             "",
-            f"- Made by: `{' '.join(making.command)}`",
-            f"- Seed: {making.seed}",
+            f"- Made by: `{' '.join(settings.command)}`",
+            f"- Seed: {settings.seed}",
             f"- Time: {training.seconds / 60:.1f} CPU minutes of training, on {threads}",
             f"- Data: {training.data}",
             "- Precision: trained in float32, kept in bfloat16",
@@ -279,7 +285,7 @@ def _mix(mix: Mapping[str, int]) -> str:
 
 
 def figures(records: Mapping[str, RunRecord]) -> list[str]:
-    """A line for every figure of the records."""
+    """A row of the table for every metric of the records."""
     return [
         f"| {task} | {name} | {value.value:.3f} | {_interval(value)} | {value.n} |"
         for task, record in records.items()
