@@ -36,13 +36,13 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from harness.extract import read_choice
+from harness.extract import extract_choice
 
 Rule = Callable[[str, Sequence[str]], int | None]
 
 
 def ours(raw: str, choices: Sequence[str]) -> int | None:
-    answer = read_choice(raw, choices).answer
+    answer = extract_choice(raw, choices).answer
     return answer if isinstance(answer, int) else None
 
 

@@ -135,7 +135,7 @@ def answers(
             )
         elif model == "llava-next":
             raw = f"The answer is {letter}. {words(chance, 10, 40)}."
-        unread = model == "kosmos-2" and chance.random() < 0.3
+        unparsed = model == "kosmos-2" and chance.random() < 0.3
         options = ", ".join(f"{'ABCD'[n]}: {text}" for n, text in enumerate(choices))
         images = ()
         if "image" in row:
@@ -143,10 +143,10 @@ def answers(
         made.append(
             Prediction(
                 sample_id=row["id"],
-                raw=words(chance, 3, 12) if unread else raw,
-                answer=None if unread else answer,
-                rule="nothing recognised" if unread else "conclusion",
-                correct=not unread and answer == target,
+                raw=words(chance, 3, 12) if unparsed else raw,
+                answer=None if unparsed else answer,
+                rule="nothing recognised" if unparsed else "conclusion",
+                correct=not unparsed and answer == target,
                 target=target,
                 question=row["question"],
                 choices=choices,

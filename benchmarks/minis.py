@@ -37,7 +37,7 @@ from harness.weights.resolve import resolve_weights
 from tasks import load_task
 
 EMPTY = Image.new("RGB", (256, 256), "white")
-FIGURES = ("accuracy", "unread", "bleu", "rouge1", "rouge2", "rougeL")
+FIGURES = ("accuracy", "unparsed", "bleu", "rouge1", "rouge2", "rougeL")
 
 
 def main() -> None:
@@ -110,15 +110,15 @@ def controls(name: str) -> dict[str, tuple[float, float | None, float | None, in
         outputs = model.generate(model.prepare(prompts), Decoding(max_new_tokens=MAX_NEW_TOKENS))
         answers = [
             extract_answer(
-                task.read, output.raw, sample.choices, finished=is_finished(output.finish)
+                task.extract, output.raw, sample.choices, finished=is_finished(output.finish)
             ).answer
             for output, sample in zip(outputs, samples, strict=True)
         ]
         right = sum(a == sample.target for a, sample in zip(answers, samples, strict=True))
         low, high = wilson(right, len(samples))
         figures[f"{label}, validation"] = (right / len(samples), low, high, len(samples))
-        unread = answers.count(None) / len(samples)
-        figures[f"{label}, unread, validation"] = (unread, None, None, len(samples))
+        unparsed = answers.count(None) / len(samples)
+        figures[f"{label}, unparsed, validation"] = (unparsed, None, None, len(samples))
     return figures
 
 

@@ -1,6 +1,6 @@
 """The tasks: one file each. This module finds them by name, and users' own by path.
 
-Reading it imports no task; a task imports what is heavy when it loads its data.
+Extraction it imports no task; a task imports what is heavy when it loads its data.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from dataclasses import replace
 from functools import wraps
 from importlib.abc import SourceLoader
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import CodeType, MappingProxyType, ModuleType
 from typing import Any
 
 from harness.core.errors import HarnessError, SampleError
 from harness.core.files.paths import user_path
 from harness.core.suggestions import closest
-from harness.core.types import Prompt, Reading, SampleSet, Task, TaskFile, Value
+from harness.core.types import Extraction, Prompt, SampleSet, Task, TaskFile, Value
+from tasks.former_names import present
 from tasks.task_file import asking_part
 
 TASKS = MappingProxyType(
@@ -75,7 +76,7 @@ def _checked(task: Task, label: str) -> Task:
         "title": isinstance(task.title, str),
         "load": callable(task.load),
         "prompt": callable(task.prompt),
-        "read": callable(task.read),
+        "extract": callable(task.extract),
         "metrics": isinstance(task.metrics, tuple) and all(map(callable, task.metrics)),
         "answers": task.answers in {"choice", "text"},
         "max_new_tokens": isinstance(task.max_new_tokens, int) and task.max_new_tokens > 0,
@@ -96,7 +97,7 @@ def _guarded(task: Task, path: Path) -> Task:
         task,
         load=_guard(task.load, SampleSet, path),
         prompt=_guard(task.prompt, Prompt, path),
-        read=_guard(task.read, Reading, path),
+        extract=_guard(task.extract, Extraction, path),
         metrics=tuple(_guard(metric, Mapping, path) for metric in task.metrics),
         file=_hashed(path),
     )
@@ -120,8 +121,9 @@ def _guard(function: Callable[..., Any], wanted: type, path: Path) -> Callable[.
         values = made.values() if isinstance(made, Mapping) else ()
         if not isinstance(made, wanted) or not all(isinstance(v, Value) for v in values):
             name = getattr(function, "__name__", str(function))
+            article = "an" if wanted.__name__[0] in "AEIOU" else "a"
             raise HarnessError(
-                f"{path}: {name} returned {ascii(made)[:60]}, not a {wanted.__name__}"
+                f"{path}: {name} returned {ascii(made)[:60]}, not {article} {wanted.__name__}"
                 f"{' of names to Values' if wanted is Mapping else ''}.",
                 remedy=_KEPT,
             )
@@ -144,6 +146,11 @@ class _Source(SourceLoader):
 
     def get_data(self, path: str) -> bytes:
         return Path(path).read_bytes()
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        code: CodeType = compile(present(self.get_data(path), path), path, "exec")
+        return code
 
 
 def _execute(path: Path) -> ModuleType:

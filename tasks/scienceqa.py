@@ -11,7 +11,7 @@ from harness.core.types import DataOptions, Prompt, Sample, SampleSet, Style, Ta
 from harness.data.rows import Row
 from harness.data.schema import LETTERS, choice_question, collect
 from harness.data.sources import open_source
-from harness.extract import read_choice
+from harness.extract import extract_choice
 from harness.metrics.choice import accuracy
 
 REPO = "derek-thomas/ScienceQA"
@@ -77,7 +77,7 @@ TASK = Task(
     title="ScienceQA",
     load=load,
     prompt=prompt,
-    read=read_choice,
+    extract=extract_choice,
     metrics=(accuracy,),
     max_new_tokens=512,
 )

@@ -9,8 +9,8 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-AFTER = frozenset({"read", "metrics", "title"})
-"""The fields of a Task that are used once an answer is there."""
+AFTER = frozenset({"extract", "read", "metrics", "title"})
+"""The fields of a Task that are used after an answer; `read` is the former name of `extract`."""
 
 
 def asking_part(source: str | bytes) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from harness.core.types import DataOptions, Prompt, Sample, SampleSet, Style, Task
 from harness.data.schema import collect, open_question
 from harness.data.sources import open_source
-from harness.extract import read_open
+from harness.extract import extract_open
 from harness.metrics.choice import text_overlap
 
 REPO = "ChongyanChen/VQAonline"
@@ -52,7 +52,7 @@ TASK = Task(
     title="VQAonline",
     load=load,
     prompt=prompt,
-    read=read_open,
+    extract=extract_open,
     metrics=(text_overlap,),
     answers="text",
     max_new_tokens=512,

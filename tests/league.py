@@ -23,7 +23,7 @@ from harness.checkpoints.catalog import find
 from harness.core.json_values import finite
 from harness.core.structured import Rationale, render
 from harness.core.types import Prediction
-from harness.extract import read_choice
+from harness.extract import extract_choice
 from harness.metrics.choice import accuracy, text_overlap
 from harness.run.folder import RunFolder
 from harness.run.records import (
@@ -116,7 +116,7 @@ def answers(kind: Kind, asked: list[dict], *, seed: int) -> list[Prediction]:
         options = [place for place in range(len(q["choices"])) if place != q["target"]]
         told = q["target"] if right else chance.choice(options)
         raw = text(kind, q, told, chance)
-        reading = read_choice(raw, q["choices"])
+        reading = extract_choice(raw, q["choices"])
         made.append(
             Prediction(
                 sample_id=q["id"],
@@ -231,7 +231,7 @@ def save(runs: Path, kind: Kind, task: str, title: str, predictions: list[Predic
         ),
         fingerprint={"task": task, "data": "sha256:12", "weights": f"sha256:{kind.name}"},
         counts=Counts(
-            total=n, available=n, done=n, unread=sum(p.answer is None for p in predictions)
+            total=n, available=n, done=n, unparsed=sum(p.answer is None for p in predictions)
         ),
         status="complete",
         metrics=metrics,

@@ -7,7 +7,7 @@ import pytest
 from distill.quality.answers import reasoning_to_error, structure
 from harness.core.structured import Rationale, render
 from harness.core.types import Prediction
-from harness.extract import read_choice
+from harness.extract import extract_choice
 
 STATES = ("Alabama", "Illinois", "South Carolina", "Connecticut")
 FIGURE_5 = (
@@ -22,7 +22,7 @@ FIGURE_5 = (
 
 
 def prediction(raw: str, *, target: int = 1, error: str | None = None) -> Prediction:
-    reading = read_choice(raw, STATES)
+    reading = extract_choice(raw, STATES)
     return Prediction(
         sample_id=raw[:40],
         raw=raw,

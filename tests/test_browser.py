@@ -206,7 +206,7 @@ def expected(runs: Path, name: str) -> dict[str, set[str]]:
     return {
         "right": {i for i, p in own.items() if p.correct},
         "wrong": {i for i, p in own.items() if not p.correct},
-        "unread": {i for i, p in own.items() if p.answer is None},
+        "unparsed": {i for i, p in own.items() if p.answer is None},
     }
 
 
@@ -218,7 +218,7 @@ def test_filters_list_what_they_say(show: Callable[..., Page], runs: Path) -> No
     by_name = {name: expected(runs, name) for name in names}
     everything = set(answers(runs, "vilt"))
     assert set(listed(page)) == everything
-    for outcome in ("right", "wrong", "unread"):
+    for outcome in ("right", "wrong", "unparsed"):
         page.select_option("#outcome-select", outcome)
         if not any(found[outcome] for found in by_name.values()):
             continue
@@ -321,7 +321,7 @@ def test_readers_give_what_rescoring_gives(
         read = {}
         for name in ("moondream", "moondream-kd", "llava-next"):
             folder = RunFolder.of(copied, task="scienceqa", model=name, split="test")
-            read[name] = rescore(folder, task, reader=reader)
+            read[name] = rescore(folder, task, extractor=reader)
             accuracy = read[name].record.metrics["accuracy"]
             title = "LLaVA-NeXT" if name == "llava-next" else name.capitalize()
             row = page.locator("#standing tbody tr").filter(has=page.get_by_text(title, exact=True))

@@ -19,7 +19,7 @@ MINE = '''
 import re
 from dataclasses import replace
 
-from harness.core.types import Reading
+from harness.core.types import Extraction
 from tasks.scienceqa import TASK as BASE
 
 HINT = "Hint:"
@@ -41,10 +41,10 @@ def first(raw):
 
 
 def read(raw, choices):
-    return Reading(0, "mine") if first(raw) or not first(raw) else None
+    return Extraction(0, "mine") if first(raw) or not first(raw) else None
 
 
-TASK = replace(BASE, name="mine", title="Mine", prompt=prompt, read=read)
+TASK = replace(BASE, name="mine", title="Mine", prompt=prompt, extract=read)
 '''
 
 
@@ -56,12 +56,12 @@ TASK = replace(BASE, name="mine", title="Mine", prompt=prompt, read=read)
         ('"""The first letter."""', '"""Whatever stands first."""'),
         ("re.compile", "re.compile  # the letters"),
         ('LETTER = re.compile("[A-E]")', 'LETTER = re.compile("[A-Z]")'),
-        ('Reading(0, "mine")', 'Reading(1, "mine")'),
+        ('Extraction(0, "mine")', 'Extraction(1, "mine")'),
         ("LETTER.search(raw)", "LETTER.match(raw)"),
         ("import re ", "import regex as re "),
         ('title="Mine"', 'title="My own"'),
-        (", read=read)", ")"),
-        (", read=read)", ", read=read, metrics=(print,))"),
+        (", extract=read)", ")"),
+        (", extract=read)", ", extract=read, metrics=(print,))"),
         ("def first", "def second():\n    return 1\n\n\ndef first"),
     ],
 )
@@ -81,7 +81,7 @@ def test_what_comes_after_an_answer_asks_nothing(old: str, new: str) -> None:
         ("text=with_hint(made.text, sample)", "text=made.text"),
         ("from tasks.scienceqa", "from tasks.vqaonline"),
         (", prompt=prompt", ""),
-        (", read=read)", ", read=read, max_new_tokens=4)"),
+        (", extract=read)", ", read=read, max_new_tokens=4)"),
         ("\n\nTASK", "\n\nBASE.__doc__\nTASK"),
         ("with_hint(made.text, sample)", "with_hint(first(made.text), sample)"),
     ],
@@ -146,7 +146,7 @@ def test_another_extraction_alone_extracts_again(mine, caplog: pytest.LogCapture
     """What is stored and what comes after it are extracted by one extractor."""
     first = mine(MINE, "--limit", 2)
     assert {row["rule"] for row in stored(first)} == {"mine"}
-    changed = MINE.replace('Reading(0, "mine")', 'Reading(1, "other")')
+    changed = MINE.replace('Extraction(0, "mine")', 'Extraction(1, "other")')
     second = mine(changed)
     assert second.code == 0, second.stderr
     assert [row["rule"] for row in stored(second)] == ["other"] * 8

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.core.types import Prediction
-from harness.extract import READERS
+from harness.extract import EXTRACTORS
 from harness.run.compare import compare
 from harness.run.folder import RunFolder
 from harness.run.records import Counts, ModelInfo, TaskInfo
@@ -206,11 +206,13 @@ def test_other_readers_give_what_rescoring_gives(page: str, tmp_path: Path) -> N
     league.write(runs, questions=60)
     table = Tables(render(reporting.gather(runs)[0])).found["scienceqa-readers"]
     row = next(row for row in table if row[0].startswith("Moondream-kd 2B · distilled"))
-    for reader, cell in zip(READERS, row[1:], strict=True):
-        record = rescore(folder(runs, "moondream-kd"), load_task("scienceqa"), reader=reader).record
-        accuracy, unread = record.metrics["accuracy"], record.metrics["unread"]
+    for reader, cell in zip(EXTRACTORS, row[1:], strict=True):
+        record = rescore(
+            folder(runs, "moondream-kd"), load_task("scienceqa"), extractor=reader
+        ).record
+        accuracy, unparsed = record.metrics["accuracy"], record.metrics["unparsed"]
         assert cell.startswith(f"{100 * (accuracy.value or 0):.2f} ")
-        assert f"unread {100 * (unread.value or 0):.1f}%" in cell
+        assert f"unparsed {100 * (unparsed.value or 0):.1f}%" in cell
 
 
 def answered(raw: str, *, order: tuple[int, ...] = ()) -> Prediction:
@@ -230,9 +232,9 @@ def test_shuffled_options_are_read_in_the_order_in_which_they_were_asked() -> No
     """C was asked as A: a text that says A is right, by every reader that reads it."""
     found = read(RunData(choice_run(), lambda: [answered("A", order=(2, 0, 1))]))
     assert found is not None
-    by_name = {each.reader: each for each in found.reread}
+    by_name = {each.extractor: each for each in found.reread}
     assert [by_name[name].right for name in ("ours", "paper-base", "lmms-eval")] == [1, 1, 1]
-    assert by_name["paper-kd"].unread == 1
+    assert by_name["paper-kd"].unparsed == 1
     assert [each.changed for each in found.reread] == [0, 0, 1, 0]
 
 
@@ -241,7 +243,7 @@ def test_shuffled_options_are_read_in_the_order_in_which_they_were_asked() -> No
     [
         {"settings": {"mode": "loglikelihood"}},
         {"settings": {"conclude": True}},
-        {"fingerprint": {"reader": "paper-base"}},
+        {"fingerprint": {"extractor": "paper-base"}},
     ],
     ids=str,
 )

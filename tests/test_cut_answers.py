@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.checkpoints.resolve import find_checkpoint
-from harness.core.types import Decoding, Output, Prompt, Reading, is_cut, is_finished
+from harness.core.types import Decoding, Extraction, Output, Prompt, is_cut, is_finished
 from harness.models.loading import LoadOptions, load
 from harness.run.folder import RunFolder
 from harness.run.prompting import PromptSettings
@@ -76,14 +76,14 @@ def test_the_extractor_is_told_whether_the_model_ended_the_answer() -> None:
     """True, False or None, and only to a reader that takes it."""
     told: list[bool | None] = []
 
-    def read(raw: str, choices: Any, *, finished: bool | None = None) -> Reading:
+    def read(raw: str, choices: Any, *, finished: bool | None = None) -> Extraction:
         told.append(finished)
-        return Reading(0, "letter", span=(0, 1))
+        return Extraction(0, "letter", span=(0, 1))
 
     model = Told(q0={"finish": "length"}, q1={"finish": "stop"})
     runner = Runner(
         model,
-        replace(TASK, read=read),
+        replace(TASK, extract=read),
         prompts=PromptSettings(style="direct"),
         decoding=Decoding(max_new_tokens=9),
         digests={},
@@ -96,22 +96,24 @@ def test_the_extractor_is_told_whether_the_model_ended_the_answer() -> None:
 
 def test_a_span_stays_where_options_were_shuffled() -> None:
     """The answer is mapped back; where it stands in the text is as it was."""
-    found = extract_answer(lambda raw, choices: Reading(0, "x", (2, 3)), "  B", ["a", "b"], (1, 0))
+    found = extract_answer(
+        lambda raw, choices: Extraction(0, "x", (2, 3)), "  B", ["a", "b"], (1, 0)
+    )
     assert (found.answer, found.span) == (1, (2, 3))
 
 
 @pytest.mark.parametrize(
     ("read", "answer"),
     [
-        ("lambda raw, choices: Reading(raw, 'all')", "The answer"),
-        ("lambda raw, choices, **more: Reading(str(more['finished']), 'all')", "False"),
-        ("lambda raw, choices, *, finished=True: Reading(str(finished), 'all')", "False"),
+        ("lambda raw, choices: Extraction(raw, 'all')", "The answer"),
+        ("lambda raw, choices, **more: Extraction(str(more['finished']), 'all')", "False"),
+        ("lambda raw, choices, *, finished=True: Extraction(str(finished), 'all')", "False"),
     ],
 )
 def test_a_users_own_reader_need_not_take_it(tmp_path: Path, read: str, answer: str) -> None:
     """Two arguments are enough, as they always were."""
     path = tmp_path / "mine.py"
-    path.write_text(MINE.replace('lambda raw, choices: Reading(raw, "all")', read))
+    path.write_text(MINE.replace('lambda raw, choices: Extraction(raw, "all")', read))
     found = extract_answer(load_task(str(path)).read, "The answer", (), finished=False)
     assert found.answer == answer
 

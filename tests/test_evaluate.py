@@ -67,7 +67,7 @@ def test_a_run_says_everything(evaluate) -> None:
     assert 0 <= accuracy["low"] <= accuracy["value"] <= accuracy["high"] <= 1
     assert run["metrics"]["accuracy/geography"]["n"] == 16
     assert run["metrics"]["chance"]["value"] == pytest.approx((1 / 4 + 1 / 3 + 1 / 4 + 1 / 2) / 4)
-    assert run["metrics"]["unread"]["n"] == 64
+    assert run["metrics"]["unparsed"]["n"] == 64
     assert run["counts"]["filtered"] == {}
     assert run["model"]["parameters"] > 10_000
     assert run["timing"]["timed_samples"] == 64
@@ -129,14 +129,14 @@ def test_a_smaller_limit_reports_the_number_that_it_asks_for(evaluate) -> None:
     answered = predictions(six)
     three = only(evaluate("--limit", 3))
     assert three["metrics"]["accuracy"]["n"] == three["counts"]["done"] == 3
-    assert three["metrics"]["unread"]["n"] == 3
+    assert three["metrics"]["unparsed"]["n"] == 3
     folder = RunFolder(Path(three["folder"]))
     assert predictions(three) == answered[:3]
     assert [p.sample_id for p in folder.read_all()] == [p["sample_id"] for p in answered]
     folder.rewrite(folder.read_predictions(), beyond=[
         replace(p, answer=None, rule="of another extractor") for p in folder.read_beyond()
     ])  # fmt: skip
-    rescore(folder, load_task("scienceqa"), reader="ours")
+    rescore(folder, load_task("scienceqa"), extractor="ours")
     four = only(evaluate("--limit", 4))
     assert predictions(four) == answered[:4]
     again = only(evaluate("--limit", 6))
@@ -306,7 +306,7 @@ def test_the_table_is_for_people(command, tiny, drawn: Path, tmp_path: Path) -> 
         "--sample", "stratified", "--runs", tmp_path / "runs", "--max-new-tokens", 4,
     )  # fmt: skip
     assert result.code == 0
-    for words in ("accuracy", "geography", "chance", "unread", "partial; n: 20 of 64", "Run: "):
+    for words in ("accuracy", "geography", "chance", "unparsed", "partial; n: 20 of 64", "Run: "):
         assert words in result.stdout
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.extract import read_choice, read_open
+from harness.extract import extract_choice, extract_open
 
 STATES = ("Alabama", "Illinois", "South Carolina", "Connecticut")
 COLOURS = ("red", "green", "blue", "yellow", "white", "black", "brown", "pink", "grey", "gold")
@@ -20,7 +20,7 @@ WORKING = "The question asks which state lies farthest west. We look at the map.
 
 def misread(rows, choices=STATES, **finished):
     """The rows (text, index or None) of which another index is read, and which."""
-    found = [(text, index, read_choice(text, choices, **finished)) for text, index in rows]
+    found = [(text, index, extract_choice(text, choices, **finished)) for text, index in rows]
     return [(text, index, one) for text, index, one in found if one.answer != index]
 
 
@@ -55,7 +55,7 @@ THINKING = (
 def test_thinking_is_no_answer():
     """In whatever marks, closed only, several times, or never closed."""
     assert not misread(THINKING)
-    assert read_choice("<think>So A", STATES).rule == "unfinished thinking"
+    assert extract_choice("<think>So A", STATES).rule == "unfinished thinking"
 
 
 FIELDS = (
@@ -79,7 +79,7 @@ FIELDS = (
 def test_answer_fields():
     """JSON with an answer, or a probability for each option, and tags."""
     assert not misread(FIELDS)
-    assert read_choice("{" * 100_000, STATES).answer is None
+    assert extract_choice("{" * 100_000, STATES).answer is None
 
 
 UNFINISHED = (
@@ -128,18 +128,18 @@ def test_a_letter_alone_needs_no_end():
 def test_items_of_a_list_need_no_full_stop():
     """A list at the end of a long text does not look cut."""
     text = "B. Illinois\n\n" + WORKING * 5 + "\n- It is far west\n- It is not on the coast"
-    assert read_choice(text, STATES).answer == 1
+    assert extract_choice(text, STATES).answer == 1
 
 
 def test_what_is_known_of_the_end_counts_more_than_how_it_looks():
     """A closing line counts in a finished text only."""
     text = WORKING + "So the state that lies farthest west is Illinois."
-    assert read_choice(text, STATES).answer == 1
-    assert read_choice(text, STATES, finished=True).answer == 1
-    assert read_choice(text, STATES, finished=False).rule == "unfinished"
-    assert read_choice("The answer is B.", STATES, finished=False).answer == 1
+    assert extract_choice(text, STATES).answer == 1
+    assert extract_choice(text, STATES, finished=True).answer == 1
+    assert extract_choice(text, STATES, finished=False).rule == "unfinished"
+    assert extract_choice("The answer is B.", STATES, finished=False).answer == 1
     cut = WORKING + "So the state is Illinois with its long northern border and"
-    assert read_choice(cut, STATES).rule == "unfinished"
+    assert extract_choice(cut, STATES).rule == "unfinished"
 
 
 JUDGED = (
@@ -277,7 +277,7 @@ LIKE_LABELS = (
 def test_options_that_look_like_labels():
     """Numerals, parts, and labels that are the option's own."""
     found = [
-        (text, read_choice(text, choices).answer, index) for text, choices, index in LIKE_LABELS
+        (text, extract_choice(text, choices).answer, index) for text, choices, index in LIKE_LABELS
     ]
     assert [row for row in found if row[1] != row[2]] == []
 
@@ -295,7 +295,7 @@ CLOSING = (
 @pytest.mark.parametrize(("said", "choices", "index"), CLOSING)
 def test_a_final_line_may_stand_for_a_statement(said, choices, index):
     """After a working that names no other option."""
-    assert read_choice(f"We go step by step. {said}", choices).answer == index
+    assert extract_choice(f"We go step by step. {said}", choices).answer == index
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ def test_a_final_line_may_stand_for_a_statement(said, choices, index):
 )
 def test_the_span_is_of_the_words_in_the_raw_text(raw, words):
     """Whatever was rewritten before."""
-    span = read_choice(raw, STATES).span
+    span = extract_choice(raw, STATES).span
     assert (raw[slice(*span)] if span else None) == words
 
 
@@ -339,9 +339,9 @@ WRITTEN = (
 
 def test_written_answers_are_cut_at_turns_only():
     """Never at words within a sentence; None stands for the text as it is."""
-    found = [(text, read_open(text).answer, said or text) for text, said in WRITTEN]
+    found = [(text, extract_open(text).answer, said or text) for text, said in WRITTEN]
     assert [row for row in found if row[1] != row[2]] == []
-    assert read_open("<think>An animal").answer is None
+    assert extract_open("<think>An animal").answer is None
 
 
 LABELS = Path(__file__).resolve().parents[2] / "shared" / "data" / "mmlu-pro" / "labelled.jsonl"
@@ -351,7 +351,7 @@ LABELS = Path(__file__).resolve().parents[2] / "shared" / "data" / "mmlu-pro" / 
 def test_labelled_outputs():
     """At least 95% of them right, and at most 2% read as another option."""
     rows = [json.loads(line) for line in LABELS.read_text(encoding="utf-8").splitlines()]
-    read = [read_choice(row["raw"], row["choices"]).answer for row in rows]
+    read = [extract_choice(row["raw"], row["choices"]).answer for row in rows]
     right = sum(x in (row["answer"], *row["also"]) for x, row in zip(read, rows, strict=True))
     unparsed = sum(
         x is None and None not in (row["answer"], *row["also"])

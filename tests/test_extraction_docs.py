@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.core.types import is_finished
-from harness.extract import read_choice
+from harness.extract import extract_choice
 from harness.extract.explain import REASONS, RULES
 from tests.test_reading import TABLE
 
@@ -28,7 +28,7 @@ def test_an_example_is_what_the_extractor_does(block: dict[str, str]) -> None:
     """The answer, the rule, and the words that it comes from."""
     raw = block["output"].replace("↵", "\n")
     choices = block["options"].split(" | ")
-    found = read_choice(raw, choices, finished=is_finished(block.get("finish", "")))
+    found = extract_choice(raw, choices, finished=is_finished(block.get("finish", "")))
     letter = "none" if found.answer is None else ascii_uppercase[found.answer]
     assert f"{letter}, {found.rule}" == block["extract"]
     assert (raw[slice(*found.span)] if found.span else None) == block.get("from")

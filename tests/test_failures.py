@@ -942,7 +942,7 @@ CASES = [
         2,
         r"run in .* another mode, data, answers\..*--fresh",
     ),
-    # Reading again.
+    # Extraction again.
     Case(
         "reader unknown",
         nothing,
@@ -1240,8 +1240,16 @@ CASES = [
             r"mine\.py, line 4: ZeroDivisionError",
         ),
         ("task prompt a text", own_task(prompt="lambda *_: 'x'"), r"returned 'x', not a Prompt"),
-        ("task read raises", own_task(RAISES, read="f"), r"mine\.py, line 4: ZeroDivisionError"),
-        ("task read a text", own_task(read="lambda *_: 'B'"), r"returned 'B', not a Reading"),
+        (
+            "task extract raises",
+            own_task(RAISES, extract="f"),
+            r"mine\.py, line 4: ZeroDivisionError",
+        ),
+        (
+            "task extract a text",
+            own_task(extract="lambda *_: 'B'"),
+            r"returned 'B', not an Extraction",
+        ),
         (
             "task metric raises",
             own_task(RAISES, metrics="(f,)"),

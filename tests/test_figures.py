@@ -75,18 +75,18 @@ def test_the_control_learns_as_long() -> None:
 def test_the_minis_are_what_was_measured(spec) -> None:
     """On both tasks, with intervals, and the controls."""
     found = figures("minis")["models"][spec.name]
-    choice, *_ = (found[f"scienceqa-mini {name}"] for name in ("accuracy", "unread"))
+    choice, *_ = (found[f"scienceqa-mini {name}"] for name in ("accuracy", "unparsed"))
     title = spec.title.removesuffix("-instruct")
     first, second = rows(title)[-2:]
     blind, other = (
         f"{kind}, validation" for kind in ("without pictures", "with another's picture")
     )
-    unread = found["without pictures, unread, validation"][0]
+    unparsed = found["without pictures, unparsed, validation"][0]
     assert first[3:] == [
         f"{percent(choice[0])} ({percent(choice[1])} to {percent(choice[2])})",
         percent(found["scienceqa-mini one step"][0]),
         percent(found["scienceqa-mini several steps"][0]),
-        f"{percent(found[blind][0])} ({100 * unread:.0f})",
+        f"{percent(found[blind][0])} ({100 * unparsed:.0f})",
         percent(found[other][0]),
     ]
     assert second[1:] == [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.cli.asking import Answer, lay_out
-from harness.core.types import Output, Reading
+from harness.core.types import Extraction, Output
 
 FIGURE_1 = (
     "<SUMMARY> Find the state farthest west. </SUMMARY>\n\n<CAPTION> A map.\n\n"
@@ -62,7 +62,7 @@ def test_ask_one_question(command, tiny, drawn: Path) -> None:
 
 def test_a_structured_answer_is_laid_out_by_stage() -> None:
     """As in the paper's Figure 1, a caption that was never closed included."""
-    answer = Answer(Output(FIGURE_1, "", 9, 40), Reading(1, "conclusion"), 2.0)
+    answer = Answer(Output(FIGURE_1, "", 9, 40), Extraction(1, "conclusion"), 2.0)
     assert lay_out(answer, ["Alabama", "Illinois"]) == (
         "Summary\n  Find the state farthest west.\n\nCaption\n  A map.\n\n"
         "Reasoning\n  Illinois is farthest west.\n\nConclusion\n  B\n\n"
@@ -72,7 +72,7 @@ def test_a_structured_answer_is_laid_out_by_stage() -> None:
 
 def test_an_answer_without_stages_is_shown_as_it_is() -> None:
     """The output says when the answer is unparsed, or the token limit cut it."""
-    answer = Answer(Output("no idea", "", 9, 2), Reading(None, "refusal"), 1.0)
+    answer = Answer(Output("no idea", "", 9, 2), Extraction(None, "refusal"), 1.0)
     assert lay_out(answer, ["x", "y"]).startswith("no idea\n\nAnswer: unparsed (refusal)")
-    cut = Answer(Output("no i", "", 9, 2, finish="length"), Reading(None, "unfinished"), 1.0)
+    cut = Answer(Output("no i", "", 9, 2, finish="length"), Extraction(None, "unfinished"), 1.0)
     assert lay_out(cut, ["x", "y"]).endswith("2 tokens/s, cut at the token limit")

@@ -66,13 +66,13 @@ def choice_run(
             licence="apache-2.0",
         ),
         fingerprint={"task": "scienceqa", "data": "sha256:12", "weights": "sha256:34"},
-        counts=Counts(total=120, filtered={"no image": 61}, available=59, done=59, unread=2),
+        counts=Counts(total=120, filtered={"no image": 61}, available=59, done=59, unparsed=2),
         status="complete",
         metrics={
             "accuracy": share(k, n),
             **topics,
             "chance": Value(value=0.35, n=n),
-            "unread": share(2, n),
+            "unparsed": share(2, n),
         },
         settings={"style": "direct", "decoding": {"temperature": 0.0}, "dtype": "bfloat16"},
         timing={

@@ -52,7 +52,7 @@ def test_an_unread_answer_is_wrong_and_counted():
     """None lowers the accuracy, and has its own share."""
     got = accuracy([choice(), choice(), choice(), choice(correct=False, answer=None)])
     assert got["accuracy"].value == 0.75
-    assert (got["unread"].value, got["unread"].n) == (0.25, 4)
+    assert (got["unparsed"].value, got["unparsed"].n) == (0.25, 4)
 
 
 def test_a_failed_sample_is_in_no_figure():
@@ -63,10 +63,10 @@ def test_a_failed_sample_is_in_no_figure():
         ("accuracy", 1.0, 1),
         ("accuracy/maps", 1.0, 1),
         ("chance", 0.5, 1),
-        ("unread", 0.0, 1),
+        ("unparsed", 0.0, 1),
     }
     overlap = text_overlap([text("a b c d", "a b c d"), text(None, "x", error="no image")])
-    assert overlap["bleu"].n == overlap["rouge1"].n == overlap["unread"].n == 1
+    assert overlap["bleu"].n == overlap["rouge1"].n == overlap["unparsed"].n == 1
 
 
 def test_chance_is_what_guessing_gives_on_the_same_questions():
@@ -115,7 +115,7 @@ def test_text_overlap_has_the_values_of_the_pure_functions():
         assert "stemmer:no" in got[name].note
         assert "bootstrap" in got[name].note
     assert "tok:13a|smooth:none" in got["bleu"].note
-    assert got["unread"].value == 0.25
+    assert got["unparsed"].value == 0.25
     assert text_overlap(predictions) == got
 
 

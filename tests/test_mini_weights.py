@@ -82,7 +82,7 @@ def accuracy(
     model = mini(name)
     outputs = model.generate(model.prepare(prompts), Decoding(max_new_tokens=320))
     right = [
-        task.read(output.raw, sample.choices).answer == sample.target
+        task.extract(output.raw, sample.choices).answer == sample.target
         for output, sample in zip(outputs, samples, strict=True)
     ]
     return sum(right) / number
@@ -185,7 +185,7 @@ def bleu(name: str, *, change: Callable[[list[Prompt]], list[Prompt]] = list) ->
     prompts = change([task.prompt(sample, spec.style) for sample in samples])
     model = mini(name)
     outputs = model.generate(model.prepare(prompts), Decoding(max_new_tokens=320))
-    said = [task.read(output.raw, ()).answer or "" for output in outputs]
+    said = [task.extract(output.raw, ()).answer or "" for output in outputs]
     score = BLEU(tokenize="13a", smooth_method="none", force=True)
     return score.corpus_score(said, [[str(sample.target) for sample in samples]]).score / 100
 

@@ -1,4 +1,4 @@
-"""Reading answers: a table of raw texts by clause, and what must hold for every text.
+"""Extraction answers: a table of raw texts by clause, and what must hold for every text.
 
 The table's rules are part of the contract: they are counted in reports.
 """
@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.core.types import Reading
-from harness.extract import READERS, read_choice, read_open
+from harness.core.types import Extraction
+from harness.extract import EXTRACTORS, extract_choice, extract_open
 
 STATES = ("Alabama", "Illinois", "South Carolina", "Connecticut")
 
@@ -32,7 +32,7 @@ def table():
             choices = tuple(json.loads(listed))
         else:
             index, rule, raw = line.split("\t")
-            expected = Reading(None if index == "-" else int(index), rule)
+            expected = Extraction(None if index == "-" else int(index), rule)
             yield clause, choices, json.loads(raw), expected
 
 
@@ -45,7 +45,7 @@ def test_table(clause):
     wrong = [
         (raw, choices, expected, read)
         for name, choices, raw, expected in TABLE
-        if name == clause and (read := read_choice(raw, choices)) != expected
+        if name == clause and (read := extract_choice(raw, choices)) != expected
     ]
     assert not wrong
 
@@ -57,7 +57,7 @@ RESIDUE = ("<|end|>", "</s>", "<|endoftext|>", "<|eot_id|>", "<|im_end|>", " \n"
 def test_template_residue_after_the_text_changes_nothing(residue):
     """Whatever a model said, its end tokens and padding say no more."""
     for _, choices, raw, expected in TABLE:
-        assert read_choice(raw + residue, choices).answer == expected.answer, raw
+        assert extract_choice(raw + residue, choices).answer == expected.answer, raw
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_template_residue_after_the_text_changes_nothing(residue):
 def test_template_residue_before_the_text_changes_nothing(prefix):
     """A start token or the assistant's name in front of an answer is no part of it."""
     for raw, index in (("B", 1), ("B. Illinois", 1), ("The answer is C", 2), ("A map", None)):
-        assert read_choice(prefix + raw, STATES).answer == index
+        assert extract_choice(prefix + raw, STATES).answer == index
 
 
 INVENTED = (
@@ -85,7 +85,7 @@ INVENTED = (
 )
 def test_an_invented_question_after_the_answer_is_ignored(said, invented):
     """The model's answer is what it said before it began to ask itself."""
-    assert read_choice(said + invented, STATES).answer == 1
+    assert extract_choice(said + invented, STATES).answer == 1
 
 
 WORDS = ("copper", "granite", "a maple leaf", "New Mexico", "12 cm", "the moon")
@@ -144,7 +144,7 @@ def test_every_phrasing_of_a_letter_reads_that_letter(choices, data):
     phrase = data.draw(st.sampled_from(LETTER_PHRASES))
     letter = "ABCDE"[index]
     raw = phrase.format(letter=letter, lower=letter.lower(), text=choices[index])
-    assert read_choice(raw, choices).answer == index, raw
+    assert extract_choice(raw, choices).answer == index, raw
 
 
 @settings(deadline=None)  # other processes may hold the processor
@@ -154,8 +154,8 @@ def test_permuting_the_options_permutes_what_a_text_reads_as(choices, data):
     text = data.draw(st.sampled_from(choices))
     shuffled = data.draw(st.permutations(choices))
     raw = data.draw(st.sampled_from(TEXT_PHRASES)).format(text=text)
-    assert read_choice(raw, choices).answer == choices.index(text), raw
-    assert read_choice(raw, shuffled).answer == shuffled.index(text), raw
+    assert extract_choice(raw, choices).answer == choices.index(text), raw
+    assert extract_choice(raw, shuffled).answer == shuffled.index(text), raw
 
 
 @settings(deadline=None)  # other processes may hold the processor
@@ -177,7 +177,7 @@ def test_what_is_negated_is_never_read(choices, data):
             )
         )
     )
-    assert read_choice(phrase.format(name), choices).answer is None
+    assert extract_choice(phrase.format(name), choices).answer is None
 
 
 @settings(deadline=None)  # other processes may hold the processor
@@ -186,7 +186,7 @@ def test_repeating_the_options_is_no_answer(choices):
     """A list of all the options, with or without letters, is an echo."""
     labelled = [f"{letter}: {text}" for letter, text in zip("ABCDE", choices, strict=False)]
     for raw in (", ".join(labelled), "\n".join(labelled), ", ".join(choices)):
-        assert read_choice(raw, choices) == Reading(None, "echo of the options")
+        assert extract_choice(raw, choices) == Extraction(None, "echo of the options")
 
 
 SNIPPETS = (
@@ -232,7 +232,7 @@ SNIPPETS = (
 )
 def test_any_text_and_any_choices_are_read(raw, choices):
     """No reader fails on any text, and what it reads is one of the choices."""
-    for reader in READERS.values():
+    for reader in EXTRACTORS.values():
         reading = reader(raw, choices)
         assert reading.rule
         assert reading.answer is None or reading.answer in range(len(choices))
@@ -271,36 +271,36 @@ def test_hostile_repetition_takes_linear_time(piece):
     """A megabyte of anything is read by all readers in well under two seconds, also on a busy core."""
     raw = piece * (1_000_000 // len(piece))
     before = time.process_time()
-    for reader in READERS.values():
+    for reader in EXTRACTORS.values():
         reader(raw, STATES)
-    read_open(raw)
+    extract_open(raw)
     assert time.process_time() - before < 2
 
 
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        ("It is 5 cm.", Reading("It is 5 cm.", "whole text")),
-        ("  Two\n\nparagraphs. </s>", Reading("Two\n\nparagraphs.", "whole text")),
-        ("ASSISTANT: Yes.", Reading("Yes.", "whole text")),
+        ("It is 5 cm.", Extraction("It is 5 cm.", "whole text")),
+        ("  Two\n\nparagraphs. </s>", Extraction("Two\n\nparagraphs.", "whole text")),
+        ("ASSISTANT: Yes.", Extraction("Yes.", "whole text")),
         (
             "<|user|>\nWhy?<|end|>\n<|assistant|>\nBecause.<|end|>",
-            Reading("Because.", "whole text"),
+            Extraction("Because.", "whole text"),
         ),
-        ("Because.<|end|><|user|>And?", Reading("Because.", "whole text")),
+        ("Because.<|end|><|user|>And?", Extraction("Because.", "whole text")),
         ("First.\nQuestion: is this quoted? Yes.", None),
         (
             "<SUMMARY> s </SUMMARY><CONCLUSION> A river. </CONCLUSION>",
-            Reading("A river.", "conclusion"),
+            Extraction("A river.", "conclusion"),
         ),
-        ("<CONCLUSION> </CONCLUSION>", Reading(None, "empty conclusion")),
-        (" </s>", Reading(None, "empty")),
-        ("", Reading(None, "empty")),
+        ("<CONCLUSION> </CONCLUSION>", Extraction(None, "empty conclusion")),
+        (" </s>", Extraction(None, "empty")),
+        ("", Extraction(None, "empty")),
     ],
 )
 def test_open_answers(raw, expected):
     """An open answer is the model's first turn, or its conclusion, and otherwise unchanged."""
-    assert read_open(raw) == (expected or Reading(raw, "whole text"))
+    assert extract_open(raw) == (expected or Extraction(raw, "whole text"))
 
 
 @pytest.mark.parametrize(
@@ -327,16 +327,16 @@ def test_open_answers(raw, expected):
 )
 def test_the_published_readers(raw, base, kd, lmms):
     """Each named alternative reads exactly what its original reads."""
-    read = {name: reader(raw, STATES).answer for name, reader in READERS.items()}
+    read = {name: reader(raw, STATES).answer for name, reader in EXTRACTORS.items()}
     assert (read["paper-base"], read["paper-kd"], read["lmms-eval"]) == (base, kd, lmms)
 
 
 def test_the_published_readers_say_why_they_read_nothing():
     """Where the paper's code would crash on a text without capitals, the reading says so."""
-    assert READERS["paper-base"]("b", STATES) == Reading(None, "no capital letter")
-    assert READERS["paper-base"]("E", STATES) == Reading(None, "letter outside the options")
-    assert READERS["paper-kd"]("B", STATES) == Reading(None, "no conclusion")
-    assert READERS["lmms-eval"]("(B)", STATES) == Reading(None, "not a letter")
+    assert EXTRACTORS["paper-base"]("b", STATES) == Extraction(None, "no capital letter")
+    assert EXTRACTORS["paper-base"]("E", STATES) == Extraction(None, "letter outside the options")
+    assert EXTRACTORS["paper-kd"]("B", STATES) == Extraction(None, "no conclusion")
+    assert EXTRACTORS["lmms-eval"]("(B)", STATES) == Extraction(None, "not a letter")
 
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "scienceqa-real" / "test.jsonl"
@@ -365,7 +365,7 @@ def test_the_options_of_real_questions():
             f"{text}\n\nQuestion: What is shown? Options: A: a cat, B: a dog Answer: A",
             f"Therefore, the answer is {letter}: {text}",
         ):
-            assert read_choice(raw, choices).answer == index, raw
+            assert extract_choice(raw, choices).answer == index, raw
         for raw in (
             prompt,
             f"Question: {prompt} Answer:",
@@ -375,4 +375,4 @@ def test_the_options_of_real_questions():
             f"The answer is not {letter}.",
             f"It is not {text}",
         ):
-            assert read_choice(raw, choices).answer is None, raw
+            assert extract_choice(raw, choices).answer is None, raw

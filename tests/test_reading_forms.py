@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.extract import read_choice
+from harness.extract import extract_choice
 
 DATA = json.loads((Path(__file__).parent / "data" / "plain-forms.json").read_text("utf-8"))
 
@@ -18,4 +18,4 @@ def test_plain_forms(question):
     choices, index = question["choices"], question["answer"]
     said = {"L": "ABCDEFGHIJ"[index], "t": choices[index].rstrip(".")}
     texts = [question["working"] + "\n\n" + form.format(**said) for form in DATA["forms"]]
-    assert [text for text in texts if read_choice(text, choices).answer != index] == []
+    assert [text for text in texts if extract_choice(text, choices).answer != index] == []

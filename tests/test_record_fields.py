@@ -88,7 +88,7 @@ def test_no_value_of_any_field_is_a_traceback(tmp_path: Path, capsys, path: Path
         (("timing", "seconds_per_sample", "p50"), {}, "'timing.seconds_per_sample.p50'"),
         (("timing", "inference_minutes"), 10**400, "'timing.inference_minutes' cannot be 1000"),
         (("settings", "decoding"), "greedy", "field 'settings.decoding' cannot be 'greedy'"),
-        (("fingerprint", "reader"), 3, "field 'fingerprint.reader' cannot be 3"),
+        (("fingerprint", "extractor"), 3, "field 'fingerprint.extractor' cannot be 3"),
         (("environment", "dirty"), "no", "field 'environment.dirty' cannot be 'no'"),
         (("counts", "filtered", "no image"), "x", "field 'filtered' cannot be"),
         (("model", "parameters"), True, "field 'parameters' cannot be True"),

@@ -1181,7 +1181,7 @@ def test_what_a_server_refuses_or_leaves_empty_is_recorded_as_that(
         ("", None, rows[3].rule, "content_filter"),
     ]
     assert (rows[4].answer, rows[4].finish) == (0, "length")
-    assert run["counts"]["unread"] == 4
+    assert run["counts"]["unparsed"] == 4
     assert run["counts"]["cut"] == 2
     assert run["counts"]["failed"] == 0
     again = command("rescore", run["folder"], "--json")

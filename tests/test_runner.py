@@ -13,10 +13,10 @@ from harness.core.errors import NOT_FINITE, HarnessError, SampleError
 from harness.core.prompts import shots, user_text
 from harness.core.types import (
     Decoding,
+    Extraction,
     ImageRef,
     Output,
     Prompt,
-    Reading,
     Sample,
     SampleSet,
     Style,
@@ -71,7 +71,7 @@ TASK = Task(
     title="Toy",
     load=lambda _: SampleSet(samples=(), total=0),
     prompt=ask,
-    read=lambda raw, choices: Reading(0 if raw == "A" else None, "letter"),
+    extract=lambda raw, choices: Extraction(0 if raw == "A" else None, "letter"),
     metrics=(),
 )
 
@@ -247,7 +247,7 @@ def test_what_a_user_can_put_right_is_no_error_row() -> None:
 
 
 def test_a_refusal_is_not_read() -> None:
-    """What a server marks as a refusal is kept as it is, and is unread; what it says of an answer's
+    """What a server marks as a refusal is kept as it is, and is unparsed; what it says of an answer's
     end and of its time is kept beside it."""
     model = Told(q0={"finish": "refusal"}, q1={"finish": "length", "latency": 0.25})
     made = make_runner(model).answer(make_samples(2))
@@ -314,7 +314,7 @@ class Likes(Letter):
 
 def test_scores_are_those_of_the_options_whatever_their_order() -> None:
     """With the options' texts scored, shuffling changes neither answers nor scores."""
-    task = replace(TASK, read=lambda raw, choices: Reading("ABCDE".index(raw), "letter"))
+    task = replace(TASK, extract=lambda raw, choices: Extraction("ABCDE".index(raw), "letter"))
     samples = [Sample(id=str(i), question="q", target=1, choices=("y", "x", "z")) for i in range(6)]
     for shuffle in (None, 1, 2):
         prompts = PromptSettings(
@@ -420,7 +420,7 @@ def test_conclusions_are_chosen_behind_the_reasoning() -> None:
     """What the model wrote stays in raw; where it reasoned, the likeliest option is its answer."""
     samples = [Sample(id=str(i), question=str(i), target=1, choices=("x", "y")) for i in range(3)]
     model = Reasons()
-    task = replace(TASK, read=lambda raw, choices: Reading("AB".index(raw[-1:]), "letter"))
+    task = replace(TASK, extract=lambda raw, choices: Extraction("AB".index(raw[-1:]), "letter"))
     runner = Runner(
         model, task, prompts=PromptSettings(style="structured", conclude=True),
         decoding=Decoding(max_new_tokens=1), digests={},
@@ -451,7 +451,7 @@ def test_a_conclusion_that_cannot_be_chosen_is_an_error_row(raised: bool) -> Non
             return [replace(o, error=NOT_FINITE, raw="", scores=()) if b else o for o, b in made]
 
     samples = [Sample(id=str(i), question=str(i), target=1, choices=("x", "y")) for i in range(3)]
-    task = replace(TASK, read=lambda raw, choices: Reading("AB".index(raw[-1:]), "letter"))
+    task = replace(TASK, extract=lambda raw, choices: Extraction("AB".index(raw[-1:]), "letter"))
     runner = Runner(
         Fails(), task, prompts=PromptSettings(style="structured", conclude=True),
         decoding=Decoding(max_new_tokens=1), digests={},

@@ -45,7 +45,7 @@ def test_answers_made_elsewhere_are_a_run_like_any_other(command, tmp_path: Path
     assert run["metrics"]["accuracy"]["value"] == 3 / 6
     assert run["metrics"]["accuracy/geography"]["n"] == 3
     assert run["metrics"]["chance"]["value"] == pytest.approx(1 / 3)
-    assert run["metrics"]["unread"]["value"] == 2 / 6
+    assert run["metrics"]["unparsed"]["value"] == 2 / 6
     assert run["model"]["title"] == "Phi-3.5-vision-instruct"
     assert run["timing"]["inference_minutes"] is None
     assert run["status"] == "complete"
@@ -85,7 +85,7 @@ def test_written_answers(command, tmp_path: Path) -> None:
         "score", file, "-t", "vqaonline", "-m", "x", "--runs", tmp_path / "runs", "--json"
     ).json
     assert run["metrics"]["rouge1"]["value"] == pytest.approx(0.5)
-    assert run["metrics"]["unread"]["value"] == 0.5
+    assert run["metrics"]["unparsed"]["value"] == 0.5
     assert run["metrics"]["bertscore_f1"]["value"] is None
     assert "hf download roberta-large" in run["metrics"]["bertscore_f1"]["note"]
     assert "bertscore_f1" not in command(

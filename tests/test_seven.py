@@ -78,7 +78,7 @@ def test_a_run_in_each_mode(command, tiny, drawn: Path, tmp_path: Path, row: str
     assert wrote["status"] == chose["status"] == "complete"
     assert wrote["model"]["name"] == row
     assert wrote["counts"]["failed"] == chose["counts"]["failed"] == 0
-    assert chose["metrics"]["unread"]["value"] == 0
+    assert chose["metrics"]["unparsed"]["value"] == 0
     assert chose["fingerprint"]["mode"] == "loglikelihood of each letter"
 
 

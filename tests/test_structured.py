@@ -36,7 +36,7 @@ def test_render_is_the_papers_text():
 
 
 def test_parse_gives_back_what_was_rendered():
-    """Reading a rendered rationale gives the same rationale, with nothing to complain about."""
+    """Extraction a rendered rationale gives the same rationale, with nothing to complain about."""
     parsed = parse(TEXT)
     assert parsed.rationale == RATIONALE
     assert parsed.well_formed

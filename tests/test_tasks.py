@@ -16,13 +16,13 @@ from harness.core.types import ImageRef, Prompt, Sample, Style
 from tasks import TASKS, load_task
 
 MINE = """
-from harness.core.types import Prompt, Reading, SampleSet, Task
+from harness.core.types import Prompt, Extraction, SampleSet, Task
 TASK = Task(
     name="mine",
     title="Mine",
     load=lambda options: SampleSet(samples=[], total=0),
     prompt=lambda sample, style: Prompt(text=sample.question, question=sample.question),
-    read=lambda raw, choices: Reading(raw, "all"),
+    extract=lambda raw, choices: Extraction(raw, "all"),
     metrics=(),
 )
 """

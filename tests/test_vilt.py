@@ -19,7 +19,7 @@ from transformers import ViltForMaskedLM, ViltForQuestionAnswering
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import NOT_FINITE, HarnessError, SampleError
 from harness.core.types import Decoding, Prompt
-from harness.extract import read_choice
+from harness.extract import extract_choice
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
 from harness.models.tiny.vilt import random_model
@@ -123,7 +123,7 @@ def test_real_questions_are_answered_alike_in_every_batch(model: Vilt, real_data
         assert answers(model, prompts[::-1], size) == single[::-1]
     for prompt, raw, found in zip(prompts, single, scores(model, *prompts), strict=True):
         if max(found) > float("-inf"):
-            assert read_choice(raw, prompt.choices).answer == found.index(max(found))
+            assert extract_choice(raw, prompt.choices).answer == found.index(max(found))
 
 
 def test_choosing_is_what_it_always_does(model: Vilt) -> None:
@@ -321,7 +321,7 @@ def test_the_highest_score_is_the_answer_as_a_letter(masks: Vilt) -> None:
         found = scores(masks, prompt)[0]
         raw = answers(masks, [prompt], 1)[0]
         assert raw == ascii_uppercase[found.index(max(found))]
-        assert read_choice(raw, prompt.choices).answer == found.index(max(found))
+        assert extract_choice(raw, prompt.choices).answer == found.index(max(found))
         best.add(prompt.choices[found.index(max(found))])
     assert len(best) == 1
 

@@ -17,8 +17,8 @@ from statistics import fmean
 
 from harness.core import structured
 from harness.core.structured import Parsed
-from harness.core.types import Reading, Target, Value
-from harness.extract import read_choice
+from harness.core.types import Extraction, Target, Value
+from harness.extract import extract_choice
 from harness.metrics.statistics import wilson
 
 NGRAM = 4
@@ -84,7 +84,7 @@ def measure(raw: str, *, choices: Sequence[str], target: Target, solution: str =
 def _measure(raw: str, choices: tuple[str, ...], target: Target, solution: str) -> Quality:
     parsed = structured.parse(raw)
     reasoning = parsed.reasoning or ""
-    concluded = read_choice(raw, choices).answer if choices else None
+    concluded = extract_choice(raw, choices).answer if choices else None
     arrived = arrives_at(reasoning, choices).answer if choices and reasoning else None
     stages = (parsed.summary, parsed.caption, parsed.reasoning)
     text = " ".join(stage for stage in stages if stage) or parsed.outside
@@ -111,20 +111,20 @@ def is_complete(parsed: Parsed) -> bool:
     return not parsed.missing and not parsed.repeated and parsed.in_order
 
 
-def arrives_at(reasoning: str, choices: Sequence[str]) -> Reading:
+def arrives_at(reasoning: str, choices: Sequence[str]) -> Extraction:
     """The option that a reasoning arrives at, by letter or text, with the rule that found it.
 
     A reasoning weighs options, and Figure 5's names all four, so naming is not enough. Its option
     is the only one that it names without rejecting it, or the one that it commits to ("Therefore,
-    the state that is farthest west is Illinois"): what `harness.extract.read_choice` makes of the
+    the state that is farthest west is Illinois"): what `extract_choice` makes of the
     whole. Where that finds none, the last sentence decides ("... The state farthest west is
     Illinois."), if it names one option and only that. None otherwise: never guessed.
     """
-    reading = read_choice(reasoning, choices)
+    reading = extract_choice(reasoning, choices)
     if reading.answer is not None or reading.rule not in {"two options", "two letters"}:
         return reading
-    last = read_choice(_last_sentence(reasoning), choices)
-    return Reading(last.answer, "last sentence") if last.answer is not None else reading
+    last = extract_choice(_last_sentence(reasoning), choices)
+    return Extraction(last.answer, "last sentence") if last.answer is not None else reading
 
 
 def leaks(parsed: Parsed, choices: Sequence[str], target: Target) -> tuple[str, ...]:
@@ -137,7 +137,7 @@ def leaks(parsed: Parsed, choices: Sequence[str], target: Target) -> tuple[str, 
     return tuple(
         name
         for name, text in stages.items()
-        if choices and text and read_choice(text, choices).answer == target
+        if choices and text and extract_choice(text, choices).answer == target
     )
 
 

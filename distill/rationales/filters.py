@@ -23,7 +23,7 @@ def why_rejected(raw: str, sample: Sample, task: Task, *, keep: Filter) -> tuple
         return ()
     reasons = _flaws(parsed)
     if keep == "agrees" and not reasons:
-        reading = task.read(raw, sample.choices)
+        reading = task.extract(raw, sample.choices)
         if reading.answer is None:
             return (f"conclusion cannot be read: {reading.rule}",)
         if reading.answer != sample.target:

@@ -14,10 +14,10 @@ from harness.core.options import GenerationOptions
 from harness.core.types import (
     REFUSAL,
     Decoding,
+    Extraction,
     Model,
     Output,
     Prompt,
-    Reading,
     Sample,
     Style,
     is_cut,
@@ -35,7 +35,7 @@ class Answer:
     """What a model said to one question."""
 
     output: Output
-    reading: Reading
+    reading: Extraction
     seconds: float
 
 
@@ -70,8 +70,10 @@ def put_question(
     (output,) = outputs(weights, [prompt], decoding)
     seconds = time.perf_counter() - started
     finished = is_finished(output.finish)
-    reading = extract_answer(task.read, output.raw, sample.choices, finished=finished)
-    return Answer(output, Reading(None, REFUSAL) if output.finish == REFUSAL else reading, seconds)
+    reading = extract_answer(task.extract, output.raw, sample.choices, finished=finished)
+    return Answer(
+        output, Extraction(None, REFUSAL) if output.finish == REFUSAL else reading, seconds
+    )
 
 
 def outputs(source: Source, prompts: Sequence[Prompt], decoding: Decoding) -> list[Output]:

@@ -58,7 +58,7 @@ def print_run(record: RunRecord, folder: str) -> None:
     rows = []
     notes: dict[str, list[str]] = {}
     for name, value in record.metrics.items():
-        shares = name.split("/")[0] in {"accuracy", "chance", "unread"}
+        shares = name.split("/")[0] in {"accuracy", "chance", "unparsed"}
         shown = percent(value.value) if shares else _plain(value.value)
         ends = interval(value) if shares else interval(value, 1, 4)
         rows.append((_title(name), shown, ends, f"{value.n:,}"))
@@ -84,7 +84,7 @@ def print_run(record: RunRecord, folder: str) -> None:
 def _outcomes(record: RunRecord) -> str:
     """How many questions and answers are no good as they are, and why."""
     counts, limit = record.counts, (record.settings.get("decoding") or {}).get("max_new_tokens")
-    said = [f"{count(counts.unread, 'unparsed answer')}"]
+    said = [f"{count(counts.unparsed, 'unparsed answer')}"]
     if counts.cut is not None:
         at = f" of {limit} new tokens" if limit else ""
         said.append(f"{count(counts.cut, 'answer')} cut at the token limit{at}")

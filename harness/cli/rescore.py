@@ -47,7 +47,7 @@ def rescore(
     made = extract_again(
         folder,
         load_task(task or record.task.name),
-        reader=extractor,
+        extractor=extractor,
         command=["harness", *sys.argv[1:]],
     )
     print_result(made, as_json=as_json)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 SECONDS_BETWEEN_LINES = 10.0
-_unread = contextlib.suppress(OSError, ValueError)
+_ignored = contextlib.suppress(OSError, ValueError)
 """Progress is no result: a line that cannot be written, or a closed stream, stops nothing."""
 
 
@@ -102,7 +102,7 @@ class Lines:
         pieces += _figures(self._tokens / seconds, self._loss)
         left = duration((self._total - self._done) / rate)
         place = f"{self._done}/{self._total}"
-        with _unread:
+        with _ignored:
             self._write("  ".join([self._label, place, *pieces, f"{left} left"]))
 
 
@@ -129,18 +129,18 @@ class Bar:
         self._started = time.monotonic()
 
     def __enter__(self) -> Self:
-        with _unread:
+        with _ignored:
             self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with _unread:
+        with _ignored:
             self._progress.stop()
 
     def advance(self, count: int = 1, *, tokens: int = 0, loss: float | None = None) -> None:
         self._tokens += tokens
         speed = self._tokens / max(time.monotonic() - self._started, 1e-9)
-        with _unread:
+        with _ignored:
             figures = "  ".join(_figures(speed, loss))
             self._progress.update(self._task, advance=count, figures=figures)
 

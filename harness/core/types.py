@@ -1,6 +1,6 @@
 """The types of the harness: what a task gives, what a model takes, what a run keeps.
 
-    Task.load -> Sample -> Task.prompt -> Prompt -> Model -> raw text -> Task.read -> Prediction
+    Task.load -> Sample -> Task.prompt -> Prompt -> Model -> raw text -> Task.extract -> Prediction
 
 `Prompt` is the seam: a task makes it, a model takes it, neither names the other. The right answer
 is in `Sample` and in `Prediction`, never in a `Prompt`, so that no model can see it.
@@ -107,11 +107,11 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What was read out of a model's raw text."""
+class Extraction:
+    """The answer that was extracted from a model's raw text."""
 
     answer: Target | None
-    """None: nothing could be read; counted as wrong, and counted."""
+    """None: unparsed, which counts as wrong, and is counted."""
     rule: str
     """The name of the rule that fired, or of the reason why none did."""
     span: tuple[int, int] | None = field(default=None, compare=False)
@@ -162,7 +162,7 @@ class Prediction:
     finish: str = ""
     """Why the text ended: stop, length, or as a server says it; see `is_finished`. "": unknown."""
     span: tuple[int, int] | None = field(default=None, compare=False)
-    """As in `Reading`."""
+    """As in `Extraction`."""
     error: str | None = None
     """Why this sample has no answer; None where it has one."""
 
@@ -285,8 +285,8 @@ class Task:
     load: Callable[[DataOptions], SampleSet]
     prompt: Callable[[Sample, Style], Prompt]
     """Decodes the sample's images; raises SampleError where one cannot be."""
-    read: Callable[..., Reading]
-    """(raw text, choices) -> reading. One that has a parameter `finished` is also given
+    extract: Callable[..., Extraction]
+    """(raw text, choices) -> extraction. One that has a parameter `finished` is also given
     `finished=`: True where the model ended the text, False where a limit cut it, None where
     nobody knows."""
     metrics: tuple[Metric, ...]
@@ -298,6 +298,11 @@ class Task:
     ones: every score of it is marked as such."""
     file: TaskFile | None = None
     """Where the task is a user's own; set when it is loaded."""
+
+    @property
+    def read(self) -> Callable[..., Extraction]:
+        """The former name of `extract`, by which task files of users know it."""
+        return self.extract
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Extractors: what a model's raw text answers.
 
-One extractor, `read_choice`, serves multiple choice for every model. Another option than the one
+One extractor, `extract_choice`, serves multiple choice for every model. Another option than the one
 meant is worse than none: a text that commits to no option, or to more than one, is unparsed, and
 the reading says why. The steps:
 
@@ -63,10 +63,10 @@ And the reasons for no answer:
     refusal                       "I cannot see the image", "None of the above", "N/A"
     nothing recognised            none of these
 
-Written answers (`read_open`) go through the first step only, more carefully: `chat_turns` cuts at
-turns of a chat template, never at words within a sentence. The other readers are for comparison:
-`paper-base` and `paper-kd` are the two of the paper's code, `lmms-eval` is that harness's rule for
-ScienceQA.
+Written answers (`extract_open`) go through the first step only, more carefully: `chat_turns` cuts
+at turns of a chat template, never at words within a sentence. The other extractors are for
+comparison: `paper-base` and `paper-kd` are the two of the paper's code, `lmms-eval` is that
+harness's rule for ScienceQA.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ from string import ascii_uppercase
 from types import MappingProxyType
 
 from harness.core import structured
-from harness.core.types import Reading
+from harness.core.types import Extraction
 from harness.extract.aligned import Aligned, joined, with_brackets
 from harness.extract.chat_turns import own_turn
 from harness.extract.fields import Field, answer_field
@@ -89,19 +89,19 @@ from harness.extract.spelling import plain
 from harness.extract.thinking import without_thinking
 from harness.extract.transcript import own_answers, own_words
 
-Reader = Callable[[str, Sequence[str]], Reading]
-"""(raw text, choices) -> reading; never raises, and an index read is always one of the choices."""
+Extractor = Callable[[str, Sequence[str]], Extraction]
+"""(raw text, choices) -> extraction; never raises, and an index is always that of a choice."""
 
 _ECHO = "echo of the options"
 _SAYS_NOTHING = ("empty", "nothing recognised", _ECHO)  # the last is the most telling
 
 
-def read_choice(
+def extract_choice(
     raw: str,
     choices: Sequence[str],
     *,
     finished: bool | None = None,
-) -> Reading:
+) -> Extraction:
     """The 0-based index of the option that a raw text commits to, with the rule that fired.
 
     `finished`: the model ended the text by itself (True), the token limit did (False), or nobody
@@ -112,8 +112,8 @@ def read_choice(
     """
     text = spelt(raw)
     if text is None:
-        return Reading(None, "unfinished thinking")
-    found = _Reader(raw, prepare(choices), finished).read(text)
+        return Extraction(None, "unfinished thinking")
+    found = _Extractor(raw, prepare(choices), finished).read(text)
     return replace(found, span=with_brackets(raw, found.span)) if found.span else found
 
 
@@ -124,92 +124,94 @@ def spelt(raw: str) -> Aligned | None:
     return None if text is None else in_english(plain(own_words(text)))
 
 
-def read_open(
+def extract_open(
     raw: str,
-    choices: Sequence[str] = (),  # noqa: ARG001  # a Reader
+    choices: Sequence[str] = (),  # noqa: ARG001  # a Extractor
     *,
     finished: bool | None = None,  # noqa: ARG001  # a cut answer is still scored
-) -> Reading:
+) -> Extraction:
     """The answer to an open question: the text, without template residue and invented turns.
 
     Where there is a CONCLUSION, it is that; an empty text is None. `choices` and `finished` are
-    there because every reader takes them.
+    there because every extractor takes them.
     """
     spoken = without_thinking(Aligned.of(raw))
     if spoken is None:
-        return Reading(None, "unfinished thinking")
+        return Extraction(None, "unfinished thinking")
     own = own_turn(spoken)
     text = own.text
     if not text:
-        return Reading(None, "empty")
+        return Extraction(None, "empty")
     concluded = structured.conclusion(text)
     if concluded is None:
-        return Reading(text, "whole text", own.span(0, len(own)))
-    return Reading(concluded, "conclusion") if concluded else Reading(None, "empty conclusion")
+        return Extraction(text, "whole text", own.span(0, len(own)))
+    return (
+        Extraction(concluded, "conclusion") if concluded else Extraction(None, "empty conclusion")
+    )
 
 
-def read_last_capital(raw: str, choices: Sequence[str]) -> Reading:
+def extract_last_capital(raw: str, choices: Sequence[str]) -> Extraction:
     """`paper-base`: the last capital letter anywhere in the text, taken for an option's letter.
 
     The original raises an IndexError where there is none.
     """
     capitals = re.findall("[A-Z]", raw)
     if not capitals:
-        return Reading(None, "no capital letter")
+        return Extraction(None, "no capital letter")
     return _labelled(capitals[-1], choices, rule="last capital letter")
 
 
-def read_exact_conclusion(raw: str, choices: Sequence[str]) -> Reading:
+def extract_exact_conclusion(raw: str, choices: Sequence[str]) -> Extraction:
     """`paper-kd`: what stands between the two CONCLUSION tags must be a letter and nothing else."""
     concluded = structured.strict_conclusion(raw)
     if concluded is None:
-        return Reading(None, "no conclusion")
+        return Extraction(None, "no conclusion")
     return _labelled(concluded, choices, rule="conclusion")
 
 
-def read_exact_letter(raw: str, choices: Sequence[str]) -> Reading:
+def extract_exact_letter(raw: str, choices: Sequence[str]) -> Extraction:
     """`lmms-eval`: the text is a letter, or starts with a letter and a full stop."""
     text = raw.strip()
     return _labelled(text[:1] if text[1:2] == "." else text, choices, rule="exact letter")
 
 
-READERS: Mapping[str, Reader] = MappingProxyType(
+EXTRACTORS: Mapping[str, Extractor] = MappingProxyType(
     {
-        "ours": read_choice,
-        "paper-base": read_last_capital,
-        "paper-kd": read_exact_conclusion,
-        "lmms-eval": read_exact_letter,
+        "ours": extract_choice,
+        "paper-base": extract_last_capital,
+        "paper-kd": extract_exact_conclusion,
+        "lmms-eval": extract_exact_letter,
     }
 )
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
+class _Extractor:
     """Reads the pieces of one answer."""
 
     raw: str
     options: Options
     finished: bool | None
 
-    def read(self, text: Aligned) -> Reading:
+    def read(self, text: Aligned) -> Extraction:
         """Reads a plain text: the first piece that says anything."""
-        reading = Reading(None, "empty")
+        reading = Extraction(None, "empty")
         for answer in own_answers(text, restates=self.options.all_in):
             ends = bool(answer) and answer.ends[-1] == text.ends[-1]
             found = self._answer(answer, finished=self.finished if ends else True)
             if found.rule not in _SAYS_NOTHING:
                 return found
             reading = max(reading, found, key=lambda candidate: _SAYS_NOTHING.index(candidate.rule))
-        return Reading(None, _ECHO) if self.options.all_in(text.text) else reading
+        return Extraction(None, _ECHO) if self.options.all_in(text.text) else reading
 
-    def _answer(self, text: Aligned, *, finished: bool | None) -> Reading:
+    def _answer(self, text: Aligned, *, finished: bool | None) -> Extraction:
         """Reads one piece: by its conclusion where it is a rationale."""
         if not text:
-            return Reading(None, "empty")
+            return Extraction(None, "empty")
         parsed = structured.parse(text.text)
         if parsed.conclusion is not None:
             if not parsed.conclusion:
-                return Reading(None, "empty conclusion")
+                return Extraction(None, "empty conclusion")
             at = text.text.rindex(parsed.conclusion)
             reading = self.read(text[at : at + len(parsed.conclusion)])
             return replace(reading, rule="conclusion") if reading.answer is not None else reading
@@ -220,9 +222,9 @@ class _Reader:
             reading = self._prose(
                 _piece(text, parsed.reasoning), finished=finished, committed_only=True
             )
-        return reading if reading.answer is not None else Reading(None, "no conclusion")
+        return reading if reading.answer is not None else Extraction(None, "no conclusion")
 
-    def _field(self, text: Aligned) -> Reading | None:
+    def _field(self, text: Aligned) -> Extraction | None:
         """Reads the answer field of a JSON object or a tag; None where there is none."""
         field = answer_field(text.text)
         if isinstance(field, Field):
@@ -232,12 +234,12 @@ class _Reader:
             return None
         index = self.options.letters.get(field.label or "")
         if index is None:
-            return Reading(None, "two options")
-        return Reading(index, "largest probability", text.span(field.start, field.end))
+            return Extraction(None, "two options")
+        return Extraction(index, "largest probability", text.span(field.start, field.end))
 
     def _prose(
         self, text: Aligned, *, finished: bool | None, committed_only: bool = False
-    ) -> Reading:
+    ) -> Extraction:
         return read_prose(
             text, self.options, self.raw, finished=finished, committed_only=committed_only
         )
@@ -253,10 +255,10 @@ def _piece(text: Aligned, part: str) -> Aligned:
     )
 
 
-def _labelled(label: str, choices: Sequence[str], *, rule: str) -> Reading:
+def _labelled(label: str, choices: Sequence[str], *, rule: str) -> Extraction:
     if len(label) != 1 or label not in ascii_uppercase:
-        return Reading(None, "not a letter")
+        return Extraction(None, "not a letter")
     index = ascii_uppercase.index(label)
     if index >= len(choices):
-        return Reading(None, "letter outside the options")
-    return Reading(index, rule)
+        return Extraction(None, "letter outside the options")
+    return Extraction(index, rule)

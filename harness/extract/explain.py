@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.core.types import Target
-from harness.extract import read_choice, read_open, spelt
+from harness.extract import extract_choice, extract_open, spelt
 from harness.extract.aligned import Aligned, with_brackets
 from harness.extract.english import in_plain_english
 from harness.extract.references import Options, prepare
@@ -103,7 +103,7 @@ def explain(raw: str, choices: Sequence[str], *, finished: bool | None = None) -
         choices: of a multiple-choice question; none: an open question.
         finished: whether the model itself ended the text; None: unknown.
     """
-    reading = (read_choice if choices else read_open)(raw, choices, finished=finished)
+    reading = (extract_choice if choices else extract_open)(raw, choices, finished=finished)
     options = prepare(choices)
     pieces = list(_pieces(raw, options)) if choices else []
     kept = [span for piece in pieces if (span := piece.span(0, len(piece)))]
@@ -129,7 +129,7 @@ def explain(raw: str, choices: Sequence[str], *, finished: bool | None = None) -
 
 
 def _pieces(raw: str, options: Options) -> Iterator[Aligned]:
-    """The parts of a text that may hold the answer: see `harness.extract.read_choice`."""
+    """The parts of a text that may hold the answer: see `harness.extract.extract_choice`."""
     text = spelt(raw)
     if text is not None:
         yield from (piece for piece in own_answers(text, restates=options.all_in) if piece)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from harness.core.types import Reading
+from harness.core.types import Extraction
 from harness.extract import closings, judgements
 from harness.extract.aligned import Aligned
 from harness.extract.endings import stops_midway
@@ -49,13 +49,13 @@ def read_prose(
     *,
     finished: bool | None,
     committed_only: bool = False,
-) -> Reading:
+) -> Extraction:
     """Reads one piece of a plain text without tags.
 
     With `committed_only` only phrases that commit count, not what merely stands in the text.
     """
     if (exact := options.exact(text.text)) is not None:
-        return Reading(exact, "option text", text.span(0, len(text)))
+        return Extraction(exact, "option text", text.span(0, len(text)))
     english = in_plain_english(text, options)
     complete = bool(finished)
     if finished is None:

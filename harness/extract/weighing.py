@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.core.types import Reading
+from harness.core.types import Extraction
 from harness.extract import closings, judgements, statements
 from harness.extract.aligned import Aligned
 from harness.extract.english import English
@@ -57,11 +57,11 @@ class Found:
     start: int = 0
     end: int = 0
 
-    def reading(self, text: Aligned) -> Reading:
+    def reading(self, text: Aligned) -> Extraction:
         """As a reading, with the place in the raw text."""
         if isinstance(self.option, str):
-            return Reading(None, self.option)
-        return Reading(self.option, self.rule, text.span(self.start, self.end))
+            return Extraction(None, self.option)
+        return Extraction(self.option, self.rule, text.span(self.start, self.end))
 
 
 def committed(english: English, raw: str, options: Options, *, finished: bool) -> Found | None:

@@ -36,7 +36,7 @@ def accuracy(predictions: Sequence[Prediction]) -> dict[str, Value]:
     """Share of right answers, overall and by topic, with what guessing gives.
 
     accuracy, then accuracy/<topic> from the most frequent topic to the rarest (by name where
-    equal); chance, the mean of 1 / number of choices over the same samples; unread, the share of
+    equal); chance, the mean of 1 / number of choices over the same samples; unparsed, the share of
     answers in which nothing could be read. Intervals are Wilson's.
     """
     answered = _answered(predictions)
@@ -50,7 +50,7 @@ def accuracy(predictions: Sequence[Prediction]) -> dict[str, Value]:
         n=len(guesses),
         note="mean of 1 / number of choices" if guesses else "not computed: no choices",
     )
-    values["unread"] = _unread(answered)
+    values["unparsed"] = _unparsed(answered)
     return values
 
 
@@ -60,9 +60,9 @@ def text_overlap(
     """BLEU and ROUGE of text answers against their references, overall and by topic.
 
     bleu, rouge1, rouge2, rougeL and rougeLsum, then each by topic as <name>/<topic>, in the order
-    of `accuracy`; unread. Intervals are percentiles of a seeded bootstrap over the pairs, and left
-    out where all resamples agree. The notes count pairs that a metric cannot judge, because their
-    letters are not in its alphabet.
+    of `accuracy`; unparsed. Intervals are percentiles of a seeded bootstrap over the pairs, and
+    left out where all resamples agree. The notes count pairs that a metric cannot judge, because
+    their letters are not in its alphabet.
 
     Args:
         tokenize: how BLEU splits a text.
@@ -89,7 +89,7 @@ def text_overlap(
     for topic, rows in _topics(answered).items():
         by_topic = _estimates(names, statistics[rows], _bleu_and_rouge)
         values |= {f"{name}/{topic}": value for name, value in by_topic.items()}
-    values["unread"] = _unread(answered)
+    values["unparsed"] = _unparsed(answered)
     return values
 
 
@@ -173,7 +173,7 @@ def _texts(predictions: Sequence[Prediction]) -> tuple[list[str], list[str]]:
     return answers, [str(p.target) for p in predictions]
 
 
-def _unread(predictions: Sequence[Prediction]) -> Value:
+def _unparsed(predictions: Sequence[Prediction]) -> Value:
     return _share(np.array([p.answer is None for p in predictions], dtype=bool))
 
 

@@ -204,7 +204,7 @@ def _extracted(
     never has answers of two extractors."""
     if old is None or old.fingerprint.get("extraction") == known["extraction"]:
         return stored
-    again = [extract_again(prediction, task.read) for prediction in stored]
+    again = [extract_again(prediction, task.extract) for prediction in stored]
     changed = sum(new != before for new, before in zip(again, stored, strict=True))
     if changed:
         log.info(

@@ -92,7 +92,7 @@ class Settings(TypedDict, total=False):
     wording: str
     mode: str
     options: str
-    reader: str
+    extractor: str
     engine: str
     dtype: str
     attention: str
@@ -119,7 +119,7 @@ class Fingerprint(TypedDict, total=False):
     task: str
     split: str
     mode: str
-    reader: str
+    extractor: str
 
 
 class Environment(TypedDict, total=False):

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 from harness.core.errors import DataError
 from harness.core.json_types import check_fields, check_mapping, is_one
 from harness.core.types import Prediction, Value
+from harness.run.former_fields import with_present_names
 from harness.run.record_fields import Environment, Fingerprint, Session, Settings, Timing
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ class Counts:
     done: int = 0
     """Samples with a line in predictions.jsonl. Minus those that failed, it is the n of metrics."""
     failed: int = 0
-    unread: int = 0
+    unparsed: int = 0
     """Answers in which nothing could be read."""
     beyond_context: int = 0
     """Prompts that are longer than the model's context; they are among those that failed."""
@@ -122,6 +123,7 @@ class RunRecord:
     def from_json(cls, data: Mapping[str, Any], *, label: str) -> Self:
         """The record in `data`; `label` is the file that errors name."""
         try:
+            data = with_present_names(data)
             parts = dict(data)
             if isinstance(data["format"], int) and data["format"] > FORMAT:
                 raise DataError(

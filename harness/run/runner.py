@@ -19,10 +19,10 @@ from harness.core.errors import NOT_FINITE, Exit, HarnessError
 from harness.core.types import (
     REFUSAL,
     Decoding,
+    Extraction,
     Model,
     Output,
     Prediction,
-    Reading,
     Sample,
     StreamingModel,
     Task,
@@ -367,15 +367,15 @@ class Runner:
             scores=in_data_order(output.scores, order),
         )
 
-    def _extract(self, sample: Sample, output: Output, order: Sequence[int]) -> Reading:
+    def _extract(self, sample: Sample, output: Output, order: Sequence[int]) -> Extraction:
         """The answer in an output: of its text, or of the letter that was chosen."""
         if output.finish == REFUSAL:
-            return Reading(None, REFUSAL)
+            return Extraction(None, REFUSAL)
         if output.concluded:  # nothing in the raw text says it
-            chosen = extract_answer(self._task.read, output.concluded, sample.choices, order)
-            return Reading(chosen.answer, CONCLUDED)
+            chosen = extract_answer(self._task.extract, output.concluded, sample.choices, order)
+            return Extraction(chosen.answer, CONCLUDED)
         return extract_answer(
-            self._task.read,
+            self._task.extract,
             output.raw,
             sample.choices,
             order,

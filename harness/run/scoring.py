@@ -20,10 +20,10 @@ from harness.core.types import (
     LENGTH,
     REFUSAL,
     STOP,
+    Extraction,
     ImageRef,
     Metric,
     Prediction,
-    Reading,
     Target,
     Task,
     is_cut,
@@ -43,7 +43,7 @@ from harness.run.records import (
 from harness.run.runner import CONCLUDED
 from harness.run.shuffling import extract_answer
 
-Reader = Callable[[str, Sequence[str]], Reading]
+Extractor = Callable[[str, Sequence[str]], Extraction]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def scored(
             record.counts,
             done=len(predictions),
             failed=failed,
-            unread=sum(p.error is None and p.answer is None for p in predictions),
+            unparsed=sum(p.error is None and p.answer is None for p in predictions),
             beyond_context=sum(is_beyond_context(p.error) for p in predictions),
             truncated=sum(p.truncated > 0 for p in predictions),
             empty=sum(p.error is None and not p.raw.strip() for p in predictions),
@@ -259,48 +259,48 @@ def _repr(value: object) -> bytes:
     return repr(value).encode("utf-8", "backslashreplace")
 
 
-def rescore(folder: RunFolder, task: Task, *, reader: str, command: Sequence[str] = ()) -> Run:
+def rescore(folder: RunFolder, task: Task, *, extractor: str, command: Sequence[str] = ()) -> Run:
     """The answers of a run, read again by another rule, without a model.
 
-    `ours` brings the run itself up to date; any other reader makes a run beside it, called
-    MODEL+READER.
+    `ours` brings the run itself up to date; any other extractor makes a run beside it, called
+    MODEL+EXTRACTOR.
 
     Raises:
-        HarnessError: no such run or reader, or answers that are not options.
+        HarnessError: no such run or extractor, or answers that are not options.
     """
-    from harness.extract import READERS
+    from harness.extract import EXTRACTORS
 
     record = folder.existing_record()
-    if reader not in READERS:
+    if extractor not in EXTRACTORS:
         raise HarnessError(
-            f"No reader called {reader!r}.", known=f"There are {', '.join(READERS)}."
+            f"No extractor called {extractor!r}.", known=f"There are {', '.join(EXTRACTORS)}."
         )
-    if task.answers == "text" and reader != "ours":
+    if task.answers == "text" and extractor != "ours":
         raise HarnessError(
-            f"{reader} reads letters of options; {task.title} has written answers.",
+            f"{extractor} reads letters of options; {task.title} has written answers.",
             remedy="--extractor ours",
         )
-    if other := record.fingerprint.get("reader"):
+    if other := record.fingerprint.get("extractor"):
         raise HarnessError(
             f"{folder.path} is itself a run that was read again, by {other}.",
             remedy=f"Read the run beside it, whose name does not end in +{other}.",
         )
-    read = task.read if reader == "ours" else READERS[reader]
+    read = task.extract if extractor == "ours" else EXTRACTORS[extractor]
     before = folder.existing_predictions()
     predictions = [extract_again(p, read) for p in before]
     target = folder
-    if reader != "ours":
-        name = f"{record.model.name}+{reader}"
-        title = f"{record.model.title} (read by {reader})"
+    if extractor != "ours":
+        name = f"{record.model.name}+{extractor}"
+        title = f"{record.model.title} (read by {extractor})"
         record = replace(
             record,
             model=replace(record.model, name=name, title=title),
-            fingerprint={**record.fingerprint, "reader": reader},
+            fingerprint={**record.fingerprint, "extractor": extractor},
             command=list(command),
         )
         own = folder.path.resolve()
         target = RunFolder(own.parent.parent / safe_name(name) / own.name)
-    record = replace(record, settings={**record.settings, "reader": reader})
+    record = replace(record, settings={**record.settings, "extractor": extractor})
     metrics = list(metrics_of(task, tokenize=tokenize_of(record)))
     if predictions == before:
         # The texts are the same: what needs an encoder is not computed again.
@@ -328,7 +328,7 @@ def _write(
     return Run(folder.path, record)
 
 
-def extract_again(prediction: Prediction, read: Reader) -> Prediction:
+def extract_again(prediction: Prediction, read: Extractor) -> Prediction:
     """The prediction with what `read` extracts from its raw text, where there is one."""
     unreadable = prediction.error is not None or prediction.finish == REFUSAL
     if unreadable or prediction.rule == CONCLUDED:
@@ -352,7 +352,7 @@ def extract_again(prediction: Prediction, read: Reader) -> Prediction:
 def _prediction(row: Row, task: Task) -> Prediction:
     """One row of answers made elsewhere; raises DataError."""
     choices = _choices(row) if task.answers == "choice" else ()
-    unread = Prediction(
+    unparsed = Prediction(
         sample_id=_text(row, "id", number_too=True),
         raw=_text(row, "raw"),
         answer=None,
@@ -365,7 +365,7 @@ def _prediction(row: Row, task: Task) -> Prediction:
         images=tuple(_digest(image) for image in row.images),
         finish=_finish(row),
     )
-    return extract_again(unread, task.read)
+    return extract_again(unparsed, task.extract)
 
 
 def _finish(row: Row) -> str:

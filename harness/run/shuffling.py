@@ -19,7 +19,7 @@ from functools import cache
 from random import Random
 from string import ascii_lowercase
 
-from harness.core.types import Reading, Sample
+from harness.core.types import Extraction, Sample
 
 
 def order(choices: Sequence[str], *, seed: int, sample_id: str) -> tuple[int, ...]:
@@ -45,17 +45,17 @@ def reorder(sample: Sample, order: Sequence[int]) -> Sample:
 
 
 def extract_answer(
-    read: Callable[..., Reading],
+    read: Callable[..., Extraction],
     raw: str,
     choices: Sequence[str],
     order: Sequence[int] = (),
     *,
     finished: bool | None = None,
-) -> Reading:
+) -> Extraction:
     """What `read` extracts from `raw`, with the answer as an index into `choices`.
 
     Args:
-        read: as `Task.read`.
+        read: as `Task.extract`.
         order: the i-th option asked was choices[order[i]]; empty: they were asked as they are.
         finished: see `harness.core.types.is_finished`; given to a `read` that has such a parameter.
     """
@@ -68,7 +68,7 @@ def extract_answer(
 
 
 @cache
-def _takes_finished(read: Callable[..., Reading]) -> bool:
+def _takes_finished(read: Callable[..., Extraction]) -> bool:
     """Whether `read` has a parameter `finished`; that of a user's own task need not."""
     try:
         parameters = inspect.signature(read).parameters.values()

@@ -34,7 +34,7 @@ class Output:
     who: str
     role: str
     verdict: str
-    """right, wrong, or unread, with what was read."""
+    """right, wrong, or unparsed, with what was read."""
     stages: tuple[tuple[str, str], ...]
     """(tag, text) of a structured answer; empty: it has none."""
     raw: str

@@ -13,7 +13,7 @@ from harness.core.types import Prediction
 from harness.run.records import RunRecord
 from reports.inputs import sanitize
 
-CONTEXT = {"chance", "unread"}
+CONTEXT = {"chance", "unparsed"}
 """Figures of a run that say how to take the others."""
 
 

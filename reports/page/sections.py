@@ -63,7 +63,7 @@ class TaskSection:
     scores: Table | None
     costs: Table | None
     run_groups: tuple[RunGroup, ...]
-    readers: Table | None
+    extractors: Table | None
     topics: Table | None
     difference: Table | None
     reported: Table | None
@@ -88,7 +88,7 @@ class TaskSection:
                 self.scores,
                 self.costs,
                 *(table for each in self.run_groups for table in each.tables),
-                self.readers,
+                self.extractors,
                 self.topics,
                 self.difference,
                 self.reported,
@@ -161,7 +161,7 @@ def _section(
         scores=named(scores),
         costs=named(costs),
         run_groups=run_groups,
-        readers=named(extractors.extractor_table(ordered, answers, name=f"{name}-readers")),
+        extractors=named(extractors.extractor_table(ordered, answers, name=f"{name}-readers")),
         topics=named(results.every_topic(ours)),
         difference=paper_rows.differences(ordered, table) if table and not borrowed else None,
         reported=printed,

@@ -12,7 +12,7 @@ from hashlib import sha256
 from heapq import nsmallest
 
 from harness.core.types import Prediction
-from harness.extract import READERS, read_choice
+from harness.extract import EXTRACTORS, extract_choice
 from harness.run.records import RunRecord
 from harness.run.shuffling import extract_answer
 from reports.inputs import runs, sanitize
@@ -27,10 +27,10 @@ MAX_SCORED = 5000
 class ExtractorResult:
     """A run's answers as one rule reads them."""
 
-    reader: str
+    extractor: str
     n: int
     right: int
-    unread: int
+    unparsed: int
     changed: int
     """Answers that the rule reads otherwise than the run did."""
 
@@ -48,7 +48,7 @@ class Answers:
     topics: Mapping[str, str]
     """Sample id -> topic, of those that are scored."""
     reread: tuple[ExtractorResult, ...] = ()
-    """By each of the readers, ours as recorded; none for written answers, and for a run that was
+    """By each of the extractors, ours as recorded; none for written answers, and for a run that was
     not read by ours: its options were chosen by likelihood, or it was read again by another."""
 
 
@@ -95,21 +95,21 @@ def _rouge(predictions: Sequence[Prediction]) -> dict[str, float]:
 def _was_read(record: RunRecord) -> bool:
     settings = sanitize.mapping(record.settings)
     chosen_by_likelihood = settings.get("mode") == "loglikelihood" or settings.get("conclude")
-    return not chosen_by_likelihood and not sanitize.mapping(record.fingerprint).get("reader")
+    return not chosen_by_likelihood and not sanitize.mapping(record.fingerprint).get("extractor")
 
 
 def _reread(predictions: Iterable[Prediction]) -> Iterable[ExtractorResult]:
     asked = [p for p in predictions if p.choices and isinstance(p.target, int)]
-    for name, reader in READERS.items():
-        right = unread = changed = 0
+    for name, extractor in EXTRACTORS.items():
+        right = unparsed = changed = 0
         for p in asked:
-            if reader is read_choice:
+            if extractor is extract_choice:
                 place = p.answer
             else:
-                place = extract_answer(reader, p.raw, p.choices, p.order).answer
+                place = extract_answer(extractor, p.raw, p.choices, p.order).answer
             right += place == p.target
-            unread += place is None
+            unparsed += place is None
             changed += place != p.answer
         yield ExtractorResult(
-            reader=name, n=len(asked), right=right, unread=unread, changed=changed
+            extractor=name, n=len(asked), right=right, unparsed=unparsed, changed=changed
         )

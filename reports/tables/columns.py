@@ -239,9 +239,9 @@ TEXT_RANK = "rougeL"
 
 OUTCOMES = (
     Column(
-        "unread",
+        "unparsed",
         "Unread",
-        percent("unread"),
+        percent("unparsed"),
         "answers in which nothing could be read; they count as wrong",
         "%",
         lower_is_better=True,

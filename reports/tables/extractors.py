@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.extract import READERS
+from harness.extract import EXTRACTORS
 from harness.metrics.statistics import wilson
 from harness.run.records import RunRecord
 from reports.inputs import runs
@@ -16,7 +16,10 @@ from reports.statistics.answers import Answers, ExtractorResult
 from reports.tables.table import Cell, Group, Heading, Row, Table, fixed, interval, missing, table
 
 MEANINGS = {
-    "ours": ("Our reader", "conclusion, answer phrases, letters and option texts; never guesses"),
+    "ours": (
+        "Our extractor",
+        "conclusion, answer phrases, letters and option texts; never guesses",
+    ),
     "paper-base": ("Paper, base model", "the last capital letter anywhere in the text"),
     "paper-kd": ("Paper, distilled model", "a letter, alone, between the CONCLUSION tags"),
     "lmms-eval": ("lmms-eval", "the text is a letter, or begins with one and a full stop"),
@@ -36,26 +39,26 @@ def extractor_table(
         "share in which the rule reads nothing",
         [
             Heading(
-                key=reader,
-                title=MEANINGS.get(reader, (reader, ""))[0],
-                meaning=MEANINGS.get(reader, ("", ""))[1],
+                key=extractor,
+                title=MEANINGS.get(extractor, (extractor, ""))[0],
+                meaning=MEANINGS.get(extractor, ("", ""))[1],
                 implied_unit="%",
             )
-            for reader in READERS
+            for extractor in EXTRACTORS
         ],
         groups=[Group(rows=tuple(_row(run, answers[runs.run_id(run)]) for run in shown))],
     )
 
 
 def _row(run: RunRecord, found: Answers) -> Row:
-    by_name = {each.reader: each for each in found.reread}
+    by_name = {each.extractor: each for each in found.reread}
     return Row(
         title=runs.title(run),
         size=runs.size(run),
         role=runs.role(run),
         origin=runs.origin(run),
         run=runs.run_id(run),
-        cells=tuple(_cell(by_name[reader]) for reader in READERS),
+        cells=tuple(_cell(by_name[extractor]) for extractor in EXTRACTORS),
     )
 
 
@@ -71,5 +74,5 @@ def _cell(found: ExtractorResult) -> Cell:
         low=low,
         high=high,
         n=found.n,
-        also=f"unread {fixed(found.unread / found.n * 100, 1)}%",
+        also=f"unparsed {fixed(found.unparsed / found.n * 100, 1)}%",
     )

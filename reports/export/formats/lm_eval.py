@@ -2,8 +2,8 @@
 samples_SUBTASK_DATE.jsonl with a line for each answer.
 
 Topics are the subtasks of a group that bears the task's name; a task without topics stands alone.
-What that layout has no field for (intervals, chance, unread answers, how a row came about, by which
-rule an answer was read) stands under the key "harness", which its readers pass over.
+What that layout has no field for (intervals, chance, unparsed answers, how a row came about, which
+rule found an answer) stands under the key "harness", which its readers pass over.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from distill.quality.answers import reasoning_to_error
 from harness.core.types import Prediction, Target
-from harness.extract import READERS
+from harness.extract import EXTRACTORS
 from harness.run.records import RunRecord
 from reports.inputs import sanitize
 from reports.inputs.material import RunData, SampleChoice
@@ -17,7 +17,7 @@ from reports.page.samples.verdicts import (
     OTHERS,
     RECORDED,
     RIGHT,
-    UNREAD,
+    UNPARSED,
     WRONG,
     answer_row,
     compact_json,
@@ -47,7 +47,7 @@ class GroupRun:
 
     record: RunRecord
     verdicts: Mapping[str, dict[str, str]]
-    """Reader -> sample id -> character."""
+    """Extractor -> sample id -> character."""
     rows: Mapping[str, str]
     """Sample id -> the answer as JSON."""
     misled: frozenset[str]
@@ -101,14 +101,14 @@ def collect(groups: list[Group], evidence: RunData) -> None:
 
 def _run(evidence: RunData, predictions: Sequence[Prediction]) -> GroupRun:
     by_others = is_extracted(evidence.record) and any(p.choices for p in predictions)
-    readers = {name: READERS[name] for name in OTHERS} if by_others else {}
-    verdicts: dict[str, dict[str, str]] = {name: {} for name in (RECORDED, *readers)}
+    extractors = {name: EXTRACTORS[name] for name in OTHERS} if by_others else {}
+    verdicts: dict[str, dict[str, str]] = {name: {} for name in (RECORDED, *extractors)}
     rows = {}
     for p in predictions:
         verdicts[RECORDED][p.sample_id] = verdict_of(p, p.answer)
         others = []
-        for name, reader in readers.items():
-            reading = extract_by(reader, p)
+        for name, extractor in extractors.items():
+            reading = extract_by(extractor, p)
             verdicts[name][p.sample_id] = verdict_of(p, reading.answer)
             others.append([reading.answer, sanitize.text(reading.rule)])
         rows[p.sample_id] = compact_json(answer_row(p, others))
@@ -134,5 +134,5 @@ def is_shown(group: Group, sample_id: str, samples: SampleChoice) -> bool:
     """Whether a question can be looked at on the page."""
     if samples == "errors":
         verdicts = (run.verdicts[RECORDED].get(sample_id, ABSENT) for run in group.runs)
-        return any(verdict in WRONG + UNREAD + FAILED for verdict in verdicts)
+        return any(verdict in WRONG + UNPARSED + FAILED for verdict in verdicts)
     return samples == "all"

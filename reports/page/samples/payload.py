@@ -73,7 +73,7 @@ def payload(
         one = "1 question is shown without its picture, which is not at hand."
         many = f"{lost:,} questions are shown without their pictures, which are not at hand."
         notes.append(one if lost == 1 else many)
-    index = {"groups": indices, "block": BLOCK, "readers": [RECORDED, *OTHERS]}
+    index = {"groups": indices, "block": BLOCK, "extractors": [RECORDED, *OTHERS]}
     return Payload(
         blocks=(Block("answers", Markup(sanitize.json_text(index))), *blocks),  # noqa: S704  # made safe by json_text
         shown=shown_of_all,

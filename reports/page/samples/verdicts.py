@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.core.types import Prediction, Reading, Target, is_cut
+from harness.core.types import Extraction, Prediction, Target, is_cut
 from harness.run.records import RunRecord
 from harness.run.shuffling import extract_answer
 from reports.inputs import sanitize
@@ -14,7 +14,7 @@ from reports.inputs import sanitize
 MAX_RAW = 20_000
 """Bytes that are shown of a text."""
 
-RIGHT, WRONG, UNREAD, FAILED, ANSWERED, ABSENT = "rwufa-"
+RIGHT, WRONG, UNPARSED, FAILED, ANSWERED, ABSENT = "rwufa-"
 """One character a question: `wrong` is what was read and is not the gold option, `answered` an
 answer in words, `absent` a question that the run was not asked."""
 
@@ -24,19 +24,19 @@ OTHERS = ("paper-base", "paper-kd")
 
 
 def is_extracted(record: RunRecord) -> bool:
-    """Whether the run's answers were read out of texts, by our reader: one that was read by another
-    rule, or chosen by likelihood, stays as it is."""
+    """Whether the run's answers were extracted from texts by our extractor: what another one found,
+    or the likelihood chose, stays as it is."""
     settings = sanitize.mapping(record.settings)
     chosen = settings.get("mode") == "loglikelihood" or settings.get("conclude")
-    read_again = sanitize.mapping(record.fingerprint).get("reader")
+    read_again = sanitize.mapping(record.fingerprint).get("extractor")
     return not chosen and not read_again
 
 
-def extract_by(reader: Callable[[str, Sequence[str]], Reading], p: Prediction) -> Reading:
+def extract_by(extractor: Callable[[str, Sequence[str]], Extraction], p: Prediction) -> Extraction:
     """What an extractor finds in the raw text of `p`, its options in their first order."""
     if not p.choices or p.error is not None:
-        return Reading(p.answer, p.rule)
-    return extract_answer(reader, p.raw, p.choices, p.order)
+        return Extraction(p.answer, p.rule)
+    return extract_answer(extractor, p.raw, p.choices, p.order)
 
 
 def verdict_of(p: Prediction, answer: Target | None) -> str:
@@ -44,7 +44,7 @@ def verdict_of(p: Prediction, answer: Target | None) -> str:
     if p.error is not None:
         return FAILED
     if answer is None:
-        return UNREAD
+        return UNPARSED
     if not p.choices:
         return ANSWERED
     return RIGHT if answer == p.target else WRONG

@@ -3,7 +3,7 @@
 // pictures that are unpacked when one of them is looked at.
 
 const data = document.getElementById("answers");
-const index = data ? JSON.parse(data.textContent) : { groups: [], readers: [], block: 1 };
+const index = data ? JSON.parse(data.textContent) : { groups: [], extractors: [], block: 1 };
 for (const [place, group] of index.groups.entries()) {
   group.place = place;
   group.rank = new Int32Array(group.ids.length);  // among those that can be looked at

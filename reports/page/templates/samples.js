@@ -16,12 +16,12 @@ const VERDICT = {
   "r": ["✓", "right"], "w": ["✗", "wrong"], "u": ["∅", "nothing read"], "f": ["!", "failed"],
   "a": ["•", "answered"], "-": ["", "not asked"],
 };
-const VERDICT_CLASS = { r: "right", w: "wrong", u: "unread", f: "failed", a: "said", "-": "absent" };
+const VERDICT_CLASS = { r: "right", w: "wrong", u: "unparsed", f: "failed", a: "said", "-": "absent" };
 // Outcome -> words, and the verdicts that it covers.
 const OUTCOMES = {
   "right": ["right", "r"],
   "wrong": ["wrong, nothing read included", "wu"],
-  "unread": ["nothing read", "u"],
+  "unparsed": ["nothing read", "u"],
   "failed": ["failed", "f"],
   "answered": ["answered", "a"],
   "misled": ["wrong after a right reasoning", "wu"],
@@ -428,7 +428,7 @@ function parts_of(answer) {
 
 function reading(run, answer) {
   const { read, rule, others } = parts_of(answer);
-  const other = isFixed(run) ? undefined : others[index.readers.indexOf(view.reader) - 1];
+  const other = isFixed(run) ? undefined : others[index.extractors.indexOf(view.reader) - 1];
   return other ? { answer: other[0], rule: other[1] } : { answer: read, rule };
 }
 
@@ -713,7 +713,7 @@ if (index.groups.length) {
   at("browser").hidden = false;
   at("data-choice").hidden = index.groups.length < 2;
   fill(at("data-select"), index.groups.map((group, place) => [String(place), group.title]));
-  fill(at("reader-select"), index.readers.map((name) => [name, READER[name]?.[0] ?? name]));
+  fill(at("reader-select"), index.extractors.map((name) => [name, READER[name]?.[0] ?? name]));
   listen();
 }
 for (const part of parts) part.read(address());
