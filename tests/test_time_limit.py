@@ -16,7 +16,7 @@ import pytest
 from harness.checkpoints import pretrained, tokenizer_guard
 from harness.core.errors import HarnessError, SampleError
 from harness.core.time_limit import MAX_ENDLESS, Endless, Limited, within
-from harness.models import renderers
+from harness.models import prompt_format
 
 ENDLESS_TEMPLATE = (
     "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}"
@@ -94,7 +94,7 @@ def test_an_input_without_end_is_waited_for_once() -> None:
 @pytest.fixture
 def folder(tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tokenizer_guard, "LONGEST", 1)
-    monkeypatch.setattr(renderers, "LONGEST", 0.5)
+    monkeypatch.setattr(prompt_format, "MAX_SECONDS", 0.5)
     return Path(shutil.copytree(tiny("llava-next"), tmp_path / "model"))
 
 
