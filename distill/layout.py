@@ -18,6 +18,7 @@ from typing import Annotated
 from harness.core.declarations import OUTPUT, Option
 from harness.core.files.paths import safe_name
 from harness.core.options import Fresh, Runs
+from harness.weights import students
 
 ATTEMPTS, KEPT, REJECTED, RATIONALES = (
     "attempts.jsonl",
@@ -26,7 +27,9 @@ ATTEMPTS, KEPT, REJECTED, RATIONALES = (
     "rationales.json",
 )
 QUALITY = "quality.json"
-TRAINING, LOG, CURVE = "distill.json", "training_log.jsonl", "loss.svg"
+DEPENDENCE = "dependence.json"
+DISTILLATIONS = students.DISTILLATIONS
+TRAINING, LOG, CURVE = students.TRAINING, "training_log.jsonl", "loss.svg"
 CHECKPOINTS, FEATURES, STUDENT = "checkpoints", "features", "student"
 CONFIG, CARD = "distill_config.json", "README.md"
 """In the student's folder."""
@@ -36,7 +39,7 @@ CONTROL = "-answer-only"
 
 def folder_of(runs: Path, name: str) -> Path:
     """The folder of the distillation `name`."""
-    return runs / "distill" / safe_name(name)
+    return runs / DISTILLATIONS / safe_name(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 from distill.config import DistillConfig
 from distill.examples import Example
-from distill.layout import FEATURES
+from distill.layout import DEPENDENCE, FEATURES
 from distill.quality.measures import mean, share
 from harness.checkpoints.folder import weights_fingerprint
 from harness.core import progress
@@ -25,8 +25,6 @@ from harness.core.files.atomic import write_atomically
 from harness.core.files.json_files import load_json
 from harness.core.json_values import json_object
 from harness.core.types import Task, Value
-
-FILE = "dependence.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ def image_dependence(
     """
     usable = [e for e in examples if e.rationale and e.sample.images]
     known = {"base": weights_fingerprint(base), "examples": _fingerprint(usable)}
-    path = folder / FILE
+    path = folder / DEPENDENCE
     with contextlib.suppress(OSError, ValueError, TypeError):  # measured again
         there = json_object(load_json(path))
         if there.get("fingerprint") == known:

@@ -25,6 +25,8 @@ from harness.checkpoints.folder import SUFFIXES
 from harness.core import progress
 from harness.core.errors import HarnessError
 from harness.core.files.atomic import temporary_folder
+from harness.core.files.json_files import load_json
+from harness.core.files.jsonl import whole_lines
 from harness.core.options import GenerationOptions, ModelOptions, RunOptions
 from harness.core.progress import Make
 from harness.core.types import DataOptions, Value
@@ -171,8 +173,8 @@ def _distill(settings: BuildSettings, made: Path, show: Make) -> TrainingSummary
         for path in sorted(student.iterdir()):
             if path.suffix in SUFFIXES and path.name != MINI_MARK:
                 shutil.copyfile(path, made / path.name)
-        steps = len((workspace.folder / LOG).read_text(encoding="utf-8").splitlines())
-        record = json.loads((workspace.folder / TRAINING).read_text(encoding="utf-8"))
+        steps = len(list(whole_lines(workspace.folder / LOG)))
+        record = load_json(workspace.folder / TRAINING)
     config = plan.training.config
     loss = f"{record['losses']['mean_of_last_tenth']:.3f}"
     row = (steps, config.batch_size, f"{config.learning_rate:g}", config.epochs, loss)
@@ -243,7 +245,7 @@ def _card(
     training: TrainingSummary,
     records: Mapping[str, RunRecord],
 ) -> str:
-    parameters = json.loads((made / MINI_MARK).read_text(encoding="utf-8"))["parameters"]
+    parameters = load_json(made / MINI_MARK)["parameters"]
     first = (
         f"A miniature of {spec.title} for trying the harness: the same classes, processors and "
         f"prompts at {parameters:,} parameters, {training.method}. It answers the synthetic "

@@ -6,7 +6,6 @@ minis that come with the package, random weights, and the student of a finished 
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +14,8 @@ from harness.checkpoints.catalog import ModelSpec, find, find_type
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import Exit, HarnessError
-from harness.core.files.regular import MAX_JSON_BYTES, read_regular
 from harness.weights import minis
+from harness.weights.students import DISTILLATIONS, finished_students
 
 
 def resolve_weights(
@@ -75,35 +74,17 @@ def _newest_student(row: ModelSpec, runs: Path | None) -> str:
     Raises:
         HarnessError: there is none (exit 3).
     """
-    finished = _finished_students(runs) if runs else []
+    finished = finished_students(runs) if runs else []
     if finished:
         return max(finished)[-1]
     raise HarnessError(
         f"{row.title} has no published weights.",
         known="It is what `harness distill` makes, and there is no finished distillation"
-        + (f" under {runs / 'distill'}." if runs else "."),
+        + (f" under {runs / DISTILLATIONS}." if runs else "."),
         remedy=f"harness distill, or harness eval --model {row.name} --weights FOLDER. "
         f"{_mini_command(row)}",
         code=Exit.MISSING,
     )
-
-
-def _finished_students(runs: Path) -> list[tuple[str, int, str]]:
-    """When each student under `runs` was finished, and its folder.
-
-    A control, which learned answers without rationales, is no Moondream-kd.
-    """
-    finished: list[tuple[str, int, str]] = []
-    for path in (runs / "distill").glob("*/distill.json"):
-        try:
-            state = json.loads(read_regular(path, limit=MAX_JSON_BYTES, within=path.parent))
-            if state["status"] == "complete" and state["config"]["target"] == "structured":
-                # Seconds are written down; of two in one, the file that was written last.
-                when = str(state["finished"]), path.stat().st_mtime_ns
-                finished.append((*when, str(path.parent / state["student"])))
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise HarnessError(f"{path} cannot be read: {error}.", code=Exit.MISSING) from error
-    return finished
 
 
 def _random_weights(spec: ModelSpec | None, model: str, size: str) -> Path:

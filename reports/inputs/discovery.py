@@ -7,7 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distill.layout import CONTROL, KEPT, LOG, QUALITY, RATIONALES, REJECTED, TRAINING
+from distill.layout import (
+    CONTROL,
+    DISTILLATIONS,
+    KEPT,
+    LOG,
+    QUALITY,
+    RATIONALES,
+    REJECTED,
+    TRAINING,
+)
 from distill.rationales.store import Store
 from harness.core.errors import HarnessError
 from harness.core.files.json_files import load_json
@@ -64,7 +73,7 @@ def _distillations(runs: Path, evidence: Sequence[RunData]) -> tuple[Distillatio
     one that it controls."""
     folders = {
         path.name: path
-        for path in sorted((runs / "distill").glob("*"))
+        for path in sorted((runs / DISTILLATIONS).glob("*"))
         if any((path / name).is_file() for name in (TRAINING, RATIONALES))
     }
     return tuple(

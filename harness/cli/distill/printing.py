@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from distill.layout import TRAINING, Workspace
+from harness.core.files.json_files import read_json
 from harness.core.terminal import MISSING, print_json, say, table
 
 if TYPE_CHECKING:
@@ -141,5 +141,5 @@ def print_values(title: str, values: Mapping[str, Any]) -> None:
 
 def training_record(workspace: Workspace) -> dict[str, Any]:
     """distill.json of the training."""
-    record: dict[str, Any] = json.loads((workspace.folder / TRAINING).read_text("utf-8"))
+    record: dict[str, Any] = read_json(workspace.folder / TRAINING)
     return record
