@@ -62,7 +62,11 @@ class DistillConfig:
     """Micro-batches that an optimizer step is made of: each has batch_size / accumulation samples.
     It changes memory, not the result."""
     max_new_tokens: Annotated[
-        int, Option("Most tokens of a student's answer. Default: the preset's.", panel=EVALUATION)
+        int,
+        Option(
+            "Maximum number of tokens of a student's answer. Default: the preset's.",
+            panel=EVALUATION,
+        ),
     ] = 512
     """Tokens that the student may generate per answer."""
 
@@ -70,7 +74,7 @@ class DistillConfig:
     samples: Annotated[
         int | None,
         Option(
-            "Most questions to distil; 0: all. Default: the preset's.",
+            "Maximum number of questions to distil; 0: all. Default: the preset's.",
             panel=SAMPLES,
             flag="limit",
             minimum=0,

@@ -92,7 +92,7 @@ class RationaleOptions:
     max_new_tokens: Annotated[
         int | None,
         Option(
-            "Most tokens of a rationale. Default: the teacher's own limit.",
+            "Maximum number of tokens of a rationale. Default: the teacher's own limit.",
             panel=TEACHER,
             flag="teacher-tokens",
             minimum=1,
@@ -154,7 +154,10 @@ class EvaluationOptions:
     limit: Annotated[
         int | None,
         Option(
-            "Most test questions. Default: all.", panel=EVALUATION, flag="test-limit", minimum=1
+            "Maximum number of test questions. Default: all.",
+            panel=EVALUATION,
+            flag="test-limit",
+            minimum=1,
         ),
     ] = None
     batch_size: Annotated[

@@ -121,7 +121,7 @@ Fresh: TypeAlias = Annotated[
 ModelName: TypeAlias = Annotated[
     str,
     Option(
-        "A model of `harness list models`, ORG/REPO, or a folder; with --base-url openai:NAME.",
+        "A model of `harness list models`, ORG/REPO, or a folder.",
         commas=True,
     ),
 ]
@@ -137,7 +137,7 @@ ChatTemplateFile: TypeAlias = Annotated[
 MaxNewTokens: TypeAlias = Annotated[
     int | None,
     Option(
-        "Most tokens of an answer. Default: the model's, else the task's.",
+        "Maximum number of tokens of an answer. Default: the model's, else the task's.",
         panel=DECODING,
         minimum=1,
         needs=(WRITES,),
@@ -417,7 +417,8 @@ class RunOptions:
 
     runs: Runs
     limit: Annotated[
-        int | None, Option("Most samples to ask. Default: all.", panel=SAMPLES, minimum=1)
+        int | None,
+        Option("Maximum number of samples to ask. Default: all.", panel=SAMPLES, minimum=1),
     ] = None
     sample: SampleSelection = "first"
     generation: GenerationOptions = field(default_factory=GenerationOptions)
