@@ -13,10 +13,9 @@ import typer
 from harness.cli.commands import App
 from harness.cli.configuration import configuration_of
 from harness.cli.messages import print_failures, print_silence, show_error
-from harness.cli.options import AsJson, DryRun
+from harness.cli.options import TASK, AsJson, DryRun
 from harness.cli.signature import Expand
 from harness.core import processes
-from harness.core.declarations import Option
 from harness.core.errors import Exit, HarnessError
 from harness.core.files.paths import user_path
 from harness.core.options import ModelOptions, RunOptions
@@ -41,9 +40,7 @@ def eval(
     ctx: typer.Context,
     *,
     models: Annotated[list[ModelOptions], Expand(each="model")],
-    task: Annotated[
-        list[str], Option("A task of `harness list tasks`, or ./mine.py.", commas=True)
-    ],
+    task: Annotated[list[str], replace(TASK, commas=True)],
     data: Annotated[
         list[str] | None,
         replace(DATA, help=f"{DATA.help} For several tasks: TASK=PATH, once each.", default=None),

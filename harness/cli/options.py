@@ -16,6 +16,7 @@ from harness.core.options import RUNS
 MOST_CHOICES = 26
 """Options of a question that is asked from the shell."""
 
+TASK = Option("A task of `harness list tasks`, or ./mine.py.")
 AsJson: TypeAlias = Annotated[
     bool, Option("Print one JSON document, nothing else.", panel=OUTPUT, flag="json", default=False)
 ]
@@ -24,6 +25,7 @@ DryRun: TypeAlias = Annotated[
     Option(
         "Print what would run and what is missing, the configuration as TOML; run nothing.",
         panel=OUTPUT,
+        default=False,
     ),
 ]
 PageOut: TypeAlias = Annotated[

@@ -18,7 +18,6 @@ from harness.cli.distill.options import (
     BaseOptions,
     ConfigChanges,
     ConfigOptions,
-    DryRun,
     HardwareOptions,
     ImageDependence,
     TeacherOptions,
@@ -36,7 +35,7 @@ from harness.cli.distill.plan import (
     with_command,
 )
 from harness.cli.distill.printing import print_estimate, print_outcome
-from harness.cli.options import AsJson, PageOut
+from harness.cli.options import AsJson, DryRun, PageOut
 from harness.core.errors import Exit, HarnessError
 from harness.core.terminal import quieten_libraries, say
 from harness.core.versions import require_tested_transformers

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from distill.config import DistillConfig
 from distill.layout import Workspace
+from harness.cli.options import TASK
 from harness.cli.signature import Expand
 from harness.core.declarations import (
     EVALUATION,
@@ -51,9 +52,7 @@ def _fields(option: str, example: str) -> Any:
 class QuestionOptions:
     """The data that is distilled."""
 
-    task: Annotated[str, Option("A task of `harness list tasks`, or ./mine.py.", panel=SAMPLES)] = (
-        "scienceqa"
-    )
+    task: Annotated[str, replace(TASK, panel=SAMPLES)] = "scienceqa"
     data: DataOptions
 
 
@@ -210,7 +209,3 @@ TrainingHardware: TypeAlias = Annotated[HardwareOptions, Expand(without=("dtype"
 _NAME = {"name": "moondream-kd"}
 WorkspaceOptions: TypeAlias = Annotated[Workspace, Expand(defaults=_NAME)]
 ExistingWorkspace: TypeAlias = Annotated[Workspace, Expand(defaults=_NAME, without=("fresh",))]
-DryRun: TypeAlias = Annotated[
-    bool,
-    Option("Print samples, steps, memory and time, and do nothing.", panel=OUTPUT, default=False),
-]

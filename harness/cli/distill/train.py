@@ -10,7 +10,6 @@ from harness.cli.distill.options import (
     AllQuestions,
     BaseOptions,
     ConfigOptions,
-    DryRun,
     TeacherOptions,
     TrainingChanges,
     TrainingHardware,
@@ -24,7 +23,7 @@ from harness.cli.distill.plan import (
     with_command,
 )
 from harness.cli.distill.printing import print_estimate, training_record
-from harness.cli.options import AsJson
+from harness.cli.options import AsJson, DryRun
 from harness.core import processes
 from harness.core.terminal import print_json, quieten_libraries, say
 
