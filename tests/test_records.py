@@ -117,6 +117,19 @@ def test_a_broken_record_is_named(folder: RunFolder, text: str) -> None:
         folder.read_record()
 
 
+def test_a_renamed_field_of_an_older_record_is_read(folder: RunFolder) -> None:
+    """Records called the model's family its adapter."""
+    folder.write_record(RECORD)
+    path = folder.path / "run.json"
+    data = json.loads(path.read_text())
+    data["model"].pop("family")
+    data["model"]["adapter"] = "phi3v"
+    path.write_text(json.dumps(data))
+    record = folder.read_record()
+    assert record is not None
+    assert record.model.family == "phi3v"
+
+
 def test_unknown_fields_of_a_record_are_left_alone(folder: RunFolder) -> None:
     """A record with fields that a later version added still reads."""
     data = {**RECORD.to_json(), "later": 1}

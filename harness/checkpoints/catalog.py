@@ -44,11 +44,11 @@ class ModelSpec:
     processor_args: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     parameters: int
     gigabytes: float = 0.0
-    """Size of the published weights (parameters times bytes of their dtype), for the reader who is
-    about to download them."""
+    """Size of the published weights (parameters times bytes of their dtype), which a download
+    takes."""
 
 
-# The published templates' wording for one user turn with its image first; written anew for
+# The published templates' wording for one user turn with its image first; rewritten for
 # folders (older revisions, conversions) that lack theirs.
 _LLAMA_TURN = (
     "{{ bos_token }}{% for message in messages %}"

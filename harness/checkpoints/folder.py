@@ -73,7 +73,8 @@ def _check_shards(folder: Path) -> None:
         for shard in shards:
             if not isinstance(shard, str) or shard != Path(shard).name:
                 raise HarnessError(
-                    f"{index}: {shard!r} is not the name of a file beside it.", code=Exit.MISSING
+                    f"{index}: {shard!r} is not the name of a file in its folder.",
+                    code=Exit.MISSING,
                 )
         missing = sorted(s for s in shards if not (folder / s).is_file())
         if missing:

@@ -20,7 +20,7 @@ from harness.core.time_limit import Endless, within
 
 SLACK = 10_000_000
 """Numbers that a model may hold beyond those of its files; 40 MB."""
-MOST_BUFFERS = 100_000_000
+MAX_BUFFERS = 100_000_000
 """Numbers that are computed, not loaded: position ids, masks."""
 LONGEST_BUILD = 60.0
 """Seconds to build a model without memory; the largest published ones take two."""
@@ -70,7 +70,7 @@ def refuse_other_sizes(folder: Path, config: Mapping[str, Any], build: Callable[
     packed = _PACKED if config.get("quantization_config") else 1
     if wanted > 2 * packed * found + SLACK:
         raise _refusal(folder, f"asks for {wanted:,} weights", f"hold {found:,}")
-    if buffers > 2 * packed * found + MOST_BUFFERS:
+    if buffers > 2 * packed * found + MAX_BUFFERS:
         raise _refusal(folder, f"asks for tables of {buffers:,} numbers", f"hold {found:,} weights")
 
 

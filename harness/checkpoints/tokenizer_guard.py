@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase, ProcessorMixin
 from harness.core.errors import Exit, HarnessError
 from harness.core.time_limit import MAX_SECONDS, Limited
 
-MOST_GROWTH = 100.0
+MAX_GROWTH = 100.0
 """Times that all replacements together may lengthen a text; a space that becomes three bytes is
 one character."""
 
@@ -77,10 +77,10 @@ def _refuse_growth(state: Any, what: str) -> None:
         max(1.0, len(content) / (max(1, len(pattern)) if kind == "String" else 1))
         for kind, pattern, content in _replacements(state)
     )
-    if growth > MOST_GROWTH:
+    if growth > MAX_GROWTH:
         raise HarnessError(
             f"{what} makes a text up to {growth:.3g} times as long.",
-            known=f"{MOST_GROWTH:g} times is the most that is taken.",
+            known=f"{MAX_GROWTH:g} times is the most that is taken.",
             remedy="Download the checkpoint again, from a source that you trust.",
             code=Exit.MISSING,
         )

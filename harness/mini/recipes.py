@@ -190,7 +190,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             ),
             learned=(
                 "Taught to see; then to fill masks in captions, and in choice questions as its "
-                "adapter asks them. It was taught nothing about open questions, to which it "
+                "model family scores them. It was taught nothing about open questions, to which it "
                 "gives one word."
             ),
         ),

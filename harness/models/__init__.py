@@ -1,5 +1,5 @@
-"""The models: our own classes, registered with transformers on import, and the adapters that run
-every family behind one protocol. Importing this loads torch.
+"""The model families: our own classes, registered with transformers on import, and what loads and
+runs every family with one protocol. Importing this loads torch.
 
     import harness.models
     AutoModelForImageTextToText.from_pretrained(FOLDER)  # Moondream and Phi-3.5-vision, natively

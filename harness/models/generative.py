@@ -37,7 +37,7 @@ from harness.models.prompt_format import PromptFormat, control_token_escaper
 
 
 class GenerativeModel:
-    """A decoder behind the harness's `Model` protocol, run by transformers' own `generate`."""
+    """A decoder as a `harness.core.types.Model`, run by transformers' own `generate`."""
 
     engine = "transformers"
 

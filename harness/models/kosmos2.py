@@ -13,7 +13,7 @@ are put right, on the instances and not in the library:
 
 The prompt has no `<grounding>` in front: with it the model marks phrases and boxes in its text,
 which is not what the questions ask for. Boxes that it writes nevertheless stay in the raw answer,
-which is never edited; the readers of answers leave them out.
+which is never edited; extraction leaves them out.
 """
 
 from __future__ import annotations

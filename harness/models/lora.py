@@ -1,4 +1,4 @@
-"""LoRA adapters: read, held against the model, and merged into its weights.
+"""LoRA adapters: load one, check it against the model, and merge it into the weights.
 
 An adapter_config.json can come from anywhere. Of its keys those that peft would import a module for
 are dropped, other kinds of adapter are refused, and its regular expressions have to end in time.

@@ -62,8 +62,8 @@ def language_of(text_config: Mapping[str, Any], vocabulary: Collection[str]) -> 
     """Which language model LLaVA-NeXT was made from: "mistral", or a key of LLAVA_NEXT; None where
     it is another one.
 
-    Vicuna, Llama 3 and Yi are all of the type "llama". They are told apart by the tokens that end
-    their turns, else by the size of their vocabularies.
+    Vicuna, Llama 3 and Yi are all of the type "llama". They differ in the tokens that end their
+    turns, else in the size of their vocabularies.
     """
     kind = text_config.get("model_type", "llama")  # the library's default
     if kind != "llama":

@@ -140,7 +140,7 @@ class Head(Protocol):
 
 
 class Vilt:
-    """Either kind of checkpoint behind the harness's `Model` protocol."""
+    """Either kind of checkpoint, as a `harness.core.types.Model`."""
 
     max_images = 1
 
@@ -205,7 +205,7 @@ class Vilt:
         """One output per question, with a score for each of its choices; nothing is decoded.
 
         Its prompt is every text that was scored, a line each; its tokens_in are those of all these
-        texts and of the picture beside each of them; its tokens are 0 for a choice, which is scored
+        texts and of the picture with each of them; its tokens are 0 for a choice, which is scored
         and not written, and 1 for a word or a label.
         """
         del decoding

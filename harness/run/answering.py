@@ -283,7 +283,7 @@ def new_record(
             revision=checkpoint.revision,
             weights=checkpoint.weights,
             licence=checkpoint.licence,
-            adapter=checkpoint.family,
+            family=checkpoint.family,
             mini=checkpoint.mini,
         ),
         fingerprint=known,

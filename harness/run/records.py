@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
 from harness.core.errors import DataError
@@ -53,7 +54,8 @@ class ModelInfo:
     weights: str = ""
     """Where the weights were loaded from, in words."""
     licence: str = ""
-    adapter: str = ""
+    family: str = ""
+    """How harness.models loads and runs it; "openai": a server."""
     mini: bool = False
     """It is one of the package's own miniatures, not the published model."""
 
@@ -147,9 +149,14 @@ def _why(error: Exception) -> str:
 
 
 def _build(cls: type[T], data: Mapping[str, Any]) -> T:
-    """`cls` from the fields of `data` that it knows."""
+    """`cls` from the fields of `data` that it knows, under today's names."""
     known = _names(cls)  # type: ignore[arg-type]  # a class is hashable
-    return cls(**{key: value for key, value in data.items() if key in known})
+    renamed = {new: data[old] for old, new in _RENAMED.get(cls, {}).items() if old in data}
+    return cls(**renamed | {key: value for key, value in data.items() if key in known})
+
+
+_RENAMED: Mapping[type, Mapping[str, str]] = MappingProxyType({ModelInfo: {"adapter": "family"}})
+"""Class -> the names of its fields in older records, and today's."""
 
 
 @cache

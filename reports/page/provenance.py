@@ -93,7 +93,7 @@ def _entries(run: RunRecord, dataset: str | None) -> Iterator[Entry]:
             sanitize.text(model.name),
             sanitize.text(model.size),
             f"{count:,} parameters" if (count := sanitize.whole(model.parameters)) else "",
-            f"adapter {adapter}" if (adapter := sanitize.text(model.adapter)) else "",
+            f"family {family}" if (family := sanitize.text(model.family)) else "",
         ),
     )
     yield Entry(

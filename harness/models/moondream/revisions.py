@@ -1,4 +1,4 @@
-"""The published revisions of moondream2, told apart by their tensors."""
+"""The published revisions of moondream2, distinguished by their tensors."""
 
 from __future__ import annotations
 

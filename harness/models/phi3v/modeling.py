@@ -60,8 +60,8 @@ class Phi3VRotaryEmbedding(Phi3RotaryEmbedding):
         if self.rope_type != "longrope":
             return super().forward(x, position_ids)
         short, long = self._short_and_long(x.device)
-        border = self.config.original_max_position_embeddings
-        beyond = position_ids.amax(dim=-1, keepdim=True) >= border  # (B, 1)
+        switch = self.config.original_max_position_embeddings
+        beyond = position_ids.amax(dim=-1, keepdim=True) >= switch  # (B, 1)
         frequencies = torch.where(beyond, long, short)  # (B, D/2)
         angles = position_ids[..., None].float() * frequencies[:, None, :]  # (B, T, D/2)
         angles = torch.cat((angles, angles), dim=-1)
@@ -71,10 +71,10 @@ class Phi3VRotaryEmbedding(Phi3RotaryEmbedding):
     def _short_and_long(self, device: torch.device) -> Tensor:
         """Inverse frequencies (2, D/2). No buffer: `model.to(bfloat16)` must leave them float32."""
         if self._frequencies is None or self._frequencies.device != device:
-            border = self.config.original_max_position_embeddings
+            switch = self.config.original_max_position_embeddings
             longrope = ROPE_INIT_FUNCTIONS["longrope"]
             self._frequencies = torch.stack(
-                [longrope(self.config, device, seq_len=n)[0] for n in (border, border + 1)]
+                [longrope(self.config, device, seq_len=n)[0] for n in (switch, switch + 1)]
             )
         return self._frequencies
 
@@ -353,15 +353,15 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):
     def switches_rope(self, attention_mask: Tensor, cache: Cache) -> bool:
         """Whether a row leaves the short RoPE factors with the tokens that are not cached yet.
 
-        What is cached for that row was turned by other angles, and has to be computed anew.
+        The keys cached for that row have other rotary angles, and are recomputed.
         `attention_mask` (B, cached and new) says how long each row is.
         """
-        border = self.config.original_max_position_embeddings
-        if attention_mask.shape[1] <= border or self.model.rotary_emb.rope_type != "longrope":
+        switch = self.config.original_max_position_embeddings
+        if attention_mask.shape[1] <= switch or self.model.rotary_emb.rope_type != "longrope":
             return False
         cached = int(cache.get_seq_length())
         before, after = attention_mask[:, :cached].sum(-1), attention_mask.sum(-1)
-        return cached > 0 and bool(((before <= border) & (after > border)).any())
+        return cached > 0 and bool(((before <= switch) & (after > switch)).any())
 
     def prepare_inputs_for_generation(  # noqa: PLR0917  # as above
         self,

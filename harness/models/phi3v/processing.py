@@ -94,7 +94,7 @@ class Phi3VImageProcessor(BaseImageProcessor):
     def get_image_processor_dict(
         cls, pretrained_model_name_or_path: Any, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The preprocessor's file, with the geometry of the model that lies beside it."""
+        """The preprocessor's file, with the geometry of the model in the same folder."""
         fields, rest = super().get_image_processor_dict(pretrained_model_name_or_path, **kwargs)
         config = _config_beside(pretrained_model_name_or_path, kwargs)
         if config is not None:
@@ -208,7 +208,7 @@ class Phi3VProcessor(ProcessorMixin):
     def get_processor_dict(
         cls, pretrained_model_name_or_path: Any, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The processor's file, with the image token of the model that lies beside it."""
+        """The processor's file, with the image token of the model in the same folder."""
         fields, rest = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
         config = _config_beside(pretrained_model_name_or_path, kwargs)
         if config is not None:

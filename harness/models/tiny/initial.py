@@ -1,4 +1,4 @@
-"""Where the miniature's training begins: weights that are spread far enough to learn copying."""
+"""The initial weights of the minis, with a spread that lets them learn copying."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WEIGHTS, EMBEDDINGS = 0.05, 0.5
 
 
 def spread(model: nn.Module, *, common: bool = False) -> None:
-    """Draw all matrices anew, from torch's state, and open the gates that begin closed.
+    """Initialize all matrices from torch's random state, and open the gates that start closed.
 
     Args:
         common: all embeddings have something in common. Where queries and keys have no biases, as

@@ -126,7 +126,7 @@ def _fields(size: str, corpus: Sequence[str]) -> dict[str, Any]:
         raise ValueError(f"no size {size!r}: there are {', '.join(_SIZES)}")
     fields = {**_PUBLISHED, **_SIZES[size]}
     if size == "mini":
-        # One place behind the tokenizer's own, for the image.
+        # One token after the tokenizer's own, for the image.
         words = len(_tokenizer(size, corpus))
         fields["text_config"] = {**fields["text_config"], "vocab_size": words + 1}
         fields["image_token_id"] = words
