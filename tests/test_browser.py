@@ -23,7 +23,7 @@ from harness.core.types import ImageRef, Prediction
 from harness.metrics import statistics
 from harness.run.compare import compare
 from harness.run.folder import RunFolder
-from harness.run.scoring import rescore
+from harness.run.rescoring import rescore
 from reports.inputs import discovery as reporting
 from reports.inputs.material import Distillation, Material, Pictures, RunData, Training
 from reports.page.leaderboard import render

@@ -17,7 +17,7 @@ from harness.extract import EXTRACTORS
 from harness.run.compare import compare
 from harness.run.folder import RunFolder
 from harness.run.records import Counts, ModelInfo, TaskInfo
-from harness.run.scoring import rescore
+from harness.run.rescoring import rescore
 from reports.inputs import discovery as reporting
 from reports.inputs.material import Material, RunData
 from reports.inputs.paper import load

@@ -16,7 +16,7 @@ from PIL import Image
 from harness.cli.listing import FIRST_RUN
 from harness.core.types import Prediction
 from harness.run.folder import RunFolder
-from harness.run.scoring import rescore
+from harness.run.rescoring import rescore
 from tasks import load_task
 
 TIMES = {"seconds": None, "preprocess_seconds": None}

@@ -39,7 +39,7 @@ def rescore(
     """
     from harness.cli.printing import print_result
     from harness.run.folder import RunFolder
-    from harness.run.scoring import rescore as extract_again
+    from harness.run.rescoring import rescore as extract_again
     from tasks import load_task
 
     folder = RunFolder(run)

@@ -48,7 +48,7 @@ def score(
     from harness.cli.printing import print_result
 
     quieten_libraries()
-    from harness.run.scoring import score_file
+    from harness.run.answers_file import score_file
     from tasks import load_task
 
     run = score_file(

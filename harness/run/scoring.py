@@ -1,44 +1,30 @@
-"""From predictions to a record's figures; answers made elsewhere; answers read by another rule."""
+"""From predictions to a record's figures."""
 
 from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import get_args
 
-from harness.checkpoints.catalog import find
-from harness.core import environment, timing
-from harness.core.errors import DataError, HarnessError, SampleError, is_beyond_context
-from harness.core.files.paths import safe_name
+from harness.core import timing
+from harness.core.errors import HarnessError, is_beyond_context
 from harness.core.options import TOKENIZE, Tokenize
 from harness.core.types import (
-    LENGTH,
     REFUSAL,
-    STOP,
     Extraction,
-    ImageRef,
     Metric,
     Prediction,
-    Target,
     Task,
     is_cut,
     is_finished,
 )
-from harness.data.json_rows import jsonl_rows
-from harness.data.pictures import found
-from harness.data.rows import Row
-from harness.data.schema import lines
 from harness.run.folder import RunFolder
 from harness.run.records import (
-    Counts,
-    ModelInfo,
     RunRecord,
-    TaskInfo,
 )
 from harness.run.runner import CONCLUDED
 from harness.run.shuffling import extract_answer
@@ -122,212 +108,6 @@ def scored(
     )
 
 
-def score_file(
-    path: Path,
-    task: Task,
-    *,
-    label: str,
-    runs: Path,
-    split: str = "test",
-    fresh: bool = False,
-    skip_invalid: bool = False,
-    tokenize: Tokenize = TOKENIZE,
-    bertscore: str | None = None,
-    command: Sequence[str] = (),
-) -> Run:
-    """A run made of answers that were made elsewhere.
-
-    Args:
-        path: JSONL with rows {id, raw, choices, target}, target a 0-based index; or, for text
-            answers, {id, raw, target}. `topic`, `question` and `image` where they are known, and
-            `finish_reason` or `finished`.
-        label: the model's name; one of the catalogue brings its title and size along.
-        tokenize: how BLEU splits a text.
-        skip_invalid: leave out, and count, rows that do not fit.
-
-    Raises:
-        DataError: a row does not fit; names its line and field.
-        HarnessError: the run that is there was made of other answers.
-    """
-    metrics = metrics_of(task, tokenize=tokenize, bertscore=bertscore)
-    predictions, skipped = _read_answers(path, task, skip_invalid=skip_invalid)
-    if not predictions:
-        raise DataError(f"{path} holds no rows.", known="\n".join(skipped[:3]))
-    spec = find(label)
-    record = RunRecord(
-        task=TaskInfo(
-            name=task.name,
-            title=task.title,
-            split=split,
-            source="answers made elsewhere",
-            synthetic=task.synthetic,
-        ),
-        model=ModelInfo(
-            name=label,
-            title=spec.title if spec else label,
-            size=spec.size if spec else "",
-            role=spec.role if spec else "baseline",
-            weights=f"answers made elsewhere ({path.name})",
-            licence=spec.licence if spec else "",
-        ),
-        fingerprint={
-            "task": task.name,
-            "split": split,
-            "mode": "scored",
-            "data": _questions_hash(predictions),
-            "answers": _answers_hash(predictions),
-        },
-        counts=Counts(
-            total=len(predictions) + len(skipped),
-            filtered={"no question": len(skipped)} if skipped else {},
-            available=len(predictions),
-        ),
-        settings={
-            "mode": "scored",
-            **({"skipped": skipped} if skipped else {}),
-        },
-        environment=environment.describe(None),
-        command=list(command),
-    )
-    folder = RunFolder.of(runs, task=task.name, model=label, split=split)
-    with folder.locked():
-        old = None if fresh else folder.read_record()
-        if old is not None:
-            # By the answers themselves: earlier versions hashed what was extracted with them.
-            stored = folder.read_predictions()
-            then = {"answers": _answers_hash(stored)} if stored else {}
-            folder.stop_on_mismatch(
-                replace(old, fingerprint={**old.fingerprint, **then}),
-                record.fingerprint,
-                command=command,
-            )
-        made = _write(folder, record, predictions, metrics, fresh=fresh)
-    return replace(made, skipped=skipped)
-
-
-def _read_answers(
-    path: Path, task: Task, *, skip_invalid: bool
-) -> tuple[list[Prediction], list[str]]:
-    """The answers of a file, extracted; and why rows were skipped. Raises DataError."""
-    predictions: list[Prediction] = []
-    skipped: list[str] = []
-    where: dict[str, str] = {}
-
-    def skip(error: DataError) -> None:
-        if not skip_invalid:
-            mend = f"{error.remedy or 'Mend the row.'} --skip-invalid leaves such rows out."
-            raise DataError(error.what, known=error.known, remedy=mend) from error
-        skipped.append(error.what)
-
-    for row in jsonl_rows(path, skip=skip):
-        try:
-            prediction = _prediction(row, task)
-            _refuse_double(prediction.sample_id, row.where, where)
-        except DataError as error:
-            skip(error)
-            continue
-        where[prediction.sample_id] = row.where
-        predictions.append(prediction)
-    return predictions, skipped
-
-
-def _refuse_double(sample_id: str, here: str, where: Mapping[str, str]) -> None:
-    if sample_id in where:
-        raise DataError(
-            f"{here}, field 'id': {found(sample_id)} is there twice.",
-            known=f"It stands first in {where[sample_id]}.",
-        )
-
-
-def _questions_hash(predictions: Sequence[Prediction]) -> str:
-    """Two files with the same questions have the same data, whatever their order."""
-    asked = [(p.sample_id, p.target, p.choices) for p in predictions]
-    return f"sha256:{sha256(b''.join(sorted(map(_repr, asked)))).hexdigest()}"
-
-
-def _answers_hash(predictions: Sequence[Prediction]) -> str:
-    """Of what the file says, and not of what was extracted from it."""
-    digest = sha256()
-    for p in predictions:
-        digest.update(
-            _repr((p.sample_id, p.raw, p.target, p.choices, p.question, p.topic, p.images))
-        )
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _repr(value: object) -> bytes:
-    return repr(value).encode("utf-8", "backslashreplace")
-
-
-def rescore(folder: RunFolder, task: Task, *, extractor: str, command: Sequence[str] = ()) -> Run:
-    """The answers of a run, read again by another rule, without a model.
-
-    `ours` brings the run itself up to date; any other extractor makes a run beside it, called
-    MODEL+EXTRACTOR.
-
-    Raises:
-        HarnessError: no such run or extractor, or answers that are not options.
-    """
-    from harness.extract import EXTRACTORS
-
-    record = folder.existing_record()
-    if extractor not in EXTRACTORS:
-        raise HarnessError(
-            f"No extractor called {extractor!r}.", known=f"There are {', '.join(EXTRACTORS)}."
-        )
-    if task.answers == "text" and extractor != "ours":
-        raise HarnessError(
-            f"{extractor} reads letters of options; {task.title} has written answers.",
-            remedy="--extractor ours",
-        )
-    if other := record.fingerprint.get("extractor"):
-        raise HarnessError(
-            f"{folder.path} is itself a run that was read again, by {other}.",
-            remedy=f"Read the run beside it, whose name does not end in +{other}.",
-        )
-    read = task.extract if extractor == "ours" else EXTRACTORS[extractor]
-    before = folder.existing_predictions()
-    predictions = [extract_again(p, read) for p in before]
-    target = folder
-    if extractor != "ours":
-        name = f"{record.model.name}+{extractor}"
-        title = f"{record.model.title} (read by {extractor})"
-        record = replace(
-            record,
-            model=replace(record.model, name=name, title=title),
-            fingerprint={**record.fingerprint, "extractor": extractor},
-            command=list(command),
-        )
-        own = folder.path.resolve()
-        target = RunFolder(own.parent.parent / safe_name(name) / own.name)
-    record = replace(record, settings={**record.settings, "extractor": extractor})
-    metrics = list(metrics_of(task, tokenize=tokenize_of(record)))
-    if predictions == before:
-        # The texts are the same: what needs an encoder is not computed again.
-        kept = {k: v for k, v in record.metrics.items() if k.startswith("bertscore_")}
-        metrics.append(lambda _: kept)
-    beyond = [extract_again(p, read) for p in folder.read_beyond()] if target is folder else []
-    with target.locked():
-        return _write(target, record, predictions, metrics, beyond=beyond)
-
-
-def _write(
-    folder: RunFolder,
-    record: RunRecord,
-    predictions: Sequence[Prediction],
-    metrics: Sequence[Metric],
-    *,
-    beyond: Sequence[Prediction] = (),
-    fresh: bool = False,
-) -> Run:
-    record = scored(record, predictions, metrics)
-    if fresh:  # now that there is something to put in its place
-        folder.move_aside()
-    folder.rewrite(predictions, beyond=beyond)
-    folder.write_record(record)
-    return Run(folder.path, record)
-
-
 def extract_again(prediction: Prediction, read: Extractor) -> Prediction:
     """The prediction with what `read` extracts from its raw text, where there is one."""
     unreadable = prediction.error is not None or prediction.finish == REFUSAL
@@ -349,78 +129,24 @@ def extract_again(prediction: Prediction, read: Extractor) -> Prediction:
     )
 
 
-def _prediction(row: Row, task: Task) -> Prediction:
-    """One row of answers made elsewhere; raises DataError."""
-    choices = _choices(row) if task.answers == "choice" else ()
-    unparsed = Prediction(
-        sample_id=_text(row, "id", number_too=True),
-        raw=_text(row, "raw"),
-        answer=None,
-        rule="",
-        correct=None,
-        target=_target(row, choices),
-        question=_text(row, "question", default=""),
-        choices=choices,
-        topic=_text(row, "topic", default=""),
-        images=tuple(_digest(image) for image in row.images),
-        finish=_finish(row),
-    )
-    return extract_again(unparsed, task.extract)
+def write_scored(
+    folder: RunFolder,
+    record: RunRecord,
+    predictions: Sequence[Prediction],
+    metrics: Sequence[Metric],
+    *,
+    beyond: Sequence[Prediction] = (),
+    fresh: bool = False,
+) -> Run:
+    """Score predictions that are all there, and put them with the record into a run folder.
 
-
-def _finish(row: Row) -> str:
-    """Why the answer ended: `finish_reason`, as servers call it, or else `finished`."""
-    if reason := _text(row, "finish_reason", default="").strip():
-        return reason[:40]
-    finished = row.fields.get("finished")
-    if finished is not None and not isinstance(finished, bool):
-        raise _bad(row, "finished", "must be true or false")
-    return "" if finished is None else STOP if finished else LENGTH
-
-
-def _digest(image: ImageRef) -> str:
-    """Of a picture that is not there its name's: enough to know which questions share one."""
-    try:
-        return image.digest()
-    except SampleError:
-        return sha256(image.label.encode("utf-8", "backslashreplace")).hexdigest()
-
-
-def _text(row: Row, name: str, *, default: str | None = None, number_too: bool = False) -> str:
-    value = row.fields.get(name, default)
-    if value is None and default is not None:
-        return default
-    if number_too and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str) or (number_too and not value):
-        raise _bad(row, name, "must be text")
-    return value
-
-
-def _choices(row: Row) -> tuple[str, ...]:
-    value = row.fields.get("choices")
-    if (
-        not isinstance(value, list)
-        or not 2 <= len(value) <= 26
-        or not all(isinstance(choice, str) for choice in value)
-    ):
-        raise _bad(row, "choices", "must be a list of 2 to 26 texts")
-    return tuple(value)
-
-
-def _target(row: Row, choices: tuple[str, ...]) -> Target:
-    value = row.fields.get("target")
-    if not choices:
-        text = _text(row, "target")
-        if not lines(text):
-            raise _bad(row, "target", "must not be empty")
-        return text
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
-        return value
-    raise _bad(row, "target", f"must be 0 to {len(choices) - 1}, the place of the right choice")
-
-
-def _bad(row: Row, name: str, rule: str) -> DataError:
-    if name not in row.fields:
-        return DataError(f"{row.where}, field {name!r}: missing; it {rule}.")
-    return DataError(f"{row.where}, field {name!r}: {rule}, found {found(row.fields[name])}.")
+    Args:
+        beyond: answers that are kept and not scored: see `--limit`.
+        fresh: what is in the folder is moved aside.
+    """
+    record = scored(record, predictions, metrics)
+    if fresh:  # now that there is something to put in its place
+        folder.move_aside()
+    folder.rewrite(predictions, beyond=beyond)
+    folder.write_record(record)
+    return Run(folder.path, record)

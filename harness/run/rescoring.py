@@ -1,0 +1,64 @@
+"""The answers of a run, extracted again by another rule, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from harness.core.errors import HarnessError
+from harness.core.files.paths import safe_name
+from harness.core.types import Task
+from harness.run.folder import RunFolder
+from harness.run.scoring import Run, extract_again, metrics_of, tokenize_of, write_scored
+
+
+def rescore(folder: RunFolder, task: Task, *, extractor: str, command: Sequence[str] = ()) -> Run:
+    """The answers of a run, read again by another rule, without a model.
+
+    `ours` brings the run itself up to date; any other extractor makes a run beside it, called
+    MODEL+EXTRACTOR.
+
+    Raises:
+        HarnessError: no such run or extractor, or answers that are not options.
+    """
+    from harness.extract import EXTRACTORS
+
+    record = folder.existing_record()
+    if extractor not in EXTRACTORS:
+        raise HarnessError(
+            f"No extractor called {extractor!r}.", known=f"There are {', '.join(EXTRACTORS)}."
+        )
+    if task.answers == "text" and extractor != "ours":
+        raise HarnessError(
+            f"{extractor} reads letters of options; {task.title} has written answers.",
+            remedy="--extractor ours",
+        )
+    if other := record.fingerprint.get("extractor"):
+        raise HarnessError(
+            f"{folder.path} is itself a run that was read again, by {other}.",
+            remedy=f"Read the run beside it, whose name does not end in +{other}.",
+        )
+    read = task.extract if extractor == "ours" else EXTRACTORS[extractor]
+    before = folder.existing_predictions()
+    predictions = [extract_again(p, read) for p in before]
+    target = folder
+    if extractor != "ours":
+        name = f"{record.model.name}+{extractor}"
+        title = f"{record.model.title} (read by {extractor})"
+        record = replace(
+            record,
+            model=replace(record.model, name=name, title=title),
+            fingerprint={**record.fingerprint, "extractor": extractor},
+            command=list(command),
+        )
+        own = folder.path.resolve()
+        target = RunFolder(own.parent.parent / safe_name(name) / own.name)
+    record = replace(record, settings={**record.settings, "extractor": extractor})
+    metrics = list(metrics_of(task, tokenize=tokenize_of(record)))
+    if predictions == before:
+        # The texts are the same: what needs an encoder is not computed again.
+        kept = {k: v for k, v in record.metrics.items() if k.startswith("bertscore_")}
+        metrics.append(lambda _: kept)
+    beyond = [extract_again(p, read) for p in folder.read_beyond()] if target is folder else []
+    with target.locked():
+        return write_scored(target, record, predictions, metrics, beyond=beyond)
