@@ -23,7 +23,7 @@ from tests import traces
 from tests.drawn import draw_questions
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-FILES = pytest.StashKey[dict[Path, int]]()
+FILES = pytest.StashKey[set[Path]]()
 CHANGED = pytest.StashKey[list[str]]()
 
 

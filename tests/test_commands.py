@@ -40,14 +40,13 @@ def test_the_parent_is_warm_and_has_one_thread() -> None:
 
 
 def test_what_tests_leave_behind_is_seen(tmp_path: Path) -> None:
-    """A new file, a changed one, one that is gone, and an empty folder; caches apart."""
-    (tmp_path / "kept").write_text("1")
+    """A new file, one that is gone, and an empty folder; caches apart."""
     (tmp_path / "gone").write_text("1")
     before = traces.files(tmp_path)
-    (tmp_path / "kept").write_text("12")
     (tmp_path / "gone").unlink()
     (tmp_path / "new").mkdir()
+    (tmp_path / "page.html").write_text("1")
     (tmp_path / "__pycache__").mkdir()
     (tmp_path / "__pycache__" / "x.pyc").write_text("1")
     changed = traces.difference(before, traces.files(tmp_path))
-    assert [Path(path).name for path in changed] == ["gone", "kept", "new"]
+    assert [Path(path).name for path in changed] == ["gone", "new", "page.html"]

@@ -9,6 +9,7 @@ import signal
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,13 +108,18 @@ def test_each_stage_is_told_with_what_remains_of_all(done) -> None:
 
 
 def test_again_nothing_is_computed_twice(done) -> None:
-    """The second time every run is found complete, and says the same."""
+    """The second time every run is found complete, and says the same; nothing says how long the
+    stages would take."""
     folder, _, lines = done
     before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/*/*/predictions.jsonl")}
-    assert run(folder, []) == lines
+    told: list[str] = []
+    assert run(folder, told) == lines
+    assert len(told) == 6
+    assert not any("left in all" in line for line in told)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+@pytest.mark.slow
 def test_interrupted_it_goes_on_where_it_was(
     done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,14 +151,27 @@ def test_two_at_once_are_refused(done) -> None:
         run(done[0], [])
 
 
-def test_what_was_made_with_other_settings_is_moved_aside(
-    done, tmp_path: Path, monkeypatch
-) -> None:
-    """A folder of an earlier version is refused, told how to begin anew, and kept when one does."""
+@pytest.fixture
+def earlier(done, tmp_path: Path, monkeypatch) -> Path:
+    """What an earlier version has left behind: the control had other settings."""
     shutil.copytree(done[0] / "runs", tmp_path / "runs")
     monkeypatch.setattr(demo.distillation, "ANSWERS_ONLY", {"learning_rate": 1e-3})
+    return tmp_path
+
+
+def test_what_was_made_with_other_settings_is_refused(earlier: Path) -> None:
+    """With the option that begins anew; nothing is touched."""
+    before = answers(earlier)
     with pytest.raises(HarnessError, match="--fresh"):
-        run(tmp_path, [])
+        run(earlier, [])
+    assert answers(earlier) == before
+
+
+@pytest.mark.slow
+def test_what_was_made_with_other_settings_is_moved_aside(
+    done, earlier: Path, tmp_path: Path
+) -> None:
+    """It is kept, whole, and everything is done again."""
     told: list[str] = []
     run(tmp_path, told, fresh=True)
     (aside,) = tmp_path.glob("runs.*/runs")
@@ -176,13 +195,6 @@ def test_what_remains_is_told_by_the_speed_so_far() -> None:
     assert told == ["[1/3] a", "[2/3] b", "[3/3] c  (about 0:20 left in all)"]
 
 
-def test_a_demo_that_is_over_is_not_told_to_last(done) -> None:
-    """Where every stage was done already, nothing says how long the others would take."""
-    told: list[str] = []
-    run(done[0], told)
-    assert not any("left in all" in line for line in told)
-
-
 def test_what_was_half_done_says_nothing_of_the_speed() -> None:
     """Of an interrupted stage only the rest is done now: its time is not that of the whole."""
     clock, recorded = iter([0, 1, 21, 21, 30]), [1]
@@ -197,6 +209,42 @@ def test_what_was_half_done_says_nothing_of_the_speed() -> None:
     assert told == ["[1/3] a", "[2/3] b", "[3/3] c  (about 0:20 left in all)"]
 
 
+def test_the_command_goes_on_where_it_was_stopped(
+    done, command, tmp_path: Path, monkeypatch
+) -> None:
+    """`--quick --fresh`, stopped while the student learns: what was there is kept aside, and the
+    same command without `--fresh` ends with the answers of a demo that nothing stopped."""
+    few = replace(demo.QUICK, questions=7, rationales=8, models=SMALL.models)
+    monkeypatch.setattr(demo, "QUICK", few)
+    monkeypatch.chdir(tmp_path)
+    old = tmp_path / "demo" / "quick" / "runs" / "old"
+    old.mkdir(parents=True)
+    advance, seen = Lines.advance, []
+
+    def stop(bar: Lines, *arguments: int, **options: Any) -> None:
+        advance(bar, *arguments, **options)
+        seen.append(options)
+        if options.get("loss") is not None:
+            raise Interrupted(signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Lines, "advance", stop)
+        assert command("demo", "--quick", "--fresh").code == 143
+    assert not old.exists()
+    assert len(list(tmp_path.glob("demo/quick/runs.*/runs/old"))) == 1
+    kept = answers(tmp_path / "demo" / "quick")
+    result = command("demo", "--quick")
+    assert result.code == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 5
+    assert (tmp_path / "reports" / "leaderboard.html").exists()
+    found, whole = answers(tmp_path / "demo" / "quick"), answers(done[0])
+    assert {name: found[name] for name in kept} == kept
+    both = [name for name in found if "-kd" not in name]
+    assert len(both) == 4
+    assert all(len(found[name]) == 7 and found[name] == whole[name][:7] for name in both)
+
+
+@pytest.mark.slow
 def test_the_command_is_quick_where_asked(command, tmp_path: Path, monkeypatch) -> None:
     """`--quick`: seven models of a few questions, a student of a few rationales, the page. With
     `--fresh` what was there is kept aside."""

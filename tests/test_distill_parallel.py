@@ -137,7 +137,15 @@ def same(out: Path, expected: Path) -> None:
         assert torch.allclose(weights[name], tensor, atol=1e-4), name
 
 
-@pytest.mark.parametrize(("way", "number"), [("ddp", 2), ("ddp", 3), ("fsdp2", 2), ("fsdp2", 3)])
+@pytest.mark.parametrize(
+    ("way", "number"),
+    [
+        ("ddp", 2),
+        ("fsdp2", 3),
+        pytest.param("ddp", 3, marks=pytest.mark.slow),
+        pytest.param("fsdp2", 2, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.process
 def test_several_processes_are_one(run, whole: Path, tmp_path: Path, way: str, number: int) -> None:
     """Each takes its share of every batch, whose size stays; the last batch has less samples than
@@ -156,6 +164,7 @@ def test_several_processes_are_one(run, whole: Path, tmp_path: Path, way: str, n
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_batch_size_is_of_all_processes(run, examples, tmp_path: Path) -> None:
     """Table 3's batch of 16 is 16 questions a step with one process and with three, in one pass or
@@ -167,6 +176,7 @@ def test_batch_size_is_of_all_processes(run, examples, tmp_path: Path) -> None:
     assert len(lines(tmp_path / "three")) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"lora_rank": 2}, {"gradient_checkpointing": True}], ids=str)
 @pytest.mark.process
 def test_sharded_with(run, tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -177,6 +187,7 @@ def test_sharded_with(run, tmp_path: Path, changes: dict[str, Any]) -> None:
     same(tmp_path / "two", tmp_path / "one")
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_sharded_in_bfloat16(run, tmp_path: Path) -> None:
     """Frozen weights in bfloat16 beside trained ones in float32, in the same layer: the curve is
@@ -230,7 +241,13 @@ DEATHS: dict[str, tuple[DistillConfig, int, tuple[Any, ...], int, DistillConfig]
 }
 
 
-@pytest.mark.parametrize("death", DEATHS)
+@pytest.mark.parametrize(
+    "death",
+    [
+        pytest.param(death, marks=pytest.mark.slow if number else ())
+        for number, death in enumerate(DEATHS)
+    ],
+)
 @pytest.mark.process
 def test_killed_on_two(run, whole: Path, tmp_path: Path, death: str) -> None:
     """Killed with -9: the other one ends too and says why, no checkpoint is lost, and any number of
@@ -260,7 +277,7 @@ def test_killed_on_two(run, whole: Path, tmp_path: Path, death: str) -> None:
     assert not hidden
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["fsdp2", pytest.param("ddp", marks=pytest.mark.slow)])
 @pytest.mark.process
 def test_killed_on_one(run, whole: Path, tmp_path: Path, way: str) -> None:
     """And two go on, whichever way they hold the model."""
@@ -276,7 +293,7 @@ def test_killed_on_one(run, whole: Path, tmp_path: Path, way: str) -> None:
     same(out, whole)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["ddp", pytest.param("fsdp2", marks=pytest.mark.slow)])
 @pytest.mark.process
 def test_one_of_two_is_asked_to_stop(run, whole: Path, tmp_path: Path, way: str) -> None:
     """Both finish the step, leave a checkpoint, and exit as the one that was asked."""
@@ -295,6 +312,7 @@ def test_one_of_two_is_asked_to_stop(run, whole: Path, tmp_path: Path, way: str)
     same(out, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_full_disk_of_one_process(run, whole: Path, tmp_path: Path) -> None:
     """A process that cannot write its shard is named, no checkpoint is lost, the run goes on."""

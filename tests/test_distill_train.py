@@ -116,7 +116,7 @@ def overfitted(run, examples: list[Example], tmp_path_factory) -> Path:
     """A student that knows one batch by heart."""
     out = tmp_path_factory.mktemp("runs") / "overfitted"
     config = replace(FP32, epochs=120, learning_rate=1e-2, checkpoint_every=200)
-    run(out, config, examples[:4], sources=Sources(base="Moon | base", teacher="T<script>"))
+    run(out, config, examples[:2], sources=Sources(base="Moon | base", teacher="T<script>"))
     return out
 
 
@@ -124,7 +124,7 @@ def test_the_student_answers_through_the_harness(
     overfitted: Path, examples: list[Example], drawn: Path, tmp_path: Path, command
 ) -> None:
     """The folder is evaluated as any other, and writes the rationales that it has learned."""
-    wanted = {e.sample.id: e for e in examples[:4]}
+    wanted = {e.sample.id: e for e in examples[:2]}
     rows = [json.loads(line) for line in (drawn / "test.jsonl").read_text().splitlines()]
     kept = [{**row, "image": str(drawn / row["image"])} for row in rows if row["id"] in wanted]
     data = tmp_path / "questions"
@@ -234,7 +234,14 @@ DEATHS = {
 }
 
 
-@pytest.mark.parametrize("death", DEATHS)
+QUICK = ("in a checkpoint", "between two checkpoints", "before the student has its name")
+"""Deaths of `make test`; the others are for `make test-slow`."""
+
+
+@pytest.mark.parametrize(
+    "death",
+    [pytest.param(each, marks=() if each in QUICK else pytest.mark.slow) for each in DEATHS],
+)
 @pytest.mark.process
 def test_killed_and_resumed(run, whole: Path, tmp_path: Path, death: str) -> None:
     """Killed anywhere: no checkpoint is lost, and the run goes on to the same curve and the same
@@ -271,6 +278,7 @@ def test_killed_and_resumed(run, whole: Path, tmp_path: Path, death: str) -> Non
     assert not hidden
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_killed_at_any_time(run, whole: Path, tmp_path: Path) -> None:
     """Killed with -9 from outside, again and again, wherever it falls."""
@@ -289,7 +297,9 @@ def test_killed_at_any_time(run, whole: Path, tmp_path: Path) -> None:
     same_student(out, whole)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "signum", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_asked_to_stop(run, whole: Path, tmp_path: Path, signum: signal.Signals) -> None:
     """Ctrl-C and SIGTERM lose nothing: the step is finished and a checkpoint is written."""
     out = tmp_path / "run"
@@ -320,7 +330,7 @@ def test_resumed_with_dropout(run, tmp_path: Path) -> None:
     """The generator's state is part of a checkpoint: dropout goes on as it would have."""
     config = replace(FP32, lora_rank=2, lora_dropout=0.5)
     run(tmp_path / "whole", config)
-    run(tmp_path / "cut", config)
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     for path in ("distill.json", "student"):
         (tmp_path / "cut" / path).rename(tmp_path / f"old-{Path(path).name}")
     kept = json.loads((tmp_path / "old-distill.json").read_text())
@@ -400,13 +410,13 @@ def test_settings_that_change_no_result_may_differ(run, whole: Path) -> None:
 def test_fresh_moves_a_run_aside(run, whole: Path, tmp_path: Path) -> None:
     """The old run is kept beside the new one."""
     out = tmp_path / "run"
-    config = replace(FP32, epochs=1, learning_rate=5e-4)
-    run(out, config)
-    run(out, FP32, fresh=True)
-    same_curve(out, whole)
+    shutil.copytree(whole, out)
+    run(out, replace(FP32, epochs=1, learning_rate=5e-4), fresh=True)
+    assert record(out)["config"]["learning_rate"] == 5e-4
+    assert len(lines(out)) == 6
     (aside,) = [p for p in tmp_path.iterdir() if p.name.startswith("run.")]
-    assert record(aside)["config"]["learning_rate"] == 5e-4
-    assert (aside / "student" / "model.safetensors").exists()
+    same_curve(aside, whole)
+    same_student(aside, whole)
 
 
 def test_fresh_keeps_the_old_student_until_something_can_be_learned(
@@ -542,10 +552,10 @@ def test_8_bit_adam_needs_its_package_and_a_gpu(run, tmp_path: Path) -> None:
         run(tmp_path / "run", replace(FP32, optimizer="adam8bit"))
 
 
-def test_a_damaged_checkpoint_is_named(run, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named(run, whole: Path, tmp_path: Path) -> None:
     """And the one before it is there still."""
     out = tmp_path / "run"
-    run(out)
+    shutil.copytree(whole, out)
     (out / "distill.json").write_text(json.dumps({**record(out), "status": "running"}))
     last = out / "checkpoints" / "step-00000006"
     (last / "optimizer.safetensors").write_bytes(b"\x08")
@@ -569,10 +579,10 @@ def test_checkpoints_without_a_record(run, whole: Path, tmp_path: Path) -> None:
         run(tmp_path)
 
 
-def test_a_log_that_lacks_steps(run, tmp_path: Path) -> None:
+def test_a_log_that_lacks_steps(run, whole: Path, tmp_path: Path) -> None:
     """A log with missing steps is not made up."""
     out = tmp_path / "run"
-    run(out)
+    shutil.copytree(whole, out)
     (out / "distill.json").write_text(json.dumps({**record(out), "status": "running"}))
     log = out / "training_log.jsonl"
     log.write_text("".join(log.read_text().splitlines(keepends=True)[1:]))

@@ -376,11 +376,18 @@ def streamed(model: Any, prompts: Sequence[Prompt], slots: int, decoding: Decodi
     return [found[number] for number in range(len(prompts))]
 
 
-def test_token_for_token_as_generate(pair: tuple[Any, Any]) -> None:
+@pytest.mark.parametrize(
+    ("number", "numbers_of_slots"),
+    [(12, (3, 8)), pytest.param(24, (1, 3, 8), marks=pytest.mark.slow)],
+    ids=["some", "many"],
+)
+def test_token_for_token_as_generate(
+    pair: tuple[Any, Any], number: int, numbers_of_slots: tuple[int, ...]
+) -> None:
     """Random lengths in random order, finished requests replaced in every slot: with any number of
     slots the same texts and the same number of tokens."""
     theirs, ours = pair
-    prompts = make_prompts(24, seed=1)
+    prompts = make_prompts(number, seed=1)
     chance = random.Random(2)
     usual = theirs._end_tokens
     free = [
@@ -393,7 +400,7 @@ def test_token_for_token_as_generate(pair: tuple[Any, Any]) -> None:
         decoding = Decoding(max_new_tokens=20)
         expected = [theirs.generate(theirs.prepare([p]), decoding)[0] for p in prompts]
         assert len({output.tokens for output in expected}) >= 4
-        for slots in (1, 3, 8):
+        for slots in numbers_of_slots:
             order = list(range(len(prompts)))
             chance.shuffle(order)
             found = streamed(ours, [prompts[i] for i in order], slots, decoding)

@@ -51,14 +51,14 @@ def answers(model: GenerativeModel, prompts: list[Prompt], size: int) -> list[st
     return found
 
 
-@pytest.mark.parametrize("size", [3, 8])
-def test_batched_answers_equal_single_ones(model: GenerativeModel, size: int) -> None:
+def test_batched_answers_equal_single_ones(model: GenerativeModel) -> None:
     """A row's answer does not depend on what else is in its batch, nor on its place in it."""
     prompts = make_prompts(8)
     single = answers(model, prompts, 1)
     assert len(set(single)) > 1
-    assert answers(model, prompts, size) == single
-    assert answers(model, prompts[::-1], size) == single[::-1]
+    assert answers(model, prompts, 3) == single
+    for size in (3, 8):
+        assert answers(model, prompts[::-1], size) == single[::-1]
 
 
 def test_the_picture_is_seen(model: GenerativeModel) -> None:

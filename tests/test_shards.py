@@ -35,23 +35,38 @@ BIN = Path(sys.executable).parent
 Answer = Callable[..., Path]
 
 
-@pytest.fixture
-def answer(tiny, drawn: Path, tmp_path: Path) -> Answer:
-    """`answer()` answers the drawn questions in the process that calls it, and returns the folder
-    of the run."""
+@pytest.fixture(scope="module")
+def answer_below(tiny, drawn: Path) -> Answer:
+    """`answer_below(runs)` answers the drawn questions in the process that calls it, and returns the
+    folder of the run."""
 
-    def run(runs: str = "runs", data: Path = drawn, model: Path | None = None, **more: Any) -> Path:
+    def run(runs: Path, data: Path = drawn, model: Path | None = None, **more: Any) -> Path:
         names = ("temperature", "max_new_tokens", "shuffle", "shots", "style")
         chosen = {"max_new_tokens": 6, **{name: more.pop(name) for name in names if name in more}}
         options = ModelOptions(model=str(model or tiny("llava")), name="m", device="cpu")
         how = RunOptions(
-            **{"runs": tmp_path / runs, "batch_size": 3, **more},
-            generation=GenerationOptions(**chosen),
+            **{"runs": runs, "batch_size": 3, **more}, generation=GenerationOptions(**chosen)
         )
         questions = Data(load_task("scienceqa"), DataOptions(path=data))
         return evaluate(Weights(options), questions, how).folder
 
     return run
+
+
+@pytest.fixture
+def answer(answer_below: Answer, tmp_path: Path) -> Answer:
+    """The same, `answer()` or `answer("runs")`, in the test's own folder."""
+
+    def run(runs: str = "runs", *data: Path, **more: Any) -> Path:
+        return answer_below(tmp_path / runs, *data, **more)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def one(answer_below: Answer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process answers, all questions. Not to be written to."""
+    return answer_below(tmp_path_factory.mktemp("one"))
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +152,13 @@ def until(path: Path, number: int, process: BaseProcess) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "more"), [(2, {}), (3, {}), (2, {"temperature": 0.7, "limit": 20})], ids=str
+    ("number", "more"),
+    [
+        pytest.param(2, {}, marks=pytest.mark.slow),
+        (3, {}),
+        (2, {"temperature": 0.7, "limit": 20}),
+    ],
+    ids=str,
 )
 @pytest.mark.process
 def test_several_processes_are_one(
@@ -155,8 +176,8 @@ def test_several_processes_are_one(
 
 
 @pytest.mark.process
-def test_the_time_of_several_processes(answer: Answer, tmp_path: Path) -> None:
-    """Minutes are summed over devices, and the record says so; the wall clock is apart."""
+def test_the_time_of_several_processes(answer: Answer, tmp_path: Path, command) -> None:
+    """Minutes are summed over devices, and record and table say so; the wall clock is apart."""
     assert together(answer, 2) == [0, 0]
     path = folder_of(tmp_path)
     found = record(path)["timing"]
@@ -170,13 +191,7 @@ def test_the_time_of_several_processes(answer: Answer, tmp_path: Path) -> None:
     assert found["wall_minutes"] <= (max(end) - min(begun)) / 60 + 1e-9
     assert found["devices"] == 2
     assert "up to 2 devices" in found["inference_minutes_definition"]
-
-
-@pytest.mark.process
-def test_show_says_whose_minutes(answer: Answer, tmp_path: Path, command) -> None:
-    """A sum over devices is not taken for the time that passed."""
-    assert together(answer, 2) == [0, 0]
-    said = command("show", folder_of(tmp_path)).stdout
+    said = command("show", path).stdout
     assert "sum over up to 2 devices at once" in said
     assert "min passed" in said
 
@@ -207,6 +222,7 @@ def test_devices_at_once_and_the_time_that_passed(
     assert timing.at_once(sessions) == (devices, minutes)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_real_questions(answer: Answer, tmp_path: Path, tiny, real_data: Path) -> None:
     """A hundred questions, or as many as there are, by one, two and three processes."""
@@ -217,14 +233,13 @@ def test_real_questions(answer: Answer, tmp_path: Path, tiny, real_data: Path) -
         same(folder_of(tmp_path, f"by-{number}"), one)
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.process
 def test_the_others_do_what_a_killed_one_had_begun(
-    answer: Answer, tmp_path: Path, victim: int
+    answer: Answer, one: Path, tmp_path: Path, victim: int
 ) -> None:
     """Killed with -9 in the middle: those who live answer the rest, and the last one gathers, even
     if the first process is the dead one."""
-    one = answer("one")
     path = folder_of(tmp_path)
     processes = [start(answer, rank, 3) for rank in range(3)]
     until(path / "shards" / f"{victim:04}", 3, processes[victim])
@@ -236,11 +251,10 @@ def test_the_others_do_what_a_killed_one_had_begun(
     assert record(path)["timing"]["timed_samples"] == 64
 
 
-@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("number", [1, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.process
-def test_all_killed(answer: Answer, tmp_path: Path, number: int) -> None:
+def test_all_killed(answer: Answer, one: Path, tmp_path: Path, number: int) -> None:
     """What two had answered stays, and one process goes on, or three."""
-    one = answer("one")
     path = folder_of(tmp_path)
     processes = [start(answer, rank, 2) for rank in range(2)]
     for rank, process in enumerate(processes):
@@ -262,9 +276,8 @@ def test_all_killed(answer: Answer, tmp_path: Path, number: int) -> None:
 
 
 @pytest.mark.process
-def test_asked_to_stop(answer: Answer, tmp_path: Path) -> None:
+def test_asked_to_stop(answer: Answer, one: Path, tmp_path: Path) -> None:
     """SIGTERM to all: one run that says it was interrupted, with all that was answered, scored."""
-    one = answer("one")
     path = folder_of(tmp_path)
     processes = [start(answer, rank, 2) for rank in range(2)]
     until(path / "shards" / "0001", 3, processes[1])
@@ -368,9 +381,8 @@ def test_fresh_on_several_machines(answer: Answer, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.process
-def test_gathering_may_be_cut(answer: Answer, tmp_path: Path) -> None:
+def test_gathering_may_be_cut(answer: Answer, one: Path, tmp_path: Path) -> None:
     """Killed when all is gathered and the shards are still there: they are not counted twice."""
-    one = answer("one")
     path = folder_of(tmp_path)
     process = start(answer, 1, 2)
     until(path / "shards" / "0001", 3, process)

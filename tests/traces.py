@@ -11,22 +11,20 @@ CACHES = {".cache", ".git", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruf
 CACHES |= {"__pycache__"}
 
 
-def files(folder: Path = ROOT) -> dict[Path, int]:
-    """Every file of the checkout and its size, and every folder; caches apart."""
-    found: dict[Path, int] = {}
+def files(folder: Path = ROOT) -> set[Path]:
+    """Every file and folder of the checkout, caches apart."""
+    found: set[Path] = set()
     for here, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name not in CACHES]
-        found |= {Path(here, name): 0 for name in folders}
-        found |= {Path(here, name): os.lstat(Path(here, name)).st_size for name in names}
+        found |= {Path(here, name) for name in (*folders, *names)}
     return found
 
 
-def difference(before: dict[Path, int], after: dict[Path, int]) -> list[str]:
-    """What is new, changed or gone, by its path in the checkout."""
+def difference(before: set[Path], after: set[Path]) -> list[str]:
+    """What is new or gone, by its path in the checkout. Whoever edits meanwhile is left alone."""
     return [
         path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
-        for path in sorted(before.keys() | after.keys())
-        if before.get(path) != after.get(path)
+        for path in sorted(before ^ after)
     ]
 
 
