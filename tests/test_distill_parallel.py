@@ -364,8 +364,8 @@ HEAD = "text_model.lm_head.linear.weight"
     ("environment", "more", "said"),
     [
         ({}, {"config": SHARDED}, "there is one"),
-        ({"WORLD_SIZE": "2"}, {}, "does not say which"),
-        ({"WORLD_SIZE": "2", "RANK": "2"}, {}, "does not say which"),
+        ({"WORLD_SIZE": "2"}, {}, "does not define which"),
+        ({"WORLD_SIZE": "2", "RANK": "2"}, {}, "does not define which"),
         ({"WORLD_SIZE": "2", "RANK": "0"}, {"device": "cuda:1"}, "a device of its own"),
         ({"ACCELERATE_USE_FSDP": "true"}, {}, "--parallel"),
     ],

@@ -439,7 +439,7 @@ def test_which_process_this_is(
     if place is not None:
         assert here() == place
         return
-    with pytest.raises(HarnessError, match="does not say which"):
+    with pytest.raises(HarnessError, match="does not define which"):
         here()
 
 

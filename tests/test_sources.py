@@ -454,7 +454,7 @@ def test_a_full_disk_is_told_from_damaged_data(tmp_path: Path) -> None:
     usual = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, usual[1]))
     try:
-        with pytest.raises(HarnessError, match="cannot be kept in") as caught:
+        with pytest.raises(HarnessError, match="cannot be stored in") as caught:
             load(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)

@@ -93,7 +93,7 @@ def test_an_input_without_end_is_waited_for_once() -> None:
 
 @pytest.fixture
 def folder(tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(tokenizer_guard, "LONGEST", 1)
+    monkeypatch.setattr(tokenizer_guard, "MAX_SECONDS", 1)
     monkeypatch.setattr(prompt_format, "MAX_SECONDS", 0.5)
     return Path(shutil.copytree(tiny("llava-next"), tmp_path / "model"))
 
@@ -134,7 +134,7 @@ def test_a_text_that_a_tokenizer_does_not_end_on_fails_alone(
     from transformers import AutoProcessor
 
     if "fails" in message:
-        monkeypatch.setattr(tokenizer_guard, "LONGEST", 60)
+        monkeypatch.setattr(tokenizer_guard, "MAX_SECONDS", 60)
     change(folder, **fields)
     tokenizer = pretrained.load(AutoProcessor, folder).tokenizer
     with pytest.raises(SampleError, match=message):
