@@ -110,7 +110,7 @@ def test_every_pair_is_what_harness_compare_says(page: str, runs: Path) -> None:
     }
     assert len(rows) == len(titles) * (len(titles) - 1) / 2 == 28
     for row in rows:
-        first, second = row[0].split(" against ")
+        first, second = row[0].split(" vs. ")
         found = compare(folder(runs, titles[second]), folder(runs, titles[first]))
         d = found.decisive
         shown, low, high = re.findall(r"[+\N{MINUS SIGN}]?\d+\.\d+", row[1])[:3]
@@ -173,7 +173,7 @@ def test_text_answers_are_compared_by_rouge_l(page: str, runs: Path) -> None:
     assert rows[0][1].startswith("Difference ROUGE-L")
     assert len(rows) == 1 + 3
     first, second = (folder(runs, name, "vqaonline") for name in ("llava-next", "llava-cot"))
-    row = next(row for row in rows if row[0] == "LLaVA-CoT against LLaVA-NeXT")
+    row = next(row for row in rows if row[0] == "LLaVA-CoT vs. LLaVA-NeXT")
     expected = compare(first, second).decisive
     assert float(row[1].split()[0]) == pytest.approx(expected.difference, abs=5e-5)
 
@@ -182,7 +182,7 @@ def test_one_run_has_no_rank() -> None:
     """There is nobody to be better than: no column, no pairs."""
     text = render(Material(runs=[RunData(choice_run())]))
     assert ">Rank<" not in Tables(text).found["scienceqa-measured"][0]
-    assert "Against each other" not in Page(text).text
+    assert "Pairwise tests" not in Page(text).text
 
 
 def test_runs_on_other_questions_are_never_paired(material: Material, runs: Path) -> None:
@@ -339,7 +339,7 @@ def said(material: Material) -> dict[str, str]:
     }
 
 
-def test_the_opening_answers_from_the_paper_where_nothing_was_measured() -> None:
+def test_the_summary_answers_from_the_paper_where_nothing_was_measured() -> None:
     """Which figures cannot be right, by name; who is best; what distillation gained."""
     found = said(Material())
     wrong = found["Which numbers of the paper cannot be right?"]
@@ -348,39 +348,39 @@ def test_the_opening_answers_from_the_paper_where_nothing_was_measured() -> None
     assert "ViLT ROUGE1 0.0020 = ROUGE2 0.0020" in wrong
     assert (
         "Phi-3.5-vision-instruct, Overall 81.71%."
-        in found["Which model is best, and is that certain?"]
+        in found["Which model is best, and is the difference significant?"]
     )
-    gained = found["What did distillation gain, and where did it lose?"]
-    assert "+7.34 points, from 46.20 to 53.54%." in gained
-    assert "most in geography (+12.66); down in US history (\N{MINUS SIGN}1.19)" in gained
-    assert "Moondream-kd 8.30 s" in found["How long does a question take?"]
+    gained = found["What did distillation gain, and what did it lose?"]
+    assert "+7.34 points, from 46.20% to 53.54%." in gained
+    assert "most in geography (+12.66); lower in US history (\N{MINUS SIGN}1.19)" in gained
+    assert "Moondream-kd (8.3 s)" in found["How long does a question take?"]
 
 
-def test_the_opening_says_whether_the_best_is_certain(material: Material, runs: Path) -> None:
+def test_the_summary_gives_the_rank_of_the_best(material: Material, runs: Path) -> None:
     """By the rank of the best run; against the next, with the p-value after Holm."""
-    best = said(material)["Which model is best, and is that certain?"]
+    best = said(material)["Which model is best, and is the difference significant?"]
     assert "[ScienceQA] Phi-3.5-vision-instruct, accuracy " in best or "LLaVA-CoT, accuracy" in best
     names = ("phi-3.5", "vilt")
     apart = replace(material, runs=[r for r in material.runs if r.record.model.name in names])
-    assert (
-        ": certain. Against ViLT, the next"
-        in said(apart)["Which model is best, and is that certain?"]
-    )
+    assert "(rank 1). " in said(apart)["Which model is best, and is the difference significant?"]
+    pace = said(apart)["How long does a question take?"]
+    assert "Most accurate: Phi-3.5-vision-instruct (" in pace
+    assert " per question). Fastest: ViLT (" in pace
     alike = [r for r in material.runs if r.record.model.name == "moondream"]
     twin = replace(alike[0].record, model=replace(alike[0].record.model, name="twin", title="Twin"))
     same = replace(material, runs=[alike[0], replace(alike[0], record=twin)])
-    words = said(same)["Which model is best, and is that certain?"]
-    assert ": not certain." in words
-    assert "the places 1 to 2 open" in words
+    words = said(same)["Which model is best, and is the difference significant?"]
+    assert "(ranks 1\N{EN DASH}2: not separable). " in words
 
 
-def test_the_opening_says_what_one_run_can_say() -> None:
+def test_the_summary_says_what_one_run_can_say() -> None:
     """No rank, no comparison, and what guessing would get."""
     found = said(Material(runs=[RunData(choice_run())]))
-    best = found["Which model is best, and is that certain?"]
-    assert "Moondream, accuracy 47.46%: the only run on these questions." in best
-    assert "blind guessing would get 35.0%" in best
-    assert "Moondream 1.40 s, the best of those timed." in found["How long does a question take?"]
+    best = found["Which model is best, and is the difference significant?"]
+    assert "Moondream, accuracy 47.46% (the only run on these questions)." in best
+    assert "chance 35.0%" in best
+    pace = found["How long does a question take?"]
+    assert "Most accurate and fastest: Moondream (1.4 s per question). Medians" in pace
 
 
 # Miniatures
@@ -403,8 +403,8 @@ def test_miniatures_say_so_wherever_their_scores_stand() -> None:
     assert "mini (synthetic), measured" in flat
     assert "mini (synthetic) · test split" in flat
     assert "ScienceQA-mini, mini (synthetic)" in flat
-    assert "Set beside, not comparable." in flat
-    assert "Measured against reported" not in flat
+    assert "For reference, not comparable." in flat
+    assert "Measured vs. reported" not in flat
 
 
 def test_a_miniature_stands_beside_all_rows_of_the_paper() -> None:

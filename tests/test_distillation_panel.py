@@ -102,6 +102,18 @@ def test_topics_are_certain_after_holm_only(runs: Path, material: Material) -> N
     assert [each.p for each in found.values()][1:] == pytest.approx(holm(raw))
 
 
+def test_topics_that_change_are_named_and_none_is_said_to_be_none(material: Material) -> None:
+    """Significant changes first, by direction; a sentence of their own where there are none."""
+    distillation = material.distillations[0]
+    itself = replace(distillation, base=distillation.training.runs)  # type: ignore[union-attr]
+    assert panel_of(material, itself).headline[2:] == ("No topic changed significantly.",)
+    weak = [run for run in material.runs if run.record.model.name == "kosmos-2"]
+    worse, *rest = panel_of(material, replace(distillation, base=tuple(weak))).headline[2:]
+    assert worse.startswith("Significantly better: ")
+    assert worse.endswith("No topic is significantly worse.")
+    assert all(" but not significant: " in each for each in rest)
+
+
 def test_training_counts_are_those_of_the_record(made: Panel) -> None:
     """By topic, in the table and in the drawing."""
     assert made.gains is not None
@@ -109,7 +121,7 @@ def test_training_counts_are_those_of_the_record(made: Panel) -> None:
     assert cells(made.gains, "All questions")["Trained"].text == "1,940"
     assert made.scatter is not None
     assert made.scatter.dots[0].name == "geography"
-    assert made.scatter.dots[0].words.startswith("640 trained, ")
+    assert made.scatter.dots[0].words.startswith("640 training questions, ")
     assert made.kept is not None
     assert [cells(made.kept, "geography")[key].value for key in ("Kept", "Dropped")] == [640, 71]
     assert made.reasons[0][0] == "concludes another option"
@@ -122,7 +134,7 @@ def test_the_loss_is_that_of_the_log_with_the_control_beside(made: Panel, runs: 
     rows = (runs / "distill" / "moondream-kd" / "training_log.jsonl").read_text().splitlines()
     first, last = (json.loads(rows[place])["loss"] for place in (0, -1))
     assert f"125 steps, from {first:.2f} to {last:.3f} nats per token" in made.curve.caption[0]
-    assert "do not compare" in made.curve.caption[2]
+    assert "not comparable" in made.curve.caption[2]
 
 
 def test_reasoning_to_error_has_examples_found_in_the_answers(made: Panel, runs: Path) -> None:
@@ -130,7 +142,8 @@ def test_reasoning_to_error_has_examples_found_in_the_answers(made: Panel, runs:
     option, of different topics first."""
     answers = predictions(runs, "moondream-kd")
     found = reasoning_to_error(answers)
-    assert f", {len(found.sample_ids)} ({100 * (found.of_wrong.value or 0):.1f}%)" in made.errors
+    assert made.errors.startswith(f"{len(found.sample_ids)} of {found.with_reasoning} wrong ")
+    assert f"({100 * (found.of_wrong.value or 0):.1f}%)" in made.errors
     assert 0 < len(made.error_examples) <= 3
     by_id = {p.sample_id: p for p in answers}
     for example in made.error_examples:
@@ -153,9 +166,7 @@ def test_what_the_teacher_got_right_that_the_student_did_not(made: Panel, runs: 
     only = [key for key in own if taught[key].correct and not own[key].correct]
     back = [key for key in own if own[key].correct and not taught[key].correct]
     assert made.teacher_lead is not None
-    assert made.teacher_lead.verdict == (
-        f"{len(only)} of 120 questions; the other way round it is {len(back)}."
-    )
+    assert made.teacher_lead.verdict == (f"{len(only)} of 120 questions; the reverse: {len(back)}.")
     assert made.teacher_lead.example is not None
     assert made.teacher_lead.example.id in only
     assert [output.verdict[-5:] for output in made.teacher_lead.example.outputs] == [
@@ -225,7 +236,7 @@ def test_a_distillation_that_left_nothing_says_so() -> None:
     page = render(Material(distillations=[Distillation(name="empty")]))
     text = " ".join(Page(page).text.split())
     assert "— no training log yet." in text
-    assert "needs training counts and accuracies of two topics or more" in text
+    assert "needs training counts and accuracies of at least two topics" in text
     assert "nan" not in text.lower().replace("finance", "")
     found = panel(
         Distillation(name="empty"),

@@ -104,7 +104,7 @@ def test_csv_gives_back_every_figure_with_all_its_digits(tables: list[Table]) ->
     ]
     missing = [row for row in rows if not row["printed"]]
     assert missing
-    assert all("[missing]" in row["notes"] or row["heading"] == "In words" for row in missing)
+    assert all("[missing]" in row["notes"] or row["heading"] == "Result" for row in missing)
 
 
 def test_csv_in_a_data_frame(tables: list[Table]) -> None:

@@ -208,8 +208,10 @@ def test_a_missing_figure_is_a_dash_with_its_reason() -> None:
     table = results.scores([text_run()], paper.table("vqaonline"))
     notes = {note.finding.reason: note.where for note in table.notes}
     assert notes["roberta-large is not at hand."] == "ViLT, Avg F1"
-    assert notes["the run has no such figure."] == "ViLT, Avg precision, Avg recall"
-    assert notes["not timed, or not known on that machine."].startswith("ViLT, Time, s/question")
+    assert notes["the run has no such metric."] == "ViLT, Avg precision, Avg recall"
+    assert notes["not timed, or not available on that machine."].startswith(
+        "ViLT, Time, s/question"
+    )
 
 
 def test_rows_are_best_first_within_their_questions() -> None:
@@ -247,7 +249,7 @@ def test_the_rules_run_on_measured_rows() -> None:
     metrics = {**choice_run().metrics, "accuracy": Value(value=0.301, n=59, low=0.2, high=0.34)}
     text = Page(render([choice_run(metrics=metrics)])).text
     assert "No whole number of right answers out of 59 gives 30.10%" in text
-    assert "Below chance: 30.10% against 35.00% for blind guessing" in text
+    assert "Below chance: 30.10% against 35.00% for random guessing" in text
 
 
 def test_measured_minus_reported() -> None:
@@ -260,9 +262,9 @@ def test_measured_minus_reported() -> None:
     # statsmodels.stats.proportion.confint_proportions_2indep(28, 59, 932, 2017, method="newcomb"):
     # -0.1113, 0.1394
     assert (row.cells[0].text, row.cells[0].interval) == ("+1.26", "\N{MINUS SIGN}11.1 to +13.9")
-    assert row.cells[1].text == "no clear difference"
+    assert row.cells[1].text == "not significant"
     (finding,) = row.cells[0].findings
-    assert finding.reason == "Not the same questions: 59 here, 2,017 in the paper."
+    assert finding.reason == "Different questions: 59 here, 2,017 in the paper."
 
 
 def test_a_model_that_the_paper_lacks_has_no_difference() -> None:

@@ -161,7 +161,7 @@ def test_pictures_come_from_the_runs_own_data(
     Image.new("RGB", (20, 20)).save(path)
     done = command("report", "--runs", tmp_path / "runs", "--out", out)
     assert (done.code, pictures_in(out)) == (0, 2)
-    assert "1 question is shown without its picture" in out.read_text(encoding="utf-8")
+    assert "1 question is shown without its image" in out.read_text(encoding="utf-8")
 
 
 def test_moved_data_are_told_and_can_be_named(
@@ -174,9 +174,9 @@ def test_moved_data_are_told_and_can_be_named(
     arguments = ("report", "--runs", tmp_path / "runs", "--out", out)
     done = command(*arguments)
     assert (done.code, pictures_in(out)) == (0, 0)
-    assert "No pictures of scienceqa, test split" in done.stderr
+    assert "No images of scienceqa, test split" in done.stderr
     assert "--data scienceqa=PATH" in done.stderr
-    assert "No pictures of scienceqa, test split" in out.read_text(encoding="utf-8")
+    assert "No images of scienceqa, test split" in out.read_text(encoding="utf-8")
     done = command(*arguments, "--data", f"scienceqa={tmp_path / 'elsewhere'}")
     assert (done.code, done.stderr, pictures_in(out)) == (0, "", 3)
 

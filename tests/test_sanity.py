@@ -123,7 +123,7 @@ def test_rouge2_is_below_rouge1(one: str, two: str, doubted: bool) -> None:
     [
         (0.30, "so is its whole 95% interval"),
         (0.45, "chance is within its 95% interval"),
-        (None, "blind guessing. "),
+        (None, "random guessing. "),
     ],
 )
 def test_below_chance_says_how_sure_that_is(high: float | None, words: str) -> None:

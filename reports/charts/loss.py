@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from reports.charts import geometry
 from reports.charts.geometry import Ticks
 from reports.inputs import sanitize
-from reports.tables.table import significant
+from reports.numbers import counted, significant
 
 MAX_POINTS = 480
 """Points of a line: more than the chart has room for. Of more steps, neighbours are averaged."""
@@ -73,14 +73,14 @@ def curve(
             )
         )
         caption.append(
-            f"{title}: {len(steps):,} steps, from {significant(values[0])} to "
+            f"{title}: {counted(len(steps), 'step')}, from {significant(values[0])} to "
             f"{significant(values[-1])} nats per token; the mean of the last tenth is "
             f"{significant(means[-1])}."
         )
     if len(shown) > 1:
         caption.append(
-            "The heights do not compare: the control learns a letter where the student learns a "
-            "whole rationale."
+            "The two losses are not comparable: the control predicts a letter, the student a whole "
+            "rationale."
         )
     return Curve(
         id=name, lines=tuple(lines), across=across, upwards=upwards, caption=tuple(caption)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from reports.charts import geometry
 from reports.charts.geometry import Ticks
-from reports.tables.table import fixed
+from reports.numbers import counted, fixed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,8 @@ def scatter(topics: Sequence[Topic], *, name: str) -> Scatter | None:
                 top=top,
                 bottom=bottom,
                 label=label,
-                words=f"{topic.trained:,} trained, {fixed(topic.accuracy, 2)}% of {topic.n:,}",
+                words=f"{counted(topic.trained, 'training question')}, accuracy "
+                f"{fixed(topic.accuracy, 2)}% (n {topic.n:,})",
             )
             for number, (topic, place, (top, bottom), label) in enumerate(
                 zip(order, places, whiskers, labels, strict=True), start=1
@@ -96,10 +97,10 @@ def _correlations(topics: Sequence[Topic]) -> list[str]:
         if rho is not None:
             said.append(f"{fixed(rho, 2, sign='+')} with {what}")
     if not said:
-        return ["All topics were trained on equally often, so nothing can be said of more or less."]
+        return ["All topics have equally many training questions: no correlation is defined."]
     found = " and ".join(said)
-    words = f"Rank correlation of training questions {found}, over {len(topics)} topics"
-    return [f"{words}: few, and a correlation is no cause."]
+    words = f"Spearman correlation of training questions: {found}, over {len(topics)} topics"
+    return [f"{words} (few; correlation is not causation)."]
 
 
 def spearman(one: Sequence[float], two: Sequence[float]) -> float | None:

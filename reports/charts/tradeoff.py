@@ -20,9 +20,9 @@ from reports.charts import geometry
 from reports.charts.geometry import LEFT, RIGHT, WIDTH, Place
 from reports.inputs import runs, sanitize
 from reports.inputs.paper import PaperTable, minutes
+from reports.numbers import fixed, significant
 from reports.statistics.sanity import ACCURACY
 from reports.tables.columns import TEXT_RANK
-from reports.tables.table import fixed, significant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,11 +362,8 @@ def _caption(
     pairs: Sequence[tuple[int, int]],
     percent: bool,
 ) -> tuple[str, ...]:
-    no_more = "no less speed" if axis.better == "high" else f"no more {axis.cheaper}"
     first = [c.name for place, c in enumerate(shown) if place in leading]
-    caption = [
-        f"On the frontier (filled): {_and(first)}; no other is at least as good for {no_more}."
-    ]
+    caption = [f"On the Pareto frontier (filled): {_and(first)}."]
     if dominated := _dominated(shown, axis, leading):
         caption.append(f"Dominated (hollow): {_and(dominated)}.")
     for i, j in pairs:
@@ -375,7 +372,9 @@ def _caption(
             f"{c.name} ({_score_and_cost(c, axis, percent=percent)})" for c in (student, distilled)
         )
         gain = fixed(distilled.score - student.score, 2 if percent else 4, sign="+")
-        caption.append(f"The arrow: {before} becomes {after}, {gain}{' points' * percent}.")
+        caption.append(
+            f"Arrow: distillation takes {before} to {after}, {gain}{' points' * percent}."
+        )
     return tuple(caption)
 
 

@@ -12,6 +12,7 @@ from reports.distillation.models import ModelRun, Models
 from reports.distillation.summary import few
 from reports.inputs import runs, sanitize
 from reports.inputs.material import Distillation
+from reports.numbers import counted
 
 MAX_OUTPUT = 4000
 """Bytes of one output in an example; the sample browser has more."""
@@ -34,7 +35,7 @@ class Output:
     who: str
     role: str
     verdict: str
-    """right, wrong, or unparsed, with what was read."""
+    """right, wrong or unparsed, with the extracted answer."""
     stages: tuple[tuple[str, str], ...]
     """(tag, text) of a structured answer; empty: it has none."""
     raw: str
@@ -131,8 +132,8 @@ def teacher_lead(models: Models, picture: Picture) -> TeacherLead | None:
         topic = student.answers.topics.get(key, "") or "no topic"
         topics[topic] = topics.get(topic, 0) + 1
     order = sorted(topics.items(), key=lambda pair: (-pair[1], pair[0]))
-    verdict = f"{len(only):,} of {len(shared):,} questions; the other way round it is {back:,}."
-    text = f"{teacher.title} got them right and {student.title} did not"
+    verdict = f"{len(only):,} of {counted(len(shared), 'question')}; the reverse: {back:,}."
+    text = f"{teacher.title} is right and {student.title} is wrong"
     if order:
         text += f": {few([f'{topic} {count:,}' for topic, count in order])}"
     chosen = one_a_topic([student.predictions[key] for key in only if key in student.predictions])
@@ -184,7 +185,7 @@ def _output(model: ModelRun, p: Prediction) -> Output:
         if text
     )
     if p.answer is None:
-        verdict = f"nothing read ({sanitize.text(p.rule, limit=60)}), counted as wrong"
+        verdict = f"unparsed ({sanitize.text(p.rule, limit=60)}), counted as wrong"
     else:
         read = _letter(p.answer) if isinstance(p.answer, int) else sanitize.text(p.answer)
         verdict = f"{read}, {'right' if p.correct else 'wrong'}"

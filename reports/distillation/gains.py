@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from harness.metrics.statistics import wilson
 from reports.charts.scatter import Scatter, Topic, scatter
 from reports.distillation.models import Models
+from reports.numbers import fixed
 from reports.tables import heatmap
 from reports.tables.heatmap import Change
-from reports.tables.table import Cell, Group, Heading, Row, Table, fixed, missing, table
+from reports.tables.table import Cell, Group, Heading, Row, Table, missing, table
 
 
 def gains(models: Models, trained: Mapping[str, int], *, name: str) -> Table | None:
@@ -33,7 +34,7 @@ def gains(models: Models, trained: Mapping[str, int], *, name: str) -> Table | N
                 cells=(
                     Cell(text=f"{count:,}", value=count)
                     if trained
-                    else missing("the training left no counts"),
+                    else missing("the training record has no counts"),
                     *(
                         Cell(text=fixed(s, 2), value=s, n=each.n, tone=heatmap.heat(s))
                         for s in shares
@@ -45,7 +46,7 @@ def gains(models: Models, trained: Mapping[str, int], *, name: str) -> Table | N
         )
     return table(
         f"{name}-gains",
-        f"Where {student.title} gained and lost against {base.title}, on the same questions",
+        f"{student.title} minus {base.title} by topic, on the same questions",
         [
             Heading(key="trained", title="Trained", meaning="training questions of the topic"),
             Heading(key="first", title=base.title, implied_unit="%"),
@@ -53,8 +54,8 @@ def gains(models: Models, trained: Mapping[str, int], *, name: str) -> Table | N
             Heading(key="difference", title="Difference", unit="points"),
             Heading(
                 key="words",
-                title="In words",
-                meaning="exact McNemar at 5%, Holm's correction over the topics",
+                title="Result",
+                meaning="exact McNemar test at 5%, Holm correction over the topics",
                 kind="text",
                 best="ascending",
             ),
@@ -66,8 +67,8 @@ def gains(models: Models, trained: Mapping[str, int], *, name: str) -> Table | N
 
 def _verdict(each: Change) -> str:
     if not each.certain:
-        return "no clear difference"
-    return "gained" if each.difference > 0 else "lost"
+        return "not significant"
+    return "better" if each.difference > 0 else "worse"
 
 
 def topic_scatter(models: Models, trained: Mapping[str, int], *, name: str) -> Scatter | None:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from harness.core.types import Value
-from reports.tables.table import Cell, fixed, interval, missing
+from reports.numbers import fixed, interval
+from reports.tables.table import Cell, missing
 
 MEASURES = (
-    ("complete", "All four stages", "each there once, filled and in order", 100),
+    ("complete", "All four stages", "each present once, filled and in order", 100),
     ("well_formed", "Well formed", "complete, every tag closed, nothing outside", 100),
-    ("conclusion_right", "Conclusion right", "it is the gold option", 100),
-    ("reasoning_right", "Reasoning right", "it arrives at the gold option and no other", 100),
+    ("conclusion_right", "Conclusion correct", "it is the gold option", 100),
+    ("reasoning_right", "Reasoning correct", "it reaches the gold option and no other", 100),
     ("reasoning_agrees", "Reasoning agrees", "with the conclusion", 100),
-    ("leaks_in_summary", "Leak in the summary", "it gives the gold option away", 100),
-    ("leaks_in_caption", "Leak in the caption", "it gives the gold option away", 100),
-    ("repetition", "Repetition", "word 4-grams that had been there before", 100),
-    ("rouge_l", "Overlap", "ROUGE-L of the reasoning with the data's own solution", 1),
-    ("words", "Words", "in all stages together", 1),
+    ("leaks_in_summary", "Leak in the summary", "it reveals the gold option", 100),
+    ("leaks_in_caption", "Leak in the caption", "it reveals the gold option", 100),
+    ("repetition", "Repetition", "word 4-grams that occurred before", 100),
+    ("rouge_l", "Overlap", "ROUGE-L of the reasoning against the solution in the data", 1),
+    ("words", "Words", "in all stages", 1),
 )
 DEPENDENCE = (
-    ("image_helps", "Image helps", "rationales that the picture makes likelier", 100),
-    ("image_gain", "Image gain", "nats per token that the picture saves", 1),
+    ("image_helps", "Image helps", "rationales that are more likely with the image", 100),
+    ("image_gain", "Image gain", "nats per token that the image saves", 1),
 )
 """(key in quality.json, title, meaning, scale)."""
 TAGS = (
@@ -28,10 +29,15 @@ TAGS = (
     (
         "reasoning_to_error",
         "Reasoning-to-error",
-        "of the wrong answers with a reasoning: it had arrived at the gold option",
+        "of the wrong answers with a reasoning: it reaches the gold option",
         100,
     ),
-    ("reasoning_to_error_of_all", "Lost that way", "the same, of all answers", 100),
+    (
+        "reasoning_to_error_of_all",
+        "Reasoning-to-error of all",
+        "the same, as a share of all answers",
+        100,
+    ),
 )
 
 

@@ -6,7 +6,8 @@ from reports.distillation.examples import Example, Picture, make_example, one_a_
 from reports.distillation.measures import TAGS, measure_cell
 from reports.distillation.models import Models
 from reports.inputs import runs
-from reports.tables.table import Group, Heading, Row, Table, fixed, table
+from reports.numbers import counted, fixed
+from reports.tables.table import Group, Heading, Row, Table, table
 
 MAX_EXAMPLES = 3
 """Of reasoning that ends in an error."""
@@ -48,12 +49,11 @@ def reasoning_errors(models: Models) -> str:
         return f"No wrong answer of {student.title} has a reasoning."
     count = len(models.structures[student].reasoning_to_error)
     text = (
-        f"Of {share.n:,} wrong answers of {student.title} that have a reasoning, {count:,} "
-        f"({fixed(share.value * 100, 1)}%) had arrived at the right option and then concluded "
-        "another"
+        f"{count:,} of {counted(share.n, 'wrong answer')} of {student.title} with a reasoning "
+        f"({fixed(share.value * 100, 1)}%) reach the correct option and then conclude another one"
     )
     if whole is not None and whole.value is not None:
-        text += f": {fixed(whole.value * 100, 1)} points of accuracy lost after the reasoning"
+        text += f": {fixed(whole.value * 100, 1)} points of accuracy lost"
     return f"{text}."
 
 

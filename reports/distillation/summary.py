@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from reports.distillation.models import Models
 from reports.inputs import sanitize
 from reports.inputs.material import Distillation, Training
+from reports.numbers import counted, fixed
 from reports.tables import heatmap
 from reports.tables.heatmap import Change
-from reports.tables.table import fixed
 
 
 def headline(models: Models) -> Iterable[str]:
@@ -23,30 +23,39 @@ def headline(models: Models) -> Iterable[str]:
         f"{fixed(whole.first / whole.n * 100, 2)}% to {student.title} "
         f"{fixed(whole.second / whole.n * 100, 2)}%."
     )
-    sure = "certain" if whole.certain else "which chance may explain"
-    yield f"On the same {whole.n:,} questions, 95% interval {_interval(whole)}: {sure}."
+    significant = "significant" if whole.certain else "not significant"
+    yield (
+        f"On the same {counted(whole.n, 'question')}, 95% interval {_interval(whole)}: "
+        f"{significant}."
+    )
     topics = {topic: each for topic, each in change.items() if topic}
-    for certain, better, worse in (
-        (True, "Surely better", "surely worse"),
-        (False, "Higher, though chance may explain it", "lower, though chance may explain it"),
-    ):
-        parts = []
-        for words, sign in ((better, 1), (worse, -1)):
-            names = [
-                f"{topic} ({fixed(each.difference, 1, sign='+')})"
-                for topic, each in sorted(topics.items(), key=lambda t: -abs(t[1].difference))
-                if each.certain is certain and each.difference * sign > 0
-            ]
-            if names:
-                parts.append(f"{words}: {few(names)}")
-            elif certain:
-                parts.append(f"{words} in no topic")
-        if parts:
-            yield f"{_capital('; '.join(parts))}."
+    yield _certain_topics(topics)
+    for names, verb in ((_changed(topics, certain=False, sign=s), v) for s, v in SIGNS):
+        if names:
+            yield f"{verb}, but not significant: {few(names)}."
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+SIGNS = ((1, "Higher"), (-1, "Lower"))
+
+
+def _certain_topics(topics: Mapping[str, Change]) -> str:
+    better, worse = (_changed(topics, certain=True, sign=sign) for sign in (1, -1))
+    if not better and not worse:
+        return "No topic changed significantly."
+    parts = (
+        f"Significantly better: {few(better)}." if better else "No topic is significantly better.",
+        f"Significantly worse: {few(worse)}." if worse else "No topic is significantly worse.",
+    )
+    return " ".join(parts)
+
+
+def _changed(topics: Mapping[str, Change], *, certain: bool, sign: int) -> list[str]:
+    """Topics with their differences, the largest first."""
+    return [
+        f"{topic} ({fixed(each.difference, 1, sign='+')})"
+        for topic, each in sorted(topics.items(), key=lambda t: -abs(t[1].difference))
+        if each.certain is certain and each.difference * sign > 0
+    ]
 
 
 def few(names: Sequence[str], most: int = 6) -> str:
@@ -76,7 +85,7 @@ def facts(found: Distillation, models: Models) -> Iterable[tuple[str, str]]:
     yield "Training questions", ", ".join(part for part in source if part)
     numbers = {key: sanitize.whole(counts.get(key)) for key in ("selected", "kept", "hinted")}
     if numbers["selected"] is not None and numbers["kept"] is not None:
-        text = f"{numbers['kept']:,} kept of {numbers['selected']:,} asked for"
+        text = f"{numbers['kept']:,} kept of {numbers['selected']:,} requested"
         if numbers["hinted"]:
             text += f"; {numbers['hinted']:,} only with the answer as a hint"
         yield "Rationales", text
@@ -84,7 +93,7 @@ def facts(found: Distillation, models: Models) -> Iterable[tuple[str, str]]:
     if found.training:
         yield "Training", _training(found.training)
     if found.control:
-        yield "Control, answers alone", _training(found.control)
+        yield "Control (answers only)", _training(found.control)
 
 
 def _training(training: Training) -> str:
@@ -92,11 +101,11 @@ def _training(training: Training) -> str:
     counts = sanitize.mapping(training.record.get("counts"))
     parts = []
     if (used := sanitize.whole(counts.get("used"))) is not None:
-        parts.append(f"{used:,} questions")
+        parts.append(counted(used, "question"))
     if (steps := sanitize.whole(training.record.get("steps"))) is not None:
-        parts.append(f"{steps:,} steps")
+        parts.append(counted(steps, "step"))
     if (batch := sanitize.whole(config.get("batch_size"))) is not None:
-        parts.append(f"batch {batch:,}")
+        parts.append(f"batch size {batch:,}")
     if (rate := sanitize.number(config.get("learning_rate"))) is not None:
         parts.append(f"learning rate {rate:g}")
     if (epochs := sanitize.number(config.get("epochs"))) is not None:
@@ -109,8 +118,8 @@ def comparisons(models: Models) -> Iterable[str]:
     """The student against its control and against its teacher, a sentence each."""
     student = models.student
     for other, what in (
-        (models.control, "taught the answers alone"),
-        (models.teacher, "the teacher"),
+        (models.control, "control, trained on answers only"),
+        (models.teacher, "teacher"),
     ):
         if student is None or other is None:
             continue
@@ -118,13 +127,13 @@ def comparisons(models: Models) -> Iterable[str]:
         if whole is None:
             continue
         words = (
-            "better"
+            "significantly better"
             if whole.certain and whole.difference > 0
-            else "worse"
+            else "significantly worse"
             if whole.certain
-            else "not surely better or worse"
+            else "not significant"
         )
         yield (
-            f"Against {other.title}, {what}: {fixed(whole.difference, 2, sign='+')} points, "
-            f"{_interval(whole)}, n {whole.n:,}; {words}."
+            f"Compared with {other.title} ({what}): {fixed(whole.difference, 2, sign='+')} points "
+            f"(95% interval {_interval(whole)}, n {whole.n:,}), {words}."
         )

@@ -38,7 +38,7 @@ def loss_curve(found: Distillation, *, name: str) -> Curve | None:
     for each, role in ((found.training, "distilled"), (found.control, "baseline")):
         if each is not None:
             title = sanitize.text(each.name, limit=60) + (
-                ", the control" if role == "baseline" else ""
+                " (control)" if role == "baseline" else ""
             )
             trainings.append((title, role, losses(each.log())))
     return curve(trainings, name=f"{name}-loss")

@@ -43,16 +43,17 @@ def export(
     material, broken = gather(runs)
     if form in TABLE_FORMATS:
         if dataset is not None:
-            raise HarnessError(f"--dataset does nothing with --format {form}.")
+            raise HarnessError(f"--dataset does not apply to --format {form}; remove it.")
         found = [table for section in _sections(material, task) for table in section.tables]
         return _document(TABLE_FORMATS[form].write(found), out, broken)
     if out is None:
         raise HarnessError(
-            f"--format {form} makes a folder of files.", remedy="Name the folder with --out."
+            f"--format {form} writes a folder of files.", remedy="Name the folder with --out."
         )
     if dataset is not None and sanitize.hub_url(dataset) is None:
         raise HarnessError(
-            f"--dataset {dataset}: that is no name of a data set.", remedy="Write ORG/NAME."
+            f"--dataset {dataset}: not the name of a data set on the Hub.",
+            remedy="Write it as ORG/NAME.",
         )
     made = FOLDER_FORMATS[form]
     chosen = [run for run in material.runs if task in {None, run.record.task.name}]

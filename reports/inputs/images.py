@@ -39,7 +39,7 @@ def find_images(
             where = _where(about, data)
             known = _by_digest(_task(about.name, own).load(where)) | known
         except HarnessError as error:
-            notes[f"No pictures of {about.name}, {about.split} split: {error.what}"] = None
+            notes[f"No images of {about.name}, {about.split} split: {error.what}"] = None
     return Pictures(find=known.get, notes=tuple(sorted(notes)))
 
 
@@ -50,7 +50,7 @@ def _where(about: TaskInfo, data: Mapping[str, Path]) -> DataOptions:
         path = Path(about.source)
     if path is None and about.revision is None and about.name in TASKS and not about.synthetic:
         raise HarnessError(
-            f"{about.source} is not there any more; --data {about.name}=PATH says where it is."
+            f"{about.source} does not exist; pass its path with --data {about.name}=PATH."
         )
     return DataOptions(path=path, split=about.split, revision=about.revision, download=False)
 
@@ -60,7 +60,7 @@ def _task(name: str, own: Mapping[str, Task]) -> Task:
         return own[name]
     if name in TASKS:
         return load_task(name)
-    raise HarnessError("its file is run only where it is named, with --task FILE.")
+    raise HarnessError("pass its file with --task FILE.")
 
 
 def _by_digest(samples: SampleSet) -> dict[str, ImageRef]:

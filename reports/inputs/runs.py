@@ -136,12 +136,12 @@ def figure(run: RunRecord, metric: str) -> Value:
     found = run.metrics.get(metric)
     if found is None:
         topical = "/" in metric
-        note = "the run has no question of this topic" if topical else "the run has no such figure"
+        note = "the run has no question of this topic" if topical else "the run has no such metric"
         return Value(value=None, n=0, note=note)
     value = sanitize.number(found.value)
     note = sanitize.text(found.note, limit=600)
     if value is None:
-        note = note or "the record holds no number here"
+        note = note or "the record has no number here"
     return Value(
         value=value,
         n=sanitize.whole(found.n) or 0,

@@ -26,6 +26,7 @@ from reports.distillation.panel import panel
 from reports.export.formats import downloads
 from reports.inputs.material import Material, Pictures, RunData, SampleChoice
 from reports.inputs.paper import load
+from reports.numbers import counted
 from reports.page.images import address
 from reports.page.provenance import Provenance, provenance
 from reports.page.samples.groups import Group, collect
@@ -90,6 +91,7 @@ def render(
         attributions=[data.ATTRIBUTION for task, data in DATA_SETS.items() if task in tasks],
         generated=_source_date() if generated is None else generated,
         kinds=KINDS,
+        counted=counted,
         frame=geometry,
         files_of=_saved,
         address_of=_address,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from harness.core.json_values import finite
 from harness.run.records import RunRecord
 from reports.inputs import runs, sanitize
+from reports.numbers import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,11 @@ def provenance(run: RunRecord, *, dataset: str | None) -> Provenance:
     a source of another name may as well be a folder, and is not linked."""
     sessions = {str(k): v for k, v in enumerate(sanitize.sequence(run.sessions), start=1)}
     parts: dict[str, object] = {
-        "Fingerprint: what must be equal for a run to be continued": run.fingerprint,
+        "Fingerprint: what must match to resume the run": run.fingerprint,
         "Settings": run.settings,
         "Timing": run.timing,
         "Environment": run.environment,
-        "Processes that worked on the run": sessions,
+        "Processes of the run": sessions,
     }
     sections = [
         Section(
@@ -120,8 +121,8 @@ def _prompt(settings: Mapping[str, object]) -> str:
     instruction = sanitize.text(settings.get("instruction"), limit=400)
     return _joined(
         f"style {style}",
-        f"{shots} answered examples first" if shots else "no examples",
-        f"added to the question: {instruction}" if instruction else "the bare question",
+        counted(shots, "few-shot example") if shots else "zero-shot",
+        f"instruction: {instruction}" if instruction else "no instruction",
         _shuffled(settings),
         _transparent(settings),
         f"wording: {wording}" if (wording := sanitize.text(settings.get("wording"))) else "",
@@ -132,7 +133,11 @@ def _shuffled(settings: Mapping[str, object]) -> str:
     seed, stay = sanitize.whole(settings.get("shuffle")), sanitize.whole(settings.get("in_place"))
     if seed is None:
         return ""
-    kept = f"; {stay:,} questions keep options that refer to others in place" if stay else ""
+    kept = (
+        f"; options that refer to others stay in place in {counted(stay, 'question')}"
+        if stay
+        else ""
+    )
     return f"options shuffled, seed {seed}{kept}"
 
 
@@ -141,10 +146,10 @@ def _transparent(settings: Mapping[str, object]) -> str:
     words = {
         "blended": "with transparent parts, blended on white",
         "dropped": "with transparent parts, dropped as in the paper's code",
-        "flat": "of one flat colour by it",
+        "flat": "of one flat colour because of it",
     }
     found = [(sanitize.whole(counts.get(key)), text) for key, text in words.items()]
-    return ", ".join(f"{count:,} pictures {text}" for count, text in found if count)
+    return ", ".join(f"{counted(count, 'image')} {text}" for count, text in found if count)
 
 
 def _figures(run: RunRecord) -> Iterator[Entry]:

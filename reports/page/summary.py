@@ -1,4 +1,4 @@
-"""What somebody in a hurry wants to know, in sentences: five questions and their answers.
+"""The summary of the page: five questions and their answers, in sentences.
 
 Every number here stands in a table below as well; where something was not measured, the answer is
 the paper's and says so.
@@ -14,12 +14,12 @@ from harness.run.records import RunRecord
 from reports.distillation.panel import Panel
 from reports.inputs import runs
 from reports.inputs.paper import Paper, PaperRow, PaperTable, minutes
+from reports.numbers import counted, duration, fixed
 from reports.page.sections import RunGroup, TaskSection
 from reports.statistics.ranks import Rank
 from reports.statistics.sanity import ACCURACY, Figure
 from reports.tables import pairs
 from reports.tables.columns import TEXT_RANK
-from reports.tables.table import fixed, significant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +49,17 @@ def summary(
 ) -> list[Question]:
     """The questions that the page answers in ten seconds."""
     asked = (
-        ("Which model is best, and is that certain?", [*_best(sections), *_best_printed(paper)]),
         (
-            "What did distillation gain, and where did it lose?",
+            "Which model is best, and is the difference significant?",
+            [*_best(sections), *_best_printed(paper)],
+        ),
+        (
+            "What did distillation gain, and what did it lose?",
             [*_gained(panels), *_gained_printed(paper)],
         ),
         (
             "What did the teacher get right that the student did not?",
-            [*_behind(panels), *_behind_printed(paper)],
+            [*_teacher_lead(panels), *_teacher_lead_printed(paper)],
         ),
         ("How long does a question take?", [*_pace(sections), *_pace_printed(paper)]),
         ("Which numbers of the paper cannot be right?", list(_wrong(sections, paper))),
@@ -93,38 +96,39 @@ def _best_of(group: RunGroup) -> tuple[str, str] | None:
         ends = " to ".join(fixed(end * scale, digits - 1) for end in (found.low, found.high))
         basis.append(f"95% interval {ends}, n {found.n:,}")
     if metric == ACCURACY and chance is not None:
-        basis.append(f"blind guessing would get {fixed(chance * 100, 1)}%")
+        basis.append(f"chance {fixed(chance * 100, 1)}%")
     if len(scored) == 1:
-        certain, why = "the only run on these questions", "There is nothing to compare it with"
+        rank, why = "the only run on these questions", "No other run to compare with"
     else:
-        certain, why = _certainty(group, scored)
-    return f"{verdict}: {certain}.", f"{why}. {_capital('; '.join(basis))}." if basis else f"{why}."
+        rank, why = _significance(group, scored)
+    return f"{verdict} ({rank}).", f"{why}. {_capital('; '.join(basis))}." if basis else f"{why}."
 
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _certainty(group: RunGroup, scored: Sequence[RunRecord]) -> tuple[str, str]:
+def _significance(group: RunGroup, scored: Sequence[RunRecord]) -> tuple[str, str]:
+    """(the rank of the best run, what it rests on)."""
     best, second = (runs.run_id(run) for run in scored[:2])
     tests = group.tests
     rank = tests.ranks.get(best) if tests else None
     pair = tests.pair(second, best) if tests else None
     if tests is None or rank is None or pair is None or pair.difference is None:
-        return "whether that is certain is open", "The answers are not at hand to be paired"
-    counted = tests.test == "mcnemar"
-    scale, digits = (100, 2) if counted else (1, 4)
+        return "not tested", "Predictions are missing, so there is no paired test"
+    counts = tests.test == "mcnemar"
+    scale, digits = (100, 2) if counts else (1, 4)
     size = fixed(pair.difference.difference * scale, digits, sign="+")
     p = pairs.probability(pair.p) if pair.p is not None else ""
-    against = (
-        f"Against {runs.title(scored[1])}, the next, it is {size}"
-        f"{' points' if counted else ' ROUGE-L'} on {pair.n:,} shared questions, p "
-        f"{'' if p.startswith('<') else '= '}{p} after Holm's correction"
+    unit = "points" if counts else "ROUGE-L"
+    lead = (
+        f"{size} {unit} against {runs.title(scored[1])}, the second, on "
+        f"{counted(pair.n, 'shared question')}, p {'' if p.startswith('<') else '= '}{p} after "
+        "Holm correction"
     )
     if rank == Rank(1, 1):
-        return "certain", f"{against}; paired tests put it before every other run"
-    places = f"paired tests leave the places {rank.best} to {rank.worst} open to it"
-    return "not certain", f"{against}; {places}"
+        return "rank 1", f"{lead}; significantly better than every other run"
+    return f"ranks {rank.best}\N{EN DASH}{rank.worst}: not separable", lead
 
 
 def _metric(group: Sequence[RunRecord]) -> tuple[str, str, str]:
@@ -140,16 +144,17 @@ def _best_printed(paper: Paper) -> Iterable[Statement]:
         heading = next(column.key for column in table.columns if column.metric == metric)
         first, second = sorted(table.rows, key=lambda row: -float(row.cells[metric]))[:2]
         verdict = f"{first.model}, {heading} {first.cells[metric]}{table.unit}."
-        text = f"{second.model}, the next, has {second.cells[metric]}{table.unit}"
+        text = f"Second: {second.model}, {second.cells[metric]}{table.unit}"
         ends = _unpaired(table.figures(first)[metric], table.figures(second)[metric])
         if ends:
-            sure = "does not include 0" if ends[0] > 0 or ends[1] < 0 else "includes 0"
+            significant = ends[0] > 0 or ends[1] < 0
+            zero = "does not include 0" if significant else "includes 0"
             shown = " to ".join(fixed(end * 100, 1, sign="+") for end in ends)
-            text += f"; the 95% interval of the difference, {shown} points, {sure}"
+            text += f"; the 95% interval of the difference, {shown} points, {zero}"
         yield Statement(
             lead=f"In the paper, {table.title}",
             verdict=verdict,
-            text=f"{text}. It publishes no answers, so no paired test can say how certain that is.",
+            text=f"{text}. The paper publishes no predictions, so there is no paired test.",
             link=_printed_link(table),
         )
 
@@ -210,16 +215,16 @@ def _gained_printed(paper: Paper) -> Iterable[Statement]:
         up = [topic for topic in topics if topic[1] > 0]
         down = [topic for topic in topics if topic[1] < 0]
         text = (
-            f"Up in {len(up)} of {len(topics)} topics, most in {up[0][0]} "
+            f"Higher in {len(up)} of {len(topics)} topics, most in {up[0][0]} "
             f"({fixed(up[0][1], 2, sign='+')})"
         )
         if down:
-            text += f"; down in {_list(down)}"
+            text += f"; lower in {_list(down)}"
         yield Statement(
             lead="In the paper",
-            verdict=f"{fixed(float(new) - float(old), 2, sign='+')} points, from {old} to "
-            f"{new}{table.unit}.",
-            text=f"{text}. The two rows were read by different rules.",
+            verdict=f"{fixed(float(new) - float(old), 2, sign='+')} points, from "
+            f"{old}{table.unit} to {new}{table.unit}.",
+            text=f"{text}. The two rows have different extractors.",
             link=_printed_link(table),
         )
 
@@ -228,27 +233,28 @@ def _list(topics: Sequence[tuple[str, float]]) -> str:
     return ", ".join(f"{topic} ({fixed(size, 2, sign='+')})" for topic, size in topics)
 
 
-def _behind(panels: Sequence[Panel]) -> Iterable[Statement]:
+def _teacher_lead(panels: Sequence[Panel]) -> Iterable[Statement]:
     for panel in panels:
         if panel.teacher_lead is not None:
             yield Statement(
                 lead=_named(panel),
                 verdict=panel.teacher_lead.verdict,
                 text=panel.teacher_lead.words,
-                link=f"#{panel.id}-behind",
+                link=f"#{panel.id}-teacher-lead",
             )
 
 
-def _behind_printed(paper: Paper) -> Iterable[Statement]:
+def _teacher_lead_printed(paper: Paper) -> Iterable[Statement]:
     for table, _, distilled, teacher in _distilled(paper):
         topics = _by_topic(table, distilled, teacher)
         ahead = [topic for topic in topics if topic[1] > 0]
-        every = "every topic" if len(ahead) == len(topics) else f"{len(ahead)} topics"
+        every = "every topic" if len(ahead) == len(topics) else counted(len(ahead), "topic")
         yield Statement(
             lead="In the paper",
             verdict=f"{teacher.model} is ahead of {distilled.model} in {every}.",
             text=f"Most in {ahead[0][0]} ({fixed(ahead[0][1], 2, sign='+')} points), least in "
-            f"{ahead[-1][0]} ({fixed(ahead[-1][1], 2, sign='+')}); it shows no single question.",
+            f"{ahead[-1][0]} ({fixed(ahead[-1][1], 2, sign='+')}); the paper shows no single "
+            "question.",
             link=_printed_link(table),
         )
 
@@ -269,20 +275,27 @@ def _pace(sections: Sequence[TaskSection]) -> Iterable[Statement]:
         fast = min(timed, key=lambda pair: pair[0])
         slow = max(timed, key=lambda pair: pair[0])
         best = next(pair for run in section.run_groups[0].runs for pair in timed if pair[1] is run)
-        others = [f"{_seconds(fast)}, the fastest"] if fast[1] is not best[1] else []
-        if slow[1] not in (fast[1], best[1]):
-            others.append(f"{_seconds(slow)}, the slowest")
+        slowest = f"Slowest: {_timed(slow)}. " if slow[1] not in (fast[1], best[1]) else ""
+        link = f"#{section.costs.id}" if section.costs else ""
         yield Statement(
             lead=_lead(section),
-            verdict=f"{_seconds(best)}, the best of those timed.",
-            text=f"{'; '.join([*others, 'medians'])}, each on the machine that its provenance "
-            "names.",
-            link=f"#{section.costs.id}" if section.costs else "",
+            verdict=_fastest(best, fast, section.run_groups[0]),
+            text=f"{slowest}Medians, each on the machine in its provenance.",
+            link=link,
         )
 
 
-def _seconds(pair: tuple[float, RunRecord]) -> str:
-    return f"{runs.title(pair[1])} {significant(pair[0])} s"
+def _fastest(best: tuple[float, RunRecord], fast: tuple[float, RunRecord], group: RunGroup) -> str:
+    """The best of the timed runs by score, and the fastest one."""
+    word = "Most accurate" if _metric(group.runs)[0] == ACCURACY else "Best"
+    timed = "" if best[1] is group.runs[0] else " of the timed runs"
+    if fast[1] is best[1]:
+        return f"{word} and fastest{timed}: {_timed(best)}."
+    return f"{word}{timed}: {_timed(best)}. Fastest: {_timed(fast)}."
+
+
+def _timed(pair: tuple[float, RunRecord]) -> str:
+    return f"{runs.title(pair[1])} ({duration(pair[0])} per question)"
 
 
 def _pace_printed(paper: Paper) -> Iterable[Statement]:
@@ -293,11 +306,11 @@ def _pace_printed(paper: Paper) -> Iterable[Statement]:
         found = sorted(
             (minutes(row.cells["inference_minutes"]) * 60 / n, row.model) for row in table.rows
         )
-        named = [f"{model} {significant(seconds)} s" for seconds, model in found]
+        named = [f"{model} ({duration(seconds)})" for seconds, model in found]
         yield Statement(
             lead="In the paper",
-            verdict=f"{named[0]} to {named[-1]}.",
-            text=f"{', '.join(named[1:-1])}: its minutes over {n:,} questions.",
+            verdict=f"Fastest: {named[0]}. Slowest: {named[-1]}.",
+            text=f"{', '.join(named[1:-1])}: reported minutes divided by {n:,} questions.",
             link=_printed_link(table),
         )
 
@@ -322,7 +335,7 @@ def _wrong(sections: Sequence[TaskSection], paper: Paper) -> Iterable[Statement]
         yield Statement(
             lead=f"Table {table.number}, {table.title}",
             verdict=f"{_unique(found['impossible']) or 'None'}.",
-            text=(f"Hard to believe: {doubts}. " if doubts else "")
+            text=(f"Doubtful: {doubts}. " if doubts else "")
             + "Each is marked in the table, with its reason below it.",
             link=_printed_link(table),
         )
@@ -333,7 +346,7 @@ def _wrong(sections: Sequence[TaskSection], paper: Paper) -> Iterable[Statement]
                 yield Statement(
                     lead=f"Measured here, {_lead(section)}",
                     verdict=f"{'; '.join(n.where for n in notes[:5])}.",
-                    text="The same rules run on our rows: something went wrong in these runs.",
+                    text="The same checks run on our rows: something went wrong in these runs.",
                     link=f"#{section.scores.id}",
                 )
 

@@ -173,8 +173,8 @@ def accuracy_beats_chance(row: Row) -> Iterator[Finding]:
     yield Finding(
         "doubtful",
         (ACCURACY,),
-        f"Below chance: {accuracy.text} against {chance.text} for blind guessing{sure}. Often a "
-        "sign of answers that were not read.",
+        f"Below chance: {accuracy.text} against {chance.text} for random guessing{sure}. Often a "
+        "sign of unparsed answers.",
     )
 
 

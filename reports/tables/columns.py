@@ -10,18 +10,10 @@ from harness.metrics.statistics import wilson
 from harness.run.records import RunRecord
 from reports.inputs import runs, sanitize
 from reports.inputs.paper import PaperTable
+from reports.numbers import fixed, interval, significant
 from reports.statistics.ranks import Rank
 from reports.statistics.sanity import ACCURACY
-from reports.tables.table import (
-    Cell,
-    Heading,
-    Kind,
-    Strip,
-    fixed,
-    interval,
-    missing,
-    significant,
-)
+from reports.tables.table import Cell, Heading, Kind, Strip, missing
 
 MAX_TOPICS = 7
 """Topics with a column of their own, where the paper does not name them: as many as in Table 1."""
@@ -91,7 +83,7 @@ def rank(ranks: Mapping[str, Rank]) -> Fill:
     def fill(run: RunRecord) -> Cell:
         found = ranks.get(runs.run_id(run))
         if found is None:
-            return missing("no other run answered the same questions, or its answers are not here")
+            return missing("no other run answered the same questions, or predictions are missing")
         places = [str(found.best), str(found.worst)][: 1 if found.certain else 2]
         # Of two runs with the same best place the one with the better worst place comes first.
         return Cell(text="\N{EN DASH}".join(places), value=found.best + found.worst / 1000)
@@ -130,7 +122,7 @@ def other_topics(shown: Sequence[str]) -> Fill:
         if not n:
             return missing("the run has no question of another topic")
         if not 0 <= right <= n:
-            return missing("the accuracies of these topics are no shares")
+            return missing("the accuracies of these topics are not between 0 and 1")
         return _share(right, n)
 
     return fill
@@ -156,7 +148,7 @@ def timed(*keys: str, per: float = 1, n: bool = False) -> Fill:
     def fill(run: RunRecord) -> Cell:
         found = runs.timing(run, *keys)
         if found is None:
-            return missing("not timed, or not known on that machine")
+            return missing("not timed, or not available on that machine")
         count = sanitize.whole(runs.timing(run, "timed_samples")) if n else None
         findings = runs.timing_caveats(run, keys[-1])
         return Cell(text=significant(found / per), findings=findings, value=found / per, n=count)
@@ -179,7 +171,7 @@ def counted(name: str) -> Fill:
     def fill(run: RunRecord) -> Cell:
         count = sanitize.whole(getattr(run.counts, name))
         if count is None:
-            return missing("the record holds no number here")
+            return missing("the record has no number here")
         return Cell(text=f"{count:,}", value=count)
 
     return fill
@@ -190,7 +182,7 @@ def cut(run: RunRecord) -> Cell:
     count = sanitize.whole(run.counts.cut)
     answered = (sanitize.whole(run.counts.done) or 0) - (sanitize.whole(run.counts.failed) or 0)
     if count is None or not 0 <= count <= answered or not answered:
-        return missing("the answers do not say why they ended")
+        return missing("the predictions have no finish reasons")
     return _share(count, answered)
 
 
@@ -202,7 +194,7 @@ def said(*keys: str) -> Fill:
             for key in keys:
                 if found := sanitize.text(sanitize.mapping(source).get(key), limit=60):
                     return Cell(text=found, kind="text")
-        return missing("the record does not say", kind="text")
+        return missing("the record has no such entry", kind="text")
 
     return fill
 
@@ -219,11 +211,13 @@ MINUTES = Column(
 )
 
 TEXT_METRICS = (
-    Column("bleu", "BLEU", score("bleu"), "corpus BLEU, runs of 1 to 4 words"),
-    Column("rouge1", "ROUGE1", score("rouge1"), "shared single words"),
-    Column("rouge2", "ROUGE2", score("rouge2"), "shared word pairs"),
+    Column("bleu", "BLEU", score("bleu"), "corpus BLEU, 1- to 4-grams"),
+    Column("rouge1", "ROUGE1", score("rouge1"), "unigram overlap"),
+    Column("rouge2", "ROUGE2", score("rouge2"), "bigram overlap"),
     Column("rougeL", "ROUGE-L", score("rougeL"), "longest common subsequence"),
-    Column("rougeLsum", "ROUGE-Lsum", score("rougeLsum"), "the same, line by line"),
+    Column(
+        "rougeLsum", "ROUGE-Lsum", score("rougeLsum"), "longest common subsequence, line by line"
+    ),
     Column("bertscore_f1", "Avg F1", score("bertscore_f1"), "BERTScore F1, mean"),
     Column(
         "bertscore_precision",
@@ -240,9 +234,9 @@ TEXT_RANK = "rougeL"
 OUTCOMES = (
     Column(
         "unparsed",
-        "Unread",
+        "Unparsed",
         percent("unparsed"),
-        "answers in which nothing could be read; they count as wrong",
+        "answers that no rule can parse; they count as wrong",
         "%",
         lower_is_better=True,
     ),
@@ -250,7 +244,7 @@ OUTCOMES = (
         "cut",
         "Cut",
         cut,
-        "answers that end because the token limit was reached",
+        "answers cut at the token limit",
         "%",
         lower_is_better=True,
     ),
@@ -258,21 +252,21 @@ OUTCOMES = (
         "failed",
         "Failed",
         counted("failed"),
-        "questions without an answer; in no figure",
+        "questions without an answer; excluded from all metrics",
         lower_is_better=True,
     ),
     Column(
         "beyond_context",
         "Too long",
         counted("beyond_context"),
-        "of the failed, those with a prompt longer than the model's context",
+        "failed questions whose prompt exceeds the model's context length",
         lower_is_better=True,
     ),
     Column(
         "truncated",
         "Shortened",
         counted("truncated"),
-        "questions of which a part was left out to fit the model's context",
+        "questions shortened to fit the model's context length",
         lower_is_better=True,
     ),
 )
@@ -290,17 +284,17 @@ def _memory(key: str, meaning: str) -> Column:
 
 COST = (
     MINUTES,
-    _seconds("p50", "half of the questions take less"),
-    _seconds("p90", "nine in ten take less"),
-    _seconds("p99", "99 in 100 take less"),
-    Column("tokens_per_second", "tokens/s", timed("tokens_per_second"), "tokens generated"),
-    _memory("device", "memory of the accelerator"),
+    _seconds("p50", "median"),
+    _seconds("p90", "90th percentile"),
+    _seconds("p99", "99th percentile"),
+    Column("tokens_per_second", "tokens/s", timed("tokens_per_second"), "generated tokens"),
+    _memory("device", "accelerator memory"),
     _memory("process", "main memory"),
-    Column("load", "Load", timed("load_seconds"), "reading the weights", "s", lower_is_better=True),
+    Column("load", "Load", timed("load_seconds"), "loading the weights", "s", lower_is_better=True),
     Column("energy", "Energy", timed("energy_joules", per=3600), "", "Wh", lower_is_better=True),
     Column("on", "Device", said("device", "cpu"), kind="text"),
-    Column("dtype", "dtype", said("dtype"), "type of the weights' numbers", kind="text"),
-    Column("batch_size", "Batch", said("batch_size"), "questions at a time", kind="text"),
+    Column("dtype", "dtype", said("dtype"), "dtype of the weights", kind="text"),
+    Column("batch_size", "Batch", said("batch_size"), "questions per batch", kind="text"),
 )
 
 
@@ -310,19 +304,19 @@ def ranked(ranks: Mapping[str, Rank], by: str) -> Column:
         "rank",
         "Rank",
         rank(ranks),
-        f"places that paired tests of {by} leave open, Holm's correction at 5%",
+        f"paired tests of {by}, Holm correction at 5%; the ranks of a range are not separable",
         lower_is_better=True,
     )
 
 
 PACE = (
-    _seconds("p50", "half of the questions take less"),
-    Column("tokens_per_second", "tokens/s", timed("tokens_per_second"), "tokens generated"),
+    _seconds("p50", "median"),
+    Column("tokens_per_second", "tokens/s", timed("tokens_per_second"), "generated tokens"),
     Column(
         "memory",
         "Memory",
         peak,
-        "peak, of the accelerator where there is one, otherwise main memory",
+        "peak accelerator memory, or main memory without an accelerator",
         "GiB",
         lower_is_better=True,
     ),
@@ -344,9 +338,9 @@ def accuracy(group: Sequence[RunRecord], paper: PaperTable | None) -> tuple[Colu
         shown = [Column(m, runs.topic(m), percent(m)) for m in list(sizes)[:MAX_TOPICS]]
     keys = [column.key for column in shown]
     if set(sizes) - set(keys):
-        shown.append(Column("other", "Other", other_topics(keys), "all other topics together"))
+        shown.append(Column("other", "Other", other_topics(keys), "all other topics"))
     return (
         Column(ACCURACY, "Overall", percent(ACCURACY), unit="%"),
-        Column("strip", "Drawn from 0 to 100%", strip(paper), kind="strip"),
+        Column("strip", "On a scale from 0 to 100%", strip(paper), kind="strip"),
         *shown,
     )

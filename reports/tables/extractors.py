@@ -12,8 +12,9 @@ from harness.extract import EXTRACTORS
 from harness.metrics.statistics import wilson
 from harness.run.records import RunRecord
 from reports.inputs import runs
+from reports.numbers import fixed, interval
 from reports.statistics.answers import Answers, ExtractorResult
-from reports.tables.table import Cell, Group, Heading, Row, Table, fixed, interval, missing, table
+from reports.tables.table import Cell, Group, Heading, Row, Table, missing, table
 
 MEANINGS = {
     "ours": (
@@ -35,8 +36,8 @@ def extractor_table(
         return None
     return table(
         name,
-        "The same outputs read by other rules: accuracy in percent, with its 95% interval, and the "
-        "share in which the rule reads nothing",
+        "The same outputs, other extractors: accuracy in percent, with its 95% interval, and the "
+        "share of unparsed answers",
         [
             Heading(
                 key=extractor,

@@ -15,11 +15,12 @@ from harness.run.compare import accuracies
 from harness.run.records import RunRecord
 from reports.inputs import runs
 from reports.inputs.paper import PaperTable
+from reports.numbers import fixed
 from reports.statistics.answers import Answers
 from reports.statistics.ranks import LEVEL
 from reports.statistics.sanity import ACCURACY
 from reports.tables import columns
-from reports.tables.table import Cell, Group, Heading, Row, Table, Tone, fixed, missing, table
+from reports.tables.table import Cell, Group, Heading, Row, Table, Tone, missing, table
 
 HEAT: tuple[Tone, ...] = (
     "heat0", "heat1", "heat2", "heat3", "heat4", "heat5", "heat6", "heat7",
@@ -48,12 +49,12 @@ LEGENDS: Mapping[str, tuple[tuple[Tone, str], ...]] = {
     ),
     "change": (
         *(
-            (tone, f"\N{MINUS SIGN}{step:g} and less" if step == 20 else f"\N{MINUS SIGN}{step:g}")
+            (tone, f"\N{MINUS SIGN}{step:g} or less" if step == 20 else f"\N{MINUS SIGN}{step:g}")
             for tone, step in zip(reversed(_LOSS), reversed(STEPS), strict=True)
         ),
         ("even", f"within {STEPS[0]:g}"),
         *(
-            (tone, f"+{step:g}" + " and more" * (step == 20))
+            (tone, f"+{step:g}" + " or more" * (step == 20))
             for tone, step in zip(_GAIN, STEPS, strict=True)
         ),
     ),
@@ -260,7 +261,7 @@ def cell(found: Change) -> Cell:
 
 def _changes(base: Answers, found: Answers | None, keys: Sequence[str]) -> list[Cell]:
     if found is None:
-        return [missing("its answers are not at hand")] * len(keys)
+        return [missing("its predictions are missing")] * len(keys)
     by_topic = changes(base, found)
     named = {ACCURACY: by_topic.get("")}
     named |= {f"{runs.TOPIC}{topic}": each for topic, each in by_topic.items() if topic}

@@ -8,8 +8,9 @@ from itertools import combinations
 
 from harness.run.records import RunRecord
 from reports.inputs import runs
+from reports.numbers import fixed
 from reports.statistics.ranks import LEVEL, Pair, PairwiseTests
-from reports.tables.table import Cell, Group, Heading, Row, Table, Tone, fixed, missing, table
+from reports.tables.table import Cell, Group, Heading, Row, Table, Tone, missing, table
 
 MAX_MATRIX = 12
 """Runs that a matrix is drawn for; of more, the list of pairs is all."""
@@ -35,7 +36,7 @@ def matrix(group: Sequence[RunRecord], found: PairwiseTests, *, name: str) -> Ta
     unit = "percentage points" if found.test == "mcnemar" else "ROUGE-L"
     return table(
         name,
-        f"Row minus column, in {unit}, with the questions that only one of the two got right"
+        f"Row minus column, in {unit}, with the questions that only one of the two gets right"
         if found.test == "mcnemar"
         else f"Row minus column, in {unit}, each with its 95% interval",
         [
@@ -53,10 +54,10 @@ def every_pair(group: Sequence[RunRecord], found: PairwiseTests, *, name: str) -
         Heading(
             key="difference",
             title="Difference",
-            meaning="the first minus the second, with its 95% interval, for this pair alone",
+            meaning="the first minus the second, with its 95% interval, uncorrected",
             unit="points" if counted else "ROUGE-L",
         ),
-        Heading(key="words", title="In words", kind="text", best="ascending"),
+        Heading(key="words", title="Result", kind="text", best="ascending"),
     ]
     if counted:
         headings += [
@@ -67,12 +68,12 @@ def every_pair(group: Sequence[RunRecord], found: PairwiseTests, *, name: str) -
         ]
     test = "exact McNemar" if counted else "paired bootstrap"
     headings += [
-        Heading(key="p", title="p", meaning=f"{test}, for this pair alone", best="ascending"),
+        Heading(key="p", title="p", meaning=f"{test}, uncorrected", best="ascending"),
         Heading(key="holm", title="p, Holm", meaning="corrected for all pairs", best="ascending"),
     ]
     return table(
         name,
-        "Every pair, on the questions that both answered",
+        "All pairs, on the questions that both answered",
         headings,
         groups=[
             Group(
@@ -82,19 +83,19 @@ def every_pair(group: Sequence[RunRecord], found: PairwiseTests, *, name: str) -
                 )
             )
         ],
-        row_title="The first against the second",
+        row_title="First vs. second",
     )
 
 
 def words(pair: Pair, first: str, second: str) -> str:
-    """What a pair says: who is better, or that it is open. `pair` is the second minus the first."""
+    """Which of the two is better, if any. `pair` is the second minus the first."""
     if pair.difference is None:
         return "no question in common"
     if pair.better is not None:
         return f"{first if pair.better == pair.first else second} is better"
     if pair.p is not None and pair.difference.p is not None and pair.difference.p < LEVEL:
-        return "open: one chance finding among so many pairs would look like this"
-    return "open: chance explains it"
+        return "not significant after Holm correction"
+    return "not significant"
 
 
 def probability(p: float) -> str:
@@ -161,7 +162,7 @@ def _pair_row(one: RunRecord, two: RunRecord, found: PairwiseTests, *, counted: 
         for p in (d.p, pair.p):
             cells.append(missing("not tested") if p is None else Cell(text=probability(p), value=p))
     return Row(
-        title=f"{runs.title(one)} against {runs.title(two)}",
+        title=f"{runs.title(one)} vs. {runs.title(two)}",
         id=runs.compare_id(*names),
         origin=runs.label(one),
         cells=tuple(cells),

@@ -11,21 +11,10 @@ from harness.core.types import Value
 from harness.run.records import RunRecord
 from reports.inputs import runs
 from reports.inputs.paper import PaperColumn, PaperRow, PaperTable, minutes
+from reports.numbers import fixed, interval
 from reports.statistics.sanity import ACCURACY, Figure, Finding
 from reports.tables.heatmap import change
-from reports.tables.table import (
-    MISSING,
-    Cell,
-    Group,
-    Heading,
-    Row,
-    Strip,
-    Table,
-    fixed,
-    interval,
-    missing,
-    table,
-)
+from reports.tables.table import MISSING, Cell, Group, Heading, Row, Strip, Table, missing, table
 
 
 def as_printed(paper: PaperTable) -> Table:
@@ -46,7 +35,7 @@ def as_printed(paper: PaperTable) -> Table:
             )
         )
         if column.metric == ACCURACY:
-            headings.append(Heading(key="strip", title="Drawn from 0 to 100%", kind="strip"))
+            headings.append(Heading(key="strip", title="On a scale from 0 to 100%", kind="strip"))
     chance = f"{paper.chance}{paper.unit}, as {paper.chance_source}" if paper.chance else ""
     return table(
         f"{paper.task}-reported",
@@ -132,7 +121,7 @@ def differences(records: Sequence[RunRecord], paper: PaperTable) -> Table | None
         for column in columns
     ]
     if paper.n is not None:
-        headings.insert(1, Heading(key="words", title="In words", kind="text", best="ascending"))
+        headings.insert(1, Heading(key="words", title="Result", kind="text", best="ascending"))
     return table(
         f"{paper.task}-difference",
         "Measured here minus reported in the paper"
@@ -154,7 +143,7 @@ def _difference_row(
         cell, words = _difference(found, printed[column.metric], paper.scale)
         if column.metric == ACCURACY and paper.n is not None:
             if cell.value is not None and found.n != paper.n:
-                reason = f"Not the same questions: {found.n:,} here, {paper.n:,} in the paper."
+                reason = f"Different questions: {found.n:,} here, {paper.n:,} in the paper."
                 cell = replace(cell, findings=(Finding("remark", (ACCURACY,), reason),))
             cells += [cell, Cell(text=words or MISSING, kind="text")]
         else:
@@ -195,7 +184,7 @@ def _difference(found: Value, printed: Figure, scale: int) -> tuple[Cell, str]:
         below, above = math.hypot(below, printed.high - old), math.hypot(above, old - printed.low)
     low, high = difference - below, difference + above
     ends = (fixed(end * scale, 1 if scale == 100 else 4, sign="+") for end in (low, high))
-    words = "higher" if low > 0 else "lower" if high < 0 else "no clear difference"
+    words = "higher" if low > 0 else "lower" if high < 0 else "not significant"
     whole = replace(
         cell,
         interval=" to ".join(ends),

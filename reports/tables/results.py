@@ -11,11 +11,12 @@ from harness.checkpoints.catalog import CATALOG
 from harness.run.records import RunRecord
 from reports.inputs import runs, sanitize
 from reports.inputs.paper import PaperTable
+from reports.numbers import fixed
 from reports.statistics.ranks import Rank
 from reports.statistics.sanity import ACCURACY, check
 from reports.tables import columns
 from reports.tables.columns import Column, Fill
-from reports.tables.table import Group, Heading, Row, Table, fixed, missing, table
+from reports.tables.table import Group, Heading, Row, Table, missing, table
 
 
 def scores(
@@ -46,7 +47,7 @@ def scores(
     chosen += [columns.MINUTES, *columns.PACE]
     if ranks:
         chosen.insert(0, columns.ranked(ranks, "ROUGE-L" if ACCURACY not in names else ACCURACY))
-    caption = "Accuracy in percent" if ACCURACY in names | expected else "Figures"
+    caption = "Accuracy in percent" if ACCURACY in names | expected else "Metrics"
     return _table(
         "measured",
         f"{caption}, each with its 95% interval and n",
@@ -115,7 +116,7 @@ def _by_topic(
     ]
     return table(
         f"{runs.task_id(records[0])}-topics",
-        f"Every topic: {caption}, each with its 95% interval and n",
+        f"All topics: {caption}, each with its 95% interval and n",
         [
             Heading(
                 key=runs.run_id(run),

@@ -34,11 +34,11 @@ class KindOfNote:
 
 KINDS: Mapping[KindOfFinding, KindOfNote] = {
     "impossible": KindOfNote(
-        "✗", "Cannot be right", "Arithmetic forbids it, given its n or the rest of its row."
+        "✗", "Cannot be right", "Arithmetically impossible, given its n or the rest of its row."
     ),
-    "doubtful": KindOfNote("⚠", "Doubtful", "Possible, and yet hard to believe."),
-    "remark": KindOfNote("†", "Worth knowing", "What a fair comparison has to know."),
-    "missing": KindOfNote("", "Missing", "The reason why there is a dash."),
+    "doubtful": KindOfNote("⚠", "Doubtful", "Possible, but implausible."),
+    "remark": KindOfNote("†", "Worth knowing", "Relevant to a fair comparison."),
+    "missing": KindOfNote("", "Missing", "The reason for a dash."),
 }
 
 
@@ -196,24 +196,3 @@ def _listed(names: Iterable[str]) -> str:
 def missing(reason: str, *, kind: Kind = "number") -> Cell:
     """An em dash that says why."""
     return Cell(findings=(Finding("missing", (), f"{reason.rstrip('.')}."),), kind=kind)
-
-
-def fixed(value: float, digits: int, *, sign: Literal["", "+"] = "") -> str:
-    """A number with `digits` decimals and a typographic minus; `sign` "+" marks gains as well."""
-    shown = f"{value:{sign},.{digits}f}" if abs(value) < 1e6 else f"{value:{sign}.3g}"
-    if not shown.strip("+-0.,"):
-        shown = shown.lstrip("+-")  # a zero has no sign
-    return shown.replace("-", "\N{MINUS SIGN}")
-
-
-def significant(value: float) -> str:
-    """A number with three significant digits, or all of its integer part."""
-    digits = next((d for d in (0, 1, 2, 3) if abs(value) >= 10 ** (2 - d)), 4)
-    return fixed(value, digits) if value else "0"
-
-
-def interval(low: float | None, high: float | None, digits: int) -> str:
-    """The ends of an interval of figures that cannot be negative; empty where there is none."""
-    if low is None or high is None:
-        return ""
-    return f"{fixed(low, digits)}\N{EN DASH}{fixed(high, digits)}"

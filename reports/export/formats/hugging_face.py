@@ -39,8 +39,8 @@ def unfit(run: RunRecord, dataset: str | None) -> str:
         return ""
     source = sanitize.text(run.task.source) or "a source that the record does not name"
     return (
-        f"its questions are from {source}, and the hub's formats name a data set of the hub; "
-        "--dataset ORG/NAME says which one they are"
+        f"its questions are from {source}, and the Hub's formats need a data set of the Hub; "
+        "name it with --dataset ORG/NAME"
     )
 
 

@@ -70,8 +70,8 @@ def payload(
     for key, made in zip(numbered(map(group_key, groups)), indices, strict=True):
         made["key"] = key
     if lost:
-        one = "1 question is shown without its picture, which is not at hand."
-        many = f"{lost:,} questions are shown without their pictures, which are not at hand."
+        one = "1 question is shown without its image, which is not available."
+        many = f"{lost:,} questions are shown without their images, which are not available."
         notes.append(one if lost == 1 else many)
     index = {"groups": indices, "block": BLOCK, "extractors": [RECORDED, *OTHERS]}
     return Payload(

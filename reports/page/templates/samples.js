@@ -2,33 +2,33 @@
 // The samples: how each run stands, two runs against each other, and every answer.
 
 const READER = {
-  "ours": ["our reader", "Conclusions, answer phrases, letters and option texts; nothing is guessed."],
+  "ours": ["our extractor", "Conclusions, answer phrases, letters and option texts; never guesses."],
   "paper-base": [
-    "the paper’s rule for its base model",
+    "the paper’s extractor for its base model",
     "The last capital letter anywhere in the text.",
   ],
   "paper-kd": [
-    "the paper’s rule for its distilled model",
+    "the paper’s extractor for its distilled model",
     "A letter, alone, between the two CONCLUSION tags.",
   ],
 };
 const VERDICT = {
-  "r": ["✓", "right"], "w": ["✗", "wrong"], "u": ["∅", "nothing read"], "f": ["!", "failed"],
+  "r": ["✓", "right"], "w": ["✗", "wrong"], "u": ["∅", "unparsed"], "f": ["!", "failed"],
   "a": ["•", "answered"], "-": ["", "not asked"],
 };
-const VERDICT_CLASS = { r: "right", w: "wrong", u: "unparsed", f: "failed", a: "said", "-": "absent" };
+const VERDICT_CLASS = { r: "right", w: "wrong", u: "unparsed", f: "failed", a: "answered", "-": "absent" };
 // Outcome -> words, and the verdicts that it covers.
 const OUTCOMES = {
   "right": ["right", "r"],
-  "wrong": ["wrong, nothing read included", "wu"],
-  "unparsed": ["nothing read", "u"],
+  "wrong": ["wrong, including unparsed", "wu"],
+  "unparsed": ["unparsed", "u"],
   "failed": ["failed", "f"],
   "answered": ["answered", "a"],
-  "misled": ["wrong after a right reasoning", "wu"],
+  "misled": ["wrong after correct reasoning", "wu"],
 };
 // Of two runs -> words, and whether the first and the second are right.
 const AGAINST = {
-  "differ": ["one of the two is right"], "first": ["only the first is right", true, false],
+  "differ": ["exactly one is right"], "first": ["only the first is right", true, false],
   "second": ["only the second is right", false, true], "both": ["both are right", true, true],
   "neither": ["neither is right", false, false],
 };
@@ -68,6 +68,7 @@ function fill(select, options) {
 
 const percent = (share, digits = 1) => (100 * share).toFixed(digits).replace("-", "−");
 const count = (number) => number.toLocaleString("en-US");
+const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 const letter = (place) => (place < 26 ? String.fromCharCode(65 + place) : String(place + 1));
 const verdicts = (run) => run.verdicts[view.reader] ?? run.verdicts.ours;
 const isFixed = (run) => !(view.reader in run.verdicts);
@@ -83,12 +84,12 @@ function drawStanding() {
   const { group } = view, { name, meaning } = readerWords();
   const fixed = group.runs.filter(isFixed);
   at("reader-meaning").textContent = group.choice
-    ? `${meaning}${fixed.length ? ` Answers that were not read out of a text by our reader stay as they are: ${fixed.map((run) => run.title).join(", ")}.` : ""}`
-    : "Answers in words have no verdict: they are compared with a reference, in the tables.";
-  at("standing-caption").textContent = group.choice ? `Right answers, read by ${name}` : "Answers";
+    ? `${meaning}${fixed.length ? ` Unchanged, because our extractor did not make them: ${fixed.map((run) => run.title).join(", ")}.` : ""}`
+    : "Free-text answers have no verdict: the tables score them against a reference.";
+  at("standing-caption").textContent = group.choice ? `Right answers, ${name}` : "Answers";
   const headings = group.choice
-    ? ["Model", "Accuracy, %", "95% interval", "Right", "Nothing read", "Failed"]
-    : ["Model", "Answered", "Nothing read", "Failed"];
+    ? ["Model", "Accuracy, %", "95% interval", "Right", "Unparsed", "Failed"]
+    : ["Model", "Answered", "Unparsed", "Failed"];
   const cut = group.runs.some((run) => run.cut !== null);
   if (cut) headings.splice(-1, 0, "Cut at the token limit");
   at("standing").tHead.rows[0].replaceChildren(...headings.map((text, column) => {
@@ -142,7 +143,7 @@ function pairedSentence(result, first, second) {
   const ends = [sign * result.low, sign * result.high].sort((a, b) => a - b);
   const size = `${percent(sign * result.difference)} points (95% interval ${percent(ends[0])} to ${percent(ends[1])})`;
   if (result.difference === 0) return [named(second), " and ", named(first), ` are equal: ${size}.`];
-  if (ends[0] <= 0) return [named(better), ` is ahead by ${size}: it may not be better than `, named(worse), "."];
+  if (ends[0] <= 0) return [named(better), " is ahead of ", named(worse), ` by ${size}: not significant.`];
   return [named(better), " is better than ", named(worse), ` by ${size}.`];
 }
 
@@ -154,7 +155,7 @@ function drawPaired() {
   if (!possible) return;
   const result = comparison();
   if (!result.n) {
-    box.replaceChildren(make("p", "There is no question that both answered."));
+    box.replaceChildren(make("p", "The two share no answered questions."));
     return;
   }
   const cell = (name, verdict) => {
@@ -182,7 +183,7 @@ function drawPaired() {
       make("tr", heading("row", named(first), " right"), cell("both", "both right"), cell("first", "only this one")),
       make("tr", heading("row", named(first), " wrong"), cell("second", "only the other"), cell("neither", "both wrong"))));
   const sides = result.count.first + result.count.second;
-  const jump = make("button.primary", `Show the ${count(sides)} questions that tell them apart`);
+  const jump = make("button.primary", `Show the ${counted(sides, "question")} on which they differ`);
   jump.type = "button";
   jump.disabled = !sides;
   jump.addEventListener("click", () => {
@@ -192,9 +193,9 @@ function drawPaired() {
   });
   box.replaceChildren(
     make("p.sentence", ...pairedSentence(result, first, second)),
-    make("p.small", `${count(result.n)} questions that both answered, read by ${readerWords().name}. `
-      + `McNemar’s exact p = ${significant(result.p)}, for this one comparison. `
-      + (result.clustered ? "The interval takes questions that share a picture as one." : "Interval by Bonett and Price.")),
+    make("p.small", `${counted(result.n, "question")} that both answered, ${readerWords().name}. `
+      + `Exact McNemar p = ${significant(result.p)}, uncorrected. `
+      + (result.clustered ? "Interval clustered by image." : "Bonett–Price interval.")),
     make("div.two", table), ...(group.shown ? [make("p", jump)] : []));
   box.dataset.result = JSON.stringify(result);
 }
@@ -336,9 +337,9 @@ function scrollToSample() {
 function drawFound() {
   const { group } = view, n = found.length;
   const left = group.ids.length - group.shown;
-  at("found").textContent = `${count(n)} of ${count(group.shown)} question${group.shown === 1 ? "" : "s"}`
-    + (view.outcome && group.choice ? `, read by ${readerWords().name}` : "")
-    + (left ? `; ${count(left)} that every model answered right are not on this page` : "");
+  at("found").textContent = `${count(n)} of ${counted(group.shown, "question")}`
+    + (view.outcome && group.choice ? `, ${readerWords().name}` : "")
+    + (left ? `; ${count(left)} that every model gets right are not on this page` : "");
 }
 
 // One question
@@ -349,7 +350,7 @@ async function drawDetail() {
   const { group, sample } = view;
   if (sample < 0) {
     detail.replaceChildren(make("p.small", found.length
-      ? "Choose a question: click on one, or press j." : "No question fits all of these filters."));
+      ? "Choose a question: click one or press j." : "No question matches the filters."));
     return;
   }
   let asked;
@@ -362,9 +363,9 @@ async function drawDetail() {
   if (view.group !== group || view.sample !== sample) return;  // somebody was quicker
   const title = make("h4", make("bdi", asked.question || "(no text)"));
   const shown = asked.pictures.map((number, place) =>
-    image(group, number, asked.pictures.length > 1 ? `Picture ${place + 1} of this question` : "The picture of this question"));
+    image(group, number, asked.pictures.length > 1 ? `Image ${place + 1} of this question` : "The image of this question"));
   const nothing = asked.missing
-    ? make("p.small", asked.missing === 1 ? "The picture is not on this page." : `${asked.missing} pictures are not on this page.`) : null;
+    ? make("p.small", asked.missing === 1 ? "The image is not on this page." : `${asked.missing} images are not on this page.`) : null;
   detail.replaceChildren(
     drawSteps(),
     make("p.small", make("bdi", `#${group.ids[sample]}`), " · ", make("bdi", group.topics[group.topic[sample]])),
@@ -394,8 +395,8 @@ function drawSteps() {
       status.textContent = link.textContent = "The address bar has the link";
     }
   });
-  const words = place < 0 ? "Not among those listed" : `${count(place + 1)} of ${count(found.length)}`;
-  return make("div.steps", step("← Before", -1), make("span", words), step("Next →", 1), link);
+  const words = place < 0 ? "Not in the list" : `${count(place + 1)} of ${count(found.length)}`;
+  return make("div.steps", step("← Previous", -1), make("span", words), step("Next →", 1), link);
 }
 
 function drawGold(group, asked) {
@@ -414,7 +415,7 @@ function drawGold(group, asked) {
     const gold = place === asked.target;
     return make(gold ? "li.right-choice" : "li",
       make("span.letter", letter(place)), make("bdi", text),
-      gold ? make("span.word", "✓ right answer") : null,
+      gold ? make("span.word", "✓ correct answer") : null,
       who.length ? make("span.chips", make("span.hidden", "chosen by "), ...who) : null);
   });
   return make("ol.choices", ...items);
@@ -433,8 +434,8 @@ function reading(run, answer) {
 }
 
 function said(answer, asked) {
-  if (answer === null) return "nothing";
-  if (typeof answer !== "number") return "the text itself";
+  if (answer === null) return "none";
+  if (typeof answer !== "number") return "the whole text";
   return `${letter(answer)}. ${asked.choices[answer] ?? ""}`;
 }
 
@@ -451,9 +452,9 @@ function drawAnswer(run, place, asked) {
     return details;
   }
   const it = parts_of(answer), read = reading(run, answer);
-  if (typeof read.answer === "number") summary.append(" ", make("span.small", "read: ", make("bdi", said(read.answer, asked))));
+  if (typeof read.answer === "number") summary.append(" ", make("span.small", "extracted: ", make("bdi", said(read.answer, asked))));
   if (it.cut) summary.append(" ", make("span.flag", "cut at the token limit"));
-  if (run.misled.includes(view.sample)) summary.append(" ", make("span.flag", "the reasoning is right"));
+  if (run.misled.includes(view.sample)) summary.append(" ", make("span.flag", "correct reasoning"));
   if (it.error !== null) details.append(make("p", "No answer: ", make("bdi", it.error)));
   else {
     // The marked words are those of the recorded reading.
@@ -462,16 +463,16 @@ function drawAnswer(run, place, asked) {
   }
   const facts = [];
   if (it.seconds !== null) {
-    const before = it.preparing === null ? "" : `, ${it.preparing} s of it before the model`;
+    const before = it.preparing === null ? "" : `, of which preprocessing ${it.preparing} s`;
     facts.push(["Time", `${it.seconds} s${before}`]);
   }
-  if (it.tokens !== null) facts.push(["Tokens", `${count(it.tokens)} written${it.tokensIn === null ? "" : `, ${count(it.tokensIn)} read`}`]);
-  if (it.order.length) facts.push(["Options asked as", it.order.map((from, to) => `${letter(to)}: ${asked.choices[from]}`).join(", ")]);
+  if (it.tokens !== null) facts.push(["Tokens", `${count(it.tokens)} generated${it.tokensIn === null ? "" : `, ${count(it.tokensIn)} in the prompt`}`]);
+  if (it.order.length) facts.push(["Options as shuffled", it.order.map((from, to) => `${letter(to)}: ${asked.choices[from]}`).join(", ")]);
   if (it.scores.length) facts.push(["Log-likelihood", it.scores.map((score, option) => `${letter(option)} ${score === null ? "—" : score.toFixed(2)}`).join(", ")]);
   if (facts.length) {
     details.append(make("dl.entries", ...facts.map(([name, text]) => make("div", make("dt", name), make("dd", make("bdi", text))))));
   }
-  if (it.prompt) details.append(make("h5", "Prompt as sent"), passage(it.prompt));
+  if (it.prompt) details.append(make("h5", "Prompt"), passage(it.prompt));
   const usual = () => [view.first, view.second].map((number) => view.group.runs[number].key);
   details.open = (unfolded ?? usual()).includes(run.key);
   summary.addEventListener("click", () => {
@@ -482,15 +483,15 @@ function drawAnswer(run, place, asked) {
 }
 
 function drawReading(run, it, read, asked) {
-  const words = make("p", "Read: ", make("strong", make("bdi", said(read.answer, asked))), " · rule “", make("bdi", read.rule), "”");
+  const words = make("p", "Extracted: ", make("strong", make("bdi", said(read.answer, asked))), " · rule “", make("bdi", read.rule), "”");
   if (asked.choices.length) {
     const by = isFixed(run) || view.reader === "ours" ? "as recorded" : `by ${readerWords().name}`;
     words.append(`, ${by}`);
     if (!isFixed(run) && view.reader !== "ours" && it.read !== read.answer) {
-      words.append("; our reader: ", make("bdi", said(it.read, asked)));
+      words.append("; our extractor: ", make("bdi", said(it.read, asked)));
     }
   } else if (typeof read.answer === "string" && read.answer !== it.raw) {
-    return make("div", words, make("h5", "What was read"), passage(read.answer));
+    return make("div", words, make("h5", "Extracted text"), passage(read.answer));
   }
   return words;
 }
@@ -578,14 +579,14 @@ function offer() {
   fill(at("second-select"), runs);
   if (!list) return;
   fill(at("topic-select"), [["", "all"], ...group.topics.map((topic) => [topic, topic])]);
-  fill(at("model-select"), [["", "any of them"], ...(runs.length > 1 ? [["every", "every one"]] : []), ...runs]);
+  fill(at("model-select"), [["", "any model"], ...(runs.length > 1 ? [["every", "every model"]] : []), ...runs]);
   const own = Object.entries(OUTCOMES)
     .filter(([name, [, letters]]) => has(letters) && (name !== "misled" || group.runs.some((run) => run.misled.length)));
-  const outcomes = [["", "any"], ["By the model", own.map(([name, [words]]) => [name, words])]];
+  const outcomes = [["", "any"], ["By model", own.map(([name, [words]]) => [name, words])]];
   if (group.pairs.length) {
     outcomes.push(["By distillation", group.pairs.flatMap(([before, after], n) => {
       const who = `${group.runs[before].title} → ${group.runs[after].title}`;
-      return [[`fixed${n || ""}`, `fixed by it (${who})`], [`broken${n || ""}`, `broken by it (${who})`]];
+      return [[`fixed${n || ""}`, `fixed by distillation (${who})`], [`broken${n || ""}`, `broken by distillation (${who})`]];
     })]);
   }
   if (group.choice && group.runs.length > 1) {
