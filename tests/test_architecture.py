@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,8 +66,8 @@ def imports(path: Path) -> set[str]:
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: relative import"
-            found.add(str(node.module))
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            found.update(name if name in MODULES else str(node.module) for name in inside)
     return found & set(MODULES)
 
 
@@ -185,3 +186,16 @@ def test_nothing_runs_or_unpickles_what_others_supply() -> None:
                     module,
                     node.lineno,
                 )
+
+
+def test_the_page_on_architecture_is_true() -> None:
+    """Its table and its picture have the layers in their order; every file that it names is there."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z/]+)` \|", page.split("## The life of a sample")[0], re.MULTILINE)
+    assert [row.replace("/", ".") for row in rows] == list(LAYERS)
+    picture = (ROOT / "docs" / "architecture.svg").read_text(encoding="utf-8")
+    names = re.findall(r'class="name" x="36" y="\d+">([a-z/]+)<', picture)
+    assert names[::-1] == rows
+    paths = {path for path in re.findall(r"`([a-z_/]+(?:\.py)?)`", page) if "/" in path}
+    missing = {path for path in paths if not (ROOT / path).exists()}
+    assert not missing
