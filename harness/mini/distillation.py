@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from harness.core.options import ModelOptions
 from harness.core.types import DataOptions
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def plan(
 
     Args:
         samples: questions of the train split that the teacher is asked; None: the preset's.
-        seed: of the order in which the student sees its examples.
-        split: of the questions that the students answer at last, at most `limit` of them.
+        seed: of the order of the training examples.
+        split: of the questions that the students answer at the end, at most `limit` of them.
         control: train and ask a student of answers alone as well.
     """
     from distill.config import preset
@@ -55,22 +56,21 @@ def plan(
     from distill.questions import Questions
     from distill.rationales.collect import Teaching
     from distill.training.students import Training
-    from harness.core.options import ModelOptions
     from harness.run.task_data import Data
     from tasks import load_task
 
     config = preset("miniature", seed=seed, **({} if samples is None else {"samples": samples}))
     task = load_task(TASK)
-    mini = ModelOptions(model=TEACHER, size="mini", device="cpu", dtype="float32")
+    teacher = ModelOptions(model=TEACHER, size="mini", device="cpu", dtype="float32")
     return Plan(
         workspace=Workspace(runs=folder / RUNS, name=name, command=command),
         questions=Questions(data=Data(task, DataOptions(split="train")), limit=config.samples),
         teaching=Teaching(
-            teacher=mini,
+            teacher=teacher,
             options=RationaleOptions(inputs=config.teacher_input, keep="agrees", batch_size=BATCH),
         ),
         training=Training(
-            base=replace(mini, model=STUDENT),
+            base=replace(teacher, model=STUDENT),
             config=config,
             preset="miniature",
             device="cpu",
