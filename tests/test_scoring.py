@@ -101,7 +101,7 @@ def test_a_run_is_read_again_by_another_rule(command, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     run = command("score", file, "-t", "scienceqa", "-m", "m", "--runs", runs, "--json").json
     before = (Path(run["folder"]) / "predictions.jsonl").read_bytes()
-    other = command("rescore", run["folder"], "--reader", "paper-base", "--json").json
+    other = command("rescore", run["folder"], "--extractor", "paper-base", "--json").json
     assert Path(other["folder"]) == runs / "scienceqa" / "m+paper-base" / "test"
     rows = [json.loads(x) for x in (Path(other["folder"]) / "predictions.jsonl").open()]
     assert [row["raw"] for row in rows] == raws
