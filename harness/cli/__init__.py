@@ -94,7 +94,7 @@ def options(
 
 
 def main() -> None:
-    """Run the command; every error that a user can put right is told without a traceback."""
+    """Run the command; print errors that a user can fix without a traceback."""
     sys.excepthook = _print_traceback
     with lasting() as stdout:
         code = _run()
@@ -107,12 +107,12 @@ def main() -> None:
 def _print_traceback(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """As the interpreter does, made harmless: a message can hold names and data."""
+    """Print a traceback without control characters: messages can hold names and data."""
     say("".join(traceback.format_exception(kind, error, trace)).rstrip("\n"), err=True)
 
 
 def _tell_dropped(failure: OSError) -> int:
-    """Say that results could not be printed; returns the exit code."""
+    """Report results that could not be printed; returns the exit code."""
     if failure.errno == errno.EBADF:
         say("stdout is closed: results are not printed.", err=True)
         return Exit.OK
@@ -127,7 +127,7 @@ def _run() -> int:
     handler.setFormatter(Harmless("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     for package in ("harness", "distill"):
-        # What goes well is told once; what does not, by whom it happens to.
+        # The first process reports progress; every process reports its own warnings.
         logging.getLogger(package).setLevel(logging.WARNING if rank() else logging.INFO)
     interrupts.install()
     completion.enable()

@@ -77,7 +77,7 @@ def put_question(
 
 
 def outputs(source: Source, prompts: Sequence[Prompt], decoding: Decoding) -> list[Output]:
-    """What the model gives for the prompts; raises HarnessError where it gives nothing."""
+    """Generate the outputs for the prompts; raises HarnessError where the model fails."""
     model: Model = source.load()
     try:
         made = model.generate(model.prepare(prompts), decoding)
@@ -108,7 +108,7 @@ def _picture(path: Path) -> Any:
 
 
 def lay_out(answer: Answer, choices: Sequence[str]) -> str:
-    """The answer as the paper's Figure 1 shows one: stage by stage where it has stages."""
+    """Format the answer as in the paper's Figure 1: stage by stage where it has stages."""
     parsed = structured.parse(answer.output.raw)
     stages = {
         "Summary": parsed.summary,

@@ -1,4 +1,4 @@
-"""`harness bench`: how fast models are here."""
+"""`harness bench`: the speed of models on this device."""
 
 from __future__ import annotations
 

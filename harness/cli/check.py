@@ -1,4 +1,4 @@
-"""`harness check`: one model before a long night."""
+"""`harness check`: try a model before a long run."""
 
 from __future__ import annotations
 

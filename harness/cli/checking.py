@@ -72,7 +72,8 @@ def try_out(weights: Source) -> dict[str, Any]:
 def _timed(
     weights: Source, batches: Sequence[Sequence[Prompt]], decoding: Decoding
 ) -> tuple[list[Output], float | None]:
-    """The outputs of all batches, and tokens a second; None where a server does not count them."""
+    """Generate all batches; returns the outputs and tokens per second, None where a server does not
+    count them."""
     started = time.perf_counter()
     answers = [output for batch in batches for output in outputs(weights, batch, decoding)]
     seconds = time.perf_counter() - started
@@ -81,7 +82,7 @@ def _timed(
 
 
 def download(model: str) -> Mapping[str, Any] | None:
-    """What a row of the catalogue would download; None for anything else."""
+    """The download that a model of the catalogue needs; None for other models."""
     spec = find(model)
     if spec is None or spec.repo is None:
         return None

@@ -85,7 +85,7 @@ def eval(
 def _evaluate_all(
     models: Sequence[ModelOptions], data: Mapping[str, Data], how: RunOptions, *, as_json: bool
 ) -> tuple[list[Run], list[HarnessError]]:
-    """Every model on every task; an error ends one run, and the next one starts."""
+    """Run every model on every task; after an error the next run starts."""
     from harness.run.evaluate import evaluate
     from harness.run.sources import find_source
 
@@ -110,7 +110,7 @@ def _evaluate_all(
 
 
 def _print(run: Run, *, as_json: bool) -> None:
-    """A run as soon as it is done; the first process waits for the others, and speaks for all."""
+    """Print a finished run; the first process prints for all."""
     if not processes.here().first:
         return
     print_failures(run)

@@ -55,7 +55,7 @@ def explain(
 
 
 def _text(text: str | None, file: Path | None) -> str:
-    """What is to be explained: the argument, stdin or a file."""
+    """The text to explain: the argument, stdin or a file."""
     if (text is None) == (file is None):
         raise HarnessError("Give either a text or --file.", remedy='harness explain "TEXT"')
     if text is not None and text != "-":

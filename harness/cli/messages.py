@@ -1,4 +1,4 @@
-"""What is said on stderr: errors, failed samples, which process is speaking."""
+"""Messages on stderr: errors, failed samples, and the process that they are from."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 SHOWN = 5
-"""Failed samples that are named on stderr."""
+"""The most lines of one kind on stderr."""
 
 
 def show_error(error: HarnessError) -> HarnessError:
-    """Tell the user of `error`, on stderr."""
+    """Print an error on stderr, and return it."""
     lines = [harmless(line) for line in str(error).splitlines()]
     say(process_label() + "\n  ".join([f"Error: {lines[0]}", *lines[1:]]), err=True)
     return error
 
 
 def print_first(lines: Sequence[str], what: str, where: str) -> None:
-    """The first lines on stderr, and where the others are."""
+    """Print the first lines on stderr, and where the others are."""
     for line in lines[:SHOWN]:
         say(f"{what}: {line}", err=True)
     if len(lines) > SHOWN:
@@ -34,7 +34,7 @@ def print_first(lines: Sequence[str], what: str, where: str) -> None:
 
 
 def print_failures(run: Run) -> None:
-    """The first samples without an answer, and why, on stderr."""
+    """Print the first failed samples with their errors on stderr."""
     from harness.run.folder import RunFolder
     from harness.run.layout import PREDICTIONS
 
@@ -46,7 +46,7 @@ def print_failures(run: Run) -> None:
 
 
 def print_silence(run: Run) -> None:
-    """A run without a single word is no result."""
+    """Print an error where every answer of a run is empty."""
     if not run.record.is_silent:
         return
     asked = run.record.settings.get("mode") == "generate"
@@ -61,7 +61,7 @@ def print_silence(run: Run) -> None:
 
 
 class Harmless(logging.Formatter):
-    """What is logged can hold text from data and from models."""
+    """Escape control characters: log records can hold text from data and from models."""
 
     def format(self, record: logging.LogRecord) -> str:
 
@@ -69,13 +69,13 @@ class Harmless(logging.Formatter):
 
 
 def process_label() -> str:
-    """Which of several processes is speaking; nothing for the first."""
+    """A prefix that names this process among several; empty for the first."""
     number = rank()
     return f"[process {number}] " if number else ""
 
 
 def rank() -> int:
-    """Among several processes; where that is unclear, the commands that need it say so."""
+    """The rank of this process; 0 where it is unclear, as commands that need it raise the error."""
     try:
         return processes.here().rank
     except HarnessError:

@@ -42,7 +42,7 @@ RunArgument: TypeAlias = Annotated[Path, typer.Argument(help="A run folder.")]
 
 
 def refuse_absent(runs: Path) -> None:
-    """A folder of runs that was named is there; the default one need not be."""
+    """Refuse a folder of runs that does not exist, other than the default one."""
     if runs != RUNS.default and not runs.is_dir():
         raise HarnessError(f"{runs} is not a folder.", code=Exit.MISSING)
 

@@ -121,7 +121,7 @@ def _write_report(
 
 
 def _large(made: Report) -> list[str]:
-    """A warning where a page is too large to send, with the options that make it smaller."""
+    """A warning for a page that is too large to send, with the options that make it smaller."""
     if made.bytes <= LARGE_PAGE:
         return []
     smaller = []
