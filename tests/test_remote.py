@@ -30,10 +30,12 @@ from harness.core.images import decode
 from harness.core.options import ServerOptions
 from harness.core.types import Decoding, Prompt
 from harness.remote import client as client_module
-from harness.remote.client import GIVE_UP_AFTER, TRIES, Client, Pace, Reply
+from harness.remote.client import GIVE_UP_AFTER, TRIES, Client
+from harness.remote.completions import Reply
 from harness.remote.endpoint import Endpoint, check_address, find_endpoint, is_private, read_key
 from harness.remote.exchange import LARGEST, Unanswered
 from harness.remote.model import RemoteModel, neutral
+from harness.remote.retries import Pace
 from harness.run.folder import RunFolder
 from tests import commands
 from tests.faulty import LISTED, Request, Said, Server, completion, letter

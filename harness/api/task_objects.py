@@ -20,7 +20,7 @@ def with_code_hash(task: Task) -> Task:
         return task
     asking = _hash(task.load, task.prompt)
     return replace(
-        task, file=TaskFile(asking, _hash(task.load, task.prompt, task.read, *task.metrics))
+        task, file=TaskFile(asking, _hash(task.load, task.prompt, task.extract, *task.metrics))
     )
 
 

@@ -6,44 +6,36 @@ What can go wrong has one of four ends:
   `TRIES` of these the request has failed for good; its question gets no answer, the others do.
 - *again, when it is back*: nobody answers, or the server says that it is busy (429, 502, 503 or
   504). It is waited for, `patience` seconds; a server that answers others meanwhile has failed on
-  this request alone, any other ends the run, which the same command goes on with.
+  this request alone, any other ends the run, which the same command resumes.
 - *never*: the server refuses this request (another 4xx), or answers with more than `LARGEST` bytes.
   Where it refuses a parameter, the request is sent once more without it.
 - *nothing will work*: no key, a wrong one, an unknown model, a redirect. The run ends at once.
 
 Waits double, with jitter, up to `LONGEST_WAIT`; a Retry-After is obeyed where patience allows it.
 
-Nothing goes anywhere but to the address that was given: redirects are not followed, and neither
-proxies, certificates nor logins are taken from the environment. This module and `exchange` alone
-know the HTTP library and see the key.
+The requests themselves are `transport`'s.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import math
-import random
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-import httpx2
-
 from harness.core.errors import Exit, HarnessError
 from harness.core.json_values import parse_json
 from harness.core.options import ServerOptions
-from harness.core.types import REFUSAL
-from harness.core.version import __version__
-from harness.remote.endpoint import KEYS, PROXY, Endpoint, Key
-from harness.remote.exchange import Exchange, Late, Response, Unanswered
+from harness.remote.completions import LIMIT, NEWER_LIMIT, Reply, parse_reply, without
+from harness.remote.endpoint import KEYS, Endpoint, Key
+from harness.remote.exchange import Response, Unanswered
+from harness.remote.retries import Pace, TryAgain, retry_after, seconds_to_wait
+from harness.remote.transport import Transport
 from harness.remote.words import Failure, failure_in, refused_parameter, words_in
 
 log = logging.getLogger(__name__)
@@ -51,62 +43,17 @@ log = logging.getLogger(__name__)
 TRIES = 5
 """Of one request, those that never reached the server left out."""
 FIRST_TRIES = 3
-"""To reach a server that has not answered yet: one that is down is told at once."""
-FIRST_WAIT = 0.5
-LONGEST_WAIT = 30.0
+"""To reach a server that has not answered yet: one that is down is reported at once."""
 SLOWEST_LIST = 30.0
-"""Seconds for the list of models; a server that needs longer is asked without having told."""
+"""Seconds for the list of models; a server that needs longer is asked without its list."""
 GIVE_UP_AFTER = 16
 """Requests in a row that failed for good by the server's fault, which end the run."""
 
-LIMIT, _NEWER_LIMIT = "max_tokens", "max_completion_tokens"
 _BUSY = frozenset({429, 502, 503, 504})
 _AGAIN = frozenset({408, 425})
 _UNUSABLE = frozenset({401, 403, 404, 405, 410, 501})
 _IDENTITY = ("id", "root", "parent", "owned_by")
 _SHAPE = ("n_params", "n_vocab", "n_embd", "size", "vocab_type")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """One completion."""
-
-    text: str
-    finish: str
-    """The server's finish_reason, or REFUSAL."""
-    tokens_in: int | None
-    tokens: int | None
-    seconds: float
-    """From sending the request to the last byte, earlier tries left out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Clocks and chance, for waiting."""
-
-    now: Callable[[], float] = time.monotonic
-    """Seconds."""
-    sleep: Callable[[float], None] = time.sleep
-    chance: Callable[[], float] = random.random
-    """0 to 1."""
-    today: Callable[[], float] = time.time
-    """Seconds since 1970, for a Retry-After that is a date."""
-
-
-class _Again(Exception):  # noqa: N818  # an outcome, not an error
-    """A try that failed and may succeed later."""
-
-    def __init__(self, reason: str, *, away: bool, after: float = 0.0) -> None:
-        super().__init__(reason)
-        self.away = away
-        """Nobody answered, or the server asked to come back later."""
-        self.after = after
-        """Seconds that the server asked to wait."""
-
-    @property
-    def lost(self) -> bool:
-        """There was no answer at all, or no whole one."""
-        return isinstance(self.__cause__, httpx2.TransportError | Late)
 
 
 class Client:
@@ -129,30 +76,15 @@ class Client:
         self._options = options
         self._key = key
         self._pace = pace or Pace()
-        headers = {
-            "User-Agent": f"harness-vlm/{__version__}",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",  # what is small when packed has no bound unpacked
-            "Connection": "close",  # see exchange
-        }
-        if key:
-            headers["Authorization"] = f"Bearer {key.value}"
-        try:
-            self._http = httpx2.Client(
-                headers=headers,
-                proxy=proxy,
-                trust_env=False,
-                follow_redirects=False,
-                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
-            )
-        except (httpx2.InvalidURL, ValueError):  # whose words would repeat a password
-            raise HarnessError(f"The proxy in {PROXY} cannot be used.") from None
+        self._transport = Transport(
+            endpoint, options.timeout, key=key, proxy=proxy, now=self._pace.now
+        )
         self._names: Sequence[str] = ()
         self._listed: Mapping[str, Any] | None = None
         self._refused: frozenset[str] = frozenset()
         self._answered_at = -math.inf
         self._failed_in_a_row = 0
-        self._told_away = False
+        self._warned_away = False
         self._lost = False
         self._checking = threading.Lock()
 
@@ -179,7 +111,7 @@ class Client:
             try:
                 self._listed = self._list()
                 return
-            except _Again as again:
+            except TryAgain as again:
                 tries += 1
                 # A server that answers "busy" is there: it may be loading the model.
                 if again.lost and tries >= FIRST_TRIES:
@@ -189,19 +121,19 @@ class Client:
                         remedy="Start it, or correct --base-url.",
                         code=Exit.MISSING,
                     ) from None
-                wait = self._wait(tries, again)
+                wait = seconds_to_wait(tries, again, self._pace.chance())
                 if not again.lost:
                     wait = self._within_patience(wait, again, since)
-                    self._tell_away(again)
+                    self._warn_away(again)
             self._pace.sleep(wait)
 
     def _list(self) -> Mapping[str, Any] | None:
         """What GET /models says of the model; None where it says nothing."""
         try:
-            response = self._send("/models", slowest=SLOWEST_LIST)
+            response = self._transport.send("/models", slowest=SLOWEST_LIST)
         except Unanswered:
             return None
-        except _Again as again:
+        except TryAgain as again:
             if again.away:
                 raise
             return None  # it is there, and has no list
@@ -209,13 +141,17 @@ class Client:
             failure = failure_in(response.status, response.body)
             self._refuse(failure or Failure(response.status, ""), response)
         if response.status in _BUSY - {429}:
-            raise _Again(f"HTTP {response.status}", away=True, after=self._retry_after(response))
+            raise TryAgain(
+                f"HTTP {response.status}",
+                away=True,
+                after=retry_after(response, self._pace.today()),
+            )
         try:
             rows = parse_json(response.body)["data"]
             entries = {row["id"]: row for row in rows if isinstance(row["id"], str)}
         except (ValueError, TypeError, KeyError):
             return None
-        self._names = [self._clean(name) for name in entries]
+        self._names = [self._transport.clean(name) for name in entries]
         # llama.cpp takes any name for its only model.
         only = next(iter(entries.values())) if len(entries) == 1 else None
         entry = entries.get(self._endpoint.served, only)
@@ -227,7 +163,7 @@ class Client:
         shape = shape if isinstance(shape, dict) else {}
         found = {k: entry.get(k) for k in _IDENTITY} | {k: shape.get(k) for k in _SHAPE}
         return {
-            name: self._clean(value) if isinstance(value, str) else value
+            name: self._transport.clean(value) if isinstance(value, str) else value
             for name, value in found.items()
             if isinstance(value, str | int)
         }
@@ -282,16 +218,16 @@ class Client:
             try:
                 self._check_if_lost()
                 reply = self._try(body)
-            except _Again as again:
+            except TryAgain as again:
                 self._lost = self._lost or again.lost
                 if again.away is (away_since is None):  # another kind of trouble than before
                     waits = 0
                 waits += 1
-                wait = self._wait(waits, again)
+                wait = seconds_to_wait(waits, again, self._pace.chance())
                 if again.away:
                     away_since = self._pace.now() if away_since is None else away_since
                     wait = self._within_patience(wait, again, away_since)
-                    self._tell_away(again)
+                    self._warn_away(again)
                 else:
                     away_since, tries = None, tries + 1
                     if tries >= TRIES:
@@ -300,14 +236,14 @@ class Client:
                         self._count_failure(f"{again}, and asks to wait {again.after:.0f} s")
             else:
                 self._answered_at = self._pace.now()
-                self._failed_in_a_row, self._told_away = 0, False
+                self._failed_in_a_row, self._warned_away = 0, False
                 return reply
             self._pace.sleep(wait)
             if stop.is_set():
                 raise Unanswered("the run has ended")
 
     def _check_if_lost(self) -> None:
-        """Whoever comes first after an answer was lost finds out what answers now."""
+        """After a lost answer, check once that the same model answers."""
         with self._checking:
             if self._lost:
                 self._check_same_model()
@@ -315,28 +251,32 @@ class Client:
 
     def _try(self, body: Mapping[str, Any]) -> Reply:
         refused = self._refused
-        response, failure = self._complete(_without(body, refused))
-        while failure and (name := refused_parameter(_without(body, refused), failure)):
-            if name in refused or name == _NEWER_LIMIT:
+        response, failure = self._complete(without(body, refused))
+        while failure and (name := refused_parameter(without(body, refused), failure)):
+            if name in refused or name == NEWER_LIMIT:
                 break
             refused |= {name}
-            response, failure = self._complete(_without(body, refused))
+            response, failure = self._complete(without(body, refused))
         if failure:
             self._fail(failure, response)
         try:
-            reply = self._reply(parse_json(response.body), response.seconds)
+            reply = parse_reply(parse_json(response.body), response.seconds)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             kind = response.headers.get("content-type", "no content type")
             words = words_in(response.body)
             reason = f"no completion came back, but {len(response.body):,} bytes of {kind}"
-            raise _Again(
-                self._clean(f"{reason}: {words}" if words else reason), away=False
+            raise TryAgain(
+                self._transport.clean(f"{reason}: {words}" if words else reason), away=False
             ) from error
         self._remember(refused)
-        return reply
+        return replace(
+            reply,
+            text=self._transport.hide(reply.text),
+            finish=self._transport.clean(reply.finish)[:40],
+        )
 
     def _complete(self, body: Mapping[str, Any]) -> tuple[Response, Failure | None]:
-        response = self._send("/chat/completions", body=body)
+        response = self._transport.send("/chat/completions", body=body)
         return response, failure_in(response.status, response.body)
 
     def _fail(self, failure: Failure, response: Response) -> NoReturn:
@@ -348,7 +288,7 @@ class Client:
         if status == 200 or status in _BUSY or status in _AGAIN or status >= 500:
             # Who answers with 200 is there, whatever is behind it.
             away = response.status in _BUSY
-            raise _Again(said, away=away, after=self._retry_after(response))
+            raise TryAgain(said, away=away, after=retry_after(response, self._pace.today()))
         raise Unanswered(said)
 
     def _remember(self, refused: frozenset[str]) -> None:
@@ -363,109 +303,19 @@ class Client:
                 name,
             )
 
-    def _reply(self, data: Any, seconds: float) -> Reply:
-        """What a completion says; raises one of the errors of taking things for what they are
-        not."""
-        choice = data["choices"][0]
-        message = choice["message"]
-        content = message.get("content")
-        if isinstance(content, list):  # of parts, as some servers have it
-            content = "".join(part["text"] for part in content if part.get("type") == "text")
-        refusal, finish = message.get("refusal"), choice.get("finish_reason")
-        if content is not None and not isinstance(content, str):
-            raise TypeError("content is no text")
-        if isinstance(refusal, str) and refusal:
-            content, finish = content or refusal, REFUSAL
-        usage = data.get("usage")
-        usage = usage if isinstance(usage, dict) else {}
-        return Reply(
-            text=self._key.hide(content or "") if self._key else content or "",
-            finish=self._clean(finish)[:40] if isinstance(finish, str) else "",
-            tokens_in=_count(usage.get("prompt_tokens")),
-            tokens=_count(usage.get("completion_tokens")),
-            seconds=seconds,
-        )
-
-    # One request
-
-    def _send(
-        self, path: str, *, body: Mapping[str, Any] | None = None, slowest: float = math.inf
-    ) -> Response:
-        """Whatever the server answers, its status included.
-
-        Args:
-            body: None: a GET.
-            slowest: seconds that it may take, where that is less than the options' timeout.
-
-        Raises:
-            _Again: nobody answered, not in time, or not to the end.
-            Unanswered: the answer is too large, or packed, which was not asked for.
-        """
-        limit = min(self._options.timeout, slowest)
-        with self._named():
-            return Exchange(
-                self._http,
-                self._endpoint.url + path,
-                content=None if body is None else json.dumps(body).encode(),
-                limit=limit,
-                now=self._pace.now,
-            ).result()
-
-    @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
-        """The HTTP library's errors as ours."""
-        try:
-            yield
-        except (
-            httpx2.ConnectError,
-            httpx2.ConnectTimeout,
-            httpx2.ProxyError,
-        ) as error:
-            raise _Again(self._words(error), away=True) from error
-        except Late as error:
-            raise _Again(str(error), away=not error.connected) from error
-        except (httpx2.InvalidURL, UnicodeError) as error:
-            raise HarnessError(
-                f"--base-url {self._endpoint.url} is no address.", known=self._words(error)
-            ) from error
-        except httpx2.HTTPError as error:
-            reason = f"the connection broke off: {self._words(error)}"
-            raise _Again(reason, away=False) from error
-
-    def _words(self, error: Exception) -> str:
-        detail = self._clean(str(error))
-        return f"{type(error).__name__}: {detail}" if detail else type(error).__name__
-
     # What failed
 
-    def _wait(self, number: int, again: _Again) -> float:
-        """Seconds to wait after the `number`-th failure in a row."""
-        doubled = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(number - 1, 30))
-        return max(doubled * (0.5 + self._pace.chance() / 2), again.after)
-
-    def _within_patience(self, wait: float, again: _Again, since: float) -> float:
+    def _within_patience(self, wait: float, again: TryAgain, since: float) -> float:
         """`wait`, or less of it; raises Unanswered or HarnessError where none of it is left."""
         left = since + self._options.patience - self._pace.now()
         if left <= 0 or again.after > left:
             self._give_up(again, since)
         return min(wait, left)
 
-    def _retry_after(self, response: Response) -> float:
-        """The Retry-After header in seconds from now; 0 where there is none that makes sense."""
-        value = response.headers.get("retry-after", "")
-        try:
-            seconds = float(value)
-        except ValueError:
-            try:
-                seconds = parsedate_to_datetime(value).timestamp() - self._pace.today()
-            except (ValueError, TypeError, OverflowError):
-                return 0.0
-        return max(0.0, seconds) if math.isfinite(seconds) else 0.0
-
-    def _tell_away(self, again: _Again) -> None:
+    def _warn_away(self, again: TryAgain) -> None:
         """Once for each time that it is away."""
-        if not self._told_away:
-            self._told_away = True
+        if not self._warned_away:
+            self._warned_away = True
             log.warning(
                 "%s: %s; waiting up to %.0f s.",
                 self._endpoint.url,
@@ -473,7 +323,7 @@ class Client:
                 self._options.patience,
             )
 
-    def _give_up(self, again: _Again, since: float) -> NoReturn:
+    def _give_up(self, again: TryAgain, since: float) -> NoReturn:
         """A server that was away for too long."""
         if self._answered_at > since:
             raise Unanswered(f"{again}, while others were answered")
@@ -499,7 +349,8 @@ class Client:
         raise Unanswered(reason)
 
     def _check_same_model(self) -> None:
-        """Refuse a server that has come back with another model; raises _Again while it is away."""
+        """Stop at a server that has come back with another model; raises TryAgain while it is
+        away."""
         found = self._list()
         if found is not None and self._listed is not None and found != self._listed:
             raise HarnessError(
@@ -535,30 +386,11 @@ class Client:
             host = parts.hostname
         except ValueError:
             host = None
-        return self._clean(f" To {parts.scheme}://{host}.") if host else ""
+        return self._transport.clean(f" To {parts.scheme}://{host}.") if host else ""
 
     def _said(self, failure: Failure) -> str:
         """The server's own words on an error: `: context length exceeded`."""
         words = failure.words
         if not words and failure.body:
             words = json.dumps(failure.body)
-        return f": {self._clean(words)}" if words else ""
-
-    def _clean(self, text: str) -> str:
-        """Words of others for a message: one line, not long, without the key."""
-        text = " ".join(text.split())
-        return (self._key.hide(text) if self._key else text)[:300]
-
-
-def _without(body: Mapping[str, Any], refused: AbstractSet[str]) -> dict[str, Any]:
-    """The request without the parameters that are not taken, and the limit under its newer name."""
-    sent = {name: value for name, value in body.items() if name not in refused}
-    if LIMIT in refused and LIMIT in body:
-        sent[_NEWER_LIMIT] = body[LIMIT]
-    return sent
-
-
-def _count(value: object) -> int | None:
-    """A number of tokens, where it is one."""
-    is_one = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
-    return value if is_one else None  # type: ignore[return-value]  # an int by the line above
+        return f": {self._transport.clean(words)}" if words else ""

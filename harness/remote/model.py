@@ -22,7 +22,8 @@ from harness.core.options import ServerOptions
 from harness.core.prompts import user_text
 from harness.core.timing import REMOTE
 from harness.core.types import REFUSAL, STOP, Decoding, Output, Prompt
-from harness.remote.client import TRIES, Client, Reply
+from harness.remote.client import TRIES, Client
+from harness.remote.completions import Reply
 from harness.remote.endpoint import Endpoint
 from harness.remote.exchange import Unanswered
 
