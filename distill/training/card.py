@@ -42,7 +42,7 @@ def card(
     """
     counts, losses = record["counts"], record["losses"]
     structured = config.target == "structured"
-    made = (
+    target = (
         "structured rationales" if structured else "answers alone, the control without rationales"
     )
     left_out = ", ".join(f"{n} ({_plain(why)})" for why, n in counts["left_out"].items())
@@ -51,16 +51,6 @@ def card(
         "Teacher": (sources.teacher, sources.teacher_licence) if structured else ("none", "none"),
         "Questions": (sources.data, sources.data_licence),
     }
-    table3 = {
-        "Optimizer": config.optimizer,
-        "Epochs": config.epochs,
-        "Learning rate": f"{config.learning_rate:g}",
-        "Batch size": config.batch_size,
-        "Gradient accumulation": config.accumulation,
-        "Decoding": "greedy",
-        "Image tokens": image_tokens,
-        "Maximum of new tokens": config.max_new_tokens,
-    }
     return f"""---
 license: other
 pipeline_tag: image-text-to-text
@@ -68,7 +58,7 @@ tags: [distillation, structured-rationales]
 base_model: {_yaml(sources.base)}
 ---
 
-# {_plain(sources.base) or "Student"}, distilled on {made}
+# {_plain(sources.base) or "Student"}, distilled on {target}
 
 ## Sources and licences
 
@@ -83,7 +73,7 @@ Whoever passes this model on is bound by all of these licences.
 
 ![Training loss](loss.svg)
 
-{_table({k: (str(v),) for k, v in table3.items()}, ("Table 3", "Value"))}
+{_table(_table_3(config, image_tokens), ("Table 3", "Value"))}
 
 All settings are in `distill_config.json`.
 
@@ -97,6 +87,21 @@ All settings are in `distill_config.json`.
 Not evaluated yet.
 {_END}
 """
+
+
+def _table_3(config: DistillConfig, image_tokens: int) -> dict[str, tuple[str]]:
+    """The settings that Table 3 of the paper lists."""
+    values = {
+        "Optimizer": config.optimizer,
+        "Epochs": config.epochs,
+        "Learning rate": f"{config.learning_rate:g}",
+        "Batch size": config.batch_size,
+        "Gradient accumulation": config.accumulation,
+        "Decoding": "greedy",
+        "Image tokens": image_tokens,
+        "Maximum of new tokens": config.max_new_tokens,
+    }
+    return {name: (str(value),) for name, value in values.items()}
 
 
 def fill_results(path: Path, markdown: str) -> None:

@@ -39,6 +39,20 @@ def loss_svg(losses: Sequence[float], *, title: str = "Training loss") -> str:
 
     columns = sorted({1, *(int(tick) for tick in _ticks(last) if 1 <= tick <= last)})
     parts = [
+        *_frame(title),
+        *(text for value in rows for text in _row(value, y(value))),
+        *(_column(step, x(step)) for step in columns),
+        *_axes(),
+        line(losses, _RAW, 1.2),
+        line(smooth, _SMOOTH, 2.2),
+        *_legend(),
+        "</svg>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _frame(title: str) -> list[str]:
+    return [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
             f'width="{WIDTH}" height="{HEIGHT}" role="img" font-family="sans-serif" font-size="12" '
@@ -48,17 +62,24 @@ def loss_svg(losses: Sequence[float], *, title: str = "Training loss") -> str:
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
         f'<text x="{_LEFT}" y="24" font-size="15">{escape(title)}</text>',
     ]
-    for value in rows:
-        parts += [
-            f'<path d="M{_LEFT} {y(value):.1f}H{WIDTH - _RIGHT}" stroke="{_FAINT}"/>',
-            f'<text x="{_LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>',
-        ]
-    parts += [
-        f'<text x="{x(step):.1f}" y="{HEIGHT - _BOTTOM + 18}" text-anchor="middle">{step}</text>'
-        for step in columns
+
+
+def _row(loss: float, y: float) -> list[str]:
+    """The grid line of a loss, with its label."""
+    return [
+        f'<path d="M{_LEFT} {y:.1f}H{WIDTH - _RIGHT}" stroke="{_FAINT}"/>',
+        f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{loss:.3g}</text>',
     ]
+
+
+def _column(step: int, x: float) -> str:
+    """The label of a step."""
+    return f'<text x="{x:.1f}" y="{HEIGHT - _BOTTOM + 18}" text-anchor="middle">{step}</text>'
+
+
+def _axes() -> list[str]:
     middle = (_TOP + HEIGHT - _BOTTOM) / 2
-    parts += [
+    return [
         (
             f'<path d="M{_LEFT} {_TOP}V{HEIGHT - _BOTTOM}H{WIDTH - _RIGHT}" fill="none" '
             f'stroke="{_INK}"/>'
@@ -71,12 +92,7 @@ def loss_svg(losses: Sequence[float], *, title: str = "Training loss") -> str:
             f'<text transform="translate(16 {middle}) rotate(-90)" text-anchor="middle">'
             "Loss (nats per token)</text>"
         ),
-        line(losses, _RAW, 1.2),
-        line(smooth, _SMOOTH, 2.2),
-        *_legend(),
-        "</svg>",
     ]
-    return "\n".join(parts) + "\n"
 
 
 def smoothed(losses: Sequence[float]) -> list[float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from distill.config import DistillConfig
 from distill.examples import Example
 from distill.training.schedule import order
 from distill.training.student import PARTS
-from distill.training.tokens import IGNORED, row_maker
+from distill.training.tokens import IGNORED, Row, row_maker
 from harness.core.errors import SampleError
 from harness.core.types import Task
 from tasks import scienceqa
@@ -102,10 +102,51 @@ def estimate(
     shape = pretrained.load(AutoConfig, base)
     processor: Any = pretrained.load(AutoProcessor, base)
     row = row_maker(processor, base, config, task)
+    lengths, targets, left_out = _lengths(
+        examples, row, context=shape.text_config.max_position_embeddings
+    )
+    parts, adapters = parameters_of(shape, config)
+    steps = order(lengths, config)
+    size = config.micro_batch_size
+    micro = [s[i : i + size] for s in steps for i in range(0, len(s), size)]
+    flops = flops_of(shape, parts, lengths, targets, config)
+    rate = matrix_rate(config.precision, device)
+    trained = adapters or sum(parts[part] for part in config.train)
+    return Estimate(
+        samples=len(lengths),
+        left_out=left_out,
+        steps=len(steps),
+        tokens=sum(lengths),
+        target_tokens=sum(targets),
+        parameters=sum(parts.values()),
+        trained=trained,
+        memory=_memory(
+            shape,
+            config,
+            total=sum(parts.values()),
+            trained=trained,
+            tokens=max((len(m) * max(lengths[i] for i in m) for m in micro), default=0),
+            targets=max((sum(targets[i] for i in m) for m in micro), default=0),
+        ),
+        disk=_disk(shape, config, images=len(lengths), total=sum(parts.values()), trained=trained),
+        flops=flops,
+        device_flops=rate,
+        seconds=flops / (UTILISATION * rate),
+        formulas=FORMULAS,
+    )
+
+
+def _lengths(
+    examples: Sequence[Example], row: Callable[[Example], Row], *, context: int
+) -> tuple[list[int], list[int], dict[str, int]]:
+    """Tokens and target tokens of each example that fits; reason -> examples of the others.
+
+    Args:
+        context: tokens that a sequence may have.
+    """
     lengths: list[int] = []
     targets: list[int] = []
     left_out: Counter[str] = Counter()
-    context = shape.text_config.max_position_embeddings
     for example in examples:
         try:
             made = row(example)
@@ -117,40 +158,7 @@ def estimate(
             continue
         lengths.append(len(made.ids))
         targets.append(sum(label != IGNORED for label in made.labels))
-    parts, adapters = parameters_of(shape, config)
-    steps = order(lengths, config)
-    micro = [
-        s[i : i + config.micro_batch_size]
-        for s in steps
-        for i in range(0, len(s), config.micro_batch_size)
-    ]
-    widest = max((len(m) * max(lengths[i] for i in m) for m in micro), default=0)
-    learned = max((sum(targets[i] for i in m) for m in micro), default=0)
-    flops = flops_of(shape, parts, lengths, targets, config)
-    rate = matrix_rate(config.precision, device)
-    trained = adapters or sum(parts[part] for part in config.train)
-    return Estimate(
-        samples=len(lengths),
-        left_out=dict(left_out),
-        steps=len(steps),
-        tokens=sum(lengths),
-        target_tokens=sum(targets),
-        parameters=sum(parts.values()),
-        trained=trained,
-        memory=_memory(
-            shape,
-            config,
-            total=sum(parts.values()),
-            trained=trained,
-            tokens=widest,
-            targets=learned,
-        ),
-        disk=_disk(shape, config, images=len(lengths), total=sum(parts.values()), trained=trained),
-        flops=flops,
-        device_flops=rate,
-        seconds=flops / (UTILISATION * rate),
-        formulas=FORMULAS,
-    )
+    return lengths, targets, dict(left_out)
 
 
 def parameters_of(shape: Any, config: DistillConfig) -> tuple[dict[str, int], int]:

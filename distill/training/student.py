@@ -20,9 +20,10 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 from distill.config import DistillConfig, Part
 from distill.examples import Example
 from distill.training.features import FeatureStore
+from distill.training.lora import adapter_deltas, add_adapters
 from distill.training.tokens import IGNORED, row_maker
 from harness.checkpoints.folder import SUFFIXES, weights_fingerprint
-from harness.core.errors import HarnessError, SampleError
+from harness.core.errors import SampleError
 from harness.core.types import Task
 
 PARTS: Mapping[Part, tuple[str, ...]] = {
@@ -166,11 +167,7 @@ class MoondreamStudent:
         """From an example to its tokens."""
         self.context: int = model.config.text_config.max_position_embeddings
         """Tokens that a sequence may have."""
-        self._freeze(model)
-        if half is not None:
-            for parameter in model.parameters():
-                if not parameter.requires_grad:
-                    parameter.data = parameter.data.to(half)
+        self._freeze(model, half)
         if model.config.text_config.hidden_act == "gelu_new":
             # The same function in one kernel, and without its seven intermediate results.
             for layer in model.model.language_model.layers:
@@ -302,7 +299,7 @@ class MoondreamStudent:
                 for name, tensor in found.items():
                     parameters[name].copy_(tensor)
             else:
-                for name, delta in _adapters(self._model, found):
+                for name, delta in adapter_deltas(self._model, found):
                     weight = parameters[f"{name}.weight"]
                     weight.copy_(weight.float() + delta)
         whole.save_pretrained(folder, max_shard_size="10GB")
@@ -311,7 +308,8 @@ class MoondreamStudent:
             if path.is_file() and path.suffix in SUFFIXES and not is_weights:
                 shutil.copyfile(path, folder / path.name)
 
-    def _freeze(self, model: nn.Module) -> None:
+    def _freeze(self, model: nn.Module, half: torch.dtype | None) -> None:
+        """Freeze what is not trained, in the type `half`; None: as it is."""
         prefixes = tuple(f"{name}." for part in self._config.train for name in PARTS[part])
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(prefixes))
@@ -321,7 +319,11 @@ class MoondreamStudent:
                 for name, module in model.named_modules()
                 if isinstance(module, nn.Linear) and f"{name}.".startswith(prefixes)
             ]
-            _add_adapters(model, linear, self._config, rank=self._config.lora_rank)
+            add_adapters(model, linear, self._config, rank=self._config.lora_rank)
+        if half is not None:
+            for parameter in model.parameters():
+                if not parameter.requires_grad:
+                    parameter.data = parameter.data.to(half)
 
     @torch.no_grad()
     def _encode_image(self, image: Image.Image) -> Tensor:
@@ -335,40 +337,3 @@ def _padded(rows: Sequence[Sequence[float]], value: float) -> Tensor:
     """(B, L) of the longest row; whole numbers stay such."""
     tensors = [torch.tensor(row) for row in rows]
     return nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value)
-
-
-def _add_adapters(
-    model: nn.Module, names: Sequence[str], config: DistillConfig, *, rank: int
-) -> None:
-    """LoRA (Hu et al., 2021) on the linear layers `names`; only the adapters are learned."""
-    from peft import LoraConfig, inject_adapter_in_model
-
-    if not names:
-        raise HarnessError(
-            f"train {', '.join(config.train)}: there is no linear layer to adapt.",
-            remedy="Train the layers or the projector, or train without LoRA.",
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        inject_adapter_in_model(
-            LoraConfig(
-                r=rank,
-                lora_alpha=config.lora_alpha,  # type: ignore[arg-type]  # a factor: any number does
-                lora_dropout=config.lora_dropout,
-                target_modules=list(names),
-            ),
-            model,
-        )
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(".lora_" in name)
-
-
-def _adapters(model: nn.Module, learned: Mapping[str, Tensor]) -> Iterable[tuple[str, Tensor]]:
-    """Name of each adapted layer, and what its adapter adds to the weight: its scale times BA."""
-    from peft.tuners.lora import LoraLayer
-
-    for name, module in model.named_modules():
-        if isinstance(module, LoraLayer):
-            (adapter,) = module.active_adapters
-            low, high = (learned[f"{name}.lora_{part}.{adapter}.weight"].float() for part in "AB")
-            yield name, module.scaling[adapter] * (high @ low)
