@@ -93,8 +93,7 @@ class DistillConfig:
             parse=_names,
         ),
     ] = INPUTS
-    """What the teacher sees beside the image: question and answer in section 3.1, the other two as
-    well in section 4.1."""
+    """In addition to the image: question and answer in section 3.1, all four in section 4.1."""
 
     # Target: section 3.2.
     target: Annotated[
@@ -209,7 +208,7 @@ class DistillConfig:
     """Checkpoints kept on disk."""
     feature_cache_gb: float = 8.0
     """Disk, in GB of 1e9 bytes, that frozen image features may take; images beyond it are encoded
-    anew in every epoch. 0: no cache."""
+    again in every epoch. 0: no cache."""
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():

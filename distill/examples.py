@@ -1,4 +1,4 @@
-"""What the student is taught: a question with its picture, and the text that is to follow it.
+"""What the student learns: a question with its image, and the target text that follows it.
 
 This module alone knows how a target is put together (section 3.2 of the paper). The conclusion is
 always the gold answer, whatever the teacher concluded.
@@ -22,11 +22,11 @@ from harness.data.schema import LETTERS
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One question, and what the teacher said on it."""
+    """One question, and the teacher's rationale for it."""
 
     sample: Sample
     rationale: Rationale | None
-    """None: only the answer can be taught."""
+    """None: only the answer can be learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,14 @@ def gold(sample: Sample) -> str:
 
 
 def target(example: Example, config: DistillConfig) -> tuple[Piece, ...]:
-    """The text that follows `Answer:`, stage by stage; the end token comes behind it.
+    """The text that follows `Answer:`, stage by stage; the end token comes after it.
 
     Joined, the pieces are the rationale as the paper has it, with nothing before its first tag and
     a blank line between stages, less the stages that are left out; or, for the answer-only
     control, a space and the answer. What stands between two stages belongs to the first.
 
     Raises:
-        SampleError: there is no rationale to teach.
+        SampleError: there is no rationale to learn.
     """
     if config.target == "answer":
         return (Piece(f" {gold(example.sample)}", config.weight_of("conclusion")),)
@@ -65,7 +65,7 @@ def target(example: Example, config: DistillConfig) -> tuple[Piece, ...]:
             "caption": rationale.caption,
             "reasoning": rationale.reasoning,
         }
-    # A stage that the teacher left out is not taught as an empty one.
+    # A stage that the teacher left out is no empty stage.
     stages = [stage for stage in config.stages if texts[stage].strip()]
     tagged = [structured.section(stage.upper(), texts[stage]) for stage in stages]
     between = ["\n\n"] * (len(stages) - 1) + [""]
@@ -76,7 +76,7 @@ def target(example: Example, config: DistillConfig) -> tuple[Piece, ...]:
 
 
 def fingerprint(examples: Sequence[Example], config: DistillConfig, task: Task) -> str:
-    """The sha256, in hex, of everything that is taught, in its order: pictures, questions as the
+    """The sha256, in hex, of everything that is learned, in its order: images, questions as the
     task words them, targets. A picture that cannot be read counts as such."""
     digests = image_digests([example.sample for example in examples])
     total = sha256()

@@ -54,7 +54,7 @@ class Plan:
 
     @property
     def needs_rationales(self) -> bool:
-        """Whether there is a first stage: answers alone can be taught without a teacher."""
+        """Whether there is a first stage: answers alone need no teacher."""
         return self.training.config.target == "structured" or self.teaching.imported is not None
 
 

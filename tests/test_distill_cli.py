@@ -383,7 +383,7 @@ def test_real_questions(
     ("more", "words"),
     [
         (["--control-set", "epochs=2"], "there is no control to set"),
-        (["--control", "--target", "answer"], "is taught the answers alone"),
+        (["--control", "--target", "answer"], "the student itself learns the answers alone"),
         (["--control", "--control-set", "epochs=many"], "epochs cannot be 'many'"),
         (["--control", "--control-set", "speed=2"], "no setting 'speed'"),
     ],

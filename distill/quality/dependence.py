@@ -1,7 +1,8 @@
-"""Does a rationale need its picture? What the untrained student makes of it with and without.
+"""How much a rationale depends on its image: its likelihood to the untrained student with and
+without.
 
-A rationale that is as likely without the picture tells nothing that is seen there: the student
-would learn to write it blindly. This is the one measure of quality that costs forward passes.
+A rationale that is as likely without the image describes nothing in it: the student would learn to
+write it blindly. This is the one measure of quality that costs forward passes.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def _row(where: str, fields: Mapping[str, Any]) -> ImportedRow:
         where, _text(where, fields, "id"), _text(where, fields, "question"), rationale
     )
     if not row.id and not row.question:
-        raise DataError(f"{where}: has neither an id nor a question to tell whose it is.")
+        raise DataError(f"{where}: has neither an id nor a question to find its sample by.")
     return row
 
 
@@ -150,7 +150,7 @@ def _text(where: str, fields: Mapping[str, Any], name: str) -> str | None:
 def _matched(
     rows: Sequence[ImportedRow], selected: Sequence[Sample], samples: Sequence[Sample]
 ) -> tuple[Mapping[str, list[ImportedRow]], list[Mapping[str, Any]]]:
-    """Sample id -> its rows; and what is to be said of the rows that fit no selected sample."""
+    """Sample id -> its rows; and the lines of rejected.jsonl for rows that match no sample."""
     known = {sample.id for sample in samples}
     wanted = {sample.id for sample in selected}
     by_question: dict[str, list[str]] = defaultdict(list)

@@ -1,9 +1,9 @@
 """What the teacher is asked: the one place with its wording.
 
 Section 3.1 gives the teacher the question, the image and the answer; section 4.1 adds lecture and
-solution. The script that asked it is not published, so the wording is ours; `PROMPT_VERSION` stands
-beside every rationale. This is the only prompt that holds an answer: it is for the teacher, and no
-model that is evaluated ever gets it.
+solution. The script that asked it is not published, so the wording is ours; every
+rationale is kept with its `PROMPT_VERSION`. This is the only prompt that holds an answer: it is for
+the teacher, and no model that is evaluated ever gets it.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ class Store:
         return any(path.exists() for path in self._parts)
 
     def move_aside(self) -> Path | None:
-        """Put what is there into a folder beside, so that a fresh one can begin; returns it."""
+        """Move what is there to a folder next to it; returns that folder."""
         return set_aside(self._parts, self.folder / "rationales")
 
     @property

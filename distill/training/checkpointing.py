@@ -167,7 +167,8 @@ def load(path: Path, *, like: Mapping[str, torch.Tensor] | None = None) -> Snaps
     ) as error:
         raise DataError(
             f"The checkpoint {path} is damaged: {type(error).__name__} {error}.",
-            remedy="Remove that folder, and the same command goes on from the one before it.",
+            remedy="Remove that folder and run the same command again: it resumes from the one "
+            "before it.",
         ) from error
     return Snapshot(step=step, model=model, optimizer=optimizer, random=random, state=state)
 
@@ -200,7 +201,7 @@ def _load_shards(
 
 
 def clean(folder: Path) -> None:
-    """Remove what a killed process left behind half written or half removed."""
+    """Remove what a killed process left half written or half removed."""
     for left in folder.glob(".step-*.tmp"):
         shutil.rmtree(left)
 

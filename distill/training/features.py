@@ -1,7 +1,7 @@
 """Embeddings of pictures that a frozen encoder gives: computed once, kept on disk within a limit.
 
 They depend on the picture's bytes, the weights, the geometry and the precision, and are kept under
-all four. What is read back is checked, and made anew where it does not fit.
+all four. What is read back is checked, and computed again where it does not fit.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class TrainingRun:
     config: DistillConfig
     sources: Sources
     record: dict[str, Any]
-    """distill.json, filled in as the run goes on."""
+    """distill.json, filled in during the run."""
     progress: Make
 
     @property

@@ -29,7 +29,7 @@ def learning_rate(step: int, steps: int, config: DistillConfig) -> float:
 def order(lengths: Sequence[int], config: DistillConfig) -> list[list[int]]:
     """The places of the samples of each optimizer step, all epochs one after the other.
 
-    Each epoch is shuffled anew; its last step has what is left. With `bucket` k above 1 the samples
+    Each epoch has a new order; its last step has what is left. With `bucket` k above 1 the samples
     of k batches are sorted by length, cut into batches, and these are shuffled. The result depends
     on the seed and the lengths alone.
 

@@ -1,4 +1,4 @@
-"""The model that learns: what the training loop needs of it, and Moondream as that.
+"""The student: what the training loop needs of a model, and Moondream as one.
 
 This module alone knows the parts of the model, which of them are frozen, and how batches are
 padded: on the right, with the end token.
@@ -115,7 +115,7 @@ class TargetLoss(nn.Module):
         """The weighted mean over all target tokens, 0 where all weights are."""
         model: Any = self.model
         with torch.autocast(ids.device.type, self._autocast, enabled=self._autocast is not None):
-            # Without a mask: padding stands behind everything, where causal attention never looks,
+            # Without a mask: padding comes last, where causal attention never looks,
             # and the kernels for plain causal attention are the fastest.
             hidden = model.model(input_ids=ids, use_cache=False, **images).last_hidden_state
             learned = labels[:, 1:] != IGNORED  # (B, L - 1)
@@ -194,26 +194,26 @@ class MoondreamStudent:
         return int(self._model.config.image_seq_length)
 
     @property
-    def sees_frozen(self) -> bool:
-        """Whether pictures are encoded by frozen weights, so that this needs doing once."""
+    def encoder_is_frozen(self) -> bool:
+        """Whether each image needs encoding only once."""
         return not {"vision", "projector"} & set(self._config.train)
 
     def trainable(self) -> Iterable[nn.Parameter]:
         return [p for p in self._model.parameters() if p.requires_grad]
 
     def length(self, example: Example) -> int:
-        """Tokens of the whole sequence. Encodes and keeps the pictures on the way.
+        """Tokens of the whole sequence; the images are encoded and cached.
 
         Raises:
             SampleError: no rationale, a picture that cannot be read, or a sequence that is longer
-                than the model's context: half a rationale is not taught.
+                than the model's context: half a rationale is not learned.
         """
         length = len(self.row(example).ids)
         if length > self.context:
             raise SampleError(f"longer than the context of {self.context} tokens")
         try:
             for image in example.sample.images:
-                if self.sees_frozen:
+                if self.encoder_is_frozen:
                     self._store.check(image)
                 else:
                     image.decode()
@@ -226,7 +226,7 @@ class MoondreamStudent:
         images = [image for example in examples for image in example.sample.images]
         features: Tensor | None = None
         pixels: Mapping[str, Tensor] | None = None
-        if images and self.sees_frozen:
+        if images and self.encoder_is_frozen:
             features = torch.stack([self._store(image) for image in images])
         elif images:
             pictures = [image.decode() for image in images]
@@ -261,7 +261,7 @@ class MoondreamStudent:
         from torch.distributed.fsdp import fully_shard
 
         model: Any = self._model
-        apart = PARTS["vision"] + PARTS["projector"] if self.sees_frozen else ()
+        apart = PARTS["vision"] + PARTS["projector"] if self.encoder_is_frozen else ()
         named = self._model.named_parameters()
         how: dict[str, Any] = {
             "mesh": init_device_mesh(self._device.type, (processes,)),

@@ -46,7 +46,7 @@ def row_maker(
 
     The question is worded and tokenized as this student will be asked it: bare, in the style
     "direct". The target is tokenized apart from it and as a whole, since a model that answers
-    begins behind the last token of the question.
+    begins after the last token of the question.
     """
     from harness.models import prompt_format
 

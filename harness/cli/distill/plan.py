@@ -64,7 +64,9 @@ def controls_of(test: TestOptions, config: DistillConfig) -> dict[str, DistillCo
             raise HarnessError("--control-set without --control: there is no control to set.")
         return {}
     if config.target == "answer":
-        raise HarnessError("--control: the student itself is taught the answers alone.")
+        raise HarnessError(
+            "--control: with --target answer the student itself learns the answers alone."
+        )
     return {CONTROL: config.answers_only(**(test.control_set or {}))}
 
 
