@@ -482,7 +482,7 @@ BAD_ROWS: list[tuple[str, dict[str, Any], str]] = [
     ("topic a number", {"topic": 3}, r"field 'topic': must be text"),
     ("id true", {"id": True}, r"field 'id': must be text"),
     ("id empty", {"id": ""}, r"field 'id': must not be empty"),
-    ("id twice", {"id": "first"}, r"field 'id': 'first' \(str\) is there twice.\nIt stands first"),
+    ("id twice", {"id": "first"}, r"field 'id': 'first' \(str\) is there twice.\nIt is first"),
     ("lone surrogate", {"question": "a\ud800"}, r"field 'question'.*surrogates"),
     ("image a number", {"image": 5}, r"field 'image': must be a path, a data address.*found 5"),
     ("image a list of numbers", {"image": [7]}, r"field 'image': must be a path.*found \[7\]"),
