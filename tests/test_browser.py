@@ -192,7 +192,7 @@ def test_a_sample_says_all_that_was_recorded(show: Callable[..., Page], runs: Pa
         assert (raw, prompt) == (p.raw, p.prompt)
         told = run.inner_text()
         assert f"rule “{p.rule}”" in told
-        assert f"{p.tokens:,} written" in told
+        assert f"{p.tokens:,} generated" in told
         assert f"{float(f'{p.seconds:.4g}')} s" in told
         assert ("✓ right" if p.correct else "∅ nothing" if p.answer is None else "✗ wrong") in told
         text = page.inner_text("#detail")
@@ -250,7 +250,7 @@ def test_filters_list_what_they_say(show: Callable[..., Page], runs: Path) -> No
     assert listed(page) == ["17"]
     page.fill("#search", "no such words")
     assert listed(page) == []
-    assert "No question fits" in page.inner_text("#detail")
+    assert "No question matches" in page.inner_text("#detail")
 
 
 def test_comparisons_are_those_of_the_command(show: Callable[..., Page], runs: Path) -> None:
@@ -600,7 +600,7 @@ def test_without_javascript_the_tables_are_there(browser: Browser, page_file: Pa
     page = context.new_page()
     page.goto(page_file.as_uri())
     assert page.is_visible("#scienceqa-measured")
-    assert "needs JavaScript" in page.inner_text("section.samples")
+    assert "need JavaScript" in page.inner_text("section.samples")
     assert not page.is_visible("#browser")
     context.close()
 
