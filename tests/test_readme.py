@@ -75,3 +75,12 @@ def test_every_harness_command(command, folder: Path) -> None:
             assert result.code == 0, (line, result.stderr)
     assert missing, "the README has no command for published weights"
     assert (folder / "reports" / "leaderboard.html").exists()
+
+
+def test_every_python_block(folder: Path) -> None:
+    """In the same folder, one after another."""
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert blocks
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
