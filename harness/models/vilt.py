@@ -1,35 +1,35 @@
-"""ViLT (Kim et al., 2021): an encoder of 40 text tokens and a picture. It writes no text; its raw
-answer is the letter of the choice that it scores highest.
+"""ViLT (Kim et al., 2021): an encoder of 40 text tokens and a picture. It generates no text; its
+raw answer is the letter of the choice that it scores highest.
 
-Of a prompt it gets the question alone: options, context, examples and instructions have no room, so
+Of a prompt it gets the question alone: options, context, examples and instructions do not fit, so
 style and shots make no difference. Two kinds of checkpoint answer, each in its own way.
 
 Masked language modelling (`ViltForMaskedLM`, dandelin/vilt-b32-mlm), as the paper describes it:
 
 - A choice of n tokens is scored under `question: QUESTION answer: [MASK]...` with n masks. Its
-  score is the mean log-probability of its tokens at the masks, all filled in one pass.
-- What exceeds 40 tokens with [CLS] and [SEP] is cut off the end of the question, never the masks;
-  as much for every choice as the longest one needs, so that scores differ by the choice alone.
-  A choice that is longer than all the room (34 tokens) is scored by its first 34, without a
-  question.
+  score is the mean log-probability of its tokens at the masks, all predicted in one pass.
+- Beyond 40 tokens with [CLS] and [SEP] the end of the question is truncated, never the masks; as
+  much for every choice as the longest one needs, so that scores differ by the choice alone. A
+  choice of more than 34 tokens is scored by its first 34, without a question.
 - An open question gets one mask. The answer is the likeliest token that is a word: no punctuation,
   no piece of a word, no special token.
 
 Classification (`ViltForQuestionAnswering`, dandelin/vilt-b32-finetuned-vqa, 3,129 labels), which
-reads the question as it is, its end cut off after 40 tokens:
+gets the question as it is, truncated after 40 tokens:
 
 - A choice's score is the log-probability (the sigmoid's, as it was trained) of the label that is
   spelled like it, but for case, white space around it and a full stop. A choice that is no label
   cannot win.
 - Where no choice is a label, and for an open question, the answer is the likeliest label, as text.
 
-The paper published neither prompt nor rules: these are ours. Of choices with the same score the
-first one wins. Beyond 26 choices the answer is the choice's text, for want of letters.
+The paper published neither prompt nor rules: these are the project's. Of choices with the same
+score the first one wins. Beyond 26 choices the answer is the choice's text, as there are no more
+letters.
 
 A question without a picture gets a plain grey one, which normalisation takes to within 0.004 of 0;
-one with several cannot be asked. The patches of a picture are drawn in random order by the library;
-here from a random state of their own, the same for each picture, so that the answers repeat and the
-global state is left alone. Padding takes no part in attention: answers do not depend on the batch.
+one with several is an error. The library takes the patches of a picture in random order; here from
+a random state of their own, the same for each picture, so that the answers repeat and the global
+state is not changed. Padding takes no part in attention: answers do not depend on the batch.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ class Question:
     """(1, 3, H, W); H and W are multiples of the patch size."""
     texts: Texts
     targets: tuple[Target, ...]
-    """The tokens of each choice; none for a checkpoint that fills no masks."""
-    cut: int
+    """The tokens of each choice; none for a classifier."""
+    truncated: int
     """Tokens of the question, and of choices, that did not fit."""
 
 
@@ -125,15 +125,15 @@ class Answer:
 
 
 class Head(Protocol):
-    """What sets the two kinds of checkpoint apart."""
+    """The head of either kind of checkpoint."""
 
     rule: str
     """How a choice is scored, in words."""
 
     def encode(self, prompt: Prompt) -> tuple[Texts, tuple[Target, ...], int]:
-        """The texts and the targets of a `Question`, and how many tokens were cut."""
+        """The texts and the targets of a `Question`, and how many tokens were truncated."""
 
-    def read(
+    def answer(
         self, questions: Sequence[Question], encoded: BaseModelOutputWithPooling
     ) -> list[Answer]:
         """One answer for each question; `encoded` has a row for each of their texts, in order."""
@@ -149,12 +149,12 @@ class Vilt:
         self._pixels = processor.image_processor
         self._tokenizer = processor.tokenizer
         self._device = torch.device(device)
-        head = _Masks if isinstance(model, ViltForMaskedLM) else _Labels
+        head = _MaskedLanguageHead if isinstance(model, ViltForMaskedLM) else _ClassificationHead
         self._head: Head = head(model, processor)
 
     @property
     def network(self) -> PreTrainedModel:
-        """The model itself, for who trains it."""
+        """The transformers model itself, for training."""
         network: PreTrainedModel = self._model
         return network
 
@@ -183,16 +183,16 @@ class Vilt:
             raise SampleError(f"ViLT takes one picture; there are {len(prompt.images)}")
         side = self._model.config.image_size
         picture = prompt.images[0] if prompt.images else Image.new("RGB", (side, side), _GREY)
-        texts, targets, cut = self._head.encode(prompt)
+        texts, targets, truncated = self._head.encode(prompt)
         return Question(
             choices=prompt.choices,
-            pixels=self._pixels(self._thickened(picture), return_tensors="pt")["pixel_values"],
+            pixels=self._pixels(self._stretched(picture), return_tensors="pt")["pixel_values"],
             texts=texts,
             targets=targets,
-            cut=cut,
+            truncated=truncated,
         )
 
-    def _thickened(self, picture: Image.Image) -> Image.Image:
+    def _stretched(self, picture: Image.Image) -> Image.Image:
         """Stretched to 19:1 if it is longer. The library fits a picture into 384 x 639 and cuts
         its sides to multiples of 32: of a longer one nothing would be left."""
         longest = int(self._pixels.size["shortest_edge"] * 1333 / 800) // self._pixels.size_divisor
@@ -236,7 +236,7 @@ class Vilt:
                     tokens_in=sum(len(text) + len(patch) for text in texts),
                     tokens=int(chosen is None),
                     scores=answer.scores,
-                    truncated=question.cut,
+                    truncated=question.truncated,
                 )
             )
         return outputs
@@ -246,7 +246,7 @@ class Vilt:
         """The embedded patches of one picture, its class token first, (P, D)."""
         pixels = pixels.to(self._device)
         everywhere = torch.ones_like(pixels[:, 0], dtype=torch.long)  # (1, H, W)
-        with torch.random.fork_rng(devices=[]):  # the library draws on the CPU
+        with torch.random.fork_rng(devices=[]):  # the library uses the generator of the CPU
             torch.default_generator.manual_seed(0)
             embedded: torch.Tensor = self._model.vilt.embeddings.visual_embed(
                 pixels, everywhere, max_image_length=self._model.config.max_image_length
@@ -270,14 +270,16 @@ class Vilt:
             image_embeds=_pad(pictures, 0),  # (R, P, D)
             pixel_mask=_mask(pictures).to(self._device),
         )
-        return self._head.read(questions, encoded)
+        return self._head.answer(questions, encoded)
 
 
 def load_prompt_text(folder: Path, processor: Any) -> Callable[[Prompt], str]:
     """What makes the longest text that the encoder gets for a prompt, from the config alone."""
     config = pretrained.load(ViltConfig, folder)
-    fills_masks = "ViltForQuestionAnswering" not in (config.architectures or [])
-    head: Head = (_Masks if fills_masks else _Labels)(SimpleNamespace(config=config), processor)
+    masked_language = "ViltForQuestionAnswering" not in (config.architectures or [])
+    head: Head = (_MaskedLanguageHead if masked_language else _ClassificationHead)(
+        SimpleNamespace(config=config), processor
+    )
 
     def prompt_text(prompt: Prompt) -> str:
         texts, _, _ = head.encode(prompt)
@@ -287,8 +289,8 @@ def load_prompt_text(folder: Path, processor: Any) -> Callable[[Prompt], str]:
     return prompt_text
 
 
-class _Masks:
-    """A checkpoint that fills masks."""
+class _MaskedLanguageHead:
+    """Masked language modelling: scores of choices at masks."""
 
     rule = "mean log-probability of the choice's tokens at masks"
 
@@ -300,22 +302,22 @@ class _Masks:
         self._before = (tokenizer.cls_token_id, *self._tokens("question:"))
         self._after = self._tokens("answer:")
         self._end = (tokenizer.sep_token_id,)
-        fixed = len(self._before) + len(self._after) + len(self._end)
-        self._room = model.config.max_position_embeddings - fixed
+        added = len(self._before) + len(self._after) + len(self._end)
+        self._max_tokens = model.config.max_position_embeddings - added
         words = [(token, word) for word, token in tokenizer.get_vocab().items() if word.isalnum()]
         self._words = dict(sorted(words))
 
     def encode(self, prompt: Prompt) -> tuple[Texts, tuple[Target, ...], int]:
-        whole = [self._tokens(choice) for choice in prompt.choices]
-        targets = tuple(choice[: self._room] for choice in whole)
+        tokens = [self._tokens(choice) for choice in prompt.choices]
+        targets = tuple(choice[: self._max_tokens] for choice in tokens)
         numbers = sorted({len(target) for target in targets} - {0}) or [1]
         asked = self._tokens(prompt.question)
-        question = asked[: self._room - numbers[-1]]
-        cut = len(asked) - len(question) + sum(map(len, whole)) - sum(map(len, targets))
+        question = asked[: self._max_tokens - numbers[-1]]
+        truncated = len(asked) - len(question) + sum(map(len, tokens)) - sum(map(len, targets))
         before = (*self._before, *question, *self._after)
-        return {n: (*before, *[self._mask] * n, *self._end) for n in numbers}, targets, cut
+        return {n: (*before, *[self._mask] * n, *self._end) for n in numbers}, targets, truncated
 
-    def read(
+    def answer(
         self, questions: Sequence[Question], encoded: BaseModelOutputWithPooling
     ) -> list[Answer]:
         texts = [item for question in questions for item in question.texts.items()]
@@ -325,13 +327,13 @@ class _Masks:
         hidden = encoded.last_hidden_state[rows, places]  # type: ignore[index]  # typed as optional
         logs = self._model.mlm_score(hidden).float().log_softmax(dim=-1)  # (masks, vocabulary)
         of_texts = iter(logs.split([n for n, _ in texts]))
-        whole = iter(logs.isfinite().all(dim=-1).tolist())  # of each mask
+        finite_masks = iter(logs.isfinite().all(dim=-1).tolist())  # of each mask
         answers = []
         for question in questions:
             filled = {n: next(of_texts) for n in question.texts}  # n -> (n, vocabulary)
             scores = tuple(_mean_at(filled, target) for target in question.targets)
             word = "" if any(question.targets) else self._word(filled[1])
-            finite = all(list(islice(whole, sum(question.texts))))
+            finite = all(list(islice(finite_masks, sum(question.texts))))
             answers.append(Answer(scores, word, finite))
         return answers
 
@@ -341,8 +343,8 @@ class _Masks:
         return self._words[tokens[int(logs[0, tokens].argmax())]]
 
 
-class _Labels:
-    """A checkpoint that picks one of its labels."""
+class _ClassificationHead:
+    """Classification: one of the checkpoint's labels."""
 
     rule = "log-probability of the label that is spelled like the choice"
 
@@ -351,16 +353,16 @@ class _Labels:
         self._tokens = _tokens(processor)
         self._start = (processor.tokenizer.cls_token_id,)
         self._end = (processor.tokenizer.sep_token_id,)
-        self._room = model.config.max_position_embeddings - 2
+        self._max_tokens = model.config.max_position_embeddings - 2
         self._labels: Mapping[int, str] = model.config.id2label
         self._indices = {_spelling(label): index for index, label in self._labels.items()}
 
     def encode(self, prompt: Prompt) -> tuple[Texts, tuple[Target, ...], int]:
         asked = self._tokens(prompt.question)
-        question = asked[: self._room]
+        question = asked[: self._max_tokens]
         return {0: (*self._start, *question, *self._end)}, (), len(asked) - len(question)
 
-    def read(
+    def answer(
         self, questions: Sequence[Question], encoded: BaseModelOutputWithPooling
     ) -> list[Answer]:
         logits = self._model.classifier(encoded.pooler_output)  # (B, labels)
@@ -375,11 +377,11 @@ class _Labels:
 
 
 def _tokens(processor: Any) -> Callable[[str], Target]:
-    """From text to tokens; what is spelled like a control token in it is broken up."""
-    neutral = control_token_escaper(processor)
+    """A function from text to tokens; control tokens in the text are broken up."""
+    escape = control_token_escaper(processor)
 
     def tokens(text: str) -> Target:
-        encoded = processor.tokenizer(neutral(text), add_special_tokens=False, verbose=False)
+        encoded = processor.tokenizer(escape(text), add_special_tokens=False, verbose=False)
         return tuple(encoded["input_ids"])
 
     return tokens
