@@ -93,7 +93,7 @@ def test_asked_to_stop(start, tmp_path: Path, signum: signal.Signals, code: int)
     found, err = stop_after(start(), folder, number=3, signum=signum)
     assert found == code
     assert "Traceback" not in err
-    assert "goes on where this one stopped" in err
+    assert "re-run the same command to resume" in err
     record = json.loads((folder / "run.json").read_text())
     rows = lines(folder)
     assert record["status"] == "interrupted"

@@ -820,7 +820,7 @@ def test_patience_has_an_end(server: Server, watch: Watch) -> None:
         chat(make_client(server, watch, patience=100))
     assert told.value.code == 3
     assert "HTTP 503: full, for 100 s" in told.value.known
-    assert "the same command goes on" in told.value.remedy
+    assert "re-run the same command to resume" in told.value.remedy
     assert sum(watch.waits) == 100
 
 
@@ -1322,7 +1322,7 @@ def test_a_server_that_goes_away_leaves_a_run_that_goes_on(evaluate, command, tm
     result = evaluate(server.url, *how)
     assert result.code == 3
     assert f"{server.url} does not answer." in result.stderr
-    assert "when it is back, the same command goes on" in result.stderr
+    assert "when it is back, re-run the same command to resume" in result.stderr
     folder = RunFolder(next(tmp_path.glob("runs/*/*/*")))
     kept = folder.read_predictions()
     assert len(kept) == 20

@@ -227,7 +227,7 @@ def test_what_was_read_again_is_not_read_again(command, tmp_path: Path) -> None:
     assert Path(other["folder"]).parent.name == safe_name("a/b+lmms-eval")
     refused = command("rescore", other["folder"], "--reader", "ours")
     assert refused.code == 2
-    assert "read again, by lmms-eval" in refused.stderr
+    assert "whose answers lmms-eval extracted" in refused.stderr
 
 
 def test_reading_text_again_keeps_what_an_encoder_computed(command, tmp_path: Path) -> None:

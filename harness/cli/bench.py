@@ -55,7 +55,7 @@ def bench(
         for tokens in new_tokens or [64]
     ]
     sources = [(options.model, Weights(options)) for options in models]
-    measured = measuring.measure(sources, loads, tell=lambda words: say(words, err=True))
+    measured = measuring.measure(sources, loads, report=lambda words: say(words, err=True))
     shown = {
         **measured,
         "projected": projection.projected(measured["figures"]),

@@ -286,7 +286,7 @@ class Client:
             self._refuse(failure, response)
         said = f"HTTP {status}{self._said(failure)}"
         if status == 200 or status in _BUSY or status in _AGAIN or status >= 500:
-            # Who answers with 200 is there, whatever is behind it.
+            # A server that answers with 200 is there.
             away = response.status in _BUSY
             raise TryAgain(said, away=away, after=retry_after(response, self._pace.today()))
         raise Unanswered(said)
@@ -331,7 +331,8 @@ class Client:
         raise HarnessError(
             f"{self._endpoint.url} does not answer.",
             known=f"{again}, for {self._pace.now() - since:.0f} s.{asked}",
-            remedy="What was answered before is kept: when it is back, the same command goes on. "
+            remedy="What was answered before is kept: when it is back, re-run the same command to "
+            "resume. "
             "--patience sets how long it is waited for.",
             code=Exit.MISSING,
         )
@@ -343,7 +344,8 @@ class Client:
             raise HarnessError(
                 f"{self._endpoint.url} failed on {self._failed_in_a_row} questions in a row.",
                 known=f"{reason}.",
-                remedy="What was answered is kept: when it works again, the same command goes on.",
+                remedy="What was answered is kept: when it works again, re-run the same "
+                "command to resume.",
                 code=Exit.MISSING,
             )
         raise Unanswered(reason)

@@ -5,7 +5,7 @@ host anew, each piece of a header or a body that arrives. Here the request runs 
 own. When the time is over its connection is cut, and nobody waits for it any longer.
 
 A connection carries one request, because what a server sends after an answer would otherwise be
-taken for the answer to the next one, and HTTP has no way to tell.
+taken for the answer to the next one, and HTTP cannot tell them apart.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SLOWEST_CONNECTION = 10.0
 """Seconds to reach one address."""
 
 
-class Unanswered(Exception):  # noqa: N818  # an outcome, told by its row
+class Unanswered(Exception):  # noqa: N818  # an outcome, in the row of its question
     """One request that has failed for good, and why."""
 
 

@@ -4,7 +4,7 @@ A prompt becomes one user turn: its pictures, as PNG, which loses nothing, then 
 puts its own chat template around it. Whatever in the text is spelled like a control token of the
 families there are is broken up, because servers take text for the template's own.
 
-Stages end where a local model's do, behind `Decoding.stop`: what a server writes beyond it is cut
+Stages end where a local model's do, after `Decoding.stop`: what a server writes beyond it is cut
 off here, as servers differ in whether their own `stop` leaves it in the text.
 """
 
@@ -122,7 +122,7 @@ class RemoteModel:
 def no_likelihood(what: str, endpoint: Endpoint) -> HarnessError:
     """The refusal of what needs the likelihood of options."""
     return HarnessError(
-        f"{what} needs the likelihood of the options, which {endpoint.url} does not tell.",
+        f"{what} needs the likelihood of the options, which {endpoint.url} does not give.",
         remedy="--mode generate without --conclude; or load the weights here.",
     )
 
@@ -145,7 +145,7 @@ def _output(question: Question, reply: Reply | Unanswered, decoding: Decoding) -
 
 
 def data_url(image: Image) -> str:
-    """The picture as a data URL of a PNG: pixels alone, no profile or orientation beside them."""
+    """The picture as a data URL of a PNG: pixels alone, without profile or orientation."""
     bare = image.copy()
     bare.info.clear()
     file = BytesIO()

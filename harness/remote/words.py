@@ -1,8 +1,8 @@
 """What a server says of an error: in its own words, and wherever it puts them.
 
 There is no standard. Words come as `{"error": {"message": ...}}`, as a text under `error`, as
-`detail` (a text, or a list of what is wrong where), beside `choices` or in a choice, as plain text,
-as a page; with a status of their own, or within HTTP 200.
+`detail` (a text, or a list of what is wrong where), next to `choices` or in a choice, as plain
+text, as a page; with a status of their own, or within HTTP 200.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WORDS = (
     "status_msg",
     "raw",
 )
-"""Keys under which words stand, the most telling ones first."""
+"""Keys under which words stand, the most specific ones first."""
 _STATUSES = ("code", "status", "status_code", "error_code")
 _LONGEST = 300
 _PARAMETERS = ("max_completion_tokens", "max_tokens", "temperature", "top_p", "seed")

@@ -84,7 +84,7 @@ def answer(
         if not session.waits:
             _stop(job, session, shared=others is not None)
         if not isinstance(error, HarnessError):
-            log.info("Interrupted; the same command goes on where this one stopped.")
+            log.info("Interrupted; re-run the same command to resume.")
         raise
 
 
@@ -110,8 +110,8 @@ def _rescued(
     return HarnessError(
         error.what,
         known=f"All {len(session.predictions):,} answers of this run are in {path}.",
-        remedy=f"Put that file where {PREDICTIONS} was, beside its run.json, and the same command "
-        "goes on.",
+        remedy=f"Put that file where {PREDICTIONS} was, next to its run.json, and re-run the same "
+        "command to resume.",
         code=error.code,
     )
 

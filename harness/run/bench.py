@@ -97,13 +97,13 @@ def measure(
     models: Sequence[tuple[str, Loaded]],
     loads: Sequence[Load],
     *,
-    tell: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """What is measured of the document that `harness bench` prints.
 
     Args:
         models: name -> where its weights are; they are loaded one after the other.
-        tell: is told what is being done.
+        report: gets a line for each step.
     """
     found: list[Figures] = []
     ceilings: dict[tuple[str, str], Ceilings] = {}
@@ -111,13 +111,13 @@ def measure(
     for name, source in models:
         place = source.device, source.dtype
         if place not in ceilings:
-            tell(f"measuring what {place[0]} can do in {place[1]}")
+            report(f"measuring what {place[0]} can do in {place[1]}")
             ceilings[place] = probe(*place)
-        tell(f"{name}: loading")
+        report(f"{name}: loading")
         model = source.load()
         described[name] = dict(model.description)
         for load in loads:
-            tell(f"{name}: batch {load.batch}, {load.words} words, {load.new_tokens} new tokens")
+            report(f"{name}: batch {load.batch}, {load.words} words, {load.new_tokens} new tokens")
             found.append(_measured(name, model, load, ceilings[place], source.device))
     device = models[0][1].device
     return {
@@ -156,8 +156,8 @@ def _measured(name: str, model: Model, load: Load, ceilings: Ceilings, device: s
         raise  # it is not about this load
     except Exception as error:  # noqa: BLE001  # a load that a model cannot bear is a row too
         release(where)
-        told = f"out of memory: {error}" if is_out_of_memory(error) else reason(error)
-        return replace(plain, error=" ".join(told.split())[:200])
+        why = f"out of memory: {error}" if is_out_of_memory(error) else reason(error)
+        return replace(plain, error=" ".join(why.split())[:200])
 
 
 def _streamed(

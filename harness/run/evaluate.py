@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(source: Source, data: Data, options: RunOptions) -> Run:
-    """Answer what is not answered yet, score, and leave a run folder behind.
+    """Answer what is not answered yet, score, and write the run folder.
 
     Raises:
         HarnessError: the run that is there was made with something else, or is being written to;
@@ -147,7 +147,7 @@ def _known(job: Job) -> tuple[RunRecord | None, list[Prediction], dict[str, Any]
     old, predictions = job.folder.read_record(), job.folder.read_all()
     if old is None and predictions:
         raise HarnessError(
-            f"{job.folder.path} has predictions but no run.json to tell what they are of.",
+            f"{job.folder.path} has predictions but no run.json, which says what they are of.",
             remedy="Use --fresh to move them aside.",
         )
     known = early_fingerprint(job.source, job.data, job.settings)
@@ -176,7 +176,7 @@ def _continue(job: Job, *, again: bool = True) -> Run:
     known |= job.source.full_fingerprint
     if old is not None:
         job.folder.stop_on_mismatch(old, known, command=job.options.command)
-        known = {**old.fingerprint, **known}  # a server that was not asked now told it then
+        known = {**old.fingerprint, **known}  # what a server said when it was asked
     record = new_record(job, known, old, answered=len(answered))
     if not pending and old is not None:
         # Nothing is answered by this process: what is recorded of it would not be true.

@@ -13,9 +13,9 @@ from harness.run.scoring import Run, extract_again, metrics_of, tokenize_of, wri
 
 
 def rescore(folder: RunFolder, task: Task, *, extractor: str, command: Sequence[str] = ()) -> Run:
-    """The answers of a run, read again by another rule, without a model.
+    """Extract the answers of a run again by another rule, without a model.
 
-    `ours` brings the run itself up to date; any other extractor makes a run beside it, called
+    `ours` brings the run itself up to date; any other extractor makes a run next to it, called
     MODEL+EXTRACTOR.
 
     Raises:
@@ -35,8 +35,8 @@ def rescore(folder: RunFolder, task: Task, *, extractor: str, command: Sequence[
         )
     if other := record.fingerprint.get("extractor"):
         raise HarnessError(
-            f"{folder.path} is itself a run that was read again, by {other}.",
-            remedy=f"Read the run beside it, whose name does not end in +{other}.",
+            f"{folder.path} is itself a run whose answers {other} extracted.",
+            remedy=f"Use the run next to it, whose name does not end in +{other}.",
         )
     read = task.extract if extractor == "ours" else EXTRACTORS[extractor]
     before = folder.existing_predictions()

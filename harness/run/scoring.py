@@ -110,8 +110,8 @@ def scored(
 
 def extract_again(prediction: Prediction, read: Extractor) -> Prediction:
     """The prediction with what `read` extracts from its raw text, where there is one."""
-    unreadable = prediction.error is not None or prediction.finish == REFUSAL
-    if unreadable or prediction.rule == CONCLUDED:
+    has_no_text = prediction.error is not None or prediction.finish == REFUSAL
+    if has_no_text or prediction.rule == CONCLUDED:
         return prediction
     reading = extract_answer(
         read,
