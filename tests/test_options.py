@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,12 @@ class Settings:
     ] = False
     inner: Inner | None = None
     hidden: int = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keyed:
+    place: Annotated[str, Option("Where.")]
+    key: Annotated[str | None, Option("Its key.", alone=True)] = None
 
 
 def test_a_new_field_is_an_option_of_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,6 +185,22 @@ def test_one_dataclass_for_each_value_of_a_repeated_option() -> None:
     assert [(one.place, one.kind) for one in given] == [("here", "fancy"), ("there", "fancy")]
 
 
+def test_an_option_for_one_is_refused_for_several() -> None:
+    """Weights are those of one model; random ones serve several where the command says so."""
+
+    def strict(each: Annotated[list[Keyed], Expand(each="place")]) -> None: ...
+
+    def lenient(
+        each: Annotated[list[Keyed], Expand(each="place", shared={"key": "any"})],
+    ) -> None: ...
+
+    two = ("--place", "a", "--place", "b", "--key")
+    for function, key in ((strict, "x"), (strict, "any"), (lenient, "x")):
+        assert str(run(function, *two, key).exception) == "--key goes with one --place."
+    assert run(lenient, *two, "any").exit_code == 0
+    assert run(strict, "--place", "a", "--key", "x").exit_code == 0
+
+
 def test_only_what_was_written_changes_a_preset() -> None:
     """A mapping of the fields that were given, for options whose defaults stand elsewhere."""
     given: list[Any] = []
@@ -196,3 +219,12 @@ def test_two_declarations_of_one_option_are_refused() -> None:
 
     with pytest.raises(TypeError, match="--kind of command is declared twice"):
         expanded(command)
+
+
+def test_the_models_are_one_json_document() -> None:
+    """Every field of the catalogue's rows, settings of the processor among them."""
+    found = json.loads(CliRunner().invoke(cli.app, ["list", "models", "--json"]).output)["models"]
+    assert "phi-3.5" in [row["name"] for row in found]
+    for row in found:
+        assert row["processor_args"] == {}
+        assert {"repo", "parameters", "style", "plain_styles"} <= set(row)

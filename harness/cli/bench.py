@@ -26,7 +26,12 @@ def bench(
     *,
     models: Annotated[
         list[ModelOptions],
-        Expand(each="model", panels=("", MODEL, OUTPUT), without=("name", "device_map")),
+        Expand(
+            each="model",
+            panels=("", MODEL, OUTPUT),
+            without=("name", "device_map"),
+            shared={"weights": "random"},
+        ),
     ],
     batch: Annotated[
         list[int] | None, Option("Questions at once. Default: 1 and 16.", minimum=1, default=None)

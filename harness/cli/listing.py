@@ -19,14 +19,19 @@ app = App(help="List models, tasks or runs.", no_args_is_help=True)
 @app.command("models")
 def list_models(*, as_json: AsJson) -> None:
     """List the models of Table 1, and what each needs."""
-    from dataclasses import asdict
+    from dataclasses import fields
 
-    from harness.checkpoints.catalog import CATALOG
+    from harness.checkpoints.catalog import CATALOG, ModelSpec
     from harness.core.terminal import table
     from harness.weights import minis as weights
 
     if as_json:
-        rows = [{**asdict(spec), "processor_args": dict(spec.processor_args)} for spec in CATALOG]
+        names = [field.name for field in fields(ModelSpec)]
+        rows = [
+            {name: getattr(spec, name) for name in names}
+            | {"processor_args": dict(spec.processor_args)}
+            for spec in CATALOG
+        ]
         return print_json({"models": rows})
     table(
         "Models",

@@ -50,6 +50,8 @@ class Expand:
     """Other defaults than the dataclass has, by field."""
     each: str = ""
     """For a list of dataclasses: the field whose option is repeated, with one of them for each."""
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    """By field: the value of an option for one alone that several may have."""
     argument: str = ""
     """The field that is given by position."""
     changes: Any = None
@@ -113,7 +115,7 @@ class Group:
 
     def _refuse_alone(self, values: Mapping[str, Any]) -> None:
         for one in self.every():
-            if one.option.alone and values[one.name] not in {None, "random"}:
+            if one.option.alone and values[one.name] not in {None, self.how.shared.get(one.field)}:
                 raise HarnessError(f"{one.flag} goes with one --{self.how.each}.")
 
 

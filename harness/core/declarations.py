@@ -56,7 +56,7 @@ class Option:
     commas: bool = False
     """Whether several values may stand in one, with commas between them."""
     alone: bool = False
-    """Not for several models at once; random weights are."""
+    """Not for several models at once."""
 
 
 def option_of(cls: type, field: str) -> Option:
