@@ -15,7 +15,7 @@ import pytest
 
 from harness.checkpoints import pretrained, tokenizer_guard
 from harness.core.errors import HarnessError, SampleError
-from harness.core.time_limit import MAX_ENDLESS, Endless, Limited, within
+from harness.core.time_limit import MAX_ENDLESS, CallTimeout, Limited, within
 from harness.models import prompt_format
 
 ENDLESS_TEMPLATE = (
@@ -49,7 +49,7 @@ def test_python_that_never_ends_is_stopped() -> None:
         seen.append(threading.current_thread())
         loop()
 
-    with pytest.raises(Endless):
+    with pytest.raises(CallTimeout):
         within(0.1, call)
     seen[0].join(30)
     assert not seen[0].is_alive()

@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.checkpoints.folder import tensor_shapes
 from harness.core.errors import Exit, HarnessError
-from harness.core.time_limit import Endless, within
+from harness.core.time_limit import CallTimeout, within
 
 SLACK = 10_000_000
 """Numbers that a model may hold beyond those of its files; 40 MB."""
@@ -59,7 +59,7 @@ def refuse_other_sizes(folder: Path, config: Mapping[str, Any], build: Callable[
     shapes = tensor_shapes(folder)
     try:
         wanted, buffers = within(LONGEST_BUILD, _numbers, build)
-    except Endless as error:
+    except CallTimeout as error:
         raise HarnessError(
             f"{folder}: the model that config.json describes cannot be built: {error}.",
             remedy="Download the checkpoint again; its files do not belong together.",

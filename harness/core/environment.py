@@ -1,4 +1,4 @@
-"""What a record says of the machine and the software that made it."""
+"""The machine and the software that made a run, for its record."""
 
 from __future__ import annotations
 

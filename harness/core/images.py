@@ -1,5 +1,5 @@
-"""Encoded pictures into RGB, upright. This module alone knows which picture files are accepted, and
-what becomes of their transparent parts.
+"""Decode pictures into RGB, upright. This module alone knows which picture files are accepted, and
+how their transparent parts are treated.
 
 The bytes are untrusted: the size in the header is checked before anything is decoded, only the
 formats named here are tried (none of them runs another program, as EPS would), and every refusal is
@@ -44,7 +44,7 @@ def decode(data: bytes, *, label: str, transparency: Transparency = "blend") -> 
     Args:
         data: the encoded file.
         label: what the error calls it.
-        transparency: what becomes of transparent parts.
+        transparency: how transparent parts are treated.
 
     Raises:
         SampleError: not one of `FORMATS`, more than `MAX_PIXELS`, sides too unequal, cut short or
@@ -96,7 +96,7 @@ def _opened(data: bytes, label: str) -> Image:
 
 @contextlib.contextmanager
 def _refusals(label: str, data: bytes) -> Iterator[None]:
-    """What Pillow raises, as a SampleError that names the picture."""
+    """Turn what Pillow raises into a SampleError that names the picture."""
     from PIL import Image, UnidentifiedImageError
 
     try:

@@ -1,8 +1,8 @@
-"""What is added to a question to ask for a letter, for tagged steps, or for a chain of thought.
+"""Instructions that are added to a question: for a letter, tagged steps, or a chain of thought.
 
 The paper published Moondream's prompt only: the bare question with its options. These wordings are
-ours; a record says which one was sent. A model that was trained on bare questions in a style (see
-`ModelSpec.plain_styles`) gets none of them.
+ours; a record holds the one that was sent. A model that was trained on bare questions in a style
+(see `ModelSpec.plain_styles`) gets none of them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ INSTRUCTIONS = MappingProxyType(
 
 
 def instruction(style: Style, *, choices: bool, plain_styles: tuple[Style, ...] = ()) -> str:
-    """What is added below a question; empty where nothing is."""
+    """The instruction below a question; empty if there is none."""
     if style in plain_styles:
         return ""
     return INSTRUCTIONS[style, "choices" if choices else "open"]

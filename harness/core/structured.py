@@ -33,7 +33,7 @@ class Rationale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
-    """What was found of a rationale in a model's text, and what was wrong with it."""
+    """The rationale that a model's text contains, and its defects."""
 
     summary: str | None = None
     """None: there is no such tag; "": the tag is there, with nothing in it."""
@@ -132,7 +132,7 @@ def parse(text: str) -> Parsed:
 
 
 def conclusion(text: str) -> str | None:
-    """What the last CONCLUSION that is not empty says; "" where all are empty; None without one."""
+    """The last CONCLUSION that is not empty; "" if all are empty; None without one."""
     return parse(text).conclusion
 
 

@@ -27,11 +27,11 @@ MAX_ENDLESS = 3
 _own = threading.local()
 
 
-class Endless(Exception):  # noqa: N818  # an outcome
+class CallTimeout(Exception):  # noqa: N818  # an outcome
     """A call exceeded its time limit."""
 
 
-class Broken(Exception):  # noqa: N818  # an outcome
+class LibraryPanic(Exception):  # noqa: N818  # an outcome
     """A library written in Rust panicked in a call."""
 
 
@@ -43,8 +43,8 @@ def within(seconds: float, call: Callable[P, T], *args: P.args, **kwargs: P.kwar
     """What `call` returns or raises.
 
     Raises:
-        Endless: it takes longer than `seconds`.
-        Broken: a library panicked.
+        CallTimeout: it takes longer than `seconds`.
+        LibraryPanic: a library panicked.
     """
     worker = getattr(_own, "worker", None)
     if worker is None or not worker.usable:
@@ -52,12 +52,12 @@ def within(seconds: float, call: Callable[P, T], *args: P.args, **kwargs: P.kwar
     done, result = worker.run(lambda: call(*args, **kwargs), seconds)
     if not done:
         _own.worker = None
-        raise Endless(f"it did not end within {seconds:g} s")
+        raise CallTimeout(f"it did not end within {seconds:g} s")
     if isinstance(result, _Raised):
         error = result.error
         # It extends BaseException, which nothing catches; its class cannot be imported.
         if type(error).__name__ == "PanicException":
-            raise Broken(" ".join(str(error).split())[:300]) from error
+            raise LibraryPanic(" ".join(str(error).split())[:300]) from error
         raise error
     value: T = result
     return value
@@ -91,9 +91,9 @@ class Limited:
             raise SampleError(known)
         try:
             return within(self._seconds, self._call, *args, **kwargs)
-        except Broken as error:
+        except LibraryPanic as error:
             reason = f"{self._what} fails: {error}"
-        except Endless:
+        except CallTimeout:
             reason = f"{self._what} did not end within {self._seconds:g} s"
             self._endless += 1
         self._failures[_digest(args, kwargs)] = reason

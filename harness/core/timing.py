@@ -1,4 +1,4 @@
-"""What is timed, and how the figures are computed.
+"""Definitions of the times of a run, and the computation of its figures.
 
 *Inference minutes* is the sum over all answered samples of `Prediction.seconds`, in minutes:
 preprocessing (decoding the picture, template, tokens, pixels) and generation. The wall time of each

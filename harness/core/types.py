@@ -307,7 +307,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
-    """How text is generated. Greedy where `temperature` is 0."""
+    """Settings of generation. Greedy where `temperature` is 0."""
 
     max_new_tokens: int
     temperature: float = 0.0
@@ -319,7 +319,7 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a model gave for one prompt."""
+    """The output of a model for one prompt."""
 
     raw: str
     prompt: str
@@ -347,7 +347,7 @@ class TimedOutput:
     """Which prompt it is to."""
     output: Output
     seconds: float
-    """What it took of the time that the model was at work: the shares of all answers add up."""
+    """Its share of the time that the model worked: the shares of all answers add up to it."""
 
 
 class Model(Protocol):
@@ -360,7 +360,7 @@ class Model(Protocol):
 
     @property
     def description(self) -> Mapping[str, Any]:
-        """What the record keeps of it: parameters, dtype, device, attention kernel ..."""
+        """Its fields in the record: parameters, dtype, device, attention kernel ..."""
 
     def prepare(self, prompts: Sequence[Prompt]) -> Any:
         """Everything before the forward pass: templates, tokens, pixels. Touches no accelerator."""

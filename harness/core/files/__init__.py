@@ -1,1 +1,1 @@
-"""How every package writes, reads, locks and names files."""
+"""Files of every package: written at once or appended, read within limits, locked, named."""

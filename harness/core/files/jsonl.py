@@ -57,15 +57,15 @@ def whole_lines(path: Path, *, start: int = 0) -> Iterator[Line]:
 
 
 def read_jsonl(path: Path, parse: Callable[[Any], T], *, kind: str) -> Iterator[T]:
-    """What `parse` makes of each JSON value of a file of ours.
+    """Parse each JSON value of a file of ours.
 
     Args:
-        parse: raises ValueError, TypeError, KeyError or AttributeError for what is none of its
+        parse: raises ValueError, TypeError, KeyError or AttributeError for a value of another
             kind.
         kind: what each line is, for the error: "a prediction".
 
     Raises:
-        DataError: names the line that is none of its kind.
+        DataError: names the line that is of another kind.
     """
     for line in whole_lines(path):
         try:
@@ -83,7 +83,7 @@ def read_objects(path: Path, *, kind: str = "an object") -> list[dict[str, Any]]
 
 
 def readable_objects(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL file, without whatever is none: to show what there is."""
+    """The objects of a JSONL file without its invalid lines, to show what there is."""
     objects: list[dict[str, Any]] = []
     with contextlib.suppress(DataError):
         for line in whole_lines(path):
