@@ -92,7 +92,7 @@ def _checked(task: Task, label: str) -> Task:
 
 
 def _guarded(task: Task, path: Path) -> Task:
-    """A user's task whose mistakes, when it is used, are told with their line."""
+    """A user's task whose mistakes, when it is used, are reported with their line."""
     return replace(
         task,
         load=_guard(task.load, SampleSet, path),
@@ -136,7 +136,7 @@ _KEPT = "What was answered is kept: mend the file and give the same command agai
 
 
 class _Source(SourceLoader):
-    """A Python file that is read anew each time, and beside which no bytecode is left."""
+    """A Python file that is read again each time, and leaves no bytecode."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -47,7 +47,7 @@ def load(options: DataOptions) -> SampleSet:
 
 def _published_question(row: Row) -> Sample:
     """A question of the published data set: transparency is dropped, as the paper's code does, so
-    that its numbers can be compared. Users' own tables are told by the columns that they lack."""
+    that its numbers can be compared. A user's own table lacks some of the columns."""
     sample = choice_question(row)
     if not OWN_FIELDS.issubset(row.columns):
         return sample

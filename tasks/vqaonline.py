@@ -23,7 +23,7 @@ ATTRIBUTION = (
 def load(options: DataOptions) -> SampleSet:
     """One split of VQAonline, or of data in its schema; raises DataError.
 
-    `options.path` is a copy of the hub's files (`SPLIT.json` beside the folders `images1` to
+    `options.path` is a copy of the Hub's files (`SPLIT.json` next to the folders `images1` to
     `images7`, which are joined by file name), or JSONL with images.
     """
     source = open_source(options, repo=REPO, files="{split}.json")

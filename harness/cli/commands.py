@@ -2,7 +2,7 @@
 every path that a user writes may begin with `~`, options are known by other harnesses' names too,
 and a configurable command takes `--config`.
 
-A shell expands `~` at the beginning of a word, but not behind `--runs=`, in quotes, or where no
+A shell expands `~` at the beginning of a word, but not after `--runs=`, in quotes, or where no
 shell is in between. Typer makes a `Path` of such a value as it stands.
 """
 

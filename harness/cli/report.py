@@ -112,8 +112,8 @@ def _write_report(
     for note in [*made.notes, *_large(made)]:
         say(note, err=True)
     if as_json:
-        told = {"report": str(out), "runs": made.runs, "bytes": made.bytes}
-        print_json({**told, "notes": list(made.notes)})
+        written = {"report": str(out), "runs": made.runs, "bytes": made.bytes}
+        print_json({**written, "notes": list(made.notes)})
     else:
         say(f"{out}: {count(made.runs, 'measured run')} and the paper's rows")
     if made.broken:

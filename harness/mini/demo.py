@@ -237,7 +237,7 @@ def summary(runs: Sequence[Run], outcome: Outcome, extent: Extent, out: Path) ->
     kept = f"{counts['kept']:,} of {counts['selected']:,}"
     named = f"{_share(wrong['value'])} of {wrong['n']:,}" if wrong["n"] else "none"
     first = f"{best.model.title} is best with {_share(accuracy.value)}"
-    there = "Tables 1 and 2 as the paper has them, beside them these runs, mini (synthetic)"
+    there = "Tables 1 and 2 of the paper, next to these runs, mini (synthetic)"
     return [
         f"{head}: {first}, chance is {_share(chance.value)}.",
         f"{TEACHER} wrote rationales; {kept} end in the right answer and were learned.",

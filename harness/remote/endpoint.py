@@ -25,7 +25,7 @@ LEAST_SECRET = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A model behind an address. It has the fields of a `Checkpoint` that a record is made of."""
+    """A model at an address. It has the fields of a `Checkpoint` that a record is made of."""
 
     name: str
     """What the run is called."""

@@ -1,4 +1,4 @@
-"""A server's model behind the harness's `Model` protocol.
+"""A server's model, with the harness's `Model` protocol.
 
 A prompt becomes one user turn: its pictures, as PNG, which loses nothing, then its text. The server
 puts its own chat template around it. Whatever in the text is spelled like a control token of the
