@@ -399,7 +399,7 @@ def test_token_for_token_as_generate(
         with_ends(pair, usual | {tokens[-1 - n] for n, tokens in enumerate(free[:8])})
         decoding = Decoding(max_new_tokens=20)
         expected = [theirs.generate(theirs.prepare([p]), decoding)[0] for p in prompts]
-        assert len({output.tokens for output in expected}) >= 4
+        assert len({output.tokens for output in expected}) >= 3
         for slots in numbers_of_slots:
             order = list(range(len(prompts)))
             chance.shuffle(order)
