@@ -254,7 +254,7 @@ def test_filters_list_what_they_say(show: Callable[..., Page], runs: Path) -> No
 
 
 def test_comparisons_are_those_of_the_command(show: Callable[..., Page], runs: Path) -> None:
-    """Every pair, by our reader: difference, interval, p, counts; then the jump to the questions
+    """Every pair, by our extractor: difference, interval, p, counts; then the jump to the questions
     that tell the two apart."""
     page = show()
     names = [kind.name for kind in league.KINDS[:5]]
@@ -307,21 +307,21 @@ def test_the_statistics_are_ours(show: Callable[..., Page]) -> None:
         assert (got["low"], got["high"]) == pytest.approx(statistics.wilson(k, n))
 
 
-def test_readers_give_what_rescoring_gives(
+def test_extractors_give_what_rescoring_gives(
     show: Callable[..., Page], runs: Path, tmp_path: Path
 ) -> None:
     """The paper's two rules, over the same outputs: verdicts, accuracies and comparison change
-    together, and each says who read."""
+    together, and each names the extractor."""
     page = show()
     copied = tmp_path / "runs"
     shutil.copytree(runs, copied)
     task = load_task("scienceqa")
-    for reader, words in (("paper-base", "base model"), ("paper-kd", "distilled model")):
-        page.select_option("#reader-select", reader)
+    for extractor, words in (("paper-base", "base model"), ("paper-kd", "distilled model")):
+        page.select_option("#extractor-select", extractor)
         read = {}
         for name in ("moondream", "moondream-kd", "llava-next"):
             folder = RunFolder.of(copied, task="scienceqa", model=name, split="test")
-            read[name] = rescore(folder, task, extractor=reader)
+            read[name] = rescore(folder, task, extractor=extractor)
             accuracy = read[name].record.metrics["accuracy"]
             title = "LLaVA-NeXT" if name == "llava-next" else name.capitalize()
             row = page.locator("#standing tbody tr").filter(has=page.get_by_text(title, exact=True))
@@ -348,9 +348,9 @@ def test_readers_give_what_rescoring_gives(
 
 
 def test_an_address_brings_everything_back(show: Callable[..., Page]) -> None:
-    """Sample, filters, search, comparison, reader and sorting, in another window."""
+    """Sample, filters, search, comparison, extractor and sorting, in another window."""
     page = show()
-    page.select_option("#reader-select", "paper-base")
+    page.select_option("#extractor-select", "paper-base")
     page.select_option("#first-select", "llava-cot")
     page.select_option("#second-select", "phi-3.5")
     page.select_option("#outcome-select", "second")
@@ -369,10 +369,10 @@ def test_an_address_brings_everything_back(show: Callable[..., Page]) -> None:
     assert other.inner_text("#paired-result .sentence") == sentence
     values = {
         name: other.input_value(f"#{name}-select")
-        for name in ("reader", "first", "second", "outcome", "topic")
+        for name in ("extractor", "first", "second", "outcome", "topic")
     }
     assert values == {
-        "reader": "paper-base",
+        "extractor": "paper-base",
         "first": "llava-cot",
         "second": "phi-3.5",
         "outcome": "second",
@@ -416,7 +416,7 @@ def test_another_task_has_questions_of_its_own(show: Callable[..., Page], runs: 
     page.select_option("#data-select", label="VQAonline, test split")
     assert len(listed(page)) == len(answers(runs, "moondream", "vqaonline"))
     assert not page.is_visible("#paired-result")
-    assert not page.is_visible("#reader-choice")
+    assert not page.is_visible("#extractor-choice")
     assert "Accuracy" not in page.inner_text("#standing")
     page.click("#list .row >> nth=0")
     text = detail(page, listed(page)[0])
@@ -473,7 +473,7 @@ def test_the_words_that_an_answer_was_extracted_from_are_marked(
     assert page.text_content("#detail .passage") == raw
     assert "cut at the token limit" in page.inner_text("#detail summary >> nth=0")
     assert "Cut at the token limit" in page.inner_text("#standing thead")
-    page.select_option("#reader-select", "paper-kd")
+    page.select_option("#extractor-select", "paper-kd")
     page.wait_for_function("() => !document.querySelector('#detail mark')")
 
 
@@ -523,7 +523,7 @@ def test_focus_can_be_seen(show: Callable[..., Page]) -> None:
     """Each thing that the keyboard reaches has an outline."""
     page = show("#?sample=3")
     detail(page, "3")
-    page.focus("#reader-select")
+    page.focus("#extractor-select")
     seen = 0
     for _ in range(16):
         page.keyboard.press("Tab")

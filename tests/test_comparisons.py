@@ -1,4 +1,4 @@
-"""The page's comparisons: pairs, ranks, topics and other readers, read back from its tables."""
+"""The page's comparisons: pairs, ranks, topics and other extractors, read back from its tables."""
 
 from __future__ import annotations
 
@@ -197,18 +197,18 @@ def test_runs_on_other_questions_are_never_paired(material: Material, runs: Path
     assert section.run_groups[1].tests is None
 
 
-# Other readers
+# Other extractors
 
 
-def test_other_readers_give_what_rescoring_gives(page: str, tmp_path: Path) -> None:
-    """The accuracies that `harness rescore` computes of the same outputs, for every reader."""
+def test_other_extractors_give_what_rescoring_gives(page: str, tmp_path: Path) -> None:
+    """The accuracies that `harness rescore` computes of the same outputs, for every extractor."""
     runs = tmp_path / "runs"
     league.write(runs, questions=60)
-    table = Tables(render(reporting.gather(runs)[0])).found["scienceqa-readers"]
+    table = Tables(render(reporting.gather(runs)[0])).found["scienceqa-extractors"]
     row = next(row for row in table if row[0].startswith("Moondream-kd 2B · distilled"))
-    for reader, cell in zip(EXTRACTORS, row[1:], strict=True):
+    for extractor, cell in zip(EXTRACTORS, row[1:], strict=True):
         record = rescore(
-            folder(runs, "moondream-kd"), load_task("scienceqa"), extractor=reader
+            folder(runs, "moondream-kd"), load_task("scienceqa"), extractor=extractor
         ).record
         accuracy, unparsed = record.metrics["accuracy"], record.metrics["unparsed"]
         assert cell.startswith(f"{100 * (accuracy.value or 0):.2f} ")
@@ -229,13 +229,13 @@ def answered(raw: str, *, order: tuple[int, ...] = ()) -> Prediction:
 
 
 def test_shuffled_options_are_read_in_the_order_in_which_they_were_asked() -> None:
-    """C was asked as A: a text that says A is right, by every reader that reads it."""
+    """C was asked as A: a text that says A is right, by every extractor that parses it."""
     found = read(RunData(choice_run(), lambda: [answered("A", order=(2, 0, 1))]))
     assert found is not None
-    by_name = {each.extractor: each for each in found.reread}
+    by_name = {each.extractor: each for each in found.by_extractor}
     assert [by_name[name].right for name in ("ours", "paper-base", "lmms-eval")] == [1, 1, 1]
     assert by_name["paper-kd"].unparsed == 1
-    assert [each.changed for each in found.reread] == [0, 0, 1, 0]
+    assert [each.changed for each in found.by_extractor] == [0, 0, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -247,11 +247,11 @@ def test_shuffled_options_are_read_in_the_order_in_which_they_were_asked() -> No
     ],
     ids=str,
 )
-def test_what_our_reader_did_not_read_is_not_read_again(parts: dict[str, Any]) -> None:
+def test_what_our_extractor_did_not_find_is_not_extracted_again(parts: dict[str, Any]) -> None:
     """There is no text in which an answer stands, or the run is itself a second reading."""
     found = read(RunData(choice_run(**parts), lambda: [answered("C")]))
     assert found is not None
-    assert found.reread == ()
+    assert found.by_extractor == ()
 
 
 def test_failed_questions_are_in_no_comparison() -> None:

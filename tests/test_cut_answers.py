@@ -132,7 +132,7 @@ def test_cut_answers_are_counted_beside_the_unparsed(command, tiny, drawn, tmp_p
     assert record.counts.cut == 3
     page = tmp_path / "page.html"
     assert command("report", "--runs", runs, "--out", page, "--images", "none").code == 0
-    assert "the token limit was reached" in page.read_text()
+    assert "answers cut at the token limit" in page.read_text()
     before = [replace(p, finish="") for p in folder.read_predictions()]
     folder.rewrite(before)
     assert command("rescore", folder.path, "--json").json["counts"]["cut"] is None

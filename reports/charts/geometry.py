@@ -1,6 +1,6 @@
-"""Places in a drawing: scales, ticks, and numbers that cover nothing.
+"""The geometry of charts: scales, ticks, and numbers that cover nothing.
 
-All drawings of the page share one frame, in units that the template's SVG has too.
+All charts of the page share one frame, in units that the template's SVG has too.
 """
 
 from __future__ import annotations

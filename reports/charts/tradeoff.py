@@ -1,5 +1,5 @@
-"""How good against at what cost, as a drawing: where its points, labels and lines are, and what it
-says in words.
+"""Score against cost, a chart with its Pareto frontier: places of points, labels and lines, and the
+caption.
 
 This module computes a chart as plain numbers; the template draws it. Points are numbered and named
 in a list below, so that no name covers a point at the width of a phone; a number is put where it
@@ -94,7 +94,7 @@ class Chart:
     id: str
     axis: Axis
     score: str
-    """What is drawn upwards, in words."""
+    """The title of the vertical axis."""
     points: tuple[Point, ...]
     across: tuple[tuple[float, str], ...]
     """Ticks of the axis below: place and text."""
@@ -108,7 +108,7 @@ class Chart:
     chance_at: tuple[float, float]
     """Where it is named."""
     caption: tuple[str, ...]
-    """What the drawing says, in sentences."""
+    """What the chart shows, in sentences."""
     absent: tuple[str, ...]
     """Models whose cost is not known."""
 
@@ -203,7 +203,7 @@ def charts(
         name: the beginning of their ids.
         percent: scores are percentages, otherwise shares.
         chance: what blind guessing gets, in the unit of the scores.
-        label: what has to stand beside these scores.
+        label: of these scores, "mini (synthetic)".
     """
     order = sorted(candidates, key=lambda c: (-c.score, c.name))
     return [

@@ -25,7 +25,7 @@ STAGES = {
 }
 
 Picture = Callable[[Sequence[str]], str]
-"""The address of the first of these pictures that is at hand, by its sha256; "" for none."""
+"""The address of the first of these images that is found, by its sha256; "" for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRationale:
-    """A rationale as it was taught."""
+    """A rationale of the training set."""
 
     prompt: str
     """As it was sent to the teacher; empty where it was not asked."""
@@ -69,7 +69,7 @@ class TrainingRationale:
 
 @dataclass(frozen=True, slots=True)
 class TeacherLead:
-    """What the teacher got right that the student did not."""
+    """Questions that the teacher gets right and the student does not."""
 
     verdict: str
     words: str

@@ -54,7 +54,7 @@ class ModelRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Models:
-    """The models of one distillation; None: no run with options at hand."""
+    """The models of one distillation; None: no run with predictions."""
 
     student: ModelRun | None
     """After training."""

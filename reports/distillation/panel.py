@@ -1,4 +1,4 @@
-"""The panel of a distillation: what was taught, how training went, what was gained and lost.
+"""The panel of a distillation: its rationales, its training, its gains and losses.
 
 What a distillation left on disk may be partial, and may come from anywhere: each part is shown that
 is there, and numbers and texts pass `reports.inputs.sanitize`.
@@ -35,7 +35,7 @@ from reports.tables.table import Table, labelled
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """Everything that the page says of one distillation; None and empty where it left nothing."""
+    """Everything that the page shows of one distillation; None or empty: not there."""
 
     id: str
     title: str
@@ -57,7 +57,7 @@ class Panel:
     error_examples: tuple[Example, ...]
     input_output: Example | None
     rationale: TrainingRationale | None
-    """As it was taught."""
+    """Of the training set."""
     teacher_lead: TeacherLead | None
     problems: tuple[str, ...]
 
@@ -67,7 +67,7 @@ class Panel:
 
 
 def panel(found: Distillation, answers: Mapping[str, Answers], *, picture: Picture) -> Panel:
-    """What the page says of a distillation.
+    """Make the panel of a distillation.
 
     Args:
         found: what it left on disk, and its runs.

@@ -19,7 +19,7 @@ from reports.statistics.answers import read
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What an export came to."""
+    """A finished export."""
 
     text: str
     """The document; empty where files were written."""

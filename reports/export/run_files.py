@@ -1,4 +1,4 @@
-"""What the exports of runs have in common: the files of a folder, and what they say of a run."""
+"""Shared by the exports of runs: the files of a folder, and what a run is described by."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.run.records import RunRecord
 from reports.inputs import sanitize
 
 CONTEXT = {"chance", "unparsed"}
-"""Figures of a run that say how to take the others."""
+"""Metrics that put the others into context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def gold(prediction: Prediction) -> str:
 
 
 def option(prediction: Prediction, answer: int | str | None) -> str:
-    """An answer in words; empty where nothing could be read."""
+    """An answer in words; empty where it is unparsed."""
     if isinstance(answer, int):
         return prediction.choices[answer] if answer < len(prediction.choices) else str(answer)
     return answer or ""

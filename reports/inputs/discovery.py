@@ -1,4 +1,4 @@
-"""From a folder of runs to the leaderboard's file: what is on disk, gathered for the page."""
+"""Find the runs and distillations under a folder of runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MAX_CACHED = 2**25
 
 
 def gather(runs: Path) -> tuple[Material, list[HarnessError]]:
-    """What there is under `runs`, and why other runs are left out. Answers and other rows are read
+    """Find what is under `runs`, and why other runs are left out. Answers and other rows are read
     when they are asked for; those that cannot be read are added to the latter then."""
     found, broken = read_runs(runs)
     evidence = tuple(RunData(record, _answers(folder, broken)) for folder, record in found)

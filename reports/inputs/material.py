@@ -29,11 +29,11 @@ def _none() -> tuple[()]:
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """A measured row and the answers behind it."""
+    """A run: its record and its predictions."""
 
     record: RunRecord
     predictions: Callable[[], Sequence[Prediction]] = _none
-    """Reads the answers, in the data's order; none where they are not at hand. Large: call it once,
+    """Reads the answers, in the data's order; none where they are missing. Large: call it once,
     and do not keep what it returns longer than needed."""
 
     def held(self) -> RunData:
@@ -71,7 +71,7 @@ class Distillation:
     """quality.json: `teacher` (all, topics), `dependence`, `students` (name -> figures)."""
     training: Training | None = None
     control: Training | None = None
-    """The student that was taught the answers alone."""
+    """The student that was trained on the answers alone."""
     base: tuple[RunData, ...] = ()
     """Runs of the student before training."""
     teacher: tuple[RunData, ...] = ()
@@ -97,6 +97,6 @@ class Pictures:
     """The pictures of the samples, by the sha256 that answers keep: never another picture."""
 
     find: Callable[[str], ImageRef | None]
-    """None: not at hand."""
+    """None: not found."""
     notes: tuple[str, ...] = ()
-    """Why the pictures of some runs are not at hand."""
+    """Why the pictures of some runs are not found."""

@@ -1,4 +1,4 @@
-"""What a run record says, in the words and numbers of the page.
+"""Read the fields of a run record, as words and numbers of the page.
 
 A record may come from anywhere and may hold anything: this module alone takes it apart, and gives
 strings that can be printed and numbers that are numbers.
@@ -66,7 +66,7 @@ def role(run: RunRecord) -> str:
 
 
 def label(run: RunRecord) -> str:
-    """What a row has to say of itself wherever it stands, "mini (synthetic)"; empty: nothing."""
+    """The label of a row, wherever it stands, "mini (synthetic)"; empty: nothing."""
     return sanitize.text(getattr(run, "label", ""), limit=40)
 
 
@@ -130,6 +130,14 @@ def same_questions(run: RunRecord) -> tuple[str, ...]:
     return (*(str(part) for part in parts), label(run))
 
 
+def is_extracted(run: RunRecord) -> bool:
+    """Whether our extractor found the answers in raw texts: what another extractor found, or what
+    is chosen by likelihood, stays as recorded."""
+    settings = sanitize.mapping(run.settings)
+    by_likelihood = settings.get("mode") == "loglikelihood" or settings.get("conclude")
+    return not by_likelihood and not sanitize.mapping(run.fingerprint).get("extractor")
+
+
 def figure(run: RunRecord, metric: str) -> Value:
     """A figure of a run, whatever the record holds in its place; where it holds no number, the
     value is None and the note says why."""
@@ -186,13 +194,13 @@ def is_remote(run: RunRecord) -> bool:
 
 
 def own_pace(run: RunRecord, *keys: str) -> float | None:
-    """An entry of the timing, where it can be set beside those of other runs; None for a run that a
+    """An entry of the timing, where it is comparable with other runs; None for a run that a
     server answered."""
     return None if is_remote(run) else timing(run, *keys)
 
 
 def timing_caveats(run: RunRecord, key: str) -> tuple[Finding, ...]:
-    """What stands against setting a run's time beside others."""
+    """Why a run's time is not comparable with others."""
     if not is_remote(run):
         return ()
     words = (
@@ -202,7 +210,7 @@ def timing_caveats(run: RunRecord, key: str) -> tuple[Finding, ...]:
 
 
 def caveats(value: Value, metric: str) -> tuple[Finding, ...]:
-    """What the record says against setting a figure beside others: that of a BERTScore by another
+    """Why a figure is not comparable with others: that of a BERTScore by another
     encoder, or of a BLEU by another tokenizer, that it is not comparable, and with what; and how
     many pairs the metric could not judge."""
     if value.value is None:

@@ -1,4 +1,4 @@
-"""The way by which what a record says reaches a page.
+"""Sanitise what comes from records before it reaches a page.
 
 A record may come from anywhere: its strings may carry markup, control characters or megabytes, and
 its numbers may be no numbers. Escaping is the template's business (autoescape); this module alone

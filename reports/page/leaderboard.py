@@ -186,7 +186,7 @@ def _base64(data: bytes) -> str:
 
 
 def _picture(pictures: Pictures | None, digests: Sequence[str]) -> str:
-    """The address of the first of these pictures that is at hand."""
+    """The address of the first of these images that is found."""
     if pictures is None:
         return ""
     found = (pictures.find(digest) for digest in digests if digest)

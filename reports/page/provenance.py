@@ -1,4 +1,4 @@
-"""What somebody who doubts a row wants to know of the run behind it, in words and in full."""
+"""The provenance of a measured row: everything that its run recorded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """All that a record says of how it came about."""
+    """How a run was made, as recorded."""
 
     id: str
     title: str

@@ -17,11 +17,11 @@ from reports.page.samples.payload import picture_bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportOptions:
-    """What a page shows of the single answers."""
+    """The samples that a page shows."""
 
     samples: SampleChoice = "all"
     images: bool = True
-    """Their pictures too, as far as they are at hand."""
+    """Their images too, as far as they are found."""
     tasks: Sequence[str] = ()
     """Files of users' own tasks, whose data hold the pictures of their runs: a file is run only
     where it is named here, whatever a record says."""

@@ -29,7 +29,7 @@ MINI = "-mini"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunGroup:
-    """Runs on the same questions, set against each other."""
+    """Runs on the same questions, with their comparisons."""
 
     id: str
     title: str
@@ -37,7 +37,7 @@ class RunGroup:
     runs: tuple[RunRecord, ...]
     """Best first."""
     tests: PairwiseTests | None
-    """None where fewer than two have answers at hand."""
+    """None: fewer than two have predictions."""
     sampled: int | None
     """Answers of each run that were compared, where that is not all of them."""
     matrix: Table | None
@@ -106,8 +106,8 @@ def sections(
 
     Args:
         records: the measured rows.
-        answers: by run id, as far as they are at hand: without them there are no ranks, no pairs
-            and no other readers.
+        answers: by run id, as far as they are known: without them there are no ranks, no pairs
+            and no other extractors.
     """
     paper, ordered = load(), sorted(records, key=order)
     return [_section(task, ordered, answers, paper=paper) for task in _tasks(ordered, paper)]
@@ -161,7 +161,7 @@ def _section(
         scores=named(scores),
         costs=named(costs),
         run_groups=run_groups,
-        extractors=named(extractors.extractor_table(ordered, answers, name=f"{name}-readers")),
+        extractors=named(extractors.extractor_table(ordered, answers, name=f"{name}-extractors")),
         topics=named(results.every_topic(ours)),
         difference=paper_rows.differences(ordered, table) if table and not borrowed else None,
         reported=printed,
@@ -231,7 +231,7 @@ def _title(task: str, records: Sequence[RunRecord], table: PaperTable | None) ->
 
 
 def _definition(run: RunRecord) -> str:
-    """What the run says of its inference minutes."""
+    """The definition of inference minutes in the record."""
     said = sanitize.mapping(run.timing).get("inference_minutes_definition")
     return sanitize.text(said, limit=600).rstrip(".")
 

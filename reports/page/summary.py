@@ -1,7 +1,7 @@
 """The summary of the page: five questions and their answers, in sentences.
 
 Every number here stands in a table below as well; where something was not measured, the answer is
-the paper's and says so.
+the paper's, as its lead says.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Statement:
     verdict: str
     """The answer in a few words."""
     text: str
-    """What it rests on."""
+    """The evidence."""
     link: str = ""
-    """The fragment where more of it stands."""
+    """The fragment with the details."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What the answers of a run come to: its score on each question, and how other rules read them.
+"""The answers of a run: its score on each question, and what other extractors find in its outputs.
 
 Answers are large and are read once; what is kept of a run here is small. Comparing texts with their
 references takes long, and is done for at most `MAX_SCORED` of them: the page then says of how many.
@@ -13,7 +13,6 @@ from heapq import nsmallest
 
 from harness.core.types import Prediction
 from harness.extract import EXTRACTORS, extract_choice
-from harness.run.records import RunRecord
 from harness.run.shuffling import extract_answer
 from reports.inputs import runs, sanitize
 from reports.inputs.material import RunData
@@ -25,14 +24,14 @@ MAX_SCORED = 5000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractorResult:
-    """A run's answers as one rule reads them."""
+    """A run's outputs as one extractor parses them."""
 
     extractor: str
     n: int
     right: int
     unparsed: int
     changed: int
-    """Answers that the rule reads otherwise than the run did."""
+    """Answers that differ from the recorded ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,19 +46,20 @@ class Answers:
     """Right or wrong, or ROUGE-L against the reference, of at most `MAX_SCORED` answers."""
     topics: Mapping[str, str]
     """Sample id -> topic, of those that are scored."""
-    reread: tuple[ExtractorResult, ...] = ()
+    by_extractor: tuple[ExtractorResult, ...] = ()
     """By each of the extractors, ours as recorded; none for written answers, and for a run that was
-    not read by ours: its options were chosen by likelihood, or it was read again by another."""
+    not parsed by ours: chosen by likelihood, or rescored with another extractor."""
 
 
 def read(evidence: RunData) -> Answers | None:
-    """What the answers of a run come to; None where there are none."""
+    """Score the answers of a run; None without answers."""
     found = [p for p in evidence.predictions() if p.error is None]
     if not found:
         return None
     choices = any(p.choices for p in found)
     used = found if choices else chosen(found)
     name = runs.run_id(evidence.record)
+    extracted = choices and runs.is_extracted(evidence.record)
     return Answers(
         run=name,
         test="mcnemar" if choices else "bootstrap",
@@ -70,7 +70,7 @@ def read(evidence: RunData) -> Answers | None:
             clusters={p.sample_id: p.images for p in used if p.images},
         ),
         topics={p.sample_id: sanitize.text(p.topic, limit=60) for p in used},
-        reread=tuple(_reread(found)) if choices and _was_read(evidence.record) else (),
+        by_extractor=tuple(_by_extractor(found)) if extracted else (),
     )
 
 
@@ -92,13 +92,7 @@ def _rouge(predictions: Sequence[Prediction]) -> dict[str, float]:
     return {p.sample_id: float(score) for p, score in zip(predictions, found, strict=True)}
 
 
-def _was_read(record: RunRecord) -> bool:
-    settings = sanitize.mapping(record.settings)
-    chosen_by_likelihood = settings.get("mode") == "loglikelihood" or settings.get("conclude")
-    return not chosen_by_likelihood and not sanitize.mapping(record.fingerprint).get("extractor")
-
-
-def _reread(predictions: Iterable[Prediction]) -> Iterable[ExtractorResult]:
+def _by_extractor(predictions: Iterable[Prediction]) -> Iterable[ExtractorResult]:
     asked = [p for p in predictions if p.choices and isinstance(p.target, int)]
     for name, extractor in EXTRACTORS.items():
         right = unparsed = changed = 0

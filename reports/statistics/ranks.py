@@ -1,9 +1,8 @@
-"""Which of several runs is better, and is that certain: every pair of runs on the questions that
-both answered, and the rank that each can claim.
+"""Paired tests of every pair of runs on the questions that both answered, and the resulting ranks.
 
-All pairs are looked at together, so their p-values are Holm's; a rank is an interval, from one more
-than the number of runs that are surely better to the place before all that are surely worse. That
-two intervals of accuracy overlap decides nothing: the runs answered the same questions, and a
+All pairs are tested together, so their p-values are Holm's. A rank is a range: from one more than
+the number of runs that are significantly better to the place before all that are significantly
+worse. Overlapping intervals of accuracy decide nothing: the runs answered the same questions, and a
 paired test sees what a shared difficulty hides.
 """
 
@@ -28,7 +27,7 @@ from harness.metrics.statistics import (
 from harness.run.compare import accuracies
 
 LEVEL = 0.05
-"""Of all pairs of a contest together."""
+"""Of all pairs together."""
 _DRAWS_PER_PAIR = 60
 """Resamples for each pair: the smallest p, 1 / (resamples + 1), has to stay below LEVEL when Holm
 multiplies it by the number of pairs."""
@@ -38,10 +37,10 @@ Test = Literal["mcnemar", "bootstrap"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunScores:
-    """What a contest needs of a run: a score for each question that it answered."""
+    """A run in paired tests: a score for each question that it answered."""
 
     name: str
-    """Unique in its contest."""
+    """Unique among the runs that are tested."""
     scores: Mapping[str, float]
     """Sample id -> 1 or 0, or a share between them."""
     clusters: Mapping[str, Hashable]
@@ -58,7 +57,7 @@ class Pair:
     difference: Difference | None
     """The second minus the first, its p uncorrected; None: they share too few questions."""
     p: float | None = None
-    """After Holm's correction for all pairs of the contest."""
+    """After Holm's correction for all pairs that are tested."""
     only_first: int | None = None
     only_second: int | None = None
     """Questions that only this one got right; None where answers are not right or wrong."""
@@ -67,12 +66,12 @@ class Pair:
 
     @property
     def certain(self) -> bool:
-        """Whether one of the two is better, by the corrected test."""
+        """Whether the corrected test is significant."""
         return self.p is not None and self.p < LEVEL and bool(self._size)
 
     @property
     def better(self) -> str | None:
-        """The one that is certainly better; None: that is open."""
+        """The one that is significantly better; None: neither is."""
         if not self.certain:
             return None
         return self.second if self._size > 0 else self.first
@@ -99,7 +98,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """The places that a run may hold, 1 being the best."""
+    """The ranks that a run may have, 1 being the best."""
 
     best: int
     worst: int
@@ -111,7 +110,7 @@ class Rank:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairwiseTests:
-    """Runs that answered the same questions, each against each."""
+    """Paired tests of all runs that answered the same questions."""
 
     test: Test
     pairs: tuple[Pair, ...]
@@ -188,7 +187,7 @@ def _mcnemar(runs: Sequence[RunScores]) -> list[Pair]:
 
 
 def _bootstrapped(runs: Sequence[RunScores]) -> list[Pair]:
-    """Pairs with the same shared questions are drawn together: one bootstrap for most contests."""
+    """Pairs with the same shared questions are drawn together: usually one bootstrap for all."""
     ids = dict.fromkeys(key for run in runs for key in run.scores)
     place = {key: row for row, key in enumerate(ids)}
     table: Floats = np.full((len(place), len(runs)), np.nan)  # (N, M)

@@ -1,4 +1,4 @@
-"""Rules that hold for every row of a leaderboard, whoever made it: the paper's and our own.
+"""Sanity rules that hold for every row of a leaderboard, the paper's and our own.
 
 This module alone knows what a figure cannot be, given the others. A rule looks at one row and
 gives its findings in words; what it cannot see in the row it does not judge.
@@ -20,7 +20,7 @@ ACCURACY = "accuracy"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule has to say about some figures of a row."""
+    """What a rule finds in some figures of a row."""
 
     kind: Kind
     metrics: tuple[str, ...]
@@ -38,7 +38,7 @@ class Figure:
     text: str
     """As the page prints it."""
     n: int | None = None
-    """The samples behind it; None: not known."""
+    """Number of samples; None: not known."""
     step: Fraction = Fraction(0)
     """The last printed digit, in units of 1; 0 for a figure that was never shortened."""
     low: float | None = None
@@ -179,7 +179,7 @@ def accuracy_beats_chance(row: Row) -> Iterator[Finding]:
 
 
 def accuracy_covers_the_split(row: Row) -> Iterator[Finding]:
-    """An accuracy over fewer samples than the split has cannot be set beside a full one."""
+    """An accuracy over fewer samples than the split has is not comparable with a full one."""
     try:
         accuracy, split = row[ACCURACY], row["split"]
     except KeyError:
@@ -214,6 +214,6 @@ RULES: tuple[Callable[[Row], Iterator[Finding]], ...] = (
 
 
 def check(row: Row) -> tuple[Finding, ...]:
-    """What every rule has to say about `row`. Besides metrics, a row may hold "chance", and as
+    """Apply every rule to `row`. In addition to metrics, a row may hold "chance", and as
     "split" the number of samples that the split has."""
     return tuple(finding for rule in RULES for finding in rule(row))

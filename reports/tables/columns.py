@@ -78,7 +78,7 @@ percent = partial(score, scale=100, digits=2)
 
 
 def rank(ranks: Mapping[str, Rank]) -> Fill:
-    """The places that a run may hold among those that answered the same questions."""
+    """The rank of a run among those that answered the same questions."""
 
     def fill(run: RunRecord) -> Cell:
         found = ranks.get(runs.run_id(run))
@@ -157,7 +157,7 @@ def timed(*keys: str, per: float = 1, n: bool = False) -> Fill:
 
 
 def peak(run: RunRecord) -> Cell:
-    """The memory that somebody who wants to run the model must have."""
+    """The memory that is needed to run the model."""
     for key in ("device", "process"):
         cell = timed("peak_memory_bytes", key, per=2**30)(run)
         if cell.value is not None:
@@ -186,8 +186,8 @@ def cut(run: RunRecord) -> Cell:
     return _share(count, answered)
 
 
-def said(*keys: str) -> Fill:
-    """The first of the keys that the environment or the settings have a word for."""
+def setting(*keys: str) -> Fill:
+    """The first of the keys that the environment or the settings have."""
 
     def fill(run: RunRecord) -> Cell:
         for source in (run.environment, run.settings):
@@ -292,9 +292,9 @@ COST = (
     _memory("process", "main memory"),
     Column("load", "Load", timed("load_seconds"), "loading the weights", "s", lower_is_better=True),
     Column("energy", "Energy", timed("energy_joules", per=3600), "", "Wh", lower_is_better=True),
-    Column("on", "Device", said("device", "cpu"), kind="text"),
-    Column("dtype", "dtype", said("dtype"), "dtype of the weights", kind="text"),
-    Column("batch_size", "Batch", said("batch_size"), "questions per batch", kind="text"),
+    Column("on", "Device", setting("device", "cpu"), kind="text"),
+    Column("dtype", "dtype", setting("dtype"), "data type of the weights", kind="text"),
+    Column("batch_size", "Batch", setting("batch_size"), "questions per batch", kind="text"),
 )
 
 

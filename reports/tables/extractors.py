@@ -1,7 +1,7 @@
-"""The same outputs read by other rules: ours, the two of the paper's code, another harness's.
+"""The same outputs parsed by several extractors: ours, the two of the paper's code, lmms-eval's.
 
-The paper read its base and its distilled Moondream by two different rules; here both are applied to
-the same outputs.
+The paper's code has one extractor for its base and another for its distilled Moondream; here all
+are applied to the same outputs.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ MEANINGS = {
 def extractor_table(
     records: Sequence[RunRecord], answers: Mapping[str, Answers], *, name: str
 ) -> Table | None:
-    """A row for each run and a column for each rule; None where no run has written choices."""
-    shown = [run for run in records if (a := answers.get(runs.run_id(run))) and a.reread]
+    """A row for each run and a column for each extractor; None where no run has written choices."""
+    shown = [run for run in records if (a := answers.get(runs.run_id(run))) and a.by_extractor]
     if not shown:
         return None
     return table(
@@ -52,7 +52,7 @@ def extractor_table(
 
 
 def _row(run: RunRecord, found: Answers) -> Row:
-    by_name = {each.extractor: each for each in found.reread}
+    by_name = {each.extractor: each for each in found.by_extractor}
     return Row(
         title=runs.title(run),
         size=runs.size(run),

@@ -1,4 +1,4 @@
-"""Accuracy by topic as tinted tables: as it is, and against a run that the others are set beside.
+"""Accuracy by topic as tinted tables: absolute, and as difference from a reference run.
 
 The figure is always printed, and the tint says the same once more: light to strong from 0 to 100%,
 and two hues for worse and better.

@@ -1,5 +1,4 @@
-"""Any two runs of one set of questions against each other: as a matrix, and pair by pair with all
-counts and in words."""
+"""Paired comparisons of the runs on one set of questions: a matrix, and a table of all pairs."""
 
 from __future__ import annotations
 
@@ -20,8 +19,8 @@ def matrix(group: Sequence[RunRecord], found: PairwiseTests, *, name: str) -> Ta
     """Each run (row) minus each other (column); None where that would be too wide.
 
     Args:
-        group: the runs of the contest, best first.
-        found: what came of it.
+        group: the runs that were tested, best first.
+        found: their paired tests.
         name: becomes the table's id.
     """
     if len(group) > MAX_MATRIX:
@@ -48,7 +47,7 @@ def matrix(group: Sequence[RunRecord], found: PairwiseTests, *, name: str) -> Ta
 
 
 def every_pair(group: Sequence[RunRecord], found: PairwiseTests, *, name: str) -> Table:
-    """A row for each two runs, the better placed one minus the other, and what that says."""
+    """A row for each two runs, the better placed one minus the other, with the result."""
     counted = found.test == "mcnemar"
     headings = [
         Heading(

@@ -18,8 +18,8 @@ from reports.tables.table import MISSING, Cell, Group, Heading, Row, Strip, Tabl
 
 
 def as_printed(paper: PaperTable) -> Table:
-    """A table of the paper, row by row as printed, with what the rules and the remarks say. The
-    overall accuracy comes first, as it does in the tables of measured runs."""
+    """A table of the paper, row by row as printed, with the findings of the rules and the remarks.
+    The overall accuracy comes first, as it does in the tables of measured runs."""
     columns = _overall_first(paper.columns)
     headings = []
     for column in columns:
@@ -159,7 +159,7 @@ def _difference_row(
 
 
 def _difference(found: Value, printed: Figure, scale: int) -> tuple[Cell, str]:
-    """The difference with its interval, and what that says in words.
+    """The difference with its interval, and the result in words.
 
     For accuracies the interval is Newcombe's (1998, method 10), made of both Wilson intervals as
     for independent samples, since the paper gives no answers to pair with. Where the paper does

@@ -67,7 +67,7 @@ class Cell:
     high: float | None = None
     """The interval's ends with all their digits, for exports."""
     n: int | None = None
-    """Samples behind it."""
+    """Number of samples."""
     findings: tuple[Finding, ...] = ()
     strip: Strip | None = None
     kind: Kind = "number"
@@ -76,7 +76,7 @@ class Cell:
     link: str = ""
     """Where `also` leads: a fragment of the page."""
     tone: Tone = ""
-    """How its ground is tinted in a heat map; the figure says the same."""
+    """Background colour in a heat map; the figure says the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

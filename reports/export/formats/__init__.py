@@ -78,7 +78,7 @@ class Download:
 
 
 def downloads(table: Table) -> tuple[Download, ...]:
-    """`table` in every format of tables, for links beside it."""
+    """`table` in every format of tables, for links next to it."""
     stem = safe_name(table.id)
     return tuple(
         Download(each.title, f"{stem}{each.suffix}", each.mime, each.write([table]))

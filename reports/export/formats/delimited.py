@@ -37,7 +37,7 @@ COLUMNS = (
 """`value`, `low` and `high` are in `unit`; `printed` is what the page shows."""
 
 _FORMULA = re.compile(r"(^|[;|]\s*)(?=[=+\-@＝＋－＠])")  # noqa: RUF001  # spreadsheets take these too
-"""At the start of a cell, and behind what some spreadsheets take for a separator of cells."""
+"""At the start of a cell, and after what some spreadsheets take for a separator of cells."""
 _NUMBER = re.compile(r"[+-]?[0-9][0-9.,]*( to [+-]?[0-9][0-9.,]*)?")
 
 

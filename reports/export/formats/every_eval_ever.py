@@ -1,5 +1,5 @@
-"""Runs, and the paper's rows beside them, in the schema of Every Eval Ever, version 0.2.2: a JSON
-document for each, and for multiple-choice runs a JSONL file beside it with a line for each answer.
+"""Runs, and the paper's rows of the same tasks, in the schema of Every Eval Ever, version 0.2.2: a
+JSON document for each, and for multiple-choice runs a JSONL file next to it, a line for each answer.
 
 What was measured has the source type "evaluation_run", what the paper reports "documentation".
 Nothing is said that is not known: an organisation, or a relationship to a model's makers, is not.
@@ -262,7 +262,7 @@ def _generation(run: RunRecord) -> dict[str, Any]:
 
 def _instances(run: RunData) -> Iterator[dict[str, Any]]:
     """A line for each answer to a question with options: the schema wants to know whether it is
-    right, which of a text nobody can say."""
+    right, which a free text is not."""
     record = run.record
     common = {
         "schema_version": f"instance_level_eval_{VERSION}",

@@ -1,4 +1,4 @@
-"""Runs in the layout of lm-evaluation-harness: MODEL/results_DATE.json, and beside it a
+"""Runs in the layout of lm-evaluation-harness: MODEL/results_DATE.json, and next to it a
 samples_SUBTASK_DATE.jsonl with a line for each answer.
 
 Topics are the subtasks of a group that bears the task's name; a task without topics stands alone.
@@ -41,7 +41,7 @@ FILTER = "none"
 NAMES = {ACCURACY: "acc"}
 """Figures that go by another name there."""
 UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
-"""For answers that were made elsewhere, nobody knows when."""
+"""For answers that were generated elsewhere, without a date."""
 
 
 def write(evidence: Sequence[RunData], dataset: str | None) -> Iterator[File]:
@@ -321,7 +321,7 @@ def _doc(prediction: Prediction) -> dict[str, Any]:
 
 
 def _generated(run: _Run, prediction: Prediction) -> dict[str, Any]:
-    """One request, its raw text, and what was read in it: empty where nothing could be."""
+    """One request, its raw text, and the answer extracted from it; empty: unparsed."""
     how = _generation(sanitize.mapping(run.record.settings))
     return {
         "arguments": {"gen_args_0": {"arg_0": prediction.prompt, "arg_1": how}},

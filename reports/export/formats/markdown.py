@@ -56,7 +56,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _described(table: Table) -> list[str]:
-    """What is said of the rows beside their titles, where anything is."""
+    """The columns that describe the rows, in addition to their titles."""
     said = {"Size": "size", "Role": "role", "Origin": "origin"}
     return [
         title

@@ -9,7 +9,7 @@ from distill.quality.answers import reasoning_to_error
 from harness.core.types import Prediction, Target
 from harness.extract import EXTRACTORS
 from harness.run.records import RunRecord
-from reports.inputs import sanitize
+from reports.inputs import runs, sanitize
 from reports.inputs.material import RunData, SampleChoice
 from reports.page.samples.verdicts import (
     ABSENT,
@@ -22,7 +22,6 @@ from reports.page.samples.verdicts import (
     answer_row,
     compact_json,
     extract_by,
-    is_extracted,
     verdict_of,
 )
 
@@ -100,7 +99,7 @@ def collect(groups: list[Group], evidence: RunData) -> None:
 
 
 def _run(evidence: RunData, predictions: Sequence[Prediction]) -> GroupRun:
-    by_others = is_extracted(evidence.record) and any(p.choices for p in predictions)
+    by_others = runs.is_extracted(evidence.record) and any(p.choices for p in predictions)
     extractors = {name: EXTRACTORS[name] for name in OTHERS} if by_others else {}
     verdicts: dict[str, dict[str, str]] = {name: {} for name in (RECORDED, *extractors)}
     rows = {}

@@ -23,7 +23,7 @@ def index_of(
     shown: Sequence[str],
     images: Mapping[str, bytes],
 ) -> dict[str, Any]:
-    """What is there at once. Lists are in the order of the questions."""
+    """The index of a group. Lists are in the order of the questions."""
     samples = [group.samples[i] for i in ids]
     topics = {topic: n for n, topic in enumerate(sorted({s.topic for s in samples}))}
     numbers = {digest: n for n, digest in enumerate(images)}

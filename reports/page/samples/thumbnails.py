@@ -18,7 +18,7 @@ QUALITY = 60
 
 
 def thumbnails_of(group: Group, shown: Iterable[str], pictures: Pictures) -> dict[str, bytes]:
-    """Digest -> thumbnail of each picture that is at hand, in the order of the questions."""
+    """Digest -> thumbnail of each image that is found, in the order of the questions."""
     wanted: dict[str, ImageRef] = {}
     for sample_id in shown:
         for digest in chain(*group.samples[sample_id].images):

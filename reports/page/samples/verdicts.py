@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.core.types import Extraction, Prediction, Target, is_cut
-from harness.run.records import RunRecord
 from harness.run.shuffling import extract_answer
 from reports.inputs import sanitize
 
@@ -15,21 +14,12 @@ MAX_RAW = 20_000
 """Bytes that are shown of a text."""
 
 RIGHT, WRONG, UNPARSED, FAILED, ANSWERED, ABSENT = "rwufa-"
-"""One character a question: `wrong` is what was read and is not the gold option, `answered` an
-answer in words, `absent` a question that the run was not asked."""
+"""One character a question: `wrong` is an extracted answer that is not the gold option, `answered`
+an answer in words, `absent` a question that the run was not asked."""
 
 RECORDED = "ours"
 OTHERS = ("paper-base", "paper-kd")
-"""Readers whose verdicts are on the page beside the recorded ones: the paper's two rules."""
-
-
-def is_extracted(record: RunRecord) -> bool:
-    """Whether the run's answers were extracted from texts by our extractor: what another one found,
-    or the likelihood chose, stays as it is."""
-    settings = sanitize.mapping(record.settings)
-    chosen = settings.get("mode") == "loglikelihood" or settings.get("conclude")
-    read_again = sanitize.mapping(record.fingerprint).get("extractor")
-    return not chosen and not read_again
+"""Extractors whose verdicts the page has in addition to the recorded ones: the paper's two."""
 
 
 def extract_by(extractor: Callable[[str, Sequence[str]], Extraction], p: Prediction) -> Extraction:

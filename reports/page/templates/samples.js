@@ -1,7 +1,7 @@
 
 // The samples: how each run stands, two runs against each other, and every answer.
 
-const READER = {
+const EXTRACTOR = {
   "ours": ["our extractor", "Conclusions, answer phrases, letters and option texts; never guesses."],
   "paper-base": [
     "the paper’s extractor for its base model",
@@ -35,7 +35,7 @@ const AGAINST = {
 const SAMPLE = "sample", ROW = 68, CUT = 200;
 
 const view = {
-  group: index.groups[0], sample: -1, topic: "", model: "", outcome: "", text: "", reader: "ours",
+  group: index.groups[0], sample: -1, topic: "", model: "", outcome: "", text: "", extractor: "ours",
   first: 0, second: 1,
 };
 let found = [];  // places of the questions that fit, in the order of the data
@@ -70,20 +70,20 @@ const percent = (share, digits = 1) => (100 * share).toFixed(digits).replace("-"
 const count = (number) => number.toLocaleString("en-US");
 const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 const letter = (place) => (place < 26 ? String.fromCharCode(65 + place) : String(place + 1));
-const verdicts = (run) => run.verdicts[view.reader] ?? run.verdicts.ours;
-const isFixed = (run) => !(view.reader in run.verdicts);
+const verdicts = (run) => run.verdicts[view.extractor] ?? run.verdicts.ours;
+const isFixed = (run) => !(view.extractor in run.verdicts);
 
-function readerWords() {
-  const [name, meaning] = READER[view.reader] ?? [view.reader, ""];
+function extractorWords() {
+  const [name, meaning] = EXTRACTOR[view.extractor] ?? [view.extractor, ""];
   return { name, meaning };
 }
 
 // How each run stands
 
 function drawStanding() {
-  const { group } = view, { name, meaning } = readerWords();
+  const { group } = view, { name, meaning } = extractorWords();
   const fixed = group.runs.filter(isFixed);
-  at("reader-meaning").textContent = group.choice
+  at("extractor-meaning").textContent = group.choice
     ? `${meaning}${fixed.length ? ` Unchanged, because our extractor did not make them: ${fixed.map((run) => run.title).join(", ")}.` : ""}`
     : "Free-text answers have no verdict: the tables score them against a reference.";
   at("standing-caption").textContent = group.choice ? `Right answers, ${name}` : "Answers";
@@ -193,7 +193,7 @@ function drawPaired() {
   });
   box.replaceChildren(
     make("p.sentence", ...pairedSentence(result, first, second)),
-    make("p.small", `${counted(result.n, "question")} that both answered, ${readerWords().name}. `
+    make("p.small", `${counted(result.n, "question")} that both answered, ${extractorWords().name}. `
       + `Exact McNemar p = ${significant(result.p)}, uncorrected. `
       + (result.clustered ? "Interval clustered by image." : "Bonett–Price interval.")),
     make("div.two", table), ...(group.shown ? [make("p", jump)] : []));
@@ -338,7 +338,7 @@ function drawFound() {
   const { group } = view, n = found.length;
   const left = group.ids.length - group.shown;
   at("found").textContent = `${count(n)} of ${counted(group.shown, "question")}`
-    + (view.outcome && group.choice ? `, ${readerWords().name}` : "")
+    + (view.outcome && group.choice ? `, ${extractorWords().name}` : "")
     + (left ? `; ${count(left)} that every model gets right are not on this page` : "");
 }
 
@@ -406,7 +406,7 @@ function drawGold(group, asked) {
   const items = asked.choices.map((text, place) => {
     const takers = group.runs
       .map((run, number) => [run, number, asked.answers[number]])
-      .filter(([run, , answer]) => answer && reading(run, answer).answer === place);
+      .filter(([run, , answer]) => answer && extraction(run, answer).answer === place);
     const who = takers.map(([run, number]) => {
       const chip = make(`span.chip.${roleClass(run)}`, String(number + 1));
       chip.title = run.title;
@@ -422,14 +422,14 @@ function drawGold(group, asked) {
 }
 
 // What a run's answer says: see reports/page/samples/verdicts.py.
-function parts_of(answer) {
+function partsOf(answer) {
   const [raw, read, rule, prompt, error, seconds, preparing, tokens, tokensIn, order, scores, others, span, cut] = answer;
   return { raw, read, rule, prompt, error, seconds, preparing, tokens, tokensIn, order, scores, others, span, cut };
 }
 
-function reading(run, answer) {
-  const { read, rule, others } = parts_of(answer);
-  const other = isFixed(run) ? undefined : others[index.extractors.indexOf(view.reader) - 1];
+function extraction(run, answer) {
+  const { read, rule, others } = partsOf(answer);
+  const other = isFixed(run) ? undefined : others[index.extractors.indexOf(view.extractor) - 1];
   return other ? { answer: other[0], rule: other[1] } : { answer: read, rule };
 }
 
@@ -451,15 +451,15 @@ function drawAnswer(run, place, asked) {
     details.append(make("p", "This run was not asked this question."));
     return details;
   }
-  const it = parts_of(answer), read = reading(run, answer);
+  const it = partsOf(answer), read = extraction(run, answer);
   if (typeof read.answer === "number") summary.append(" ", make("span.small", "extracted: ", make("bdi", said(read.answer, asked))));
   if (it.cut) summary.append(" ", make("span.flag", "cut at the token limit"));
   if (run.misled.includes(view.sample)) summary.append(" ", make("span.flag", "correct reasoning"));
   if (it.error !== null) details.append(make("p", "No answer: ", make("bdi", it.error)));
   else {
-    // The marked words are those of the recorded reading.
-    const span = isFixed(run) || view.reader === "ours" ? it.span : null;
-    details.append(make("h5", "Raw output"), passage(it.raw, span), drawReading(run, it, read, asked));
+    // The marked words are those of the recorded extraction.
+    const span = isFixed(run) || view.extractor === "ours" ? it.span : null;
+    details.append(make("h5", "Raw output"), passage(it.raw, span), drawExtraction(run, it, read, asked));
   }
   const facts = [];
   if (it.seconds !== null) {
@@ -482,12 +482,12 @@ function drawAnswer(run, place, asked) {
   return details;
 }
 
-function drawReading(run, it, read, asked) {
+function drawExtraction(run, it, read, asked) {
   const words = make("p", "Extracted: ", make("strong", make("bdi", said(read.answer, asked))), " · rule “", make("bdi", read.rule), "”");
   if (asked.choices.length) {
-    const by = isFixed(run) || view.reader === "ours" ? "as recorded" : `by ${readerWords().name}`;
+    const by = isFixed(run) || view.extractor === "ours" ? "as recorded" : `by ${extractorWords().name}`;
     words.append(`, ${by}`);
-    if (!isFixed(run) && view.reader !== "ours" && it.read !== read.answer) {
+    if (!isFixed(run) && view.extractor !== "ours" && it.read !== read.answer) {
       words.append("; our extractor: ", make("bdi", said(it.read, asked)));
     }
   } else if (typeof read.answer === "string" && read.answer !== it.raw) {
@@ -521,8 +521,8 @@ function go(changes, replaced = false) {
 function draw(changes) {
   const touches = (...names) => names.some((name) => name in changes);
   const only = Object.keys(changes).every((name) => name === SAMPLE);
-  if (touches("group", "reader")) drawStanding();
-  if (touches("group", "reader", "first", "second")) drawPaired();
+  if (touches("group", "extractor")) drawStanding();
+  if (touches("group", "extractor", "first", "second")) drawPaired();
   if (!only) {
     const old = found;
     drawControls();
@@ -557,7 +557,7 @@ function move(by) {
 function drawControls() {
   const { group } = view;
   at("data-select").value = String(index.groups.indexOf(group));
-  at("reader-select").value = view.reader;
+  at("extractor-select").value = view.extractor;
   at("first-select").value = group.runs[view.first].key;
   at("second-select").value = group.runs[view.second]?.key ?? "";
   if (!list) return;
@@ -573,7 +573,7 @@ function drawControls() {
 function offer() {
   const { group } = view;
   const has = (letters) => group.runs.some((run) => Object.values(run.verdicts).some((own) => [...letters].some((each) => own.includes(each))));
-  at("reader-choice").hidden = !group.runs.some((run) => Object.keys(run.verdicts).length > 1);
+  at("extractor-choice").hidden = !group.runs.some((run) => Object.keys(run.verdicts).length > 1);
   const runs = group.runs.map((run) => [run.key, run.title]);
   fill(at("first-select"), runs);
   fill(at("second-select"), runs);
@@ -620,7 +620,7 @@ parts.push({
     view.topic = one("topic-select", "topic");
     view.model = one("model-select", "model");
     view.outcome = one("outcome-select", "outcome");
-    view.reader = one("reader-select", "reader") || "ours";
+    view.extractor = one("extractor-select", "extractor") || one("extractor-select", "reader") || "ours";  // "reader": as older pages wrote it
     view.text = pairs.get("search") ?? "";
     const [first, second] = (pairs.get("compare") ?? "").split(",");
     view.first = run(first, wanted.first);
@@ -634,7 +634,7 @@ parts.push({
     if (!index.groups.length) return;
     const { group } = view, usual = preferred(group);
     if (group !== index.groups[0]) pairs.set("data", group.key);
-    if (view.reader !== "ours") pairs.set("reader", view.reader);
+    if (view.extractor !== "ours") pairs.set("extractor", view.extractor);
     if (view.first !== usual.first || view.second !== usual.second) {
       pairs.set("compare", `${group.runs[view.first].key},${group.runs[view.second].key}`);
     }
@@ -655,7 +655,7 @@ function listen() {
     offer();
     return { group: view.group };
   });
-  choose("reader-select", (reader) => ({ reader }));
+  choose("extractor-select", (extractor) => ({ extractor }));
   for (const side of ["first", "second"]) {
     choose(`${side}-select`, (key) => ({ [side]: view.group.runs.findIndex((run) => run.key === key) }));
   }
@@ -714,7 +714,7 @@ if (index.groups.length) {
   at("browser").hidden = false;
   at("data-choice").hidden = index.groups.length < 2;
   fill(at("data-select"), index.groups.map((group, place) => [String(place), group.title]));
-  fill(at("reader-select"), index.extractors.map((name) => [name, READER[name]?.[0] ?? name]));
+  fill(at("extractor-select"), index.extractors.map((name) => [name, EXTRACTOR[name]?.[0] ?? name]));
   listen();
 }
 for (const part of parts) part.read(address());
