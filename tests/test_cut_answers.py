@@ -138,7 +138,7 @@ def test_cut_answers_are_counted_beside_the_unparsed(command, tiny, drawn, tmp_p
     assert command("rescore", folder.path, "--json").json["counts"]["cut"] is None
     assert "token limit" not in command("show", folder.path).stdout
     assert command("report", "--runs", runs, "--out", page, "--images", "none").code == 0
-    assert "the token limit was reached" not in page.read_text()
+    assert "answers cut at the token limit" not in page.read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 """Runs, and the paper's rows of the same tasks, in the schema of Every Eval Ever, version 0.2.2: a
-JSON document for each, and for multiple-choice runs a JSONL file next to it, a line for each answer.
+JSON document for each, and for multiple-choice runs a JSONL file with a line for each answer.
 
 What was measured has the source type "evaluation_run", what the paper reports "documentation".
 Nothing is said that is not known: an organisation, or a relationship to a model's makers, is not.
