@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from harness.synthetic.families import Draft, Family, listed
+from harness.synthetic.families import Draft, families, listed
 from harness.synthetic.scenes import COLOURS, GRID, Mark, Scene
 from harness.synthetic.seeded_random import SeededRandom
 
@@ -117,14 +117,11 @@ def onward(rng: SeededRandom, number: int) -> Draft:
     )
 
 
-FAMILIES = tuple(
-    Family(
-        topic="biology", skill=make.__name__, steps=steps, sizes=sizes, make=make, lecture=LECTURE
-    )
-    for make, steps, sizes in (
-        (eater, 1, {1: 3, 2: 4}),
-        (food, 1, {1: 3, 2: 4}),
-        (onward, 2, {1: 3, 2: 4, 3: 5}),
-        (last, 3, {2: 4, 3: 5}),
-    )
+FAMILIES = families(
+    "biology",
+    LECTURE,
+    (eater, 1, {1: 3, 2: 4}),
+    (food, 1, {1: 3, 2: 4}),
+    (onward, 2, {1: 3, 2: 4, 3: 5}),
+    (last, 3, {2: 4, 3: 5}),
 )

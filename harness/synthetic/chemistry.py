@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from harness.synthetic.families import Draft, Family, extreme, listed
+from harness.synthetic.families import Draft, extreme, families, listed
 from harness.synthetic.scenes import COLOURS, GRID, Mark, Scene
 from harness.synthetic.seeded_random import SeededRandom
 
@@ -129,18 +129,10 @@ def dissolved(rng: SeededRandom, number: int) -> Draft | None:
     )
 
 
-FAMILIES = tuple(
-    Family(
-        topic="chemistry",
-        skill=make.__name__,
-        steps=steps,
-        sizes=sizes,
-        make=make,
-        lecture=LECTURE,
-    )
-    for make, steps, sizes in (
-        (level, 1, {1: 3, 2: 4}),
-        (concentrated, 2, {1: 3, 2: 4}),
-        (dissolved, 3, {2: 3, 3: 4}),
-    )
+FAMILIES = families(
+    "chemistry",
+    LECTURE,
+    (level, 1, {1: 3, 2: 4}),
+    (concentrated, 2, {1: 3, 2: 4}),
+    (dissolved, 3, {2: 3, 3: 4}),
 )

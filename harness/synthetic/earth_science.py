@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from harness.synthetic.families import Draft, Family, listed
+from harness.synthetic.families import Draft, families, listed
 from harness.synthetic.scenes import COLOURS, GRID, Mark, Scene
 from harness.synthetic.seeded_random import SeededRandom
 
@@ -131,19 +131,11 @@ def neighbour(rng: SeededRandom, number: int) -> Draft:
     )
 
 
-FAMILIES = tuple(
-    Family(
-        topic="earth-science",
-        skill=make.__name__,
-        steps=steps,
-        sizes=sizes,
-        make=make,
-        lecture=LECTURE,
-    )
-    for make, steps, sizes in (
-        (fossil, 1, {1: 3, 2: 4}),
-        (oldest, 2, {1: 3, 2: 4}),
-        (neighbour, 2, {1: 3, 2: 4}),
-        (second, 3, {2: 3, 3: 4}),
-    )
+FAMILIES = families(
+    "earth-science",
+    LECTURE,
+    (fossil, 1, {1: 3, 2: 4}),
+    (oldest, 2, {1: 3, 2: 4}),
+    (neighbour, 2, {1: 3, 2: 4}),
+    (second, 3, {2: 3, 3: 4}),
 )

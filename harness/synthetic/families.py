@@ -31,6 +31,10 @@ class Draft:
     hint: str = ""
 
 
+Make = Callable[[SeededRandom, int], Draft | None]
+"""(rng, number of things) -> a draft; None where the scene has no single answer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """Questions of one kind."""
@@ -42,10 +46,26 @@ class Family:
     """1: to be read off the picture; more: what is read off is compared, filtered or joined."""
     sizes: Mapping[int, int]
     """Level of difficulty, 1 to 3 -> how many things the scene has."""
-    make: Callable[[SeededRandom, int], Draft | None]
-    """(rng, number of things) -> a draft; None where the scene has no single answer."""
+    make: Make
     lecture: str
     """What one must know to answer, as ScienceQA's lectures say it."""
+
+
+def families(
+    topic: str, lecture: str, *kinds: tuple[Make, int, Mapping[int, int]]
+) -> tuple[Family, ...]:
+    """The families of a topic, each of (make, steps, sizes) and called as its `make` is."""
+    return tuple(
+        Family(
+            topic=topic,
+            skill=make.__name__.replace("_", "-"),
+            steps=steps,
+            sizes=sizes,
+            make=make,
+            lecture=lecture,
+        )
+        for make, steps, sizes in kinds
+    )
 
 
 def listed(things: Iterable[str]) -> str:

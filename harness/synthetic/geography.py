@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from harness.synthetic.families import Draft, Family, extreme, listed
+from harness.synthetic.families import Draft, extreme, families, listed
 from harness.synthetic.scenes import COLOURS, GRID, Mark, Scene
 from harness.synthetic.seeded_random import SeededRandom
 
@@ -213,20 +213,12 @@ def direction(rng: SeededRandom, number: int) -> Draft | None:
     )
 
 
-FAMILIES = tuple(
-    Family(
-        topic="geography",
-        skill=make.__name__,
-        steps=steps,
-        sizes=sizes,
-        make=make,
-        lecture=LECTURE,
-    )
-    for make, steps, sizes in (
-        (contains, 1, {1: 3, 2: 5}),
-        (holder, 1, {1: 3, 2: 5}),
-        (farthest, 2, {1: 3, 2: 4, 3: 5}),
-        (direction, 2, {1: 3, 2: 5}),
-        (filtered, 3, {2: 4, 3: 5}),
-    )
+FAMILIES = families(
+    "geography",
+    LECTURE,
+    (contains, 1, {1: 3, 2: 5}),
+    (holder, 1, {1: 3, 2: 5}),
+    (farthest, 2, {1: 3, 2: 4, 3: 5}),
+    (direction, 2, {1: 3, 2: 5}),
+    (filtered, 3, {2: 4, 3: 5}),
 )

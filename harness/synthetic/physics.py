@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from harness.synthetic.families import Draft, Family, extreme, listed
+from harness.synthetic.families import Draft, extreme, families, listed
 from harness.synthetic.scenes import GRID, Mark, Scene
 from harness.synthetic.seeded_random import SeededRandom
 
@@ -164,14 +164,11 @@ def strongest(rng: SeededRandom, number: int) -> Draft | None:
     )
 
 
-FAMILIES = tuple(
-    Family(
-        topic="physics", skill=make.__name__, steps=steps, sizes=sizes, make=make, lecture=LECTURE
-    )
-    for make, steps, sizes in (
-        (gap, 1, {1: 3, 2: 4}),
-        (force, 2, {1: 3, 2: 4}),
-        (distance, 2, {1: 3, 2: 4}),
-        (strongest, 3, {2: 3, 3: 4}),
-    )
+FAMILIES = families(
+    "physics",
+    LECTURE,
+    (gap, 1, {1: 3, 2: 4}),
+    (force, 2, {1: 3, 2: 4}),
+    (distance, 2, {1: 3, 2: 4}),
+    (strongest, 3, {2: 3, 3: 4}),
 )

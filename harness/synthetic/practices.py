@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from harness.synthetic.families import Draft, Family, extreme, listed
+from harness.synthetic.families import Draft, extreme, families, listed
 from harness.synthetic.scenes import COLOURS, GRID, Mark, Scene
 from harness.synthetic.seeded_random import SeededRandom
 
@@ -226,21 +226,16 @@ def _conditions(pot: Pot) -> str:
     return f"{pot.light} {'wet' if pot.water == 'drop' else 'dry'}"
 
 
-FAMILIES = tuple(
-    Family(
-        topic="science-and-engineering-practices",
-        skill=make.__name__.replace("_", "-"),
-        steps=steps,
-        sizes=sizes,
-        make=make,
-        lecture=TEST_LECTURE if make is fair_test else CHART_LECTURE,
-    )
-    for make, steps, sizes in (
+_TOPIC = "science-and-engineering-practices"
+FAMILIES = (
+    *families(
+        _TOPIC,
+        CHART_LECTURE,
         (height, 1, {1: 3, 2: 4}),
         (tallest, 2, {1: 3, 2: 4}),
         (difference, 2, {1: 2, 2: 3, 3: 4}),
         (together, 3, {2: 3, 3: 4}),
         (second_tallest, 3, {2: 3, 3: 4}),
-        (fair_test, 3, {2: 3, 3: 4}),
-    )
+    ),
+    *families(_TOPIC, TEST_LECTURE, (fair_test, 3, {2: 3, 3: 4})),
 )

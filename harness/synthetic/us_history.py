@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from harness.synthetic.families import Draft, Family, listed
+from harness.synthetic.families import Draft, families, listed
 from harness.synthetic.scenes import COLOURS, GRID, Mark, Scene
 from harness.synthetic.seeded_random import SeededRandom
 
@@ -141,19 +141,11 @@ def following(rng: SeededRandom, number: int) -> Draft:
     )
 
 
-FAMILIES = tuple(
-    Family(
-        topic="us-history",
-        skill=make.__name__,
-        steps=steps,
-        sizes=sizes,
-        make=make,
-        lecture=LECTURE,
-    )
-    for make, steps, sizes in (
-        (flag, 1, {1: 3, 2: 4}),
-        (first, 2, {1: 3, 2: 4}),
-        (order, 3, {2: 3, 3: 4}),
-        (following, 3, {2: 3, 3: 4}),
-    )
+FAMILIES = families(
+    "us-history",
+    LECTURE,
+    (flag, 1, {1: 3, 2: 4}),
+    (first, 2, {1: 3, 2: 4}),
+    (order, 3, {2: 3, 3: 4}),
+    (following, 3, {2: 3, 3: 4}),
 )
