@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from harness.checkpoints.folder import weights_fingerprint
+from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import Exit, HarnessError
 from harness.weights.resolve import resolve_weights
 
@@ -182,3 +185,23 @@ def test_the_newest_finished_student_is_moondream_kd(tmp_path: Path, tiny) -> No
     found = resolve_weights("moondream-kd", runs=tmp_path)
     assert found.folder == (tmp_path / "distill" / "new" / "student").resolve()
     assert found.name == "moondream-kd"
+
+
+def test_a_row_without_published_weights_needs_a_folder() -> None:
+    """Checkpoints alone know neither distillations nor minis; `resolve_weights` does."""
+    with pytest.raises(HarnessError, match="moondream-kd has no published weights") as caught:
+        find_checkpoint("moondream-kd")
+    assert caught.value.remedy == "harness eval --model moondream-kd --weights FOLDER"
+    assert caught.value.code is Exit.MISSING
+
+
+@pytest.mark.process
+def test_checkpoints_are_found_without_models() -> None:
+    """Only random weights need torch: a misspelt name is an error at once."""
+    code = (
+        "import sys, harness.weights.resolve as r\n"
+        "try: r.resolve_weights('moondraem')\n"
+        "except Exception as error: print(type(error).__name__, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["HarnessError", "False"]
