@@ -22,7 +22,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, ViltForMask
 
 import harness
 from harness.core.errors import HarnessError
+from harness.models.in_memory import network_of
 from harness.run.folder import RunFolder
+from harness.weights import minis
 from tasks import load_task
 
 FAMILIES = ("llava", "moondream", "phi-3.5", "kosmos-2", "vilt", "llava-cot")
@@ -337,8 +339,10 @@ def test_a_task_may_be_a_name_a_file_or_an_object(
     scienceqa = load_task("scienceqa")
 
     def task(letter: int) -> Any:
-        read = lambda raw, choices: replace(scienceqa.read(raw, choices), answer=letter)  # noqa: E731
-        return replace(scienceqa, name="own", read=read)
+        extract = lambda raw, choices: replace(  # noqa: E731
+            scienceqa.extract(raw, choices), answer=letter
+        )
+        return replace(scienceqa, name="own", extract=extract)
 
     for letter in (0, 1):
         run = harness.evaluate(tiny("vilt"), task(letter), **how)
@@ -446,3 +450,23 @@ def test_the_options_are_those_of_the_command() -> None:
     }
     assert given.keys() == wanted.keys()
     assert {n: v or None for n, v in given.items()} == {n: v or None for n, v in wanted.items()}
+
+
+def test_what_training_wraps_around_a_model_is_seen_through(tiny: Callable[..., Path]) -> None:
+    """Data parallel, compiled, adapted: the network within is the same."""
+    model, _ = load(tiny("llava"))
+    assert network_of(torch.nn.DataParallel(model)) is model
+    assert network_of(torch.compile(model, backend="eager")) is model
+    assert network_of(torch.nn.DataParallel(adapted(model, **LORA))) is model
+
+
+def test_a_mini_in_memory_keeps_its_label() -> None:
+    """Scores of a miniature say so, also where it was loaded by hand."""
+    import harness.models  # registers Moondream
+
+    folder = minis.find("moondream")
+    model, processor = load(folder)
+    run = harness.evaluate((model, processor), "scienceqa-mini", limit=2)
+    assert run.record.model.mini
+    assert "mini (synthetic)" in repr(run)
+    assert run.record.model.weights == "model in memory"

@@ -69,7 +69,7 @@ def evaluate(source: Source, data: Data, options: RunOptions) -> Run:
         return _together(job, place)
     with job.folder.locked():
         if options.fresh and job.folder.holds_anything:
-            return _answer_anew(job)
+            return _start_over(job)
         shards.gather(job.folder)
         return _continue(job)
 
@@ -225,7 +225,7 @@ def _refuse_unknown(predictions: Sequence[Prediction], job: Job) -> None:
             )
 
 
-def _answer_anew(job: Job) -> Run:
+def _start_over(job: Job) -> Run:
     """Answer everything; the run that is there is moved aside when there is a first answer."""
     known = early_fingerprint(job.source, job.data, job.settings)
     job.source.load()  # while it is hashed
