@@ -72,8 +72,9 @@ def test_a_pickled_adapter_is_refused(command, tiny, drawn: Path, tmp_path: Path
     """Nothing supplied by others is unpickled."""
     (lora / "adapter_model.safetensors").rename(lora / "adapter_model.bin")
     result = command(
-        "eval", "--model", tiny("llava"), "--task", "scienceqa", "--data", drawn, "--adapter", lora
-    )
+        "eval", "--model", tiny("llava"), "--task", "scienceqa", "--data", drawn, "--adapter", lora,
+        "--runs", tmp_path,
+    )  # fmt: skip
     assert result.code == 3
     assert "adapter_model.safetensors" in result.stderr
 
@@ -137,11 +138,11 @@ def test_modules_may_be_named_by_a_regular_expression(tiny, lora: Path) -> None:
     assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
 
 
-def test_four_bits_need_their_library(command, tiny, drawn: Path) -> None:
+def test_four_bits_need_their_library(command, tiny, drawn: Path, tmp_path: Path) -> None:
     """Without bitsandbytes or a CUDA device the option says so."""
     result = command(
         "eval", "--model", tiny("llava"), "--task", "scienceqa", "--data", drawn, "--quantize",
-        "nf4", "--device", "cpu",
+        "nf4", "--device", "cpu", "--runs", tmp_path,
     )  # fmt: skip
     assert result.code == 3
     assert "bitsandbytes" in result.stderr

@@ -203,6 +203,7 @@ def test_code_that_is_not_needed_is_ignored(folder: Path, tmp_path: Path, file, 
 @pytest.mark.parametrize("name", ["eval", "distill"])
 def test_no_command_asks(command, tiny, drawn, tmp_path, monkeypatch, name) -> None:  # noqa: PLR0917  # pytest gives them by name
     """A yes on the terminal runs nothing: there is no question."""
+    monkeypatch.chdir(tmp_path)
     folder = Path(shutil.copytree(tiny("moondream"), tmp_path / "model"))
     (folder / "evil.py").write_text(f"open({str(tmp_path / 'it-ran')!r}, 'w')\n")
     change(folder / CONFIG, lambda j: j.update(with_code("AutoConfig"), model_type="its_own"))
