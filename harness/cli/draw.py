@@ -48,7 +48,7 @@ def draw(
     if task not in GENERATORS:
         raise HarnessError(
             f"The questions of {task!r} are not synthetic.",
-            known=f"Synthetic are {', '.join(GENERATORS)}.",
+            known=f"Choose one of {', '.join(GENERATORS)}.",
         )
     items = GENERATORS[task](split, seed, count)
     file = export(folder, split, items)

@@ -416,11 +416,11 @@ class RunOptions:
     """Which samples, in what batches, into which folder."""
 
     runs: Runs
+    sample: SampleSelection = "first"
     limit: Annotated[
         int | None,
         Option("Maximum number of samples to ask. Default: all.", panel=SAMPLES, minimum=1),
     ] = None
-    sample: SampleSelection = "first"
     generation: GenerationOptions = field(default_factory=GenerationOptions)
     seed: Annotated[
         int,
