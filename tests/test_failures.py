@@ -853,7 +853,7 @@ CASES = [
                 r"x\.csv cannot be written: (Not a directory|File exists)",
             ),
             ("--format csv --json", nothing, 2, r"--json .* needs --out"),
-            ("--format csv --dataset a/b", nothing, 2, r"--dataset does nothing with --format csv"),
+            ("--format csv --dataset a/b", nothing, 2, r"--dataset does not apply to --format csv"),
             ("--format json", cut(RECORD), 3, r"run\.json is not JSON"),
             ("--format lm-eval", nothing, 2, r"--format lm-eval makes a folder.*--out"),
             ("--format lm-eval --out {answers}", nothing, 2, r"answers\.jsonl .* it is no folder"),
