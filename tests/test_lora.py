@@ -17,6 +17,8 @@ from harness.models import lora as lora_module
 
 peft = pytest.importorskip("peft")
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def lora(tiny, tmp_path: Path) -> Path:
