@@ -80,6 +80,7 @@ def _run_options(
         fresh=fresh,
         bertscore=evaluation.bertscore,
         command=workspace.command,
+        configuration=workspace.configuration,
     )
 
 

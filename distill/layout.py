@@ -10,10 +10,10 @@ It imports nothing heavy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from harness.core.declarations import OUTPUT, Option
 from harness.core.files.paths import safe_name
@@ -51,6 +51,8 @@ class Workspace:
     fresh: Fresh = False
     command: Sequence[str] = ()
     """The command line, for the records."""
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    """Every option by its name, for the records."""
 
     @property
     def folder(self) -> Path:

@@ -24,16 +24,10 @@ from distill.options import EvaluationOptions
 from distill.quality.dependence import Dependence, image_dependence
 from distill.quality.record import write_quality
 from distill.questions import Questions
-from distill.rationales.collect import (
-    TeacherEstimate,
-    Teaching,
-    collect_rationales,
-    estimate_teacher,
-)
+from distill.rationales.collect import Teaching, collect_rationales
 from distill.rationales.kept import load_examples
-from distill.training.estimate import Estimate
 from distill.training.requirements import check_packages
-from distill.training.students import Training, estimate_training, find_base, train_student
+from distill.training.students import Training, find_base, train_student
 from harness.run.scoring import Run
 from harness.run.task_data import Data
 
@@ -144,21 +138,6 @@ def measure_dependence(
         task=questions.data.task,
         device=training.resolved_device(),
     )
-
-
-def estimate_plan(plan: Plan) -> tuple[TeacherEstimate, Estimate, Mapping[str, Estimate]]:
-    """What the first stage, the student's training and that of each control, by name, will take.
-    The training comes first: it refuses a base that cannot be trained."""
-    workspace, questions, training = plan.workspace, plan.questions, plan.training
-    student = estimate_training(workspace, questions, training)
-    controls = {
-        workspace.name + suffix: estimate_training(workspace, questions, training, suffix=suffix)
-        for suffix in training.controls
-    }
-    teacher = TeacherEstimate(0, 0, 0.0)  # answers alone need none
-    if plan.needs_rationales:
-        teacher = estimate_teacher(workspace, questions, plan.teaching)
-    return teacher, student, controls
 
 
 def _evaluate(plan: Plan, students: Mapping[str, Path], on_run: Callable[[Run], None]) -> list[Run]:

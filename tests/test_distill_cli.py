@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import time
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ def test_one_command(command, arguments: dict[str, Any], tmp_path: Path) -> None
     assert found["runs"][0]["model"]["title"] == "Moondream-kd"
     assert found["runs"][1]["model"]["title"] == "moondream-kd-answer-only"
     assert all(run["counts"]["done"] == 6 for run in found["runs"])
+    assert all(run["configuration"]["test-limit"] == 6 for run in found["runs"])
     assert "moondream-kd-answer-only" in (tmp_path / "page.html").read_text()
     folder = tmp_path / "runs" / "distill" / "moondream-kd"
     quality = json.loads((folder / "quality.json").read_text())
@@ -236,6 +238,35 @@ def test_a_dry_run_changes_nothing(command, arguments: dict[str, Any], tmp_path:
     (found,) = told.json["controls"].values()
     assert 0 < found["target_tokens"] < result.json["target_tokens"]
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_is_a_configuration(command, arguments: dict[str, Any], tmp_path: Path) -> None:
+    """TOML that --config reads back to the same; options on the command line win. With the prompt
+    that the teacher would get, its input included."""
+    given = [*options(arguments), "--control", "--control-set", "epochs=3", "--set", "clip=1.0"]
+    shown = command("distill", *given, "--dry-run").stdout
+    file = tmp_path / "experiment.toml"
+    file.write_text(shown)
+    assert tomllib.loads(shown)["control-set"] == ["epochs=3"]
+    again = command("distill", "--config", file, "--dry-run")
+    assert again.code == 0, again.stderr
+    assert tomllib.loads(again.stdout) == tomllib.loads(shown)
+    found = command("distill", "--config", file, "--limit", 8, "--dry-run", "--json").json
+    assert found["configuration"]["limit"] == found["rationales"]["remaining"] == 8
+    assert found["config"]["clip"] == 1.0
+    assert "The correct answer is" in found["prompt"]
+    assert not found["missing"]
+
+
+def test_a_dry_run_names_a_teacher_that_is_missing(command, arguments: dict[str, Any]) -> None:
+    """With what fetches it; the training is estimated all the same."""
+    fixed = options(arguments, "--data", "--limit", "--base-weights", "--runs")
+    found = command("distill", *fixed, "--dry-run", "--json").json
+    (missing,) = found["missing"]
+    assert missing["what"] == "The weights of Xkev/Llama-3.2V-11B-cot are not here."
+    assert "hf download" in missing["remedy"]
+    assert found["prompt"] is None
+    assert found["steps"] > 0
 
 
 @pytest.mark.parametrize(

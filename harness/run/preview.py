@@ -9,11 +9,11 @@ from typing import Any, cast
 
 from harness.core.errors import HarnessError
 from harness.core.options import ModelOptions, RunOptions
-from harness.core.types import Decoding, Model, Sample
+from harness.core.types import Decoding, Model, Prompt, Sample, Task
 from harness.data.selection import select
 from harness.run.answering import prompt_settings
 from harness.run.folder import RunFolder
-from harness.run.prompting import Failure, Prompter
+from harness.run.prompting import Failure, Prompter, PromptSettings
 from harness.run.settings import early_fingerprint, resolve
 from harness.run.sources import Source, find_source
 from harness.run.task_data import Data
@@ -83,18 +83,38 @@ def _selected(data: Data, options: RunOptions) -> list[Sample]:
     return [*select(samples, limit=options.limit, how=options.sample, seed=options.seed)]
 
 
+def first_prompt(
+    source: Source,
+    data: Data,
+    sample: Sample,
+    *,
+    settings: PromptSettings,
+    decoding: Decoding,
+    task: Task | None = None,
+) -> Prompt | Failure:
+    """The prompt of a question, or why there is none.
+
+    Args:
+        task: words the question; None: the data's own.
+    """
+    model = cast("Model", _Unloaded(source.max_images))
+    prompter = Prompter(
+        model, task or data.task, settings=settings, decoding=decoding, digests=data.digests
+    )
+    return prompter.prompt(sample)
+
+
 def _ask(found: Preview, source: Source, data: Data, options: RunOptions) -> None:
     """Word the first question, and compare with the run that is there."""
     found.settings = settings = resolve(source, data, options)
     selected = _selected(data, options)
-    prompter = Prompter(
-        cast("Model", _Unloaded(source.max_images)),
-        data.task,
+    prompt = first_prompt(
+        source,
+        data,
+        selected[0],
         settings=prompt_settings(data, settings),
         decoding=Decoding(**settings["decoding"]),
-        digests=data.digests,
     )
-    prompt = prompter.prompt(selected[0])
     if isinstance(prompt, Failure):
         found.missing.append(HarnessError(f"Question {selected[0].id}: {prompt.reason}."))
     else:

@@ -34,7 +34,7 @@ from harness.cli.distill.plan import (
     training_of,
     with_command,
 )
-from harness.cli.distill.printing import print_estimate, print_outcome
+from harness.cli.distill.printing import print_outcome, print_preview
 from harness.cli.options import AsJson, DryRun, PageOut
 from harness.core.errors import Exit, HarnessError
 from harness.core.terminal import quieten_libraries, say
@@ -89,7 +89,7 @@ def distill(
     config = config_of(preset, changes)
     chosen = questions_of(questions, config)
     plan = Plan(
-        workspace=with_command(workspace),
+        workspace=with_command(ctx, workspace),
         questions=chosen,
         teaching=teaching_of(teacher, rationales, hardware, config=config),
         training=training_of(
@@ -105,7 +105,7 @@ def distill(
         image_dependence=image_dependence,
     )
     if dry_run:
-        print_estimate(plan, as_json=as_json)
+        print_preview(plan, as_json=as_json)
         return
     from distill import pipeline
     from harness.cli.printing import print_run

@@ -13,6 +13,7 @@ import typer
 from distill.config import DistillConfig, preset
 from distill.layout import CONTROL, Workspace
 from distill.options import RationaleOptions
+from harness.cli.configuration import configuration_of
 from harness.cli.distill.options import (
     BaseOptions,
     ConfigOptions,
@@ -42,9 +43,10 @@ def refuse_several(command: str, remedy: str) -> None:
         )
 
 
-def with_command(workspace: Workspace) -> Workspace:
-    """The workspace with the command line, for the records."""
-    return replace(workspace, command=["harness", *sys.argv[1:]])
+def with_command(ctx: typer.Context, workspace: Workspace) -> Workspace:
+    """The workspace with the command line and its options, for the records."""
+    command = ["harness", *sys.argv[1:]]
+    return replace(workspace, command=command, configuration=configuration_of(ctx))
 
 
 def config_of(options: ConfigOptions, changes: Mapping[str, Any]) -> DistillConfig:

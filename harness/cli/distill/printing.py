@@ -2,63 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from distill.layout import TRAINING, Workspace
+from harness.cli.configuration import to_toml
 from harness.core.files.json_files import read_json
 from harness.core.terminal import MISSING, print_json, say, table
 
 if TYPE_CHECKING:
     from distill.pipeline import Outcome, Plan
+    from distill.preview import Preview
     from distill.rationales.collect import TeacherEstimate
 
 
-def print_estimate(plan: Plan, *, as_json: bool) -> None:
-    """Show what the plan would take."""
-    from distill.pipeline import estimate_plan
-    from harness.core.progress import duration
+def print_preview(plan: Plan, *, as_json: bool) -> None:
+    """Show the configuration and what the plan would take, as TOML with comments."""
+    from distill.preview import preview
 
-    teacher, student, controls = estimate_plan(plan)
-    config = plan.training.config
+    found = preview(plan)
+    student = found.student
+    configuration = plan.workspace.configuration
     if as_json:
         total = {"memory_total": student.memory_total, "disk_total": student.disk_total}
         shown = {
             "preset": plan.training.preset,
-            "config": config.to_json(),
-            "rationales": asdict(teacher),
-            "controls": {name: asdict(each) for name, each in controls.items()},
+            "config": plan.training.config.to_json(),
+            "rationales": asdict(found.teacher),
+            "controls": {name: asdict(each) for name, each in found.controls.items()},
+            "configuration": configuration,
+            "prompt": found.prompt,
+            "missing": [error.to_json() for error in found.missing],
         }
         print_json({**asdict(student), **total, **shown})
         return
-    data, selected = plan.questions.data, plan.questions.selected()
-    attempts = plan.teaching.options.attempts
-    say(
+    say(to_toml(configuration).rstrip("\n"))
+    say()
+    for line in _preview_lines(plan, found):
+        say(f"# {line}".rstrip())
+
+
+def _preview_lines(plan: Plan, found: Preview) -> Iterator[str]:
+    from harness.core.progress import duration
+
+    data, config, student = plan.questions.data, plan.training.config, found.student
+    selected, attempts = plan.questions.selected(), plan.teaching.options.attempts
+    yield (
         f"Questions   {len(selected):,} of {len(data.samples.samples):,} "
-        f"({data.samples.source}, {data.options.split})\n"
-        f"Rationales  {teacher.rationales:,} are there, {_asked(teacher, attempts)}\n"
+        f"({data.samples.source}, {data.options.split})"
+    )
+    for reason, count in data.samples.filtered.items():
+        yield f"            {count:,} left out: {reason}"
+    yield f"Rationales  {found.teacher.rationales:,} are there, {_asked(found.teacher, attempts)}"
+    yield (
         f"Training    preset {plan.training.preset}: {student.samples:,} examples, "
         f"{student.steps:,} steps of {config.batch_size}, {student.tokens:,} tokens an epoch; "
-        f"{student.trained:,} of {student.parameters:,} parameters\n"
-        f"Memory      {_sizes(student.memory_total, student.memory)}\n"
-        f"Disk        {_sizes(student.disk_total, student.disk)}\n"
+        f"{student.trained:,} of {student.parameters:,} parameters"
+    )
+    yield f"Memory      {_sizes(student.memory_total, student.memory)}"
+    yield f"Disk        {_sizes(student.disk_total, student.disk)}"
+    yield (
         f"Time        {duration(student.seconds)} for training, at the measured "
         f"{student.device_flops / 1e12:.2f} TFLOP/s"
     )
-    for name, each in controls.items():
-        say(f"            {duration(each.seconds)} for {name}, {each.steps:,} steps")
+    for name, each in found.controls.items():
+        yield f"            {duration(each.seconds)} for {name}, {each.steps:,} steps"
     for reason, count in student.left_out.items():
-        say(f"Left out    {count:,}: {reason}")
+        yield f"Left out    {count:,}: {reason}"
+    if found.prompt is not None:
+        yield "The teacher's first prompt:"
+        yield from (f"| {line}" for line in found.prompt.splitlines())
+    for error in found.missing:
+        first, *more = str(error).splitlines()
+        yield f"Missing: {first}"
+        yield from (f"  {line}" for line in more)
 
 
 def _asked(teacher: TeacherEstimate, attempts: int) -> str:
     from harness.core.progress import duration
 
     if not teacher.remaining:
-        return "nobody is asked"
+        return "none remain to be asked"
     speed = (
-        "nobody was asked yet: the paper's teacher took 11 s a question"
+        "none was asked yet: the paper's teacher took 11 s a question"
         if teacher.seconds is None
         else f"{duration(teacher.seconds)} at the speed so far"
     )

@@ -37,6 +37,7 @@ app = App()
     "harness distill rationales --import theirs.csv --data ./scienceqa",
 )
 def rationales(
+    ctx: typer.Context,
     *,
     questions: AllQuestions,
     teacher: TeacherOptions,
@@ -55,7 +56,7 @@ def rationales(
     from distill.quality.record import write_quality
     from distill.rationales.collect import collect_rationales
 
-    record = collect_rationales(with_command(workspace), chosen, teaching)
+    record = collect_rationales(with_command(ctx, workspace), chosen, teaching)
     quality = write_quality(workspace, chosen)
     if as_json:
         print_json({"folder": str(workspace.folder), **record, "quality": quality["teacher"]})

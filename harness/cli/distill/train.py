@@ -22,7 +22,7 @@ from harness.cli.distill.plan import (
     training_of,
     with_command,
 )
-from harness.cli.distill.printing import print_estimate, training_record
+from harness.cli.distill.printing import print_preview, training_record
 from harness.cli.options import AsJson, DryRun
 from harness.core import processes
 from harness.core.terminal import print_json, quieten_libraries, say
@@ -52,7 +52,7 @@ def train(
 ) -> None:
     """Train a student on the rationales of the folder. Questions are those they were made for."""
     quieten_libraries()
-    workspace = with_command(workspace)
+    workspace = with_command(ctx, workspace)
     config = config_of(preset, changes)
     chosen = recorded_questions(ctx, workspace, questions, config)
     training = training_of(base, config, hardware, preset=preset.preset)
@@ -68,7 +68,7 @@ def train(
             test=chosen.data,
             evaluation=EvaluationOptions(),
         )
-        print_estimate(plan, as_json=as_json)
+        print_preview(plan, as_json=as_json)
         return
     from distill.rationales.kept import load_examples
     from distill.training.parallel import end_process_group

@@ -1,0 +1,77 @@
+"""What a distillation would do: how much there is to ask and to train, the teacher's first prompt,
+and what is missing. No weights are read, no server is contacted, and nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from distill.pipeline import Plan
+from distill.rationales.collect import TeacherEstimate, estimate_teacher
+from distill.rationales.prompt import teacher_task
+from distill.training.estimate import Estimate
+from distill.training.students import estimate_training
+from harness.core.errors import HarnessError
+from harness.core.types import Decoding
+from harness.run.preview import first_prompt
+from harness.run.prompting import Failure, PromptSettings
+from harness.run.sources import find_source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a distillation would do."""
+
+    teacher: TeacherEstimate
+    student: Estimate
+    controls: Mapping[str, Estimate]
+    """Name -> the same of a control."""
+    prompt: str | None
+    """The text that the teacher gets for the first question; None: no teacher is asked, or it is
+    missing."""
+    missing: Sequence[HarnessError] = field(default_factory=tuple)
+    """What is in the way of asking the teacher, with what helps."""
+
+
+def preview(plan: Plan) -> Preview:
+    """What `distill.pipeline.distill` would do with the same plan.
+
+    Raises:
+        HarnessError: the base is missing or cannot be trained.
+    """
+    workspace, questions, training = plan.workspace, plan.questions, plan.training
+    student = estimate_training(workspace, questions, training)
+    controls = {
+        workspace.name + suffix: estimate_training(workspace, questions, training, suffix=suffix)
+        for suffix in training.controls
+    }
+    teacher = TeacherEstimate(0, 0, 0.0)  # answers alone need none
+    if plan.needs_rationales:
+        teacher = estimate_teacher(workspace, questions, plan.teaching)
+    prompt, missing = None, []
+    if teacher.remaining:
+        try:
+            prompt = _first_prompt(plan)
+        except HarnessError as error:
+            missing.append(error)
+    return Preview(
+        teacher=teacher, student=student, controls=controls, prompt=prompt, missing=missing
+    )
+
+
+def _first_prompt(plan: Plan) -> str:
+    """The text that the teacher gets for the first question; raises HarnessError."""
+    data, options = plan.questions.data, plan.teaching.options
+    source = find_source(plan.teaching.teacher)
+    sample = plan.questions.selected()[0]
+    prompt = first_prompt(
+        source,
+        data,
+        sample,
+        settings=PromptSettings(style="structured", truncate=options.truncate),
+        decoding=Decoding(max_new_tokens=options.max_new_tokens or 1),
+        task=teacher_task(data.task, options.inputs),
+    )
+    if isinstance(prompt, Failure):
+        raise HarnessError(f"Question {sample.id}: {prompt.reason}.")
+    return source.prompt_text(prompt)
