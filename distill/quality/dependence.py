@@ -33,7 +33,9 @@ class Dependence:
     """Mean negative log-likelihood per token of one target, in nats."""
 
     with_image: float
+    """The target after the question and its image."""
     without_image: float
+    """After the question alone."""
 
     @property
     def gain(self) -> float:

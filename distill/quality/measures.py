@@ -175,6 +175,7 @@ class Figures:
     """The measures of some rationales together."""
 
     n: int
+    """Rationales."""
     kept: int
     dropped: int
     measures: Mapping[str, Value]

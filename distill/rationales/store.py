@@ -31,6 +31,7 @@ class Attempt:
     """One line of attempts.jsonl: a text that a teacher wrote for a sample, and how."""
 
     id: str
+    """Of the sample."""
     attempt: int
     """From 1. The first one is greedy."""
     hinted: bool

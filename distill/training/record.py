@@ -36,6 +36,7 @@ class TrainingRun:
     """The folder of a run and what is recorded of it."""
 
     out: Path
+    """The folder."""
     config: DistillConfig
     sources: Sources
     record: dict[str, Any]

@@ -39,6 +39,7 @@ class ImageScan:
     """What is known of all pictures before the first question."""
 
     digests: Digests
+    """Sample id -> sha256 of its images' bytes."""
     blended: int
     """Pictures with transparent parts that are blended on white."""
     dropped: int

@@ -61,6 +61,7 @@ class Named:
 
     words: str
     span: tuple[int, int]
+    """Start and end in the raw text."""
     says: str
     """The letter of the option that it names, or why it names none."""
     kind: str

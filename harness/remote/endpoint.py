@@ -36,6 +36,7 @@ class Endpoint:
     spec: ModelSpec | None = None
     """The catalogue's row whose weights the server says it has: its styles and limits hold."""
     repo: None = None
+    """Only the server knows."""
     revision: None = None
     family: str = "openai"
     mini: bool = False

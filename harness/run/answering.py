@@ -39,10 +39,12 @@ class Job:
     """One model on one task: what every step of the run needs to know."""
 
     source: Source
+    """The model."""
     data: Data
     options: RunOptions
     folder: RunFolder
     settings: Mapping[str, Any]
+    """Resolved, as run.json has them."""
     metrics: Sequence[Metric]
     selected: Sequence[Sample]
     """What is asked, in the data's order."""

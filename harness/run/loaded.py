@@ -15,8 +15,8 @@ from harness.checkpoints.catalog import find_type
 from harness.checkpoints.checkpoint import MINI_MARK, Checkpoint
 from harness.checkpoints.folder import weights_fingerprint
 from harness.core.errors import HarnessError
-from harness.core.types import Model, Prompt, TemplatedModel
-from harness.run.conventions import compute_devices, conventions, read_template
+from harness.core.types import Model, Prompt
+from harness.run.conventions import LocalModel, compute_devices, read_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -33,7 +33,7 @@ class LoadedOptions:
     engine: str = "harness"
 
 
-class LoadedModel:
+class LoadedModel(LocalModel):
     """A network of transformers with its processor.
 
     Its processor is copied, by saving and loading it, as the harness loads that of any folder.
@@ -109,26 +109,6 @@ class LoadedModel:
 
         files = weights_fingerprint(self.checkpoint.folder)
         return {"weights": f"{fingerprint(self._network)}, in memory; {files}", "adapter": None}
-
-    @property
-    def conventions(self) -> Mapping[str, str | None]:
-        """What its answers depend on apart from its tensors."""
-        return conventions(self.checkpoint, self.template)
-
-    @property
-    def rendering(self) -> Mapping[str, str | None]:
-        """`harness.core.types.TemplatedModel.rendering`; empty until the model is used."""
-        return self._model.rendering if isinstance(self._model, TemplatedModel) else {}
-
-    @property
-    def early_fingerprint(self) -> Mapping[str, Any]:
-        """The part of the fingerprint that is known before the tensors are hashed."""
-        return self.conventions
-
-    @property
-    def full_fingerprint(self) -> Mapping[str, Any]:
-        """The part of the fingerprint that is known once the tensors are hashed."""
-        return {**self.fingerprint, **self.rendering}
 
     @property
     def device(self) -> str:

@@ -18,14 +18,14 @@ from harness.core.options import (
     ModelOptions,
     is_remote,
 )
-from harness.core.types import Model, Prompt, TemplatedModel
+from harness.core.types import Model, Prompt
 from harness.remote.served import Served
-from harness.run.conventions import compute_devices, conventions, read_template
+from harness.run.conventions import LocalModel, compute_devices, read_template
 from harness.run.loaded import LoadedModel
 from harness.weights.resolve import resolve_weights
 
 
-class Weights:
+class Weights(LocalModel):
     """A checkpoint that is hashed in the background, and loaded when a run first needs it."""
 
     def __init__(self, options: ModelOptions) -> None:
@@ -73,26 +73,6 @@ class Weights:
     def fingerprint(self) -> Mapping[str, str | None]:
         """What the answers depend on: the hash of the weights, and of an adapter or None."""
         return self._hash.result()
-
-    @property
-    def conventions(self) -> Mapping[str, str | None]:
-        """What its answers depend on apart from its files; None: as in runs without that field."""
-        return conventions(self.checkpoint, self.template)
-
-    @property
-    def rendering(self) -> Mapping[str, str | None]:
-        """`harness.core.types.TemplatedModel.rendering`; empty until the model is loaded."""
-        return self._model.rendering if isinstance(self._model, TemplatedModel) else {}
-
-    @property
-    def early_fingerprint(self) -> Mapping[str, Any]:
-        """The part of the fingerprint that is known before the weights are loaded."""
-        return self.conventions
-
-    @property
-    def full_fingerprint(self) -> Mapping[str, Any]:
-        """The part of the fingerprint that is known once the weights are hashed and loaded."""
-        return {**self.fingerprint, **self.rendering}
 
     @cached_property
     def device(self) -> str:

@@ -20,6 +20,7 @@ class Line:
     """The losses of one training."""
 
     name: str
+    """The student's."""
     role: str
     raw: str
     """The `d` of a path through each step, or the mean of neighbouring ones."""
@@ -32,9 +33,12 @@ class Curve:
     """The training loss over the steps."""
 
     id: str
+    """Of the element of the page."""
     lines: tuple[Line, ...]
     across: Ticks
+    """Optimizer steps."""
     upwards: Ticks
+    """Nats per target token."""
     caption: tuple[str, ...]
 
 

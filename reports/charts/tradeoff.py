@@ -92,7 +92,9 @@ class Chart:
     """A drawing over one axis."""
 
     id: str
+    """Of the element of the page."""
     axis: Axis
+    """What the scores are drawn against."""
     score: str
     """The title of the vertical axis."""
     points: tuple[Point, ...]

@@ -38,11 +38,13 @@ class Panel:
     """Everything that the page shows of one distillation; None or empty: not there."""
 
     id: str
+    """Of the element of the page."""
     title: str
     label: str
     """"mini (synthetic)" where its runs are."""
     headline: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
+    """Name and value."""
     gains: Table | None
     comparisons: tuple[str, ...]
     """Pairs of runs in words: student, control and teacher against the distilled one."""

@@ -38,6 +38,7 @@ class PaperRow:
     name: str
     """The model's name in the catalogue."""
     model: str
+    """As printed."""
     size: str
     cells: Mapping[str, str]
     """Metric name -> cell as printed."""
@@ -109,6 +110,7 @@ class Paper:
     title: str
     authors: str
     section: str
+    """Where its evaluation stands."""
     tables: tuple[PaperTable, ...]
 
     def table(self, task: str) -> PaperTable | None:

@@ -28,6 +28,7 @@ class ExtractorResult:
 
     extractor: str
     n: int
+    """Outputs that it was given."""
     right: int
     unparsed: int
     changed: int

@@ -123,12 +123,12 @@ def other_topics(shown: Sequence[str]) -> Fill:
             return missing("the run has no question of another topic")
         if not 0 <= right <= n:
             return missing("the accuracies of these topics are not between 0 and 1")
-        return _share(right, n)
+        return share_cell(right, n)
 
     return fill
 
 
-def _share(count: int, n: int) -> Cell:
+def share_cell(count: int, n: int, *, also: str = "") -> Cell:
     """A share in percent, with Wilson's interval."""
     low, high = (end * 100 for end in wilson(count, n))
     share = count / n * 100
@@ -139,6 +139,7 @@ def _share(count: int, n: int) -> Cell:
         low=low,
         high=high,
         n=n,
+        also=also,
     )
 
 
@@ -183,7 +184,7 @@ def cut(run: RunRecord) -> Cell:
     answered = (sanitize.whole(run.counts.done) or 0) - (sanitize.whole(run.counts.failed) or 0)
     if count is None or not 0 <= count <= answered or not answered:
         return missing("the predictions have no finish reasons")
-    return _share(count, answered)
+    return share_cell(count, answered)
 
 
 def setting(*keys: str) -> Fill:

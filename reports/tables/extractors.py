@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.extract import EXTRACTORS
-from harness.metrics.statistics import wilson
 from harness.run.records import RunRecord
 from reports.inputs import runs
-from reports.numbers import fixed, interval
+from reports.numbers import fixed
 from reports.statistics.answers import Answers, ExtractorResult
+from reports.tables.columns import share_cell
+from reports.tables.rows import run_row
 from reports.tables.table import Cell, Group, Heading, Row, Table, missing, table
 
 MEANINGS = {
@@ -53,27 +54,11 @@ def extractor_table(
 
 def _row(run: RunRecord, found: Answers) -> Row:
     by_name = {each.extractor: each for each in found.by_extractor}
-    return Row(
-        title=runs.title(run),
-        size=runs.size(run),
-        role=runs.role(run),
-        origin=runs.origin(run),
-        run=runs.run_id(run),
-        cells=tuple(_cell(by_name[extractor]) for extractor in EXTRACTORS),
-    )
+    return run_row(run, [_cell(by_name[extractor]) for extractor in EXTRACTORS])
 
 
 def _cell(found: ExtractorResult) -> Cell:
     if not found.n:
         return missing("no output with options")
-    low, high = (end * 100 for end in wilson(found.right, found.n))
-    share = found.right / found.n * 100
-    return Cell(
-        text=fixed(share, 2),
-        value=share,
-        interval=interval(low, high, 1),
-        low=low,
-        high=high,
-        n=found.n,
-        also=f"unparsed {fixed(found.unparsed / found.n * 100, 1)}%",
-    )
+    unparsed = fixed(found.unparsed / found.n * 100, 1)
+    return share_cell(found.right, found.n, also=f"unparsed {unparsed}%")

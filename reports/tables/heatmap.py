@@ -20,6 +20,7 @@ from reports.statistics.answers import Answers
 from reports.statistics.ranks import LEVEL
 from reports.statistics.sanity import ACCURACY
 from reports.tables import columns
+from reports.tables.rows import run_row
 from reports.tables.table import Cell, Group, Heading, Row, Table, Tone, missing, table
 
 HEAT: tuple[Tone, ...] = (
@@ -154,7 +155,7 @@ def _absolute(group: Sequence[RunRecord], shown: Sequence[columns.Column], *, na
         tinted = [
             cell if cell.value is None else replace(cell, tone=heat(cell.value)) for cell in cells
         ]
-        rows.append(_row(run, tinted))
+        rows.append(run_row(run, tinted))
     return HeatMap(
         title="Accuracy",
         table=table(
@@ -182,7 +183,7 @@ def _against(
         if run is reference:
             continue
         found = answers.get(runs.run_id(run))
-        rows.append(_row(run, _changes(base, found, tuple(headings))))
+        rows.append(run_row(run, _changes(base, found, tuple(headings))))
     return HeatMap(
         title=f"Minus {title}",
         table=table(
@@ -281,14 +282,3 @@ def _others(base: Answers, found: Answers, keys: Sequence[str]) -> Cell:
     rest = {key: "other" if topic not in known else "" for key, topic in base.topics.items()}
     each = changes(replace(base, topics=rest), found).get("other")
     return cell(each) if each else missing("no question of another topic in both runs")
-
-
-def _row(run: RunRecord, cells: Sequence[Cell]) -> Row:
-    return Row(
-        title=runs.title(run),
-        size=runs.size(run),
-        role=runs.role(run),
-        origin=runs.origin(run),
-        run=runs.run_id(run),
-        cells=tuple(cells),
-    )

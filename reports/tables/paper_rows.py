@@ -14,6 +14,7 @@ from reports.inputs.paper import PaperColumn, PaperRow, PaperTable, minutes
 from reports.numbers import fixed, interval
 from reports.statistics.sanity import ACCURACY, Figure, Finding
 from reports.tables.heatmap import change
+from reports.tables.rows import run_row
 from reports.tables.table import MISSING, Cell, Group, Heading, Row, Strip, Table, missing, table
 
 
@@ -148,14 +149,7 @@ def _difference_row(
             cells += [cell, Cell(text=words or MISSING, kind="text")]
         else:
             cells.append(cell)
-    return Row(
-        title=runs.title(run),
-        size=runs.size(run),
-        role=runs.role(run),
-        origin=runs.origin(run),
-        run=runs.run_id(run),
-        cells=tuple(cells),
-    )
+    return run_row(run, cells)
 
 
 def _difference(found: Value, printed: Figure, scale: int) -> tuple[Cell, str]:

@@ -16,6 +16,7 @@ from reports.statistics.ranks import Rank
 from reports.statistics.sanity import ACCURACY, check
 from reports.tables import columns
 from reports.tables.columns import Column, Fill
+from reports.tables.rows import run_row
 from reports.tables.table import Group, Heading, Row, Table, missing, table
 
 
@@ -207,11 +208,4 @@ def _row(run: RunRecord, chosen: Sequence[Column]) -> Row:
         cell = column.fill(run)
         about = (finding for finding in findings if column.key in finding.metrics)
         cells.append(replace(cell, findings=(*cell.findings, *about)))
-    return Row(
-        title=runs.title(run),
-        size=runs.size(run),
-        role=runs.role(run),
-        origin=runs.origin(run),
-        run=runs.run_id(run),
-        cells=tuple(cells),
-    )
+    return run_row(run, cells)
