@@ -385,7 +385,7 @@ def test_drawn_questions_are_written_for_ones_own_use(command, tmp_path: Path) -
     assert "train.jsonl is there already" in again.stderr
     (tmp_path / "file").touch()
     for wrong, told in (
-        ((tmp_path / "x", "--task", "scienceqa"), "Synthetic are scienceqa-mini, vqaonline-mini"),
+        ((tmp_path / "x", "--task", "scienceqa"), "Choose one of scienceqa-mini, vqaonline-mini"),
         ((tmp_path / "x", "--split", "dev"), "no split 'dev'"),
         ((tmp_path / "x", "--count", 0), "--count"),
         ((tmp_path / "file" / "x",), "cannot be written"),
