@@ -855,7 +855,7 @@ CASES = [
             ("--format csv --json", nothing, 2, r"--json .* needs --out"),
             ("--format csv --dataset a/b", nothing, 2, r"--dataset does not apply to --format csv"),
             ("--format json", cut(RECORD), 3, r"run\.json is not JSON"),
-            ("--format lm-eval", nothing, 2, r"--format lm-eval makes a folder.*--out"),
+            ("--format lm-eval", nothing, 2, r"--format lm-eval writes a folder.*--out"),
             ("--format lm-eval --out {answers}", nothing, 2, r"answers\.jsonl .* it is no folder"),
             ("--format lm-eval --task nope --out {root}/x", nothing, 3, r"no run of nope in"),
             ("--format lm-eval --out {root}/x --json", cut(RECORD), 3, r"run\.json is not JSON"),
