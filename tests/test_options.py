@@ -173,6 +173,13 @@ def test_commands_take_parts() -> None:
     assert (place.argument, kind.default, kind.option.panel) == (True, "fancy", "Output")
 
 
+def test_a_default_holds_for_a_field_that_is_left_out() -> None:
+    """Where the command has no option for it, and in a dataclass within another."""
+    how = Expand(only=("place",), defaults={"kind": "fancy"})
+    made = group_of(Settings, how).make({"place": "here"})
+    assert (made.place, made.kind) == ("here", "fancy")
+
+
 def test_one_dataclass_for_each_value_of_a_repeated_option() -> None:
     """The others have the same values."""
     given: list[Any] = []

@@ -47,7 +47,7 @@ class Expand:
     panel: str | None = None
     """One panel for all of them, in place of their own."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Other defaults than the dataclass has, by field."""
+    """Other defaults than the dataclass has, by field, of fields without an option too."""
     each: str = ""
     """For a list of dataclasses: the field whose option is repeated, with one of them for each."""
     shared: Mapping[str, Any] = field(default_factory=dict)
@@ -111,7 +111,9 @@ class Group:
         return [self.cls(**self._fields({**values, repeated: value})) for value in values[repeated]]
 
     def _fields(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: part.make(values) for name, part in self.parts.items()}
+        own = {each.name for each in fields(self.cls)} - set(self.parts)
+        kept = {name: value for name, value in self.how.defaults.items() if name in own}
+        return kept | {name: part.make(values) for name, part in self.parts.items()}
 
     def _refuse_alone(self, values: Mapping[str, Any]) -> None:
         for one in self.every():
