@@ -416,12 +416,12 @@ class RunOptions:
     """Which samples, in what batches, into which folder."""
 
     runs: Runs
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
     sample: SampleSelection = "first"
     limit: Annotated[
         int | None,
         Option("Maximum number of samples to ask. Default: all.", panel=SAMPLES, minimum=1),
     ] = None
-    generation: GenerationOptions = field(default_factory=GenerationOptions)
     seed: Annotated[
         int,
         Option(
