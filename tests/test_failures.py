@@ -875,7 +875,7 @@ CASES = [
                 "--format hf --out {root}/x --dataset ../y",
                 nothing,
                 2,
-                r"--dataset \.\./y: .*no name",
+                r"--dataset \.\./y: not the name",
             ),
             (
                 "--format hf --out {root} --dataset a/b",
