@@ -400,6 +400,7 @@ def test_8_bit_adam_is_not_sharded() -> None:
         replace(SHARDED, optimizer="adam8bit")
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "launcher",
