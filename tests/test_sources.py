@@ -23,6 +23,8 @@ from PIL import Image
 
 from harness.core.errors import DataError, Exit, HarnessError, SampleError
 from harness.core.types import DataOptions, SampleSet
+from harness.data.rows import Row
+from harness.data.schema import open_question
 from tasks import scienceqa, vqaonline
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -998,3 +1000,22 @@ def test_real_vqaonline_questions_load_as_text() -> None:
     data = load(REAL / "vqaonline-real", task=vqaonline, text_only=True)
     assert len(data.samples) == 300
     assert all(isinstance(sample.target, str) and sample.target for sample in data.samples)
+
+
+@pytest.mark.parametrize(
+    ("fields", "topic"),
+    [
+        ({"topic": "biology", "l2-category": "science", "category": "plants"}, "biology"),
+        ({"l2-category": "science", "category": "plants"}, "science"),
+        ({"category": "plants"}, "plants"),
+        ({"topic": " ", "category": "plants"}, "plants"),
+        ({}, ""),
+    ],
+    ids=str,
+)
+def test_the_topic_is_that_of_the_first_field_that_has_one(
+    fields: dict[str, str], topic: str
+) -> None:
+    """ScienceQA's own field, then the coarser of VLMEvalKit's two: reports count by it."""
+    given = {"question": "Which?", "answer": "this one", **fields}
+    assert open_question(Row("test.jsonl, line 1", 0, given)).topic == topic
