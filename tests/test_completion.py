@@ -21,6 +21,7 @@ ASK = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("shell", ASK)
 @pytest.mark.parametrize(
     ("line", "offered"),

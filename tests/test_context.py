@@ -307,6 +307,7 @@ def case(tiny, tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.mark.parametrize("more", [(), ("--workers", 1), ("--mode", "loglikelihood")], ids=str)
+@pytest.mark.process
 def test_a_run_counts_and_tells_them(command, case: Path, more: Any) -> None:
     """Exit 4 and a line for the error rows; with --truncate exit 0 and a line for the shortened."""
     arguments = (

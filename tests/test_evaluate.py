@@ -441,7 +441,7 @@ def test_the_page_says_how_the_question_was_worded(evaluate, command, tmp_path: 
     command("report", "--runs", tmp_path / "runs", "--out", page)
     text = page.read_text()
     assert "style cot" in text
-    assert "no examples" in text
+    assert "zero-shot" in text
     assert "wording: ours" in text
 
 

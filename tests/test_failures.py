@@ -639,7 +639,7 @@ CASES = [
             shard_outside,
             r"index\.json: '\.\./outside\.safetensors' is not the name",
         ),
-        ("shard a number", shards(a=1), r"index\.json: 1 is not the name of a file beside it"),
+        ("shard a number", shards(a=1), r"index\.json: 1 is not the name of a file in its folder"),
         ("index cut", content(INDEX, '{"weight_map": {'), r"index\.json cannot be read"),
         ("index empty", content(INDEX, "{}"), r"index\.json has no usable weight_map"),
         (
@@ -940,7 +940,7 @@ CASES = [
         nothing,
         f"{SCORE} --model model",
         2,
-        r"run in .* another mode, data, answers\..*--fresh",
+        r"differ from those of the run in .*: mode, data, answers\..*--fresh",
     ),
     # Extraction again.
     Case(
@@ -948,7 +948,7 @@ CASES = [
         nothing,
         f"{RESCORE} --reader guess",
         2,
-        r"No reader called 'guess'\. There are ours, paper-base",
+        r"No extractor called 'guess'\. There are ours, paper-base",
     ),
     *cases(
         RESCORE,

@@ -25,6 +25,7 @@ def elsewhere(path: Path, *, shared: bool = False) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.process
 def test_one_process_holds_a_lock_or_several_share_it(tmp_path: Path) -> None:
     """The folder is made for it; it is free as soon as the block ends."""
     path = tmp_path / "new" / ".lock"
@@ -55,6 +56,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert caught.value.remedy == "Use --runs."
 
 
+@pytest.mark.process
 def test_a_byte_is_held_by_one_process(tmp_path: Path) -> None:
     """The others may hold the bytes next to it."""
     mine = ByteLocks(tmp_path / "claims")

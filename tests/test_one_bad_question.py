@@ -91,5 +91,5 @@ def test_a_model_that_fails_on_everything_is_told(command, tiny, tmp_path: Path)
     ):
         result = command(*arguments, "--device", "cpu")
         assert result.code == 5
-        assert "0 places for" in result.stderr + result.stdout
+        assert "0 image tokens for" in result.stderr + result.stdout
         assert "Traceback" not in result.stderr

@@ -16,6 +16,7 @@ from harness.engine import prefetch
 from harness.engine.prefetch import PREFETCH_FACTOR, ahead, default_workers
 
 
+@pytest.mark.process
 def test_items_come_in_order_from_other_processes() -> None:
     """Whoever is faster, the first item is the first out."""
     made = list(ahead(lambda n: (n * n, os.getpid()), range(20), workers=2))
@@ -23,6 +24,7 @@ def test_items_come_in_order_from_other_processes() -> None:
     assert os.getpid() not in {process for _, process in made}
 
 
+@pytest.mark.process
 def test_only_a_few_items_are_ahead() -> None:
     """Memory for what is ready and not yet taken is bounded, however long the line."""
     asked = []
@@ -39,6 +41,7 @@ def test_only_a_few_items_are_ahead() -> None:
     made.close()  # type: ignore[attr-defined]
 
 
+@pytest.mark.process
 def test_a_process_that_dies_is_told() -> None:
     """Killed, for want of memory or otherwise: a message with a remedy, no traceback, no wait."""
 
@@ -52,6 +55,7 @@ def test_a_process_that_dies_is_told() -> None:
     assert "--workers 0" in str(caught.value.remedy)
 
 
+@pytest.mark.process
 def test_an_error_for_users_arrives_as_it_was() -> None:
     """With what is known, the remedy and the exit code, and after the items before it."""
 
@@ -92,6 +96,7 @@ def predictions(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     "how", [("--engine", "harness"), ("--engine", "transformers"), ("--mode", "loglikelihood")]
 )
+@pytest.mark.process
 def test_answers_are_the_same_with_workers(
     command, tiny, questions: Path, tmp_path: Path, how: tuple[str, str]
 ) -> None:

@@ -270,6 +270,7 @@ def _settings(text: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_rationales_asks_no_teacher(
     command, tiny: Callable[..., Path], drawn: Path, folder: Path
 ) -> None:

@@ -31,7 +31,12 @@ def prompts(drawn: Path) -> list[Prompt]:
     return [task.prompt(sample, "direct") for sample in samples[::5][:12]]
 
 
-@pytest.fixture(scope="module", params=ROWS)
+def but(*quick: str) -> list[Any]:
+    """The rows, as parameters; all but `quick` are for `make test-slow`."""
+    return [row if row in quick else pytest.param(row, marks=pytest.mark.slow) for row in ROWS]
+
+
+@pytest.fixture(scope="module", params=but("moondream", "vilt"))
 def model(request: pytest.FixtureRequest, tiny: Any) -> Model:
     checkpoint = find_checkpoint(request.param, weights=str(weights_of(tiny, request.param)))
     return load(checkpoint, LoadOptions(device="cpu", dtype="float32"))
@@ -66,7 +71,7 @@ def test_choices_do_not_depend_on_the_batch(model: Model, prompts: list[Prompt])
         assert output.scores[best] == max(output.scores)
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", but("phi-3.5", "vilt"))
 def test_a_run_in_each_mode(command, tiny, drawn: Path, tmp_path: Path, row: str) -> None:
     """`harness eval --model ROW --weights FOLDER`, generated and scored: a complete record."""
     common = (
@@ -82,7 +87,7 @@ def test_a_run_in_each_mode(command, tiny, drawn: Path, tmp_path: Path, row: str
     assert chose["fingerprint"]["mode"] == "loglikelihood of each letter"
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row != "moondream-kd"])
+@pytest.mark.parametrize("row", but("llava-next")[:-1])
 def test_bfloat16_runs(command, tiny, drawn: Path, tmp_path: Path, row: str) -> None:
     """Half the bytes: every sample is answered; how many answers differ is a benchmark's to say."""
     run = command(

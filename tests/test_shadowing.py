@@ -26,6 +26,7 @@ def put(folder: Path, name: str, *, package: bool) -> Path:
     return path
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("way", WAYS)
 def test_the_file_that_is_in_the_way_is_named(tmp_path: Path, way: str) -> None:
     """By the command, the module and the import: no ImportError, and no traceback of a command."""

@@ -73,6 +73,7 @@ def test_what_each_tokenizer_leaves_in_one_piece(said: str, unsplit: list[str]) 
 
 
 @pytest.mark.parametrize("tokenize", ["13a", "intl", "zh", "char"])
+@pytest.mark.process
 def test_bleu_is_sacrebleus_with_each_tokenizer(tokenize: str) -> None:
     """All statistics, on hand-made texts and in four scripts."""
     theirs = BLEU(tokenize=tokenize, smooth_method="none", effective_order=False, force=True)

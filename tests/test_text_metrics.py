@@ -152,6 +152,7 @@ def test_bleu_of_sums_is_vectorised():
     assert many[1] == pytest.approx(many[2])
 
 
+@pytest.mark.process
 def test_workers_change_nothing():
     """Several processes give the same integers in the same order."""
     predictions = [f"answer {i} is\n{i % 7} or {i % 5}." for i in range(2500)]

@@ -21,6 +21,7 @@ def test_the_command_prints_its_version(flag: str) -> None:
     assert harness.__version__ == metadata.version("harness-vlm")
 
 
+@pytest.mark.process
 def test_the_module_is_the_command() -> None:
     """`python -m harness` does what `harness` does, and calls itself so."""
     done = subprocess.run(

@@ -107,6 +107,7 @@ def test_batched_answers_equal_single_ones(model: Vilt, size: int) -> None:
     assert answers(model, prompts[::-1], size) == single[::-1]
 
 
+@pytest.mark.slow
 def test_real_questions_are_answered_alike_in_every_batch(model: Vilt, real_data: Path) -> None:
     """Batches of 1, 3 and 8 real questions in two orders give the same raw answers, which are read
     as one of the choices wherever the checkpoint can choose."""
