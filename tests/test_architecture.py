@@ -199,3 +199,14 @@ def test_the_page_on_architecture_is_true() -> None:
     paths = {path for path in re.findall(r"`([a-z_/]+(?:\.py)?)`", page) if "/" in path}
     missing = {path for path in paths if not (ROOT / path).exists()}
     assert not missing
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_files_and_functions_stay_short(module: str) -> None:
+    """At most 500 lines a file, and 60 a function."""
+    text = MODULES[module].read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 500
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, functions)]
+    too_long = {f.name for f in found if (f.end_lineno or 0) - f.lineno >= 60}
+    assert not too_long

@@ -6,6 +6,7 @@ What takes long to import is imported inside the commands.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -41,7 +42,7 @@ from harness.core.terminal import quieten_libraries, say
 from harness.core.versions import require_tested_transformers
 
 if TYPE_CHECKING:
-    from distill.pipeline import Outcome
+    from distill.pipeline import Outcome, Plan
     from harness.run.scoring import Run
 
 app = App(
@@ -107,6 +108,11 @@ def distill(
     if dry_run:
         print_preview(plan, as_json=as_json)
         return
+    _run(plan, out, as_json=as_json)
+
+
+def _run(plan: Plan, page: Path, *, as_json: bool) -> None:
+    """All stages, then the page; raises typer.Exit where samples failed."""
     from distill import pipeline
     from harness.cli.printing import print_run
     from reports.page.report import write_report
@@ -116,10 +122,10 @@ def distill(
             print_run(run.record, str(run.folder))
 
     outcome = pipeline.distill(plan, on_run=show)
-    write_report(workspace.runs, out)
+    write_report(plan.workspace.runs, page)
     print_outcome(plan, outcome, as_json=as_json)
     if not as_json:
-        say(f"Page: {out}")
+        say(f"Page: {page}")
     if _has_failures(outcome):
         raise typer.Exit(Exit.FAILED_SAMPLES)
 
