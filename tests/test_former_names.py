@@ -94,3 +94,10 @@ def test_a_record_of_the_first_versions_is_read() -> None:
     assert found == RunRecord.from_json(new, label="run.json")
     assert found.counts.unparsed == 3
     assert found.metrics["unparsed"].value == 0.25
+
+
+@pytest.mark.parametrize("data", [[], [1], "text", 3, None])
+def test_what_is_no_object_is_no_record(data: object) -> None:
+    """The message says so in plain words."""
+    with pytest.raises(HarnessError, match=r"run\.json is not a run record: it is no JSON object"):
+        RunRecord.from_json(data, label="run.json")

@@ -18,7 +18,13 @@ FORMER: Mapping[str, Mapping[str, str]] = MappingProxyType(
 
 
 def with_present_names(record: Mapping[str, Any]) -> dict[str, Any]:
-    """run.json's fields by their present names, in their order."""
+    """run.json's fields by their present names, in their order.
+
+    Raises:
+        TypeError: it is no JSON object.
+    """
+    if not isinstance(record, Mapping):
+        raise TypeError("it is no JSON object")
     return {
         **record,
         **{part: _renamed(record[part], FORMER[part]) for part in FORMER if part in record},
