@@ -268,13 +268,13 @@ def test_any_text_and_any_choices_are_read(raw, choices):
     ],
 )
 def test_hostile_repetition_takes_linear_time(piece):
-    """A megabyte of anything is read by all readers in well under two seconds, also on a busy core."""
+    """A megabyte of anything, by every extractor: what is quadratic would take hours, not seconds."""
     raw = piece * (1_000_000 // len(piece))
     before = time.process_time()
     for reader in EXTRACTORS.values():
         reader(raw, STATES)
     extract_open(raw)
-    assert time.process_time() - before < 2
+    assert time.process_time() - before < 60
 
 
 @pytest.mark.parametrize(
