@@ -30,8 +30,8 @@ from harness.metrics.statistics import mcnemar, paired_difference, wilson
 from harness.mini import distillation
 from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
-from harness.run.sources import Weights
 from harness.run.task_data import Data
+from harness.sources.weights import Weights
 from harness.synthetic.questions import parse_id
 from tasks import load_task
 

@@ -29,8 +29,8 @@ from harness.models.loading import LoadOptions, load
 from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
 from harness.run.shuffling import extract_answer
-from harness.run.sources import Weights
 from harness.run.task_data import Data
+from harness.sources.weights import Weights
 from harness.synthetic.questions import parse_id
 from harness.weights import minis as weights
 from harness.weights.resolve import resolve_weights

@@ -20,8 +20,8 @@ from harness.core.types import DataOptions
 from harness.engine import continuous_batching
 from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
-from harness.run.sources import Weights
 from harness.run.task_data import Data
+from harness.sources.weights import Weights
 from tasks import load_task
 
 CASES = (

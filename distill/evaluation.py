@@ -17,8 +17,8 @@ from harness.core.options import GenerationOptions, ModelOptions, RunOptions
 from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
 from harness.run.scoring import Run
-from harness.run.sources import Weights
 from harness.run.task_data import Data
+from harness.sources.weights import Weights
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from harness.core.errors import HarnessError
 from harness.core.types import Decoding
 from harness.run.preview import first_prompt
 from harness.run.prompting import Failure, PromptSettings
-from harness.run.sources import find_source
+from harness.sources.registry import find_source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ LAYERS = (
     "harness.models",
     "harness.weights",
     "harness.remote",
+    "harness.sources",
     "harness.run",
     "tasks",
     "distill",

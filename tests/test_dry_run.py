@@ -15,8 +15,8 @@ from harness.core.errors import Exit
 from harness.core.options import GenerationOptions, ModelOptions, RunOptions
 from harness.core.types import DataOptions
 from harness.run.preview import preview
-from harness.run.sources import Weights
 from harness.run.task_data import Data
+from harness.sources.weights import Weights
 from tasks import load_task
 
 FAMILIES = ("llava-cot", "llava-next", "phi-3.5", "moondream", "kosmos-2")

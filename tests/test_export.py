@@ -702,8 +702,8 @@ def real_runs(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Path:
     from harness.core.options import GenerationOptions, ModelOptions, RunOptions
     from harness.core.types import DataOptions
     from harness.run.evaluate import evaluate
-    from harness.run.sources import Weights
     from harness.run.task_data import Data
+    from harness.sources.weights import Weights
     from tasks import load_task
 
     runs = tmp_path_factory.mktemp("runs")

@@ -22,7 +22,7 @@ from harness.core.options import ModelOptions
 from harness.core.types import Decoding, Prompt
 from harness.models.loading import LoadOptions, load
 from harness.models.tiny import build
-from harness.run.sources import Weights
+from harness.sources.weights import Weights
 from harness.weights.resolve import resolve_weights
 
 NAMES = (

@@ -26,8 +26,8 @@ from harness.core.interrupts import Interrupted
 from harness.core.options import ModelOptions
 from harness.core.structured import Rationale, render
 from harness.core.types import DataOptions, Decoding, Output, Prompt, Sample
-from harness.run.sources import Weights
 from harness.run.task_data import Data
+from harness.sources.weights import Weights
 from tasks import load_task
 
 TASK = load_task("scienceqa")

@@ -27,8 +27,8 @@ from harness.core.types import DataOptions
 from harness.run import shards
 from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
-from harness.run.sources import Weights
 from harness.run.task_data import Data
+from harness.sources.weights import Weights
 from tasks import load_task
 
 BIN = Path(sys.executable).parent

@@ -20,7 +20,7 @@ from harness.core.options import ModelOptions
 from harness.core.types import Prompt
 from harness.models import templates
 from harness.models.loading import LoadOptions, load
-from harness.run.sources import Weights
+from harness.sources.weights import Weights
 
 PICTURE = Image.new("RGB", (60, 40))
 # As Llama 3.2 Vision's: a system turn with today's date, but only where there is no picture.

@@ -19,7 +19,7 @@ from distill.rationales.store import Store
 from distill.rationales.teacher import teacher_of
 from harness.core.errors import HarnessError
 from harness.core.options import ModelOptions
-from harness.run.sources import find_source
+from harness.sources.registry import find_source
 
 log = logging.getLogger(__name__)
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.core.prompts import instruction
 from harness.core.types import Model
-from harness.remote.served import Served
-from harness.run.sources import Source
+from harness.sources.source import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,21 +50,9 @@ def teacher_of(source: Source, *, max_new_tokens: int | None = None) -> Teacher:
         settings={
             "dtype": source.dtype,
             "processor_args": dict(source.settings["processor_args"]),
-            **(_endpoint(source) if isinstance(source, Served) else source.conventions),
+            **source.early_fingerprint,
         },
         load=source.load,
-        fingerprint=lambda: _fingerprint(source),
-        rendering=lambda: {} if isinstance(source, Served) else source.rendering,
+        fingerprint=lambda: source.weights_hash,
+        rendering=lambda: source.rendering,
     )
-
-
-def _endpoint(served: Served) -> dict[str, str]:
-    return {"endpoint": served.checkpoint.url, "served_model": served.checkpoint.served}
-
-
-def _fingerprint(source: Source) -> str:
-    """The hash of a teacher's weights, or what a server's list says of them."""
-    known = source.fingerprint
-    if isinstance(source, Served):
-        return json.dumps(known["weights"], sort_keys=True) if "weights" in known else ""
-    return " + ".join(filter(None, known.values()))

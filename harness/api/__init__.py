@@ -31,8 +31,8 @@ from tasks import load_task
 if TYPE_CHECKING:
     from harness.core.options import ModelOptions
     from harness.run.compare import Comparison
-    from harness.run.loaded import LoadedModel
-    from harness.run.sources import Source
+    from harness.sources.in_memory import LoadedModel
+    from harness.sources.source import Source
 
 __all__ = ["Run", "compare", "evaluate", "load_run"]
 
@@ -124,7 +124,7 @@ def _pair(model: tuple[object, ...], processor: object) -> tuple[object, object]
 
 
 def _source(options: ModelOptions) -> Source:
-    from harness.run.sources import find_source
+    from harness.sources.registry import find_source
 
     return find_source(options)
 
@@ -132,7 +132,7 @@ def _source(options: ModelOptions) -> Source:
 @contextmanager
 def _loaded(model: object, processor: object, options: ModelOptions) -> Iterator[LoadedModel]:
     """The model in memory as a source of answers, and afterwards as it was."""
-    from harness.run.loaded import LoadedModel, LoadedOptions
+    from harness.sources.in_memory import LoadedModel, LoadedOptions
 
     if processor is None:
         raise HarnessError(

@@ -38,7 +38,7 @@ def ask(
     from dataclasses import asdict
 
     from harness.cli.asking import lay_out, put_question
-    from harness.run.sources import find_source
+    from harness.sources.registry import find_source
 
     answer = put_question(
         find_source(options),

@@ -24,9 +24,8 @@ from harness.core.types import (
     is_finished,
 )
 from harness.data.folder import read_image
-from harness.remote.served import Served
 from harness.run.shuffling import extract_answer
-from harness.run.sources import Source
+from harness.sources.source import Source
 from tasks import load_task
 
 
@@ -96,7 +95,7 @@ def _failed(source: Source, why: str) -> HarnessError:
         f"{source.checkpoint.name} does not answer.",
         known=" ".join(why.split())[:500],
         remedy=wider if why == NOT_FINITE else "",
-        code=Exit.MISSING if isinstance(source, Served) else Exit.CHECK_FAILED,
+        code=Exit.CHECK_FAILED if source.capabilities.in_process else Exit.MISSING,
     )
 
 

@@ -50,7 +50,7 @@ def bench(
     quieten_libraries()
     from harness.cli.printing import print_bench
     from harness.run import bench as measuring
-    from harness.run.sources import Weights
+    from harness.sources.weights import Weights
     from reports import projection
 
     loads = [

@@ -26,7 +26,7 @@ def check(
     quieten_libraries()
     from harness.cli.checking import download, try_out
     from harness.cli.printing import print_check
-    from harness.run.sources import find_source
+    from harness.sources.registry import find_source
 
     needed = download(options.model) if not options.weights else None
     if needed:

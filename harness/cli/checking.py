@@ -11,8 +11,7 @@ from harness.cli.asking import outputs
 from harness.core import timing
 from harness.core.errors import Exit, HarnessError
 from harness.core.types import Decoding, Model, Output, Prompt, Sample
-from harness.remote.served import Served
-from harness.run.sources import Source
+from harness.sources.source import Source
 from harness.synthetic.questions import questions
 from tasks import load_task
 
@@ -50,12 +49,9 @@ def try_out(weights: Source) -> dict[str, Any]:
         **model.description,
         "load_seconds": weights.load_seconds,
         "tokens_per_second": {"batch 1": alone, "batch 4": together},
-        "peak_memory_bytes": None  # that of a client says nothing of the model
-        if isinstance(weights, Served)
-        else {
-            "process": timing.peak_process_memory(),
-            "device": timing.peak_device_memory(weights.device),
-        },
+        "peak_memory_bytes": timing.peak_memory(weights.device)
+        if weights.capabilities.measures_memory
+        else None,
         "same_answers_in_a_batch": same,
         "answers": [output.raw for output in single],
     }

@@ -87,7 +87,7 @@ def _evaluate_all(
 ) -> tuple[list[Run], list[HarnessError]]:
     """Run every model on every task; after an error the next run starts."""
     from harness.run.evaluate import evaluate
-    from harness.run.sources import find_source
+    from harness.sources.registry import find_source
 
     done: list[Run] = []
     errors: list[HarnessError] = []

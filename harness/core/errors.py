@@ -52,6 +52,14 @@ class HarnessError(Exception):
         return "\n".join(part for part in (self.what, self.known, self.remedy) if part)
 
 
+def no_likelihood(what: str, place: str) -> HarnessError:
+    """The refusal of what needs the likelihood of options, by whatever does not give it."""
+    return HarnessError(
+        f"{what} needs the likelihood of the options, which {place} does not give.",
+        remedy="--mode generate without --conclude; or load the weights here.",
+    )
+
+
 class DataError(HarnessError):
     """Data that is missing or does not fit its schema; names the file, the row and the field."""
 

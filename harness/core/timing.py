@@ -183,6 +183,11 @@ def peak_device_memory(device: str) -> int | None:
     return torch.cuda.max_memory_allocated(torch.device(device))
 
 
+def peak_memory(device: str) -> dict[str, int | None]:
+    """Both, as a record has them."""
+    return {"process": peak_process_memory(), "device": peak_device_memory(device)}
+
+
 def reset_peak_device_memory(device: str) -> None:
     """Restart the measurement of `peak_device_memory`."""
     if device.startswith("cuda"):

@@ -34,8 +34,8 @@ from harness.mini.distillation import DISTILLED
 from harness.mini.recipes import RECIPES
 from harness.run.evaluate import evaluate
 from harness.run.records import RunRecord
-from harness.run.sources import Weights
 from harness.run.task_data import Data
+from harness.sources.weights import Weights
 from harness.synthetic.questions import open_questions
 from harness.synthetic.questions import questions as choice_questions
 from tasks import load_task

@@ -156,7 +156,7 @@ def _answers(name: str, tasks: Sequence[Data], plan: Plan, extent: Extent) -> li
 
     from harness.core.options import RunOptions
     from harness.run.evaluate import evaluate
-    from harness.run.sources import Weights
+    from harness.sources.weights import Weights
 
     weights = Weights(replace(plan.training.base, model=name))
     options = RunOptions(

@@ -17,7 +17,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from harness.core.control_tokens import breaker
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, no_likelihood
 from harness.core.options import ServerOptions
 from harness.core.prompts import user_text
 from harness.core.timing import REMOTE
@@ -116,15 +116,7 @@ class RemoteModel:
         """Raises HarnessError: the API does not give the likelihood of a text that was not
         written."""
         del prepared, options
-        raise no_likelihood("Choosing by log-likelihood", self._endpoint)
-
-
-def no_likelihood(what: str, endpoint: Endpoint) -> HarnessError:
-    """The refusal of what needs the likelihood of options."""
-    return HarnessError(
-        f"{what} needs the likelihood of the options, which {endpoint.url} does not give.",
-        remedy="--mode generate without --conclude; or load the weights here.",
-    )
+        raise no_likelihood("Choosing by log-likelihood", self._endpoint.url)
 
 
 def _output(question: Question, reply: Reply | Unanswered, decoding: Decoding) -> Output:

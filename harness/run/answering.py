@@ -14,7 +14,6 @@ from harness.core.errors import Exit, HarnessError
 from harness.core.interrupts import Interrupted, interrupts
 from harness.core.options import RunOptions
 from harness.core.types import Decoding, Metric, Prediction, Sample
-from harness.remote.served import Served
 from harness.run.folder import PredictionsChanged, RunFolder
 from harness.run.layout import PREDICTIONS
 from harness.run.prompting import PromptSettings
@@ -23,8 +22,8 @@ from harness.run.runner import Runner, batches
 from harness.run.scoring import Run, scored
 from harness.run.session import Session
 from harness.run.shards import Claims
-from harness.run.sources import Source
 from harness.run.task_data import Data
+from harness.sources.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -163,12 +162,9 @@ def _measured(source: Source, runner: Runner) -> Callable[[], Mapping[str, Any]]
     def measured() -> Mapping[str, Any]:
         return {
             "smallest_batch_size": runner.memory_limit,
-            "peak_memory_bytes": None  # that of a client says nothing of the model
-            if isinstance(source, Served)
-            else {
-                "process": timing.peak_process_memory(),
-                "device": timing.peak_device_memory(source.device),
-            },
+            "peak_memory_bytes": timing.peak_memory(source.device)
+            if source.capabilities.measures_memory
+            else None,
             "energy_joules": energy.joules(),
         }
 
@@ -190,8 +186,7 @@ def _ask(
     begun = next(pending, ())
     label = f"{job.data.task.name} · {job.source.checkpoint.name}"
     log.info("%s: warming up", label)
-    # One question finds out whether a server has the model; more would be paid for.
-    first = begun[: 1 if isinstance(job.source, Served) else WARM_UP]
+    first = begun[: WARM_UP if job.source.capabilities.in_process else 1]
     seconds = runner.warm_up(first) if first else None
     rows = job.settings["batch_size"]
     if job.options.batch_size is None and first:
@@ -224,7 +219,7 @@ def _ask(
 
 def _workers(job: Job, number: int) -> int:
     """Processes that prepare ahead: as many as were asked for, else as pay for so many samples."""
-    if job.options.workers is not None or isinstance(job.source, Served):
+    if job.options.workers is not None or not job.source.capabilities.prepares_ahead:
         return job.options.workers or 0
     from harness.engine.prefetch import default_workers
 

@@ -34,7 +34,7 @@ SHORTEST = 1e-9
 
 
 class Loaded(Protocol):
-    """A model that can be loaded, as `harness.run.sources.Weights` has it."""
+    """A model that can be loaded, as `harness.sources.weights.Weights` has it."""
 
     @property
     def device(self) -> str: ...

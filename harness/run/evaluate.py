@@ -26,8 +26,8 @@ from harness.run.records import RunRecord
 from harness.run.runner import batches
 from harness.run.scoring import Run, extract_again, metrics_of
 from harness.run.settings import early_fingerprint, resolve
-from harness.run.sources import Source
 from harness.run.task_data import Data
+from harness.sources.source import Source
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,9 @@ from harness.run.answering import prompt_settings
 from harness.run.folder import RunFolder
 from harness.run.prompting import Failure, Prompter, PromptSettings
 from harness.run.settings import early_fingerprint, resolve
-from harness.run.sources import Source, find_source
 from harness.run.task_data import Data
+from harness.sources.registry import find_source
+from harness.sources.source import Source
 
 
 @dataclass(slots=True, kw_only=True)

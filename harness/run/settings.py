@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from harness.core import structured
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, no_likelihood
 from harness.core.options import (
     GenerationOptions,
     RunOptions,
@@ -17,10 +17,9 @@ from harness.core.options import (
 from harness.core.prompts import instruction
 from harness.core.types import Decoding, Prompt, Sample, Style, Task
 from harness.data.fingerprint import ImageScan, blank, extraction, wording
-from harness.remote.served import Served
 from harness.run.shuffling import movable
-from harness.run.sources import Source
 from harness.run.task_data import Data
+from harness.sources.source import Source
 
 
 def resolve(source: Source, data: Data, options: RunOptions) -> dict[str, Any]:
@@ -70,11 +69,9 @@ def resolve(source: Source, data: Data, options: RunOptions) -> dict[str, Any]:
 def _check(source: Source, task: Task, wanted: GenerationOptions) -> None:
     """Refuse options that do not fit the task, the model, or each other."""
     scoring = wanted.mode == "loglikelihood"
-    if isinstance(source, Served) and (scoring or wanted.conclude):
-        from harness.remote.model import no_likelihood
-
+    if (scoring or wanted.conclude) and not source.capabilities.log_likelihoods:
         option = "--mode loglikelihood" if scoring else "--conclude"
-        raise no_likelihood(option, source.checkpoint)
+        raise no_likelihood(option, source.place)
     if scoring and task.answers == "text":
         raise HarnessError(
             f"--mode loglikelihood chooses among options; {task.title} has written answers.",
@@ -123,15 +120,12 @@ def _engine(loaded: str, wanted: GenerationOptions) -> str:
 
 
 def _batch_size(source: Source, options: RunOptions) -> int:
-    """Samples that are handed over at once.
-
-    To a server as many as it is asked at once, so that none of them waits for another. Where
-    answers are sampled they depend on the batch: then its size does not go by what is free.
-    """
+    """Samples that are handed over at once. Where answers are sampled they depend on the batch:
+    then its size does not go by what is free."""
     if options.batch_size is not None:
         return options.batch_size
-    if isinstance(source, Served):
-        return source.server.concurrency
+    if source.capabilities.concurrency is not None:
+        return source.capabilities.concurrency
     return 4 if options.generation.temperature > 0 else 16
 
 

@@ -1,5 +1,4 @@
-"""What answers the questions of a run: weights that are loaded here, a server's model, or a model
-that is in memory."""
+"""Weights that are loaded here, and run by the decoding engine or by transformers' `generate`."""
 
 from __future__ import annotations
 
@@ -8,20 +7,15 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.folder import weights_fingerprint
 from harness.core import processes, timing
 from harness.core.errors import HarnessError
-from harness.core.options import (
-    ModelOptions,
-    is_remote,
-)
+from harness.core.options import ModelOptions
 from harness.core.types import Model, Prompt
-from harness.remote.served import Served
-from harness.run.conventions import LocalModel, compute_devices, read_template
-from harness.run.loaded import LoadedModel
+from harness.sources.local import LocalModel, compute_devices, read_template
 from harness.weights.resolve import resolve_weights
 
 
@@ -45,6 +39,16 @@ class Weights(LocalModel):
         threading.Thread(target=self._hash_folder, daemon=True).start()
         self._model: Model | None = None
         self.load_seconds: float | None = None
+
+    @classmethod
+    def answers(cls, options: ModelOptions) -> bool:
+        """Whatever no other kind answers is a name or a folder of weights."""
+        del options
+        return True
+
+    @classmethod
+    def of(cls, options: ModelOptions) -> Self:
+        return cls(options)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -137,14 +141,3 @@ class Weights(LocalModel):
     def description(self) -> Mapping[str, Any] | None:
         """What the record says of the loaded model; None before it is loaded."""
         return self._model.description if self._model else None
-
-
-Source = Weights | Served | LoadedModel
-"""What answers: weights that are loaded here, a server, or a model in memory."""
-
-
-def find_source(options: ModelOptions) -> Source:
-    """What `--model` means; raises HarnessError where that is not here."""
-    if is_remote(options.model):
-        return Served(options.model, name=options.name, server=options.server)
-    return Weights(options)

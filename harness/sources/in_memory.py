@@ -1,4 +1,4 @@
-"""A model that is in memory, as what answers a run's questions."""
+"""A model that is in memory, as a source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.checkpoints.checkpoint import MINI_MARK, Checkpoint
 from harness.checkpoints.folder import weights_fingerprint
 from harness.core.errors import HarnessError
 from harness.core.types import Model, Prompt
-from harness.run.conventions import LocalModel, compute_devices, read_template
+from harness.sources.local import LocalModel, compute_devices, read_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -1,15 +1,18 @@
-"""A model that a server has, in the place of weights that were found."""
+"""A model that a server with an OpenAI-compatible API has."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
 
-from harness.core.options import ServerOptions
+from harness.core.options import ModelOptions, ServerOptions, is_remote
 from harness.core.timing import REMOTE
 from harness.core.types import Prompt
 from harness.remote.endpoint import find_endpoint, is_private, read_key, read_proxy
+from harness.sources.source import Capabilities
 
 if TYPE_CHECKING:
     from harness.remote.model import RemoteModel
@@ -18,8 +21,8 @@ log = logging.getLogger(__name__)
 
 
 class Served:
-    """What a run needs to know of a server's model; the server is contacted when a run first needs
-    an answer, and not for a run that has them all."""
+    """A server's model. The server is contacted when a run first needs an answer, and not for a run
+    that has them all."""
 
     device = REMOTE
     dtype = "as served"
@@ -28,6 +31,8 @@ class Served:
 
     devices: int | None = None
     max_images: int | None = None
+    rendering: Mapping[str, str | None] = MappingProxyType({})
+    """Its own template is not known."""
 
     def __init__(
         self, model: str, *, name: str | None = None, server: ServerOptions | None = None
@@ -42,6 +47,31 @@ class Served:
         self.checkpoint = find_endpoint(model, base_url=self.server.base_url, name=name)
         self._key, self._proxy = read_key(), read_proxy()
         self._model: RemoteModel | None = None
+
+    @classmethod
+    def answers(cls, options: ModelOptions) -> bool:
+        """`--model openai:NAME`."""
+        return is_remote(options.model)
+
+    @classmethod
+    def of(cls, options: ModelOptions) -> Self:
+        return cls(options.model, name=options.name, server=options.server)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            in_process=False,
+            log_likelihoods=False,
+            counts_tokens=False,
+            # As many as it is asked at once, so that none of them waits for another.
+            concurrency=self.server.concurrency,
+            prepares_ahead=False,
+            measures_memory=False,
+        )
+
+    @property
+    def place(self) -> str:
+        return self.checkpoint.url
 
     def load(self) -> RemoteModel:
         """The model; the server is reached on the first call.
@@ -83,25 +113,23 @@ class Served:
         }
 
     @property
-    def fingerprint(self) -> Mapping[str, Any]:
-        """What the answers depend on, as far as a server says: its address, the model's name, and
-        once it was reached what its list says of the model."""
-        listed = self._model.description["listed"] if self._model else None
-        return {
-            "endpoint": self.checkpoint.url,
-            "served_model": self.checkpoint.served,
-            **({"weights": listed} if listed else {}),
-        }
-
-    @property
     def early_fingerprint(self) -> Mapping[str, Any]:
-        """As `fingerprint`: nothing is loaded here."""
-        return self.fingerprint
+        """Its address, and the model's name there."""
+        return {"endpoint": self.checkpoint.url, "served_model": self.checkpoint.served}
 
     @property
     def full_fingerprint(self) -> Mapping[str, Any]:
-        """As `fingerprint`: nothing is loaded here."""
-        return self.fingerprint
+        """The same; once it was reached, with what its list says of the model."""
+        return {**self.early_fingerprint, **({"weights": self._listed} if self._listed else {})}
+
+    @property
+    def weights_hash(self) -> str:
+        """What its list says of the model."""
+        return json.dumps(self._listed, sort_keys=True) if self._listed else ""
+
+    @property
+    def _listed(self) -> Mapping[str, Any] | None:
+        return self._model.description["listed"] if self._model else None
 
     @property
     def description(self) -> Mapping[str, Any] | None:

@@ -1,4 +1,4 @@
-"""What a run notes of a checkpoint that is loaded here, apart from its files."""
+"""What a run notes of a model that runs in this process, apart from its files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from harness.checkpoints.chat_templates import ChatTemplate
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.core.errors import HarnessError
 from harness.core.types import Model, TemplatedModel
+from harness.sources.source import Capabilities
 
 
 def compute_devices(description: Mapping[str, Any] | None) -> int:
@@ -22,6 +23,9 @@ def compute_devices(description: Mapping[str, Any] | None) -> int:
 class LocalModel:
     """What a model that runs in this process adds to the fingerprint of its run."""
 
+    capabilities = Capabilities()
+    place = "this process"
+
     checkpoint: Checkpoint
     template: ChatTemplate | None
     _model: Model | None = None
@@ -32,34 +36,28 @@ class LocalModel:
         raise NotImplementedError
 
     @property
-    def conventions(self) -> Mapping[str, str | None]:
-        """What its answers depend on apart from its files; None: as in runs without that field."""
-        return _conventions(self.checkpoint, self.template)
+    def weights_hash(self) -> str:
+        """The hash of its weights, and of an adapter, in one line."""
+        return " + ".join(filter(None, self.fingerprint.values()))
 
     @property
     def rendering(self) -> Mapping[str, str | None]:
-        """`harness.core.types.TemplatedModel.rendering`; empty until the model is loaded."""
+        """See `Source`."""
         return self._model.rendering if isinstance(self._model, TemplatedModel) else {}
 
     @property
     def early_fingerprint(self) -> Mapping[str, Any]:
-        """The part of the fingerprint that is known before the weights are loaded."""
-        return self.conventions
+        """What its answers depend on apart from its files; None: as in runs without that field."""
+        before = self.checkpoint.vision_state == "before"
+        return {
+            "vision_features": "state before layer" if before else None,
+            "chat_template": self.template.fingerprint if self.template else None,
+        }
 
     @property
     def full_fingerprint(self) -> Mapping[str, Any]:
         """The part of the fingerprint that is known once the weights are hashed and loaded."""
         return {**self.fingerprint, **self.rendering}
-
-
-def _conventions(checkpoint: Checkpoint, template: ChatTemplate | None) -> dict[str, str | None]:
-    """What answers depend on apart from the checkpoint's files; None: as in runs without that
-    field."""
-    before = checkpoint.vision_state == "before"
-    return {
-        "vision_features": "state before layer" if before else None,
-        "chat_template": template.fingerprint if template else None,
-    }
 
 
 def read_template(path: Path | None, checkpoint: Checkpoint) -> ChatTemplate | None:
