@@ -15,7 +15,6 @@ from transformers import (
     AttentionInterface,
     AutoConfig,
     AutoModelForImageTextToText,
-    AutoProcessor,
     BitsAndBytesConfig,
     PreTrainedModel,
 )
@@ -23,6 +22,7 @@ from transformers import (
 from harness.checkpoints import pretrained
 from harness.checkpoints.chat_templates import ChatTemplate
 from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.picture_processor import load_processor
 from harness.core.errors import Exit, HarnessError
 from harness.core.types import Model, Prompt
 from harness.models import kosmos2, lora, mllama, vilt
@@ -300,7 +300,7 @@ def _load_processor(checkpoint: Checkpoint, arguments: Mapping[str, Any]) -> Any
     # The library's processors have a torchvision backend too, with slightly different pixels.
     backend: Any = {} if checkpoint.family in {"moondream", "phi3v"} else {"backend": "pil"}
     try:
-        processor = pretrained.load(AutoProcessor, checkpoint.folder, **backend, **arguments)
+        processor = load_processor(checkpoint.folder, **backend, **arguments)
     except TypeError as error:
         if not arguments:
             raise
