@@ -35,6 +35,9 @@ from harness.models.context_length import context_length, rope_switch_length
 from harness.models.logits_processors import FiniteSteps, ForcedTokens, StopText
 from harness.models.prompt_format import PromptFormat, control_token_escaper
 
+_NO_TOKEN = 1 << 30
+"""An id that no vocabulary has."""
+
 
 class GenerativeModel:
     """A decoder as a `harness.core.types.Model`, run by transformers' own `generate`."""
@@ -49,8 +52,10 @@ class GenerativeModel:
         prompt_format: PromptFormat,
         device: str,
         max_images: int | None = None,
+        shares_prompt_cache: bool = False,
     ) -> None:
         self.max_images = max_images
+        self._shares_prompt_cache = shares_prompt_cache
         self._model = model
         self._processor = processor
         self._prompt_format = prompt_format
@@ -265,7 +270,7 @@ class GenerativeModel:
             prompts, own = [prepared[i] for i in indices], [tokens[i] for i in indices]
             longest = max(len(option) for each in own for option in each)
             if any(self._passes_rope_switch(prompt, longest) for prompt in prompts):
-                logits = self._option_logits_uncached(prompts, own)
+                logits = self._option_logits_one_by_one(prompts, own)
             else:
                 logits = self._option_logits(prompts, own)
             scores = mean_log_likelihoods(logits, own)
@@ -303,44 +308,46 @@ class GenerativeModel:
     ) -> torch.Tensor:
         """The logits for each token of each option, (options, longest, V); all prompts have images,
         or none has."""
+        longest = max(len(option) for each in options for option in each)
+        if longest > 1 and not self._shares_prompt_cache:
+            return self._option_logits_one_by_one(prompts, options)
         inputs = self._batch(prompts)
         prompt = self._call(**inputs, do_sample=False, max_new_tokens=1, output_logits=True)
         owner, padded = flat_options(options, self._device)
         logits = [prompt.logits[0][owner]]  # one (options, V) for each token
-        longest = padded.shape[1]
         if longest > 1:
             cache = kv_cache_of(prompt)
             cache.batch_select_indices(owner)
-            forced = self._call(
-                **append_token(inputs, owner, padded[:, :1]),
-                **kv_argument(cache),
-                do_sample=False,
-                max_new_tokens=longest - 1,
-                logits_processor=LogitsProcessorList([ForcedTokens(padded[:, 1:])]),
-                output_logits=True,
-            )
-            logits.extend(forced.logits)
+            following = append_token(inputs, owner, padded[:, :1])
+            logits += self._forced_logits({**following, **kv_argument(cache)}, padded[:, 1:])
         return torch.stack(logits, dim=1)
 
-    def _option_logits_uncached(
+    def _option_logits_one_by_one(
         self, prompts: Sequence[EncodedPrompt], options: Sequence[Sequence[Sequence[int]]]
     ) -> torch.Tensor:
-        """The same without a KV cache: prompt and images are run again for each token."""
+        """The same, where options cannot share the KV cache of their prompt: it is no row for each
+        prompt, or parts of the state are elsewhere. Each option is an answer of its own."""
         owner, padded = flat_options(options, self._device)
-        logits = []
-        for known in range(padded.shape[1]):
-            grown = [
-                prompts[index].with_tokens(option[:known])
-                for index, option in zip(owner.tolist(), padded.tolist(), strict=True)
-            ]
-            step = [
-                self._call(
-                    **self._batch([prompt]), do_sample=False, max_new_tokens=1, output_logits=True
-                ).logits[0]
-                for prompt in grown
-            ]
-            logits.append(torch.cat(step))
-        return torch.stack(logits, dim=1)
+        rows = [
+            torch.stack([*self._forced_logits(self._batch([prompts[index]]), tokens[None])], dim=1)
+            for index, tokens in zip(owner.tolist(), padded, strict=True)
+        ]
+        return torch.cat(rows)
+
+    def _forced_logits(
+        self, inputs: Mapping[str, Any], tokens: torch.Tensor
+    ) -> Sequence[torch.Tensor]:
+        """The logits, (B, V), before each of the tokens that answers are made of, (B, n)."""
+        made = self._call(
+            **inputs,
+            do_sample=False,
+            max_new_tokens=tokens.shape[1],
+            eos_token_id=_NO_TOKEN,  # an option may hold a token that ends an answer
+            logits_processor=LogitsProcessorList([ForcedTokens(tokens)]),
+            output_logits=True,
+        )
+        logits: Sequence[torch.Tensor] = made.logits
+        return logits
 
     def _option_tokens(self, prompt: str, option: str) -> list[int]:
         """The tokens of `option` after `prompt`, with a space between where there is none."""

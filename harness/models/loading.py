@@ -27,7 +27,7 @@ from harness.core.errors import Exit, HarnessError
 from harness.core.types import Model, Prompt
 from harness.models import kosmos2, lora, mllama, vilt
 from harness.models.generative import GenerativeModel
-from harness.models.model_runners import runner_for
+from harness.models.model_runners import runner_for, shares_prompt_cache
 from harness.models.moondream.revisions import refuse_other_revisions
 from harness.models.prompt_format import PromptFormat, prompt_format_for
 from harness.models.streaming import StreamingModel
@@ -142,6 +142,7 @@ def _assemble(
         "prompt_format": prompt_format,
         "device": options.device,
         "max_images": 1 if checkpoint.family == "kosmos2" else None,
+        "shares_prompt_cache": shares_prompt_cache(model),
     }
     if options.device_map:
         # The engine keeps what it computes on one device.

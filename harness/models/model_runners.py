@@ -84,6 +84,12 @@ def runner_for(model: PreTrainedModel) -> FamilyRunner | None:
     return ImageTokenRunner(model, family) if family else None
 
 
+def shares_prompt_cache(model: PreTrainedModel) -> bool:
+    """Whether several answers can follow one prompt's KV cache, in `generate` too: all of the state
+    is in it, a row for each prompt."""
+    return str(model.config.model_type) in {*FAMILIES, "mllama"}
+
+
 class FamilyRunner(ABC):
     """A `harness.engine.model_runner.ModelRunner`: tokens, positions and masks, which all families
     have in common."""
