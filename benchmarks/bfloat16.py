@@ -16,8 +16,8 @@ from pathlib import Path
 from harness.checkpoints.catalog import CATALOG
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.types import DataOptions, Decoding
+from harness.families.tiny import build
 from harness.models.loading import LoadOptions, load
-from harness.models.tiny import build
 from tasks import load_task
 
 

@@ -31,7 +31,7 @@ from distill.training.student import MoondreamStudent
 from harness.core import environment
 from harness.core.structured import Rationale
 from harness.core.types import ImageRef, Sample
-from harness.models.tiny import moondream
+from harness.families.moondream import tiny as moondream
 from tasks.scienceqa import TASK
 
 PEAKS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}

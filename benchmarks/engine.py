@@ -38,9 +38,9 @@ from harness.checkpoints.resolve import find_checkpoint
 from harness.core import environment
 from harness.core.prompts import user_text
 from harness.core.types import Decoding, Output, Prompt
+from harness.families.tiny import build
+from harness.families.tiny.chat import build_llava
 from harness.models.loading import LoadOptions, load
-from harness.models.tiny import build
-from harness.models.tiny.chat import build_llava
 
 Way = Callable[[], Sequence[Output | str]]
 

@@ -23,7 +23,8 @@ from PIL import Image
 
 import harness.models
 from harness.core import environment
-from harness.models.tiny import moondream, phi3v
+from harness.families.moondream import tiny as moondream
+from harness.families.phi3v import tiny as phi3v
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 

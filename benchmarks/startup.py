@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness.models.tiny import build
+from harness.families.tiny import build
 from harness.synthetic.export import export
 from harness.synthetic.questions import questions
 

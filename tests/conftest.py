@@ -96,7 +96,7 @@ def command(
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """`tiny("llava")` is the folder of a tiny random checkpoint, built once a session."""
-    from harness.models.tiny import build
+    from harness.families.tiny import build
 
     built: dict[tuple[str, int], Path] = {}
 

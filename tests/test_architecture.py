@@ -32,6 +32,7 @@ LAYERS = (
     "harness.engine",
     "harness.data",
     "harness.metrics",
+    "harness.families",
     "harness.models",
     "harness.weights",
     "harness.remote",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.files.atomic import remove_leftovers, temporary_folder, write_atomically
-from harness.models.tiny import build
+from harness.families.tiny import build
 from harness.run.folder import RunFolder
 
 HOST = os.uname().nodename

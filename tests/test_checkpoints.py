@@ -23,24 +23,23 @@ def folder(tmp_path: Path, tiny) -> Path:
 
 
 def test_a_folder_is_a_model(folder: Path) -> None:
-    """Its name is the run's name; its model_type chooses the adapter."""
+    """Its name is the run's name; its model_type chooses the family."""
     found = resolve_weights(str(folder))
-    assert (found.name, found.model_type, found.family) == ("mine", "llava", "chat")
+    assert (found.name, found.model_type) == ("mine", "llava")
     assert found.spec is None
     assert resolve_weights(str(folder), name="other").name == "other"
 
 
 def test_a_row_can_be_given_other_weights(tiny) -> None:
-    """--weights replaces the repository; the row keeps its name and template."""
+    """--weights replaces the repository; the row keeps its name and limits."""
     found = resolve_weights("llava-next", weights=str(tiny("llava-next")))
     assert found.name == "llava-next"
     assert found.named
     assert found.spec is not None
-    assert found.spec.chat_template
 
 
 def test_a_folder_borrows_from_the_row_of_its_kind(tiny) -> None:
-    """A folder of a known architecture uses that row's template, but not its title."""
+    """A folder of a known architecture uses that row's limits, but not its title."""
     found = resolve_weights(str(tiny("llava-next")))
     assert found.spec is not None
     assert not found.named

@@ -285,7 +285,7 @@ def template(text: str) -> Build:
 
 def no_template(place: Place) -> None:
     """A checkpoint without a template, of a kind for which the catalogue has none either."""
-    from harness.models.tiny import build
+    from harness.families.tiny import build
 
     shutil.rmtree(place.root / "model")
     build("llava", place.root / "model")
@@ -293,7 +293,7 @@ def no_template(place: Place) -> None:
 
 
 def other_weights(place: Place) -> None:
-    from harness.models.tiny import build
+    from harness.families.tiny import build
 
     build("llava-next", place.root / "model", seed=1)
 

@@ -16,10 +16,10 @@ from transformers import AutoProcessor, Kosmos2ForConditionalGeneration
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import SampleError
 from harness.core.types import Decoding, Prompt
-from harness.models import kosmos2
+from harness.families.kosmos2 import generation as kosmos2
+from harness.families.kosmos2.tiny import random_model
 from harness.models.generative import GenerativeModel
 from harness.models.loading import LoadOptions, load
-from harness.models.tiny.kosmos2 import random_model
 
 GREEDY = Decoding(max_new_tokens=16)
 
@@ -130,7 +130,7 @@ def test_upstream_still_counts_padding_as_positions(library: tuple[Any, Any]) ->
     alone = second_step(*library, TEXTS[:1])[0]
     padded = second_step(*library, TEXTS)[0]
     assert (alone - padded).abs().max() > 0.01, (
-        "upstream has fixed this: the workaround can go (harness.models.kosmos2._with_positions)"
+        "upstream has fixed this: the workaround can go (harness.families.kosmos2.generation._with_positions)"
     )
 
 
@@ -274,7 +274,7 @@ def test_a_tiny_checkpoint_is_small_and_comes_from_its_seed(
     folder: Path, tmp_path: Path, tiny: Callable[..., Path]
 ) -> None:
     """Below 2 MB; the same seed gives the same files, another seed other weights."""
-    from harness.models.tiny import build
+    from harness.families.tiny import build
 
     again = build("kosmos-2", tmp_path / "again")
     names = sorted(path.name for path in folder.iterdir())

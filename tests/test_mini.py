@@ -18,6 +18,7 @@ from harness.checkpoints.checkpoint import MINI_MARK
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import Exit, HarnessError
 from harness.core.progress import Silent
+from harness.families.tiny import build
 from harness.mini import build as build_module
 from harness.mini import curriculum, examples, image_alignment, objectives, pretraining
 from harness.mini.encoding import IGNORE_INDEX, Encoder, TrainingExample
@@ -25,7 +26,6 @@ from harness.mini.examples import TrainingQuestions, task_prompt
 from harness.mini.recipes import RECIPES, Recipe
 from harness.mini.training_loop import Stage
 from harness.models.loading import LoadOptions, load
-from harness.models.tiny import build
 from harness.synthetic.questions import open_questions, questions
 from harness.weights import minis as weights
 from tasks import load_task

@@ -16,12 +16,13 @@ from safetensors.torch import load_file
 from transformers.models.mllama import modeling_mllama
 
 from distill.rationales.teacher import teacher_of
-from harness.checkpoints.checkpoint import MINI_MARK, VISION_STATE
+from harness.checkpoints.checkpoint import MINI_MARK
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.options import ModelOptions
 from harness.core.types import Decoding, Prompt
+from harness.families.mllama.trained_state import VISION_STATE, trained_state
+from harness.families.tiny import build
 from harness.models.loading import LoadOptions, load
-from harness.models.tiny import build
 from harness.sources.weights import Weights
 from harness.weights.resolve import resolve_weights
 
@@ -146,11 +147,11 @@ def test_both_releases_give_the_same(
 def test_the_mini_keeps_the_state_that_it_was_trained_with(tmp_path: Path) -> None:
     """Its files are as they were shipped, so runs of it can be resumed; a new one states it."""
     shipped = resolve_weights("llava-cot", size="mini")
-    assert shipped.vision_state == "after"
+    assert trained_state(shipped) == "after"
     assert VISION_STATE not in shipped.config["vision_config"]
     made = build("llava-cot", tmp_path / "made", size="mini", corpus=["a map", "B: x"])
     assert not (made / MINI_MARK).exists()
-    assert find_checkpoint("llava-cot", weights=str(made)).vision_state == "after"
+    assert trained_state(find_checkpoint("llava-cot", weights=str(made))) == "after"
 
 
 @pytest.mark.parametrize("state", ["before", "after"])

@@ -22,18 +22,18 @@ from transformers import (
 from distill.training.requirements import check_base
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import Exit, HarnessError
+from harness.engine.cache_argument import KV_CACHE
+from harness.families.moondream.classes import register
+from harness.families.moondream.modeling import stitch
+from harness.families.moondream.processing import crop_grid
+from harness.families.moondream.tiny import build, random_model
 from harness.models import (
     MoondreamConfig,
     MoondreamForConditionalGeneration,
     MoondreamImageProcessor,
     MoondreamProcessor,
 )
-from harness.models.cache_argument import KV_CACHE
 from harness.models.loading import LoadOptions, load
-from harness.models.moondream import register
-from harness.models.moondream.modeling import stitch
-from harness.models.moondream.processing import crop_grid
-from harness.models.tiny.moondream import build, random_model
 
 IMAGE_TOKENS = 16  # (56 / 14)^2, the tiny checkpoint's
 QUESTION = "<image>\n\nQuestion: Which of these states is farthest west?\n\nAnswer:"

@@ -20,15 +20,15 @@ from transformers import (
     AutoProcessor,
 )
 
-from harness.models.cache_argument import KV_CACHE
-from harness.models.phi3v import (
+from harness.engine.cache_argument import KV_CACHE
+from harness.families.phi3v import tiny
+from harness.families.phi3v.classes import (
     Phi3VConfig,
     Phi3VForCausalLM,
     Phi3VImageProcessor,
     Phi3VProcessor,
     register,
 )
-from harness.models.tiny import phi3v as tiny
 
 register()
 

@@ -17,7 +17,7 @@ from harness.checkpoints.folder import read_json
 from harness.checkpoints.pickled import without_safetensors
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import Exit, HarnessError
-from harness.models.vilt import load
+from harness.families.vilt.model import load
 
 
 def pickled(source: Path, folder: Path) -> dict[str, torch.Tensor]:

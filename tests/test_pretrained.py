@@ -263,8 +263,8 @@ def test_kernels_cannot_be_imported() -> None:
 ALLOWED = {
     "harness.checkpoints.pretrained": 1,
     # Classes that extend the library's own method.
-    "harness.models.moondream.modeling": 1,
-    "harness.models.phi3v.modeling": 1,
+    "harness.families.moondream.modeling": 1,
+    "harness.families.phi3v.modeling": 1,
     # A LoRA adapter, onto a model that is loaded.
     "harness.models.lora": 1,
 }

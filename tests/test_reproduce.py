@@ -156,18 +156,19 @@ def test_memory_follows_from_the_published_shapes(tiny: Callable[..., Path]) -> 
     """Weights are parameters times two bytes; a token's keys and values are those of the layers."""
     from transformers import AutoTokenizer, Kosmos2Config
 
+    from harness.families import llava_next
+    from harness.families.mllama import tiny as mllama
+    from harness.families.phi3v.classes import Phi3VConfig
     from harness.models import MoondreamConfig
-    from harness.models.phi3v import Phi3VConfig
-    from harness.models.tiny import chat
 
     def words(row: str) -> Any:
         return AutoTokenizer.from_pretrained(tiny(row))
 
-    teacher = chat.mllama_config(words("llava-cot"), "full")
+    teacher = mllama.mllama_config(words("llava-cot"), "full")
     own_layers = teacher.text_config.num_hidden_layers - len(
         teacher.text_config.cross_attention_layers
     )
-    next_text = chat.llava_next_config(words("llava-next"), "full").text_config
+    next_text = llava_next.llava_next_config(words("llava-next"), "full").text_config
     phi, moondream = Phi3VConfig(), MoondreamConfig().text_config
     kosmos = Kosmos2Config().text_config
     token = {

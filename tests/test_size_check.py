@@ -70,7 +70,7 @@ def test_a_config_that_asks_for_more_than_there_is_is_refused(
     from transformers import AutoModelForImageTextToText
 
     import harness.models  # noqa: F401
-    from harness.models import vilt
+    from harness.families.vilt import model as vilt
 
     folder = changed(tiny(kind), tmp_path / "model", key, value)
     load = partial(pretrained.load_model, AutoModelForImageTextToText)

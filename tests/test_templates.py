@@ -18,7 +18,7 @@ from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import Exit, HarnessError
 from harness.core.options import ModelOptions
 from harness.core.types import Prompt
-from harness.models import templates
+from harness.families import llava_next
 from harness.models.loading import LoadOptions, load
 from harness.sources.weights import Weights
 
@@ -139,7 +139,7 @@ def test_taking_the_date_away_changes_nothing_else(
 def test_the_language_model_is_told_by_its_config(
     fields: dict[str, Any], tokens: list[str], language: str | None
 ) -> None:
-    assert templates.language_of(fields, tokens) == language
+    assert llava_next.language_of(fields, tokens) == language
 
 
 NEXT = {

@@ -20,10 +20,10 @@ from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import NOT_FINITE, HarnessError, SampleError
 from harness.core.types import Decoding, Prompt
 from harness.extract import extract_choice
+from harness.families.tiny import build
+from harness.families.vilt.model import Vilt
+from harness.families.vilt.tiny import random_model
 from harness.models.loading import LoadOptions, load
-from harness.models.tiny import build
-from harness.models.tiny.vilt import random_model
-from harness.models.vilt import Vilt
 
 DECODING = Decoding(max_new_tokens=16)
 KINDS = ("vilt", "vilt-vqa")

@@ -10,24 +10,30 @@ from harness.core.errors import Exit, HarnessError
 
 
 def check_base(base: Path) -> None:
-    """Refuse a student that is no Moondream, before anything takes long; raises HarnessError."""
+    """Refuse a student whose family cannot be distilled into, before anything takes long; raises
+    HarnessError."""
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
     import harness.models  # noqa: F401  # registers Moondream with the auto classes
     from harness.checkpoints import pretrained
-    from harness.models.moondream.revisions import refuse_other_revisions
+    from harness.families import every_family, family_of
 
+    students = [family for family in every_family() if family.distillable]
+    titles = ", ".join(family.title for family in students)
+    kind = ""
     try:
         kind = pretrained.load(AutoConfig, base).model_type
-        if kind == "moondream1":
+        family = family_of(kind)
+        if family.distillable:
             pretrained.load(AutoProcessor, base)
-            refuse_other_revisions(base)
+            if family.check_folder:
+                family.check_folder(base)
             pretrained.check_sizes(AutoModelForImageTextToText, base)
     except pretrained.UNUSABLE as error:
-        raise pretrained.unusable(base, "moondream1", error) from error
-    if kind != "moondream1":
+        raise pretrained.unusable(base, kind or titles, error) from error
+    if family not in students:
         raise HarnessError(
-            f"{base} is a {kind}; only Moondream can be distilled into.", code=Exit.MISSING
+            f"{base} is a {kind}; only {titles} can be distilled into.", code=Exit.MISSING
         )
 
 

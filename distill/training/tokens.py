@@ -48,10 +48,11 @@ def row_maker(
     "direct". The target is tokenized apart from it and as a whole, since a model that answers
     begins after the last token of the question.
     """
-    from harness.models import prompt_format
+    from harness.families.control_tokens import control_token_escaper
+    from harness.models.prompt_format import prompt_format_for
 
-    render = prompt_format.moondream(processor, find_checkpoint(str(base)))
-    escape = prompt_format.control_token_escaper(processor)
+    render = prompt_format_for(processor, find_checkpoint(str(base)), None)
+    escape = control_token_escaper(processor)
     tokenizer = processor.tokenizer
 
     def row(example: Example) -> Row:

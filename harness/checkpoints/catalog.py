@@ -29,12 +29,8 @@ class ModelSpec:
     role: str = "baseline"
     """teacher, student, distilled or baseline."""
     licence: str
-    family: str
-    """Its model family: how harness.models loads and runs it."""
     model_type: str
-    """The `model_type` of its config.json."""
-    chat_template: str | None = None
-    """Jinja source, for checkpoint folders that come without one."""
+    """The `model_type` of its config.json, which decides its model family: see harness.families."""
     style: Style = "direct"
     """The prompt style it was trained for, used where none is asked for."""
     plain_styles: tuple[Style, ...] = ()
@@ -48,25 +44,6 @@ class ModelSpec:
     takes."""
 
 
-# The published templates' wording for one user turn with its image first; rewritten for
-# folders (older revisions, conversions) that lack theirs.
-_LLAMA_TURN = (
-    "{{ bos_token }}{% for message in messages %}"
-    "<|start_header_id|>{{ message.role }}<|end_header_id|>\n\n"
-    "{% for part in message.content %}"
-    "{% if part.type == 'image' %}<|image|>{% else %}{{ part.text }}{% endif %}"
-    "{% endfor %}<|eot_id|>{% endfor %}"
-    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
-)
-_MISTRAL_TURN = (
-    "{% for message in messages %}{% if message.role == 'user' %}[INST] "
-    "{% for part in message.content %}"
-    "{% if part.type == 'image' %}<image>\n{% else %}{{ part.text }}{% endif %}"
-    "{% endfor %} [/INST]{% else %} "
-    "{% for part in message.content %}{{ part.text }}{% endfor %}{{ eos_token }}"
-    "{% endif %}{% endfor %}"
-)
-
 CATALOG: tuple[ModelSpec, ...] = (
     ModelSpec(
         name="llava-cot",
@@ -75,9 +52,7 @@ CATALOG: tuple[ModelSpec, ...] = (
         repo="Xkev/Llama-3.2V-11B-cot",
         role="teacher",
         licence="apache-2.0 on its card; base: Llama 3.2 Community License",
-        family="chat",
         model_type="mllama",
-        chat_template=_LLAMA_TURN,
         style="structured",
         plain_styles=("structured",),
         parameters=10_670_220_835,
@@ -89,9 +64,7 @@ CATALOG: tuple[ModelSpec, ...] = (
         size="7B",
         repo="llava-hf/llava-v1.6-mistral-7b-hf",
         licence="apache-2.0",
-        family="chat",
         model_type="llava_next",
-        chat_template=_MISTRAL_TURN,
         parameters=7_566_747_648,
         gigabytes=15.1,
     ),
@@ -101,7 +74,6 @@ CATALOG: tuple[ModelSpec, ...] = (
         size="4B",
         repo="microsoft/Phi-3.5-vision-instruct",
         licence="MIT",
-        family="phi3v",
         model_type="phi3_v",
         parameters=4_146_621_440,
         gigabytes=8.3,
@@ -114,7 +86,6 @@ CATALOG: tuple[ModelSpec, ...] = (
         revision="2024-07-23",
         role="student",
         licence="apache-2.0",
-        family="moondream",
         model_type="moondream1",
         plain_styles=("direct",),
         max_new_tokens=512,
@@ -127,7 +98,6 @@ CATALOG: tuple[ModelSpec, ...] = (
         size="2B",
         repo="microsoft/kosmos-2-patch14-224",
         licence="MIT",
-        family="kosmos2",
         model_type="kosmos-2",
         parameters=1_664_485_376,
         gigabytes=6.7,  # in float32
@@ -139,7 +109,6 @@ CATALOG: tuple[ModelSpec, ...] = (
         repo="dandelin/vilt-b32-mlm",
         revision="refs/pr/4",  # its main branch has a pickle only
         licence="apache-2.0",
-        family="vilt",
         model_type="vilt",
         parameters=135_658_554,
         gigabytes=0.5,  # in float32
@@ -151,7 +120,6 @@ CATALOG: tuple[ModelSpec, ...] = (
         repo=None,
         role="distilled",
         licence="that of Moondream and of the data it was distilled on",
-        family="moondream",
         model_type="moondream1",
         style="structured",
         plain_styles=("structured",),

@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 from harness.checkpoints.catalog import ModelSpec
 from harness.checkpoints.folder import read_json
-from harness.core.errors import Exit, HarnessError
 
 MINI_MARK = "mini.json"
 """The file that makes a checkpoint a mini, and every student that was made from one."""
 MINI_LICENCE = "Apache-2.0"
-
-VisionState = Literal["before", "after"]
-VISION_STATE = "intermediate_layers_state"
-"""Key of Mllama's `vision_config` in config.json: whether a picture's features are the hidden
-states before or after the layers in `intermediate_layers_indices`. See harness.models.mllama."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +23,8 @@ class Checkpoint:
     """What the run is called."""
     folder: Path
     spec: ModelSpec | None
-    """The catalogue's row: by name, or the first of the same model_type (for its template and
-    family); None for other architectures."""
+    """The catalogue's row: by name, or the first of the same model_type (for its styles and
+    limits); None for other architectures."""
     named: bool
     """Whether the user asked for `spec` by name: then the row's title and size are its own."""
     config: Mapping[str, Any]
@@ -75,31 +69,6 @@ class Checkpoint:
     @property
     def model_type(self) -> str:
         return str(self.config.get("model_type", ""))
-
-    @property
-    def vision_state(self) -> VisionState | None:
-        """Which state of Mllama's vision layers the weights were trained with; None: no Mllama.
-
-        Published checkpoints do not say it, and were trained with the state before each layer. The
-        minis that come with the package do not say it either, and were trained with the one after.
-        """
-        if self.model_type != "mllama":
-            return None
-        vision = self.config.get("vision_config")
-        stated = vision.get(VISION_STATE) if isinstance(vision, dict) else None
-        if stated is None:
-            return "after" if self.mini else "before"
-        if stated not in {"before", "after"}:
-            raise HarnessError(
-                f"{self.folder / 'config.json'}: vision_config.{VISION_STATE} is {stated!r}.",
-                remedy="Write 'before' or 'after', or leave the key out.",
-                code=Exit.MISSING,
-            )
-        return cast("VisionState", stated)
-
-    @property
-    def family(self) -> str:
-        return self.spec.family if self.spec else "chat"
 
     @property
     def weights(self) -> str:

@@ -23,6 +23,7 @@ def list_models(*, as_json: AsJson) -> None:
 
     from harness.checkpoints.catalog import CATALOG, ModelSpec
     from harness.core.terminal import table
+    from harness.families import family_of
     from harness.weights import minis as weights
 
     if as_json:
@@ -30,6 +31,7 @@ def list_models(*, as_json: AsJson) -> None:
         rows = [
             {name: getattr(spec, name) for name in names}
             | {"processor_args": dict(spec.processor_args)}
+            | {"family": family_of(spec.model_type).name}
             for spec in CATALOG
         ]
         return print_json({"models": rows})

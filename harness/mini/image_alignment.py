@@ -10,7 +10,8 @@ the image for 80,000.
 
 Where image tokens pass through the language model's layers, a token can attend there to its
 neighbours, and count them. Mllama's images are only keys of cross-attention, so that its encoder
-has to encode the neighbours itself.
+has to encode the neighbours itself. Which tokens are those of a cell its family says: see
+`harness.families.family.ModelFamily.cell_tokens`.
 """
 
 # torch and transformers are typed in part only.
@@ -18,9 +19,8 @@ has to encode the neighbours itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -30,8 +30,6 @@ from torch.nn import functional as F  # noqa: N812  # the field's name for it
 from harness.synthetic.scenes import GRID, Scene
 
 CELLS = GRID * GRID
-
-ImageTokens = Callable[[Any, Mapping[str, Tensor]], Tensor]
 
 
 def names_of(scenes: Collection[Scene]) -> tuple[str, ...]:
@@ -81,54 +79,6 @@ def neighbour_size(names: Sequence[str]) -> int:
 def cell_and_neighbour_labels(scene: Scene, names: Sequence[str]) -> Tensor:
     """(cells, names + neighbour_size): the labels of each cell and of its neighbours."""
     return torch.cat([cell_labels(scene, names), neighbour_labels(scene, names)], dim=1)
-
-
-def _moondream(network: Any, pixels: Mapping[str, Tensor]) -> Tensor:
-    found: Tensor = network.get_image_features(pixels["pixel_values"], pixels["image_grids"])
-    return found[:, None]
-
-
-def _llava_next(network: Any, pixels: Mapping[str, Tensor]) -> Tensor:
-    views = pixels["pixel_values"]
-    patches = network.model.vision_tower(views.flatten(0, 1)).last_hidden_state[:, 1:]
-    found: Tensor = network.model.multi_modal_projector(patches)
-    each: Tensor = found.unflatten(0, views.shape[:2])
-    return each
-
-
-def _phi3v(network: Any, pixels: Mapping[str, Tensor]) -> Tensor:
-    found = network.get_image_features(pixels["pixel_values"], pixels["image_sizes"])
-    tokens = torch.stack(list(found))  # (N, 2 * (GRID * (GRID + 1)) + 1, D): crop, end, whole view
-    rows = GRID * (GRID + 1)
-    views = torch.stack([tokens[:, :rows], tokens[:, rows + 1 :]], dim=1)
-    grid: Tensor = views.unflatten(2, (GRID, GRID + 1))
-    return grid[:, :, :, :GRID].flatten(2, 3)
-
-
-def _mllama(network: Any, pixels: Mapping[str, Tensor]) -> Tensor:
-    states = network.model.vision_model(**pixels).last_hidden_state
-    found: Tensor = network.model.multi_modal_projector(states)
-    return found[:, 0, :, 1:]
-
-
-def _kosmos2(network: Any, pixels: Mapping[str, Tensor]) -> Tensor:
-    states = network.vision_model(pixels["pixel_values"]).last_hidden_state
-    normal = F.normalize(network.vision_model.model.post_layernorm(states), dim=-1)
-    found: Tensor = network.image_to_text_projection(normal)[0]
-    return found[:, None]
-
-
-IMAGE_TOKENS: Mapping[str, ImageTokens] = MappingProxyType(
-    {
-        "moondream1": _moondream,
-        "llava_next": _llava_next,
-        "phi3_v": _phi3v,
-        "mllama": _mllama,
-        "kosmos-2": _kosmos2,
-    }
-)
-"""model_type -> the language model's image tokens of each cell, (N, views, cells, D), row by row.
-KOSMOS-2's latent queries have no position of their own; each is given a cell's."""
 
 
 def name_embeddings(network: Any, tokenizer: Any, names: Sequence[str]) -> Tensor:

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from harness.core.types import Prompt
+from harness.families.vilt.model import Vilt
 from harness.mini.encoding import IGNORE_INDEX, TrainingExample, padded
-from harness.models.vilt import Vilt
 from harness.synthetic.scenes import GRID
 
 _MASKED_FRACTION = 0.3

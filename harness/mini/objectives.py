@@ -10,19 +10,22 @@ their image tokens with the names of what the images show.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from inspect import signature
 from random import Random
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from harness.families import family_of
+from harness.families.engine_traits import CrossAttention
+from harness.families.vilt.model import Vilt
 from harness.mini import curriculum, examples, image_alignment, masked_text
 from harness.mini.encoding import EncodedExample, Encoder, target_loss
 from harness.mini.examples import TrainingQuestions
 from harness.mini.masked_text import MaskedText, MaskedTextEncoder
 from harness.mini.training_loop import EndlessBatches, Stage
 from harness.models.generative import GenerativeModel
-from harness.models.vilt import Vilt
 from harness.synthetic.scenes import Scene
 
 CELLS = "cells"
@@ -46,6 +49,11 @@ class CausalObjective:
     def __init__(
         self, model: GenerativeModel, questions: TrainingQuestions, texts: Sequence[str]
     ) -> None:
+        family = family_of(model.network.config.model_type)
+        if family.cell_tokens is None:
+            raise ValueError(f"{family.title} has no minis")
+        self._cell_tokens = family.cell_tokens
+        self._cross_attends = isinstance(family.engine, CrossAttention)
         self._model = model
         self._questions = questions
         self._words = curriculum.words_of(texts)
@@ -68,13 +76,12 @@ class CausalObjective:
         ]
         cells = self._cells(stage.mix[CELLS], rng) if CELLS in stage.mix else None
         network: Any = self._model.network
-        if stage.frozen and network.config.model_type == "moondream1":
-            tokens = image_alignment.IMAGE_TOKENS["moondream1"]
-            self._encoder.freeze(lambda pixels: tokens(network, pixels)[:, 0])
+        if stage.frozen and "image_features" in signature(network.forward).parameters:
+            self._encoder.freeze(lambda pixels: self._cell_tokens(network, pixels)[:, 0])
 
-        # With an image Mllama runs a text through more layers, and these forget what they are
-        # trained on without images only.
-        adds_images = with_images and network.config.model_type == "mllama"
+        # With an image cross-attention runs a text through more layers, and these forget what they
+        # are trained on without images only.
+        adds_images = with_images and self._cross_attends
         image_keys = self._encoder.image_keys if adds_images else ()
 
         def parts() -> Iterator[tuple[Tensor, int]]:
@@ -102,8 +109,7 @@ class CausalObjective:
     def _cells(self, number: int, rng: Random) -> _CellAlignment:
         self._examples("caption")  # the encoder has all images from then on
         network: Any = self._model.network
-        tokens = image_alignment.IMAGE_TOKENS[network.config.model_type]
-        neighbours = network.config.model_type == "mllama"
+        tokens, neighbours = self._cell_tokens, self._cross_attends
 
         def make_loss(names: Sequence[str]) -> LabelLoss:
             embeddings = image_alignment.name_embeddings(network, self._model.tokenizer, names)

@@ -28,14 +28,14 @@ from transformers.activations import NewGELUActivation
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.files.atomic import temporary_folder
 from harness.core.progress import Make, Silent
+from harness.families.tiny import build
+from harness.families.vilt.model import Vilt
 from harness.mini import examples
 from harness.mini.examples import TrainingQuestions
 from harness.mini.objectives import CausalObjective, MaskedObjective, Objective
 from harness.mini.recipes import RECIPES
 from harness.mini.training_loop import Stage, run_stage
 from harness.models.loading import LoadOptions, load
-from harness.models.tiny import build
-from harness.models.vilt import Vilt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,5 @@
-"""The model families: our own classes, registered with transformers on import, and what loads and
-runs every family with one protocol. Importing this loads torch.
+"""What loads and runs the checkpoints of every model family with one protocol. The project's own
+classes are registered with transformers on import. Importing this loads torch.
 
     import harness.models
     AutoModelForImageTextToText.from_pretrained(FOLDER)  # Moondream and Phi-3.5-vision, natively
@@ -8,14 +8,14 @@ runs every family with one protocol. Importing this loads torch.
 from __future__ import annotations
 
 from harness.checkpoints import pretrained  # noqa: F401  # for its effect: transformers never asks to run code
-from harness.models import moondream, phi3v
-from harness.models.moondream import (
+from harness.families import every_family
+from harness.families.moondream.classes import (
     MoondreamConfig,
     MoondreamForConditionalGeneration,
     MoondreamImageProcessor,
     MoondreamProcessor,
 )
-from harness.models.phi3v import (
+from harness.families.phi3v.classes import (
     Phi3VConfig,
     Phi3VForCausalLM,
     Phi3VImageProcessor,
@@ -33,5 +33,6 @@ __all__ = [
     "Phi3VProcessor",
 ]
 
-moondream.register()
-phi3v.register()
+for _family in every_family():
+    if _family.register:
+        _family.register()

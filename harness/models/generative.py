@@ -1,7 +1,7 @@
 """A model that generates text: prompts in, one answer each, the same whatever the batch.
 
 What differs between families (templates, image tokens) is in their processors and in
-`harness.models.prompt_format`; there are no family-specific copies of this loop.
+`harness.families`; there are no family-specific copies of this loop.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from harness.checkpoints.checkpoint import VISION_STATE
 from harness.core.errors import NOT_FINITE, ContextError
 from harness.core.types import LENGTH, STOP, Decoding, Output, Prompt
+from harness.engine.cache_argument import kv_argument, kv_cache_of
 from harness.engine.encoded_prompts import EncodedPrompt, collate
-from harness.models.cache_argument import kv_argument, kv_cache_of
+from harness.families.control_tokens import control_token_escaper
+from harness.families.family import ModelFamily
 from harness.models.choice_scoring import (
     append_token,
     best_option,
@@ -33,7 +34,7 @@ from harness.models.choice_scoring import (
 )
 from harness.models.context_length import context_length, rope_switch_length
 from harness.models.logits_processors import FiniteSteps, ForcedTokens, StopText
-from harness.models.prompt_format import PromptFormat, control_token_escaper
+from harness.models.prompt_format import PromptFormat
 
 _NO_TOKEN = 1 << 30
 """An id that no vocabulary has."""
@@ -51,11 +52,10 @@ class GenerativeModel:
         *,
         prompt_format: PromptFormat,
         device: str,
-        max_images: int | None = None,
-        shares_prompt_cache: bool = False,
+        family: ModelFamily,
     ) -> None:
-        self.max_images = max_images
-        self._shares_prompt_cache = shares_prompt_cache
+        self.max_images = family.max_images
+        self._family = family
         self._model = model
         self._processor = processor
         self._prompt_format = prompt_format
@@ -100,7 +100,7 @@ class GenerativeModel:
             "device_map": _parameters_by_device(self._model),
             "attention": self._model.config._attn_implementation,  # noqa: SLF001  # no public name
             "context": self.context,
-            **self._vision_features(),
+            **self._family.describe(self._model),
             "template_rule": self._prompt_format.rule,
         }
 
@@ -109,12 +109,6 @@ class GenerativeModel:
         """See `harness.core.types.TemplatedModel`."""
         digest = sha256("\0".join(self._prompt_format.samples()).encode()).hexdigest()
         return {"template": f"sha256:{digest}", "template_rule": self._prompt_format.rule}
-
-    def _vision_features(self) -> Mapping[str, str]:
-        """Of Mllama, which hidden state of the chosen vision layers is a feature."""
-        vision = getattr(self._model.config, "vision_config", None)
-        state = getattr(vision, VISION_STATE, None)
-        return {"vision_features": f"state {state} layer"} if state else {}
 
     def prepare(self, prompts: Sequence[Prompt]) -> list[EncodedPrompt]:
         """Each prompt by itself: what it becomes depends on nothing else. Raises ContextError for
@@ -309,7 +303,7 @@ class GenerativeModel:
         """The logits for each token of each option, (options, longest, V); all prompts have images,
         or none has."""
         longest = max(len(option) for each in options for option in each)
-        if longest > 1 and not self._shares_prompt_cache:
+        if longest > 1 and self._family.engine is None:
             return self._option_logits_one_by_one(prompts, options)
         inputs = self._batch(prompts)
         prompt = self._call(**inputs, do_sample=False, max_new_tokens=1, output_logits=True)

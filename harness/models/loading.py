@@ -25,10 +25,10 @@ from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.picture_processor import load_processor
 from harness.core.errors import Exit, HarnessError
 from harness.core.types import Model, Prompt
-from harness.models import kosmos2, lora, mllama, vilt
+from harness.families import family_of
+from harness.models import lora
 from harness.models.generative import GenerativeModel
-from harness.models.model_runners import runner_for, shares_prompt_cache
-from harness.models.moondream.revisions import refuse_other_revisions
+from harness.models.model_runners import runner_for
 from harness.models.prompt_format import PromptFormat, prompt_format_for
 from harness.models.streaming import StreamingModel
 
@@ -84,17 +84,16 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
 
 
 def _load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
-    if checkpoint.family == "moondream":
-        refuse_other_revisions(checkpoint.folder)
+    family = family_of(checkpoint.model_type)
+    if family.check_folder:
+        family.check_folder(checkpoint.folder)
     processor = _load_processor(checkpoint, options.processor_args)
-    if checkpoint.family == "vilt":
+    if family.own_model:
         model = _load_model(checkpoint, options)
-        return vilt.Vilt(model, processor, device=options.device)
+        return family.own_model.assemble(model, processor, options.device)
     _refuse_other_kinds(checkpoint.folder)
     format_ = prompt_format_for(processor, checkpoint, options.chat_template)
     model = _load_model(checkpoint, options)
-    if state := checkpoint.vision_state:
-        mllama.collect(model, state)
     return _assemble(model, processor, checkpoint, options, prompt_format=format_)
 
 
@@ -111,12 +110,11 @@ def assemble(model: PreTrainedModel, checkpoint: Checkpoint, options: LoadOption
         HarnessError: the network or its processor cannot be used.
     """
     try:
+        family = family_of(checkpoint.model_type)
         processor = _load_processor(checkpoint, options.processor_args)
-        if checkpoint.family == "vilt":
-            return vilt.Vilt(model, processor, device=options.device)
+        if family.own_model:
+            return family.own_model.assemble(model, processor, options.device)
         format_ = prompt_format_for(processor, checkpoint, options.chat_template)
-        if (state := checkpoint.vision_state) and not mllama.is_collecting(model):
-            mllama.collect(model, state)
         return _assemble(model, processor, checkpoint, options, prompt_format=format_)
     except pretrained.UNUSABLE as error:
         raise HarnessError(
@@ -136,18 +134,18 @@ def _assemble(
     prompt_format: PromptFormat,
 ) -> Model:
     """The engine, or transformers' `generate`, around a network."""
-    if checkpoint.family == "kosmos2":
-        kosmos2.repair(model, processor)
+    family = family_of(checkpoint.model_type)
+    if family.repair:
+        family.repair(model, processor, checkpoint)
     arguments: dict[str, Any] = {
         "prompt_format": prompt_format,
         "device": options.device,
-        "max_images": 1 if checkpoint.family == "kosmos2" else None,
-        "shares_prompt_cache": shares_prompt_cache(model),
+        "family": family,
     }
     if options.device_map:
         # The engine keeps what it computes on one device.
         return GenerativeModel(model, processor, **arguments)
-    runner = runner_for(model) if options.engine == "harness" else None
+    runner = runner_for(model, family) if options.engine == "harness" else None
     if runner is not None:
         return StreamingModel(model, processor, runner=runner, **arguments)
     if options.engine == "harness":
@@ -169,8 +167,8 @@ def load_prompt_text(
     """
     try:
         processor = _load_processor(checkpoint, arguments)
-        if checkpoint.family == "vilt":
-            return vilt.load_prompt_text(checkpoint.folder, processor)
+        if own := family_of(checkpoint.model_type).own_model:
+            return own.prompt_text(checkpoint.folder, processor)
         return prompt_format_for(processor, checkpoint, template)
     except pretrained.UNUSABLE as error:
         raise pretrained.unusable(checkpoint.folder, checkpoint.model_type, error) from error
@@ -188,10 +186,9 @@ def _refuse_other_kinds(folder: Path) -> None:
 
 
 def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel:
+    own = family_of(checkpoint.model_type).own_model
     load_weights = (
-        vilt.load
-        if checkpoint.family == "vilt"
-        else partial(pretrained.load_model, AutoModelForImageTextToText)
+        own.load_weights if own else partial(pretrained.load_model, AutoModelForImageTextToText)
     )
     loaded: Any = load_weights(
         checkpoint.folder,
@@ -260,8 +257,9 @@ def _check_loaded(folder: Path, info: Mapping[str, Any]) -> None:
 
 def _refuse_spreading(checkpoint: Checkpoint) -> None:
     """Refuse what cannot be spread over several devices."""
-    if checkpoint.family == "vilt":
-        raise HarnessError("--device-map: ViLT is small, and goes on one device.")
+    family = family_of(checkpoint.model_type)
+    if family.own_model:
+        raise HarnessError(f"--device-map: {family.title} is small, and goes on one device.")
     if checkpoint.lora:
         raise HarnessError(
             "--device-map does not merge an adapter: its layers lie on several devices.",
@@ -298,10 +296,9 @@ def _quantization(options: LoadOptions) -> BitsAndBytesConfig:
 
 def _load_processor(checkpoint: Checkpoint, arguments: Mapping[str, Any]) -> Any:
     """The folder's processor, with what older folders leave empty filled from the config."""
-    # The library's processors have a torchvision backend too, with slightly different pixels.
-    backend: Any = {} if checkpoint.family in {"moondream", "phi3v"} else {"backend": "pil"}
+    family = family_of(checkpoint.model_type)
     try:
-        processor = load_processor(checkpoint.folder, **backend, **arguments)
+        processor = load_processor(checkpoint.folder, **family.processor_arguments, **arguments)
     except TypeError as error:
         if not arguments:
             raise
@@ -314,7 +311,8 @@ def _load_processor(checkpoint: Checkpoint, arguments: Mapping[str, Any]) -> Any
             "architecture takes no images.",
             code=Exit.MISSING,
         )
-    _fill_llava_fields(processor, checkpoint.config)
+    if family.complete_processor:
+        family.complete_processor(processor, checkpoint.config)
     return processor
 
 
@@ -330,16 +328,6 @@ def _check_arguments(processor: Any, arguments: Mapping[str, Any]) -> None:
                 f"--processor-arg {key}: {type(processor).__name__} has no such setting.",
                 remedy="See the keys of preprocessor_config.json.",
             )
-
-
-def _fill_llava_fields(processor: Any, config: Mapping[str, Any]) -> None:
-    """Older LLaVA folders leave these empty, and the library then counts image tokens wrongly."""
-    if getattr(processor, "patch_size", 0) is None:
-        processor.patch_size = config["vision_config"]["patch_size"]
-        processor.vision_feature_select_strategy = config.get(
-            "vision_feature_select_strategy", "default"
-        )
-        processor.num_additional_image_tokens = 1  # CLIP's class token
 
 
 def resolve_device(device: str) -> str:

@@ -1,72 +1,39 @@
 """Image encoding, prefill and decode step of each model family, as the decoding engine needs them.
 
 Two runners cover all families. Where images stand in the sequence (LLaVA, Idefics, Moondream,
-Phi-3.5-vision, KOSMOS-2), image features take the places of image tokens; a family is a line of
-FAMILIES. Where cross-attention attends to them (Llama 3.2 Vision), they are keys of their own.
-Other architectures have no runner: transformers' `generate` runs them.
+Phi-3.5-vision, KOSMOS-2), image features take the places of image tokens. Where cross-attention
+attends to them (Llama 3.2 Vision), they are keys of their own. What else differs are the family's
+traits, see `harness.families.engine_traits`. Families without any have no runner: transformers'
+`generate` runs them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from transformers import Cache, DynamicCache, PreTrainedModel
 
+from harness.engine.cache_argument import kv_argument
 from harness.engine.encoded_prompts import EncodedPrompt, collate, concatenate_padded
 from harness.engine.kv_cache import SlotCache
 from harness.engine.model_runner import Prefilled
-from harness.models import kosmos2
-from harness.models.cache_argument import kv_argument
+from harness.families.engine_traits import CrossAttention, ImageTokens
+from harness.families.family import ModelFamily
 from harness.models.context_length import rope_switch_length
 
 KERNELS = ("sdpa", "eager")
 """Kernels of attention that take a mask of any kind, as rows of unequal length need one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """What differs between families whose images stand in the sequence."""
-
-    image_inputs: tuple[str, ...]
-    """The inputs of the vision encoder."""
-    encode_images: Callable[..., Any] = lambda model, **inputs: model.get_image_features(**inputs)
-    language_model: Callable[[Any], Any] = lambda model: model
-    """The part that takes embeddings and gives logits."""
-    image_mask: str = ""
-    """The input that marks where images stand; empty: they have a token of their own."""
-    first_position: Callable[[Any], int] = lambda _model: 0
-    expands_mask: bool = False
-    """It expands a mask of two dimensions itself, whatever its kernel."""
-
-
-FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {
-        "llava": Family(("pixel_values",)),
-        "llava_next": Family(("pixel_values", "image_sizes")),
-        "idefics3": Family(("pixel_values", "pixel_attention_mask")),
-        "moondream1": Family(("pixel_values", "image_grids")),
-        "phi3_v": Family(("pixel_values", "image_sizes")),
-        "kosmos-2": Family(
-            ("pixel_values",),
-            encode_images=kosmos2.encode_images,
-            language_model=lambda model: model.text_model,
-            image_mask="image_embeds_position_mask",
-            # The first position is the one after the padding token's id.
-            first_position=lambda model: model.config.text_config.pad_token_id + 1,
-            expands_mask=True,
-        ),
-    }
-)
-"""By model_type."""
-
-
-def runner_for(model: PreTrainedModel) -> FamilyRunner | None:
-    """The runner of this model's family; None where transformers' `generate` has to run it."""
+def runner_for(model: PreTrainedModel, family: ModelFamily) -> FamilyRunner | None:
+    """The runner of a model of this family; None where transformers' `generate` has to run it."""
+    traits = family.engine
+    if traits is None:
+        return None
     if len(set(getattr(model, "hf_device_map", {}).values())) > 1:
         return None  # decode steps keep positions and tokens on one device
     text = model.config.get_text_config()
@@ -77,17 +44,9 @@ def runner_for(model: PreTrainedModel) -> FamilyRunner | None:
     windowed = getattr(text, "sliding_window", None) is not None
     if windowed and (len(kinds) > 1 or kernel == "eager"):
         return None
-    model_type = str(model.config.model_type)
-    if model_type == "mllama":
-        return CrossAttentionRunner(model)
-    family = FAMILIES.get(model_type)
-    return ImageTokenRunner(model, family) if family else None
-
-
-def shares_prompt_cache(model: PreTrainedModel) -> bool:
-    """Whether several answers can follow one prompt's KV cache, in `generate` too: all of the state
-    is in it, a row for each prompt."""
-    return str(model.config.model_type) in {*FAMILIES, "mllama"}
+    if isinstance(traits, CrossAttention):
+        return CrossAttentionRunner(model, traits)
+    return ImageTokenRunner(model, traits)
 
 
 class FamilyRunner(ABC):
@@ -211,14 +170,14 @@ class FamilyRunner(ABC):
 class ImageTokenRunner(FamilyRunner):
     """A family whose image features stand in the sequence, in place of image tokens."""
 
-    def __init__(self, model: PreTrainedModel, family: Family) -> None:
+    def __init__(self, model: PreTrainedModel, traits: ImageTokens) -> None:
         super().__init__(
             model,
-            family.language_model(model),
-            first_position=family.first_position(model),
-            expands_mask=family.expands_mask,
+            traits.language_model(model),
+            first_position=traits.first_position(model),
+            expands_mask=traits.expands_mask,
         )
-        self._family = family
+        self._traits = traits
         self._embedding: Any = model.get_input_embeddings()
 
     def batch_key(self, prompt: EncodedPrompt) -> Hashable:
@@ -230,8 +189,8 @@ class ImageTokenRunner(FamilyRunner):
         """The embeddings of each prompt's images, (tokens, D), in the order of their places."""
         if not prompts:
             return []
-        names = [name for name in self._family.image_inputs if name in prompts[0].inputs]
-        found = self._family.encode_images(self._model, **self._to_device(prompts, names))
+        names = [name for name in self._traits.inputs if name in prompts[0].inputs]
+        found = self._traits.encode(self._model, **self._to_device(prompts, names))
         found = getattr(found, "pooler_output", found)
         parts = list(found) if isinstance(found, (list, tuple)) else [found]
         features = torch.cat([part.reshape(-1, part.shape[-1]) for part in parts])
@@ -262,8 +221,8 @@ class ImageTokenRunner(FamilyRunner):
         ids = prompt.inputs["input_ids"]
         if not prompt.image_digest:
             return torch.zeros_like(ids, dtype=torch.bool)
-        if self._family.image_mask:
-            places = prompt.inputs[self._family.image_mask].bool()
+        if self._traits.mask:
+            places = prompt.inputs[self._traits.mask].bool()
         else:
             token = self._model.config.image_token_id
             places = (ids == token) | (ids < 0)  # negative: as Phi-3.5's own processor has them
@@ -272,12 +231,13 @@ class ImageTokenRunner(FamilyRunner):
 
 
 class CrossAttentionRunner(FamilyRunner):
-    """Llama 3.2 Vision: the images are keys of cross-attention, which the prefill makes."""
+    """A family whose images are keys of cross-attention, which the prefill makes."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, traits: CrossAttention) -> None:
         super().__init__(model, model)
-        self.cross_attention_layers = tuple(model.config.get_text_config().cross_attention_layers)
-        self._tiles = int(model.config.vision_config.max_num_tiles)
+        self.cross_attention_layers = traits.layers(model.config)
+        self._traits = traits
+        self._tiles = traits.tiles(model.config)
 
     def batch_key(self, prompt: EncodedPrompt) -> Hashable:
         """Its number of images: a prompt without any skips layers, and keys have one size."""
@@ -287,10 +247,8 @@ class CrossAttentionRunner(FamilyRunner):
         """What cross-attention attends to, (tiles, patches, D) for each prompt."""
         if not prompts:
             return []
-        inner = self._model.model
-        names = ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask")
-        states = inner.vision_model(**self._to_device(prompts, names)).last_hidden_state
-        features = inner.multi_modal_projector(states)
+        inputs = self._to_device(prompts, self._traits.inputs)
+        features = self._traits.encode(self._model, **inputs)
         features = features.reshape(len(prompts), -1, *features.shape[-2:])
         # Another prompt of this batch may have more images.
         tiles = [self._tiles * prompt.inputs["pixel_values"].shape[1] for prompt in prompts]

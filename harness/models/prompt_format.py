@@ -1,4 +1,4 @@
-"""The prompt format of each model family: one function per family.
+"""From a prompt to the text of its model family, by the family's documented prompt or by Jinja.
 
 A prompt format turns a Prompt into the text that the model's tokenizer gets. The question, its
 context and its options come from data: whatever in them is spelled like a control token of the
@@ -8,8 +8,6 @@ harness.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 from jinja2 import TemplateError
@@ -17,15 +15,14 @@ from PIL import Image
 
 from harness.checkpoints.chat_templates import ChatTemplate
 from harness.checkpoints.checkpoint import Checkpoint
-from harness.core.control_tokens import breaker
 from harness.core.errors import Exit, HarnessError, SampleError
 from harness.core.prompts import user_text
 from harness.core.time_limit import MAX_SECONDS, Limited
 from harness.core.types import Prompt
+from harness.families import family_of
+from harness.families.control_tokens import control_token_escaper
+from harness.families.family import Turn
 from harness.models import templates
-
-Turn = Callable[[int, str], str]
-"""(number of images, the user's text) -> the prompt."""
 
 _QUESTION = "What is it?"
 _BROKEN = (
@@ -51,12 +48,17 @@ class PromptFormat:
         self._escape = control_token_escaper(processor)
         self._plain = checkpoint.spec.plain_styles if checkpoint.spec else ()
         self._turn = turn
+        self._family = family_of(checkpoint.model_type)
         self.rule = rule
         """How the template was chosen or changed; None: it is the folder's own or the catalogue's,
         as it is."""
 
     def __call__(self, prompt: Prompt) -> str:
-        return self._turn(len(prompt.images), self._escape(user_text(prompt, self._plain)))
+        images, most = len(prompt.images), self._family.max_images
+        if most is not None and images > most:
+            one = "one picture" if most == 1 else f"at most {most} pictures"
+            raise SampleError(f"{self._family.title} takes {one}; there are {images}")
+        return self._turn(images, self._escape(user_text(prompt, self._plain)))
 
     def samples(self) -> tuple[str, str]:
         """A question without an image, and one with, as the model gets them."""
@@ -104,12 +106,8 @@ def _template(
         own = own.get("default")
     if own is not None:
         return own, None
-    known, kind = checkpoint.spec.chat_template if checkpoint.spec else None, None
-    if checkpoint.model_type == "llava_next":
-        text = checkpoint.config.get("text_config") or {}
-        language = templates.language_of(text, processor.tokenizer.get_vocab())
-        if language != "mistral":
-            known, kind = templates.LLAVA_NEXT.get(language or ""), language
+    find = family_of(checkpoint.model_type).template
+    known = find(checkpoint.config, processor.tokenizer.get_vocab()) if find else None
     if known is None:
         of = checkpoint.config.get("text_config") or {}
         inner = f" with the language model {of['model_type']}" if of.get("model_type") else ""
@@ -119,7 +117,7 @@ def _template(
             remedy="--chat-template FILE, with the Jinja template that the model was trained with.",
             code=Exit.MISSING,
         )
-    return known, kind
+    return known
 
 
 def _check_turn(turn: Turn, processor: Any | None) -> None:
@@ -158,101 +156,11 @@ def _jinja_turn(processor: Any, template: str) -> Turn:
     return turn
 
 
-def moondream(processor: Any, checkpoint: Checkpoint) -> PromptFormat:
-    """`<image>`, then Question and Answer, as in the model's own code and in the paper's."""
-
-    def turn(images: int, text: str) -> str:
-        pictures = "<image>\n\n" * images
-        return f"{pictures}Question: {text}\n\nAnswer:"
-
-    return PromptFormat(processor, checkpoint, turn)
-
-
-def phi3v(processor: Any, checkpoint: Checkpoint) -> PromptFormat:
-    """Numbered image placeholders, each on its line, inside one user turn."""
-
-    def turn(images: int, text: str) -> str:
-        numbered = "".join(f"<|image_{number}|>\n" for number in range(1, images + 1))
-        return f"<|user|>\n{numbered}{text}<|end|>\n<|assistant|>\n"
-
-    return PromptFormat(processor, checkpoint, turn)
-
-
-def kosmos2(processor: Any, checkpoint: Checkpoint) -> PromptFormat:
-    """Question and Answer; the processor prepends the image tokens, and `<grounding>` is left out:
-    boxes are not asked for."""
-
-    def turn(images: int, text: str) -> str:
-        if images > 1:
-            raise SampleError(f"KOSMOS-2 takes one picture; there are {images}")
-        return f"Question: {text} Answer:"
-
-    return PromptFormat(processor, checkpoint, turn)
-
-
-FORMATS: Mapping[str, Callable[[Any, Checkpoint], PromptFormat]] = MappingProxyType(
-    {"chat": chat, "moondream": moondream, "phi3v": phi3v, "kosmos2": kosmos2}
-)
-
-
 def prompt_format_for(
     processor: Any, checkpoint: Checkpoint, given: ChatTemplate | None
 ) -> PromptFormat:
-    """The prompt format of a checkpoint: its family's, or the user's chat template."""
-    if given:
+    """The prompt format of a checkpoint: the user's chat template, or that of its family."""
+    family = family_of(checkpoint.model_type)
+    if given or family.turn is None:
         return chat(processor, checkpoint, given)
-    return FORMATS[checkpoint.family](processor, checkpoint)
-
-
-def control_token_escaper(processor: Any) -> Callable[[str], str]:
-    """A function that breaks up whatever is spelled like a control token of the model.
-
-    It raises SampleError where the tokenizer sees such a token all the same.
-    """
-    tokenizer = processor.tokenizer
-    tokens = _control_tokens(processor)
-    broken = breaker(tokens)
-    # What stands for a character that it does not know is no control token.
-    numbers = {*map(tokenizer.convert_tokens_to_ids, tokens)} - {tokenizer.unk_token_id, None}
-
-    def escape(text: str) -> str:
-        text = broken(text)
-        for _ in range(_TRIES):
-            ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-            if numbers.isdisjoint(ids):
-                return text
-            text = _apart(tokenizer, text, numbers)
-        raise SampleError("its text holds a control token of the model that cannot be broken up")
-
-    return escape
-
-
-_TRIES = 3
-"""A token that only the tokenizer's own normalization makes (of full-width characters, say) is
-broken up where the tokenizer finds it; that may make another one."""
-
-
-def _control_tokens(processor: Any) -> set[str]:
-    """The tokens that the processor and its tokenizer do not take for text."""
-    tokenizer = processor.tokenizer
-    special = {str(token) for token in tokenizer.all_special_tokens}
-    for token in tokenizer.added_tokens_decoder.values():
-        # Words are added to some vocabularies; they are no control tokens.
-        if token.special or not (token.content[:1].isalnum() and token.content[-1:].isalnum()):
-            special.add(token.content)
-    names = {name: value for name, value in vars(processor).items() if name.endswith("_token")}
-    special.update(value for value in names.values() if isinstance(value, str))
-    return {token for token in special if len(token) > 2 and not token.isspace()}
-
-
-def _apart(tokenizer: Any, text: str, numbers: set[int]) -> str:
-    """The text with a space after the first character of each of these tokens."""
-    if not tokenizer.is_fast:
-        return text  # it does not say where they stand
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    places = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
-    for start, end in [place for number, place in places if number in numbers][::-1]:
-        found = text[start:end]
-        first = start + len(found) - len(found.lstrip()) + 1
-        text = f"{text[:first]} {text[first:]}"
-    return text
+    return PromptFormat(processor, checkpoint, family.turn)

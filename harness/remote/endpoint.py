@@ -38,7 +38,6 @@ class Endpoint:
     repo: None = None
     """Only the server knows."""
     revision: None = None
-    family: str = "openai"
     mini: bool = False
 
     @property

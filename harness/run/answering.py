@@ -280,7 +280,7 @@ def new_record(
             revision=checkpoint.revision,
             weights=checkpoint.weights,
             licence=checkpoint.licence,
-            family=checkpoint.family,
+            family=job.source.family.name,
             mini=checkpoint.mini,
         ),
         fingerprint=known,

@@ -37,7 +37,7 @@ def resolve(source: Source, data: Data, options: RunOptions) -> dict[str, Any]:
         choices=data.task.answers == "choice",
         plain_styles=spec.plain_styles if spec else (),
     )
-    published = source.checkpoint.family == "moondream" and not (added or loaded["chat_template"])
+    published = source.family.paper_wording and not (added or loaded["chat_template"])
     return {
         "style": style,
         "instruction": added,

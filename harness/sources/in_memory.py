@@ -125,11 +125,6 @@ class LoadedModel(LocalModel):
 
         return dtype_of(self._network)
 
-    @property
-    def max_images(self) -> int | None:
-        """Pictures that a question may have; None: any number."""
-        return 1 if self.checkpoint.family in {"vilt", "kosmos2"} else None
-
     def prompt_text(self, prompt: Prompt) -> str:
         """The text that the model's tokenizer gets for a prompt."""
         from harness.models.loading import load_prompt_text

@@ -11,6 +11,8 @@ from harness.checkpoints.chat_templates import ChatTemplate
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.core.errors import HarnessError
 from harness.core.types import Model, TemplatedModel
+from harness.families import family_of
+from harness.families.family import ModelFamily
 from harness.sources.source import Capabilities
 
 
@@ -41,6 +43,16 @@ class LocalModel:
         return " + ".join(filter(None, self.fingerprint.values()))
 
     @property
+    def family(self) -> ModelFamily:
+        """Its model family."""
+        return family_of(self.checkpoint.model_type)
+
+    @property
+    def max_images(self) -> int | None:
+        """Pictures that a question may have; None: any number."""
+        return self.family.max_images
+
+    @property
     def rendering(self) -> Mapping[str, str | None]:
         """See `Source`."""
         return self._model.rendering if isinstance(self._model, TemplatedModel) else {}
@@ -48,9 +60,9 @@ class LocalModel:
     @property
     def early_fingerprint(self) -> Mapping[str, Any]:
         """What its answers depend on apart from its files; None: as in runs without that field."""
-        before = self.checkpoint.vision_state == "before"
         return {
-            "vision_features": "state before layer" if before else None,
+            "vision_features": None,  # in the record of every family
+            **self.family.conventions(self.checkpoint),
             "chat_template": self.template.fingerprint if self.template else None,
         }
 
@@ -64,6 +76,7 @@ def read_template(path: Path | None, checkpoint: Checkpoint) -> ChatTemplate | N
     """The user's chat template, for a model that takes one."""
     if path is None:
         return None
-    if checkpoint.family == "vilt":
-        raise HarnessError("--chat-template: ViLT fills masks in a sentence, and takes none.")
+    family = family_of(checkpoint.model_type)
+    if own := family.own_model:
+        raise HarnessError(f"--chat-template: {family.title} {own.no_template}, and takes none.")
     return chat_templates.read(path)

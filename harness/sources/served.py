@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from harness.core.options import ModelOptions, ServerOptions, is_remote
 from harness.core.timing import REMOTE
 from harness.core.types import Prompt
+from harness.families.family import ModelFamily
 from harness.remote.endpoint import find_endpoint, is_private, read_key, read_proxy
 from harness.sources.source import Capabilities
 
@@ -33,6 +34,7 @@ class Served:
     max_images: int | None = None
     rendering: Mapping[str, str | None] = MappingProxyType({})
     """Its own template is not known."""
+    family = ModelFamily(name="openai", title="a model on a server")
 
     def __init__(
         self, model: str, *, name: str | None = None, server: ServerOptions | None = None

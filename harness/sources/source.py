@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 from harness.checkpoints.catalog import ModelSpec
 from harness.core.options import ModelOptions
 from harness.core.types import Model, Prompt
+from harness.families.family import ModelFamily
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +51,6 @@ class Identity(Protocol):
     @property
     def named(self) -> bool:
         """Whether the user asked for `spec` by name."""
-
-    @property
-    def family(self) -> str: ...
 
     @property
     def size(self) -> str:
@@ -105,6 +103,10 @@ class Source(Protocol):
 
     @property
     def dtype(self) -> str: ...
+
+    @property
+    def family(self) -> ModelFamily:
+        """The model family, as far as it is known."""
 
     @property
     def max_images(self) -> int | None:

@@ -95,11 +95,6 @@ class Weights(LocalModel):
 
         return resolve_dtype(self.options.dtype, self.device)
 
-    @property
-    def max_images(self) -> int | None:
-        """Pictures that a question may have; None: any number."""
-        return 1 if self.checkpoint.family in {"vilt", "kosmos2"} else None
-
     def prompt_text(self, prompt: Prompt) -> str:
         """The text that the model's tokenizer gets for a prompt; its weights are not read."""
         from harness.models.loading import load_prompt_text

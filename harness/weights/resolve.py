@@ -95,7 +95,7 @@ def _random_weights(spec: ModelSpec | None, model: str, size: str) -> Path:
             remedy="harness list models",
         )
     # Imported here: building needs torch.
-    from harness.models.tiny import build
+    from harness.families.tiny import build
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     # A distilled model has the architecture of its student.

@@ -29,9 +29,9 @@ from transformers.utils.hub import cached_file
 
 from harness.checkpoints import pretrained
 from harness.core.errors import Exit, HarnessError
-from harness.models.cache_argument import KV_CACHE, kv_argument, kv_cache_of
-from harness.models.moondream.configuration import MoondreamConfig
-from harness.models.moondream.revisions import refuse_other_revisions
+from harness.engine.cache_argument import KV_CACHE, kv_argument, kv_cache_of
+from harness.families.moondream.configuration import MoondreamConfig
+from harness.families.moondream.revisions import refuse_other_revisions
 
 _HUB_ARGUMENTS = ("cache_dir", "local_files_only", "revision", "subfolder", "token")
 _IMAGE_INPUTS = ("pixel_values", "image_grids", "image_features")

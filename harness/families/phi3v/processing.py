@@ -32,7 +32,7 @@ from transformers.processing_utils import ImagesKwargs
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from harness.checkpoints import pretrained
-from harness.models.phi3v.configuration import IMAGE_TOKEN_ID, Phi3VConfig, count_tokens
+from harness.families.phi3v.configuration import IMAGE_TOKEN_ID, Phi3VConfig, count_tokens
 
 _TAG = re.compile(r"<\|image_(\d+)\|>")
 _PLACEHOLDER = "<|image|>"

@@ -58,7 +58,7 @@ from harness.checkpoints.folder import tensor_shapes
 from harness.checkpoints.pickled import OLD_NAMES
 from harness.core.errors import NOT_FINITE, SampleError
 from harness.core.types import Decoding, Output, Prompt
-from harness.models.prompt_format import control_token_escaper
+from harness.families.control_tokens import control_token_escaper
 
 Target = tuple[int, ...]
 """Token ids of a choice."""

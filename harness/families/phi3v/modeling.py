@@ -30,8 +30,8 @@ from transformers.models.phi3.modeling_phi3 import Phi3RotaryEmbedding
 from transformers.utils.generic import can_return_tuple
 
 from harness.checkpoints.folder import tensor_shapes
-from harness.models.cache_argument import KV_CACHE, kv_argument, kv_cache_of
-from harness.models.phi3v.configuration import (
+from harness.engine.cache_argument import KV_CACHE, kv_argument, kv_cache_of
+from harness.families.phi3v.configuration import (
     PUBLISHED_VOCABULARY,
     TURN_ENDS,
     Phi3VConfig,

@@ -1,17 +1,14 @@
-"""Moondream 2, revision 2024-07-23, from transformers' own SigLIP and Phi: no remote code.
+"""Moondream's classes, and how transformers' auto classes come to know them: `register()`, which
+`import harness.models` calls, lets them load the published folder layout."""
 
-`register()`, which `import harness.models` calls, lets transformers' auto classes load the
-published folder layout.
-"""
-
-from harness.models.moondream.configuration import MoondreamConfig
-from harness.models.moondream.conversion import WEIGHT_CONVERSIONS
-from harness.models.moondream.modeling import (
+from harness.families.moondream.configuration import MoondreamConfig
+from harness.families.moondream.conversion import WEIGHT_CONVERSIONS
+from harness.families.moondream.modeling import (
     MoondreamForConditionalGeneration,
     MoondreamModel,
     MoondreamPreTrainedModel,
 )
-from harness.models.moondream.processing import MoondreamImageProcessor, MoondreamProcessor
+from harness.families.moondream.processing import MoondreamImageProcessor, MoondreamProcessor
 
 __all__ = [
     "MoondreamConfig",

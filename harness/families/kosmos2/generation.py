@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
-from harness.models.cache_argument import KV_CACHE
+from harness.engine.cache_argument import KV_CACHE
 
 
 def repair(model: Any, processor: Any) -> None:

@@ -18,8 +18,8 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-from harness.models.tiny.initial import spread
-from harness.models.tiny.tokenizer import CORPUS
+from harness.families.tiny.initial import spread
+from harness.families.tiny.tokenizer import CORPUS
 
 _SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 """Ids 0 to 3. The ids that follow are ordinary pieces, and stand in for the image tokens."""

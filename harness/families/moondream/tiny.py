@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
-from harness.models.moondream import MoondreamConfig, MoondreamForConditionalGeneration
-from harness.models.tiny.initial import spread
-from harness.models.tiny.tokenizer import CORPUS, MINI_VOCABULARY, train_tokenizer
+from harness.families.moondream.classes import MoondreamConfig, MoondreamForConditionalGeneration
+from harness.families.tiny.initial import spread
+from harness.families.tiny.tokenizer import CORPUS, MINI_VOCABULARY, train_tokenizer
 
 _PUBLISHED: dict[str, Any] = {
     "architectures": ["Moondream"],

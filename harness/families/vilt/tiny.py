@@ -18,8 +18,8 @@ from transformers import (
     ViltProcessor,
 )
 
-from harness.models.tiny.initial import spread
-from harness.models.tiny.tokenizer import CORPUS
+from harness.families.tiny.initial import spread
+from harness.families.tiny.tokenizer import CORPUS
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _SIZES: dict[str, dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""Phi-3.5-vision, natively: it exists elsewhere only as remote code for an older library."""
+"""Phi-3.5-vision's classes, and how transformers' auto classes come to know them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from transformers import (
     AutoProcessor,
 )
 
-from harness.models.phi3v.configuration import Phi3VConfig
-from harness.models.phi3v.modeling import Phi3VForCausalLM, Phi3VModel
-from harness.models.phi3v.processing import Phi3VImageProcessor, Phi3VProcessor
+from harness.families.phi3v.configuration import Phi3VConfig
+from harness.families.phi3v.modeling import Phi3VForCausalLM, Phi3VModel
+from harness.families.phi3v.processing import Phi3VImageProcessor, Phi3VProcessor
 
 __all__ = [
     "Phi3VConfig",

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from harness.models.phi3v import Phi3VConfig, Phi3VForCausalLM
-from harness.models.tiny.initial import spread
-from harness.models.tiny.tokenizer import CORPUS, MINI_VOCABULARY, train_tokenizer
+from harness.families.phi3v.classes import Phi3VConfig, Phi3VForCausalLM
+from harness.families.tiny.initial import spread
+from harness.families.tiny.tokenizer import CORPUS, MINI_VOCABULARY, train_tokenizer
 
 Size = Literal["tiny", "mini", "full"]
 

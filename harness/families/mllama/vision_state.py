@@ -3,8 +3,8 @@
 The picture's features are the last hidden state of the vision encoder and the states of the layers
 in `intermediate_layers_indices`. The published weights were trained with the state *before* each of
 these layers (Meta's own code, transformers up to 4.46); later releases of transformers collect the
-state *after* it. `harness.checkpoints.resolve` says which one a checkpoint was trained with;
-this module makes the loaded model collect that one, whatever the installed release does.
+state *after* it. `trained_state` says which one a checkpoint was trained with; this module makes
+the loaded model collect that one, whatever the installed release does.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from transformers import __version__
 
-from harness.checkpoints.checkpoint import VISION_STATE, VisionState
 from harness.core.errors import Exit, HarnessError
+from harness.families.mllama.trained_state import VISION_STATE, VisionState
 
 
 def collect(model: Any, state: VisionState) -> None:

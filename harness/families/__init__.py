@@ -1,0 +1,49 @@
+"""The model families: what is particular to the checkpoints of one architecture. Readable without
+torch.
+
+    family           what a family may say of itself: prompt, processor, repairs, engine, builders
+    engine_traits    what the decoding engine needs to know of it
+    generic          the family of every architecture that is not listed here
+    control_tokens   text that is spelled like a control token of a model
+    tiny             checkpoints with random weights, from the builders of the families
+
+A family is a module of this package that defines FAMILY, and a line of FAMILIES.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from harness.families import generic
+from harness.families.family import ModelFamily
+
+FAMILIES: Mapping[str, str] = MappingProxyType(
+    {
+        "idefics3": "idefics3",
+        "kosmos-2": "kosmos2",
+        "llava": "llava",
+        "llava_next": "llava_next",
+        "mllama": "mllama",
+        "moondream1": "moondream",
+        "phi3_v": "phi3v",
+        "vilt": "vilt",
+    }
+)
+"""`model_type` of config.json -> the module of its family."""
+
+
+def family_of(model_type: str) -> ModelFamily:
+    """The family of checkpoints of this `model_type`; the generic one where none is listed."""
+    module = FAMILIES.get(model_type)
+    if module is None:
+        return generic.FAMILY
+    family: ModelFamily = importlib.import_module(f"{__name__}.{module}").FAMILY
+    return family
+
+
+def every_family() -> list[ModelFamily]:
+    """All families that are listed, in the order of their modules."""
+    of_modules = {module: model_type for model_type, module in FAMILIES.items()}
+    return [family_of(of_modules[module]) for module in sorted(of_modules)]

@@ -1,0 +1,42 @@
+"""What the decoding engine needs to know of a model family. Readable without torch.
+
+The runners of `harness.models.model_runners` do the work: one for images that stand in the
+sequence, one for images that cross-attention attends to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageTokens:
+    """Image features take the places of image tokens in the sequence."""
+
+    inputs: tuple[str, ...] = ("pixel_values",)
+    """The inputs of the vision encoder."""
+    encode: Callable[..., Any] = lambda model, **inputs: model.get_image_features(**inputs)
+    """(model, its inputs) -> features."""
+    language_model: Callable[[Any], Any] = lambda model: model
+    """The part that takes embeddings and gives logits."""
+    mask: str = ""
+    """The input that marks where images stand; empty: they have a token of their own."""
+    first_position: Callable[[Any], int] = lambda _model: 0
+    expands_mask: bool = False
+    """It expands a mask of two dimensions itself, whatever its kernel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossAttention:
+    """Images are keys of cross-attention layers."""
+
+    inputs: tuple[str, ...]
+    """The inputs of the vision encoder."""
+    encode: Callable[..., Any]
+    """(model, its inputs) -> what the layers attend to, (B, tiles, patches, D)."""
+    layers: Callable[[Any], tuple[int, ...]]
+    """The numbers of the layers."""
+    tiles: Callable[[Any], int]
+    """Tiles that each image has, padding included."""

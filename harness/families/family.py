@@ -1,0 +1,95 @@
+"""What differs between model families, in one description each. Readable without torch.
+
+A description holds plain values, and functions that import what is heavy when they are called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from harness.checkpoints.checkpoint import Checkpoint
+from harness.core.types import Model, Prompt
+from harness.families.engine_traits import CrossAttention, ImageTokens
+
+Turn = Callable[[int, str], str]
+"""(number of images, the user's text) -> the prompt."""
+Template = tuple[str, str | None]
+"""A Jinja template, and the rule that chose it; None: it is the family's only one."""
+Builder = Callable[..., None]
+"""(folder, seed=, size=, corpus=): writes a random checkpoint in the published layout."""
+
+_PIL: Mapping[str, Any] = MappingProxyType({"backend": "pil"})
+"""The library's processors have a torchvision backend too, with slightly different pixels."""
+
+
+def _nothing(_: object = None) -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnModel:
+    """A family that is run neither by the decoding engine nor by transformers' `generate`."""
+
+    load_weights: Callable[..., Any]
+    """(folder, arguments of the library) -> (network, what was loaded)."""
+    assemble: Callable[[Any, Any, str], Model]
+    """(network, processor, device) -> what answers."""
+    prompt_text: Callable[[Path, Any], Callable[[Prompt], str]]
+    """(folder, processor) -> what makes the text of a prompt; weights are not read."""
+    no_template: str
+    """Why it takes no chat template, for the error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFamily:
+    """How the checkpoints of one architecture are prompted, loaded and run."""
+
+    name: str
+    """What records call it."""
+    title: str
+    """What messages call it."""
+
+    turn: Turn | None = None
+    """The documented prompt; None: the family was trained with chat templates."""
+    template_first: bool = True
+    """A chat template in the folder goes before `turn`."""
+    template: Callable[[Mapping[str, Any], Collection[str]], Template | None] | None = None
+    """(config.json, the tokenizer's vocabulary) -> the template of folders that lack theirs; None:
+    none is known."""
+    paper_wording: bool = False
+    """Its prompt is that of the paper's code, where the style adds no instruction."""
+    max_images: int | None = None
+    """Pictures that a question may have; None: any number."""
+
+    processor_arguments: Mapping[str, Any] = field(default_factory=lambda: _PIL)
+    """What AutoProcessor is called with."""
+    register: Callable[[], None] | None = None
+    """Make the project's own classes known to transformers; any number of calls is one."""
+    check_folder: Callable[[Path], None] | None = None
+    """Refuse a folder that cannot be run, before anything is loaded; raises HarnessError."""
+    complete_processor: Callable[[Any, Mapping[str, Any]], None] | None = None
+    """(processor, config.json): fill in what older folders leave empty."""
+    repair: Callable[[Any, Any, Checkpoint], None] | None = None
+    """(network, processor, checkpoint): put the library's classes right, on these instances.
+    Applied to a network in memory more than once, it does nothing more."""
+    conventions: Callable[[Checkpoint], Mapping[str, str | None]] = _nothing
+    """What answers depend on apart from the checkpoint's files; None: as in runs without that
+    field."""
+    describe: Callable[[Any], Mapping[str, Any]] = _nothing
+    """What else a record says of the loaded network."""
+
+    engine: ImageTokens | CrossAttention | None = None
+    """None: transformers' `generate` runs it."""
+    own_model: OwnModel | None = None
+
+    cell_tokens: Callable[[Any, Mapping[str, Any]], Any] | None = None
+    """(network, pixels) -> the image tokens of each cell of a mini's picture, (N, views, cells, D),
+    row by row; None: the family has no minis whose vision encoder is aligned by it."""
+    distillable: bool = False
+    """`harness distill` can train it as a student."""
+    builders: Mapping[str, Builder] = field(default_factory=_nothing)
+    """Name -> what writes such a checkpoint with random weights, for tests and trials."""
