@@ -18,7 +18,7 @@ import transformers
 from transformers import PreTrainedConfig, PreTrainedTokenizerFast, processing_utils
 from transformers.models.smolvlm import processing_smolvlm
 
-from harness.models.tiny.tokenizer import train_tokenizer
+from harness.families.tiny.tokenizer import train_tokenizer
 
 CHAT = (
     "{% for message in messages %}{{ message.role | upper }}: "
