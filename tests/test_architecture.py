@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,20 +61,29 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imports(path: Path) -> set[str]:
-    """Every module of ours that the file imports, inside functions too."""
+@cache
+def text(module: str) -> str:
+    return MODULES[module].read_text(encoding="utf-8")
+
+
+@cache
+def nodes(module: str) -> list[ast.AST]:
+    """Every node of the module's syntax tree; the module itself is the first."""
+    return list(ast.walk(ast.parse(text(module))))
+
+
+@cache
+def imports(module: str) -> set[str]:
+    """Every module of ours that `module` imports, inside functions too."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(module):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}: relative import"
+            assert not node.level, f"{module}: relative import"
             inside = [f"{node.module}.{alias.name}" for alias in node.names]
             found.update(name if name in MODULES else str(node.module) for name in inside)
-    return found & set(MODULES)
-
-
-IMPORTS = {module: imports(path) - {module} for module, path in MODULES.items()}
+    return found & set(MODULES) - {module}
 
 
 def layer(module: str) -> int:
@@ -87,23 +97,26 @@ def layer(module: str) -> int:
     )
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_imports_point_downwards(module: str) -> None:
+def test_imports_point_downwards() -> None:
     """A module imports from its own layer and from those below, wherever the import stands."""
-    assert not {name for name in IMPORTS[module] if layer(name) > layer(module)}
+    upwards = [
+        f"{module} imports {name}"
+        for module in MODULES
+        for name in sorted(imports(module))
+        if layer(name) > layer(module)
+    ]
+    assert not upwards
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
     """Files can be put in an order in which each imports only what came before."""
-    graphlib.TopologicalSorter(IMPORTS).prepare()
+    graphlib.TopologicalSorter({module: imports(module) for module in MODULES}).prepare()
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_no_module_is_called_after_nothing(module: str) -> None:
+def test_no_module_is_called_after_nothing() -> None:
     """A file is named after what it is for."""
-    assert not {"utils", "util", "common", "helpers", "helper", "base", "misc"} & set(
-        module.split(".")
-    )
+    vague = {"utils", "util", "common", "helpers", "helper", "base", "misc"}
+    assert not [module for module in MODULES if vague & set(module.split("."))]
 
 
 @pytest.mark.parametrize(
@@ -118,19 +131,22 @@ def test_locking_and_durable_writing_stand_in_one_place(call: str, where: str) -
     """Every package goes through harness.core.files."""
     users = {
         module
-        for module, path in MODULES.items()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for module in MODULES
+        for node in nodes(module)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == call
     }
     assert users
     assert all(module == where or module.startswith(f"{where}.") for module in users), users
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_every_module_says_what_it_is_for(module: str) -> None:
+def test_every_module_says_what_it_is_for() -> None:
     """A docstring opens every module that holds anything."""
-    text = MODULES[module].read_text(encoding="utf-8")
-    assert not text.strip() or ast.get_docstring(ast.parse(text)), module
+    silent = [
+        module
+        for module in MODULES
+        if text(module).strip() and not ast.get_docstring(nodes(module)[0])
+    ]
+    assert not silent
 
 
 @pytest.mark.parametrize(
@@ -172,10 +188,9 @@ def test_a_users_own_tasks_py_and_reports_folder_do_not_get_in_the_way(tmp_path:
 
 def test_nothing_runs_or_unpickles_what_others_supply() -> None:
     """No remote code, no pickle, no eval, anywhere in the packages."""
-    for module, path in MODULES.items():
-        text = path.read_text(encoding="utf-8")
-        assert "trust_remote_code=True" not in text, module
-        for node in ast.walk(ast.parse(text)):
+    for module in MODULES:
+        assert "trust_remote_code=True" not in text(module), module
+        for node in nodes(module):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
                 assert called not in {
@@ -203,12 +218,14 @@ def test_the_page_on_architecture_is_true() -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_files_and_functions_stay_short(module: str) -> None:
+def test_files_and_functions_stay_short() -> None:
     """At most 500 lines a file, and 60 a function."""
-    text = MODULES[module].read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 500
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, functions)]
-    too_long = {f.name for f in found if (f.end_lineno or 0) - f.lineno >= 60}
-    assert not too_long
+    files = [module for module in MODULES if len(text(module).splitlines()) > 500]
+    too_long = [
+        f"{module}: {node.name}"
+        for module in MODULES
+        for node in nodes(module)
+        if isinstance(node, functions) and (node.end_lineno or 0) - node.lineno >= 60
+    ]
+    assert not files + too_long
