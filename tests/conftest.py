@@ -8,9 +8,12 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import atexit
 import json
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +25,10 @@ from harness import cli
 from tests import traces
 from tests.drawn import draw_questions
 
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    # The user's cache is left alone; the workers share one, which their parent removes.
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="harness-tests-")
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FILES = pytest.StashKey[set[Path]]()
 CHANGED = pytest.StashKey[list[str]]()

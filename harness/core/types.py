@@ -45,6 +45,9 @@ class ImageRef:
     """Returns the encoded file; raises SampleError where it cannot be read."""
     transparency: Transparency = "blend"
     """How its transparent parts are treated."""
+    state: Callable[[], str] | None = None
+    """Returns a text that changes whenever the bytes do, without reading them; "" where only
+    reading tells, as None always does."""
 
     def digest(self) -> str:
         """The sha256 of the encoded bytes, in hex; raises SampleError."""

@@ -17,6 +17,7 @@ from harness.core import structured
 from harness.core.errors import SampleError
 from harness.core.images import flat_by_transparency
 from harness.core.types import ImageRef, Sample, Task
+from harness.data import scan_cache
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,10 +55,10 @@ class ImageScan:
 
 
 def scan_images(samples: Sequence[Sample]) -> ImageScan:
-    """Read every picture once; decode those with transparent parts."""
+    """Read every picture once and decode those with transparent parts, or find in the cache what
+    an earlier scan of the same pictures found."""
     images = list({id(image): image for sample in samples for image in sample.images}.values())
-    with ThreadPoolExecutor(_THREADS) as pool:
-        scanned = dict(zip(map(id, images), pool.map(_scan, images), strict=True))
+    scanned = dict(zip(map(id, images), _scan_all(images), strict=True))
     clear = [image for image in images if scanned[id(image)][1] is not None]
     return ImageScan(
         digests={s.id: tuple(scanned[id(image)][0] for image in s.images) for s in samples},
@@ -67,7 +68,19 @@ def scan_images(samples: Sequence[Sample]) -> ImageScan:
     )
 
 
-def _scan(image: ImageRef) -> tuple[str, bool | None]:
+def _scan_all(images: Sequence[ImageRef]) -> Sequence[scan_cache.Scanned]:
+    key = scan_cache.key_of(images)
+    found = scan_cache.load(key, len(images)) if key else None
+    if found is not None:
+        return found
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = list(pool.map(_scan, images))
+    if key and key == scan_cache.key_of(images):  # no file has changed meanwhile
+        scan_cache.keep(key, found)
+    return found
+
+
+def _scan(image: ImageRef) -> scan_cache.Scanned:
     """The digest, and `flat_by_transparency`."""
     try:
         data = image.read()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property, partial
@@ -79,7 +80,11 @@ class Folder:
         if not os.path.exists(path):  # noqa: PTH110  # Path raises for long names
             path = self._otherwise_spelt(name, where=where, key=key) or path
         label = shortened(path.relative_to(self.path).as_posix())
-        return ImageRef(label=label, read=partial(read_image, path, label=label))
+        return ImageRef(
+            label=label,
+            read=partial(read_image, path, label=label),
+            state=partial(file_state, path),
+        )
 
     def _otherwise_spelt(self, name: str, *, where: str, key: str) -> Path | None:
         """The file of the same name as another system spells it: Windows writes backslashes, macOS
@@ -170,3 +175,19 @@ def read_image(path: Path, *, label: str) -> bytes:
         raise SampleError(f"{label}: the file is missing") from None
     except OSError as error:
         raise SampleError(f"{label}: {error.strerror or error}") from error
+
+
+_RACY_SECONDS = 2
+"""A file that was changed so recently may change again without a new time."""
+
+
+def file_state(path: Path) -> str:
+    """The state of a picture's file: inode, size and times; "" where it was changed just now."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return ""
+    changed = max(found.st_mtime, found.st_ctime)
+    if changed > time.time() - _RACY_SECONDS:
+        return ""
+    return repr((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))

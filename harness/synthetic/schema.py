@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
+from hashlib import sha256
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 from harness.synthetic.drawing import draw
@@ -36,6 +38,20 @@ def fields(item: Item) -> dict[str, Any]:
 def png(item: Item) -> bytes:
     """The picture as a file."""
     return _file(item.scene)
+
+
+def drawn_from(item: Item) -> str:
+    """All that the picture's file depends on but for Pillow: the scene, and what draws it."""
+    return f"{_drawing_code()} {item.scene!r}"
+
+
+@cache
+def _drawing_code() -> str:
+    """A hash of the modules that draw and encode."""
+    folder, total = Path(__file__).parent, sha256()
+    for name in ("backdrops", "drawing", "pen", "schema", "things"):
+        total.update((folder / f"{name}.py").read_bytes())
+    return total.hexdigest()
 
 
 @lru_cache(maxsize=8192)  # some 6 kB each: all of a split

@@ -6,7 +6,6 @@ minis that come with the package, random weights, and the student of a finished 
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from harness.checkpoints.catalog import ModelSpec, find, find_type
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import Exit, HarnessError
+from harness.core.files.caches import cache_folder
 from harness.weights import minis
 from harness.weights.students import DISTILLATIONS, finished_students
 
@@ -97,10 +97,9 @@ def _random_weights(spec: ModelSpec | None, model: str, size: str) -> Path:
     # Imported here: building needs torch.
     from harness.families.tiny import build
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     # A distilled model has the architecture of its student.
     kin = find_type(spec.model_type) or spec
-    folder = cache / "harness" / "random" / f"{kin.name}-{size}"
+    folder = cache_folder("random") / f"{kin.name}-{size}"
     if not (folder / "config.json").exists():
         build(kin.name, folder, size=size)
     return folder
