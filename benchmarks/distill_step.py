@@ -85,7 +85,7 @@ def measure(
             if cuda:
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - started)
-        rows = [student.row(each) for each in examples]
+        rows = [student.rows(each)[0] for each in examples]
     step_seconds = sorted(seconds[2:])[steps // 2]
     lengths = [len(row.ids) for row in rows]
     targets = [sum(weight > 0 for weight in row.weights) for row in rows]

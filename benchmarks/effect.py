@@ -80,8 +80,8 @@ def main() -> None:
                 plan.training,
                 config=config,
                 controls={
-                    STEPS: config.answers_only(**{**changes, "epochs": config.epochs}),
-                    COMPUTE: config.answers_only(**changes),
+                    STEPS: config.with_objective("answer", **{**changes, "epochs": config.epochs}),
+                    COMPUTE: config.with_objective("answer", **changes),
                 },
             ),
             evaluation=replace(plan.evaluation, max_new_tokens=config.max_new_tokens),

@@ -7,15 +7,25 @@ the paper is silent, the field says so.
 
 from __future__ import annotations
 
-import math
 import types
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Annotated, Any, Literal, Self, get_args
 
+from distill.field_checks import (
+    BELOW_ONE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Range,
+    check_fields,
+    refusal,
+)
+from distill.objectives import OBJECTIVES, find_objective, objective_of, own_settings, takes
+from distill.objectives.structured import Stage
 from harness.core.declarations import EVALUATION, SAMPLES, TEACHER, TRAINING, Option
 from harness.core.errors import HarnessError
-from harness.core.options import SampleSelection
+from harness.core.options import SampleSelection, key_values
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -23,11 +33,20 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _objective(name: str) -> str:
+    return find_objective(name).name
+
+
+def _objective_settings(given: Sequence[str]) -> dict[str, Any]:
+    return key_values(given, option="--objective-set", example="NAME=VALUE")
+
+
 Part = Literal["vision", "projector", "embeddings", "layers", "head"]
 """What can be frozen or trained each on its own. The last three are the text model."""
 TeacherInput = Literal["question", "answer", "lecture", "solution"]
 INPUTS: tuple[TeacherInput, ...] = get_args(TeacherInput)
-Stage = Literal["summary", "caption", "reasoning"]
+FORMER: Mapping[str, str] = types.MappingProxyType({"target": "objective"})
+"""Former name of a field -> its name, for configs and records of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,16 +114,28 @@ class DistillConfig:
     ] = INPUTS
     """In addition to the image: question and answer in section 3.1, all four in section 4.1."""
 
-    # Target: section 3.2.
-    target: Annotated[
-        Literal["structured", "answer"],
+    # Objective: section 3.2.
+    objective: Annotated[
+        str,
         Option(
-            "What the student learns to write: rationale and answer, or the answer alone. "
+            f"What the student learns to write, and by which loss: {', '.join(OBJECTIVES)}. "
             "Default: structured.",
             panel=TRAINING,
+            parse=_objective,
         ),
     ] = "structured"
-    """answer: the gold letter alone, a control that the paper does not report."""
+    """See `distill.objectives`; the paper's is structured."""
+    objective_settings: Annotated[
+        Mapping[str, Any],
+        Option(
+            "NAME=VALUE of a setting of the objective's own. Default: none.",
+            panel=TRAINING,
+            flag="objective-set",
+            given=list[str],
+            parse=_objective_settings,
+        ),
+    ] = field(default_factory=dict, hash=False)
+    """The settings that the objective has and this class has not."""
     without: Annotated[
         tuple[Stage, ...],
         Option(
@@ -211,60 +242,43 @@ class DistillConfig:
     again in every epoch. 0: no cache."""
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
-            value = getattr(self, name)
-            if not _fits(value, hint):
-                raise _refusal(name, value, f"It takes {_words(hint)}.")
-        for name, (valid, known) in _RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not valid(value):
-                raise _refusal(name, value, f"It must be {known}.")
+        check_fields(self, _RANGES)
         for name in ("teacher_input", "without", "train"):
             value = getattr(self, name)
             if len(set(value)) != len(value):
-                raise _refusal(name, value, "It names something twice.")
+                raise refusal(name, value, "It names something twice.")
         if not self.train:
-            raise _refusal("train", self.train, "Nothing would be trained.")
+            raise refusal("train", self.train, "Nothing would be trained.")
         if self.batch_size % self.accumulation:
-            raise _refusal(
+            raise refusal(
                 "accumulation", self.accumulation, f"It must divide batch_size, {self.batch_size}."
             )
         if self.parallel == "fsdp2" and self.optimizer == "adam8bit":
-            raise _refusal("parallel", self.parallel, "8-bit Adam needs each tensor whole.")
-        if self.target == "answer" and self.without:
-            raise _refusal("without", self.without, "The answer-only target has no stages.")
-        if not any(self.weight_of(stage) for stage in self.stages):
-            raise _refusal("conclusion_weight", 0.0, "No token of the target would count.")
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """The stages of a target, in order; the answer alone is a conclusion."""
-        if self.target == "answer":
-            return ("conclusion",)
-        kept = [stage for stage in get_args(Stage) if stage not in self.without]
-        return (*kept, "conclusion")
-
-    def weight_of(self, stage: str) -> float:
-        """The weight in the loss of each token of `stage`, one of `stages`."""
-        weight: float = getattr(self, f"{stage}_weight")
-        return weight
+            raise refusal("parallel", self.parallel, "8-bit Adam needs each tensor whole.")
+        objective_of(self)  # refuses its name, or one of its settings
+        if self.without and not takes(self.objective, "without"):
+            raise refusal(
+                "without", self.without, f"The targets of {self.objective} have no stages."
+            )
 
     @property
     def micro_batch_size(self) -> int:
         """Samples per forward pass, over all processes."""
         return self.batch_size // self.accumulation
 
-    def answers_only(self, **changes: Any) -> DistillConfig:
-        """The control: the same examples in the same order with the answers alone, and `changes`,
-        because letters are learned best at a rate and for a time of their own. Raises HarnessError.
-        """
-        kept = {**self.to_json(), "target": "answer", "without": []}
+    def with_objective(self, name: str, **changes: Any) -> DistillConfig:
+        """The same with another objective, as it is without settings, and `changes`: a control that
+        learns letters, for one, is trained best at a rate and for a time of its own. Raises
+        HarnessError."""
+        kept = {**self.to_json(), "objective": name, "objective_settings": {}, "without": []}
         return DistillConfig.from_json({**kept, **changes})
 
     def outcome(self) -> dict[str, Any]:
         """The fields that decide what training gives from the same examples: with others, a run
         that was begun cannot be continued."""
-        return {k: v for k, v in self.to_json().items() if k not in _NO_OUTCOME}
+        kept = {k: v for k, v in self.to_json().items() if k not in _NO_OUTCOME}
+        # Without settings of its own an objective has None there, as records of earlier versions.
+        return kept | {"objective_settings": own_settings(objective_of(self), self) or None}
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain JSON values."""
@@ -277,6 +291,7 @@ class DistillConfig:
         Raises:
             HarnessError: a field is unknown or cannot have its value.
         """
+        data = {FORMER.get(name, name): value for name, value in data.items()}
         unknown = sorted(set(data) - {f.name for f in fields(cls)})
         if unknown:
             raise HarnessError(
@@ -296,38 +311,33 @@ _NO_OUTCOME = frozenset(
     ]
 )
 
-_Range = tuple[Callable[[float], bool], str]
-_POSITIVE: _Range = (lambda v: v > 0 and math.isfinite(v), "above 0")
-_NOT_NEGATIVE: _Range = (lambda v: v >= 0 and math.isfinite(v), "0 or more")
-_BELOW_ONE: _Range = (lambda v: 0 <= v < 1, "0 or more, and below 1")
-_SHARE: _Range = (lambda v: 0 <= v <= 1, "from 0 to 1")
-_RANGES: Mapping[str, _Range] = types.MappingProxyType(
+_RANGES: Mapping[str, Range] = types.MappingProxyType(
     {
-        "epochs": _POSITIVE,
-        "learning_rate": _POSITIVE,
-        "batch_size": _POSITIVE,
-        "accumulation": _POSITIVE,
-        "max_new_tokens": _POSITIVE,
-        "samples": _POSITIVE,
-        "summary_weight": _NOT_NEGATIVE,
-        "caption_weight": _NOT_NEGATIVE,
-        "reasoning_weight": _NOT_NEGATIVE,
-        "conclusion_weight": _NOT_NEGATIVE,
-        "beta1": _BELOW_ONE,
-        "beta2": _BELOW_ONE,
-        "epsilon": _POSITIVE,
-        "weight_decay": _NOT_NEGATIVE,
-        "warmup": _BELOW_ONE,
-        "floor": _SHARE,
-        "clip": _POSITIVE,
-        "lora_rank": _POSITIVE,
-        "lora_alpha": _POSITIVE,
-        "lora_dropout": _BELOW_ONE,
-        "bucket": _POSITIVE,
-        "seed": _NOT_NEGATIVE,
-        "checkpoint_every": _POSITIVE,
-        "keep_checkpoints": _POSITIVE,
-        "feature_cache_gb": _NOT_NEGATIVE,
+        "epochs": POSITIVE,
+        "learning_rate": POSITIVE,
+        "batch_size": POSITIVE,
+        "accumulation": POSITIVE,
+        "max_new_tokens": POSITIVE,
+        "samples": POSITIVE,
+        "summary_weight": NOT_NEGATIVE,
+        "caption_weight": NOT_NEGATIVE,
+        "reasoning_weight": NOT_NEGATIVE,
+        "conclusion_weight": NOT_NEGATIVE,
+        "beta1": BELOW_ONE,
+        "beta2": BELOW_ONE,
+        "epsilon": POSITIVE,
+        "weight_decay": NOT_NEGATIVE,
+        "warmup": BELOW_ONE,
+        "floor": SHARE,
+        "clip": POSITIVE,
+        "lora_rank": POSITIVE,
+        "lora_alpha": POSITIVE,
+        "lora_dropout": BELOW_ONE,
+        "bucket": POSITIVE,
+        "seed": NOT_NEGATIVE,
+        "checkpoint_every": POSITIVE,
+        "keep_checkpoints": POSITIVE,
+        "feature_cache_gb": NOT_NEGATIVE,
     }
 )
 
@@ -343,39 +353,6 @@ def preset(name: str, **changes: Any) -> DistillConfig:
     if set(changes) <= {f.name for f in fields(DistillConfig)}:
         return replace(PRESETS[name], **changes)
     return DistillConfig.from_json({**PRESETS[name].to_json(), **changes})  # names the field
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return isinstance(value, str) and value in arguments
-    if origin is types.UnionType:
-        return any(_fits(value, each) for each in arguments)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(each, arguments[0]) for each in value)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
-
-
-def _words(hint: Any) -> str:
-    """What a field takes, for a message."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return " or ".join(arguments)
-    if origin is types.UnionType:
-        return " or ".join(_words(each) for each in arguments)
-    if origin is tuple:
-        return f"a list of {_words(arguments[0])}"
-    if hint is type(None):
-        return "nothing"
-    return {int: "a whole number", float: "a number", bool: "true or false"}[hint]
-
-
-def _refusal(name: str, value: Any, known: str) -> HarnessError:
-    return HarnessError(f"{name} cannot be {value!r}.", known=known)
 
 
 PRESETS: Mapping[str, DistillConfig] = types.MappingProxyType(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.layout import CARD, Workspace
+from distill.objectives.objective import Objective
 from distill.options import EvaluationOptions
 from distill.questions import Questions
 from distill.training.card import fill_results
@@ -29,16 +30,22 @@ def evaluate_student(
     evaluation: EvaluationOptions,
     *,
     folder: Path,
+    objective: Objective,
     suffix: str = "",
 ) -> Run:
     """Evaluate the trained student in `folder` or, with a `suffix`, a control. The run of a student
-    with other weights is moved aside."""
+    with other weights is moved aside.
+
+    Args:
+        objective: that it was trained with, which decides how it is asked.
+    """
     name = workspace.name + suffix
+    reasons = objective.style == "structured"
     source = Weights(
         ModelOptions(
-            # A control is no row of the catalogue: it is asked for a letter, under its own name.
-            model=str(folder) if suffix else "moondream-kd",
-            weights=None if suffix else str(folder),
+            # The catalogue's row is asked for a rationale; a folder is asked for a letter.
+            model="moondream-kd" if reasons else str(folder),
+            weights=str(folder) if reasons else None,
             name=name,
             runs=workspace.runs,
             device=evaluation.device,
@@ -54,7 +61,7 @@ def evaluate_student(
         workspace,
         evaluation,
         fresh=workspace.fresh or outdated,
-        conclude=evaluation.conclude and not suffix,  # a control has no reasoning to conclude from
+        conclude=evaluation.conclude and reasons,  # else there is no reasoning to conclude from
     )
     return evaluate(source, test, options)
 

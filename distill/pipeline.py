@@ -20,6 +20,8 @@ from distill.evaluation import (
 )
 from distill.examples import Example
 from distill.layout import Workspace
+from distill.objectives import objective_of
+from distill.objectives.objective import Objective
 from distill.options import EvaluationOptions
 from distill.quality.dependence import Dependence, image_dependence
 from distill.quality.record import write_quality
@@ -47,9 +49,14 @@ class Plan:
     """Measure how much the rationales depend on their images."""
 
     @property
+    def objective(self) -> Objective:
+        """That of the student."""
+        return objective_of(self.training.config)
+
+    @property
     def needs_rationales(self) -> bool:
-        """Whether there is a first stage: answers alone need no teacher."""
-        return self.training.config.target == "structured" or self.teaching.imported is not None
+        """Whether there is a first stage."""
+        return bool(self.objective.needs) or self.teaching.imported is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +88,7 @@ def distill(plan: Plan, *, on_run: Callable[[Run], None] = lambda _: None) -> Ou
     record = None
     if plan.needs_rationales:
         record = collect_rationales(workspace, questions, plan.teaching)
-    examples = load_examples(
-        workspace, questions, needs_rationales=training.config.target == "structured"
-    )
+    examples = load_examples(workspace, questions, needs=plan.objective.needs)
     dependence = None
     if record and plan.image_dependence:
         dependence = measure_dependence(workspace, questions, training, examples=examples)
@@ -145,7 +150,12 @@ def _evaluate(plan: Plan, students: Mapping[str, Path], on_run: Callable[[Run], 
     workspace, test, evaluation = plan.workspace, plan.test, plan.evaluation
     runs = []
     for suffix, folder in students.items():
-        runs.append(evaluate_student(workspace, test, evaluation, folder=folder, suffix=suffix))
+        objective = objective_of(plan.training.config_of(suffix))
+        runs.append(
+            evaluate_student(
+                workspace, test, evaluation, folder=folder, objective=objective, suffix=suffix
+            )
+        )
         on_run(runs[-1])
     if plan.evaluation.baseline:
         runs.append(evaluate_base(workspace, test, evaluation, base=plan.training.base))

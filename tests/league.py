@@ -264,7 +264,10 @@ def distil(runs: Path, predictions: dict[str, list[Prediction]], *, seed: int) -
     trained = {"geography": 640, "physics": 420, "biology": 400, "earth-science": 160, "chemistry": 90,
                "science-and-engineering-practices": 120, "us-history": 70, "economics": 40}  # fmt: skip
     dropped = {topic: count // 9 for topic, count in trained.items()}
-    for name, first, last in (("moondream-kd", 1.8, 0.68), ("moondream-kd-answer-only", 2.6, 0.9)):
+    for name, objective, first, last in (
+        ("moondream-kd", "structured", 1.8, 0.68),
+        ("moondream-kd-answer-only", "answer", 2.6, 0.9),
+    ):
         folder = runs / "distill" / name
         folder.mkdir(parents=True, exist_ok=True)
         losses = [
@@ -278,7 +281,12 @@ def distil(runs: Path, predictions: dict[str, list[Prediction]], *, seed: int) -
             {
                 "status": "complete",
                 "fingerprint": {"weights": "sha256:moondream"},
-                "config": {"batch_size": 16, "learning_rate": 1.4e-5, "epochs": 1},
+                "config": {
+                    "objective": objective,
+                    "batch_size": 16,
+                    "learning_rate": 1.4e-5,
+                    "epochs": 1,
+                },
                 "base": "moondream",
                 "steps": len(losses),
                 "counts": {"used": sum(trained.values()), "by_topic": trained},

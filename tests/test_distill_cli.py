@@ -283,7 +283,7 @@ def test_a_dry_run_names_a_teacher_that_is_missing(command, arguments: dict[str,
         (["--lora-rank", "8", "--epochs", "2", "--seed", "3"],
          {"lora_rank": 8, "epochs": 2, "seed": 3}),
         (["--target", "answer", "--precision", "float32", "--accumulation", "2"],
-         {"target": "answer", "precision": "float32", "accumulation": 2}),
+         {"objective": "answer", "precision": "float32", "accumulation": 2}),
         (["--teacher-input", "question,answer"], {"teacher_input": ["question", "answer"]}),
     ],
 )  # fmt: skip

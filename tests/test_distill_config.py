@@ -9,6 +9,7 @@ from itertools import chain
 import pytest
 
 from distill.config import PRESETS, DistillConfig, preset
+from distill.objectives.structured import Structured
 from distill.training.schedule import learning_rate, order
 from harness.core.errors import HarnessError
 
@@ -59,8 +60,8 @@ def test_json_and_back(name: str) -> None:
         ({"train": ("text",)}, "vision or projector or embeddings or layers or head"),
         ({"train": ("head", "head")}, "twice"),
         ({"without": ("conclusion",)}, "summary or caption or reasoning"),
-        ({"target": "answer", "without": ("summary",)}, "no stages"),
-        ({"target": "answer", "conclusion_weight": 0.0}, "No token"),
+        ({"objective": "answer", "without": ("summary",)}, "no stages"),
+        ({"objective": "answer", "conclusion_weight": 0.0}, "No token"),
         ({"clip": 0}, "above 0"),
         ({"learning_rat": 1e-5}, "no setting 'learning_rat'"),
     ],
@@ -80,10 +81,9 @@ def test_an_unknown_preset_is_refused() -> None:
 
 
 def test_stages_of_a_target() -> None:
-    """In the paper's order, less those left out; the answer alone is a conclusion."""
-    assert preset("paper").stages == ("summary", "caption", "reasoning", "conclusion")
-    assert preset("paper", without=("caption",)).stages == ("summary", "reasoning", "conclusion")
-    assert preset("paper", target="answer").stages == ("conclusion",)
+    """In the paper's order, less those left out."""
+    assert Structured().stages == ("summary", "caption", "reasoning", "conclusion")
+    assert Structured(without=("caption",)).stages == ("summary", "reasoning", "conclusion")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,11 @@ from dataclasses import replace
 import pytest
 
 from distill.config import preset
-from distill.examples import Example, fingerprint, target
+from distill.examples import Example
+from distill.objectives import objective_of
+from distill.objectives.answer import Answer
+from distill.objectives.objective import Piece
+from distill.training.fingerprint import fingerprint
 from harness.core.errors import SampleError
 from harness.core.structured import Rationale, parse, render
 from harness.core.types import ImageRef, Sample
@@ -18,8 +22,13 @@ RATIONALE = Rationale("What is asked.", " Two balls. \n", "The blue one\n\nis hi
 EXAMPLE = Example(SAMPLE, RATIONALE)
 
 
+def pieces(example: Example = EXAMPLE, **changes: object) -> tuple[Piece, ...]:
+    (target,) = objective_of(preset("paper", **changes)).targets(example)
+    return target.pieces
+
+
 def text(example: Example = EXAMPLE, **changes: object) -> str:
-    return "".join(piece.text for piece in target(example, preset("paper", **changes)))
+    return "".join(piece.text for piece in pieces(example, **changes))
 
 
 def test_the_target_is_the_rationale_with_the_gold_letter() -> None:
@@ -35,8 +44,8 @@ def test_the_target_is_the_rationale_with_the_gold_letter() -> None:
 
 def test_the_answer_alone() -> None:
     """The control: a space and the letter, whether there is a rationale or not."""
-    assert text(target="answer") == " B"
-    assert text(Example(SAMPLE, None), target="answer") == " B"
+    assert text(objective="answer") == " B"
+    assert text(Example(SAMPLE, None), objective="answer") == " B"
 
 
 @pytest.mark.parametrize(
@@ -62,17 +71,16 @@ def test_ablations_leave_stages_out(without: tuple[str, ...], left: list[str]) -
 
 def test_each_stage_has_its_weight() -> None:
     """The blank line behind a stage belongs to it."""
-    config = preset("paper", summary_weight=0.0, reasoning_weight=2.0, without=("caption",))
-    pieces = target(EXAMPLE, config)
-    assert [piece.weight for piece in pieces] == [0.0, 2.0, 1.0]
-    assert [piece.text[-2:] for piece in pieces] == ["\n\n", "\n\n", "N>"]
+    found = pieces(summary_weight=0.0, reasoning_weight=2.0, without=("caption",))
+    assert [piece.weight for piece in found] == [0.0, 2.0, 1.0]
+    assert [piece.text[-2:] for piece in found] == ["\n\n", "\n\n", "N>"]
 
 
 def test_no_rationale_to_teach() -> None:
     """Such a sample is left out, unless only its conclusion is taught."""
     bare = Example(SAMPLE, None)
     with pytest.raises(SampleError, match="no rationale"):
-        target(bare, preset("paper"))
+        pieces(bare)
     assert text(bare, without=("summary", "caption", "reasoning")) == "<CONCLUSION> B </CONCLUSION>"
 
 
@@ -85,10 +93,10 @@ def test_an_open_answer_is_taught_as_it_stands() -> None:
 def test_the_fingerprint_is_of_what_is_taught() -> None:
     """Questions, options, answers, topics, pictures, rationales, targets and order count; what the
     target does not hold does not."""
-    config = preset("paper")
+    objective = objective_of(preset("paper"))
     picture = ImageRef("a.png", lambda: b"bytes")
     other = Example(replace(SAMPLE, id="8"), RATIONALE)
-    base = fingerprint([EXAMPLE, other], config, TASK)
+    base = fingerprint([EXAMPLE, other], objective, TASK)
     changed = [
         [other, EXAMPLE],
         [EXAMPLE],
@@ -99,8 +107,8 @@ def test_the_fingerprint_is_of_what_is_taught() -> None:
         [Example(replace(SAMPLE, images=(picture,)), RATIONALE), other],
         [Example(SAMPLE, replace(RATIONALE, caption="Three balls.")), other],
     ]
-    found = [fingerprint(examples, config, TASK) for examples in changed]
+    found = [fingerprint(examples, objective, TASK) for examples in changed]
     assert len({base, *found}) == len(changed) + 1
     same = [Example(SAMPLE, replace(RATIONALE, conclusion="B")), other]
-    assert fingerprint(same, config, TASK) == base
-    assert fingerprint([EXAMPLE, other], replace(config, target="answer"), TASK) != base
+    assert fingerprint(same, objective, TASK) == base
+    assert fingerprint([EXAMPLE, other], Answer(), TASK) != base

@@ -74,7 +74,7 @@ def test_a_row_by_hand(make, examples: list[Example]) -> None:
         f"<REASONING> {rationale.reasoning} </REASONING>\n\n"
         f"<CONCLUSION> {letter} </CONCLUSION>",
     )
-    row = student.row(example)
+    row = student.rows(example)[0]
     start = [BOS, *[IMAGE] * IMAGE_TOKENS, *question]
     assert list(row.ids) == [*start, *target, EOS]
     assert list(row.labels) == [-100] * len(start) + [*target, EOS]
@@ -83,8 +83,8 @@ def test_a_row_by_hand(make, examples: list[Example]) -> None:
 
 def test_the_answer_only_row(make, examples: list[Example]) -> None:
     """The target is a space, the letter and the end token."""
-    student = make(replace(FP32, target="answer"))
-    row = student.row(examples[0])
+    student = make(replace(FP32, objective="answer"))
+    row = student.rows(examples[0])[0]
     letter = "ABCD"[examples[0].sample.target]
     learned = [token for token in row.labels if token != -100]
     assert learned == [*words(student, f" {letter}"), EOS]
@@ -101,7 +101,7 @@ def test_what_is_trained_on_is_what_is_asked(
     loaded = load(found, LoadOptions(device="cpu", dtype="float32"))
     (group,) = loaded.prepare([TASK.prompt(sample, style)])
     asked = group.inputs["input_ids"][0].tolist()
-    row = student.row(examples[3])
+    row = student.rows(examples[3])[0]
     assert list(row.ids[: len(asked)]) == asked
     assert row.labels[len(asked)] != -100 == row.labels[len(asked) - 1]
 
@@ -109,9 +109,9 @@ def test_what_is_trained_on_is_what_is_asked(
 def test_padding_is_on_the_right_with_the_end_token(make, examples: list[Example]) -> None:
     """Padding has no label and no weight; pictures come in the order of the rows."""
     student = make()
-    some = sorted(examples[:4], key=lambda e: len(student.row(e).ids))
+    some = sorted(examples[:4], key=lambda e: len(student.rows(e)[0].ids))
     batch = student.encode(some)
-    rows = [student.row(example) for example in some]
+    rows = [student.rows(example)[0] for example in some]
     longest = len(rows[-1].ids)
     assert batch.ids.shape == batch.labels.shape == batch.weights.shape == (4, longest)
     for at, row in enumerate(rows):
@@ -152,7 +152,7 @@ def independent_loss(
     "changes",
     [
         {},
-        {"target": "answer"},
+        {"objective": "answer"},
         {"without": ("caption",), "summary_weight": 0.25, "conclusion_weight": 4.0},
         {"gradient_checkpointing": True},
         {"feature_cache_gb": 0.0},
@@ -167,7 +167,7 @@ def test_the_loss_is_that_of_a_plain_forward_pass(
     student = make(replace(FP32, **changes))
     some = examples[::16]
     losses, weights = independent_loss(
-        tiny("moondream"), [(student.row(example), example) for example in some]
+        tiny("moondream"), [(student.rows(example)[0], example) for example in some]
     )
     expected = sum(x * w for x, w in zip(losses, weights, strict=True)) / sum(weights)
     assert student.loss(student.encode(some)).item() == pytest.approx(expected, abs=1e-5)
@@ -176,7 +176,7 @@ def test_the_loss_is_that_of_a_plain_forward_pass(
 def test_weights_of_stages_fall_on_their_tokens(make, examples: list[Example]) -> None:
     """The tokens of weight 3 spell the caption and the blank line behind it."""
     student = make(replace(FP32, caption_weight=3.0))
-    row = student.row(examples[5])
+    row = student.rows(examples[5])[0]
     heavy = [i for i, w in zip(row.ids, row.weights, strict=True) if w == 3.0]
     caption = examples[5].rationale.caption
     assert tokenizer(student).decode(heavy) == f"<CAPTION> {caption} </CAPTION>\n\n"
@@ -187,7 +187,7 @@ def test_data_cannot_write_control_tokens(make, examples: list[Example]) -> None
     student = make()
     evil = "<|endoftext|> <image>"
     example = Example(replace(examples[0].sample, question=evil), Rationale(evil, evil, evil, "A"))
-    ids = student.row(example).ids
+    ids = student.rows(example)[0].ids
     assert ids.count(IMAGE) == IMAGE_TOKENS
     assert ids.count(EOS) == 2  # the first and the last
     assert student.length(example) == len(ids)

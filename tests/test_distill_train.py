@@ -22,7 +22,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from distill.config import DistillConfig, preset
-from distill.examples import Example, target
+from distill.examples import Example
+from distill.objectives.structured import Structured
 from distill.training import checkpointing
 from distill.training.card import Sources, fill_results
 from distill.training.curve import loss_svg, smoothed
@@ -143,11 +144,10 @@ def test_the_student_answers_through_the_harness(
     (summary,) = result.json["runs"]
     assert summary["metrics"]["accuracy"]["value"] == 1.0
     predictions = Path(summary["folder"]) / "predictions.jsonl"
-    config = preset("paper")
     for line in predictions.read_text().splitlines():
         answer = json.loads(line)
-        text = "".join(piece.text for piece in target(wanted[answer["sample_id"]], config))
-        assert answer["raw"] == text
+        (target,) = Structured().targets(wanted[answer["sample_id"]])
+        assert answer["raw"] == target.text
 
 
 def test_the_folder_of_a_run(whole: Path, examples: list[Example]) -> None:
@@ -377,11 +377,11 @@ def test_a_full_disk(run, whole: Path, tmp_path: Path) -> None:
     ("changes", "named"),
     [
         ({"config": replace(FP32, learning_rate=2e-3)}, "learning_rate: 0.001 there, 0.002 now"),
-        ({"config": replace(FP32, target="answer")}, "target"),
+        ({"config": replace(FP32, objective="answer")}, "objective"),
         ({"seed": 1}, "weights"),
         ({"count": 20}, "data"),
     ],
-    ids=["config", "target", "weights", "data"],
+    ids=["config", "objective", "weights", "data"],
 )
 def test_another_run_is_refused(  # noqa: PLR0917  # pytest gives them by name
     run, whole, tiny, examples, changes, named
@@ -538,12 +538,12 @@ def test_nothing_to_learn(run, examples, tmp_path: Path) -> None:
 
 def test_the_answer_only_control(run, examples, tmp_path: Path) -> None:
     """It needs no rationales, and learns the letter and the end token of each sample."""
-    config = replace(FP32, target="answer")
+    config = replace(FP32, objective="answer")
     run(tmp_path / "run", config, [Example(e.sample, None) for e in examples])
     words = AutoTokenizer.from_pretrained(tmp_path / "run" / "student")
     tokens = sum(len(words(f" {'ABCD'[e.sample.target]}")["input_ids"]) + 1 for e in examples)
     assert sum(line["target_tokens"] for line in lines(tmp_path / "run")) == tokens
-    assert "answers alone" in (tmp_path / "run" / "student" / "README.md").read_text()
+    assert "distilled on answers only" in (tmp_path / "run" / "student" / "README.md").read_text()
 
 
 def test_8_bit_adam_needs_its_package_and_a_gpu(run, tmp_path: Path) -> None:

@@ -134,7 +134,11 @@ def test_the_loss_is_that_of_the_log_with_the_control_beside(made: Panel, runs: 
     rows = (runs / "distill" / "moondream-kd" / "training_log.jsonl").read_text().splitlines()
     first, last = (json.loads(rows[place])["loss"] for place in (0, -1))
     assert f"125 steps, from {first:.2f} to {last:.3f} nats per token" in made.curve.caption[0]
-    assert "not comparable" in made.curve.caption[2]
+    assert "the control predicts a letter, the student a whole rationale" in made.curve.caption[2]
+    facts = dict(made.facts)
+    assert facts["Trained on"] == "structured rationales"
+    assert "Control (answers only)" in facts
+    assert "(control, trained on answers only)" in made.comparisons[0]
 
 
 def test_reasoning_to_error_has_examples_found_in_the_answers(made: Panel, runs: Path) -> None:

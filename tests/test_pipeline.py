@@ -14,6 +14,9 @@ from distill.config import DistillConfig
 from distill.evaluation import count_overlap, evaluate_student
 from distill.examples import Example
 from distill.layout import CONTROL, Workspace
+from distill.objectives.answer import Answer
+from distill.objectives.objective import Objective
+from distill.objectives.structured import Structured
 from distill.options import EvaluationOptions, RationaleOptions
 from distill.pipeline import Plan
 from distill.quality.dependence import Dependence, image_dependence, summarise_dependence
@@ -74,8 +77,8 @@ def collect(plan: Plan) -> None:
     collect_rationales(plan.workspace, plan.questions, plan.teaching)
 
 
-def load(plan: Plan, *, needs_rationales: bool = True) -> list[Example]:
-    return load_examples(plan.workspace, plan.questions, needs_rationales=needs_rationales)
+def load(plan: Plan, objective: type[Objective] = Structured) -> list[Example]:
+    return load_examples(plan.workspace, plan.questions, needs=objective.needs)
 
 
 def test_examples_are_the_kept_rationales_in_order(plan: Plan) -> None:
@@ -120,7 +123,7 @@ def test_without_rationales_there_is_nothing_to_teach(plan: Plan) -> None:
     """Save answers alone, which need none."""
     with pytest.raises(DataError, match="no rationales"):
         load(plan)
-    assert load(plan, needs_rationales=False) == [
+    assert load(plan, Answer) == [
         Example(sample, None) for sample in plan.questions.data.samples.samples[:8]
     ]
 
@@ -235,8 +238,12 @@ def test_conclusions_can_be_chosen_by_likelihood(plan: Plan, tiny: Callable[...,
     """--conclude is the student's; a control, without a reasoning, is asked as ever."""
     concluding = replace(plan.evaluation, conclude=True, limit=2)
     folder = tiny("moondream")
-    student = evaluate_student(plan.workspace, plan.test, concluding, folder=folder)
+    student = evaluate_student(
+        plan.workspace, plan.test, concluding, folder=folder, objective=Structured()
+    )
     assert student.record.settings["conclude"] is True
     assert student.record.fingerprint["mode"] == "generate, conclude by loglikelihood"
-    control = evaluate_student(plan.workspace, plan.test, concluding, folder=folder, suffix=CONTROL)
+    control = evaluate_student(
+        plan.workspace, plan.test, concluding, folder=folder, objective=Answer(), suffix=CONTROL
+    )
     assert control.record.settings["conclude"] is False

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from distill.examples import Example
 from distill.layout import Workspace
+from distill.objectives.objective import RATIONALES, TeacherOutput
 from distill.questions import Questions
 from distill.rationales.store import Store
 from harness.core.errors import DataError
@@ -29,10 +30,13 @@ def read_rationales(folder: Path) -> dict[str, Rationale]:
 
 
 def load_examples(
-    workspace: Workspace, questions: Questions, *, needs_rationales: bool = True
+    workspace: Workspace, questions: Questions, *, needs: frozenset[TeacherOutput] = RATIONALES
 ) -> list[Example]:
     """The examples of the selected questions: those with a kept rationale or, where there are no
     rationales and none are needed, all of them.
+
+    Args:
+        needs: of the objective that learns them.
 
     Raises:
         DataError: there are no rationales, or they are of other data.
@@ -40,7 +44,7 @@ def load_examples(
     folder = workspace.folder
     record = Store(folder).read_record()
     if record is None:
-        if needs_rationales:
+        if "rationales" in needs:
             raise no_rationales(workspace)
         return [Example(sample, None) for sample in questions.selected()]
     stop_on_mismatch(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.config import DistillConfig
+from distill.objectives import objective_of
 from harness.core.errors import DataError
 from harness.core.files.atomic import write_atomically
 
@@ -41,14 +42,13 @@ def card(
         record: what distill.json says of the finished run.
     """
     counts, losses = record["counts"], record["losses"]
-    structured = config.target == "structured"
-    target = (
-        "structured rationales" if structured else "answers alone, the control without rationales"
-    )
+    objective = objective_of(config)
     left_out = ", ".join(f"{n} ({_plain(why)})" for why, n in counts["left_out"].items())
     parts = {
         "Base": (sources.base, sources.base_licence),
-        "Teacher": (sources.teacher, sources.teacher_licence) if structured else ("none", "none"),
+        "Teacher": (sources.teacher, sources.teacher_licence)
+        if objective.needs
+        else ("none", "none"),
         "Questions": (sources.data, sources.data_licence),
     }
     return f"""---
@@ -58,7 +58,7 @@ tags: [distillation, structured-rationales]
 base_model: {_yaml(sources.base)}
 ---
 
-# {_plain(sources.base) or "Student"}, distilled on {target}
+# {_plain(sources.base) or "Student"}, distilled on {objective.title}
 
 ## Sources and licences
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from distill.config import DistillConfig
 from distill.examples import Example
+from distill.objectives import objective_of
 from distill.training.schedule import order
 from distill.training.student import PARTS
 from distill.training.tokens import IGNORED, Row, row_maker
@@ -101,23 +102,23 @@ def estimate(
 
     shape = pretrained.load(AutoConfig, base)
     processor: Any = pretrained.load(AutoProcessor, base)
-    row = row_maker(processor, base, config, task)
-    lengths, targets, left_out = _lengths(
-        examples, row, context=shape.text_config.max_position_embeddings
-    )
+    rows = row_maker(processor, base, objective_of(config), task)
+    found, left_out = _sequences(examples, rows, context=shape.text_config.max_position_embeddings)
+    lengths = [max(length for length, _ in each) for each in found]
+    sequences = [pair for each in found for pair in each]
     parts, adapters = parameters_of(shape, config)
     steps = order(lengths, config)
     size = config.micro_batch_size
     micro = [s[i : i + size] for s in steps for i in range(0, len(s), size)]
-    flops = flops_of(shape, parts, lengths, targets, config)
+    flops = flops_of(shape, parts, sequences, config, images=len(found))
     rate = matrix_rate(config.precision, device)
     trained = adapters or sum(parts[part] for part in config.train)
     return Estimate(
         samples=len(lengths),
         left_out=left_out,
         steps=len(steps),
-        tokens=sum(lengths),
-        target_tokens=sum(targets),
+        tokens=sum(length for length, _ in sequences),
+        target_tokens=sum(targets for _, targets in sequences),
         parameters=sum(parts.values()),
         trained=trained,
         memory=_memory(
@@ -125,8 +126,8 @@ def estimate(
             config,
             total=sum(parts.values()),
             trained=trained,
-            tokens=max((len(m) * max(lengths[i] for i in m) for m in micro), default=0),
-            targets=max((sum(targets[i] for i in m) for m in micro), default=0),
+            tokens=max((_padded_tokens([found[i] for i in m]) for m in micro), default=0),
+            targets=max((sum(n for i in m for _, n in found[i]) for m in micro), default=0),
         ),
         disk=_disk(shape, config, images=len(lengths), total=sum(parts.values()), trained=trained),
         flops=flops,
@@ -136,29 +137,37 @@ def estimate(
     )
 
 
-def _lengths(
-    examples: Sequence[Example], row: Callable[[Example], Row], *, context: int
-) -> tuple[list[int], list[int], dict[str, int]]:
-    """Tokens and target tokens of each example that fits; reason -> examples of the others.
+_Lengths = tuple[int, int]
+"""Tokens of a sequence, and those of its target."""
+
+
+def _sequences(
+    examples: Sequence[Example], rows: Callable[[Example], tuple[Row, ...]], *, context: int
+) -> tuple[list[list[_Lengths]], dict[str, int]]:
+    """The sequences of each example that fits; reason -> examples of the others.
 
     Args:
         context: tokens that a sequence may have.
     """
-    lengths: list[int] = []
-    targets: list[int] = []
+    found: list[list[_Lengths]] = []
     left_out: Counter[str] = Counter()
     for example in examples:
         try:
-            made = row(example)
+            made = rows(example)
         except SampleError as error:
             left_out[str(error)] += 1
             continue
-        if len(made.ids) > context:
+        if max(len(row.ids) for row in made) > context:
             left_out[f"longer than the context of {context} tokens"] += 1
             continue
-        lengths.append(len(made.ids))
-        targets.append(sum(label != IGNORED for label in made.labels))
-    return lengths, targets, dict(left_out)
+        found.append([(len(r.ids), sum(label != IGNORED for label in r.labels)) for r in made])
+    return found, dict(left_out)
+
+
+def _padded_tokens(batch: Sequence[Sequence[_Lengths]]) -> int:
+    """Tokens of a batch of examples, padding included."""
+    lengths = [length for each in batch for length, _ in each]
+    return len(lengths) * max(lengths)
 
 
 def parameters_of(shape: Any, config: DistillConfig) -> tuple[dict[str, int], int]:
@@ -226,22 +235,22 @@ def _disk(
 def flops_of(
     shape: Any,
     parts: Mapping[str, int],
-    lengths: Sequence[int],
-    targets: Sequence[int],
+    sequences: Sequence[_Lengths],
     config: DistillConfig,
+    *,
+    images: int,
 ) -> float:
-    """Floating-point operations of training on sequences of these lengths, in tokens, with so many
-    target tokens each; a multiply-add is two."""
+    """Floating-point operations of training on these sequences and of encoding so many images once;
+    a multiply-add is two."""
     text = shape.text_config
+    lengths, targets = zip(*sequences, strict=True) if sequences else ((), ())
     quadratic = 6.0 * text.num_hidden_layers * text.hidden_size * sum(n * n for n in lengths)
     training: float = (
         6.0 * parts["layers"] * sum(lengths) + 6.0 * parts["head"] * sum(targets) + quadratic
     )
     if config.gradient_checkpointing:
         training *= 4 / 3
-    seen: float = (
-        2.0 * (parts["vision"] + parts["projector"]) * shape.image_seq_length * len(lengths)
-    )
+    seen: float = 2.0 * (parts["vision"] + parts["projector"]) * shape.image_seq_length * images
     return config.epochs * training + seen
 
 

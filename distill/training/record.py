@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.config import DistillConfig
+from distill.config import FORMER, DistillConfig
 from distill.examples import Example
 from distill.layout import CHECKPOINTS, CURVE, LOG, STUDENT, TRAINING
+from distill.objectives import objective_of, own_settings
 from distill.training import checkpointing
 from distill.training.card import Sources
 from harness.core.errors import DataError, Exit, HarnessError
@@ -101,11 +102,18 @@ def new_record(
     old: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """distill.json of a run that begins or, with the `old` one, resumes."""
+    objective = objective_of(config)
     return {
         "format": FORMAT,
         "status": "running",
         "fingerprint": fingerprint,
         "config": config.to_json(),
+        "objective": {
+            "name": objective.name,
+            "title": objective.title,
+            "style": objective.style,
+            "settings": own_settings(objective, config),
+        },
         "base": base.name,
         "student": STUDENT,
         "started": old["started"] if old else now(),
@@ -115,7 +123,8 @@ def new_record(
 
 
 def read_record(out: Path) -> dict[str, Any] | None:
-    """distill.json of `out`; None where there is none.
+    """distill.json of `out`, its fingerprint by the present names of fields; None where there is
+    none.
 
     Raises:
         DataError: it is no such record, or that of a newer harness.
@@ -128,14 +137,15 @@ def read_record(out: Path) -> dict[str, Any] | None:
             raise DataError(f"{path} was written by a newer harness.", remedy="Update harness.")
         for name in ("fingerprint", "status", "started"):
             record[name]
+        known = {FORMER.get(name, name): value for name, value in record["fingerprint"].items()}
     except FileNotFoundError:
         return None
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path} is not the record of a training run: {type(error).__name__} {error}.",
             remedy=remedy,
         ) from error
-    return dict(record)
+    return {**record, "fingerprint": known}
 
 
 def count_reasons(left_out: Mapping[str, str]) -> dict[str, int]:

@@ -15,10 +15,11 @@ from typing import Any, Protocol
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
 from distill.config import DistillConfig, Part
 from distill.examples import Example
+from distill.objectives import objective_of
+from distill.objectives.objective import Objective, TargetTokens
 from distill.training.features import FeatureStore
 from distill.training.lora import adapter_deltas, add_adapters
 from distill.training.tokens import IGNORED, row_maker
@@ -84,12 +85,12 @@ class Student(Protocol):
         """The parameters that are learned."""
 
     def length(self, example: Example) -> int:
-        """Tokens of the whole sequence; raises SampleError where the example cannot be used."""
+        """Tokens of its longest sequence; raises SampleError where the example cannot be used."""
 
     def encode(self, examples: Sequence[Example]) -> Batch: ...
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean negative log-likelihood of the target tokens (equation 1), each with its weight."""
+        """The objective's loss: a mean over the batch's target tokens, by their weights."""
 
     def shard(self, processes: int) -> None:
         """Spread what is trained over all processes."""
@@ -104,15 +105,18 @@ class Student(Protocol):
 
 
 class TargetLoss(nn.Module):
-    """Equation 1, with logits computed where there are labels and nowhere else."""
+    """The objective's loss, with logits computed where there are labels and nowhere else."""
 
-    def __init__(self, model: nn.Module, autocast: torch.dtype | None) -> None:
+    def __init__(
+        self, model: nn.Module, objective: Objective, autocast: torch.dtype | None
+    ) -> None:
         super().__init__()
         self.model = model
+        self._objective = objective
         self._autocast = autocast
 
     def forward(self, ids: Tensor, labels: Tensor, weights: Tensor, **images: Any) -> Tensor:
-        """The weighted mean over all target tokens, 0 where all weights are."""
+        """See `distill.objectives.objective.Objective.loss`."""
         model: Any = self.model
         with torch.autocast(ids.device.type, self._autocast, enabled=self._autocast is not None):
             # Without a mask: padding comes last, where causal attention never looks,
@@ -120,9 +124,11 @@ class TargetLoss(nn.Module):
             hidden = model.model(input_ids=ids, use_cache=False, **images).last_hidden_state
             learned = labels[:, 1:] != IGNORED  # (B, L - 1)
             logits = model.lm_head(hidden[:, :-1][learned])  # (targets, vocabulary)
-        losses = F.cross_entropy(logits.float(), labels[:, 1:][learned], reduction="none")
-        weights = weights[:, 1:][learned]
-        return (losses * weights).sum() / weights.sum().clamp(min=torch.finfo(torch.float32).tiny)
+        return self._objective.loss(
+            TargetTokens(
+                logits=logits, labels=labels[:, 1:][learned], weights=weights[:, 1:][learned]
+            )
+        )
 
 
 class MoondreamStudent:
@@ -163,8 +169,9 @@ class MoondreamStudent:
             AutoModelForImageTextToText, base, dtype=half if in_half else torch.float32
         )
         self._processor: Any = pretrained.load(AutoProcessor, base)
-        self.row = row_maker(self._processor, base, config, task)
-        """From an example to its tokens."""
+        objective = objective_of(config)
+        self.rows = row_maker(self._processor, base, objective, task)
+        """From an example to its tokens, a row for each target."""
         self.context: int = model.config.text_config.max_position_embeddings
         """Tokens that a sequence may have."""
         self._freeze(model, half)
@@ -176,7 +183,7 @@ class MoondreamStudent:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         model.to(self._device).train()
         self._model = model
-        self.module: nn.Module = TargetLoss(model, None if in_half else half)
+        self.module: nn.Module = TargetLoss(model, objective, None if in_half else half)
         side: int = model.config.vision_config.image_size
         self._store = FeatureStore(
             features,
@@ -202,13 +209,13 @@ class MoondreamStudent:
         return [p for p in self._model.parameters() if p.requires_grad]
 
     def length(self, example: Example) -> int:
-        """Tokens of the whole sequence; the images are encoded and cached.
+        """Tokens of the longest sequence; the images are encoded and cached.
 
         Raises:
             SampleError: no rationale, a picture that cannot be read, or a sequence that is longer
                 than the model's context: half a rationale is not learned.
         """
-        length = len(self.row(example).ids)
+        length = max(len(row.ids) for row in self.rows(example))
         if length > self.context:
             raise SampleError(f"longer than the context of {self.context} tokens")
         try:
@@ -222,8 +229,13 @@ class MoondreamStudent:
         return length
 
     def encode(self, examples: Sequence[Example]) -> Batch:
-        rows = [self.row(example) for example in examples]
-        images = [image for example in examples for image in example.sample.images]
+        of_each = [self.rows(example) for example in examples]
+        rows = [row for each in of_each for row in each]
+        images = [
+            image
+            for example, each in zip(examples, of_each, strict=True)
+            for image in example.sample.images * len(each)
+        ]
         features: Tensor | None = None
         pixels: Mapping[str, Tensor] | None = None
         if images and self.encoder_is_frozen:

@@ -1,4 +1,4 @@
-"""How an example becomes tokens and labels.
+"""How an example becomes tokens and labels: a row for each target that the objective makes of it.
 
 BOS, the places of the picture, the question, the target, the end token; a label on each token of
 the target and on the end token, -100 elsewhere.
@@ -15,8 +15,8 @@ from typing import Any
 
 from PIL import Image
 
-from distill.config import DistillConfig
-from distill.examples import Example, target
+from distill.examples import Example
+from distill.objectives.objective import Objective, Target
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.types import Task
 from harness.data.fingerprint import blank
@@ -30,7 +30,7 @@ _PICTURE = Image.new("RGB", (1, 1))
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One example as tokens; the three are of equal length."""
+    """One target after its question, as tokens; the three are of equal length."""
 
     ids: tuple[int, ...]
     labels: tuple[int, ...]
@@ -39,9 +39,9 @@ class Row:
 
 
 def row_maker(
-    processor: Any, base: Path, config: DistillConfig, task: Task
-) -> Callable[[Example], Row]:
-    """A function from an example to its tokens; it raises SampleError where there is nothing to
+    processor: Any, base: Path, objective: Objective, task: Task
+) -> Callable[[Example], tuple[Row, ...]]:
+    """A function from an example to its rows; it raises SampleError where there is nothing to
     teach.
 
     The question is worded and tokenized as this student will be asked it: bare, in the style
@@ -55,8 +55,8 @@ def row_maker(
     escape = control_token_escaper(processor)
     tokenizer = processor.tokenizer
 
-    def row(example: Example) -> Row:
-        pieces = [(escape(piece.text), piece.weight) for piece in target(example, config)]
+    def row(example: Example, target: Target) -> Row:
+        pieces = [(escape(piece.text), piece.weight) for piece in target.pieces]
         prompt = task.prompt(blank(example.sample), "direct")
         prompt = replace(prompt, images=(_PICTURE,) * len(example.sample.images))
         ids = processor._encode(render(prompt), bos=True)  # noqa: SLF001  # its one way without pixels
@@ -74,4 +74,4 @@ def row_maker(
             weights=(*[0.0] * len(ids), *weights, pieces[-1][1]),
         )
 
-    return row
+    return lambda example: tuple(row(example, target) for target in objective.targets(example))

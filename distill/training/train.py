@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.config import DistillConfig
-from distill.examples import Example, fingerprint
+from distill.examples import Example
 from distill.layout import CARD, CHECKPOINTS, CONFIG, CURVE, FEATURES, LOG, STUDENT, TRAINING
+from distill.objectives import objective_of
 from distill.training import checkpointing, parallel
 from distill.training.card import Sources, card
 from distill.training.curve import loss_svg
+from distill.training.fingerprint import fingerprint
 from distill.training.parallel import Processes
 from distill.training.record import (
     TrainingRun,
@@ -122,7 +124,7 @@ def train(
 def _fingerprint(lesson: _Lesson, config: DistillConfig) -> dict[str, Any]:
     """What must be equal for a run to be resumed."""
     return {
-        "data": f"sha256:{fingerprint(lesson.examples, config, lesson.task)}",
+        "data": f"sha256:{fingerprint(lesson.examples, objective_of(config), lesson.task)}",
         "weights": weights_fingerprint(lesson.base),
         **config.outcome(),
     }
@@ -132,9 +134,10 @@ def _old_record(out: Path, known: Mapping[str, Any]) -> dict[str, Any] | None:
     """The record of the run that is there; refuses one that cannot be resumed."""
     record = read_record(out)
     if record is not None:
+        before = record["fingerprint"]
         # A setting that only one side has counts too.
-        both = {**dict.fromkeys(record["fingerprint"]), **known}
-        stop_on_mismatch(record["fingerprint"], both, what=f"the training in {out}")
+        both = {**dict.fromkeys(before), **known}
+        stop_on_mismatch(before, both, what=f"the training in {out}")
     elif checkpointing.latest(out / CHECKPOINTS):
         raise HarnessError(
             f"{out} has checkpoints, but no {TRAINING} that says what they are of.",
@@ -279,7 +282,7 @@ def _finish(
         "mean_of_last_tenth": math.fsum(tail) / len(tail),
         "lowest": min(losses),
     }
-    curve = loss_svg(losses, title=f"Training loss, {run.config.target} target")
+    curve = loss_svg(losses, title=f"Training loss, {run.config.objective} target")
     write_atomically(run.out / CURVE, curve.encode())
     aside = run.out / f".{STUDENT}.tmp"
     shutil.rmtree(aside, ignore_errors=True)

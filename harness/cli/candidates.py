@@ -12,6 +12,17 @@ def complete_models(incomplete: str) -> list[tuple[str, str]]:
     ]
 
 
+def complete_objectives(incomplete: str) -> list[tuple[str, str]]:
+    """The training objectives that begin so, and what each trains on."""
+    from distill.objectives import OBJECTIVES
+
+    return [
+        (name, objective.title)
+        for name, objective in OBJECTIVES.items()
+        if name.startswith(incomplete)
+    ]
+
+
 def complete_tasks(incomplete: str) -> list[str]:
     """The tasks that begin so."""
     from tasks import TASKS

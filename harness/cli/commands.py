@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
-from harness.cli.configuration import with_configuration
+from harness.cli.configuration import ALIASES, with_configuration
 from harness.cli.signature import expanded
 from harness.cli.usage import clear_errors
 from harness.core.files.paths import user_path
@@ -32,13 +32,7 @@ def _expanded(value: Any) -> Any:
     return value
 
 
-ALIASES = {
-    "--tasks": "--task",
-    "--models": "--model",
-    "--num-fewshot": "--shots",
-    "--reader": "--extractor",
-}
-"""What other harnesses, and our own releases before, call an option; not in the help."""
+_FLAGS = {f"--{name}": f"--{ours}" for name, ours in ALIASES.items()}
 
 
 def _by_our_names(command: Any, arguments: list[str]) -> list[str]:
@@ -49,7 +43,7 @@ def _by_our_names(command: Any, arguments: list[str]) -> list[str]:
         if argument == "--":
             return renamed + arguments[place:]
         flag, equals, value = argument.partition("=")
-        ours = ALIASES.get(flag)
+        ours = _FLAGS.get(flag)
         renamed.append(f"{ours}{equals}{value}" if ours in known else argument)
     return renamed
 

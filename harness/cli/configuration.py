@@ -19,6 +19,14 @@ from harness.core.errors import Exit, HarnessError
 from harness.core.files.paths import user_path
 from harness.core.suggestions import did_you_mean
 
+ALIASES = {
+    "tasks": "task",
+    "models": "model",
+    "num-fewshot": "shots",
+    "reader": "extractor",
+    "target": "objective",
+}
+"""What other harnesses, and our own releases before, call an option; not in the help."""
 CONFIGURATION = "harness.configuration"
 """Key of `Context.meta`: the file that was read."""
 _PASSING = frozenset({"fresh", "json", "dry-run"})
@@ -55,7 +63,7 @@ def read_configuration(path: Path, command: Any) -> dict[str, Any]:
     values = {}
     for key, value in document.items():
         name = key.replace("_", "-")
-        name = name if name in options else key
+        name = name if name in options else ALIASES.get(name, key)
         if name not in options:
             raise HarnessError(
                 f"{path}: {key!r} is not an option of this command.{did_you_mean(name, options)}",

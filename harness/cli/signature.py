@@ -18,7 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
-from harness.cli.candidates import complete_models, complete_tasks
+from harness.cli.candidates import complete_models, complete_objectives, complete_tasks
 from harness.core.declarations import PANELS, Option
 from harness.core.errors import HarnessError
 from harness.core.files.paths import user_path
@@ -26,7 +26,12 @@ from harness.core.options import model_option
 
 SHORT = {"model": "-m", "task": "-t", "question": "-q", "image": "-i", "format": "-f"}
 """Options with a short form, in whichever command they are."""
-COMPLETIONS = {"model": complete_models, "teacher": complete_models, "task": complete_tasks}
+COMPLETIONS = {
+    "model": complete_models,
+    "objective": complete_objectives,
+    "task": complete_tasks,
+    "teacher": complete_models,
+}
 """What a shell offers for the value of an option."""
 FEW = 8
 """So many options need no panels."""

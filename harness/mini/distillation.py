@@ -74,7 +74,7 @@ def plan(
             config=config,
             preset="miniature",
             device="cpu",
-            controls={CONTROL: config.answers_only(**ANSWERS_ONLY)} if control else {},
+            controls={CONTROL: config.with_objective("answer", **ANSWERS_ONLY)} if control else {},
         ),
         test=Data(task, DataOptions(split=split)),
         evaluation=EvaluationOptions(

@@ -49,9 +49,16 @@ def losses(rows: Sequence[Mapping[str, object]]) -> list[tuple[float, float]]:
 
 
 def curve(
-    trainings: Sequence[tuple[str, str, Sequence[tuple[float, float]]]], *, name: str
+    trainings: Sequence[tuple[str, str, Sequence[tuple[float, float]]]],
+    *,
+    name: str,
+    note: str = "",
 ) -> Curve | None:
-    """The losses of (title, role, (step, loss) ...) trainings; None where there are none."""
+    """The losses of (title, role, (step, loss) ...) trainings; None where there are none.
+
+    Args:
+        note: the last sentence of the caption where there are several.
+    """
     shown = [(title, role, steps) for title, role, steps in trainings if steps]
     if not shown:
         return None
@@ -81,11 +88,8 @@ def curve(
             f"{significant(values[-1])} nats per token; the mean of the last tenth is "
             f"{significant(means[-1])}."
         )
-    if len(shown) > 1:
-        caption.append(
-            "The two losses are not comparable: the control predicts a letter, the student a whole "
-            "rationale."
-        )
+    if note and len(shown) > 1:
+        caption.append(note)
     return Curve(
         id=name, lines=tuple(lines), across=across, upwards=upwards, caption=tuple(caption)
     )

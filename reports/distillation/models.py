@@ -61,7 +61,7 @@ class Models:
     base: ModelRun | None
     """The student before training."""
     control: ModelRun | None
-    """The student that was trained on the answers alone."""
+    """The student that it is compared with."""
     teacher: ModelRun | None
     change: Mapping[str, Change]
     """Topic -> the student against its base; "" is all questions; empty: one of them is missing."""

@@ -91,7 +91,7 @@ def panel(found: Distillation, answers: Mapping[str, Answers], *, picture: Pictu
         headline=tuple(summary.headline(models)),
         facts=tuple((term, text) for term, text in summary.facts(found, models) if text),
         gains=named(gains(models, trained, name=name)),
-        comparisons=tuple(summary.comparisons(models)),
+        comparisons=tuple(summary.comparisons(found, models)),
         curve=loss_curve(found, name=name),
         scatter=topic_scatter(models, trained, name=name),
         kept=named(kept_by_topic(found, name=name)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from reports.distillation.models import Models
+from reports.distillation.training import objective_title
 from reports.inputs import sanitize
 from reports.inputs.material import Distillation, Training
 from reports.numbers import counted, fixed
@@ -91,9 +92,11 @@ def facts(found: Distillation, models: Models) -> Iterable[tuple[str, str]]:
         yield "Rationales", text
     yield "Filter", sanitize.text(settings.get("filter"), limit=40)
     if found.training:
+        yield "Trained on", objective_title(found.training)
         yield "Training", _training(found.training)
     if found.control:
-        yield "Control (answers only)", _training(found.control)
+        title = objective_title(found.control)
+        yield f"Control ({title})" if title else "Control", _training(found.control)
 
 
 def _training(training: Training) -> str:
@@ -114,11 +117,12 @@ def _training(training: Training) -> str:
     return ", ".join([*parts, *([status] if status and status != "complete" else [])])
 
 
-def comparisons(models: Models) -> Iterable[str]:
+def comparisons(found: Distillation, models: Models) -> Iterable[str]:
     """The student against its control and against its teacher, a sentence each."""
     student = models.student
+    title = objective_title(found.control) if found.control else ""
     for other, what in (
-        (models.control, "control, trained on answers only"),
+        (models.control, f"control, trained on {title}" if title else "control"),
         (models.teacher, "teacher"),
     ):
         if student is None or other is None:

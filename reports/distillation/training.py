@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from distill.objectives import recorded_objective
 from reports.charts.loss import Curve, curve, losses
 from reports.inputs import sanitize
-from reports.inputs.material import Distillation
+from reports.inputs.material import Distillation, Training
 
 
 def trained_questions(found: Distillation) -> dict[str, int]:
@@ -41,4 +42,27 @@ def loss_curve(found: Distillation, *, name: str) -> Curve | None:
                 " (control)" if role == "baseline" else ""
             )
             trainings.append((title, role, losses(each.log())))
-    return curve(trainings, name=f"{name}-loss")
+    return curve(trainings, name=f"{name}-loss", note=_difference(found))
+
+
+def objective_title(training: Training) -> str:
+    """What a student was trained on, in words; "": not known."""
+    objective = recorded_objective(training.record)
+    if objective is not None:
+        return objective.title
+    recorded = sanitize.mapping(training.record.get("objective"))
+    return sanitize.text(recorded.get("title"), limit=60)
+
+
+def _difference(found: Distillation) -> str:
+    """Why the losses of student and control are not comparable; "": they are, or it is not
+    known."""
+    if not (found.training and found.control):
+        return ""
+    kinds = [recorded_objective(each.record) for each in (found.control, found.training)]
+    control, student = (kind.writes if kind else "" for kind in kinds)
+    if not (control and student) or control == student:
+        return ""
+    return (
+        f"The two losses are not comparable: the control predicts {control}, the student {student}."
+    )

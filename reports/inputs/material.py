@@ -71,7 +71,7 @@ class Distillation:
     """quality.json: `teacher` (all, topics), `dependence`, `students` (name -> figures)."""
     training: Training | None = None
     control: Training | None = None
-    """The student that was trained on the answers alone."""
+    """The training of the student that it is compared with."""
     base: tuple[RunData, ...] = ()
     """Runs of the student before training."""
     teacher: tuple[RunData, ...] = ()

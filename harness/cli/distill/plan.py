@@ -12,6 +12,7 @@ import typer
 
 from distill.config import DistillConfig, preset
 from distill.layout import CONTROL, Workspace
+from distill.objectives.answer import Answer
 from distill.options import RationaleOptions
 from harness.cli.configuration import configuration_of
 from harness.cli.distill.options import (
@@ -65,11 +66,12 @@ def controls_of(test: TestOptions, config: DistillConfig) -> dict[str, DistillCo
         if test.control_set:
             raise HarnessError("--control-set without --control: there is no control to set.")
         return {}
-    if config.target == "answer":
+    if config.objective == Answer.name:
         raise HarnessError(
-            "--control: with --target answer the student itself learns the answers alone."
+            f"--control: with --objective {Answer.name} the student itself learns the answers "
+            "alone."
         )
-    return {CONTROL: config.answers_only(**(test.control_set or {}))}
+    return {CONTROL: config.with_objective(Answer.name, **(test.control_set or {}))}
 
 
 def questions_of(options: QuestionOptions, config: DistillConfig) -> Questions:

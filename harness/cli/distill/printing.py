@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from distill.config import DistillConfig
 from distill.layout import TRAINING, Workspace
+from distill.objectives import objective_of, own_settings
 from harness.cli.configuration import to_toml
 from harness.core.files.json_files import read_json
 from harness.core.terminal import MISSING, print_json, say, table
@@ -55,6 +57,7 @@ def _preview_lines(plan: Plan, found: Preview) -> Iterator[str]:
     for reason, count in data.samples.filtered.items():
         yield f"            {count:,} left out: {reason}"
     yield f"Rationales  {found.teacher.rationales:,} are there, {_asked(found.teacher, attempts)}"
+    yield f"Objective   {_objective(config)}"
     yield (
         f"Training    preset {plan.training.preset}: {student.samples:,} examples, "
         f"{student.steps:,} steps of {config.batch_size}, {student.tokens:,} tokens an epoch; "
@@ -77,6 +80,14 @@ def _preview_lines(plan: Plan, found: Preview) -> Iterator[str]:
         first, *more = str(error).splitlines()
         yield f"Missing: {first}"
         yield from (f"  {line}" for line in more)
+
+
+def _objective(config: DistillConfig) -> str:
+    """As in "answer: answers only"."""
+    objective = objective_of(config)
+    settings = own_settings(objective, config)
+    shown = "".join(f", {name} {value}" for name, value in settings.items())
+    return f"{objective.name}: {objective.title}{shown}"
 
 
 def _asked(teacher: TeacherEstimate, attempts: int) -> str:

@@ -35,7 +35,7 @@ app = App()
     epilog="Examples:\n\n"
     "harness distill train --preset code\n\n"
     "harness distill train --base ./moondream --lora-rank 16 --learning-rate 1e-4\n\n"
-    "harness distill train --target answer --name answers --data ./scienceqa --dry-run\n\n"
+    "harness distill train --objective answer --name answers --data ./scienceqa --dry-run\n\n"
     "torchrun --no-python --nproc-per-node 4 harness distill train --parallel fsdp2",
 )
 def train(
@@ -70,11 +70,12 @@ def train(
         )
         print_preview(plan, as_json=as_json)
         return
+    from distill.objectives import objective_of
     from distill.rationales.kept import load_examples
     from distill.training.parallel import end_process_group
     from distill.training.students import train_student
 
-    examples = load_examples(workspace, chosen, needs_rationales=config.target == "structured")
+    examples = load_examples(workspace, chosen, needs=objective_of(config).needs)
     student = train_student(workspace, chosen, training, examples=examples)
     end_process_group()
     if not processes.here().first:
