@@ -29,7 +29,7 @@ def bench(
         Expand(
             each="model",
             panels=("", MODEL, OUTPUT),
-            without=("name", "device_map"),
+            without=("name", "device_map", "engine", "engine_args"),
             shared={"weights": "random"},
         ),
     ],

@@ -31,8 +31,8 @@ MAX_SECONDS: Final = 86_400.0
 """A day: the most that a time limit may be."""
 
 Size: TypeAlias = Literal["tiny", "mini", "full"]
-Engine: TypeAlias = Literal["harness", "transformers"]
-"""harness: the decoding engine; transformers: its own `generate`."""
+Engine: TypeAlias = Literal["harness", "transformers", "vllm"]
+"""harness: the decoding engine; transformers: its own `generate`; vllm: vLLM."""
 Selection: TypeAlias = Literal["first", "stratified"]
 Tokenize: TypeAlias = Literal["13a", "intl", "zh", "char"]
 """How BLEU splits a text, by sacrebleu's names. 13a: mteval-v13a's words, on whose scale published
@@ -67,6 +67,7 @@ LOCAL = Need(lambda given: not all(map(is_remote, _models(given))), "a {model} t
 SIZED = Need(
     _has_size, "--weights random; only --size mini, of what comes with the package, stands alone"
 )
+VLLM = Need(lambda given: given["engine"] == "vllm", "--engine vllm")
 WRITES = Need(lambda given: given.get("mode") != "loglikelihood", "--mode generate")
 CHOOSES = Need(lambda given: given["mode"] == "loglikelihood", "that --mode")
 SAMPLED = Need(lambda given: given["temperature"] > 0, "a --temperature")
@@ -88,6 +89,10 @@ def key_values(given: Sequence[str], *, option: str, example: str) -> dict[str, 
 
 def _processor_args(given: Sequence[str]) -> dict[str, Any]:
     return key_values(given, option="--processor-arg", example="KEY=VALUE, such as num_crops=16")
+
+
+def _engine_args(given: Sequence[str]) -> dict[str, Any]:
+    return key_values(given, option="--engine-arg", example="KEY=VALUE, such as max_model_len=8192")
 
 
 def _batch_size(text: str) -> int | None:
@@ -326,11 +331,23 @@ class ModelOptions:
         Engine,
         Option(
             "What runs the model: the decoding engine, or transformers' generate, its reference; "
-            "the answers are the same.",
-            panel=DECODING,
+            "the answers are the same. vllm: vLLM, whose answers may differ; untried on a GPU.",
+            panel=MODEL,
             needs=(LOCAL,),
         ),
     ] = "harness"
+    engine_args: Annotated[
+        Mapping[str, Any],
+        Option(
+            "KEY=VALUE for vLLM, such as max_model_len=8192.",
+            panel=MODEL,
+            flag="engine-arg",
+            default=(),
+            given=list[str],
+            parse=_engine_args,
+            needs=(VLLM, LOCAL),
+        ),
+    ] = field(default_factory=dict)
     runs: Annotated[Path | None, RUNS] = None
     """Where finished distillations are."""
     server: ServerOptions | None = None

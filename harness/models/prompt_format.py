@@ -43,12 +43,20 @@ class PromptFormat:
     """From a Prompt to the text that the tokenizer gets."""
 
     def __init__(
-        self, processor: Any, checkpoint: Checkpoint, turn: Turn, *, rule: str | None = None
+        self,
+        processor: Any,
+        checkpoint: Checkpoint,
+        turn: Turn,
+        *,
+        template: str | None = None,
+        rule: str | None = None,
     ) -> None:
         self._escape = control_token_escaper(processor)
         self._plain = checkpoint.spec.plain_styles if checkpoint.spec else ()
         self._turn = turn
         self._family = family_of(checkpoint.model_type)
+        self.template = template
+        """The Jinja source; None: the family has words of its own."""
         self.rule = rule
         """How the template was chosen or changed; None: it is the folder's own or the catalogue's,
         as it is."""
@@ -58,7 +66,11 @@ class PromptFormat:
         if most is not None and images > most:
             one = "one picture" if most == 1 else f"at most {most} pictures"
             raise SampleError(f"{self._family.title} takes {one}; there are {images}")
-        return self._turn(images, self._escape(user_text(prompt, self._plain)))
+        return self._turn(images, self.message(prompt))
+
+    def message(self, prompt: Prompt) -> str:
+        """The text of the user's turn alone."""
+        return self._escape(user_text(prompt, self._plain))
 
     def samples(self) -> tuple[str, str]:
         """A question without an image, and one with, as the model gets them."""
@@ -82,7 +94,7 @@ def chat(processor: Any, checkpoint: Checkpoint, given: ChatTemplate | None = No
             continue
         dated = "constant date" if undated != template else None
         rules = ", ".join(filter(None, [rule, dated]))
-        return PromptFormat(processor, checkpoint, turn, rule=rules or None)
+        return PromptFormat(processor, checkpoint, turn, template=undated, rule=rules or None)
     where = f"--chat-template {given.path}" if given else str(checkpoint.folder)
     raise HarnessError(
         f"The chat template of {where} cannot be used.",

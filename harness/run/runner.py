@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from harness.core.errors import NOT_FINITE, Exit, HarnessError
+from harness.core.errors import NOT_FINITE, Exit, HarnessError, is_beyond_context
 from harness.core.types import (
     REFUSAL,
     Decoding,
@@ -297,7 +297,9 @@ class Runner:
     def _counted(self, answer: Timed) -> Timed | Failure:
         """The answer, or why there is none."""
         if error := answer.output.error:
-            return self._failed(Failure(error, ours=error == NOT_FINITE))
+            return self._failed(
+                Failure(error, ours=error == NOT_FINITE or is_beyond_context(error))
+            )
         self._successes += 1
         return answer
 

@@ -21,6 +21,10 @@ from harness.run.shuffling import movable
 from harness.run.task_data import Data
 from harness.sources.source import Source
 
+SAME_ANSWERS = frozenset({"harness", "transformers", "as served"})
+"""Engines whose greedy answers are the same, and a server, whose address is in the fingerprint: a
+run of any other engine is not resumed with these."""
+
 
 def resolve(source: Source, data: Data, options: RunOptions) -> dict[str, Any]:
     """Every setting of this run, defaults resolved, as run.json has them.
@@ -72,6 +76,10 @@ def _check(source: Source, task: Task, wanted: GenerationOptions) -> None:
     if (scoring or wanted.conclude) and not source.capabilities.log_likelihoods:
         option = "--mode loglikelihood" if scoring else "--conclude"
         raise no_likelihood(option, source.place)
+    if wanted.truncate and not source.capabilities.counts_tokens:
+        raise HarnessError(
+            f"--truncate counts the tokens of a prompt beforehand, which {source.place} does not."
+        )
     if scoring and task.answers == "text":
         raise HarnessError(
             f"--mode loglikelihood chooses among options; {task.title} has written answers.",
@@ -122,6 +130,8 @@ def _engine(loaded: str, wanted: GenerationOptions) -> str:
 def _batch_size(source: Source, options: RunOptions) -> int:
     """Samples that are handed over at once. Where answers are sampled they depend on the batch:
     then its size does not go by what is free."""
+    if not source.capabilities.batches:
+        return 1
     if options.batch_size is not None:
         return options.batch_size
     if source.capabilities.concurrency is not None:
@@ -139,8 +149,8 @@ def early_fingerprint(source: Source, data: Data, settings: Mapping[str, Any]) -
     """What must be equal for answers to belong to one run, as far as it is known before the model
     is loaded; `Source.full_fingerprint` is the rest.
 
-    Batch size, engine, device, attention kernel and limit are not in it: they change no greedy
-    answer in float32, and where answers are sampled the engine is always `generate`.
+    Batch size, device, attention kernel and limit are not in it: they change no greedy answer in
+    float32. Nor are the engines of `SAME_ANSWERS`: where answers are sampled it is `generate`.
     """
     words = partial(_words, source, data, settings)
     decoding = dict(settings["decoding"])
@@ -185,9 +195,11 @@ def _shuffle(settings: Mapping[str, Any]) -> object:
 
 def _mode(settings: Mapping[str, Any]) -> str:
     """How an answer comes about, in words."""
+    engine = settings["engine"]
+    by = "" if engine in SAME_ANSWERS else f" by {engine}"
     if settings["mode"] == "loglikelihood":
-        return f"loglikelihood of each {settings['options']}"
-    return "generate, conclude by loglikelihood" if settings["conclude"] else "generate"
+        return f"loglikelihood of each {settings['options']}{by}"
+    return f"generate{by}, conclude by loglikelihood" if settings["conclude"] else f"generate{by}"
 
 
 def _prompt_hash(source: Source, data: Data, settings: Mapping[str, Any]) -> str:

@@ -53,6 +53,11 @@ class LoadedModel(LocalModel):
         from harness.models.in_memory import network_of
 
         self._options = options or LoadedOptions()
+        if self._options.engine == "vllm":
+            raise HarnessError(
+                "engine: vLLM loads weights itself, and runs no model that is in memory.",
+                remedy="Pass the model's folder; or engine='harness'.",
+            )
         self._network = network_of(model)
         self._folder = tempfile.TemporaryDirectory(prefix="harness-processor-")
         self.checkpoint = self._describe(processor)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from harness.core.options import ModelOptions
 from harness.sources.served import Served
 from harness.sources.source import Kind, Source
+from harness.sources.vllm import Vllm
 from harness.sources.weights import Weights
 
 KINDS: tuple[type[Kind], ...] = (
     Served,
+    Vllm,
     Weights,  # whatever no other kind answers
 )
 

@@ -24,7 +24,7 @@ class Capabilities:
     counts_tokens: bool = True
     """It counts a prompt's tokens, so that --truncate can shorten those beyond its context."""
     batches: bool = True
-    """Answers do not depend on what else is in the batch."""
+    """It takes several questions at once."""
     concurrency: int | None = None
     """Questions that it is asked at once by default; None: as many as fit into memory."""
     prepares_ahead: bool = True

@@ -177,7 +177,9 @@ def _model(run: RunRecord) -> dict[str, Any]:
     }
     if run.model.repo and "/" in run.model.repo:
         model["developer"] = run.model.repo.partition("/")[0]
-    if described.get("class") and library:  # loaded here, not asked of a server
+    if version := sanitize.text(described.get("vllm")):
+        model["inference_engine"] = {"name": "vllm", "version": version}
+    elif described.get("class") and library:  # loaded here, not asked of a server
         model["inference_engine"] = {"name": "transformers", "version": library}
     return model
 
