@@ -17,6 +17,7 @@ from harness.cli.checking import try_out
 from harness.core.errors import Exit, HarnessError
 from harness.core.options import ModelOptions
 from harness.core.types import STOP, Decoding, Output, Prompt
+from harness.families.family import ModelFamily
 from harness.remote.endpoint import Endpoint
 from harness.sources import registry
 from harness.sources.source import Capabilities, Kind, Source
@@ -53,6 +54,7 @@ class Toy:
 
     capabilities = Capabilities(log_likelihoods=False, counts_tokens=False, measures_memory=False)
     place = "the toy"
+    family = ModelFamily(name="toy", title="the toy")
     device = dtype = "toy"
     devices = max_images = None
     load_seconds = 0.5
