@@ -158,7 +158,15 @@ class Family:
     """Without a chat template, the documented prompt of a question with or without a picture."""
     video: str = ""
     """The class of its video processor."""
+    nested: bool = False
+    """All parts of the processor are in processor_config.json."""
     needs_picture: bool = False
+    pictures: int = 10
+    """How many questions with pictures are asked; fewer where each takes seconds."""
+    flat_pictures: bool = False
+    """Its processor takes a list of pictures, not a list for each prompt."""
+    interleaved: bool = False
+    """Its processor takes pictures among the texts."""
     image_processor: str = ""
     """image_processor_type as published; empty: the class's own name."""
     std: Mapping[str, float] = field(default_factory=dict)
@@ -202,18 +210,18 @@ def _save_processor(family: Family, processor: Any, folder: Path) -> None:
     """Each part in a file of its own, as published folders have them."""
     name = type(processor).__name__
     own = processor.to_dict()
-    for part in ("image_processor", "video_processor", "feature_extractor"):
-        own.pop(part, None)
-    _write(folder / "processor_config.json", own)
-    image = processor.image_processor.to_dict()
-    if family.image_processor:
-        image["image_processor_type"] = family.image_processor
-    _write(folder / "preprocessor_config.json", {**image, "processor_class": name})
     if family.video:
-        video = {"video_processor_type": family.video, "processor_class": name}
-        _write(folder / "video_preprocessor_config.json", video)
-    if extractor := getattr(processor, "feature_extractor", None):
-        extractor.save_pretrained(folder)
+        own["video_processor"] = {"video_processor_type": family.video}
+    if family.nested:
+        _write(folder / "processor_config.json", own)
+    else:
+        image = own.pop("image_processor")
+        if family.image_processor:
+            image["image_processor_type"] = family.image_processor
+        _write(folder / "preprocessor_config.json", {**image, "processor_class": name})
+        if video := own.pop("video_processor", None):
+            _write(folder / "video_preprocessor_config.json", {**video, "processor_class": name})
+        _write(folder / "processor_config.json", own)
     processor.tokenizer.save_pretrained(folder)
     if other := getattr(processor, "qformer_tokenizer", None):
         other.save_pretrained(folder / "qformer_tokenizer")

@@ -10,13 +10,13 @@ import transformers as t
 from tests.families.checkpoint import Family, Video, vision
 
 _SQUARE = {"height": 32, "width": 32}
-_QWEN_TOKENS = {
+QWEN_TOKENS = {
     "image_token": "<|image_pad|>",
     "video_token": "<|video_pad|>",
     "vision_start_token": "<|vision_start|>",
     "vision_end_token": "<|vision_end|>",
 }
-_QWEN_IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
+QWEN_IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 _QWEN_IDS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 _SMOL_TOKENS = (
     "<fake_token_around_image>",
@@ -26,13 +26,13 @@ _SMOL_TOKENS = (
 )
 
 
-def _qwen_ids(w):
-    return {name: w[_QWEN_TOKENS[name.removesuffix("_id")]] for name in _QWEN_IDS}
+def qwen_ids(w):
+    return {name: w[QWEN_TOKENS[name.removesuffix("_id")]] for name in _QWEN_IDS}
 
 
-def _qwen_image(patch=8):
+def qwen_pixels():
     return t.Qwen2VLImageProcessorPil(
-        patch_size=patch,
+        patch_size=8,
         temporal_patch_size=2,
         merge_size=2,
         size={"shortest_edge": 16 * 16, "longest_edge": 64 * 64},
@@ -94,11 +94,11 @@ DOZEN: Mapping[str, Family] = MappingProxyType(
                     "patch_size": 8,
                 },
                 text_config=w.text(rope_parameters=_qwen_rope(2, 3, 3)),
-                **_qwen_ids(w),
+                **qwen_ids(w),
             ),
-            processor=lambda w: t.Qwen2VLProcessor(_qwen_image(), w.tokenizer, Video()),
-            tokens=_QWEN_TOKENS,
-            image=_QWEN_IMAGE,
+            processor=lambda w: t.Qwen2VLProcessor(qwen_pixels(), w.tokenizer, Video()),
+            tokens=QWEN_TOKENS,
+            image=QWEN_IMAGE,
             video="Qwen2VLVideoProcessor",
             image_processor="Qwen2VLImageProcessor",
         ),
@@ -116,11 +116,11 @@ DOZEN: Mapping[str, Family] = MappingProxyType(
                     "fullatt_block_indexes": [1],
                 },
                 text_config=w.text(rope_parameters=_qwen_rope(2, 3, 3)),
-                **_qwen_ids(w),
+                **qwen_ids(w),
             ),
-            processor=lambda w: t.Qwen2_5_VLProcessor(_qwen_image(), w.tokenizer, Video()),
-            tokens=_QWEN_TOKENS,
-            image=_QWEN_IMAGE,
+            processor=lambda w: t.Qwen2_5_VLProcessor(qwen_pixels(), w.tokenizer, Video()),
+            tokens=QWEN_TOKENS,
+            image=QWEN_IMAGE,
             video="Qwen2VLVideoProcessor",
             image_processor="Qwen2VLImageProcessorFast",
         ),
@@ -141,11 +141,11 @@ DOZEN: Mapping[str, Family] = MappingProxyType(
                     head_dim=16,
                     rope_parameters={**_qwen_rope(3, 3, 2), "mrope_interleaved": True},
                 ),
-                **_qwen_ids(w),
+                **qwen_ids(w),
             ),
-            processor=lambda w: t.Qwen3VLProcessor(_qwen_image(), w.tokenizer, Video()),
-            tokens=_QWEN_TOKENS,
-            image=_QWEN_IMAGE,
+            processor=lambda w: t.Qwen3VLProcessor(qwen_pixels(), w.tokenizer, Video()),
+            tokens=QWEN_TOKENS,
+            image=QWEN_IMAGE,
             video="Qwen3VLVideoProcessor",
             image_processor="Qwen2VLImageProcessorFast",
         ),

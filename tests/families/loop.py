@@ -20,7 +20,7 @@ def questions(family: Family) -> list[tuple[str, Image.Image | None]]:
 
     chance = random.Random(1)
     made: list[tuple[str, Image.Image | None]] = []
-    for number, (width, height) in enumerate(SIZES):
+    for number, (width, height) in enumerate(SIZES[: family.pictures]):
         picture = Image.frombytes("RGB", (width, height), chance.randbytes(3 * width * height))
         made.append(("Which of these is it? " * (1 + number * 3 % 5) + "A: x, B: y", picture))
     if not family.needs_picture:
@@ -50,8 +50,12 @@ class Loop:
         )
 
     def inputs(self, question: str, picture: Image.Image | None) -> dict[str, torch.Tensor]:
-        images = {"images": [[picture]]} if picture else {}
         text = self.text(question, picture)
+        if self._family.interleaved:
+            parts = [*([picture] if picture else []), text]
+            return dict(self.processor(text=[parts], return_tensors="pt"))
+        pictures = [picture] if self._family.flat_pictures else [[picture]]
+        images = {"images": pictures} if picture else {}
         return dict(self.processor(text=[text], return_tensors="pt", **images))
 
     @torch.inference_mode()

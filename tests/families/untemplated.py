@@ -1,0 +1,378 @@
+"""Families that come without a chat template, one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import transformers as t
+
+from tests.families.checkpoint import Family, Words, vision
+
+_SQUARE = {"height": 32, "width": 32}
+_QFORMER = {
+    "vocab_size": 600,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "encoder_hidden_size": 32,
+}
+
+
+def _opt(w: Words) -> dict[str, Any]:
+    return {
+        "model_type": "opt",
+        **w.ids,
+        "hidden_size": 64,
+        "ffn_dim": 96,
+        "word_embed_proj_dim": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 512,
+    }
+
+
+def _t5(w: Words) -> dict[str, Any]:
+    return {
+        "model_type": "t5",
+        **w.ids,
+        "d_model": 64,
+        "d_kv": 16,
+        "d_ff": 96,
+        "num_layers": 2,
+        "num_heads": 4,
+        "decoder_start_token_id": 3,
+    }
+
+
+def _qformer_processor(kind: Any, w: Words, *more: Any) -> Any:
+    return kind(t.BlipImageProcessorPil(size=_SQUARE), w.tokenizer, *more, num_query_tokens=4)
+
+
+def _asked(text: str, _pictured: bool) -> str:
+    return f"Question: {text} Answer:"
+
+
+def _letters(number: int) -> str:
+    """A number as Chameleon spells it in the names of its image tokens."""
+    return "".join("ABCDEFGHIJ"[int(digit)] for digit in str(number))
+
+
+UNTEMPLATED: Mapping[str, Family] = MappingProxyType(
+    {
+        "blip": Family(
+            architecture="BlipForConditionalGeneration",
+            config=lambda w: t.BlipConfig(
+                vision_config=vision(),
+                text_config={
+                    **w.text(),
+                    "encoder_hidden_size": 32,
+                    "projection_dim": 32,
+                    "sep_token_id": 2,
+                },
+                projection_dim=32,
+            ),
+            processor=lambda w: t.BlipProcessor(t.BlipImageProcessorPil(size=_SQUARE), w.tokenizer),
+            tokens={},
+            image=None,
+            needs_picture=True,
+        ),
+        "blip-2": Family(
+            architecture="Blip2ForConditionalGeneration",
+            config=lambda w: t.Blip2Config(
+                vision_config=vision(),
+                qformer_config=_QFORMER,
+                text_config=_opt(w),
+                num_query_tokens=4,
+                image_token_index=w["<image>"],
+            ),
+            processor=lambda w: _qformer_processor(t.Blip2Processor, w),
+            tokens={},
+            more_tokens=("<image>",),
+            image=None,
+            plain=_asked,
+            needs_picture=True,
+        ),
+        "blip-2-t5": Family(
+            architecture="Blip2ForConditionalGeneration",
+            config=lambda w: t.Blip2Config(
+                vision_config=vision(),
+                qformer_config=_QFORMER,
+                text_config=_t5(w),
+                num_query_tokens=4,
+                image_token_index=w["<image>"],
+            ),
+            processor=lambda w: _qformer_processor(t.Blip2Processor, w),
+            tokens={},
+            more_tokens=("<image>",),
+            image=None,
+            plain=_asked,
+            needs_picture=True,
+        ),
+        "instructblip": Family(
+            architecture="InstructBlipForConditionalGeneration",
+            config=lambda w: t.InstructBlipConfig(
+                vision_config=vision(),
+                qformer_config=_QFORMER,
+                text_config=w.text("llama"),
+                num_query_tokens=4,
+                image_token_index=w["<image>"],
+            ),
+            processor=lambda w: _qformer_processor(
+                t.InstructBlipProcessor, w, Words({}, (), bos=True).tokenizer
+            ),
+            tokens={},
+            more_tokens=("<image>",),
+            image=None,
+            needs_picture=True,
+        ),
+        "git": Family(
+            architecture="GitForCausalLM",
+            config=lambda w: t.GitConfig(
+                vision_config=vision(),
+                **w.ids,
+                hidden_size=64,
+                intermediate_size=96,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+            ),
+            processor=lambda w: t.GitProcessor(
+                t.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=_SQUARE), w.tokenizer
+            ),
+            tokens={},
+            image=None,
+        ),
+        "chameleon": Family(
+            architecture="ChameleonForConditionalGeneration",
+            config=lambda w: t.ChameleonConfig(
+                **w.text(),
+                vq_config={
+                    "embed_dim": 8,
+                    "num_embeddings": 32,
+                    "latent_channels": 8,
+                    "resolution": 32,
+                    "base_channels": 32,
+                    "channel_multiplier": [1, 1],
+                    "num_res_blocks": 1,
+                },
+                vocabulary_map={
+                    "<image>": w["<image>"],
+                    **{f"IMGIMG{_letters(n)}Z": w[f"IMGIMG{_letters(n)}Z"] for n in range(32)},
+                },
+            ),
+            processor=lambda w: t.ChameleonProcessor(
+                t.ChameleonImageProcessorPil(size={"shortest_edge": 32}, crop_size=_SQUARE),
+                w.tokenizer,
+                image_seq_length=256,
+            ),
+            tokens={
+                "image_token": "<image>",
+                "boi_token": "<racm3:break>",
+                "eoi_token": "<eoss>",
+                "sep_token": "<reserved08706>",
+            },
+            more_tokens=tuple(f"IMGIMG{_letters(n)}Z" for n in range(32)),
+            bos=True,
+            image=None,
+            plain=lambda text, pictured: f"{text}<image>" if pictured else text,
+        ),
+        "florence2": Family(
+            architecture="Florence2ForConditionalGeneration",
+            config=lambda w: t.Florence2Config(
+                vision_config={
+                    "depths": [1, 1],
+                    "patch_size": [7, 3],
+                    "patch_stride": [4, 2],
+                    "patch_padding": [3, 1],
+                    "patch_prenorm": [False, True],
+                    "embed_dim": [16, 32],
+                    "num_heads": [2, 2],
+                    "num_groups": [2, 2],
+                    "window_size": 4,
+                    "projection_dim": 64,
+                },
+                text_config={
+                    "model_type": "bart",
+                    **w.ids,
+                    "d_model": 64,
+                    "encoder_layers": 2,
+                    "decoder_layers": 2,
+                    "encoder_attention_heads": 4,
+                    "decoder_attention_heads": 4,
+                    "encoder_ffn_dim": 96,
+                    "decoder_ffn_dim": 96,
+                    "decoder_start_token_id": 2,
+                    "forced_eos_token_id": None,
+                },
+                image_token_id=w["<image>"],
+                decoder_start_token_id=2,
+            ),
+            processor=lambda w: t.Florence2Processor(
+                t.CLIPImageProcessorPil(size=_SQUARE, do_center_crop=False, image_seq_length=17),
+                w.tokenizer,
+            ),
+            bos=True,
+            image=None,
+            plain=lambda text, _: f"<VQA>{text}",
+            needs_picture=True,
+        ),
+        "kosmos-2.5": Family(
+            architecture="Kosmos2_5ForConditionalGeneration",
+            config=lambda w: t.Kosmos2_5Config(
+                text_config={
+                    **w.ids,
+                    "embed_dim": 64,
+                    "layers": 2,
+                    "ffn_dim": 96,
+                    "attention_heads": 4,
+                    "max_position_embeddings": 512,
+                },
+                vision_config={
+                    "hidden_size": 32,
+                    "patch_embed_hidden_size": 192,
+                    "intermediate_size": 48,
+                    "head_dim": 16,
+                    "num_hidden_layers": 2,
+                    "num_attention_heads": 2,
+                },
+                latent_query_num=8,
+            ),
+            processor=lambda w: t.Kosmos2_5Processor(
+                t.Kosmos2_5ImageProcessorPil(patch_size={"height": 8, "width": 8}, max_patches=48),
+                w.tokenizer,
+                num_image_tokens=8,
+            ),
+            tokens={"image_token": "<s>", "boi_token": "<image>", "eoi_token": "</image>"},
+            image=None,
+            plain=lambda text, _: f"<ocr>{text}",
+            pictures=4,
+            flat_pictures=True,
+            needs_picture=True,
+        ),
+        "idefics": Family(
+            architecture="IdeficsForVisionText2Text",
+            config=lambda w: t.IdeficsConfig(
+                **w.text(),
+                additional_vocab_size=0,
+                vision_config={
+                    "embed_dim": 32,
+                    "image_size": 32,
+                    "patch_size": 8,
+                    "intermediate_size": 48,
+                    "num_hidden_layers": 2,
+                    "num_attention_heads": 2,
+                },
+                use_resampler=True,
+                perceiver_config={
+                    "use_resampler": True,
+                    "resampler_n_latents": 4,
+                    "resampler_depth": 2,
+                    "resampler_n_heads": 2,
+                    "resampler_head_dim": 16,
+                },
+                alpha_initializer="ones",
+                alpha_type="float",
+            ),
+            processor=lambda w: t.IdeficsProcessor(
+                t.IdeficsImageProcessorPil(image_size=32), w.tokenizer
+            ),
+            tokens={},
+            more_tokens=("<fake_token_around_image>", "<image>", "<end_of_utterance>"),
+            bos=True,
+            image=None,
+            interleaved=True,
+        ),
+        "fuyu": Family(
+            architecture="FuyuForCausalLM",
+            config=lambda w: t.FuyuConfig(
+                image_size=60,
+                patch_size=10,
+                text_config=w.text("persimmon"),
+                image_token_id=w["|SPEAKER|"],
+            ),
+            processor=lambda w: t.FuyuProcessor(
+                t.FuyuImageProcessorPil(
+                    size={"height": 60, "width": 60}, patch_size={"height": 10, "width": 10}
+                ),
+                w.tokenizer,
+            ),
+            tokens={},
+            more_tokens=(
+                "|ENDOFTEXT|",
+                "|SPEAKER|",
+                "|NEWLINE|",
+                "<0x00>",
+                "<0x01>",
+                "<0x02>",
+                "<0x03>",
+                "<0x04>",
+            ),  # fmt: skip
+            image=None,
+            plain=lambda text, _: f"{text}\n",
+            flat_pictures=True,
+        ),
+        "pix2struct": Family(
+            architecture="Pix2StructForConditionalGeneration",
+            config=lambda w: t.Pix2StructConfig(
+                text_config={
+                    **w.ids,
+                    "hidden_size": 64,
+                    "d_kv": 16,
+                    "d_ff": 96,
+                    "num_layers": 2,
+                    "num_heads": 4,
+                    "decoder_start_token_id": 3,
+                },
+                vision_config={
+                    "hidden_size": 64,
+                    "patch_embed_hidden_size": 768,
+                    "d_ff": 48,
+                    "d_kv": 16,
+                    "num_hidden_layers": 2,
+                    "num_attention_heads": 2,
+                },
+            ),
+            processor=lambda w: t.Pix2StructProcessor(
+                t.Pix2StructImageProcessorPil(max_patches=32), w.tokenizer
+            ),
+            tokens={},
+            image=None,
+            pictures=4,
+            flat_pictures=True,
+            needs_picture=True,
+        ),
+        "got_ocr2": Family(
+            architecture="GotOcr2ForConditionalGeneration",
+            config=lambda w: t.GotOcr2Config(
+                vision_config={
+                    "hidden_size": 32,
+                    "output_channels": 16,
+                    "num_hidden_layers": 2,
+                    "num_attention_heads": 2,
+                    "image_size": 256,
+                    "patch_size": 4,
+                    "mlp_dim": 48,
+                    "window_size": 4,
+                    "global_attn_indexes": [1],
+                },
+                text_config=w.text("qwen2"),
+                image_token_index=w["<imgpad>"],
+                image_seq_length=256,
+            ),
+            processor=lambda w: t.GotOcr2Processor(
+                t.GotOcr2ImageProcessorPil(size={"height": 256, "width": 256}), w.tokenizer
+            ),
+            tokens={},
+            more_tokens=("<imgpad>", "<img>", "</img>", "<|im_start|>", "<|im_end|>"),
+            image=None,
+            plain=lambda text, _: (
+                f"<|im_start|>user\n<img><imgpad></img>\n{text}<|im_end|><|im_start|>assistant\n"
+            ),
+            flat_pictures=True,
+            pictures=4,
+            needs_picture=True,
+        ),
+    }
+)
