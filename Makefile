@@ -7,6 +7,9 @@
 #                         commands of several processes, every model family at length; the build
 #                         (.ci/run) runs them too
 #
+#   make test-families    hold every family of image-text models against transformers alone, on
+#                         tiny checkpoints of it; `make test` does so for the dozen most used
+#
 #   make test-versions    run the tests of models, engine and distillation on every release of
 #                         transformers that is supported (0.2 GB in a cache folder)
 #
@@ -41,7 +44,7 @@ TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/harness/tools$(subst /,-,$(CURDI
 # Each worker begins with a share of the files; who is done first takes over tests of another.
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: setup demo test test-slow test-versions lint audit hashes
+.PHONY: setup demo test test-slow test-families test-versions lint audit hashes
 
 setup: .venv/installed
 
@@ -62,10 +65,13 @@ demo: setup
 	$(BIN)/harness demo
 
 test: setup
-	$(if $(ONE),$(BIN)/python -m pytest $(ONE),$(PYTEST) -m "not slow")
+	$(if $(ONE),$(BIN)/python -m pytest $(ONE),$(PYTEST) -m "not slow and not families")
 
 test-slow: setup
 	$(PYTEST) -m slow
+
+test-families: setup
+	$(PYTEST) tests/test_families.py
 
 # A release is installed over .venv's packages, in an environment of its own.
 $(RELEASES)/%/installed: .venv/installed

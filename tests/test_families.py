@@ -9,11 +9,21 @@ import pytest
 
 from tests.families.dozen import DOZEN
 from tests.families.observe import observe
+from tests.families.templated import TEMPLATED
+from tests.families.untemplated import UNTEMPLATED
 
 _NO_PROMPT = pytest.mark.xfail(strict=False, reason="no prompt format yet")
 TYPES = [
-    pytest.param(name, family, id=name, marks=_NO_PROMPT if family.image is None else ())
-    for name, family in DOZEN.items()
+    pytest.param(
+        name,
+        family,
+        id=name,
+        marks=[
+            *([] if name in DOZEN else [pytest.mark.families]),
+            *([_NO_PROMPT] if family.image is None else []),
+        ],
+    )
+    for name, family in {**DOZEN, **TEMPLATED, **UNTEMPLATED}.items()
 ]
 
 

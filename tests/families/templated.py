@@ -15,8 +15,11 @@ _SQUARE = {"height": 32, "width": 32}
 _PINPOINTS = [[32, 64], [64, 32], [64, 64]]
 _GLM_TOKENS = {"image_token": "<|image|>", "video_token": "<|video|>"}
 _GLM_MORE = (
-    "<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>",
-)  # fmt: skip
+    "<|begin_of_image|>",
+    "<|end_of_image|>",
+    "<|begin_of_video|>",
+    "<|end_of_video|>",
+)
 _GLM_IMAGE = "<|begin_of_image|><|image|><|end_of_image|>"
 _GLM_VISION = {
     "depth": 2,
@@ -263,7 +266,7 @@ TEMPLATED: Mapping[str, Family] = MappingProxyType(
                 "TILE",
                 "TILE_GLOBAL",
                 *(f"TILE_{n}" for n in range(1, 13)),
-            ),  # fmt: skip
+            ),
             bos=True,
             image_processor="GotOcr2ImageProcessorFast",
             std={"embed_tokens": 0.1},
@@ -292,7 +295,7 @@ TEMPLATED: Mapping[str, Family] = MappingProxyType(
                 "<IMG_COL>",
                 "<IMG_ROW>",
                 "<IMG_END>",
-            ),  # fmt: skip
+            ),
             image="<image>\n",
         ),
         "deepseek_vl": Family(

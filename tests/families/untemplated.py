@@ -308,7 +308,7 @@ UNTEMPLATED: Mapping[str, Family] = MappingProxyType(
                 "<0x02>",
                 "<0x03>",
                 "<0x04>",
-            ),  # fmt: skip
+            ),
             image=None,
             plain=lambda text, _: f"{text}\n",
             flat_pictures=True,
