@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,20 @@ ASK = {
 }
 
 
+@pytest.fixture(scope="module")
+def script() -> Callable[[str], str]:
+    """`script("bash")` is what the command prints for that shell."""
+
+    @cache
+    def printed(shell: str) -> str:
+        if shutil.which(shell) is None:
+            pytest.skip(f"{shell} is not installed")
+        command = [BIN / "harness", "completion", shell]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    return printed
+
+
 @pytest.mark.process
 @pytest.mark.parametrize("shell", ASK)
 @pytest.mark.parametrize(
@@ -34,13 +50,10 @@ ASK = {
         ("harness eval --task vqa", ["vqaonline", "vqaonline-mini"]),
     ],
 )
-def test_a_shell_completes(shell: str, line: str, offered: list[str], tmp_path: Path) -> None:
+def test_a_shell_completes(
+    script: Callable[[str], str], shell: str, line: str, offered: list[str], tmp_path: Path
+) -> None:
     """Commands, options, choices, models and tasks, by the script that the command printed."""
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed")
-    script = subprocess.run(
-        [BIN / "harness", "completion", shell], check=True, capture_output=True, text=True
-    ).stdout
     words = line.split(" ")
     quoted = " ".join(f"'{word}'" for word in words)
     ask = ASK[shell].format(words=quoted, place=len(words) - 1, count=len(words), line=line)
@@ -48,7 +61,7 @@ def test_a_shell_completes(shell: str, line: str, offered: list[str], tmp_path: 
         [shell, "-c", ask],
         check=False,
         cwd=tmp_path,
-        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "SCRIPT": script},
+        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "SCRIPT": script(shell)},
         capture_output=True,
         text=True,
     )

@@ -366,19 +366,22 @@ def test_the_time_comes_from_source_date_epoch(monkeypatch: pytest.MonkeyPatch) 
 # What a record cannot do
 
 
-def filled_pages(text: str) -> Iterator[str]:
-    """Pages with `text` in every string of two records; and in every string but the task's, where
-    other tables show it."""
+def filled_page(text: str) -> str:
+    """A page with `text` in every string of two records; and again in every string but the task's,
+    where other tables show it."""
     records = [choice_run(), text_run()]
-    yield render([filled(record, text) for record in records])
-    for record in records:
-        model = replace(filled(record.model, text), name="vilt")
-        yield render([replace(filled(record, text), task=record.task, model=model)])
+    filled_ones = [filled(record, text) for record in records]
+    known = [
+        replace(found, task=record.task, model=replace(found.model, name="vilt"))
+        for found, record in zip(filled_ones, records, strict=True)
+    ]
+    return render([*filled_ones, *known])
 
 
 @pytest.fixture(scope="module")
 def harmless() -> list[Any]:
-    return [Page(page).shape for page in filled_pages("harmless")]
+    """The shapes of the page where a text's section is the first of all and where it is the last."""
+    return [Page(filled_page(text)).shape for text in ("A harmless one", "zz harmless")]
 
 
 @pytest.mark.parametrize(
@@ -389,9 +392,9 @@ def harmless() -> list[Any]:
 def test_no_string_of_a_record_changes_the_page(text: str, harmless: list[Any]) -> None:
     """With any string in all fields at once, the page has the elements and attributes that it has
     with a harmless one, and can be written as UTF-8."""
-    for page, expected in zip(filled_pages(text), harmless, strict=True):
-        page.encode()
-        assert Page(page).shape == expected
+    page = filled_page(text)
+    page.encode()
+    assert Page(page).shape in harmless
 
 
 def test_control_and_bidirectional_characters_are_shown() -> None:
