@@ -192,8 +192,18 @@ class DistillConfig:
             panel=TRAINING,
         ),
     ] = None
-    """Rank of adapters on every linear layer of the trained parts, which are then frozen
-    themselves; None: full-parameter training, as in the paper."""
+    """Rank of adapters on the linear layers of the trained parts, which are then frozen themselves;
+    None: full-parameter training, as in the paper."""
+    lora_targets: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            "Linear layers to adapt with --lora-rank, by the last part of their names, with commas "
+            "between: q_proj,v_proj. Default: all of the parts to train.",
+            panel=TRAINING,
+            given=str,
+            parse=_names,
+        ),
+    ] = None
     lora_alpha: float = 16.0
     """An adapter's output is multiplied by lora_alpha / lora_rank."""
     lora_dropout: float = 0.0
@@ -243,8 +253,8 @@ class DistillConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, _RANGES)
-        for name in ("teacher_input", "without", "train"):
-            value = getattr(self, name)
+        for name in ("teacher_input", "without", "train", "lora_targets"):
+            value = getattr(self, name) or ()
             if len(set(value)) != len(value):
                 raise refusal(name, value, "It names something twice.")
         if not self.train:
@@ -253,6 +263,8 @@ class DistillConfig:
             raise refusal(
                 "accumulation", self.accumulation, f"It must divide batch_size, {self.batch_size}."
             )
+        if self.lora_targets is not None and self.lora_rank is None:
+            raise refusal("lora_targets", self.lora_targets, "It needs lora_rank.")
         if self.parallel == "fsdp2" and self.optimizer == "adam8bit":
             raise refusal("parallel", self.parallel, "8-bit Adam needs each tensor whole.")
         objective_of(self)  # refuses its name, or one of its settings

@@ -31,6 +31,8 @@ DEPENDENCE = "dependence.json"
 DISTILLATIONS = students.DISTILLATIONS
 TRAINING, LOG, CURVE = students.TRAINING, "training_log.jsonl", "loss.svg"
 CHECKPOINTS, FEATURES, STUDENT = "checkpoints", "features", "student"
+ADAPTER = "adapter"
+"""The LoRA adapter by itself; in the student it is merged."""
 CONFIG, CARD = "distill_config.json", "README.md"
 """In the student's folder."""
 CONTROL = "-answer-only"

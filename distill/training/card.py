@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.config import DistillConfig
+from distill.layout import ADAPTER
 from distill.objectives import objective_of
 from harness.core.errors import DataError
 from harness.core.files.atomic import write_atomically
@@ -71,7 +72,7 @@ Whoever passes this model on is bound by all of these licences.
 {counts["used"]} questions, {record["steps"]} optimizer steps; the loss went from \
 {losses["first"]:.3f} to {losses["last"]:.3f} nats per token. Left out: {left_out or "none"}.
 
-![Training loss](loss.svg)
+{_adapter(config)}![Training loss](loss.svg)
 
 {_table(_table_3(config, image_tokens), ("Table 3", "Value"))}
 
@@ -87,6 +88,20 @@ All settings are in `distill_config.json`.
 Not evaluated yet.
 {_END}
 """
+
+
+def _adapter(config: DistillConfig) -> str:
+    """What LoRA adapted; "" without it."""
+    if config.lora_rank is None:
+        return ""
+    targets = (
+        ", ".join(config.lora_targets or ()) or f"all linear layers of {', '.join(config.train)}"
+    )
+    return (
+        f"LoRA adapters of rank {config.lora_rank}, alpha {config.lora_alpha:g}, on "
+        f"{_plain(targets)}. They are merged into these weights; the folder `{ADAPTER}` of the "
+        "training has them by themselves.\n\n"
+    )
 
 
 def _table_3(config: DistillConfig, image_tokens: int) -> dict[str, tuple[str]]:

@@ -15,6 +15,7 @@ from typing import Any
 from distill.config import DistillConfig
 from distill.examples import Example
 from distill.objectives import objective_of
+from distill.training.lora import adapted_layers
 from distill.training.schedule import order
 from distill.training.student import PARTS
 from distill.training.tokens import IGNORED, Row, row_maker
@@ -185,13 +186,12 @@ def parameters_of(shape: Any, config: DistillConfig) -> tuple[dict[str, int], in
         parts[next(p for p, start in prefixes.items() if name.startswith(start))] += (
             parameter.numel()
         )
-    trained = tuple(start for part in config.train for start in prefixes[part])
-    adapters = sum(
-        (config.lora_rank or 0) * (module.in_features + module.out_features)
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and f"{name}.".startswith(trained)
-    )
-    return dict(parts), adapters
+    if config.lora_rank is None:
+        return dict(parts), 0
+    trained = [start for part in config.train for start in prefixes[part]]
+    layers: Any = [model.get_submodule(name) for name in adapted_layers(model, config, trained)]
+    sides = sum(layer.in_features + layer.out_features for layer in layers)
+    return dict(parts), config.lora_rank * sides
 
 
 def _memory(

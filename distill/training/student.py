@@ -21,7 +21,7 @@ from distill.examples import Example
 from distill.objectives import objective_of
 from distill.objectives.objective import Objective, TargetTokens
 from distill.training.features import FeatureStore
-from distill.training.lora import adapter_deltas, add_adapters
+from distill.training.lora import adapted_layers, adapter_deltas, add_adapters, save_adapter
 from distill.training.tokens import IGNORED, row_maker
 from harness.checkpoints.folder import SUFFIXES, weights_fingerprint
 from harness.core.errors import SampleError
@@ -320,18 +320,18 @@ class MoondreamStudent:
             if path.is_file() and path.suffix in SUFFIXES and not is_weights:
                 shutil.copyfile(path, folder / path.name)
 
+    def export_adapter(self, folder: Path, learned: Mapping[str, Tensor]) -> None:
+        """Write the adapters by themselves, for the base as it was; `learned` as in `export`."""
+        save_adapter(folder, self._model, learned, self._config, self._base.name)
+
     def _freeze(self, model: nn.Module, half: torch.dtype | None) -> None:
         """Freeze what is not trained, in the type `half`; None: as it is."""
         prefixes = tuple(f"{name}." for part in self._config.train for name in PARTS[part])
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(prefixes))
         if self._config.lora_rank is not None:
-            linear = [
-                name
-                for name, module in model.named_modules()
-                if isinstance(module, nn.Linear) and f"{name}.".startswith(prefixes)
-            ]
-            add_adapters(model, linear, self._config, rank=self._config.lora_rank)
+            layers = adapted_layers(model, self._config, prefixes)
+            add_adapters(model, layers, self._config, rank=self._config.lora_rank)
         if half is not None:
             for parameter in model.parameters():
                 if not parameter.requires_grad:

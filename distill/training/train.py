@@ -6,7 +6,8 @@ step by step, write the student.
     OUT/loss.svg            the same as a chart, Figure 3
     OUT/checkpoints/        what an interrupted run resumes from
     OUT/features/           image features, for as long as the encoder is frozen
-    OUT/student/            the trained model in its published layout
+    OUT/adapter/            with LoRA, the adapter by itself, in peft's layout
+    OUT/student/            the trained model in its published layout, an adapter merged into it
 
 Several processes all see the run's folder; the first one writes it.
 """
@@ -25,7 +26,17 @@ from typing import TYPE_CHECKING, Any
 
 from distill.config import DistillConfig
 from distill.examples import Example
-from distill.layout import CARD, CHECKPOINTS, CONFIG, CURVE, FEATURES, LOG, STUDENT, TRAINING
+from distill.layout import (
+    ADAPTER,
+    CARD,
+    CHECKPOINTS,
+    CONFIG,
+    CURVE,
+    FEATURES,
+    LOG,
+    STUDENT,
+    TRAINING,
+)
 from distill.objectives import objective_of
 from distill.training import checkpointing, parallel
 from distill.training.card import Sources, card
@@ -284,8 +295,11 @@ def _finish(
     }
     curve = loss_svg(losses, title=f"Training loss, {run.config.objective} target")
     write_atomically(run.out / CURVE, curve.encode())
-    aside = run.out / f".{STUDENT}.tmp"
-    shutil.rmtree(aside, ignore_errors=True)
+    if run.config.lora_rank is not None:
+        adapter = _empty(run.out / f".{ADAPTER}.tmp")
+        student.export_adapter(adapter, learned)
+        publish_folder(adapter, run.out / ADAPTER)
+    aside = _empty(run.out / f".{STUDENT}.tmp")
     student.export(aside, learned)
     texts = {
         CONFIG: json.dumps(run.config.to_json(), indent=1) + "\n",
@@ -298,3 +312,9 @@ def _finish(
     publish_folder(aside, run.out / STUDENT)
     run.record.update(status="complete", finished=now())
     run.write_record()
+
+
+def _empty(folder: Path) -> Path:
+    """`folder`, without what a killed process left in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.config import DistillConfig
-from distill.layout import TRAINING, Workspace
+from distill.layout import ADAPTER, TRAINING, Workspace
 from distill.objectives import objective_of, own_settings
 from harness.cli.configuration import to_toml
 from harness.core.files.json_files import read_json
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from distill.pipeline import Outcome, Plan
     from distill.preview import Preview
     from distill.rationales.collect import TeacherEstimate
+    from distill.training.students import Training
 
 
 def print_preview(plan: Plan, *, as_json: bool) -> None:
@@ -175,6 +178,29 @@ def print_values(title: str, values: Mapping[str, Any]) -> None:
         ends = MISSING if found["low"] is None else f"{found['low']:.3f} to {found['high']:.3f}"
         rows.append((name, shown, ends, f"{found['n']:,}"))
     table(title, ("measure", "value", "95% interval", "n"), rows)
+
+
+def evaluation_commands(
+    student: Path, training: Training, *, task: str, data: Path | None
+) -> Iterator[str]:
+    """The commands that evaluate a student on its kind of data, its adapter by itself too.
+
+    Args:
+        task: as the command line names it.
+        data: the user's own.
+    """
+    from distill.training.students import find_base
+
+    asked = ["--task", task, *(["--data", str(data)] if data else [])]
+    reasons = objective_of(training.config).style == "structured"
+    model = ["moondream-kd", "--weights"] if reasons else []
+    yield shlex.join(["harness", "eval", "--model", *model, str(student), *asked])
+    adapter = student.parent / ADAPTER
+    if adapter.is_dir():
+        base = str(find_base(training).folder)
+        yield shlex.join(
+            ["harness", "eval", "--model", *model, base, "--adapter", str(adapter), *asked]
+        )
 
 
 def training_record(workspace: Workspace) -> dict[str, Any]:

@@ -17,12 +17,13 @@ from harness.cli.distill.options import (
 )
 from harness.cli.distill.plan import (
     config_of,
+    is_given,
     recorded_questions,
     teaching_of,
     training_of,
     with_command,
 )
-from harness.cli.distill.printing import print_preview, training_record
+from harness.cli.distill.printing import evaluation_commands, print_preview, training_record
 from harness.cli.options import AsJson, DryRun
 from harness.core import processes
 from harness.core.terminal import print_json, quieten_libraries, say
@@ -84,4 +85,8 @@ def train(
         print_json({"preset": preset.preset, **training_record(workspace), "student": str(student)})
     else:
         say(f"Student: {student}")
-        say(f"harness eval --model moondream-kd --weights {student} --task {questions.task}")
+        task = questions.task if is_given(ctx, "task") else chosen.data.task.name
+        for line in evaluation_commands(
+            student, training, task=task, data=chosen.data.options.path
+        ):
+            say(line)
