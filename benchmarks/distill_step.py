@@ -29,8 +29,9 @@ from distill.examples import Example
 from distill.training.estimate import estimate, flops_of, matrix_rate, parameters_of
 from distill.training.student import MoondreamStudent
 from harness.core import environment
+from harness.core.images import ImageRef
 from harness.core.structured import Rationale
-from harness.core.types import ImageRef, Sample
+from harness.core.types import Sample
 from harness.families.moondream import tiny as moondream
 from tasks.scienceqa import TASK
 

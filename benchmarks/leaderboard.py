@@ -146,7 +146,7 @@ def answers(
                 raw=words(chance, 3, 12) if unparsed else raw,
                 answer=None if unparsed else answer,
                 rule="nothing recognised" if unparsed else "conclusion",
-                correct=not unparsed and answer == target,
+                scores={"accuracy": float(not unparsed and answer == target)},
                 target=target,
                 question=row["question"],
                 choices=choices,

@@ -21,8 +21,9 @@ from typing import Any
 from PIL import Image
 
 from harness.core.environment import describe
+from harness.core.finish import is_finished
 from harness.core.options import GenerationOptions, ModelOptions, RunOptions
-from harness.core.types import DataOptions, Decoding, Sample, is_finished
+from harness.core.types import DataOptions, Decoding, Sample
 from harness.metrics.statistics import wilson
 from harness.mini.build import MAX_NEW_TOKENS, TASKS
 from harness.models.loading import LoadOptions, load

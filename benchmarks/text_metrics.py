@@ -22,7 +22,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU
 
 from harness.core.types import Prediction
-from harness.metrics.choice import text_overlap
+from harness.metrics.former import text_overlap
 from harness.metrics.overlap import ROUGE_TYPES, bleu_statistics, rouge
 
 VOCABULARY = 20_000
@@ -102,7 +102,7 @@ def main() -> None:
     figures["bleu_and_rouge"] = {"pairs": options.large, "workers": workers, **both}
     print(f"BLEU and ROUGE, {options.large} pairs, {workers} workers: {both['wall_s']} s")
     rows = [
-        Prediction(sample_id="", raw="", answer=p, rule="", correct=None, target=r, topic=p[-1:])
+        Prediction(sample_id="", raw="", answer=p, rule="", target=r, topic=p[-1:])
         for p, r in zip(predictions, references, strict=True)
     ]
     _, run = timed(lambda: text_overlap(rows))

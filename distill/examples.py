@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.core.structured import Rationale
-from harness.core.types import Sample
-from harness.data.schema import LETTERS
+from harness.core.types import Sample, gold_text
+from harness.data.answer_keys import LETTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,4 +21,5 @@ class Example:
 def gold(sample: Sample) -> str:
     """The right answer as the student is to write it: the option's letter, or an open question's
     reference text."""
-    return LETTERS[sample.target] if isinstance(sample.target, int) else sample.target
+    target = sample.target
+    return LETTERS[target] if isinstance(target, int) else gold_text(target)

@@ -21,7 +21,19 @@ from typing import Any
 from harness.core.errors import HarnessError, SampleError
 from harness.core.files.paths import user_path
 from harness.core.suggestions import closest
-from harness.core.types import Extraction, Prompt, SampleSet, Task, TaskFile, Value
+from harness.core.types import (
+    Contributions,
+    Extraction,
+    Metric,
+    Prompt,
+    RunMetric,
+    SampleSet,
+    Task,
+    TaskFile,
+    Value,
+)
+from harness.metrics.former import FormerMetric
+from harness.metrics.registry import metric as registered
 from tasks.former_names import present
 from tasks.task_file import asking_part
 
@@ -77,7 +89,7 @@ def _checked(task: Task, label: str) -> Task:
         "load": callable(task.load),
         "prompt": callable(task.prompt),
         "extract": callable(task.extract),
-        "metrics": isinstance(task.metrics, tuple) and all(map(callable, task.metrics)),
+        "metrics": isinstance(task.metrics, tuple) and all(map(_is_metric, task.metrics)),
         "answers": task.answers in {"choice", "text"},
         "max_new_tokens": isinstance(task.max_new_tokens, int) and task.max_new_tokens > 0,
         "synthetic": isinstance(task.synthetic, bool),
@@ -98,8 +110,29 @@ def _guarded(task: Task, path: Path) -> Task:
         load=_guard(task.load, SampleSet, path),
         prompt=_guard(task.prompt, Prompt, path),
         extract=_guard(task.extract, Extraction, path),
-        metrics=tuple(_guard(metric, Mapping, path) for metric in task.metrics),
+        metrics=tuple(_guarded_metric(metric, path) for metric in task.metrics),
         file=_hashed(path),
+    )
+
+
+def _is_metric(metric: object) -> bool:
+    return isinstance(metric, Metric) or callable(metric)
+
+
+def _guarded_metric(metric: Metric | RunMetric, path: Path) -> Metric | RunMetric:
+    """A metric of ours as it is; a user's own with its functions guarded."""
+    if isinstance(metric, FormerMetric) or metric == registered(getattr(metric, "name", "")):
+        return metric
+    if not isinstance(metric, Metric):
+        return _guard(metric, Mapping, path)
+    single, whole, group = metric.per_sample, metric.aggregate, metric.per_group
+    undefined = (ZeroDivisionError,)  # where there is nothing to divide by there is no figure
+    return replace(
+        metric,
+        per_sample=single and _guard(single, object, path),
+        aggregate=whole and _guard(whole, object, path, let=undefined),
+        per_group=group and _guard(group, object, path),
+        batch=metric.batch and _guard(metric.batch, Contributions, path),
     )
 
 
@@ -109,14 +142,22 @@ def _hashed(path: Path) -> TaskFile:
     return TaskFile(*(f"sha256:{hashlib.sha256(part).hexdigest()}" for part in (asking, source)))
 
 
-def _guard(function: Callable[..., Any], wanted: type, path: Path) -> Callable[..., Any]:
+def _guard(
+    function: Callable[..., Any],
+    wanted: type,
+    path: Path,
+    *,
+    let: tuple[type[Exception], ...] = (),
+) -> Callable[..., Any]:
+    """The function, with its errors as ours, but for those to `let` through."""
+
     @wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
         try:
             made = function(*arguments, **named)
-        except (HarnessError, SampleError):
-            raise
         except Exception as error:  # whatever the user's code raises
+            if isinstance(error, (HarnessError, SampleError, *let)):
+                raise
             raise _told(error, path) from error
         values = made.values() if isinstance(made, Mapping) else ()
         if not isinstance(made, wanted) or not all(isinstance(v, Value) for v in values):

@@ -14,7 +14,8 @@ MODULES: Mapping[str, str] = MappingProxyType(
     {
         "harness.errors": "harness.core.errors",
         "harness.images": "harness.core.images",
-        "harness.metrics": "harness.metrics.choice",
+        "harness.metrics": "harness.metrics.former",
+        "harness.metrics.choice": "harness.metrics.former",
         "harness.prompts": "harness.core.prompts",
         "harness.reading": "harness.extract",
         "harness.statistics": "harness.metrics.statistics",
@@ -32,6 +33,7 @@ NAMES: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType(
         ("harness.types", "Reading"): ("harness.core.types", "Extraction"),
         ("harness.reading", "read_choice"): ("harness.extract", "extract_choice"),
         ("harness.reading", "read_open"): ("harness.extract", "extract_open"),
+        ("harness.types", "Metric"): ("harness.core.types", "RunMetric"),
         ("tasks.files", "Row"): ("harness.data.rows", "Row"),
     }
 )

@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.core.types import DataOptions, Prompt, Sample, SampleSet, Style, Task
+from harness.data.answer_keys import LETTERS
 from harness.data.rows import Row
-from harness.data.schema import LETTERS, choice_question, collect
+from harness.data.schema import choice_question, collect
 from harness.data.sources import open_source
 from harness.extract import extract_choice
-from harness.metrics.choice import accuracy
+from harness.metrics.accuracy import ACCURACY
 
 REPO = "derek-thomas/ScienceQA"
 LICENCE = "CC BY-NC-SA 4.0"
@@ -78,6 +79,7 @@ TASK = Task(
     load=load,
     prompt=prompt,
     extract=extract_choice,
-    metrics=(accuracy,),
+    metrics=(ACCURACY,),
     max_new_tokens=512,
+    licence=LICENCE,
 )

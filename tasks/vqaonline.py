@@ -9,7 +9,7 @@ from harness.core.types import DataOptions, Prompt, Sample, SampleSet, Style, Ta
 from harness.data.schema import collect, open_question
 from harness.data.sources import open_source
 from harness.extract import extract_open
-from harness.metrics.choice import text_overlap
+from harness.metrics.text_overlap import TEXT_OVERLAP
 
 REPO = "ChongyanChen/VQAonline"
 LICENCE = "CC BY-SA 4.0"
@@ -53,7 +53,8 @@ TASK = Task(
     load=load,
     prompt=prompt,
     extract=extract_open,
-    metrics=(text_overlap,),
+    metrics=TEXT_OVERLAP,
     answers="text",
     max_new_tokens=512,
+    licence=LICENCE,
 )

@@ -24,7 +24,7 @@ from harness.core.json_values import finite
 from harness.core.structured import Rationale, render
 from harness.core.types import Prediction
 from harness.extract import extract_choice
-from harness.metrics.choice import accuracy, text_overlap
+from harness.metrics.former import accuracy, text_overlap
 from harness.run.folder import RunFolder
 from harness.run.records import (
     Counts,
@@ -123,7 +123,7 @@ def answers(kind: Kind, asked: list[dict], *, seed: int) -> list[Prediction]:
                 raw=raw,
                 answer=reading.answer,
                 rule=reading.rule,
-                correct=reading.answer == q["target"],
+                scores={"accuracy": float(reading.answer == q["target"])},
                 target=q["target"],
                 question=q["question"],
                 choices=q["choices"],
@@ -196,7 +196,6 @@ def written(kind: Kind, number: int, *, seed: int) -> list[Prediction]:
                 raw=said,
                 answer=said,
                 rule="whole text",
-                correct=None,
                 target=reference,
                 question="How do I set this?",
                 topic=("cooking", "diy", "travel")[place % 3],

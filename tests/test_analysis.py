@@ -28,7 +28,7 @@ def prediction(raw: str, *, target: int = 1, error: str | None = None) -> Predic
         raw=raw,
         answer=reading.answer,
         rule=reading.rule,
-        correct=None if error else reading.answer == target,
+        scores={} if error else {"accuracy": float(reading.answer == target)},
         target=target,
         choices=STATES,
         error=error,

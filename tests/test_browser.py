@@ -19,7 +19,8 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from distill.quality.answers import reasoning_to_error
-from harness.core.types import ImageRef, Prediction
+from harness.core.images import ImageRef
+from harness.core.types import Prediction
 from harness.metrics import statistics
 from harness.run.compare import compare
 from harness.run.folder import RunFolder
@@ -660,7 +661,7 @@ def answer(sample_id: str, text: str) -> Prediction:
         raw=text,
         answer=1,
         rule=text,
-        correct=True,
+        scores={"accuracy": 1.0},
         target=1,
         question=text,
         choices=(f"{text}1", f"{text}2"),
@@ -682,9 +683,9 @@ def hostile_material(runs: Path, texts: tuple[str, ...]) -> Material:
     written = []
     for number, text in enumerate(texts):
         choice = answer(str(number), text)
-        failed = replace(choice, sample_id=f"f{text}", error=text, answer=None, correct=None)
+        failed = replace(choice, sample_id=f"f{text}", error=text, answer=None)
         evidence.append(RunData(filled(choice_run(), text), partial(list, [choice, failed])))
-        written.append(replace(choice, choices=(), answer=text, target=text, correct=None))
+        written.append(replace(choice, choices=(), answer=text, target=text))
         rows = [filled(row, text) for row in distillation.kept()]
         training = Training(
             name=text,

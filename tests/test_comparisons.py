@@ -221,7 +221,7 @@ def answered(raw: str, *, order: tuple[int, ...] = ()) -> Prediction:
         raw=raw,
         answer=2,
         rule="letter",
-        correct=True,
+        scores={"accuracy": 1.0},
         target=2,
         choices=("x", "y", "z"),
         order=order,
@@ -256,7 +256,7 @@ def test_what_our_extractor_did_not_find_is_not_extracted_again(parts: dict[str,
 
 def test_failed_questions_are_in_no_comparison() -> None:
     """Neither right nor wrong; a run of failures only has no answers."""
-    failed = replace(answered(""), answer=None, correct=None, error="a broken picture")
+    failed = replace(answered(""), answer=None, error="a broken picture")
     assert read(RunData(choice_run(), lambda: [failed])) is None
     found = read(RunData(choice_run(), lambda: [failed, replace(answered("C"), sample_id="2")]))
     assert found is not None

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from harness.checkpoints.resolve import find_checkpoint
-from harness.core.types import Decoding, Extraction, Output, Prompt, is_cut, is_finished
+from harness.core.finish import is_cut, is_finished
+from harness.core.types import (
+    Decoding,
+    Extraction,
+    Output,
+    Prompt,
+)
 from harness.models.loading import LoadOptions, load
 from harness.run.folder import RunFolder
 from harness.run.prompting import PromptSettings

@@ -13,8 +13,9 @@ from distill.objectives.answer import Answer
 from distill.objectives.objective import Piece
 from distill.training.fingerprint import fingerprint
 from harness.core.errors import SampleError
+from harness.core.images import ImageRef
 from harness.core.structured import Rationale, parse, render
-from harness.core.types import ImageRef, Sample
+from harness.core.types import Sample
 from tasks.scienceqa import TASK
 
 SAMPLE = Sample(id="7", question="Which?", target=1, choices=("red", "blue"), topic="physics")

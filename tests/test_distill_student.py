@@ -18,8 +18,9 @@ from distill.examples import Example
 from distill.training.student import PARTS, MoondreamStudent
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import HarnessError, SampleError
+from harness.core.images import ImageRef
 from harness.core.structured import Rationale
-from harness.core.types import DataOptions, ImageRef
+from harness.core.types import DataOptions
 from harness.models.loading import LoadOptions, load
 from tasks.scienceqa import TASK
 from tasks.scienceqa import load as load_questions

@@ -32,10 +32,11 @@ from distill.training.schedule import learning_rate
 from distill.training.student import MoondreamStudent
 from distill.training.train import train
 from harness.core.errors import DataError, HarnessError
+from harness.core.images import ImageRef
 from harness.core.interrupts import Interrupted, interrupts
 from harness.core.progress import Lines
 from harness.core.structured import Rationale
-from harness.core.types import DataOptions, ImageRef
+from harness.core.types import DataOptions
 from tasks.scienceqa import TASK
 from tasks.scienceqa import load as load_questions
 

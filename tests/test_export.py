@@ -397,7 +397,7 @@ def answers() -> list[Prediction]:
                 raw=f"The answer is {'A' if i < right else 'B'}.",
                 answer=0 if i < right else 1,
                 rule="the answer is",
-                correct=i < right,
+                scores={"accuracy": float(i < right)},
                 target=0,
                 question="Which?",
                 choices=("yes", "no"),
@@ -408,7 +408,7 @@ def answers() -> list[Prediction]:
             )
             for i in range(n)
         ]
-    failed = replace(made[0], sample_id="f", raw="", answer=None, correct=None, error="corrupt")
+    failed = replace(made[0], sample_id="f", raw="", answer=None, error="corrupt")
     return [*made, failed]
 
 
@@ -477,7 +477,7 @@ def test_lm_eval_has_a_line_for_each_answer() -> None:
 
 def test_lm_eval_with_options_that_were_scored() -> None:
     """A request for each option with its log-likelihood; the likeliest is the answer."""
-    scored = [replace(p, scores=(-1.5, -0.5), raw="B", answer=1) for p in answers()[:3]]
+    scored = [replace(p, log_likelihoods=(-1.5, -0.5), raw="B", answer=1) for p in answers()[:3]]
     run = RunData(choice_run(settings={"mode": "loglikelihood"}), lambda: scored)
     row = sample_rows(files("lm-eval", run), "scienceqa_geography")[0]
     assert [a["arg_1"] for a in row["arguments"].values()] == ["yes", "no"]
@@ -487,13 +487,11 @@ def test_lm_eval_with_options_that_were_scored() -> None:
 
 def test_lm_eval_of_written_answers() -> None:
     """Without topics the task stands alone; a line has its ROUGE, whose mean is the run's."""
-    from harness.metrics.choice import text_overlap
+    from harness.metrics.former import text_overlap
 
     texts = [("a cat on a mat", "a cat on the mat"), ("", "two dogs"), ("red", "blue")]
     made = [
-        Prediction(
-            sample_id=str(i), raw=text, answer=text or None, rule="all", correct=None, target=gold
-        )
+        Prediction(sample_id=str(i), raw=text, answer=text or None, rule="all", target=gold)
         for i, (text, gold) in enumerate(texts)
     ]
     run = RunData(text_run(metrics=text_overlap(made)), lambda: made)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.core.types import is_finished
+from harness.core.finish import is_finished
 from harness.extract import extract_choice
 from harness.extract.explain import REASONS, RULES
 from tests.test_reading import TABLE

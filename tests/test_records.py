@@ -18,6 +18,7 @@ from harness.core.types import Prediction, Value
 from harness.run.folder import RunFolder, find_runs
 from harness.run.records import (
     Counts,
+    MetricInfo,
     ModelInfo,
     RunRecord,
     TaskInfo,
@@ -28,7 +29,7 @@ PREDICTION = Prediction(
     raw="The answer is B\u2028 \x00 \u202e \U0001f40b",
     answer=1,
     rule="answer phrase",
-    correct=True,
+    scores={"accuracy": 1.0},
     target=1,
     question="Which?",
     choices=("x", "y"),
@@ -46,6 +47,7 @@ RECORD = RunRecord(
     fingerprint={"weights": "sha256:1", "decoding": {"max_new_tokens": 4}},
     counts=Counts(total=3, filtered={"no image": 1}, available=2, done=2, failed=1),
     metrics={"accuracy": Value(value=0.5, n=2, low=0.1, high=0.9)},
+    metric_info={"accuracy": MetricInfo(title="Accuracy", unit="%", scope="sample")},
     sessions=[{"device": "cpu"}],
     command=["harness", "eval"],
 )

@@ -59,7 +59,7 @@ def test_answers_are_read_when_asked_for(tmp_path: Path) -> None:
         raw="B",
         answer=1,
         rule="leading letter",
-        correct=True,
+        scores={"accuracy": 1.0},
         target=1,
         choices=("x", "y"),
     )
@@ -129,7 +129,7 @@ def answered(runs: Path, data: Path, **parts: Any) -> RunFolder:
                 raw="?" if place == 0 else "ABCD"[int(sample.target)],
                 answer=None if place == 0 else sample.target,
                 rule="leading letter",
-                correct=place > 0,
+                scores={"accuracy": float(place > 0)},
                 target=sample.target,
                 question=sample.question,
                 choices=sample.choices,

@@ -448,7 +448,10 @@ def test_a_conclusion_that_cannot_be_chosen_is_an_error_row(raised: bool) -> Non
             if raised and any(bad):
                 raise ValueError("this one breaks")
             made = zip(super().choose(prepared, options), bad, strict=True)
-            return [replace(o, error=NOT_FINITE, raw="", scores=()) if b else o for o, b in made]
+            return [
+                replace(o, error=NOT_FINITE, raw="", log_likelihoods=()) if b else o
+                for o, b in made
+            ]
 
     samples = [Sample(id=str(i), question=str(i), target=1, choices=("x", "y")) for i in range(3)]
     task = replace(TASK, extract=lambda raw, choices: Extraction("AB".index(raw[-1:]), "letter"))

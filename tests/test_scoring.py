@@ -185,8 +185,8 @@ def test_text_runs_are_compared_by_bootstrap(command, tmp_path: Path) -> None:
             ]
         )
     result = command("compare", *folders)
-    assert result.stdout.startswith("b is better in rougeL by ")
-    assert "bleu" in result.stdout
+    assert result.stdout.startswith("b is better in ROUGE-L by ")
+    assert "in BLEU" in result.stdout
     assert command("compare", folders[1], folders[0], "--fail-if-worse").code == 5
 
 

@@ -11,7 +11,8 @@ from hashlib import sha256
 import pytest
 
 from harness.core.errors import HarnessError, SampleError
-from harness.core.types import ImageRef, Sample
+from harness.core.images import ImageRef
+from harness.core.types import Sample
 from harness.data.fingerprint import fingerprint, image_digests
 from harness.data.selection import select
 

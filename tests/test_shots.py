@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from harness.core.errors import HarnessError, SampleError
-from harness.core.types import ImageRef, Sample
+from harness.core.images import ImageRef
+from harness.core.types import Sample
 from harness.data.shots import Shots
 from harness.run.folder import RunFolder
 from tasks import load_task

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from harness.core.errors import Exit, HarnessError, SampleError
-from harness.core.types import ImageRef, Prompt, Sample, Style
+from harness.core.images import ImageRef
+from harness.core.types import Prompt, Sample, Style
 from tasks import TASKS, load_task
 
 MINE = """

@@ -13,8 +13,8 @@ from sacrebleu.metrics import BLEU
 
 from harness.core.types import Prediction
 from harness.metrics.bertscore import bertscore
-from harness.metrics.choice import bertscore_metric, text_overlap
 from harness.metrics.coverage import is_outside_rouge, is_unsplit
+from harness.metrics.former import bertscore_metric, text_overlap
 from harness.metrics.overlap import bleu_statistics, corpus_bleu
 from tests.test_scoring import choice_rows, write
 from tests.test_text_metrics import HAND_MADE
@@ -27,7 +27,7 @@ ENGLISH = "the blue whale eats krill in deep water"
 
 def text(answer: str | None, target: str) -> Prediction:
     raw = answer or ""
-    return Prediction(sample_id="s", raw=raw, answer=answer, rule="", correct=None, target=target)
+    return Prediction(sample_id="s", raw=raw, answer=answer, rule="", target=target)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ def timed(
         raw="",
         answer=None,
         rule="",
-        correct=None,
         target=0,
         seconds=seconds,
         preprocess_seconds=preprocess,

@@ -27,8 +27,8 @@ from harness.core.errors import DataError
 from harness.core.types import Sample
 from harness.data.json_rows import jsonl_objects
 from harness.data.pictures import found
-from harness.data.schema import one_line
 from harness.data.text import decode_text, open_data
+from harness.data.white_space import one_line
 from harness.run.folder import RunFolder
 from harness.run.task_data import Data
 

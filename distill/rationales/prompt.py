@@ -14,7 +14,7 @@ from functools import partial
 
 from distill.config import INPUTS, TeacherInput
 from distill.examples import gold
-from harness.core.types import Prompt, Sample, Style, Task
+from harness.core.types import Prompt, Sample, Style, Task, gold_text
 
 PROMPT_VERSION = "1"
 """Changes with every change of the wording."""
@@ -66,4 +66,4 @@ def gold_in_words(sample: Sample) -> str:
     """The right answer with its letter: "B: Illinois"."""
     if isinstance(sample.target, int):
         return f"{gold(sample)}: {sample.choices[sample.target]}".removesuffix(".")
-    return sample.target.removesuffix(".")
+    return gold_text(sample.target).removesuffix(".")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.files.atomic import write_atomically
-from harness.core.types import ImageRef
+from harness.core.images import ImageRef
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ from hashlib import sha256
 from types import CodeType
 from typing import Any
 
-from harness.core.types import Task, TaskFile
+from harness.core.types import Metric, RunMetric, Task, TaskFile
 from tasks import TASKS, load_task
 
 
@@ -19,9 +19,18 @@ def with_code_hash(task: Task) -> Task:
     if task.file is not None or (task.name in TASKS and task == load_task(task.name)):
         return task
     asking = _hash(task.load, task.prompt)
+    scoring = [each for metric in task.metrics for each in _functions(metric)]
     return replace(
-        task, file=TaskFile(asking, _hash(task.load, task.prompt, task.extract, *task.metrics))
+        task, file=TaskFile(asking, _hash(task.load, task.prompt, task.extract, *scoring))
     )
+
+
+def _functions(metric: Metric | RunMetric) -> list[Callable[..., Any]]:
+    """The functions that make up a metric."""
+    if not isinstance(metric, Metric):
+        return [metric]
+    parts = (metric.per_sample, metric.aggregate, metric.per_group, metric.batch)
+    return [part for part in parts if part is not None]
 
 
 def _hash(*functions: Callable[..., Any]) -> str:

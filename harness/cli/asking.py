@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.core import images, structured
 from harness.core.errors import NOT_FINITE, DataError, Exit, HarnessError, SampleError, reason
+from harness.core.finish import is_cut, is_finished
 from harness.core.options import GenerationOptions
 from harness.core.types import (
     REFUSAL,
@@ -20,8 +21,6 @@ from harness.core.types import (
     Prompt,
     Sample,
     Style,
-    is_cut,
-    is_finished,
 )
 from harness.data.folder import read_image
 from harness.run.shuffling import extract_answer

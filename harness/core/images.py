@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal
 
@@ -32,6 +35,41 @@ as `convert("RGB")` in the published preprocessing of ScienceQA does."""
 
 _ORIENTATION = 0x0112
 """The EXIF tag; its values 2 to 8 are turns and mirrorings, 1 is upright."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """One picture of a sample; its bytes are read, and decoded, only when needed."""
+
+    label: str
+    """What an error message calls it: a path within the data folder, or a row and a field."""
+    read: Callable[[], bytes]
+    """Returns the encoded file; raises SampleError where it cannot be read."""
+    transparency: Transparency = "blend"
+    """How its transparent parts are treated."""
+    state: Callable[[], str] | None = None
+    """Returns a text that changes whenever the bytes do, without reading them; "" where only
+    reading tells, as None always does."""
+
+    def digest(self) -> str:
+        """The sha256 of the encoded bytes, in hex; raises SampleError."""
+        return sha256(self.read()).hexdigest()
+
+    def expecting(self, digest: str) -> ImageRef:
+        """The same picture, whose read fails if the bytes have another digest; "": the digest of a
+        picture that could not be read."""
+        return replace(self, read=partial(_read_expected, self, digest))
+
+    def decode(self) -> Image:
+        """The picture in RGB, upright; raises SampleError."""
+        return decode(self.read(), label=self.label, transparency=self.transparency)
+
+
+def _read_expected(image: ImageRef, digest: str) -> bytes:
+    data = image.read()
+    if sha256(data).hexdigest() != digest:
+        raise SampleError(f"{image.label}: the picture has changed since the run began")
+    return data
 
 
 def decode(data: bytes, *, label: str, transparency: Transparency = "blend") -> Image:

@@ -10,7 +10,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import (
+    Any,
+    Literal,
+    TypeAlias,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 Types: TypeAlias = tuple[type, ...]
 
@@ -85,7 +94,7 @@ def _kinds(cls: type) -> Mapping[str, _Kind]:
 def _kind(hint: Any) -> _Kind:
     parts = get_args(hint) if get_origin(hint) in _UNIONS else (hint,)
     arguments = get_args(hint)[-1:] if get_origin(hint) is Mapping else get_args(hint)[:1]
-    inner = () if get_origin(hint) in _UNIONS or arguments == (Any,) else arguments
+    inner = () if get_origin(hint) in {*_UNIONS, Literal} or arguments == (Any,) else arguments
     return _Kind(
         types=_json_types(hint),
         items=tuple(t for each in inner for t in _json_types(each)),
@@ -109,6 +118,8 @@ def _json_types(hint: Any) -> Types:
         return tuple(kind for part in get_args(hint) for kind in _json_types(part))
     if is_typeddict(origin):
         return (dict,)
+    if origin is Literal:
+        return tuple(dict.fromkeys(type(value) for value in get_args(hint)))
     if origin is float:
         return (float, int, NoneType)  # None: what was not finite
     return {Mapping: (dict,), Sequence: (list, tuple), tuple: (list, tuple)}.get(origin, (origin,))

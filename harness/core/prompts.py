@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 from types import MappingProxyType
 
-from harness.core.types import Prompt, Sample, Style, Task
+from harness.core.types import Prompt, Sample, Style, Task, gold_text
 
 _STRUCTURED = (
     "Work in four steps and write each one between its tags: <SUMMARY> what the question asks "
@@ -56,4 +56,5 @@ def shots(samples: Sequence[Sample], task: Task) -> tuple[str, ...]:
 
 
 def _answer(sample: Sample) -> str:
-    return ascii_uppercase[sample.target] if isinstance(sample.target, int) else sample.target
+    target = sample.target
+    return ascii_uppercase[target] if isinstance(target, int) else gold_text(target)

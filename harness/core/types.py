@@ -9,19 +9,15 @@ is in `Sample` and in `Prediction`, never in a `Prompt`, so that no model can se
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from hashlib import sha256
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from harness.core.declarations import SAMPLES, Option
-from harness.core.errors import SampleError
+from harness.core.images import ImageRef
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from harness.core.images import Transparency
 
 Style = Literal["plain", "direct", "structured", "cot"]
 """plain: the bare question; direct: the letter only; structured: the four tags; cot: by steps."""
@@ -31,45 +27,41 @@ REFUSAL = "refusal"
 """The `finish` of an answer that a server marked as a refusal."""
 STOP, LENGTH = "stop", "length"
 """The `finish` of an answer that the model ended, and of one that the token limit cut."""
-Target = int | str
-"""A 0-based index into the choices, or the reference text of an open question."""
+Answer: TypeAlias = int | str
+"""A 0-based index into the choices, or a text."""
 
 
 @dataclass(frozen=True, slots=True)
-class ImageRef:
-    """One picture of a sample; its bytes are read, and decoded, only when needed."""
+class Reference:
+    """One of the accepted answers of an open question."""
 
-    label: str
-    """What an error message calls it: a path within the data folder, or a row and a field."""
-    read: Callable[[], bytes]
-    """Returns the encoded file; raises SampleError where it cannot be read."""
-    transparency: Transparency = "blend"
-    """How its transparent parts are treated."""
-    state: Callable[[], str] | None = None
-    """Returns a text that changes whenever the bytes do, without reading them; "" where only
-    reading tells, as None always does."""
-
-    def digest(self) -> str:
-        """The sha256 of the encoded bytes, in hex; raises SampleError."""
-        return sha256(self.read()).hexdigest()
-
-    def expecting(self, digest: str) -> ImageRef:
-        """The same picture, whose read fails if the bytes have another digest; "": the digest of a
-        picture that could not be read."""
-        return replace(self, read=partial(_read_expected, self, digest))
-
-    def decode(self) -> Image:
-        """The picture in RGB, upright; raises SampleError."""
-        from harness.core.images import decode
-
-        return decode(self.read(), label=self.label, transparency=self.transparency)
+    text: str
+    weight: float = 1.0
+    """How much it counts among the references, for metrics that look at weights."""
+    role: str = ""
+    """What the data set says of it: an annotator's confidence, such as "maybe"."""
 
 
-def _read_expected(image: ImageRef, digest: str) -> bytes:
-    data = image.read()
-    if sha256(data).hexdigest() != digest:
-        raise SampleError(f"{image.label}: the picture has changed since the run began")
-    return data
+Target: TypeAlias = int | str | tuple[Reference, ...]
+"""A 0-based index into the choices; or the reference text of an open question, or several."""
+
+
+def references(target: Target) -> tuple[Reference, ...]:
+    """The accepted texts of an open question; none for an index."""
+    if isinstance(target, int):
+        return ()
+    return (Reference(target),) if isinstance(target, str) else target
+
+
+def gold_text(target: Target, choices: Sequence[str] = ()) -> str:
+    """The right answer in words: the option, or the reference with most weight, the first of
+    those that are equal."""
+    if isinstance(target, int):
+        return choices[target]
+    weights: dict[str, float] = {}
+    for reference in references(target):
+        weights[reference.text] = weights.get(reference.text, 0.0) + reference.weight
+    return max(weights, key=weights.__getitem__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +82,11 @@ class Sample:
     """Text in addition to the question (ScienceQA's hint, VQAonline's context)."""
     lecture: str = ""
     solution: str = ""
+    group: str = ""
+    """Samples of one group are not independent: rotations of one question, questions on one image.
+    Intervals and tests take a group as a whole; some metrics score it as a whole."""
+    metadata: Mapping[str, str | float] = field(default_factory=dict, hash=False)
+    """What else a metric needs to know of the sample: a unit, a precision, a question type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +110,7 @@ class Prompt:
 class Extraction:
     """The answer that was extracted from a model's raw text."""
 
-    answer: Target | None
+    answer: Answer | None
     """None: unparsed, which counts as wrong, and is counted."""
     rule: str
     """The name of the rule that fired, or of the reason why none did."""
@@ -132,18 +129,22 @@ class Prediction:
 
     sample_id: str
     raw: str
-    answer: Target | None
+    answer: Answer | None
     rule: str
-    correct: bool | None
-    """None for open answers, and for samples that failed."""
     target: Target
+    scores: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Metric -> what it gave this answer. A metric that is not there did not score it, which is
+    not 0."""
     question: str = ""
     choices: tuple[str, ...] = ()
     order: tuple[int, ...] = ()
     """Where options were shuffled: the i-th one asked was choices[order[i]]. Empty: as they are."""
-    scores: tuple[float, ...] = ()
-    """Log-likelihood of each of `choices`, per token; only where options were scored."""
+    log_likelihoods: tuple[float, ...] = ()
+    """Of each of `choices`, per token; only where options were scored."""
     topic: str = ""
+    group: str = ""
+    metadata: Mapping[str, str | float] = field(default_factory=dict, hash=False)
+    """`group` and `metadata` as in `Sample`."""
     images: tuple[str, ...] = ()
     """sha256 of each picture's encoded bytes, in hex; "" for one that could not be read."""
     prompt: str = ""
@@ -169,6 +170,26 @@ class Prediction:
     error: str | None = None
     """Why this sample has no answer; None where it has one."""
 
+    @property
+    def correct(self) -> bool | None:
+        """Whether the right option was chosen; None for open answers and for failed samples."""
+        accuracy = self.scores.get("accuracy")
+        return None if accuracy is None else accuracy == 1
+
+    @property
+    def text(self) -> str:
+        """The answer in words; "" where it is unparsed."""
+        if isinstance(self.answer, int):
+            return self.choices[self.answer]
+        return self.answer or ""
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The accepted answers in words."""
+        if isinstance(self.target, int):
+            return (self.choices[self.target],)
+        return tuple(reference.text for reference in references(self.target))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
@@ -183,39 +204,71 @@ class Value:
     """The ends of the 95% interval."""
     note: str = ""
     """The metric's signature, or the reason why there is no value."""
+    caveat: str = ""
+    """What the metric cannot judge in these answers; it is part of the note too."""
 
 
-_ENDED = frozenset(
-    {STOP, "eos", "eos_token", "end", "end_turn", "end_of_turn", "stop_sequence", "stop_token"}
-    | {"complete", "completed", "finished"}
-)
-_CUT = frozenset(
-    {LENGTH, "max_length", "model_length", "max_tokens", "max_new_tokens", "max_output_tokens"}
-    | {"max_completion_tokens", "token_limit", "context_length", "truncated", "incomplete"}
-)
-_BROKEN_OFF = frozenset({"content_filter", "safety", "recitation", "abort", "cancelled", "error"})
-"""The `finish` values of the servers and libraries that there are, in lower case."""
+Unit = Literal["%", ""]
+"""How a figure is shown: a fraction as a percentage, or the number itself."""
+IntervalMethod = Literal["wilson", "bootstrap", "none"]
 
 
-def is_cut(finish: str) -> bool:
-    """Whether a token limit ended the text."""
-    return _normalized(finish) in _CUT
+@dataclass(frozen=True, slots=True)
+class Contributions:
+    """What answers contribute to metrics that are computed together."""
+
+    columns: Mapping[str, Any]
+    """Metric -> a sequence or array with, for each answer, a number, several, or None: not
+    scored."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """Metric -> its signature; for one without a column, why it was not computed."""
+    caveats: Mapping[str, str] = field(default_factory=dict)
+    """Metric -> what it cannot judge in these answers."""
 
 
-def is_finished(finish: str) -> bool | None:
-    """Whether the model itself ended the text; None where `finish` does not say."""
-    reason = _normalized(finish)
-    if reason in _CUT or reason in _BROKEN_OFF:
-        return False
-    return True if reason in _ENDED else None
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A score of a run: what each answer contributes, and what is made of all contributions.
+
+    A metric that gives each answer a number is the mean of these numbers, and each number is kept
+    with its answer. One that gives several (counts of F1, of BLEU) needs an `aggregate` of their
+    means. `harness.metrics.figures` computes it, overall and by topic, with its interval.
+    """
+
+    name: str
+    """As records and exports have it: letters, digits and _."""
+    title: str
+    per_sample: Callable[[Prediction], float | Sequence[float] | None] | None = None
+    """What an answer contributes; None: it is not scored. `answer` is None where the answer is
+    unparsed, which should count as wrong. It is not called for samples that failed."""
+    _: KW_ONLY
+    aggregate: Callable[..., Any] | None = None
+    """(the mean of each contribution, as arrays of one shape) -> the figure, of the same shape; not
+    finite: undefined. None: the mean itself."""
+    unit: Unit = "%"
+    higher_is_better: bool = True
+    interval: IntervalMethod = "bootstrap"
+    """wilson: of a share of right answers; bootstrap: percentiles over resampled answers. Where
+    samples have groups, groups are resampled, and a share's interval is clustered by them."""
+    meaning: str = ""
+    """One line on what it measures and by which definition."""
+    per_group: Callable[[Sequence[float]], float] | None = None
+    """The score of a group, from those of its samples, such as `min`: right where all are. None:
+    samples are scored one by one."""
+    batch: Callable[[Sequence[Prediction]], Contributions] | None = None
+    """In place of `per_sample`, for metrics that are computed for all answers at once, or together
+    with others: metrics with the same function share one call."""
+    by_topic: bool = True
+    needs_model: bool = False
+    """It loads a model to score: it is not computed again to show or compare a run."""
+
+    def __post_init__(self) -> None:
+        if (self.per_sample is None) == (self.batch is None):
+            raise ValueError(f"the metric {self.name!r} needs per_sample or batch, and not both")
 
 
-def _normalized(finish: str) -> str:
-    return finish.strip().lower().replace("-", "_")
-
-
-Metric = Callable[[Sequence[Prediction]], Mapping[str, Value]]
-"""A function over a whole run; accuracies and shares are fractions, 0 to 1."""
+RunMetric = Callable[[Sequence[Prediction]], Mapping[str, Value]]
+"""A function over a whole run, which names its figures itself; it has no scores per sample."""
 
 
 DATA = Option(
@@ -292,10 +345,13 @@ class Task:
     """(raw text, choices) -> extraction. One that has a parameter `finished` is also given
     `finished=`: True where the model ended the text, False where a limit cut it, None where
     nobody knows."""
-    metrics: tuple[Metric, ...]
+    metrics: tuple[Metric | RunMetric, ...]
+    """The first one decides: runs are ranked and compared by it."""
     answers: Literal["choice", "text"] = "choice"
     """Whether an answer is one of the choices, or text that is compared with a reference."""
     max_new_tokens: int = 512
+    licence: str = ""
+    """Of the published data set."""
     synthetic: bool = False
     """Its questions are made by a program, and say nothing about how well a model does on real
     ones: every score of it is marked as such."""
@@ -329,8 +385,8 @@ class Output:
     tokens_in: int | None
     """None: a server that does not say."""
     tokens: int | None
-    scores: tuple[float, ...] = ()
-    """Log-likelihood per token of each option, where options were scored."""
+    log_likelihoods: tuple[float, ...] = ()
+    """Per token, of each option, where options were scored."""
     concluded: str = ""
     """The letter that was scored highest after the reasoning, with --conclude."""
     latency: float | None = None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from harness.core.errors import DataError, SampleError
 from harness.core.files.regular import open_regular
-from harness.core.types import ImageRef
+from harness.core.images import ImageRef
 from harness.data.folder import Folder
 from harness.data.pictures import Encoded, Name, columns, found, parts_of, picture_fields
 from harness.data.rows import Row, picture_label

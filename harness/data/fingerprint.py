@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Self
 
 from harness.core import structured
 from harness.core.errors import SampleError
-from harness.core.images import flat_by_transparency
-from harness.core.types import ImageRef, Sample, Task
+from harness.core.images import ImageRef, flat_by_transparency
+from harness.core.types import Sample, Target, Task
 from harness.data import scan_cache
 
 if TYPE_CHECKING:
@@ -121,14 +121,22 @@ def _content(sample: Sample, digests: tuple[str, ...]) -> bytes:
         sample.id,
         sample.question,
         sample.choices,
-        sample.target,
+        _target(sample.target),
         sample.topic,
         sample.context,
         sample.lecture,
         sample.solution,
         digests,
     ]
+    if sample.group or sample.metadata:  # data without them keep the fingerprint that they had
+        fields += [sample.group, dict(sample.metadata)]
     return sha256(json.dumps(fields).encode()).digest()
+
+
+def _target(target: Target) -> object:
+    if isinstance(target, tuple):
+        return [[each.text, each.weight, each.role] for each in target]
+    return target
 
 
 PromptText = Callable[[Sample], str]

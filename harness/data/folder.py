@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 from harness.core.errors import DataError, SampleError
 from harness.core.files.regular import read_regular
-from harness.core.types import ImageRef
+from harness.core.images import ImageRef
 from harness.data.pictures import MAX_IMAGE_BYTES, found
 
 _LONGEST_LABEL = 200

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import DataError
-from harness.core.types import ImageRef
+from harness.core.images import ImageRef
 from harness.data.folder import Folder
 from harness.data.image_store import ImageStore
 from harness.data.pictures import Name, Part, found, parts_of

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.core.types import ImageRef
+from harness.core.images import ImageRef
 from harness.data.folder import Folder, refuse
 from harness.data.image_store import ImageStore
 from harness.data.pictures import Name, Part, picture_fields, pictures_in

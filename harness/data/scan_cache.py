@@ -17,7 +17,7 @@ from harness.core import images as decoding
 from harness.core.files.atomic import write_atomically
 from harness.core.files.caches import cache_folder
 from harness.core.files.json_files import load_json
-from harness.core.types import ImageRef
+from harness.core.images import ImageRef
 
 Scanned = tuple[str, bool | None]
 """The digest of a picture, and its `flat_by_transparency`."""

@@ -6,51 +6,41 @@ an answer key with a hole in it makes every later figure wrong. Pictures are not
 
 from __future__ import annotations
 
-import string
-import unicodedata
 from collections.abc import Callable, Iterable
 
 from harness.core.errors import DataError
-from harness.core.types import DataOptions, ImageRef, Sample, SampleSet
+from harness.core.images import ImageRef
+from harness.core.types import DataOptions, Sample, SampleSet, Target
+from harness.data.answer_keys import (
+    CHOICES,
+    LETTERS,
+    bad,
+    choice_list,
+    choice_target,
+    field_of,
+    text_target,
+)
 from harness.data.pictures import EXAMPLES, columns, found, holds_picture
 from harness.data.rows import Row
+from harness.data.white_space import lines, one_line
 
-LETTERS = string.ascii_uppercase
 FIELDS = frozenset(
     [
-        *("id", "index", "question", "choices", "answer", "topic", "l2-category", "category"),
-        *("hint", "context", "lecture", "solution", "split"),
+        *("id", "index", "question", *CHOICES, "answer", "answers", "group"),
+        *("topic", "l2-category", "category", "hint", "context", "lecture", "solution", "split"),
         *LETTERS,
     ]
 )
 """Every field that is read, in addition to those that hold pictures."""
 
 
-def one_line(text: str) -> str:
-    """NFC, with each run of white space as one space and none at the ends (the paper, 4.1)."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
-
-
-def lines(text: str) -> str:
-    """NFC, with white space collapsed within each line; line breaks are kept.
-
-    Long answers keep their lines because ROUGE-Lsum is computed line by line.
-    """
-    kept = (" ".join(line.split()) for line in unicodedata.normalize("NFC", text).splitlines())
-    return "\n".join(kept).strip()
-
-
 def choice_question(row: Row) -> Sample:
-    """A multiple-choice question: `choices` and a 0-based `answer`, or columns A, B, ... and the
-    letter of the answer. Raises DataError.
+    """A multiple-choice question: `choices` or `options`, or columns A, B, ...; and as `answer` the
+    place of the right one, from 0, its letter or its text. Raises DataError.
     """
-    fields = row.fields
-    if "choices" in fields:
-        choices = _choices(row)
-        target = _index(row, choices)
-    else:
-        choices = _lettered_choices(row)
-        target = _letter(row, choices)
+    listed = any(row.fields.get(name) is not None for name in CHOICES)
+    choices = _choices(row) if listed else _lettered_choices(row)
+    target = choice_target(row, choices, ["answer"])
     return Sample(
         id=_id(row),
         numbered=row.fields.get("id") is None,
@@ -60,6 +50,7 @@ def choice_question(row: Row) -> Sample:
         images=_images(row),
         pictured_choices=bool(row.choice_images),
         topic=_topic(row),
+        group=_group(row),
         context=_optional(row, "hint", one_line),
         lecture=_optional(row, "lecture", one_line),
         solution=_optional(row, "solution", one_line),
@@ -67,16 +58,17 @@ def choice_question(row: Row) -> Sample:
 
 
 def open_question(row: Row) -> Sample:
-    """A question with a written answer: `question`, `answer`, and `context` where there is one.
-    Raises DataError.
+    """A question with a written answer: `question`, `answer` or several `answers`, and `context`
+    where there is one. Raises DataError.
     """
     return Sample(
         id=_id(row),
         numbered=row.fields.get("id") is None,
         question=_required(row, "question", one_line),
-        target=_required(row, "answer", lines),
+        target=_answers(row),
         images=_images(row),
         topic=_topic(row),
+        group=_group(row),
         context=_optional(row, "context", lines),
     )
 
@@ -144,26 +136,20 @@ def _no_image(total: int, names: Iterable[str], *, source: str) -> str:
     )
 
 
-def _bad(row: Row, name: str, rule: str) -> DataError:
-    if name not in row.fields:
-        return DataError(f"{row.where}, field {name!r}: missing; it {rule}.")
-    return DataError(f"{row.where}, field {name!r}: {rule}, found {found(row.fields[name])}.")
-
-
 def _text(row: Row, name: str, value: object, clean: Callable[[str], str]) -> str:
     if not isinstance(value, str):
-        raise _bad(row, name, "must be text")
+        raise bad(row, name, "must be text")
     if holds_picture(value):
-        raise _bad(row, name, "must not hold a picture in base64; its place is the field 'image'")
+        raise bad(row, name, "must not hold a picture in base64; its place is the field 'image'")
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        raise _bad(row, name, "must be text that UTF-8 can hold, without lone surrogates")
+        raise bad(row, name, "must be text that UTF-8 can hold, without lone surrogates")
     return clean(value)
 
 
 def _required(row: Row, name: str, clean: Callable[[str], str]) -> str:
     text = _text(row, name, row.fields.get(name), clean)
     if not text:
-        raise _bad(row, name, "must not be empty")
+        raise bad(row, name, "must not be empty")
     return text
 
 
@@ -193,29 +179,34 @@ def _images(row: Row) -> tuple[ImageRef, ...]:
     return (*row.images, *row.choice_images)
 
 
+def _group(row: Row) -> str:
+    value = row.fields.get("group")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return _optional(row, "group", one_line)
+
+
+def _answers(row: Row) -> Target:
+    """The accepted texts, each checked to be words."""
+
+    def clean(text: str) -> str:
+        return _text(row, name, text, lines)
+
+    name = field_of(row, ["answer", "answers"])
+    return text_target(row, [name], clean)
+
+
 def _choices(row: Row) -> tuple[str, ...]:
-    values = row.fields["choices"]
-    rule = f"must be a list of 2 to {len(LETTERS)} texts"
-    if not isinstance(values, list | tuple) or not 2 <= len(values) <= len(LETTERS):
-        raise _bad(row, "choices", rule)
-    if not all(isinstance(value, str) for value in values):
-        raise _bad(row, "choices", rule)
-    choices = tuple(_text(row, "choices", value, one_line) for value in values)
+    name = field_of(row, CHOICES)
+    choices = tuple(_text(row, name, value, one_line) for value in choice_list(row))
     if not all(choices) and not row.choice_images:
-        raise _bad(row, "choices", "must not hold an empty text")
+        raise bad(row, name, "must not hold an empty text")
     return choices
-
-
-def _index(row: Row, choices: tuple[str, ...]) -> int:
-    value = row.fields.get("answer")
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
-        return value
-    raise _bad(row, "answer", f"must be 0 to {len(choices) - 1}, the place of the right choice")
 
 
 def _lettered_choices(row: Row) -> tuple[str, ...]:
     if "A" not in row.fields:
-        raise _bad(row, "choices", f"must be a list of 2 to {len(LETTERS)} texts")
+        raise bad(row, "choices", f"must be a list of 2 to {len(LETTERS)} texts")
     texts = {letter: _optional(row, letter, one_line) for letter in LETTERS}
     filled = [letter for letter, text in texts.items() if text]
     if len(filled) < 2 or filled != list(LETTERS[: len(filled)]):
@@ -224,11 +215,3 @@ def _lettered_choices(row: Row) -> tuple[str, ...]:
             f"gap, found {', '.join(filled) or 'none'}."
         )
     return tuple(texts[letter] for letter in filled)
-
-
-def _letter(row: Row, choices: tuple[str, ...]) -> int:
-    value = row.fields.get("answer")
-    letters = LETTERS[: len(choices)]
-    if isinstance(value, str) and len(value.strip()) == 1 and value.strip() in letters:
-        return letters.index(value.strip())
-    raise _bad(row, "answer", f"must be one of the letters {', '.join(letters)}")

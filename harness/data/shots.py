@@ -13,8 +13,9 @@ from functools import cache, cached_property
 from hashlib import sha256
 
 from harness.core.errors import HarnessError, SampleError
+from harness.core.images import ImageRef
 from harness.core.prompts import shots
-from harness.core.types import ImageRef, Sample, Task
+from harness.core.types import Sample, Task, gold_text
 from harness.data.fingerprint import blank
 
 
@@ -104,8 +105,7 @@ class _Question:
 
     @cached_property
     def _answer(self) -> str:
-        target = self.sample.target
-        return _plain(self.sample.choices[target] if isinstance(target, int) else target)
+        return _plain(gold_text(self.sample.target, self.sample.choices))
 
 
 @cache

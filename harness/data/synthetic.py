@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from harness.core.errors import HarnessError
-from harness.core.types import DataOptions, ImageRef
+from harness.core.images import ImageRef
+from harness.core.types import DataOptions
 from harness.data.rows import Row
 from harness.data.splits import same_split, wrong_split
 from harness.synthetic.questions import SIZES, Item

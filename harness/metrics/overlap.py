@@ -38,11 +38,16 @@ ROUGE_SIGNATURE: Final = f"f1|mean|stemmer:no|lsum:newline|harness:{__version__}
 ROUGE_TYPES: Final = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 
-def bleu_signature(tokenize: Tokenize = TOKENIZE) -> str:
-    """In sacrebleu's terms, whose value it is (divided by 100)."""
+def bleu_signature(tokenize: Tokenize = TOKENIZE, *, several: bool = False) -> str:
+    """In sacrebleu's terms, whose value it is (divided by 100).
+
+    Args:
+        tokenize: how a text is split.
+        several: some predictions have several references.
+    """
     return (
-        f"nrefs:1|case:mixed|eff:no|tok:{tokenize}|smooth:none|order:4|scale:0-1"
-        f"|harness:{__version__}"
+        f"nrefs:{'var' if several else 1}|case:mixed|eff:no|tok:{tokenize}|smooth:none|order:4"
+        f"|scale:0-1|harness:{__version__}"
     )
 
 
@@ -77,7 +82,7 @@ def bleu(statistics: Integers | Floats) -> Floats:
 
 def corpus_bleu(
     predictions: Sequence[str],
-    references: Sequence[str],
+    references: Sequence[str | Sequence[str]],
     *,
     tokenize: Tokenize = TOKENIZE,
     workers: int = 1,
@@ -89,15 +94,17 @@ def corpus_bleu(
 
 def bleu_statistics(
     predictions: Sequence[str],
-    references: Sequence[str],
+    references: Sequence[str | Sequence[str]],
     *,
     tokenize: Tokenize = TOKENIZE,
     workers: int = 1,
 ) -> Integers:
-    """What BLEU is the sum of, for each pair, (N, 10), in sacrebleu's order.
+    """What BLEU is the sum of, for each prediction, (N, 10), in sacrebleu's order.
 
     Columns: tokens of the prediction, tokens of the reference, n-grams found in both (each as often
     as in the rarer of the two) for n = 1..4, n-grams of the prediction for n = 1..4. Case is kept.
+    Of several references the one nearest in length counts for the length, and the one that has an
+    n-gram most often for its matches (Papineni et al., 2002, section 2).
 
     Raises:
         ValueError: not one reference for each prediction.
@@ -148,9 +155,9 @@ def rouge_f1(statistics: Integers) -> dict[str, Floats]:
 
 
 def _over_pairs(
-    rows: Callable[[Sequence[str], Sequence[str]], Integers],
+    rows: Callable[[Sequence[str], Sequence[Any]], Integers],
     predictions: Sequence[str],
-    references: Sequence[str],
+    references: Sequence[Any],
     *,
     workers: int,
 ) -> Integers:
@@ -192,20 +199,46 @@ def _end_with_parent() -> None:
 
 
 def _bleu_rows(
-    predictions: Sequence[str], references: Sequence[str], *, tokenize: Tokenize
+    predictions: Sequence[str],
+    references: Sequence[str | Sequence[str]],
+    *,
+    tokenize: Tokenize,
 ) -> Integers:
     tokens = _tokenizer(tokenize)
     rows = np.zeros((len(predictions), 2 + 2 * _ORDER), dtype=np.int64)
     for row, prediction, reference in zip(rows, predictions, references, strict=True):
-        hypothesis, target = tokens(prediction), tokens(reference)
+        hypothesis = tokens(prediction)
+        targets = [
+            tokens(text) for text in ([reference] if isinstance(reference, str) else reference)
+        ]
         length = len(hypothesis)
         row[:] = (
             length,
-            len(target),
-            *_matches(hypothesis, target, _ORDER),
+            min((abs(len(target) - length), len(target)) for target in targets)[1],
+            *(
+                _matches(hypothesis, targets[0], _ORDER)
+                if len(targets) == 1
+                else _matches_in_any(hypothesis, targets)
+            ),
             *(max(0, length - n) for n in range(_ORDER)),
         )
     return rows
+
+
+def _matches_in_any(hypothesis: Sequence[str], targets: Sequence[Sequence[str]]) -> list[int]:
+    """N-grams of the hypothesis, each at most as often as in the target that has most of it, for
+    n = 1..4."""
+    found = []
+    for n in range(1, _ORDER + 1):
+        most: Counter[tuple[str, ...]] = Counter()
+        for target in targets:
+            most |= _ngrams(target, n)
+        found.append((_ngrams(hypothesis, n) & most).total())
+    return found
+
+
+def _ngrams(words: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
+    return Counter(zip(*(words[i:] for i in range(n)), strict=False))
 
 
 def _tokenizer(tokenize: Tokenize) -> Callable[[str], list[str]]:

@@ -45,7 +45,7 @@ def best_option(prompt: EncodedPrompt, scores: Sequence[float]) -> Output:
         prompt=prompt.text,
         tokens_in=prompt.length,
         tokens=0,
-        scores=tuple(scores),
+        log_likelihoods=tuple(scores),
     )
 
 

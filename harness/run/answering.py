@@ -13,7 +13,7 @@ from harness.core import environment, processes, progress, timing
 from harness.core.errors import Exit, HarnessError
 from harness.core.interrupts import Interrupted, interrupts
 from harness.core.options import RunOptions
-from harness.core.types import Decoding, Metric, Prediction, Sample
+from harness.core.types import Decoding, Metric, Prediction, RunMetric, Sample
 from harness.run.folder import PredictionsChanged, RunFolder
 from harness.run.layout import PREDICTIONS
 from harness.run.prompting import PromptSettings
@@ -44,7 +44,7 @@ class Job:
     folder: RunFolder
     settings: Mapping[str, Any]
     """Resolved, as run.json has them."""
-    metrics: Sequence[Metric]
+    metrics: Sequence[Metric | RunMetric]
     selected: Sequence[Sample]
     """What is asked, in the data's order."""
 
@@ -241,12 +241,12 @@ def finish(job: Job, record: RunRecord, predictions: Sequence[Prediction]) -> Ru
     ordered = sorted(predictions, key=lambda p: order[p.sample_id])
     ours = [p for p in ordered if p.sample_id in wanted]
     beyond = [p for p in ordered if p.sample_id not in wanted]
+    record, ours = scored(record, ours, job.metrics)
+    job.folder.check_predictions()  # scoring can take long
     if ours != list(predictions) or job.folder.beyond_path.exists():
         job.folder.rewrite(ours, beyond=beyond)
     if beyond:
         log.info("%d answers beyond --limit are kept in %s", len(beyond), job.folder.beyond_path)
-    record = scored(record, ours, job.metrics)
-    job.folder.check_predictions()  # scoring can take long
     job.folder.write_record(record)
     return Run(job.folder.path, record)
 

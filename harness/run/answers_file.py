@@ -10,15 +10,19 @@ from pathlib import Path
 from harness.checkpoints.catalog import find
 from harness.core import environment
 from harness.core.errors import DataError, SampleError
+from harness.core.images import ImageRef
 from harness.core.options import TOKENIZE, Tokenize
-from harness.core.types import LENGTH, STOP, ImageRef, Prediction, Target, Task
+from harness.core.types import LENGTH, STOP, Prediction, Task
+from harness.data.answer_keys import bad, choice_list, target_of
 from harness.data.json_rows import jsonl_rows
 from harness.data.pictures import found
 from harness.data.rows import Row
-from harness.data.schema import lines
 from harness.run.folder import RunFolder
 from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo
 from harness.run.scoring import Run, extract_again, metrics_of, write_scored
+
+TARGETS = ("target", "answers", "answer")
+"""Fields that hold the right answer, the first of them that a row has."""
 
 
 def score_file(
@@ -37,9 +41,10 @@ def score_file(
     """A run made of answers that were made elsewhere.
 
     Args:
-        path: JSONL with rows {id, raw, choices, target}, target a 0-based index; or, for text
-            answers, {id, raw, target}. `topic`, `question` and `image` where they are known, and
-            `finish_reason` or `finished`.
+        path: JSONL with rows {id, raw, choices, target}, target the place of the right option, its
+            letter or its text; or, for text answers, {id, raw, target} or {id, raw, answers} with
+            several accepted texts. `topic` or `category`, `group`, `question` and `image` where
+            they are known, and `finish_reason` or `finished`.
         label: the model's name; one of the catalogue brings its title and size along.
         tokenize: how BLEU splits a text.
         skip_invalid: leave out, and count, rows that do not fit.
@@ -125,6 +130,7 @@ def _read_answers(
     predictions: list[Prediction] = []
     skipped: list[str] = []
     where: dict[str, str] = {}
+    splits: list[str] = []
 
     def skip(error: DataError) -> None:
         if not skip_invalid:
@@ -141,7 +147,15 @@ def _read_answers(
             continue
         where[prediction.sample_id] = row.where
         predictions.append(prediction)
-    return predictions, skipped
+        splits.append(_text(row, "split", default=""))
+    return _by_split(predictions, splits), skipped
+
+
+def _by_split(predictions: list[Prediction], splits: Sequence[str]) -> list[Prediction]:
+    """Where a file has answers of several splits and no topics, the splits are the topics."""
+    if len(set(splits)) < 2 or any(p.topic for p in predictions):
+        return predictions
+    return [replace(p, topic=split) for p, split in zip(predictions, splits, strict=True)]
 
 
 def _refuse_double(sample_id: str, here: str, where: Mapping[str, str]) -> None:
@@ -165,6 +179,8 @@ def _answers_hash(predictions: Sequence[Prediction]) -> str:
         digest.update(
             _repr((p.sample_id, p.raw, p.target, p.choices, p.question, p.topic, p.images))
         )
+        if p.group:
+            digest.update(_repr(p.group))
     return f"sha256:{digest.hexdigest()}"
 
 
@@ -174,17 +190,17 @@ def _repr(value: object) -> bytes:
 
 def _prediction(row: Row, task: Task) -> Prediction:
     """One row of answers made elsewhere; raises DataError."""
-    choices = _choices(row) if task.answers == "choice" else ()
+    choices = choice_list(row) if task.answers == "choice" else ()
     prediction = Prediction(
         sample_id=_text(row, "id", number_too=True),
         raw=_text(row, "raw"),
         answer=None,
         rule="",
-        correct=None,
-        target=_target(row, choices),
+        target=target_of(row, choices, TARGETS),
         question=_text(row, "question", default=""),
         choices=choices,
-        topic=_text(row, "topic", default=""),
+        topic=_text(row, "topic", default="") or _text(row, "category", default=""),
+        group=_text(row, "group", default="", number_too=True),
         images=tuple(_digest(image) for image in row.images),
         finish=_finish(row),
     )
@@ -197,7 +213,7 @@ def _finish(row: Row) -> str:
         return reason[:40]
     finished = row.fields.get("finished")
     if finished is not None and not isinstance(finished, bool):
-        raise _bad(row, "finished", "must be true or false")
+        raise bad(row, "finished", "must be true or false")
     return "" if finished is None else STOP if finished else LENGTH
 
 
@@ -215,35 +231,6 @@ def _text(row: Row, name: str, *, default: str | None = None, number_too: bool =
         return default
     if number_too and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    if not isinstance(value, str) or (number_too and not value):
-        raise _bad(row, name, "must be text")
+    if not isinstance(value, str) or (default is None and number_too and not value):
+        raise bad(row, name, "must be text")
     return value
-
-
-def _choices(row: Row) -> tuple[str, ...]:
-    value = row.fields.get("choices")
-    if (
-        not isinstance(value, list)
-        or not 2 <= len(value) <= 26
-        or not all(isinstance(choice, str) for choice in value)
-    ):
-        raise _bad(row, "choices", "must be a list of 2 to 26 texts")
-    return tuple(value)
-
-
-def _target(row: Row, choices: tuple[str, ...]) -> Target:
-    value = row.fields.get("target")
-    if not choices:
-        text = _text(row, "target")
-        if not lines(text):
-            raise _bad(row, "target", "must not be empty")
-        return text
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
-        return value
-    raise _bad(row, "target", f"must be 0 to {len(choices) - 1}, the place of the right choice")
-
-
-def _bad(row: Row, name: str, rule: str) -> DataError:
-    if name not in row.fields:
-        return DataError(f"{row.where}, field {name!r}: missing; it {rule}.")
-    return DataError(f"{row.where}, field {name!r}: {rule}, found {found(row.fields[name])}.")

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harness.core.errors import Exit, HarnessError
-from harness.core.options import TOKENIZE, Tokenize
-from harness.core.types import Prediction
+from harness.core.options import TOKENIZE
+from harness.core.types import Metric, Prediction
+from harness.metrics.clusters import clusters
+from harness.metrics.figures import aggregate, contributions
+from harness.metrics.registry import metric
 from harness.metrics.statistics import (
     Difference,
     paired_bootstrap,
@@ -16,7 +23,15 @@ from harness.metrics.statistics import (
     paired_proportions,
 )
 from harness.run.folder import RunFolder
+from harness.run.records import CONTEXT, MetricInfo, RunRecord
+from harness.run.scores import scored_predictions
 from harness.run.scoring import tokenize_of
+
+Floats = NDArray[np.float64]
+Outcomes = Sequence[tuple[bool, bool]]
+"""For each question that both answered, whether each of the two got it right."""
+
+BOOTSTRAP = "95% and p: paired bootstrap, 1,000 resamples"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +48,11 @@ class Comparison:
     """Questions that only one of them answered."""
     differences: dict[str, Difference]
     """Metric -> second minus first, as fractions; the first entry is the one that decides."""
+    metric_info: dict[str, MetricInfo] = field(default_factory=dict)
+    """Metric -> its description."""
     only_first: int | None = None
     only_second: int | None = None
-    """Questions that only this one got right; None for text answers."""
+    """Questions that only this one got right; None where answers are graded."""
     interval: str = ""
     """How the intervals were made."""
     label: str = ""
@@ -47,149 +64,210 @@ class Comparison:
 
     @property
     def second_is_worse(self) -> bool:
-        """Whether the whole 95% interval of the difference lies below 0."""
-        return self.decisive.high < 0
+        """Whether the whole 95% interval of the decisive difference is on the worse side of 0."""
+        name = next(iter(self.differences))
+        if self.metric_info[name].higher_is_better:
+            return self.decisive.high < 0
+        return self.decisive.low > 0
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "second_is_worse": self.second_is_worse, "words": words(self)}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Difference:
+    """One metric's difference."""
+
+    difference: Difference
+    interval: str
+    outcomes: Outcomes | None = None
+    """Where answers are right or wrong."""
+
+
 def compare(first: RunFolder, second: RunFolder) -> Comparison:
     """Pair two runs on their shared sample ids.
 
-    Accuracies: Bonett and Price's interval and exact McNemar's p; where questions share an image,
-    an interval from standard errors clustered by image. Text: paired bootstrap of ROUGE and BLEU.
+    Right or wrong: Bonett and Price's interval and exact McNemar's p; where questions share a group
+    or an image, an interval from standard errors clustered by it. Graded scores and corpus scores:
+    paired bootstrap, over clusters where there are any.
 
     Raises:
         HarnessError: not a run, other tasks, no shared question, or shared ids that are other
             questions.
     """
     records = first.existing_record(), second.existing_record()
-    if records[0].task.name != records[1].task.name:
-        raise HarnessError(
-            f"{records[0].task.title} and {records[1].task.title} cannot be compared: "
-            "two runs of one task are needed."
-        )
-    if records[0].label != records[1].label:
-        mini = records[0] if records[0].label else records[1]
-        raise HarnessError(
-            "A run of the miniature cannot be compared with a real one.",
-            known=f"{mini.model.title} on {mini.task.title} is {mini.label}; the other is not.",
-        )
-    a, b = _answered(first), _answered(second)
+    _refuse_unlike(*records)
+    a, b = _answered(first, records[0]), _answered(second, records[1])
     shared = [sample_id for sample_id in a if sample_id in b]
     if not shared:
         raise HarnessError(
             "The two runs have no question in common that both answered.", code=Exit.MISSING
         )
-    pairs = [(a[sample_id], b[sample_id]) for sample_id in shared]
-    for one, two in pairs:
+    sides = [a[sample_id] for sample_id in shared], [b[sample_id] for sample_id in shared]
+    for one, two in zip(*sides, strict=True):
         if one.target != two.target or one.choices != two.choices:
             raise HarnessError(
                 f"Sample {one.sample_id} is another question in each of the two runs.",
                 known="Their data differ; see `fingerprint` in run.json.",
             )
-    common = {
-        "first": records[0].model.title,
-        "second": records[1].model.title,
-        "task": records[0].task.title,
-        "n": len(pairs),
-        "left_out": len(a) + len(b) - 2 * len(pairs),
-        "label": records[0].label,
-    }
-    if common["first"] == common["second"]:
-        common |= {"first": str(first.path), "second": str(second.path)}
-    if all(one.choices for one, _ in pairs):
-        return _choices(pairs, common)
-    used = {tokenize_of(record) for record in records}
-    return _texts(pairs, common, tokenize=used.pop() if len(used) == 1 else TOKENIZE)
+    titles = [record.model.title for record in records]
+    if titles[0] == titles[1]:
+        titles = [str(first.path), str(second.path)]
+    found, notes = _differences(records, *sides)
+    if not found:
+        raise HarnessError(
+            "The two runs have no score in common that can be compared.",
+            remedy="harness rescore RUN, which scores its answers again",
+        )
+    decisive = next(iter(found.values())).outcomes
+    return Comparison(
+        first=titles[0],
+        second=titles[1],
+        task=records[0].task.title,
+        n=len(shared),
+        left_out=len(a) + len(b) - 2 * len(shared),
+        differences={name: each.difference for name, each in found.items()},
+        metric_info={name: records[0].metric_info[name] for name in found},
+        only_first=None if decisive is None else decisive.count((True, False)),
+        only_second=None if decisive is None else decisive.count((False, True)),
+        interval="; ".join(notes),
+        label=records[0].label,
+    )
 
 
 def accuracies(
-    right: Sequence[tuple[bool, bool]], clusters: Sequence[Hashable]
+    outcomes: Outcomes, clusters: Sequence[Hashable], *, by: str = "image"
 ) -> tuple[Difference, str]:
     """The second accuracy minus the first, and how its interval was made.
 
     Args:
-        right: for each question that both answered, whether each of the two got it right.
+        outcomes: of each question that both answered.
         clusters: for each question, what it shares with others that it is not independent of.
+        by: what that is.
     """
-    only_first, only_second = right.count((True, False)), right.count((False, True))
-    difference = paired_proportions(only_first, only_second, len(right))
+    only_first, only_second = outcomes.count((True, False)), outcomes.count((False, True))
+    difference = paired_proportions(only_first, only_second, len(outcomes))
     if 1 < len(set(clusters)) < len(clusters):
-        first, second = zip(*right, strict=True)
+        first, second = zip(*outcomes, strict=True)
         clustered = paired_difference(first, second, clusters)
         # With few disagreements the normal interval can have no width at all.
         if clustered.high - clustered.low > difference.high - difference.low:
             return Difference(**{**asdict(clustered), "p": difference.p}), (
-                "95%, clustered by image; p exact McNemar, by question"
+                f"95%, clustered by {by}; p exact McNemar, by question"
             )
     return difference, "95%, Bonett and Price; p exact McNemar"
 
 
-def _choices(pairs: Sequence[tuple[Prediction, Prediction]], common: dict[str, Any]) -> Comparison:
-    right = [(bool(one.correct), bool(two.correct)) for one, two in pairs]
-    clusters = [one.images or (one.sample_id,) for one, _ in pairs]
-    difference, interval = accuracies(right, clusters)
-    return Comparison(
-        **common,
-        differences={"accuracy": difference},
-        only_first=right.count((True, False)),
-        only_second=right.count((False, True)),
-        interval=interval,
-    )
+def graded(first: Floats, second: Floats, clusters: Sequence[Hashable] | None) -> Difference:
+    """The second mean minus the first, by a paired bootstrap.
+
+    Args:
+        first: the scores of the first run, (n,).
+        second: those of the second on the same questions, (n,).
+        clusters: as in `accuracies`; None: all questions are independent.
+    """
+    return paired_bootstrap(first[:, None], second[:, None], lambda x: x[..., 0], clusters)
 
 
-def _texts(
-    pairs: Sequence[tuple[Prediction, Prediction]], common: dict[str, Any], *, tokenize: Tokenize
-) -> Comparison:
-    from harness.metrics import coverage as text_coverage
-    from harness.metrics import overlap as text_metrics
-
-    references = [str(one.target) for one, _ in pairs]
-    texts = [
-        [("" if p.answer is None else str(p.answer)) for p in side]
-        for side in zip(*pairs, strict=True)
-    ]
-    rouge = [text_metrics.rouge(side, references) for side in texts]
-    differences = {
-        name: paired_bootstrap(
-            rouge[0][name][:, None], rouge[1][name][:, None], lambda x: x[..., 0]
+def _refuse_unlike(first: RunRecord, second: RunRecord) -> None:
+    if first.task.name != second.task.name:
+        raise HarnessError(
+            f"{first.task.title} and {second.task.title} cannot be compared: "
+            "two runs of one task are needed."
         )
-        for name in ("rougeL", "rouge1", "rouge2", "rougeLsum")
+    if first.label != second.label:
+        mini = first if first.label else second
+        raise HarnessError(
+            "A run of the miniature cannot be compared with a real one.",
+            known=f"{mini.model.title} on {mini.task.title} is {mini.label}; the other is not.",
+        )
+
+
+def _differences(
+    records: tuple[RunRecord, RunRecord], first: list[Prediction], second: list[Prediction]
+) -> tuple[dict[str, _Difference], list[str]]:
+    """Every score that both runs have, the decisive one first; and how intervals were made."""
+    code = _metrics(records)
+    found: dict[str, _Difference] = {}
+    notes: list[str] = []
+    for name, about in records[0].metric_info.items():
+        if name in CONTEXT or name not in records[1].metric_info:
+            continue
+        if about.scope == "sample":
+            made = _by_sample(name, first, second)
+        else:
+            made = _by_contributions(code[name], first, second) if name in code else None
+        computed = all(r.metrics[name].value is not None for r in records if name in r.metrics)
+        if made is None and computed:
+            notes.append(f"{about.title} is not compared: it has no scores for each sample")
+        elif made is not None:
+            found[name] = made
+    notes = [each.interval for each in found.values()] + notes
+    if "bleu" in found and (tokenize := tokenize_of(records[0])) != TOKENIZE and "bleu" in code:
+        notes.append(f"BLEU with tok:{tokenize}")
+    notes += [
+        record.metrics[name].caveat
+        for name in found
+        for record in records
+        if name in record.metrics
+    ]
+    return found, list(dict.fromkeys(note for note in notes if note))
+
+
+def _metrics(records: tuple[RunRecord, RunRecord]) -> dict[str, Metric]:
+    """The metrics that have no score for each sample, by name, as far as they are ours."""
+    from harness.metrics.text_overlap import bleu
+
+    found = {
+        name: metric(name)
+        for name, about in records[0].metric_info.items()
+        if about.scope in ("corpus", "group")
     }
-    bleu = [text_metrics.bleu_statistics(side, references, tokenize=tokenize) for side in texts]
-    differences["bleu"] = paired_bootstrap(bleu[0], bleu[1], text_metrics.bleu)
-    interval = "95% and p: paired bootstrap, 1,000 resamples"
-    if tokenize != TOKENIZE:
-        interval += f"; BLEU with tok:{tokenize}"
-    unseen = [text_coverage.note_on_rouge(side, references) for side in texts]
-    unseen += [text_coverage.note_on_bleu(side, references, tokenize) for side in texts]
-    interval = "; ".join([interval, *dict.fromkeys(note for note in unseen if note)])
-    return Comparison(**common, differences=differences, interval=interval)
+    code = {name: each for name, each in found.items() if each is not None}
+    used = {tokenize_of(record) for record in records}
+    if "bleu" in code:
+        code["bleu"] = bleu(used.pop() if len(used) == 1 else TOKENIZE)
+    return code
+
+
+def _by_sample(name: str, first: list[Prediction], second: list[Prediction]) -> _Difference | None:
+    """From the scores that the answers have; None where no question has two."""
+    pairs = [
+        (one, two)
+        for one, two in zip(first, second, strict=True)
+        if name in one.scores and name in two.scores
+    ]
+    if not pairs:
+        return None
+    ones = np.array([one.scores[name] for one, _ in pairs])
+    twos = np.array([two.scores[name] for _, two in pairs])
+    return _difference(ones, twos, clusters([one for one, _ in pairs]))
+
+
+def _by_contributions(
+    metric: Metric, first: list[Prediction], second: list[Prediction]
+) -> _Difference:
+    """From what the answers contribute to a score of the corpus, or of groups."""
+    one, two = (contributions(side, [metric])[metric.name] for side in (first, second))
+    if metric.aggregate is None:
+        return _difference(one.values[:, 0], two.values[:, 0], None)
+    together = clusters(first)
+    difference = paired_bootstrap(one.values, two.values, partial(aggregate, metric), together)
+    return _Difference(difference=difference, interval=BOOTSTRAP)
+
+
+def _difference(first: Floats, second: Floats, together: Sequence[int] | None) -> _Difference:
+    if not np.isin(first, (0, 1)).all() or not np.isin(second, (0, 1)).all():
+        return _Difference(difference=graded(first, second, together), interval=BOOTSTRAP)
+    outcomes = list(zip((first == 1).tolist(), (second == 1).tolist(), strict=True))
+    difference, interval = accuracies(outcomes, together or range(len(outcomes)))
+    return _Difference(difference=difference, interval=interval, outcomes=outcomes)
 
 
 def words(comparison: Comparison) -> str:
     """The comparison as a sentence or a few."""
     c = comparison
-    lines = []
-    for name, d in c.differences.items():
-        points = name == "accuracy"
-        scale, digits, unit = (100, 1, " points") if points else (1, 4, "")
-        better, worse, sign = (
-            (c.second, c.first, 1) if d.difference >= 0 else (c.first, c.second, -1)
-        )
-        low, high = sorted((sign * d.low * scale, sign * d.high * scale))
-        size = (
-            f"{sign * d.difference * scale:.{digits}f}{unit}, {low:.{digits}f} to {high:.{digits}f}"
-        )
-        what = "" if points else f" in {name}"
-        if d.difference == 0:
-            lines.append(f"{c.second} and {c.first} are equal{what} ({size})")
-        elif low <= 0:
-            lines.append(f"{better} is ahead{what} by {size}: it may not be better than {worse}")
-        else:
-            lines.append(f"{better} is better{what} by {size}")
+    lines = [_sentence(c, name, d) for name, d in c.differences.items()]
     if c.only_first is not None:
         lines[0] += (
             f"; {c.only_second} questions only {c.second} got right, {c.only_first} only {c.first}"
@@ -201,5 +279,22 @@ def words(comparison: Comparison) -> str:
     return ".\n".join([*lines, f"{scope}. Intervals: {c.interval}."])
 
 
-def _answered(folder: RunFolder) -> dict[str, Prediction]:
-    return {p.sample_id: p for p in folder.existing_predictions() if p.error is None}
+def _sentence(c: Comparison, name: str, d: Difference) -> str:
+    about = c.metric_info[name]
+    scale, digits, unit = (100, 1, " points") if about.unit == "%" else (1, 4, "")
+    up = d.difference >= 0 if about.higher_is_better else d.difference <= 0
+    better, worse = (c.second, c.first) if up else (c.first, c.second)
+    sign = 1 if d.difference >= 0 else -1
+    low, high = sorted((sign * d.low * scale, sign * d.high * scale))
+    size = f"{sign * d.difference * scale:.{digits}f}{unit}, {low:.{digits}f} to {high:.{digits}f}"
+    what = "" if name == next(iter(c.differences)) and about.unit == "%" else f" in {about.title}"
+    if d.difference == 0:
+        return f"{c.second} and {c.first} are equal{what} ({size})"
+    if low <= 0:
+        return f"{better} is ahead{what} by {size}: it may not be better than {worse}"
+    return f"{better} is better{what} by {size}"
+
+
+def _answered(folder: RunFolder, record: RunRecord) -> dict[str, Prediction]:
+    predictions = scored_predictions(record, folder.existing_predictions())
+    return {p.sample_id: p for p in predictions if p.error is None}

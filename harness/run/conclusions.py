@@ -43,7 +43,10 @@ def conclude(
     choices = _choose(model, prompts, prompter.settings.options) if prompts else []
     for i, choice in zip(begun, choices, strict=True):
         outputs[i] = replace(
-            outputs[i], scores=choice.scores, concluded=choice.raw, error=choice.error
+            outputs[i],
+            log_likelihoods=choice.log_likelihoods,
+            concluded=choice.raw,
+            error=choice.error,
         )
     return outputs
 

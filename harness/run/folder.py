@@ -11,7 +11,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,7 +26,12 @@ from harness.core.mismatch import stop_on_mismatch
 from harness.core.types import Prediction
 from harness.run.layout import BEYOND_LIMIT, LOCK, PREDICTIONS, RUN_RECORD, SHARDS
 from harness.run.record_fields import DEPTH
-from harness.run.records import RunRecord, check_record, prediction_from_json
+from harness.run.records import (
+    RunRecord,
+    check_record,
+    prediction_from_json,
+    prediction_to_json,
+)
 
 _RESTART = "Move its folder away, or run the same command with --fresh."
 
@@ -304,4 +309,4 @@ def _older_name(label: str) -> str:
 
 
 def _line(prediction: Prediction) -> bytes:
-    return jsonl.encode_line(asdict(prediction))
+    return jsonl.encode_line(prediction_to_json(prediction))

@@ -36,3 +36,23 @@ def _renamed(fields: Any, names: Mapping[str, str]) -> Any:
     if not isinstance(fields, Mapping):
         return fields
     return {names.get(name, name): value for name, value in fields.items()}
+
+
+def prediction_with_present_names(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of predictions.jsonl by the present names of its fields: `scores` was the list of the
+    options' log-likelihoods, and `correct` said whether the option was right.
+
+    Raises:
+        TypeError: it is no JSON object.
+    """
+    if not isinstance(line, Mapping):
+        raise TypeError("it is no JSON object")
+    fields = dict(line)
+    if isinstance(fields.get("scores"), list):
+        fields["log_likelihoods"] = fields.pop("scores")
+    correct = fields.pop("correct", None)
+    if correct is not None and "scores" not in fields:
+        if not isinstance(correct, bool):
+            raise TypeError(f"field 'correct' cannot be {ascii(correct)[:60]}")
+        fields["scores"] = {"accuracy": float(correct)}
+    return fields

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from harness.core.errors import ContextError, HarnessError, SampleError, reason
+from harness.core.images import ImageRef
 from harness.core.types import (
     BoundedModel,
     Decoding,
-    ImageRef,
     Mode,
     Model,
     OptionForm,

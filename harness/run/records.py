@@ -7,17 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, cast
 
 from harness.core.errors import DataError
 from harness.core.json_types import check_fields, check_mapping, is_one
-from harness.core.types import Prediction, Value
-from harness.run.former_fields import with_present_names
+from harness.core.types import IntervalMethod, Metric, Prediction, Reference, Unit, Value
+from harness.metrics.registry import metric
+from harness.run.former_fields import prediction_with_present_names, with_present_names
 from harness.run.record_fields import Environment, Fingerprint, Session, Settings, Timing
 
 T = TypeVar("T")
 
-FORMAT = 1
+FORMAT = 2
+"""1: predictions with `correct`, log-likelihoods as `scores`, one reference; no `metric_info`."""
 SYNTHETIC = "mini (synthetic)"
 """Label of each score of a miniature, and of synthetic questions."""
 
@@ -60,6 +62,37 @@ class ModelInfo:
     """It is one of the package's own miniatures, not the published model."""
 
 
+Scope = Literal["sample", "corpus", "group", "run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricInfo:
+    """A metric as it was when the run was made: a record outlives the code of a metric."""
+
+    title: str
+    unit: Unit = ""
+    """"%": a fraction, shown as a percentage."""
+    higher_is_better: bool = True
+    scope: Scope = "run"
+    """What has a score: each sample, with its own in predictions.jsonl; the corpus; each group of
+    samples; or only the run, by a function that describes nothing."""
+    interval: IntervalMethod = "none"
+    meaning: str = ""
+
+    @classmethod
+    def of(cls, metric: Metric) -> Self:
+        """The description of a metric."""
+        alone = "corpus" if metric.aggregate else "group" if metric.per_group else "sample"
+        return cls(
+            title=metric.title,
+            unit=metric.unit,
+            higher_is_better=metric.higher_is_better,
+            scope=cast(Scope, alone),
+            interval=metric.interval,
+            meaning=metric.meaning,
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """How many samples there are, by outcome."""
@@ -84,6 +117,10 @@ class Counts:
     """Answers that the token limit cut; None if no answer records why it ended."""
 
 
+CONTEXT = frozenset({"chance", "unparsed"})
+"""Figures that stand beside scores and are none themselves."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """Everything that is needed to print a run's row a year later."""
@@ -96,6 +133,9 @@ class RunRecord:
     status: str = "running"
     """running, interrupted, partial (a limit, or failed samples), complete."""
     metrics: Mapping[str, Value] = field(default_factory=dict)
+    """By name; by topic as <name>/<topic>."""
+    metric_info: Mapping[str, MetricInfo] = field(default_factory=dict)
+    """A description of each name; the first one decides."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Prompt style and template, decoding, dtype, attention kernel, batch size ... as used last."""
     timing: Mapping[str, Any] = field(default_factory=dict)
@@ -113,6 +153,11 @@ class RunRecord:
         return SYNTHETIC if self.task.synthetic or self.model.mini else ""
 
     @property
+    def decisive(self) -> str | None:
+        """The name of the metric by which runs are ranked; None where nothing is scored."""
+        return next((name for name in self.metric_info if name not in CONTEXT), None)
+
+    @property
     def is_silent(self) -> bool:
         """Whether there are answers, and every one of them is empty."""
         return 0 < self.counts.done - self.counts.failed == self.counts.empty
@@ -126,7 +171,7 @@ class RunRecord:
         """The record in `data`; `label` is the file that errors name."""
         try:
             data = with_present_names(data)
-            parts = dict(data)
+            parts = {**data, "format": FORMAT}
             if isinstance(data["format"], int) and data["format"] > FORMAT:
                 raise DataError(
                     f"{label} was written by a newer harness (format {str(data['format'])[:20]}).",
@@ -136,6 +181,8 @@ class RunRecord:
             parts["model"] = _build(ModelInfo, data["model"])
             parts["counts"] = _build(Counts, data["counts"])
             parts["metrics"] = {k: _build(Value, v) for k, v in data["metrics"].items()}
+            described = {k: _build(MetricInfo, v) for k, v in data.get("metric_info", {}).items()}
+            parts["metric_info"] = described or former_info(parts["metrics"])
             return _build(cls, parts)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
@@ -164,10 +211,23 @@ def _names(cls: type) -> frozenset[str]:
     return frozenset(f.name for f in fields(cls))
 
 
+def former_info(metrics: Mapping[str, Value]) -> dict[str, MetricInfo]:
+    """The descriptions of a record that has none: of the metrics that we know by name, those that
+    decide first, and of a user's own."""
+    names = [name for name in metrics if "/" not in name]
+    names.sort(key=lambda name: (name not in ("accuracy", "rougeL"), name in CONTEXT))
+    known = {name: metric(name) for name in names}
+    return {
+        name: MetricInfo.of(found) if found else MetricInfo(title=name)
+        for name, found in known.items()
+    }
+
+
 def check_record(record: RunRecord) -> None:
     """Raises TypeError where a field holds something that it cannot."""
     check_fields(record)
-    for part in (record.task, record.model, record.counts, *record.metrics.values()):
+    described = (*record.metrics.values(), *record.metric_info.values())
+    for part in (record.task, record.model, record.counts, *described):
         check_fields(part)
     check_mapping(record.timing, Timing, "timing")
     check_mapping(record.settings, Settings, "settings")
@@ -177,9 +237,25 @@ def check_record(record: RunRecord) -> None:
         check_mapping(session, Session, "sessions")
 
 
+def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
+    """One line of predictions.jsonl."""
+    fields = asdict(prediction)
+    if isinstance(prediction.target, tuple):
+        fields["target"] = [
+            reference.text if reference == Reference(reference.text) else asdict(reference)
+            for reference in prediction.target
+        ]
+    return fields
+
+
 def prediction_from_json(data: Mapping[str, Any]) -> Prediction:
     """One line of predictions.jsonl; raises TypeError where fields are missing or do not fit."""
+    data = prediction_with_present_names(data)
     lists = {name: tuple(data[name]) for name in _LISTS if isinstance(data.get(name), list)}
+    if isinstance(data.get("target"), list):
+        lists["target"] = tuple(_reference(each) for each in data["target"])
+        if not lists["target"]:
+            raise TypeError("field 'target' has no reference")
     prediction = _build(Prediction, {**data, **lists})
     check_fields(prediction)
     number = len(prediction.choices)
@@ -193,6 +269,13 @@ def prediction_from_json(data: Mapping[str, Any]) -> Prediction:
     return prediction
 
 
+def _reference(data: Any) -> Reference:
+    """A reference from JSON: its text, or an object with the text and what is said of it."""
+    made = Reference(data) if isinstance(data, str) else _build(Reference, data)
+    check_fields(made)
+    return made
+
+
 def _is_span(span: Sequence[object], length: int) -> bool:
     if len(span) != 2 or not all(is_one(end, (int,)) for end in span):
         return False
@@ -200,4 +283,4 @@ def _is_span(span: Sequence[object], length: int) -> bool:
     return isinstance(start, int) and isinstance(end, int) and 0 <= start <= end <= length
 
 
-_LISTS = ("choices", "order", "scores", "images", "span")
+_LISTS = ("choices", "order", "log_likelihoods", "images", "span")

@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import Any
 
 from harness.core.errors import NOT_FINITE, Exit, HarnessError, is_beyond_context
+from harness.core.finish import is_finished
 from harness.core.types import (
     REFUSAL,
     Decoding,
@@ -26,8 +27,8 @@ from harness.core.types import (
     Sample,
     StreamingModel,
     Task,
-    is_finished,
 )
+from harness.metrics.figures import score_each
 from harness.run.conclusions import conclude, free_memory, option_texts
 from harness.run.prompting import Failure, PreparedBatch, Prompter, PromptSettings, prepare_ahead
 from harness.run.shuffling import extract_answer, in_data_order
@@ -336,11 +337,12 @@ class Runner:
             raw="",
             answer=None,
             rule="failed",
-            correct=None,
             target=sample.target,
             question=sample.question,
             choices=sample.choices,
             topic=sample.topic,
+            group=sample.group,
+            metadata=sample.metadata,
             images=self._digests.get(sample.id, ()),
         )
         if isinstance(result, Failure):
@@ -350,12 +352,11 @@ class Runner:
             return replace(common, error=output.error)
         order = self._prompter.order(sample)
         reading = self._extract(sample, output, order)
-        return replace(
+        answered = replace(
             common,
             raw=output.raw,
             answer=reading.answer,
             rule=reading.rule,
-            correct=reading.answer == sample.target if sample.choices else None,
             prompt=output.prompt,
             seconds=result.preprocess_seconds + result.generate_seconds,
             preprocess_seconds=result.preprocess_seconds,
@@ -366,8 +367,9 @@ class Runner:
             finish=output.finish,
             span=reading.span,
             order=order if self._prompter.settings.shuffle is not None else (),
-            scores=in_data_order(output.scores, order),
+            log_likelihoods=in_data_order(output.log_likelihoods, order),
         )
+        return score_each([answered], self._task.metrics)[0]
 
     def _extract(self, sample: Sample, output: Output, order: Sequence[int]) -> Extraction:
         """The answer in an output: of its text, or of the letter that was chosen."""

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import get_args
 
 from harness.core import timing
 from harness.core.errors import HarnessError, is_beyond_context
+from harness.core.finish import is_cut, is_finished
 from harness.core.options import TOKENIZE, Tokenize
 from harness.core.types import (
     REFUSAL,
     Extraction,
     Metric,
     Prediction,
+    RunMetric,
     Task,
-    is_cut,
-    is_finished,
 )
+from harness.metrics.figures import described_by, figures
 from harness.run.folder import RunFolder
-from harness.run.records import (
-    RunRecord,
-)
+from harness.run.records import MetricInfo, RunRecord
 from harness.run.runner import CONCLUDED
 from harness.run.shuffling import extract_answer
 
@@ -44,27 +41,26 @@ class Run:
 
 def metrics_of(
     task: Task, *, tokenize: Tokenize = TOKENIZE, bertscore: str | None = None
-) -> tuple[Metric, ...]:
+) -> tuple[Metric | RunMetric, ...]:
     """The task's metrics, with BLEU's tokenizer; and, where answers are text, BERTScore with that
     encoder.
 
     Raises:
         HarnessError: another tokenizer, and the task has no BLEU.
     """
-    from harness.metrics.choice import bertscore_metric, text_overlap
+    from harness.metrics.bertscore_metrics import bertscore_metrics
+    from harness.metrics.text_overlap import with_tokenizer
 
-    metrics = task.metrics
+    metrics: Sequence[Metric | RunMetric] = task.metrics
     if tokenize != TOKENIZE:
-        has_bleu = [inspect.unwrap(metric) is text_overlap for metric in metrics]
-        if not any(has_bleu):
+        metrics = with_tokenizer(metrics, tokenize)
+        if metrics == list(task.metrics):
             raise HarnessError(
                 f"--tokenize is BLEU's, and {task.title} has no BLEU.", remedy="Leave it out."
             )
-        own = partial(text_overlap, tokenize=tokenize)
-        metrics = tuple(own if found else m for m, found in zip(metrics, has_bleu, strict=True))
     if bertscore is None or task.answers != "text":
-        return metrics
-    return (*metrics, bertscore_metric(encoder=bertscore))
+        return tuple(metrics)
+    return (*metrics, *bertscore_metrics(bertscore))
 
 
 def tokenize_of(record: RunRecord) -> Tokenize:
@@ -75,19 +71,28 @@ def tokenize_of(record: RunRecord) -> Tokenize:
 
 
 def scored(
-    record: RunRecord, predictions: Sequence[Prediction], metrics: Sequence[Metric]
-) -> RunRecord:
+    record: RunRecord,
+    predictions: Sequence[Prediction],
+    metrics: Sequence[Metric | RunMetric],
+) -> tuple[RunRecord, list[Prediction]]:
     """`record` with everything that is computed from the predictions: counts, metrics, timing and,
-    unless it was interrupted, its status."""
+    unless it was interrupted, its status. And the predictions with their scores."""
     started = time.perf_counter()
-    values = {name: value for metric in metrics for name, value in metric(predictions).items()}
+    found = figures(predictions, metrics)
+    info = {m.name: MetricInfo.of(m) for m in described_by(metrics) if m.name in found.values}
+    own = dict.fromkeys(name.partition("/")[0] for name in found.values)
+    info |= {
+        name: record.metric_info.get(name, MetricInfo(title=name))
+        for name in own
+        if name not in info
+    }
     sessions = [dict(session) for session in record.sessions]
     if sessions:
         sessions[-1]["score_seconds"] = time.perf_counter() - started
     failed = sum(p.error is not None for p in predictions)
     ends = [p.finish for p in predictions if p.error is None and p.finish]
     whole = len(predictions) - failed == record.counts.available
-    return replace(
+    record = replace(
         record,
         status=record.status
         if record.status == "interrupted"
@@ -102,10 +107,18 @@ def scored(
             empty=sum(p.error is None and not p.raw.strip() for p in predictions),
             cut=sum(map(is_cut, ends)) if ends else None,
         ),
-        metrics=values,
+        metrics=found.values,
+        metric_info=info,
         sessions=sessions,
         timing=timing.summarise(predictions, sessions),
     )
+    return record, [_with_only(p, info) for p in found.predictions]
+
+
+def _with_only(prediction: Prediction, metrics: Container[str]) -> Prediction:
+    """The prediction without scores of metrics that the run does not have any more."""
+    scores = {name: score for name, score in prediction.scores.items() if name in metrics}
+    return prediction if scores == prediction.scores else replace(prediction, scores=scores)
 
 
 def extract_again(prediction: Prediction, read: Extractor) -> Prediction:
@@ -125,7 +138,7 @@ def extract_again(prediction: Prediction, read: Extractor) -> Prediction:
         answer=reading.answer,
         rule=reading.rule,
         span=reading.span,
-        correct=reading.answer == prediction.target if prediction.choices else None,
+        scores=prediction.scores if reading.answer == prediction.answer else {},
     )
 
 
@@ -133,7 +146,7 @@ def write_scored(
     folder: RunFolder,
     record: RunRecord,
     predictions: Sequence[Prediction],
-    metrics: Sequence[Metric],
+    metrics: Sequence[Metric | RunMetric],
     *,
     beyond: Sequence[Prediction] = (),
     fresh: bool = False,
@@ -144,7 +157,7 @@ def write_scored(
         beyond: answers that are kept and not scored: see `--limit`.
         fresh: what is in the folder is moved aside.
     """
-    record = scored(record, predictions, metrics)
+    record, predictions = scored(record, predictions, metrics)
     if fresh:  # now that there is something to put in its place
         folder.move_aside()
     folder.rewrite(predictions, beyond=beyond)

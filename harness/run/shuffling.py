@@ -57,7 +57,7 @@ def extract_answer(
     Args:
         read: as `Task.extract`.
         order: the i-th option asked was choices[order[i]]; empty: they were asked as they are.
-        finished: see `harness.core.types.is_finished`; given to a `read` that has such a parameter.
+        finished: see `harness.core.finish.is_finished`; given to a `read` with such a parameter.
     """
     asked = [choices[i] for i in order] if order else choices
     extra = {"finished": finished} if _takes_finished(read) else {}

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.core.json_values import finite
-from harness.core.types import Prediction
+from harness.core.types import Prediction, gold_text
 from harness.run.records import RunRecord
 from reports.inputs import sanitize
 
@@ -75,7 +75,7 @@ def started(run: RunRecord) -> datetime | None:
 
 def gold(prediction: Prediction) -> str:
     """The right answer in words."""
-    return option(prediction, prediction.target)
+    return gold_text(prediction.target, prediction.choices)
 
 
 def option(prediction: Prediction, answer: int | str | None) -> str:

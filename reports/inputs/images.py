@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.core.errors import HarnessError, SampleError
-from harness.core.types import DataOptions, ImageRef, SampleSet, Task
+from harness.core.images import ImageRef
+from harness.core.types import DataOptions, SampleSet, Task
 from harness.run.records import RunRecord, TaskInfo
 from reports.inputs.material import Pictures
 from tasks import TASKS, load_task

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from harness.core.types import ImageRef, Prediction
+from harness.core.images import ImageRef
+from harness.core.types import Prediction
 from harness.run.records import RunRecord
 
 Rows = Callable[[], Sequence[Mapping[str, Any]]]

@@ -6,7 +6,7 @@ import base64
 from io import BytesIO
 
 from harness.core.errors import SampleError
-from harness.core.types import ImageRef
+from harness.core.images import ImageRef
 
 SIZE = (480, 360)
 QUALITY = 70

@@ -235,7 +235,7 @@ class Vilt:
                     prompt=prompt,
                     tokens_in=sum(len(text) + len(patch) for text in texts),
                     tokens=int(chosen is None),
-                    scores=answer.scores,
+                    log_likelihoods=answer.scores,
                     truncated=question.truncated,
                 )
             )

@@ -275,7 +275,7 @@ def _samples(run: _Run, topic: str) -> Iterator[dict[str, Any]]:
         scores: dict[str, float] = {name: values[row] for name, values in overlaps.items()}
         if prediction.choices:
             scores["acc"] = float(bool(prediction.correct))
-        by_option = scored and len(prediction.scores) == len(prediction.choices)
+        by_option = scored and len(prediction.log_likelihoods) == len(prediction.choices)
         yield {
             "doc_id": places[prediction.sample_id],
             "doc": doc,
@@ -332,7 +332,7 @@ def _generated(run: _Run, prediction: Prediction) -> dict[str, Any]:
 
 def _scored(prediction: Prediction) -> dict[str, Any]:
     """A request for each option; the responses are its log-likelihood per token, as text."""
-    pairs = list(zip(prediction.choices, prediction.scores, strict=True))
+    pairs = list(zip(prediction.choices, prediction.log_likelihoods, strict=True))
     return {
         "arguments": {
             f"gen_args_{place}": {"arg_0": prediction.prompt, "arg_1": choice}

@@ -8,7 +8,7 @@ from io import BytesIO
 from itertools import chain
 
 from harness.core.errors import SampleError
-from harness.core.types import ImageRef
+from harness.core.images import ImageRef
 from reports.inputs.material import Pictures
 from reports.page.samples.groups import Group
 

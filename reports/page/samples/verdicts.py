@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.core.types import Extraction, Prediction, Target, is_cut
+from harness.core.finish import is_cut
+from harness.core.types import Extraction, Prediction, Target
 from harness.run.shuffling import extract_answer
 from reports.inputs import sanitize
 
@@ -54,7 +55,7 @@ def answer_row(p: Prediction, others: list[list[Any]]) -> list[Any]:
         sanitize.whole(p.tokens),
         sanitize.whole(p.tokens_in),
         list(p.order),
-        [_rounded(score) for score in p.scores],
+        [_rounded(score) for score in p.log_likelihoods],
         others,
         span,
         is_cut(p.finish),

@@ -1,0 +1,145 @@
+"""The right answer of a row: which option it is, or which texts are accepted.
+
+One place for the ways in which data sets and people write an answer key, for questions and for
+answers that are scored. What can be meant in two ways is refused, never guessed.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from harness.core.errors import DataError
+from harness.core.types import Reference, Target
+from harness.data.pictures import found
+from harness.data.rows import Row
+from harness.data.white_space import lines, one_line
+
+LETTERS = string.ascii_uppercase
+CHOICES = ("choices", "options")
+"""Fields that hold the options, the first of them that a row has."""
+PAGE = "docs/data.md describes the format."
+
+_CONFIDENCES = ("role", "answer_confidence")
+
+
+def bad(row: Row, name: str, rule: str) -> DataError:
+    """The error for a field that is missing or does not fit."""
+    if name not in row.fields:
+        known = f"The fields are {', '.join(ascii(each)[1:-1][:40] for each in row.columns[:20])}."
+        return DataError(
+            f"{row.where}, field {name!r}: missing; it {rule}.",
+            known=known if row.columns else "",
+            remedy=PAGE,
+        )
+    return DataError(
+        f"{row.where}, field {name!r}: {rule}, found {found(row.fields[name])}.", remedy=PAGE
+    )
+
+
+def field_of(row: Row, names: Sequence[str]) -> str:
+    """The first of these fields that the row has; the first name where it has none."""
+    return next((name for name in names if row.fields.get(name) is not None), names[0])
+
+
+def choice_list(row: Row) -> tuple[str, ...]:
+    """The options, unchecked but for being 2 to 26 texts; raises DataError."""
+    name = field_of(row, CHOICES)
+    values = row.fields.get(name)
+    fits = isinstance(values, list | tuple) and 2 <= len(values) <= len(LETTERS)
+    if not fits or not all(isinstance(value, str) for value in values):  # type: ignore[union-attr]
+        raise bad(row, name, f"must be a list of 2 to {len(LETTERS)} texts")
+    return tuple(values)  # type: ignore[arg-type]
+
+
+def choice_target(row: Row, choices: Sequence[str], names: Sequence[str]) -> int:
+    """The place of the right option, from its place, its letter ("B", "(B)", "B.") or its text.
+
+    Args:
+        names: the fields in which it is looked for.
+
+    Raises:
+        DataError: it is none of these, or can be meant in two ways.
+    """
+    name = field_of(row, names)
+    value = row.fields.get(name)
+    last = LETTERS[len(choices) - 1]
+    rule = (
+        f"must be the right option: its place, 0 to {len(choices) - 1}, its letter, A to {last}, "
+        "or its text"
+    )
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
+        return value
+    if not isinstance(value, str):
+        raise bad(row, name, rule)
+    places = {*_by_letter(value, choices), *_by_text(value, choices)}
+    if len(places) != 1:
+        raise bad(row, name, f"{rule}; this can be {len(places)} of them" if places else rule)
+    return places.pop()
+
+
+def _by_letter(value: str, choices: Sequence[str]) -> list[int]:
+    letter = value.strip().strip("().:").strip()
+    found = LETTERS.find(letter) if len(letter) == 1 else -1
+    return [found] if 0 <= found < len(choices) else []
+
+
+def _by_text(value: str, choices: Sequence[str]) -> list[int]:
+    """The options that are this text; without regard to case where none is."""
+    text = one_line(value)
+    texts = [one_line(choice) for choice in choices]
+    exact = [place for place, choice in enumerate(texts) if choice == text]
+    folded = [p for p, choice in enumerate(texts) if choice.casefold() == text.casefold()]
+    return exact or folded
+
+
+def text_target(
+    row: Row, names: Sequence[str], clean: Callable[[str], str] = lines
+) -> str | tuple[Reference, ...]:
+    """The accepted texts: one, or a list of texts or of objects with `text` or `answer` and, where
+    they have it, `weight` and `role` or `answer_confidence`.
+
+    Raises:
+        DataError: there is none, or one that is no text.
+    """
+    name = field_of(row, names)
+    value = row.fields.get(name)
+    rule = "must be a text that is not empty, or a list of them"
+    if isinstance(value, list | tuple):
+        made = tuple(_reference(row, name, each, clean) for each in value)
+        if not made:
+            raise bad(row, name, rule)
+        return made[0].text if len(made) == 1 and made[0] == Reference(made[0].text) else made
+    text = _text(value, clean)
+    if not text:
+        raise bad(row, name, rule)
+    return text
+
+
+def _reference(row: Row, name: str, value: Any, clean: Callable[[str], str]) -> Reference:
+    if not isinstance(value, Mapping):
+        text = _text(value, clean)
+        if text is None:
+            raise bad(row, name, "must be a text, or a list of texts or of objects with a text")
+        return Reference(text)
+    text = _text(next((value[key] for key in ("text", "answer") if key in value), None), clean)
+    weight = value.get("weight", 1.0)
+    number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    if text is None or not number or not (math.isfinite(weight) and weight >= 0):
+        raise bad(row, name, "must hold objects with a text and, if any, a weight from 0")
+    role = next((value[key] for key in _CONFIDENCES if isinstance(value.get(key), str)), "")
+    return Reference(text, float(weight), role)
+
+
+def _text(value: object, clean: Callable[[str], str]) -> str | None:
+    """A text or a number in words; None for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value) if math.isfinite(value) else None
+    return clean(value) if isinstance(value, str) else None
+
+
+def target_of(row: Row, choices: Sequence[str], names: Sequence[str]) -> Target:
+    """The right answer of a row with these options, or without any."""
+    return choice_target(row, choices, names) if choices else text_target(row, names)

@@ -1,0 +1,31 @@
+"""Accuracy of multiple choice, and what guessing gives."""
+
+from __future__ import annotations
+
+from harness.core.types import Metric, Prediction
+
+
+def _right(prediction: Prediction) -> float:
+    """1 where the answer is the target; an unparsed answer is wrong."""
+    return float(prediction.answer is not None and prediction.answer == prediction.target)
+
+
+def _guess(prediction: Prediction) -> float | None:
+    return 1 / len(prediction.choices) if prediction.choices else None
+
+
+ACCURACY = Metric(
+    "accuracy",
+    "Accuracy",
+    _right,
+    interval="wilson",
+    meaning="share of questions whose right option was chosen; unparsed answers are wrong",
+)
+CHANCE = Metric(
+    "chance",
+    "Chance",
+    _guess,
+    interval="none",
+    meaning="mean of 1 / number of choices",
+    by_topic=False,
+)
