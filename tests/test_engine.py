@@ -433,7 +433,7 @@ def test_scores_of_options_are_those_of_generate(pair: tuple[Any, Any]) -> None:
     ]
     expected = theirs.choose(theirs.prepare(prompts), options)
     for output, other in zip(ours.choose(ours.prepare(prompts), options), expected, strict=True):
-        assert output.scores == pytest.approx(other.scores, abs=1e-4)
+        assert output.log_likelihoods == pytest.approx(other.log_likelihoods, abs=1e-4)
         assert (output.raw, output.prompt, output.tokens_in) == (
             other.raw, other.prompt, other.tokens_in,
         )  # fmt: skip
@@ -472,7 +472,7 @@ def test_requests_that_pass_phis_rope_switch_are_prefilled_again(tiny: Callable[
     scores = [theirs.choose(theirs.prepare([p]), [("South Carolina", "x")])[0] for p in prompts]
     found = ours.choose(ours.prepare(prompts), [("South Carolina", "x")] * 12)
     for output, other in zip(found, scores, strict=True):
-        assert output.scores == pytest.approx(other.scores, abs=1e-4)
+        assert output.log_likelihoods == pytest.approx(other.log_likelihoods, abs=1e-4)
 
 
 def test_an_unknown_kernel_is_left_to_generate(tiny: Callable[..., Path]) -> None:

@@ -148,7 +148,7 @@ def test_options_are_scored_as_the_naive_way_scores_them(model: GenerativeModel)
     found = model.choose(model.prepare(prompts), options)
     for prompt, row, output in zip(prompts, options, found, strict=True):
         expected = [naive_score(model, prompt, option) for option in row]
-        assert output.scores == pytest.approx(expected, abs=1e-4)
+        assert output.log_likelihoods == pytest.approx(expected, abs=1e-4)
         assert output.raw == "ABCDE"[expected.index(max(expected))]
 
 
@@ -157,7 +157,7 @@ def test_letters_are_scored_in_one_step(model: GenerativeModel) -> None:
     prompts = make_prompts(3)
     found = model.choose(model.prepare(prompts), ["AB"] * 3)
     for prompt, output in zip(prompts, found, strict=True):
-        assert output.scores == pytest.approx(
+        assert output.log_likelihoods == pytest.approx(
             [naive_score(model, prompt, letter) for letter in "AB"], abs=1e-4
         )
 

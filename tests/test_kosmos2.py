@@ -180,7 +180,7 @@ def test_options_are_scored_as_the_naive_way_scores_them(model: GenerativeModel)
         prompts, options, model.choose(model.prepare(prompts), options), strict=True
     ):
         expected = [naive_score(model, prompt, option) for option in row]
-        assert output.scores == pytest.approx(expected, abs=1e-4)
+        assert output.log_likelihoods == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_picture_is_seen(model: GenerativeModel) -> None:

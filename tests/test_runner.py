@@ -325,7 +325,7 @@ def test_scores_are_those_of_the_options_whatever_their_order() -> None:
         )
         made = runner.answer(samples)
         assert [p.answer for p in made] == [1] * 6
-        assert {p.scores for p in made} == {(-1.0, 0.0, -2.0)}
+        assert {p.log_likelihoods for p in made} == {(-1.0, 0.0, -2.0)}
         assert all(p.correct for p in made)
 
 
@@ -429,7 +429,7 @@ def test_conclusions_are_chosen_behind_the_reasoning() -> None:
     assert [p.answer for p in made] == [1, 0, 1]
     assert [p.rule for p in made] == [CONCLUDED, "letter", CONCLUDED]
     assert made[0].raw.endswith("<CONCLUSION> A </CONCLUSION>")
-    assert [len(p.scores) for p in made] == [2, 0, 2]
+    assert [len(p.log_likelihoods) for p in made] == [2, 0, 2]
     assert model.begun == [
         "<REASONING> y. </REASONING>\n\n<CONCLUSION>",
         "<REASONING> z\n\n<CONCLUSION>",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.types import DataOptions, ImageRef, Sample
+from harness.core.images import ImageRef
+from harness.core.types import DataOptions, Sample
 from harness.data import folder as data_folder
 from harness.data.fingerprint import scan_images
 from harness.synthetic import schema

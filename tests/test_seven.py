@@ -66,9 +66,9 @@ def test_choices_do_not_depend_on_the_batch(model: Model, prompts: list[Prompt])
     for prompt, row, output in zip(prompts, options, together, strict=True):
         (alone,) = model.choose(model.prepare([prompt]), [row])
         assert alone.raw == output.raw
-        assert output.scores == pytest.approx(alone.scores, abs=1e-4)
+        assert output.log_likelihoods == pytest.approx(alone.log_likelihoods, abs=1e-4)
         best = "ABCDE".index(output.raw)
-        assert output.scores[best] == max(output.scores)
+        assert output.log_likelihoods[best] == max(output.log_likelihoods)
 
 
 @pytest.mark.parametrize("row", but("phi-3.5", "vilt"))

@@ -91,7 +91,7 @@ def answers(model: Vilt, prompts: Sequence[Prompt], size: int) -> list[str]:
 
 
 def scores(model: Vilt, *prompts: Prompt) -> list[tuple[float, ...]]:
-    return [output.scores for output in model.generate(model.prepare(prompts), DECODING)]
+    return [output.log_likelihoods for output in model.generate(model.prepare(prompts), DECODING)]
 
 
 # What holds for both kinds

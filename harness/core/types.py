@@ -173,8 +173,7 @@ class Prediction:
     @property
     def correct(self) -> bool | None:
         """Whether the right option was chosen; None for open answers and for failed samples."""
-        accuracy = self.scores.get("accuracy")
-        return None if accuracy is None else accuracy == 1
+        return None if self.error or not self.choices else self.answer == self.target
 
     @property
     def text(self) -> str:

@@ -60,9 +60,9 @@ def largest_difference(model, loop: Loop, asked: Sequence[Question], options) ->
             part, model.choose(prepared, [options] * len(part)), strict=True
         ):
             expected = [loop.score(*question, option) for option in options]
-            if output.scores is None:
+            if output.log_likelihoods is None:
                 raise AssertionError(output.error)
-            pairs = zip(output.scores, expected, strict=True)
+            pairs = zip(output.log_likelihoods, expected, strict=True)
             worst = max(worst, *(abs(score - other) for score, other in pairs))
     return worst
 
