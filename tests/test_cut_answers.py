@@ -181,7 +181,7 @@ INVALID = [
     ({"choices": ["only one"]}, "must be a list of 2 to 26 texts, found ['only one'] (list of 1)"),
     ({"choices": ["x"] * 30}, "(list of 30)"),
     ({"choices": "A, B"}, "(str)"),
-    ({"target": 3}, "must be 0 to 2"),
+    ({"target": 3}, "its place, 0 to 2"),
     ({"raw": None}, "must be text"),
     ({"id": 0}, "is there twice"),
     ({"image": "../../x.png"}, "leads out of the data folder"),

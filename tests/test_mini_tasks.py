@@ -25,6 +25,7 @@ from harness.run.compare import compare
 from harness.run.folder import RunFolder
 from harness.run.records import (
     Counts,
+    MetricInfo,
     ModelInfo,
     RunRecord,
     TaskInfo,
@@ -428,6 +429,7 @@ def record(*, synthetic: bool = False, mini: bool = False) -> RunRecord:
         model=ModelInfo(name="phi-3.5", title="Phi-3.5", mini=mini),
         fingerprint={},
         counts=Counts(total=1, available=1, done=1),
+        metric_info={"accuracy": MetricInfo(title="Accuracy", unit="%", scope="sample")},
     )
 
 

@@ -114,7 +114,7 @@ def text_target(
         return made[0].text if len(made) == 1 and made[0] == Reference(made[0].text) else made
     text = _text(value, clean)
     if not text:
-        raise bad(row, name, rule)
+        raise bad(row, name, rule if text is None else "must not be empty")
     return text
 
 

@@ -14,10 +14,11 @@ from harness.core.errors import Exit, HarnessError
 from harness.core.interrupts import Interrupted, interrupts
 from harness.core.options import RunOptions
 from harness.core.types import Decoding, Metric, Prediction, RunMetric, Sample
+from harness.metrics.figures import described_by
 from harness.run.folder import PredictionsChanged, RunFolder
 from harness.run.layout import PREDICTIONS
 from harness.run.prompting import PromptSettings
-from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo
+from harness.run.records import Counts, MetricInfo, ModelInfo, RunRecord, TaskInfo
 from harness.run.runner import Runner, batches
 from harness.run.scoring import Run, scored
 from harness.run.session import Session
@@ -287,6 +288,7 @@ def new_record(
         counts=Counts(
             total=samples.total, filtered=dict(samples.filtered), available=len(samples.samples)
         ),
+        metric_info={each.name: MetricInfo.of(each) for each in described_by(job.metrics)},
         settings={**job.settings, "model": dict(description)},
         environment=environment.describe(source.device),
         command=list(job.options.command),
