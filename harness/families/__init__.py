@@ -21,14 +21,23 @@ from harness.families.family import ModelFamily
 
 FAMILIES: Mapping[str, str] = MappingProxyType(
     {
+        "deepseek_vl": "deepseek_vl",
+        "idefics2": "idefics2",
         "idefics3": "idefics3",
+        "internvl": "internvl",
+        "janus": "janus",
         "kosmos-2": "kosmos2",
+        "lighton_ocr": "lighton_ocr",
         "llava": "llava",
         "llava_next": "llava_next",
+        "llava_onevision": "llava_onevision",
+        "mistral3": "mistral3",
         "mllama": "mllama",
         "moondream1": "moondream",
         "phi3_v": "phi3v",
+        "smolvlm": "smolvlm",
         "vilt": "vilt",
+        "vipllava": "vipllava",
     }
 )
 """`model_type` of config.json -> the module of its family."""

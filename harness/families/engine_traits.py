@@ -11,13 +11,20 @@ from dataclasses import dataclass
 from typing import Any
 
 
+def _library_features(model: Any, **inputs: Any) -> Any:
+    """What the library's own method makes of pictures; some classes have it in their inner model
+    alone."""
+    owner = model if hasattr(model, "get_image_features") else model.model
+    return owner.get_image_features(**inputs)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageTokens:
     """Image features take the places of image tokens in the sequence."""
 
     inputs: tuple[str, ...] = ("pixel_values",)
     """The inputs of the vision encoder."""
-    encode: Callable[..., Any] = lambda model, **inputs: model.get_image_features(**inputs)
+    encode: Callable[..., Any] = _library_features
     """(model, its inputs) -> features."""
     language_model: Callable[[Any], Any] = lambda model: model
     """The part that takes embeddings and gives logits."""

@@ -50,6 +50,7 @@ FAMILY = ModelFamily(
     name="llava",
     title="LLaVA",
     complete_processor=fill_processor,
-    engine=ImageTokens(),
+    # Pixtral is published as this type, with pictures in their own shape.
+    engine=ImageTokens(inputs=("pixel_values", "image_sizes")),
     builders={"llava": build},
 )

@@ -1,0 +1,14 @@
+"""VipLLaVA: LLaVA with features of several layers of CLIP."""
+
+from __future__ import annotations
+
+from harness.families.engine_traits import ImageTokens
+from harness.families.family import ModelFamily
+from harness.families.llava import fill_processor
+
+FAMILY = ModelFamily(
+    name="vipllava",
+    title="VipLLaVA",
+    complete_processor=fill_processor,
+    engine=ImageTokens(),
+)
