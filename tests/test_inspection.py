@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import transformers
+from PIL import Image
+from transformers import AutoProcessor
+
+from harness.cli import checking
 from harness.cli.asking import Answer, lay_out
+from harness.cli.checking import try_out
+from harness.core.options import ModelOptions
 from harness.core.types import Extraction, Output
+from harness.families import FAMILIES
+from harness.families.tested import GENERIC, is_tested
+from harness.models.generative import GenerativeModel
+from harness.sources.registry import find_source
+from tests.families.dozen import DOZEN
+from tests.families.templated import TEMPLATED
+from tests.families.untemplated import UNTEMPLATED
 
 FIGURE_1 = (
     "<SUMMARY> Find the state farthest west. </SUMMARY>\n\n<CAPTION> A map.\n\n"
@@ -24,6 +38,65 @@ def test_check_answers_alone_and_in_a_batch(command, tiny) -> None:
     shown = command("check", tiny("llava"))
     assert shown.code == 0
     assert "peak memory" in shown.stdout
+
+
+def test_check_says_what_a_model_can_do(command, tiny) -> None:
+    """What runs it, batches, log-likelihoods, whose template, the tokens of a picture."""
+    expected = {
+        "llava-next": ("harness", True, "the one known for LLaVA-NeXT"),
+        "moondream": ("harness", True, "the documented prompt of Moondream"),
+        "vilt": ("own", True, "its own words"),
+    }
+    for name, (engine, scores, template) in expected.items():
+        report = command("check", tiny(name), "--json").json
+        assert (report["engine"], report["log_likelihoods"]) == (engine, scores)
+        assert (report["template"], report["batches"]) == (template, True)
+        assert report["picture_tokens"] > 1
+        assert report["tested"] is True
+
+
+def test_check_counts_the_tokens_of_a_picture(tiny) -> None:
+    """As many as the processor puts into the prompt for a picture of 1024 x 768."""
+    source = find_source(ModelOptions(model=str(tiny("llava-next")), device="cpu"))
+    processor = AutoProcessor.from_pretrained(tiny("llava-next"), backend="pil")
+    picture = Image.new("RGB", (1024, 768))
+    ids = processor(images=[[picture]], text=["<image>"], return_tensors="pt")["input_ids"][0]
+    ours = try_out(source)["picture_tokens"]
+    # Its line ends, which this vocabulary needs some bytes for.
+    assert 0 <= ours - int((ids == processor.image_token_id).sum()) <= 3
+
+
+def test_check_warns_of_a_type_that_nobody_has_tested(command, tiny, monkeypatch) -> None:
+    """The generic family runs it on trust; where there are tests there is no such line."""
+    words = "No model of the type llava has been tested"
+    assert words not in command("check", tiny("llava"), "--device", "cpu").stderr
+    monkeypatch.setattr(checking, "is_tested", lambda _: False)
+    result = command("check", tiny("llava"), "--device", "cpu")
+    assert (result.code, words in result.stderr) == (0, True)
+    assert not is_tested("llava_of_tomorrow")
+
+
+def test_every_type_of_the_dozen_counts_as_tested() -> None:
+    """What harness.families.tested says is what the tests of families have."""
+    types = {
+        getattr(transformers, each.architecture).config_class.model_type for each in DOZEN.values()
+    }
+    assert all(map(is_tested, types | set(FAMILIES)))
+    tried = {**DOZEN, **TEMPLATED, **UNTEMPLATED}.values()
+    known = {getattr(transformers, each.architecture).config_class.model_type for each in tried}
+    assert known >= GENERIC
+
+
+def test_check_says_why_options_are_not_scored(command, tiny, monkeypatch) -> None:
+    """The model fails on it, say; it answers all the same."""
+
+    def fails(*_: object) -> None:
+        raise NotImplementedError("no cache to share")
+
+    monkeypatch.setattr(GenerativeModel, "choose", fails)
+    result = command("check", tiny("llava"), "--device", "cpu")
+    assert result.code == 0
+    assert "no: NotImplementedError: no cache to share" in " ".join(result.stdout.split())
 
 
 def test_check_says_what_would_be_downloaded(command) -> None:

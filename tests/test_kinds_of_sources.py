@@ -198,6 +198,24 @@ def test_a_source_that_fails_is_no_traceback(
     )
 
 
+def test_ask_and_eval_say_the_same_of_a_model_that_raises(
+    toy: type[Toy], command, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason that a row of a run has, and no traceback."""
+    why = "RuntimeError: the stars are not right"
+    monkeypatch.setattr(Toy, "fails", True)
+    where = ("--data", drawn, "--runs", tmp_path)
+    for arguments in (
+        ("ask", "--model", "toy:B", "-q", "Why?"),
+        ("check", "toy:B"),
+        ("eval", "--model", "toy:B", "--task", "scienceqa", "--limit", 2, *where),
+    ):
+        result = command(*arguments)
+        assert result.code in {Exit.CHECK_FAILED, Exit.FAILED_SAMPLES}
+        assert why in result.stderr
+        assert "Traceback" not in result.stderr
+
+
 def test_the_kinds_there_are_fulfil_the_protocol(tiny: Any) -> None:
     """Each has every member of `Source`; the last takes what no other does."""
     folder = tiny("llava-next")

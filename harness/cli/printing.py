@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from string import ascii_uppercase
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.core.terminal import MISSING, console, harmless, percent, print_json, say, table
@@ -152,8 +153,9 @@ def print_check(report: Mapping[str, Any]) -> None:
         ("class", report["class"]),
         ("parameters", MISSING if report["parameters"] is None else f"{report['parameters']:,}"),
         ("device, dtype", f"{report['device']}, {report['dtype'] or 'as served'}"),
-        ("attention", str(report["attention"] or "as served")),
+        ("attention", str(report.get("attention") or "as served")),
         *([("context", f"{report['context']:,} tokens")] if report.get("context") else []),
+        *_abilities(report),
         *(
             (name.replace("_", " "), report[name])
             for name in ("vision_features", "template_rule")
@@ -180,6 +182,32 @@ def print_check(report: Mapping[str, Any]) -> None:
         *(("answer", answer[:120] or "(empty)") for answer in report["answers"]),
     ]
     table(f"{report['model']} works", ("", ""), rows)
+
+
+_ENGINES: Mapping[str, str] = MappingProxyType(
+    {
+        "harness": "the decoding engine",
+        "transformers": "transformers' generate",
+        "vllm": "vLLM",
+        "own": "its own forward pass",
+    }
+)
+
+
+def _abilities(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What runs a model, and what it can do."""
+    tokens = report["picture_tokens"]
+    keys = ", and keys of cross-attention" if report["cross_attention"] else ""
+    return [
+        ("engine", _ENGINES.get(report["engine"], report["engine"])),
+        ("batches", "yes" if report["batches"] else "no: one question at a time"),
+        (
+            "log-likelihoods",
+            "yes" if report["log_likelihoods"] else f"no: {report['no_log_likelihoods'][:120]}",
+        ),
+        ("template", report["template"]),
+        ("picture of 1024x768", MISSING if tokens is None else count(tokens, "token") + keys),
+    ]
 
 
 def print_bench(report: Mapping[str, Any]) -> None:

@@ -52,11 +52,11 @@ class HarnessError(Exception):
         return "\n".join(part for part in (self.what, self.known, self.remedy) if part)
 
 
-def no_likelihood(what: str, place: str) -> HarnessError:
+def no_likelihood(what: str, place: str, *, instead: str = "load the weights here") -> HarnessError:
     """The refusal of what needs the likelihood of options, by whatever does not give it."""
     return HarnessError(
         f"{what} needs the likelihood of the options, which {place} does not give.",
-        remedy="--mode generate without --conclude; or load the weights here.",
+        remedy=f"--mode generate without --conclude; or {instead}.",
     )
 
 

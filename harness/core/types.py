@@ -439,6 +439,10 @@ class TemplatedModel(Protocol):
         """template: a hash of what it makes of a question with a picture and of one without;
         template_rule: how it was chosen or changed, None where it is the checkpoint's as it is."""
 
+    @property
+    def template_origin(self) -> str:
+        """Whose template it is, in words: "the checkpoint's own"."""
+
 
 @runtime_checkable
 class BoundedModel(Protocol):

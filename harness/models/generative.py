@@ -110,6 +110,11 @@ class GenerativeModel:
         digest = sha256("\0".join(self._prompt_format.samples()).encode()).hexdigest()
         return {"template": f"sha256:{digest}", "template_rule": self._prompt_format.rule}
 
+    @property
+    def template_origin(self) -> str:
+        """See `harness.core.types.TemplatedModel`."""
+        return self._prompt_format.origin
+
     def prepare(self, prompts: Sequence[Prompt]) -> list[EncodedPrompt]:
         """Each prompt by itself: what it becomes depends on nothing else. Raises ContextError for
         one that is longer than the context."""

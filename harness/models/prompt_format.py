@@ -49,6 +49,7 @@ class PromptFormat:
         turn: Turn,
         *,
         template: str | None = None,
+        origin: str = "",
         rule: str | None = None,
     ) -> None:
         self._escape = control_token_escaper(processor)
@@ -57,6 +58,8 @@ class PromptFormat:
         self._family = family_of(checkpoint.model_type)
         self.template = template
         """The Jinja source; None: the family has words of its own."""
+        self.origin = origin or f"the documented prompt of {self._family.title}"
+        """Whose template it is, in words."""
         self.rule = rule
         """How the template was chosen or changed; None: it is the folder's own or the catalogue's,
         as it is."""
@@ -83,7 +86,7 @@ def chat(processor: Any, checkpoint: Checkpoint, given: ChatTemplate | None = No
     Raises:
         HarnessError: there is none (exit 3), or it cannot be used (the user's: exit 2).
     """
-    template, rule = _template(processor, checkpoint, given)
+    template, rule, origin = _template(processor, checkpoint, given)
     error: Exception | None = None
     for undated in templates.undated(template):
         turn = _jinja_turn(processor, undated)
@@ -94,7 +97,9 @@ def chat(processor: Any, checkpoint: Checkpoint, given: ChatTemplate | None = No
             continue
         dated = "constant date" if undated != template else None
         rules = ", ".join(filter(None, [rule, dated]))
-        return PromptFormat(processor, checkpoint, turn, template=undated, rule=rules or None)
+        return PromptFormat(
+            processor, checkpoint, turn, template=undated, origin=origin, rule=rules or None
+        )
     where = f"--chat-template {given.path}" if given else str(checkpoint.folder)
     raise HarnessError(
         f"The chat template of {where} cannot be used.",
@@ -109,16 +114,18 @@ def chat(processor: Any, checkpoint: Checkpoint, given: ChatTemplate | None = No
 
 def _template(
     processor: Any, checkpoint: Checkpoint, given: ChatTemplate | None
-) -> tuple[str, str | None]:
-    """The template, and which rule chose it where it is not the folder's or the row's own."""
+) -> tuple[str, str | None, str]:
+    """The template, which rule chose it where it is not the folder's or the family's only one, and
+    whose it is."""
     if given:
-        return given.text, None
+        return given.text, None, f"--chat-template {given.path}"
     own = getattr(processor, "chat_template", None) or processor.tokenizer.chat_template
     if isinstance(own, dict):  # several, by name
         own = own.get("default")
     if own is not None:
-        return own, None
-    find = family_of(checkpoint.model_type).template
+        return own, None, "the checkpoint's own"
+    family = family_of(checkpoint.model_type)
+    find = family.template
     known = find(checkpoint.config, processor.tokenizer.get_vocab()) if find else None
     if known is None:
         of = checkpoint.config.get("text_config") or {}
@@ -129,7 +136,7 @@ def _template(
             remedy="--chat-template FILE, with the Jinja template that the model was trained with.",
             code=Exit.MISSING,
         )
-    return known
+    return *known, f"the one known for {family.title}"
 
 
 def _check_turn(turn: Turn, processor: Any | None) -> None:

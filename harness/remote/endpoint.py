@@ -38,6 +38,7 @@ class Endpoint:
     repo: None = None
     """Only the server knows."""
     revision: None = None
+    model_type: str = ""
     mini: bool = False
 
     @property

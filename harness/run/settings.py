@@ -75,7 +75,9 @@ def _check(source: Source, task: Task, wanted: GenerationOptions) -> None:
     scoring = wanted.mode == "loglikelihood"
     if (scoring or wanted.conclude) and not source.capabilities.log_likelihoods:
         option = "--mode loglikelihood" if scoring else "--conclude"
-        raise no_likelihood(option, source.place)
+        here = source.capabilities.in_process
+        instead = "--engine harness" if here else "load the weights here"
+        raise no_likelihood(option, source.place, instead=instead)
     if wanted.truncate and not source.capabilities.counts_tokens:
         raise HarnessError(
             f"--truncate counts the tokens of a prompt beforehand, which {source.place} does not."

@@ -53,6 +53,10 @@ class Identity(Protocol):
         """Whether the user asked for `spec` by name."""
 
     @property
+    def model_type(self) -> str:
+        """The `model_type` of its config.json; "": unknown."""
+
+    @property
     def size(self) -> str:
         """As people write it: "2B"."""
 

@@ -187,13 +187,18 @@ class VllmModel:
         digest = sha256("\0".join(self._words.samples()).encode()).hexdigest()
         return {"template": f"sha256:{digest}", "template_rule": self._words.rule}
 
+    @property
+    def template_origin(self) -> str:
+        """See `harness.core.types.TemplatedModel`."""
+        return self._words.origin
+
     def prepare(self, prompts: Sequence[Prompt]) -> list[Question]:
         """Raises HarnessError for a prompt with an answer prefix, which --conclude alone makes."""
         return [self._prepare(prompt) for prompt in prompts]
 
     def _prepare(self, prompt: Prompt) -> Question:
         if prompt.answer_prefix:
-            raise no_likelihood("Continuing the beginning of an answer", Vllm.place)
+            raise no_likelihood("--conclude", Vllm.place, instead="--engine harness")
         content: list[dict[str, Any]] = [
             {"type": "image_pil", "image_pil": image} for image in prompt.images
         ]
@@ -259,7 +264,7 @@ class VllmModel:
     def choose(self, prepared: Any, options: Sequence[Sequence[str]]) -> list[Output]:
         """Raises HarnessError: `Capabilities.log_likelihoods`."""
         del prepared, options
-        raise no_likelihood("Choosing by log-likelihood", Vllm.place)
+        raise no_likelihood("Choosing by log-likelihood", Vllm.place, instead="--engine harness")
 
 
 def _output(question: Question, reply: Any, decoding: Decoding) -> Output:
