@@ -18,6 +18,7 @@ from harness.checkpoints.checkpoint import MINI_MARK
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import Exit, HarnessError
 from harness.core.progress import Silent
+from harness.families import family_of
 from harness.families.tiny import build
 from harness.mini import build as build_module
 from harness.mini import curriculum, examples, image_alignment, objectives, pretraining
@@ -125,7 +126,7 @@ def test_each_cell_has_a_token(models, pool, name: str) -> None:
     changed.paste((255, 0, 255), (128, 64, 192, 128))  # row 1, column 2
     encoder.example(TrainingExample(prompt, "B", repr(picture)))
     encoder.example(TrainingExample(replace(prompt, images=(changed,)), "B", "changed"))
-    see = image_alignment.IMAGE_TOKENS[model.network.config.model_type]
+    see = family_of(model.network.config.model_type).cell_tokens
     with torch.inference_mode():
         one, other = (
             see(model.network, encoder.pixels([key])) for key in (repr(picture), "changed")
