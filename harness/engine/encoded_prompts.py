@@ -59,12 +59,27 @@ def per_token(inputs: Mapping[str, torch.Tensor]) -> list[str]:
     ]
 
 
-def collate(prompts: Sequence[EncodedPrompt], pad: int) -> dict[str, torch.Tensor]:
+def pixel_shapes(inputs: Mapping[str, torch.Tensor]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """The sizes in which prompts are padded in one batch, of the inputs that have no column for
+    each token: prompts with the same ones need no padding but of tokens."""
+    tokens = per_token(inputs)
+    return tuple(
+        (name, tuple(value.shape[1:])) for name, value in inputs.items() if name not in tokens
+    )
+
+
+def collate(
+    prompts: Sequence[EncodedPrompt], pad: int, *, left: bool = True
+) -> dict[str, torch.Tensor]:
     """The prompts as one batch, as a processor makes one of several texts.
 
-    Tokens are padded on the left, with `pad` or 0; whatever has no column for each token (pixels,
-    sizes) is padded on the right with zeros, and stands in the order of its prompts. A prompt that
-    lacks an input (its pixels) adds nothing to it.
+    Tokens are padded with `pad` or 0; whatever has no column for each token (pixels, sizes) is
+    padded on the right with zeros, and stands in the order of its prompts. A prompt that lacks an
+    input (its pixels) adds nothing to it.
+
+    Args:
+        left: the side where tokens are padded. What follows a prompt needs it there; an encoder
+            that counts its positions needs it on the right.
     """
     longest = max(prompt.length for prompt in prompts)
     tokens = {name for prompt in prompts for name in per_token(prompt.inputs)}
@@ -78,7 +93,9 @@ def collate(prompts: Sequence[EncodedPrompt], pad: int) -> dict[str, torch.Tenso
                 value = _zeros(name, prompts, prompt.length)
             if value is not None and name in tokens:
                 fill = pad if name == "input_ids" else 0
-                sides = [0, 0] * (value.dim() - 2) + [longest - prompt.length, 0]
+                missing = longest - prompt.length
+                ends = [missing, 0] if left else [0, missing]
+                sides = [0, 0] * (value.dim() - 2) + ends
                 value = F.pad(value, sides, value=fill)
             if value is not None:
                 parts.append(value)

@@ -6,7 +6,8 @@ What differs between families (templates, image tokens) is in their processors a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import deepcopy
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -23,7 +24,7 @@ from transformers import (
 from harness.core.errors import NOT_FINITE, ContextError
 from harness.core.types import LENGTH, STOP, Decoding, Output, Prompt
 from harness.engine.cache_argument import kv_argument, kv_cache_of
-from harness.engine.encoded_prompts import EncodedPrompt, collate
+from harness.engine.encoded_prompts import EncodedPrompt, collate, pixel_shapes
 from harness.families.control_tokens import control_token_escaper
 from harness.families.family import ModelFamily
 from harness.models.choice_scoring import (
@@ -72,12 +73,19 @@ class GenerativeModel:
         self._pad = pad if pad is not None else end_tokens[0]
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token_id = self._pad
+        own = model.generation_config
         # The folder's own generation settings (sampling, penalties) are not the run's.
-        model.generation_config = GenerationConfig(
+        self._generation_config = GenerationConfig(
             eos_token_id=end_tokens,
             pad_token_id=self._pad,
             bos_token_id=self._tokenizer.bos_token_id,
+            # With these an encoder's decoder begins.
+            decoder_start_token_id=getattr(own, "decoder_start_token_id", None),
+            forced_bos_token_id=getattr(own, "forced_bos_token_id", None),
         )
+        for module in model.modules():  # a language model within may have settings of its own
+            if getattr(module, "generation_config", None) is not None:
+                module.generation_config = self._generation_config
 
     @property
     def network(self) -> PreTrainedModel:
@@ -146,9 +154,10 @@ class GenerativeModel:
 
     def _batch(self, prompts: Sequence[EncodedPrompt]) -> dict[str, torch.Tensor]:
         """Prompts as one batch, on the device; pixels in the model's dtype."""
+        batch = collate(prompts, self._pad, left=not self._model.config.is_encoder_decoder)
         return {
             name: value.to(self._device, self._model.dtype if value.is_floating_point() else None)
-            for name, value in collate(prompts, self._pad).items()
+            for name, value in batch.items()
         }
 
     @torch.inference_mode()
@@ -159,10 +168,20 @@ class GenerativeModel:
         seed and on the batch.
         """
         outputs: dict[int, Output] = {}
-        for indices in _with_and_without_images(prepared):
+        for indices in self._batches(prepared):
             prompts = [prepared[index] for index in indices]
             outputs.update(zip(indices, self._generate(prompts, decoding), strict=True))
         return [outputs[index] for index in sorted(outputs)]
+
+    def _batches(self, prompts: Sequence[EncodedPrompt]) -> list[list[int]]:
+        """The indices of prompts that can be in one batch: most models take batches either with
+        images or without. Where nobody has seen to it that the padding of pixels changes nothing,
+        none is needed in a batch."""
+        batches: dict[Hashable, list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            shapes = None if self._family.engine else pixel_shapes(prompt.inputs)
+            batches.setdefault((bool(prompt.image_digest), shapes), []).append(index)
+        return list(batches.values())
 
     def _generate(self, prompts: Sequence[EncodedPrompt], decoding: Decoding) -> list[Output]:
         inputs = self._batch(prompts)
@@ -178,10 +197,11 @@ class GenerativeModel:
                 "top_p": decoding.top_p,
                 "top_k": 0,
             }
-        prompt_length = inputs["input_ids"].shape[1]
+        # What an encoder reads is not part of the output, which begins with a token of its own.
+        in_output = 1 if self._model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
         ended: dict[int, int] = {}
         if decoding.stop:
-            stop = StopText(self._stop_text_check(decoding.stop), prompt_length, ended)
+            stop = StopText(self._stop_text_check(decoding.stop), in_output, ended)
             arguments["stopping_criteria"] = StoppingCriteriaList([stop])
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
@@ -189,7 +209,7 @@ class GenerativeModel:
             sequences = self._call(
                 **inputs, max_new_tokens=decoding.max_new_tokens, **arguments
             ).sequences
-        generated = sequences[:, prompt_length:].tolist()  # (B, new); waits for the device
+        generated = sequences[:, in_output:].tolist()  # (B, new); waits for the device
         finite_steps = finite.steps
         outputs = []
         for index, (prompt, ids) in enumerate(zip(prompts, generated, strict=True)):
@@ -262,8 +282,8 @@ class GenerativeModel:
             for prompt, each in zip(prepared, options, strict=True)
         ]
         outputs = self._beyond_context(prepared, tokens)
-        for kind in _with_and_without_images(prepared):
-            indices = [index for index in kind if index not in outputs]
+        for batch in self._batches(prepared):
+            indices = [index for index in batch if index not in outputs]
             if not indices:
                 continue
             prompts, own = [prepared[i] for i in indices], [tokens[i] for i in indices]
@@ -337,11 +357,13 @@ class GenerativeModel:
         self, inputs: Mapping[str, Any], tokens: torch.Tensor
     ) -> Sequence[torch.Tensor]:
         """The logits, (B, V), before each of the tokens that answers are made of, (B, n)."""
+        endless = deepcopy(self._generation_config)
+        endless.eos_token_id = _NO_TOKEN  # an option may hold a token that ends an answer
         made = self._call(
             **inputs,
             do_sample=False,
             max_new_tokens=tokens.shape[1],
-            eos_token_id=_NO_TOKEN,  # an option may hold a token that ends an answer
+            generation_config=endless,
             logits_processor=LogitsProcessorList([ForcedTokens(tokens)]),
             output_logits=True,
         )
@@ -374,16 +396,6 @@ def _parameters_by_device(model: PreTrainedModel) -> dict[str, int] | None:
         label = f"cuda:{device}" if isinstance(device, int) else str(device)
         found[label] = found.get(label, 0) + parameter.numel()
     return found
-
-
-def _with_and_without_images(prompts: Sequence[EncodedPrompt]) -> list[list[int]]:
-    """The indices of prompts with images, and of those without: most models take batches of one
-    kind only."""
-    indices = range(len(prompts))
-    kinds = (
-        [i for i in indices if bool(prompts[i].image_digest) is kind] for kind in (True, False)
-    )
-    return [kind for kind in kinds if kind]
 
 
 def _digest(images: Sequence[Image]) -> str:

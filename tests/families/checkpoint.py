@@ -161,7 +161,7 @@ class Family:
     nested: bool = False
     """All parts of the processor are in processor_config.json."""
     needs_picture: bool = False
-    pictures: int = 10
+    pictures: int = 12
     """How many questions with pictures are asked; fewer where each takes seconds."""
     flat_pictures: bool = False
     """Its processor takes a list of pictures, not a list for each prompt."""
