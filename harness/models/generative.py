@@ -84,7 +84,7 @@ class GenerativeModel:
             forced_bos_token_id=getattr(own, "forced_bos_token_id", None),
         )
         for module in model.modules():  # a language model within may have settings of its own
-            if getattr(module, "generation_config", None) is not None:
+            if isinstance(module, PreTrainedModel) and module.can_generate():
                 module.generation_config = self._generation_config
 
     @property
