@@ -172,7 +172,8 @@ def _fill_cards(
 ) -> None:
     for suffix, folder in students.items():
         name = plan.workspace.name + suffix
-        own = quality["students"][name]["structure"] if quality and not suffix else None
+        reasons = objective_of(plan.training.config_of(suffix)).style == "structured"
+        own = quality["students"][name]["structure"] if quality and reasons else None
         fill_card(
             folder,
             plan.test,

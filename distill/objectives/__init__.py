@@ -11,6 +11,7 @@ from dataclasses import fields
 from typing import Any, Protocol
 
 from distill.objectives.answer import Answer
+from distill.objectives.multitask import Multitask
 from distill.objectives.objective import Objective
 from distill.objectives.structured import Structured
 from harness.core.errors import HarnessError
@@ -19,6 +20,7 @@ from harness.core.suggestions import did_you_mean
 OBJECTIVES: dict[str, type[Objective]] = {
     "structured": Structured,
     "answer": Answer,
+    "multitask": Multitask,
 }
 """Name -> objective."""
 

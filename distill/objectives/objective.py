@@ -32,6 +32,11 @@ class Target:
     comes after it, with the weight of the last piece."""
 
     pieces: tuple[Piece, ...]
+    prefix: str = ""
+    """Text before the question, which tells the student which of several targets is wanted."""
+    share: float | None = None
+    """What the weights of its tokens are scaled to add up to; None: they stay as they are, so that
+    a target counts by its length."""
 
     @property
     def text(self) -> str:

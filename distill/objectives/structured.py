@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -63,20 +64,33 @@ class Structured(Objective):
         Raises:
             SampleError: there is no rationale to learn.
         """
-        texts = {"conclusion": gold(example.sample)}
-        if len(self.stages) > 1:
-            if example.rationale is None:
-                raise SampleError("no rationale")
-            texts |= {stage: getattr(example.rationale, stage) for stage in get_args(Stage)}
-        # A stage that the teacher left out is no empty stage.
-        stages = [stage for stage in self.stages if texts[stage].strip()]
-        tagged = [structured.section(stage.upper(), texts[stage]) for stage in stages]
-        between = ["\n\n"] * (len(stages) - 1) + [""]
-        pieces = (
-            Piece(text + gap, self.weight_of(stage))
-            for stage, text, gap in zip(stages, tagged, between, strict=True)
-        )
-        return (Target(tuple(pieces)),)
+        weights = {stage: self.weight_of(stage) for stage in self.stages}
+        return (Target(stage_pieces(example, weights)),)
 
 
-_ALL = (*get_args(Stage), "conclusion")
+STAGES: tuple[Stage, ...] = get_args(Stage)
+_ALL = (*STAGES, "conclusion")
+
+
+def stage_pieces(example: Example, weights: Mapping[str, float]) -> tuple[Piece, ...]:
+    """The stages of `weights`, each between its tags, with a blank line between them.
+
+    Args:
+        weights: stage, or conclusion for the gold answer -> weight of its tokens, in order.
+
+    Raises:
+        SampleError: there is no rationale, and a stage of one is asked for.
+    """
+    texts = {"conclusion": gold(example.sample)}
+    if set(weights) - set(texts):
+        if example.rationale is None:
+            raise SampleError("no rationale")
+        texts |= {stage: getattr(example.rationale, stage) for stage in STAGES}
+    # A stage that the teacher left out is no empty stage.
+    stages = [stage for stage in weights if texts[stage].strip()]
+    tagged = [structured.section(stage.upper(), texts[stage]) for stage in stages]
+    between = ["\n\n"] * (len(stages) - 1) + [""]
+    return tuple(
+        Piece(text + gap, weights[stage])
+        for stage, text, gap in zip(stages, tagged, between, strict=True)
+    )

@@ -30,5 +30,7 @@ def fingerprint(examples: Sequence[Example], objective: Objective, task: Task) -
     return total.hexdigest()
 
 
-def _content(target: Target) -> list[tuple[str, float]]:
-    return [(piece.text, piece.weight) for piece in target.pieces]
+def _content(target: Target) -> list[object]:
+    """What is hashed of a target: of a plain one, its pieces alone."""
+    pieces: list[object] = [(piece.text, piece.weight) for piece in target.pieces]
+    return pieces if target == Target(target.pieces) else [target.prefix, target.share, pieces]

@@ -58,7 +58,8 @@ def row_maker(
     def row(example: Example, target: Target) -> Row:
         pieces = [(escape(piece.text), piece.weight) for piece in target.pieces]
         prompt = task.prompt(blank(example.sample), "direct")
-        prompt = replace(prompt, images=(_PICTURE,) * len(example.sample.images))
+        pictures = (_PICTURE,) * len(example.sample.images)
+        prompt = replace(prompt, text=target.prefix + prompt.text, images=pictures)
         ids = processor._encode(render(prompt), bos=True)  # noqa: SLF001  # its one way without pixels
         tokens = tokenizer(
             "".join(text for text, _ in pieces),
@@ -71,7 +72,15 @@ def row_maker(
         return Row(
             ids=(*ids, *answer),
             labels=(*[IGNORED] * len(ids), *answer),
-            weights=(*[0.0] * len(ids), *weights, pieces[-1][1]),
+            weights=(*[0.0] * len(ids), *_scaled([*weights, pieces[-1][1]], target.share)),
         )
 
     return lambda example: tuple(row(example, target) for target in objective.targets(example))
+
+
+def _scaled(weights: list[float], share: float | None) -> list[float]:
+    """The weights, scaled to add up to `share`; None: as they are."""
+    if share is None:
+        return weights
+    factor = share / sum(weights)
+    return [weight * factor for weight in weights]

@@ -139,8 +139,9 @@ def print_outcome(plan: Plan, outcome: Outcome, *, as_json: bool) -> None:
         print_rationales(plan.workspace, outcome.rationales)
     if outcome.quality:
         print_quality("The teacher's rationales", outcome.quality["teacher"])
-        figures = outcome.quality["students"][plan.workspace.name]
-        print_values(f"Answers of {plan.workspace.name}", figures["structure"])
+        if plan.objective.style == "structured":
+            figures = outcome.quality["students"][plan.workspace.name]
+            print_values(f"Answers of {plan.workspace.name}", figures["structure"])
     for folder in outcome.students.values():
         say(f"Student: {folder} (preset {preset})")
 
