@@ -22,6 +22,7 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "bertscore_recall": "harness.metrics.bertscore_metrics:RECALL",
         "bertscore_f1": "harness.metrics.bertscore_metrics:F1",
         "vqa_accuracy": "harness.metrics.vqa_accuracy:VQA_ACCURACY",
+        "anls": "harness.metrics.anls:ANLS",
     }
 )
 """Name in records -> where the metric is."""
