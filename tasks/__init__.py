@@ -41,6 +41,7 @@ TASKS = MappingProxyType(
     {
         "scienceqa": "Science questions with options, most with a picture (Lu et al., 2022)",
         "vqaonline": "Questions people asked online, with long answers (Chen et al., 2023)",
+        "textvqa": "Questions about words in pictures, ten human answers each (Singh et al., 2019)",
         "scienceqa-mini": "Drawn science questions in ScienceQA's schema; nothing to download",
         "vqaonline-mini": "Drawn questions with answers of several sentences; nothing to download",
     }

@@ -58,3 +58,22 @@ def shots(samples: Sequence[Sample], task: Task) -> tuple[str, ...]:
 def _answer(sample: Sample) -> str:
     target = sample.target
     return ascii_uppercase[target] if isinstance(target, int) else gold_text(target)
+
+
+SHORT = "Answer the question using a single word or phrase."
+"""LLaVA-1.5's wording (Liu et al., 2024, table 7), which most published scores of short answers are
+measured with."""
+
+
+def short_answer(sample: Sample, style: Style, *, wording: str = SHORT) -> Prompt:
+    """The question and, in the style `direct`, how short an answer is wanted.
+
+    Raises:
+        SampleError: a picture cannot be decoded.
+    """
+    return Prompt(
+        text=f"{sample.question}\n{wording}" if style == "direct" else sample.question,
+        question=sample.question,
+        images=tuple(image.decode() for image in sample.images),
+        style=style,
+    )

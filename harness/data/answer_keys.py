@@ -26,17 +26,16 @@ _CONFIDENCES = ("role", "answer_confidence")
 
 
 def bad(row: Row, name: str, rule: str) -> DataError:
-    """The error for a field that is missing or does not fit."""
-    if name not in row.fields:
+    """The error for a field that is missing or does not fit, by the data set's name for it."""
+    value, name = row.fields.get(name), row.called.get(name, name)
+    if value is None and name not in row.columns:
         known = f"The fields are {', '.join(ascii(each)[1:-1][:40] for each in row.columns[:20])}."
         return DataError(
             f"{row.where}, field {name!r}: missing; it {rule}.",
             known=known if row.columns else "",
             remedy=PAGE,
         )
-    return DataError(
-        f"{row.where}, field {name!r}: {rule}, found {found(row.fields[name])}.", remedy=PAGE
-    )
+    return DataError(f"{row.where}, field {name!r}: {rule}, found {found(value)}.", remedy=PAGE)
 
 
 def field_of(row: Row, names: Sequence[str]) -> str:

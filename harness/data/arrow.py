@@ -7,7 +7,8 @@ read is an error, where a map would end the process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,14 +31,15 @@ _BATCH_BYTES = 64 * 2**20
 _BUFFER = 2**16
 
 
-def parquet_rows(paths: Sequence[Path]) -> Iterator[Row]:
-    """The rows of Parquet files, one after the other."""
-    yield from _rows(paths, _parquet_batches)
+def parquet_rows(paths: Sequence[Path], columns: Collection[str] = ()) -> Iterator[Row]:
+    """The rows of Parquet files, one after the other; `columns` are read in addition to those that
+    every schema has."""
+    yield from _rows(paths, partial(_parquet_batches, also=frozenset(columns)))
 
 
-def arrow_rows(paths: Sequence[Path]) -> Iterator[Row]:
-    """The rows of Arrow files, in the streaming or in the file format."""
-    yield from _rows(paths, _arrow_batches)
+def arrow_rows(paths: Sequence[Path], columns: Collection[str] = ()) -> Iterator[Row]:
+    """The rows of Arrow files, in the streaming or in the file format; `columns` as above."""
+    yield from _rows(paths, partial(_arrow_batches, also=frozenset(columns)))
 
 
 def saved_files(folder: Path) -> list[Path]:
@@ -78,19 +80,21 @@ def _rows(
             ) from error
 
 
-def _wanted(names: Sequence[str]) -> list[str]:
+def _wanted(names: Sequence[str], also: frozenset[str]) -> list[str]:
     """The columns that are read."""
     pictures = {name for group in picture_fields(tuple(names)) for name in group}
-    return [name for name in names if name in FIELDS | pictures]
+    return [name for name in names if name in FIELDS | pictures | also]
 
 
-def _parquet_batches(path: Path) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
+def _parquet_batches(
+    path: Path, *, also: frozenset[str]
+) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
     import pyarrow.parquet as pq
 
     # Unbuffered, whole column chunks are read at once, and one can be all pictures of a split.
     with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER) as parquet:
         names = parquet.schema_arrow.names
-        wanted = _wanted(names)
+        wanted = _wanted(names, also)
         rows = _rows_at_once(parquet.metadata, wanted)
         for batch in parquet.iter_batches(rows, columns=wanted, use_threads=False):
             yield batch, names
@@ -111,7 +115,9 @@ def _rows_at_once(metadata: pq.FileMetaData, wanted: Sequence[str]) -> int:
     return max(1, min(_BATCH, _BATCH_BYTES // largest))
 
 
-def _arrow_batches(path: Path) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
+def _arrow_batches(
+    path: Path, *, also: frozenset[str]
+) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
     import pyarrow as pa
 
     with pa.OSFile(str(path)) as source:
@@ -124,4 +130,4 @@ def _arrow_batches(path: Path) -> Iterator[tuple[pa.RecordBatch, list[str]]]:
             # Offsets come from the file: an untrue one would be read beyond its end.
             batch.validate(full=True)
             names = batch.schema.names
-            yield batch.select(_wanted(names)), names
+            yield batch.select(_wanted(names, also)), names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,25 @@ class Row:
     """The names of all its fields."""
     choice_images: tuple[ImageRef, ...] = field(default=())
     """One for each choice, or none."""
+    called: Mapping[str, str] = field(default_factory=dict)
+    """What the data set calls a field, where it has a name of its own for it."""
+
+    def renamed(self, columns: Mapping[str, str]) -> Row:
+        """The row with our names for a data set's own columns; a field that has our name already
+        stays.
+
+        Args:
+            columns: the data set's name -> ours.
+        """
+        new = {
+            ours: theirs
+            for theirs, ours in columns.items()
+            if theirs in self.fields and self.fields.get(ours) is None
+        }
+        fields = {name: value for name, value in self.fields.items() if name not in new.values()}
+        fields |= {ours: self.fields[theirs] for ours, theirs in new.items()}
+        names = {ours: theirs for theirs, ours in columns.items()}
+        return replace(self, fields=fields, called=names)
 
 
 class RowBuilder:

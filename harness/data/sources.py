@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
+from types import MappingProxyType
 
 from harness.core.errors import DataError
 from harness.core.files.paths import user_path
@@ -43,12 +44,17 @@ class Source:
     applies."""
 
 
-def _one_by_one(read: Callable[[Path], Iterator[Row]]) -> Callable[[Sequence[Path]], Iterator[Row]]:
-    return lambda paths: (row for path in paths for row in read(path))
+Columns = Mapping[str, str]
+"""A data set's own name of a column -> ours (see `harness.data.schema`)."""
+_Reader = Callable[[Sequence[Path], Columns], Iterator[Row]]
+
+
+def _one_by_one(read: Callable[[Path], Iterator[Row]]) -> _Reader:
+    return lambda paths, _: (row for path in paths for row in read(path))
 
 
 # In the order in which a folder is searched. Only table files may come in several parts.
-_READERS: dict[str, Callable[[Sequence[Path]], Iterator[Row]]] = {
+_READERS: dict[str, _Reader] = {
     ".jsonl": _one_by_one(jsonl_rows),
     ".json": _one_by_one(json_rows),
     ".tsv": _one_by_one(delimited_rows),
@@ -65,36 +71,65 @@ _DESCRIPTIONS = frozenset({"dataset_info.json", "dataset_infos.json", "config.js
 _NAMED_PICTURES = 1000
 
 
-def open_source(options: DataOptions, *, repo: str, files: str) -> Source:
+def open_source(
+    options: DataOptions,
+    *,
+    repo: str,
+    files: str,
+    columns: Columns = MappingProxyType({}),
+    moved_to: str | None = None,
+) -> Source:
     """The rows that `options` select: of its path, or of `repo` on the hub.
 
     Args:
         options: the path, the split and the revision.
         repo: the task's own data set.
         files: the files of `repo` that hold a split's rows, a pattern with `{split}` for its name.
+        columns: what the data set calls fields of ours.
+        moved_to: the name of `repo` on the hub now; a cache may still have it by the former one.
 
     Raises:
         DataError: nothing is there, nothing fits, or the split is not among those that are there.
     """
     if options.path is None:
-        return _from_hub(options, repo, files)
+        return _renamed(_from_hub(options, repo, files, moved_to, columns), columns)
     path = user_path(options.path)
     # Path's own methods raise where a folder above may not be read, or a name is too long.
     own = _TABLES if Path(files).suffix in _TABLES else (Path(files).suffix,)
     source = None
     if os.path.isdir(path):  # noqa: PTH112
-        source = _from_folder(path, options.split)
+        source = _from_folder(path, options.split, columns)
     elif os.path.isfile(path):  # noqa: PTH113
-        source = _from_file(path, options.split)
+        source = _from_file(path, options.split, columns)
     if source is not None:
-        return replace(source, published=source.kind in (*own, _RELEASE))
+        return replace(_renamed(source, columns), published=source.kind in (*own, _RELEASE))
     raise DataError(
         f"There is no file or folder {path}.",
         remedy="Name the data with --data PATH, or leave it out to use the hub's data set.",
     )
 
 
-def _from_hub(options: DataOptions, repo: str, pattern: str) -> Source:
+def _renamed(source: Source, columns: Columns) -> Source:
+    if not columns:
+        return source
+    return replace(source, rows=(row.renamed(columns) for row in source.rows))
+
+
+def _from_hub(
+    options: DataOptions, repo: str, pattern: str, moved_to: str | None, columns: Columns
+) -> Source:
+    """The rows of `repo` or, where no cache has it, of what it is called now."""
+    if moved_to is None:
+        return _from_repository(options, repo, pattern, columns)
+    for name, download in ((repo, False), (moved_to, False), (moved_to, options.download)):
+        try:
+            return _from_repository(replace(options, download=download), name, pattern, columns)
+        except DataError as error:
+            last = error
+    raise last
+
+
+def _from_repository(options: DataOptions, repo: str, pattern: str, columns: Columns) -> Source:
     split, revision = options.split, options.revision
     names = same_split(split)
     there: set[str] = set()
@@ -107,14 +142,14 @@ def _from_hub(options: DataOptions, repo: str, pattern: str) -> Source:
             if not any(folder.glob("images*")):
                 raise hub.missing(repo, split, revision, there=["its rows, without the images"])
         if files:
-            rows = _READERS[files[0].suffix](files)
+            rows = _READERS[files[0].suffix](files, columns)
             return Source(rows, repo, revision=folder.name, published=True)
         there = _splits_there(folder)
     if pattern.endswith(".parquet"):  # otherwise what `datasets` prepares has no pictures in it
         for name in names:
             if files := hub.prepared(repo, name, revision):
                 commit = files[0].parent.name
-                return Source(arrow_rows(files), repo, revision=commit, published=True)
+                return Source(arrow_rows(files, columns), repo, revision=commit, published=True)
     raise hub.missing(repo, split, revision, there=there)
 
 
@@ -129,16 +164,16 @@ def _image_patterns(path: Path) -> list[str]:
     return [f"images*/{escape(name)}" for name in names]
 
 
-def _from_folder(path: Path, split: str) -> Source:
+def _from_folder(path: Path, split: str, columns: Columns) -> Source:
     if (path / "problems.json").is_file():
         return Source(released_rows(path, split), str(path), kind=_RELEASE)
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-        return Source(arrow_rows(_saved(path, split)), str(path), kind=".arrow")
+        return Source(arrow_rows(_saved(path, split), columns), str(path), kind=".arrow")
     if files := _files_of_split(path, split):
         suffix = files[0].suffix.lower()
-        return Source(_READERS[suffix](files), str(path), kind=suffix)
+        return Source(_READERS[suffix](files, columns), str(path), kind=suffix)
     if files := _the_only_files(path):
-        return _from_files(files, split, name=str(path))
+        return _from_files(files, split, columns, name=str(path))
     if there := _splits_there(path):
         raise wrong_split(str(path), split, there)
     raise DataError(
@@ -150,7 +185,7 @@ def _from_folder(path: Path, split: str) -> Source:
     )
 
 
-def _from_file(path: Path, split: str) -> Source:
+def _from_file(path: Path, split: str, columns: Columns) -> Source:
     if path.suffix.lower() not in _READERS:
         raise DataError(
             f"{path} is not a data file of a known kind.",
@@ -159,13 +194,13 @@ def _from_file(path: Path, split: str) -> Source:
     named = splits_in(path.stem, split)
     if named and not named & set(same_split(split.lower())):
         raise wrong_split(str(path), split, named)
-    return _from_files([path], split, name=str(path))
+    return _from_files([path], split, columns, name=str(path))
 
 
-def _from_files(files: Sequence[Path], split: str, *, name: str) -> Source:
+def _from_files(files: Sequence[Path], split: str, columns: Columns, *, name: str) -> Source:
     """The rows of files whose names name no split: they belong to the requested one."""
     suffix = files[0].suffix.lower()
-    rows = _rows_of_split(_READERS[suffix](files), split, label=name)
+    rows = _rows_of_split(_READERS[suffix](files, columns), split, label=name)
     return Source(rows, name, kind=suffix)
 
 

@@ -14,6 +14,7 @@ from harness.data.selection import select
 from harness.run.answering import prompt_settings
 from harness.run.folder import RunFolder
 from harness.run.prompting import Failure, Prompter, PromptSettings
+from harness.run.scoring import takes_bertscore
 from harness.run.settings import early_fingerprint, resolve
 from harness.run.task_data import Data
 from harness.sources.registry import find_source
@@ -62,7 +63,7 @@ def preview(model: ModelOptions, data: Data, options: RunOptions) -> Preview:
         _count(found, data, options)
         if source is not None and found.questions:
             _ask(found, source, data, options)
-        if data.task.answers == "text" and options.bertscore is not None:
+        if takes_bertscore(data.task) and options.bertscore is not None:
             from harness.metrics.bertscore import find_encoder
 
             find_encoder(options.bertscore)

@@ -42,7 +42,7 @@ class Run:
 def metrics_of(
     task: Task, *, tokenize: Tokenize = TOKENIZE, bertscore: str | None = None
 ) -> tuple[Metric | RunMetric, ...]:
-    """The task's metrics, with BLEU's tokenizer; and, where answers are text, BERTScore with that
+    """The task's metrics, with BLEU's tokenizer; and, where answers are prose, BERTScore with that
     encoder.
 
     Raises:
@@ -58,9 +58,16 @@ def metrics_of(
             raise HarnessError(
                 f"--tokenize is BLEU's, and {task.title} has no BLEU.", remedy="Leave it out."
             )
-    if bertscore is None or task.answers != "text":
+    if bertscore is None or not takes_bertscore(task):
         return tuple(metrics)
     return (*metrics, *bertscore_metrics(bertscore))
+
+
+def takes_bertscore(task: Task) -> bool:
+    """Whether the task's answers are prose: those that are scored by BLEU too, and those of task
+    files that describe no metrics."""
+    prose = any(not isinstance(each, Metric) or each.name == "bleu" for each in task.metrics)
+    return task.answers == "text" and prose
 
 
 def tokenize_of(record: RunRecord) -> Tokenize:
