@@ -26,9 +26,9 @@ from harness.core.types import DataOptions, SampleSet
 from harness.data.rows import Row
 from harness.data.schema import open_question
 from tasks import scienceqa, vqaonline
+from tests.hub_cache import COMMIT, cache_on_hub, without_network
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def png(colour: str = "red") -> bytes:
@@ -874,29 +874,8 @@ def test_an_array_is_read_in_pieces(tmp_path: Path) -> None:
 @pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home of the hub's libraries, without a network."""
-    import datasets.config
-    import huggingface_hub.constants
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+    without_network(tmp_path, monkeypatch)
     return tmp_path
-
-
-def cache_on_hub(home: Path, repo: str, files: Path) -> Path:
-    """What `hf download` leaves: snapshots of links to blobs, and the commit that main names."""
-    cache = home / "hub" / f"datasets--{repo.replace('/', '--')}"
-    snapshot = cache / "snapshots" / COMMIT
-    for number, file in enumerate(sorted(path for path in files.rglob("*") if path.is_file())):
-        blob = cache / "blobs" / f"{number:064x}"
-        blob.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, blob)
-        link = snapshot / file.relative_to(files)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(os.path.relpath(blob, link.parent))
-    (cache / "refs").mkdir()
-    (cache / "refs" / "main").write_text(COMMIT)
-    return snapshot
 
 
 def test_scienceqa_comes_from_the_hubs_cache(offline: Path) -> None:
