@@ -1559,6 +1559,23 @@ def test_a_server_teaches(command, drawn, tmp_path, server) -> None:
     assert len(server.requests) == before
 
 
+def test_a_teacher_is_asked_as_many_at_once_as_its_server_takes(
+    command, drawn, tmp_path, server
+) -> None:
+    """Its --concurrency, unless another number is asked for; sampled texts depend on it."""
+    server.answer = stages
+    how = ("--limit", 4, "--attempts", 2, "--concurrency", 3)
+    assert teach(command, drawn, tmp_path, server.url, *how).json["fingerprint"]["sampling"] == {
+        "temperature": 0.7,
+        "top_p": 0.95,
+        "seed": 0,
+        "batch_size": 3,
+    }
+    folder = tmp_path / "other"
+    other = teach(command, drawn, folder, server.url, *how, "--teacher-batch-size", 2)
+    assert other.json["fingerprint"]["sampling"]["batch_size"] == 2
+
+
 def test_a_teacher_that_goes_away_is_gone_on_with(command, drawn, tmp_path) -> None:
     """What it wrote is kept and the record says so; back, it ends with the texts of a whole run."""
     server = Server()

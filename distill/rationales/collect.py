@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -62,7 +62,8 @@ def collect_rationales(
         work.begin(record["fingerprint"], about=record["teacher"])
         return work.finish()
     teacher = teacher_of(source, max_new_tokens=options.max_new_tokens)
-    return generate(teacher, workspace, questions, options=options)
+    at_once = options.batch_size or source.capabilities.concurrency
+    return generate(teacher, workspace, questions, options=replace(options, batch_size=at_once))
 
 
 def _is_complete(work: Work, record: Mapping[str, Any], teaching: Teaching) -> bool:

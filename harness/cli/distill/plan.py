@@ -25,7 +25,7 @@ from harness.cli.distill.options import (
 )
 from harness.core import processes
 from harness.core.errors import HarnessError
-from harness.core.options import ModelOptions, is_remote
+from harness.core.options import ModelOptions
 from harness.core.types import DataOptions
 
 if TYPE_CHECKING:
@@ -139,7 +139,6 @@ def teaching_of(
     """Where the rationales come from, and how the teacher is asked."""
     from distill.rationales.collect import Teaching
 
-    server = teacher.server if is_remote(teacher.teacher) else None
     return Teaching(
         teacher=ModelOptions(
             model=teacher.teacher,
@@ -148,15 +147,10 @@ def teaching_of(
             size=hardware.size,
             device=hardware.device,
             dtype=hardware.dtype,
-            server=server,
+            server=teacher.server,
         ),
         imported=teacher.imported,
-        options=replace(
-            options,
-            inputs=config.teacher_input,
-            seed=config.seed,
-            batch_size=options.batch_size or (server.concurrency if server else None),
-        ),
+        options=replace(options, inputs=config.teacher_input, seed=config.seed),
     )
 
 
