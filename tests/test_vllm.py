@@ -21,6 +21,7 @@ from harness.core.options import ModelOptions
 from harness.core.types import Decoding, Prompt
 from harness.sources import vllm
 from harness.sources.registry import find_source
+from reports.export.formats import every_eval_ever
 from tests import vllm_stand_in
 from tests.vllm_stand_in import Calls
 
@@ -326,6 +327,40 @@ def test_the_documented_commands_work(
     assert all(f"`{name}`" in text for name in vllm.ARGUMENTS)
     assert f"{vllm.BATCH} by default" in text
     assert f"{vllm.IMAGES} by default" in text
+
+
+def test_check_and_ask_take_it(calls: Calls, command, folder: Path, drawn: Path) -> None:
+    """What it is, what it can do, and the tokens that it counts for a picture."""
+    report = command("check", folder, "--engine", "vllm", "--json").json
+    assert (report["engine"], report["vllm"], report["class"]) == ("vllm", "0.33.0", "vllm.LLM")
+    assert (report["log_likelihoods"], report["picture_tokens"]) == (False, 1)
+    assert report["no_log_likelihoods"] == "vLLM does not give them"
+    picture = drawn / "images" / "biology-00.png"
+    asked = command(
+        *("ask", "--model", folder, "--engine", "vllm", "-q", "Which?", "-i", picture),
+        *("--choices", "x", "--choices", "y"),
+    )
+    assert "Answer: B, y" in asked.stdout
+
+
+def test_a_dry_run_starts_nothing(
+    calls: Calls, command, folder: Path, drawn: Path, tmp_path: Path
+) -> None:
+    """The prompt is that of the other engines; what is in the way is said."""
+    where = ("--task", "scienceqa", "--data", drawn, "--runs", tmp_path, "--dry-run")
+    prompts = [
+        command("eval", "--model", folder, "--engine", engine, *where, "--json").json["runs"][0]
+        for engine in ("harness", "vllm")
+    ]
+    assert prompts[0]["prompt"] == prompts[1]["prompt"]
+    assert not calls.engines
+
+
+def test_exports_name_it(calls: Calls, folder: Path, drawn: Path, tmp_path: Path) -> None:
+    """As the engine of the run, with its version."""
+    run = harness.evaluate(folder, "scienceqa", data=drawn, runs=tmp_path, limit=1, engine="vllm")
+    expected = {"name": "vllm", "version": "0.33.0"}
+    assert every_eval_ever._model(run.record)["inference_engine"] == expected
 
 
 @pytest.mark.parametrize("page", ["eval", "ask", "check"])
