@@ -14,6 +14,7 @@ transformers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
@@ -62,6 +63,12 @@ UNUSABLE = (
     SampleError,
 )
 """What a folder that cannot be used makes the libraries raise."""
+VLM_EXTRA = ("torchvision", "timm")
+"""The packages that some types of models need and most do not: the extra `vlm`."""
+_LACKS = re.compile(
+    r"(?:requires the|Missing optional dependencies:) (\w+)(?: library but it was not found|[.,])"
+)
+"""How transformers says that a package is not installed."""
 _FILES = (
     "config.json",
     "processor_config.json",
@@ -147,6 +154,14 @@ def unusable(folder: Path, kind: str, error: Exception) -> HarnessError:
     Args:
         kind: the model_type that the folder should have.
     """
+    if package := _missing_package(error):
+        known = "'harness-vlm[vlm]'" if package in VLM_EXTRA else package
+        return HarnessError(
+            f"{folder} cannot be loaded: {kind or 'its model'} needs the package {package}, which "
+            "is not installed.",
+            remedy=f"pip install {known}",
+            code=Exit.MISSING,
+        )
     return HarnessError(
         f"{folder} cannot be loaded as {kind or 'a model'}.",
         known=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}",
@@ -154,6 +169,14 @@ def unusable(folder: Path, kind: str, error: Exception) -> HarnessError:
         "and text.",
         code=Exit.MISSING,
     )
+
+
+def _missing_package(error: Exception) -> str | None:
+    """The package that transformers says it lacks, or Python; None: the error is another one."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return error.name.partition(".")[0]
+    found = _LACKS.search(str(error))
+    return found[1].lower() if found else None
 
 
 def load_model(part: Any, folder: Path, **arguments: Any) -> Any:

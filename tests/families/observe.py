@@ -86,8 +86,8 @@ def observe(family: Family, folder: Path) -> Outcome:
             pairs = zip(found, expected, strict=True)
             equal[f"{model.engine}, batch {batch}"] = sum(a == b for a, b in pairs)
         if engine == "harness":
-            letters = largest_difference(model, loop, asked, ("A", "B"))
-            texts = largest_difference(model, loop, asked[:6], OPTIONS)
+            letters = largest_difference(model, loop, asked[:8], ("A", "B"))
+            texts = largest_difference(model, loop, asked[4:8], OPTIONS)
     return Outcome(
         family.architecture, decoder, len(asked), len(set(expected)), equal, letters, texts
     )
