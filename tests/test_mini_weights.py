@@ -212,7 +212,7 @@ def pictures_exchanged(prompts: list[Prompt]) -> list[Prompt]:
 
 
 @pytest.mark.parametrize(
-    "name", but([name for name in WRITERS if name != "moondream-kd"], "llava-next", "phi-3.5")
+    "name", but([name for name in WRITERS if name != "moondream-kd"], "phi-3.5")
 )
 def test_open_answers_are_as_good_as_stated_and_are_about_the_picture(name: str) -> None:
     """Whatever an adapter gets wrong shows here: the score is the card's, and falls to next to
@@ -334,12 +334,19 @@ def swapped(features: torch.Tensor) -> torch.Tensor:
 
 
 def test_two_swapped_image_tokens_are_noticed() -> None:
-    """An adapter that lays the image tokens out wrongly costs likelihood and answers on unseen
-    pictures."""
-    right, answers = loss_as_it_is(), accuracy("moondream-kd", 200)
+    """An adapter that lays the image tokens out wrongly costs likelihood on unseen pictures."""
+    right = loss_as_it_is()
     with features_changed(swapped):
-        wrong, fewer = loss(), accuracy("moondream-kd", 200, change=lambda prompt: prompt)
+        wrong = loss()
     assert wrong > right * 1.1
+
+
+@pytest.mark.slow
+def test_two_swapped_image_tokens_cost_answers() -> None:
+    """And right answers, by more than 5 in a hundred."""
+    answers = accuracy("moondream-kd", 200)
+    with features_changed(swapped):
+        fewer = accuracy("moondream-kd", 200, change=lambda prompt: prompt)
     assert fewer < answers - 0.05
 
 

@@ -63,7 +63,17 @@ def library_warnings() -> Iterator[list[str]]:
     transformers.logging.set_verbosity(level)
 
 
-@pytest.mark.parametrize("name", [spec.name for spec in CATALOG])
+LONG = {"llava-cot", "moondream-kd"}
+"""The largest, and one of an architecture that is there twice."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(spec.name, marks=[pytest.mark.slow] if spec.name in LONG else [])
+        for spec in CATALOG
+    ],
+)
 def test_a_published_folder_loads(
     name: str,
     tiny: Callable[..., Path],
