@@ -38,6 +38,7 @@ LAYERS = (
     "harness.weights",
     "harness.remote",
     "harness.sources",
+    "harness.tracking",
     "harness.run",
     "tasks",
     "distill",

@@ -29,7 +29,7 @@ from harness.run.folder import RunFolder
 from tasks import load_task
 
 if TYPE_CHECKING:
-    from harness.core.options import ModelOptions
+    from harness.core.options import ModelOptions, RunOptions
     from harness.run.compare import Comparison
     from harness.sources.in_memory import LoadedModel
     from harness.sources.source import Source
@@ -64,6 +64,7 @@ def evaluate(
     # Imported here: `import harness` is quick.
     from harness.run.evaluate import evaluate as answer_all
     from harness.run.task_data import Data
+    from harness.tracking.registry import check_trackers
 
     asked = with_code_hash(task) if isinstance(task, Task) else load_task(str(task))
     label = asked.name if isinstance(task, Task) else str(task)
@@ -76,12 +77,14 @@ def evaluate(
                 remedy="Leave it out.",
             )
         chosen = choose(options, model=str(model), task=label, in_place=False)
+        check_trackers(chosen.run.tracking)
         with random_states.kept():
             made = answer_all(_source(chosen.model), Data(asked, chosen.data), chosen.run)
         return Run(made.folder, made.record)
     chosen = choose(options, model=type(model).__name__, task=label, in_place=True)
+    check_trackers(chosen.run.tracking)
     temporary = None if "runs" in options else TemporaryDirectory(prefix="harness-runs-")
-    run = chosen.run if temporary is None else replace(chosen.run, runs=Path(temporary.name))
+    run = chosen.run if temporary is None else _moved(chosen.run, Path(temporary.name))
     with random_states.kept(), _loaded(model, processor, chosen.model) as source:
         made = answer_all(source, Data(asked, chosen.data), run)
     return Run(made.folder, made.record, temporary)
@@ -113,6 +116,11 @@ def compare(first: Run | str | Path, second: Run | str | Path) -> Comparison:
 
 def _folder(run: Run | str | Path) -> RunFolder:
     return RunFolder(run.folder if isinstance(run, Run) else user_path(str(run)))
+
+
+def _moved(run: RunOptions, runs: Path) -> RunOptions:
+    """The options with another folder of runs; what is tracked stays where it would have been."""
+    return replace(run, runs=runs, tracking=replace(run.tracking, runs=run.runs))
 
 
 def _pair(model: tuple[object, ...], processor: object) -> tuple[object, object]:

@@ -16,9 +16,10 @@ from harness.core.declarations import Option
 from harness.core.errors import HarnessError
 from harness.core.options import GenerationOptions, ModelOptions, RunOptions, ServerOptions
 from harness.core.suggestions import did_you_mean
+from harness.core.tracking_options import TrackingOptions
 from harness.core.types import DataOptions
 
-_OWNERS = (DataOptions, ModelOptions, ServerOptions, GenerationOptions, RunOptions)
+_OWNERS = (DataOptions, ModelOptions, ServerOptions, GenerationOptions, TrackingOptions, RunOptions)
 IN_PLACE = frozenset({"weights", "size", "adapter", "quantize", "model_revision"}) | frozenset(
     {"device", "device_map", "dtype", "attn"}
 )
@@ -136,6 +137,7 @@ def choose(given: Mapping[str, Any], *, model: str, task: str, in_place: bool) -
         run=RunOptions(
             **filled[RunOptions],
             generation=GenerationOptions(**filled[GenerationOptions]),
+            tracking=TrackingOptions(**filled[TrackingOptions]),
             configuration=_configuration({**values, "model": [model], "task": [task]}),
         ),
     )

@@ -67,6 +67,9 @@ def eval(
         found = [preview(model, data, how) for model in models for data in loaded.values()]
         print_dry_run(configuration, found, as_json=as_json)
         return
+    from harness.tracking.registry import check_trackers
+
+    check_trackers(how.tracking)
     done, errors = _evaluate_all(models, loaded, how, as_json=as_json)
     if as_json and processes.here().first:
         from harness.cli.printing import run_json

@@ -13,9 +13,10 @@ from typing import Any, get_type_hints
 
 SAMPLES, MODEL, SERVER, DECODING, SCORING = "Samples", "Model", "Server", "Decoding", "Scoring"
 TEACHER, TRAINING, EVALUATION, OUTPUT = "Teacher", "Training", "Evaluation", "Output"
+TRACKING = "Tracking"
 PANELS = (
     *("", SAMPLES, MODEL, TEACHER, SERVER, DECODING, TRAINING, EVALUATION, SCORING),
-    OUTPUT,
+    *(TRACKING, OUTPUT),
 )
 """The panels of a help page, in their order there; the first one is the page's own."""
 

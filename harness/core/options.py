@@ -23,6 +23,7 @@ from harness.core.declarations import (
     Option,
 )
 from harness.core.errors import HarnessError
+from harness.core.tracking_options import TrackingOptions
 from harness.core.types import Mode, OptionForm, Style
 
 OPENAI: Final = "openai:"
@@ -434,6 +435,7 @@ class RunOptions:
 
     runs: Runs
     generation: GenerationOptions = field(default_factory=GenerationOptions)
+    tracking: TrackingOptions = field(default_factory=TrackingOptions)
     sample: SampleSelection = "first"
     limit: Annotated[
         int | None,

@@ -6,7 +6,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.core import environment, processes, progress, timing
@@ -24,7 +24,9 @@ from harness.run.scoring import Run, scored
 from harness.run.session import Session
 from harness.run.shards import Claims
 from harness.run.task_data import Data
+from harness.run.tracked import begin, log_progress
 from harness.sources.source import Source
+from harness.tracking.trackers import Trackers
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class Job:
     metrics: Sequence[Metric | RunMetric]
     selected: Sequence[Sample]
     """What is asked, in the data's order."""
+    trackers: Trackers = field(default_factory=Trackers)
 
 
 def answer(
@@ -194,15 +197,19 @@ def _ask(
         rows = min(runner.size(first) or rows, total)
     done = {p.sample_id for p in session.predictions}
     workers = _workers(job, total - len(done))
+    settings = {"batch_size": rows, "workers": workers}
+    known = others.known if others else sum(s.id in done for s in job.selected)
+    record = session.record("running")
+    record = replace(record, settings={**record.settings, **settings})
+    begin(job.trackers, record, step=known, fresh=session.waits)
     session.begin(
-        settings={"batch_size": rows, "workers": workers},
+        settings=settings,
         warmup_seconds=seconds,
         batch_size=rows,
         workers=workers,
         answered_from=time.time(),
     )
     make = progress.make if processes.here().first else progress.Silent
-    known = others.known if others else sum(s.id in done for s in job.selected)
     with make(label, total=total, done=known, unit="samples") as bar:
         for new in runner.answers(
             itertools.chain([begun] if begun else [], pending),
@@ -216,6 +223,11 @@ def _ask(
                 done.update(p.sample_id for p in new)
             more = others.news() if others else 0
             bar.advance(len(new) + more, tokens=sum(p.tokens or 0 for p in new))
+            before, known = known, known + len(new) + more
+            if not session.waits:
+                log_progress(
+                    job.trackers, session.predictions, before=before, done=known, total=total
+                )
 
 
 def _workers(job: Job, number: int) -> int:

@@ -27,7 +27,10 @@ from harness.run.runner import batches
 from harness.run.scoring import Run, extract_again, metrics_of
 from harness.run.settings import early_fingerprint, resolve
 from harness.run.task_data import Data
+from harness.run.tracked import AXIS, log_results
 from harness.sources.source import Source
+from harness.tracking.tracker import TrackedRun
+from harness.tracking.trackers import Trackers
 
 log = logging.getLogger(__name__)
 
@@ -43,32 +46,44 @@ def evaluate(source: Source, data: Data, options: RunOptions) -> Run:
     selected = select(
         data.samples.samples, limit=options.limit, how=options.sample, seed=options.seed
     )
+    task, model, split = data.task.name, source.checkpoint.name, data.options.split
     job = Job(
         source=source,
         data=data,
         options=options,
-        folder=RunFolder.of(
-            options.runs,
-            task=data.task.name,
-            model=source.checkpoint.name,
-            split=data.options.split,
-        ),
+        folder=RunFolder.of(options.runs, task=task, model=model, split=split),
         settings=resolve(source, data, options),
         metrics=metrics_of(data.task, tokenize=options.tokenize, bertscore=options.bertscore),
         selected=selected,
     )
+    tracked = TrackedRun(
+        options=options.tracking,
+        task=task,
+        name=f"{model}-{split}",
+        axis=AXIS,
+        home=job.folder.path,
+        runs=options.runs,
+    )
+    with Trackers(tracked) as trackers:
+        run = _run(replace(job, trackers=trackers))
+        log_results(trackers, run, data.samples.samples)
+    return run
+
+
+def _run(job: Job) -> Run:
+    """Answer what is not answered yet; see `evaluate`."""
     place = processes.here()
     if in_place := job.settings["in_place"]:
         log.info(
             '--shuffle-choices: %d of %d questions have options that refer to others, such as "all '
             'of the above"; they stay where they are.',
             in_place,
-            len(data.samples.samples),
+            len(job.data.samples.samples),
         )
     if place.processes > 1:
         return _together(job, place)
     with job.folder.locked():
-        if options.fresh and job.folder.holds_anything:
+        if job.options.fresh and job.folder.holds_anything:
             return _start_over(job)
         shards.gather(job.folder)
         return _continue(job)

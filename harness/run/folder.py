@@ -32,6 +32,7 @@ from harness.run.records import (
     prediction_from_json,
     prediction_to_json,
 )
+from harness.tracking.trackers import TRACKING_RECORD
 
 _RESTART = "Move its folder away, or run the same command with --fresh."
 
@@ -89,7 +90,8 @@ class RunFolder:
 
     @property
     def _parts(self) -> tuple[Path, ...]:
-        return self.predictions_path, self.record_path, self.beyond_path, self.shards_path
+        ours = (self.predictions_path, self.record_path, self.beyond_path, self.shards_path)
+        return *ours, self.path / TRACKING_RECORD
 
     @contextlib.contextmanager
     def locked(self, *, shared: bool = False, wait: bool = False) -> Iterator[None]:

@@ -4,6 +4,7 @@
     RUNS/TASK/MODEL/SPLIT/predictions.jsonl    one line for each answer
     RUNS/TASK/MODEL/SPLIT/beyond-limit.jsonl   answers that the last --limit leaves out
     RUNS/TASK/MODEL/SPLIT/shards/              several processes' answers, see harness.run.shards
+    RUNS/TASK/MODEL/SPLIT/tracking.json        by what its trackers know it, see harness.tracking
 
 It imports nothing heavy.
 """

@@ -19,6 +19,7 @@ from harness.run.settings import early_fingerprint, resolve
 from harness.run.task_data import Data
 from harness.sources.registry import find_source
 from harness.sources.source import Source
+from harness.tracking.registry import check_trackers
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,6 +55,10 @@ def preview(model: ModelOptions, data: Data, options: RunOptions) -> Preview:
     """What `evaluate` would do with the same arguments."""
     found = Preview(model=model.model, task=data.task.name)
     source: Source | None = None
+    try:
+        check_trackers(options.tracking)
+    except HarnessError as error:
+        found.missing.append(error)
     try:
         source = find_source(model)
         found.model = source.checkpoint.name
