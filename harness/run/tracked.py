@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import SampleError
-from harness.core.types import Prediction, Sample, Target
+from harness.core.types import Prediction, Sample
 from harness.run.folder import RunFolder
 from harness.run.records import RunRecord
 from harness.run.scoring import Run
@@ -95,17 +95,12 @@ def log_progress(
 
 
 def running_scores(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """The mean of each score that a single answer has."""
+    """The mean of each score that single answers have."""
     found: dict[str, list[float]] = {}
     for prediction in predictions:
-        for name, value in scores_of(prediction).items():
+        for name, value in prediction.scores.items():
             found.setdefault(name, []).append(value)
     return {name: sum(values) / len(values) for name, values in found.items()}
-
-
-def scores_of(prediction: Prediction) -> Mapping[str, float]:
-    """What each metric gave for this answer; empty for one that is not scored by itself."""
-    return {} if prediction.correct is None else {"accuracy": float(prediction.correct)}
 
 
 def log_results(trackers: Trackers, run: Run, samples: Sequence[Sample]) -> None:
@@ -137,7 +132,7 @@ def spread(predictions: Sequence[Prediction], number: int) -> list[Prediction]:
 
 
 def _table(predictions: Sequence[Prediction], samples: Mapping[str, Sample]) -> Table:
-    names = list(dict.fromkeys(name for p in predictions for name in scores_of(p)))
+    names = list(dict.fromkeys(name for p in predictions for name in p.scores))
     columns = ["id", "picture", "question", "options", "answer", "target", *names]
     rows = [
         [
@@ -145,20 +140,14 @@ def _table(predictions: Sequence[Prediction], samples: Mapping[str, Sample]) -> 
             picture_of(samples[p.sample_id]) if p.sample_id in samples else None,
             text(p.question),
             text("\n".join(p.choices)),
-            text(_in_words(p.answer, p.choices)),
-            text(_in_words(p.target, p.choices)),
-            *(scores_of(p).get(name) for name in names),
+            text(p.text),
+            text("\n".join(p.references)),
+            *(p.scores.get(name) for name in names),
             text(p.error or p.raw),
         ]
         for p in predictions
     ]
     return Table(columns=[*columns, "output"], rows=rows)
-
-
-def _in_words(answer: Target | None, choices: Sequence[str]) -> str:
-    if answer is None:
-        return ""
-    return choices[answer] if isinstance(answer, int) else answer
 
 
 def text(value: str) -> str:
