@@ -20,7 +20,7 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.core.types import Value
 from harness.metrics.statistics import wilson
-from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo
+from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo, former_info
 from reports.inputs import runs, sanitize
 from reports.inputs.material import Material, RunData
 from reports.inputs.paper import load
@@ -88,7 +88,12 @@ def choice_run(
         command=["harness", "eval", "--model", "moondream"],
         sessions=[{"samples": 59}],
     )
-    return replace(record, **parts)
+    return described(replace(record, **parts))
+
+
+def described(record: RunRecord) -> RunRecord:
+    """The record with a description of its metrics, as one that is read has it."""
+    return replace(record, metric_info=record.metric_info or former_info(record.metrics))
 
 
 def text_run(**parts: Any) -> RunRecord:
@@ -108,7 +113,7 @@ def text_run(**parts: Any) -> RunRecord:
         status="complete",
         metrics=metrics,
     )
-    return replace(record, **parts)
+    return described(replace(record, **parts))
 
 
 def render(records: Iterable[RunRecord], **options: Any) -> str:

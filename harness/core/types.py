@@ -246,6 +246,9 @@ class Metric:
     finite: undefined. None: the mean itself."""
     unit: Unit = "%"
     higher_is_better: bool = True
+    bounds: tuple[float, float] | None = None
+    """Between what its figures lie, for exports that must say it. None: 0 and 1 where the unit is
+    %, else not known."""
     interval: IntervalMethod = "bootstrap"
     """wilson: of a share of right answers; bootstrap: percentiles over resampled answers. Where
     samples have groups, groups are resampled, and a share's interval is clustered by them."""

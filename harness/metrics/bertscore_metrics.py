@@ -54,6 +54,7 @@ def metrics_with(encoder: Encoder) -> tuple[Metric, Metric, Metric]:
             title,
             batch=batch,
             unit="",
+            bounds=(-1.0, 1.0),
             meaning=f"{title}, mean",
             by_topic=False,
             needs_model=True,

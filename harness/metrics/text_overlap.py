@@ -80,12 +80,15 @@ def bleu(tokenize: Tokenize = TOKENIZE) -> Metric:
         aggregate=_bleu_of_means,
         batch=partial(_bleu_contributions, tokenize=tokenize),
         unit="",
+        bounds=(0.0, 1.0),
         meaning="corpus BLEU, 1- to 4-grams",
     )
 
 
 def _rouge(name: str, title: str, meaning: str) -> Metric:
-    return Metric(name, title, batch=_rouge_contributions, unit="", meaning=meaning)
+    return Metric(
+        name, title, batch=_rouge_contributions, unit="", bounds=(0.0, 1.0), meaning=meaning
+    )
 
 
 BLEU = bleu()

@@ -73,6 +73,9 @@ class MetricInfo:
     unit: Unit = ""
     """"%": a fraction, shown as a percentage."""
     higher_is_better: bool = True
+    lowest: float | None = None
+    highest: float | None = None
+    """The bounds of its figures; None: not known."""
     scope: Scope = "run"
     """What has a score: each sample, with its own in predictions.jsonl; the corpus; each group of
     samples; or only the run, by a function that describes nothing."""
@@ -83,10 +86,13 @@ class MetricInfo:
     def of(cls, metric: Metric) -> Self:
         """The description of a metric."""
         alone = "corpus" if metric.aggregate else "group" if metric.per_group else "sample"
+        low, high = metric.bounds or ((0.0, 1.0) if metric.unit == "%" else (None, None))
         return cls(
             title=metric.title,
             unit=metric.unit,
             higher_is_better=metric.higher_is_better,
+            lowest=low,
+            highest=high,
             scope=cast(Scope, alone),
             interval=metric.interval,
             meaning=metric.meaning,

@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.core.json_values import finite
-from harness.core.types import Prediction, gold_text
-from harness.run.records import RunRecord
-from reports.inputs import sanitize
-
-CONTEXT = {"chance", "unparsed"}
-"""Metrics that put the others into context."""
+from harness.core.types import Prediction
+from harness.run.records import CONTEXT, MetricInfo, RunRecord
+from harness.run.scores import scored_predictions
+from reports.inputs import runs, sanitize
+from reports.inputs.material import RunData
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +56,32 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def answered(predictions: Iterable[Prediction]) -> list[Prediction]:
-    """The answers that figures are computed from: those that failed are in none."""
-    return [prediction for prediction in predictions if prediction.error is None]
+def answered(run: RunData) -> list[Prediction]:
+    """The answers that figures are computed from, with their scores: those that failed are in no
+    figure."""
+    return [p for p in scored_predictions(run.record, run.predictions()) if p.error is None]
+
+
+def described(run: RunRecord, metric: str) -> MetricInfo:
+    """What the record says of a metric, or of that behind a figure by topic."""
+    root = metric.partition("/")[0]
+    return run.metric_info.get(root) or MetricInfo(title=root)
+
+
+def scored_by(run: RunRecord) -> list[str]:
+    """The metrics that give each answer a score."""
+    return [
+        name
+        for name, about in run.metric_info.items()
+        if about.scope == "sample" and name not in CONTEXT
+    ]
+
+
+def context(run: RunRecord, metric: str) -> dict[str, float | None]:
+    """Chance and the share of unparsed answers, beside a share of right answers over all."""
+    if "/" in metric or described(run, metric).interval != "wilson":
+        return {}
+    return {name: runs.figure(run, name).value for name in sorted(CONTEXT)}
 
 
 def started(run: RunRecord) -> datetime | None:
@@ -71,15 +93,3 @@ def started(run: RunRecord) -> datetime | None:
         except ValueError:
             return None
     return None
-
-
-def gold(prediction: Prediction) -> str:
-    """The right answer in words."""
-    return gold_text(prediction.target, prediction.choices)
-
-
-def option(prediction: Prediction, answer: int | str | None) -> str:
-    """An answer in words; empty where it is unparsed."""
-    if isinstance(answer, int):
-        return prediction.choices[answer] if answer < len(prediction.choices) else str(answer)
-    return answer or ""

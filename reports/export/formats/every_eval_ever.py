@@ -1,5 +1,6 @@
 """Runs, and the paper's rows of the same tasks, in the schema of Every Eval Ever, version 0.2.2: a
-JSON document for each, and for multiple-choice runs a JSONL file with a line for each answer.
+JSON document for each, and for runs whose answers are right or wrong a JSONL file with a line for
+each answer.
 
 What was measured has the source type "evaluation_run", what the paper reports "documentation".
 Nothing is said that is not known: an organisation, or a relationship to a model's makers, is not.
@@ -16,31 +17,26 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from harness.core.files.paths import safe_name
-from harness.core.types import Prediction, Value
-from harness.run.records import RunRecord
+from harness.core.types import Prediction, Value, gold_text
+from harness.metrics.registry import metric as registered
+from harness.run.records import CONTEXT, MetricInfo, RunRecord
 from reports.export.formats.hugging_face import dataset_id
 from reports.export.run_files import (
-    CONTEXT,
     File,
     answered,
-    gold,
+    context,
+    described,
     json_file,
     jsonl_file,
-    option,
+    scored_by,
     started,
 )
 from reports.inputs import runs, sanitize
 from reports.inputs.material import RunData
 from reports.inputs.paper import Paper, PaperColumn, PaperRow, PaperTable, load
-from reports.statistics.sanity import ACCURACY
 
 VERSION = "0.2.2"
 UNKNOWN = "unknown"
-BOUNDS = {
-    **dict.fromkeys(("accuracy", "bleu", "rouge1", "rouge2", "rougeL", "rougeLsum"), (0.0, 1.0)),
-    **dict.fromkeys(("bertscore_f1", "bertscore_precision", "bertscore_recall"), (-1.0, 1.0)),
-}
-"""Between what a metric lies: the schema wants to know, and has no place for others."""
 
 
 def write(evidence: Sequence[RunData], dataset: str | None) -> Iterator[File]:
@@ -93,7 +89,7 @@ def _run_files(run: RunData, dataset: str | None) -> Iterator[File]:
         key=f"{_evaluation_id(record)} {record.model.name} {record.task.split} {fingerprint}",
     )
     answers = jsonl_file(f"{path}_samples.jsonl", partial(_instances, run))
-    has_answers = ACCURACY in record.metrics and next(_instances(run), None) is not None
+    has_answers = next(_instances(run), None) is not None
     yield json_file(
         f"{path}.json", partial(_measured, record, dataset, answers if has_answers else None)
     )
@@ -135,7 +131,8 @@ def _measured(run: RunRecord, dataset: str | None, answers: File | None) -> dict
         "evaluation_results": [
             _result(run, dataset, metric, value=value)
             for metric in run.metrics
-            if metric.partition("/")[0] in BOUNDS
+            if metric.partition("/")[0] not in CONTEXT
+            and _has_bounds(described(run, metric))
             and (value := runs.figure(run, metric)).value is not None
         ],
     }
@@ -194,7 +191,6 @@ def _result(run: RunRecord, dataset: str | None, metric: str, *, value: Value) -
             "confidence_level": 0.95,
             "method": value.note or UNKNOWN,
         }
-    context = {name: runs.figure(run, name).value for name in sorted(CONTEXT)}
     return {
         "evaluation_result_id": metric,
         "evaluation_name": f"{run.task.name}/{topic}" if topic else run.task.name,
@@ -203,22 +199,29 @@ def _result(run: RunRecord, dataset: str | None, metric: str, *, value: Value) -
             "evaluation_description": f"{metric}, {runs.asked(run)}",
             "metric_id": root,
             "metric_name": root,
-            **_bounds(root),
+            **_bounds(described(run, metric)),
         },
         "score_details": {
             "score": value.value,
             "uncertainty": uncertainty,
-            "details": _strings({"note": value.note, **(context if metric == ACCURACY else {})}),
+            "details": _strings({"note": value.note, **context(run, metric)}),
         },
         "generation_config": _generation(run),
     }
 
 
-def _bounds(root: str, scale: int = 1) -> dict[str, Any]:
-    low, high = BOUNDS[root]
+def _has_bounds(about: MetricInfo) -> bool:
+    """Whether it is known between what a metric lies: the schema has no place for others."""
+    ends = sanitize.number(about.lowest), sanitize.number(about.highest)
+    return None not in ends
+
+
+def _bounds(about: MetricInfo, scale: int = 1) -> dict[str, Any]:
+    low, high = sanitize.number(about.lowest) or 0.0, sanitize.number(about.highest) or 0.0
+    is_proportion = -1 <= low <= high <= 1
     return {
-        "metric_unit": "percent" if scale == 100 else "proportion",
-        "lower_is_better": False,
+        "metric_unit": "percent" if scale == 100 else "proportion" if is_proportion else "points",
+        "lower_is_better": not about.higher_is_better,
         "score_type": "continuous",
         "min_score": low * scale,
         "max_score": high * scale,
@@ -263,53 +266,56 @@ def _generation(run: RunRecord) -> dict[str, Any]:
 
 
 def _instances(run: RunData) -> Iterator[dict[str, Any]]:
-    """A line for each answer to a question with options: the schema wants to know whether it is
-    right, which a free text is not."""
-    record = run.record
+    """A line for each answer and each metric that says whether it is right: the schema wants to
+    know, and an answer that is right in part is neither."""
+    record, answers = run.record, answered(run)
     common = {
         "schema_version": f"instance_level_eval_{VERSION}",
         "evaluation_id": _evaluation_id(record),
         "model_id": _model_id(record),
         "evaluation_name": record.task.name,
-        "evaluation_result_id": ACCURACY,
         "interaction_type": "single_turn",
     }
-    for prediction in answered(run.predictions()):
-        if prediction.choices:
-            yield {**common, **_instance(prediction)}
+    for metric in scored_by(record):
+        about = record.metric_info[metric]
+        scored = [p for p in answers if metric in p.scores]
+        if about.unit == "%" and all(p.scores[metric] in (0, 1) for p in scored):
+            for p in scored:
+                right = (p.scores[metric] == 1) is about.higher_is_better
+                verdict = {"score": p.scores[metric], "is_correct": right}
+                named = {"evaluation_result_id": metric}
+                yield {**common, **named, **_instance(p), "evaluation": verdict}
 
 
 def _instance(prediction: Prediction) -> dict[str, Any]:
-    asked = {"raw": prediction.question, "reference": gold(prediction)}
+    gold = gold_text(prediction.target, prediction.choices)
+    asked = {"raw": prediction.question, "reference": gold}
     instance: dict[str, Any] = {
         "sample_id": prediction.sample_id,
         "sample_hash": sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest(),
         "input": {
             "raw": prediction.question,
             "formatted": prediction.prompt or None,
-            "reference": [gold(prediction)],
-            "choices": list(prediction.choices),
+            "reference": list(prediction.references),
+            "choices": list(prediction.choices) or None,
         },
         "output": {"raw": [prediction.raw]},
         "answer_attribution": [
             {
                 "turn_idx": 0,
                 "source": "output.raw",
-                "extracted_value": option(prediction, prediction.answer),
+                "extracted_value": prediction.text,
                 "extraction_method": prediction.rule,
                 "is_terminal": True,
             }
         ],
-        "evaluation": {
-            "score": float(bool(prediction.correct)),
-            "is_correct": bool(prediction.correct),
-        },
         "metadata": _strings(
             {
                 "topic": prediction.topic,
                 "images": " ".join(prediction.images),
                 "answer": prediction.answer,
-                "target": prediction.target,
+                "target": prediction.target if prediction.choices else None,
+                "group": prediction.group,
             }
         ),
     }
@@ -363,6 +369,7 @@ def _printed(table: PaperTable, row: PaperRow, column: PaperColumn) -> dict[str,
     """A cell as printed, with what is to be said against it."""
     printed, metric = row.cells[column.metric], column.metric
     root, _, topic = metric.partition("/")
+    ours = registered(root)
     found = [finding for finding in table.findings(row) if metric in finding.metrics]
     return {
         "evaluation_result_id": metric,
@@ -376,7 +383,7 @@ def _printed(table: PaperTable, row: PaperRow, column: PaperColumn) -> dict[str,
             "evaluation_description": f"{column.key}: {column.meaning}",
             "metric_id": root,
             "metric_name": root,
-            **_bounds(root, table.scale),
+            **_bounds(MetricInfo.of(ours) if ours else MetricInfo(title=root), table.scale),
         },
         "score_details": {
             "score": float(printed),

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.files.paths import safe_name
 from harness.core.types import Value
-from harness.run.records import RunRecord
+from harness.run.records import CONTEXT, RunRecord
 from reports.export.formats.markdown import escaped
-from reports.export.run_files import CONTEXT, File, started, text_file
+from reports.export.run_files import File, context, described, started, text_file
 from reports.inputs import runs, sanitize
 from reports.inputs.material import RunData
-from reports.statistics.sanity import ACCURACY
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, EvalResultEntry
@@ -100,10 +99,11 @@ def _entries(run: RunRecord, dataset: str | None) -> Iterator[EvalResultEntry]:
 
 
 def _task_id(run: RunRecord, metric: str) -> str:
-    """The task; with the split and the metric where they are not the usual ones."""
+    """The task; with the split where it is not the usual one, and with the metric where the run has
+    others."""
     parts = [run.task.name]
     parts += [run.task.split] if run.task.split != "test" else []
-    parts += [metric] if metric != ACCURACY else []
+    parts += [metric] if len(set(run.metric_info) - CONTEXT) > 1 else []
     return "_".join(map(safe_name, parts))
 
 
@@ -122,10 +122,11 @@ def _notes(run: RunRecord, metric: str, value: Value) -> str:
         f"95% interval {value.low:.6g} to {value.high:.6g}"
         if value.low is not None and value.high is not None
         else "",
+        "" if described(run, metric).higher_is_better else "lower is better",
         *(
-            f"{name} {found.value:.6g}"
-            for name in sorted(CONTEXT)
-            if metric == ACCURACY and (found := runs.figure(run, name)).value is not None
+            f"{name} {found:.6g}"
+            for name, found in context(run, metric).items()
+            if found is not None
         ),
         runs.origin(run),
         f"{sanitize.text(run.task.split)} split, {runs.questions(run)}",
@@ -173,12 +174,18 @@ def _results(run: RunRecord, dataset: str | None) -> Iterator[EvalResult]:
             metric_type=sanitize.text(metric.partition("/")[0]),
             metric_name=sanitize.text(metric),
             metric_value=value.value,
-            metric_args=_args(value),
+            metric_args=_args(run, metric, value),
         )
 
 
-def _args(value: Value) -> dict[str, Any]:
-    found = {"n": value.n, "low": value.low, "high": value.high, "note": value.note or None}
+def _args(run: RunRecord, metric: str, value: Value) -> dict[str, Any]:
+    found = {
+        "n": value.n,
+        "low": value.low,
+        "high": value.high,
+        "note": value.note or None,
+        "higher_is_better": None if described(run, metric).higher_is_better else False,
+    }
     return {key: each for key, each in found.items() if each is not None}
 
 

@@ -19,26 +19,23 @@ from typing import Any
 
 from harness.core.files.paths import safe_name
 from harness.core.json_values import finite
-from harness.core.types import Prediction
-from harness.metrics.overlap import rouge
+from harness.core.types import Prediction, Reference, gold_text, references
 from harness.metrics.statistics import standard_error
-from harness.run.records import RunRecord
+from harness.run.records import CONTEXT, RunRecord
 from reports.export.run_files import (
-    CONTEXT,
     File,
     answered,
-    gold,
+    described,
     json_file,
     jsonl_file,
-    option,
+    scored_by,
     started,
 )
 from reports.inputs import runs, sanitize
 from reports.inputs.material import RunData
-from reports.statistics.sanity import ACCURACY
 
 FILTER = "none"
-NAMES = {ACCURACY: "acc"}
+NAMES = {"accuracy": "acc"}
 """Figures that go by another name there."""
 UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
 """For answers that were generated elsewhere, without a date."""
@@ -76,7 +73,7 @@ class _Run:
 
     @cached_property
     def answers(self) -> list[Prediction]:
-        return answered(self.evidence.predictions())
+        return answered(self.evidence)
 
     @cached_property
     def group(self) -> str:
@@ -100,6 +97,22 @@ class _Run:
     @cached_property
     def is_grouped(self) -> bool:
         return set(self.subtasks.values()) != {self.group}
+
+    @cached_property
+    def has_several(self) -> bool:
+        """Whether a question has several accepted answers: then all lines have lists of them."""
+        return any(len(prediction.references) > 1 for prediction in self.answers)
+
+    @cached_property
+    def has_weights(self) -> bool:
+        """Whether the data say more of an accepted answer than its text."""
+        return any(
+            each != Reference(each.text) for p in self.answers for each in references(p.target)
+        )
+
+    @cached_property
+    def has_groups(self) -> bool:
+        return any(prediction.group for prediction in self.answers)
 
     def of(self, topic: str) -> list[Prediction]:
         return [prediction for prediction in self.answers if prediction.topic == topic]
@@ -137,7 +150,8 @@ def _results(run: _Run) -> dict[str, Any]:
         "versions": dict.fromkeys(names, sanitize.text(environment.get("harness")) or None),
         "n-shot": dict.fromkeys(names, shots),
         "higher_is_better": {
-            name: dict.fromkeys(_metrics(figures), True) for name, figures in results.items()
+            name: {key: described(record, of).higher_is_better for key, of in _metrics(figures)}
+            for name, figures in results.items()
         },
         "n-samples": {
             name: {
@@ -152,7 +166,7 @@ def _results(run: _Run) -> dict[str, Any]:
         "pretty_env_info": "\n".join(f"{key}: {text}" for key, text in sanitize.flat(environment)),
         "transformers_version": sanitize.text(environment.get("transformers")) or None,
         "task_hashes": {
-            name: _hash("".join(_hash(_dump(_doc(p))) for p in run.of(topic)))
+            name: _hash("".join(_hash(_dump(_doc(run, p))) for p in run.of(topic)))
             for topic, name in run.subtasks.items()
         },
         "model_source": "harness",
@@ -187,20 +201,24 @@ def _figures(run: _Run, topic: str | None) -> dict[str, Any]:
             value = runs.figure(run.record, metric).value
             if value is not None:
                 figures[f"{NAMES.get(root, root)},{FILTER}"] = value
-    right = [float(bool(prediction.correct)) for prediction in answers if prediction.choices]
-    accuracy = f"acc,{FILTER}"
-    if right and accuracy not in figures and not topic and not whole:
-        figures[accuracy] = sum(right) / len(right)  # the record has no figure of "no topic"
-    if accuracy in figures and len(right) > 1:
-        figures[f"acc_stderr,{FILTER}"] = standard_error(right)
+    for metric in scored_by(run.record):
+        name = NAMES.get(metric, metric)
+        scores = [p.scores[metric] for p in answers if metric in p.scores]
+        if scores and not topic and not whole:  # the record has no figure of "no topic"
+            figures.setdefault(f"{name},{FILTER}", sum(scores) / len(scores))
+        is_share = described(run.record, metric).unit == "%"
+        if is_share and f"{name},{FILTER}" in figures and len(scores) > 1:
+            figures[f"{name}_stderr,{FILTER}"] = standard_error(scores)
     return figures
 
 
-def _metrics(figures: Mapping[str, Any]) -> Iterator[str]:
+def _metrics(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The metrics of an entry, by their names there and by ours."""
+    ours = {name: metric for metric, name in NAMES.items()}
     for key in figures:
-        name, comma, _ = key.partition(",")
+        name, comma, _ = key.rpartition(",")
         if comma and not name.endswith("_stderr"):
-            yield name
+            yield name, ours.get(name, name)
 
 
 def _config(run: _Run, name: str) -> dict[str, Any]:
@@ -268,13 +286,11 @@ def _model(record: RunRecord, settings: Mapping[str, object]) -> dict[str, Any]:
 def _samples(run: _Run, topic: str) -> Iterator[dict[str, Any]]:
     answers = run.of(topic)
     scored = _is_scored(sanitize.mapping(run.record.settings))
-    overlaps = _overlaps(run, answers)
+    metrics = scored_by(run.record)
     places = {prediction.sample_id: place for place, prediction in enumerate(run.answers)}
-    for row, prediction in enumerate(answers):
-        doc, target = _doc(prediction), gold(prediction)
-        scores: dict[str, float] = {name: values[row] for name, values in overlaps.items()}
-        if prediction.choices:
-            scores["acc"] = float(bool(prediction.correct))
+    for prediction in answers:
+        doc, target = _doc(run, prediction), _target(run, prediction)
+        scores = {NAMES.get(m, m): prediction.scores[m] for m in metrics if m in prediction.scores}
         by_option = scored and len(prediction.log_likelihoods) == len(prediction.choices)
         yield {
             "doc_id": places[prediction.sample_id],
@@ -285,7 +301,7 @@ def _samples(run: _Run, topic: str) -> Iterator[dict[str, Any]]:
             "metrics": list(scores),
             "doc_hash": _hash(_dump(doc)),
             "prompt_hash": _hash(prediction.prompt),
-            "target_hash": _hash(target),
+            "target_hash": _hash(target if isinstance(target, str) else _dump(target)),
             **scores,
             "harness": {
                 "sample_id": prediction.sample_id,
@@ -299,23 +315,25 @@ def _samples(run: _Run, topic: str) -> Iterator[dict[str, Any]]:
         }
 
 
-def _overlaps(run: _Run, answers: Sequence[Prediction]) -> Mapping[str, Sequence[float]]:
-    """ROUGE of each answer, where the run has ROUGE: its means are the run's figures."""
-    if "rouge1" not in run.record.metrics:
-        return {}
-    texts = [str(prediction.answer or "") for prediction in answers]
-    found = rouge(texts, [str(prediction.target) for prediction in answers])
-    return {name: values.tolist() for name, values in found.items()}
+def _target(run: _Run, prediction: Prediction) -> str | list[str]:
+    """The right answer in words, or all that are accepted."""
+    if run.has_several:
+        return list(prediction.references)
+    return gold_text(prediction.target, prediction.choices)
 
 
-def _doc(prediction: Prediction) -> dict[str, Any]:
-    """The question as the data has it; pictures by the sha256 of their bytes."""
+def _doc(run: _Run, prediction: Prediction) -> dict[str, Any]:
+    """The question as the data has it; pictures by the sha256 of their bytes. All of a run have the
+    same fields, of the same types."""
+    target = prediction.target
     return {
         "id": prediction.sample_id,
         "question": prediction.question,
         "choices": list(prediction.choices),
-        "answer": prediction.target,
+        "answer": target if isinstance(target, int) else _target(run, prediction),
+        **({"references": list(map(asdict, references(target)))} if run.has_weights else {}),
         "topic": prediction.topic,
+        **({"group": prediction.group} if run.has_groups else {}),
         "images": list(prediction.images),
     }
 
@@ -326,7 +344,7 @@ def _generated(run: _Run, prediction: Prediction) -> dict[str, Any]:
     return {
         "arguments": {"gen_args_0": {"arg_0": prediction.prompt, "arg_1": how}},
         "resps": [[prediction.raw]],
-        "filtered_resps": [option(prediction, prediction.answer)],
+        "filtered_resps": [prediction.text],
     }
 
 
@@ -347,5 +365,5 @@ def _hash(text: str) -> str:
     return sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
 
 
-def _dump(document: Mapping[str, Any]) -> str:
+def _dump(document: Mapping[str, Any] | Sequence[str]) -> str:
     return json.dumps(finite(document), ensure_ascii=False, indent=2)
