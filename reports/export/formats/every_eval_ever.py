@@ -274,23 +274,21 @@ def _instances(run: RunData) -> Iterator[dict[str, Any]]:
         "evaluation_id": _evaluation_id(record),
         "model_id": _model_id(record),
         "evaluation_name": record.task.name,
-        "interaction_type": "single_turn",
     }
     for metric in scored_by(record):
         about = record.metric_info[metric]
         scored = [p for p in answers if metric in p.scores]
         if about.unit == "%" and all(p.scores[metric] in (0, 1) for p in scored):
             for p in scored:
-                right = (p.scores[metric] == 1) is about.higher_is_better
-                verdict = {"score": p.scores[metric], "is_correct": right}
-                named = {"evaluation_result_id": metric}
-                yield {**common, **named, **_instance(p), "evaluation": verdict}
+                instance = _instance(p, p.scores[metric], best=float(about.higher_is_better))
+                yield {**common, "evaluation_result_id": metric, **instance}
 
 
-def _instance(prediction: Prediction) -> dict[str, Any]:
+def _instance(prediction: Prediction, score: float, *, best: float) -> dict[str, Any]:
     gold = gold_text(prediction.target, prediction.choices)
     asked = {"raw": prediction.question, "reference": gold}
     instance: dict[str, Any] = {
+        "interaction_type": "single_turn",
         "sample_id": prediction.sample_id,
         "sample_hash": sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest(),
         "input": {
@@ -309,6 +307,7 @@ def _instance(prediction: Prediction) -> dict[str, Any]:
                 "is_terminal": True,
             }
         ],
+        "evaluation": {"score": score, "is_correct": score == best},
         "metadata": _strings(
             {
                 "topic": prediction.topic,

@@ -122,7 +122,7 @@ def _notes(run: RunRecord, metric: str, value: Value) -> str:
         f"95% interval {value.low:.6g} to {value.high:.6g}"
         if value.low is not None and value.high is not None
         else "",
-        "" if described(run, metric).higher_is_better else "lower is better",
+        "" if _is_better_high(run, metric) else "lower is better",
         *(
             f"{name} {found:.6g}"
             for name, found in context(run, metric).items()
@@ -184,9 +184,14 @@ def _args(run: RunRecord, metric: str, value: Value) -> dict[str, Any]:
         "low": value.low,
         "high": value.high,
         "note": value.note or None,
-        "higher_is_better": None if described(run, metric).higher_is_better else False,
+        "higher_is_better": None if _is_better_high(run, metric) else False,
     }
     return {key: each for key, each in found.items() if each is not None}
+
+
+def _is_better_high(run: RunRecord, metric: str) -> bool:
+    """Whether more is better, or at least not said to be worse."""
+    return metric in CONTEXT or described(run, metric).higher_is_better
 
 
 def _body(run: RunRecord) -> Iterator[str]:

@@ -286,11 +286,10 @@ def _model(record: RunRecord, settings: Mapping[str, object]) -> dict[str, Any]:
 def _samples(run: _Run, topic: str) -> Iterator[dict[str, Any]]:
     answers = run.of(topic)
     scored = _is_scored(sanitize.mapping(run.record.settings))
-    metrics = scored_by(run.record)
     places = {prediction.sample_id: place for place, prediction in enumerate(run.answers)}
     for prediction in answers:
         doc, target = _doc(run, prediction), _target(run, prediction)
-        scores = {NAMES.get(m, m): prediction.scores[m] for m in metrics if m in prediction.scores}
+        scores = {NAMES.get(name, name): score for name, score in prediction.scores.items()}
         by_option = scored and len(prediction.log_likelihoods) == len(prediction.choices)
         yield {
             "doc_id": places[prediction.sample_id],
