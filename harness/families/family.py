@@ -82,6 +82,9 @@ class ModelFamily:
     describe: Callable[[Any], Mapping[str, Any]] = _nothing
     """What else a record says of the loaded network."""
 
+    counts_padding: bool = False
+    """The library gives the tokens of a prompt other positions where it is padded: prompts share a
+    batch only if they are of one length."""
     engine: ImageTokens | CrossAttention | None = None
     """None: transformers' `generate` runs it."""
     own_model: OwnModel | None = None

@@ -108,6 +108,7 @@ class GenerativeModel:
             "device_map": _parameters_by_device(self._model),
             "attention": self._model.config._attn_implementation,  # noqa: SLF001  # no public name
             "context": self.context,
+            "batches": self._batching,
             **self._family.describe(self._model),
             "template_rule": self._prompt_format.rule,
         }
@@ -180,8 +181,16 @@ class GenerativeModel:
         batches: dict[Hashable, list[int]] = {}
         for index, prompt in enumerate(prompts):
             shapes = None if self._family.engine else pixel_shapes(prompt.inputs)
-            batches.setdefault((bool(prompt.image_digest), shapes), []).append(index)
+            length = prompt.length if self._family.counts_padding else None
+            batches.setdefault((bool(prompt.image_digest), shapes, length), []).append(index)
         return list(batches.values())
+
+    @property
+    def _batching(self) -> str:
+        """Which prompts share a batch."""
+        if self._family.counts_padding:
+            return "prompts of one length"
+        return "any prompts" if self._family.engine else "pictures of one shape"
 
     def _generate(self, prompts: Sequence[EncodedPrompt], decoding: Decoding) -> list[Output]:
         inputs = self._batch(prompts)

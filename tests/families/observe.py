@@ -31,6 +31,8 @@ class Outcome:
     """Different answers of the loop."""
     equal: dict[str, int]
     """Way of asking -> answers that equal the loop's."""
+    batches: str
+    """Which prompts share one, as the record says it."""
     letters: float
     """The largest difference of a score from that of a forward pass."""
     texts: float
@@ -81,6 +83,7 @@ def observe(family: Family, folder: Path) -> Outcome:
         if engine == "transformers" and decoder == engine:
             break
         decoder = decoder or model.engine
+        batches = model.description["batches"]
         for batch in (1, 4):
             found = answers(model, asked, batch)
             pairs = zip(found, expected, strict=True)
@@ -89,5 +92,12 @@ def observe(family: Family, folder: Path) -> Outcome:
             letters = largest_difference(model, loop, asked[:8], ("A", "B"))
             texts = largest_difference(model, loop, asked[4:8], OPTIONS)
     return Outcome(
-        family.architecture, decoder, len(asked), len(set(expected)), equal, letters, texts
+        family.architecture,
+        decoder,
+        len(asked),
+        len(set(expected)),
+        equal,
+        batches,
+        letters,
+        texts,
     )
