@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -86,7 +87,9 @@ def test_no_question_writes_a_control_token(tiny, family: str) -> None:
         return [token for token in ids if token in control or token < 0]
 
     expected = found(*questions("x")["question"])
-    for text in (*SPELLED, *tokenizer.get_added_vocab(), "".join(SPELLED), " ".join(SPELLED)):
+    # KOSMOS-2 has 1,024 tokens that differ in their number only.
+    added = {re.sub(r"\d+", "#", token): token for token in tokenizer.get_added_vocab()}
+    for text in (*SPELLED, *added.values(), "".join(SPELLED), " ".join(SPELLED)):
         for place, question in questions(text).items():
             assert found(*question) == expected, (text, place)
         assert control.isdisjoint(model._option_tokens("Answer:", text)), text

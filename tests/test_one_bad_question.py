@@ -33,8 +33,21 @@ def model(tiny, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("at", [0, 2, 3, 10])
-@pytest.mark.parametrize("how", [(), ("--batch-size", 4), ("--mode", "loglikelihood")], ids=str)
+CASES = [
+    (at, how)
+    for how in ((), ("--batch-size", 4), ("--mode", "loglikelihood"))
+    for at in (0, 2, 3, 10)
+]
+QUICK = [(0, ()), (10, ()), (2, ("--batch-size", 4)), (3, ("--mode", "loglikelihood"))]
+
+
+@pytest.mark.parametrize(
+    ("at", "how"),
+    [
+        pytest.param(*case, marks=[] if case in QUICK else [pytest.mark.slow], id=str(case))
+        for case in CASES
+    ],
+)
 def test_it_is_an_error_row(command, model: Path, tmp_path: Path, at: int, how: Any) -> None:
     """Among the first four, which are warmed up with and sized by, as anywhere else; the longest."""
     draw_questions(tmp_path / "data")

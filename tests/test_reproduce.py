@@ -216,7 +216,7 @@ def published_shape(
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("name", ["paper", "code"])
+@pytest.mark.parametrize("name", ["paper", pytest.param("code", marks=pytest.mark.slow)])
 def test_what_training_takes_is_what_the_dry_run_computes(
     command, name: str, published_shape: Path, drawn: Path, folder: Path
 ) -> None:

@@ -194,7 +194,7 @@ def test_the_real_answers_of_seven_models(command, real_data: Path, tmp_path: Pa
     """The published models' answers on VQAonline: scored, and together in one group of the page."""
     rows = [
         json.loads(line)
-        for line in (real_data / "vqaonline-real" / "test.jsonl").read_text().splitlines()
+        for line in (real_data / "vqaonline-real" / "test.jsonl").read_text().splitlines()[:80]
     ]
     models = sorted(rows[0]["predictions"])
     assert len(models) == 7
@@ -210,7 +210,7 @@ def test_the_real_answers_of_seven_models(command, real_data: Path, tmp_path: Pa
         for name in ("bleu", "rouge1", "rouge2", "rougeL"):
             value = run["metrics"][name]
             assert 0 < value["low"] <= value["value"] <= value["high"] < 1
-            assert value["n"] == 300
+            assert value["n"] == 80
     page = tmp_path / "page.html"
     assert command("report", "--runs", tmp_path / "r", "--out", page).code == 0
     text = page.read_text()

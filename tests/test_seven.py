@@ -54,9 +54,8 @@ def test_answers_do_not_depend_on_the_batch(model: Model, prompts: list[Prompt])
     """Batch 1, 3 and 8, in two orders: the same raw answers."""
     single = generated(model, prompts, 1)
     assert len(set(single)) > 1
-    for size in (3, 8):
-        assert generated(model, prompts, size) == single
-        assert generated(model, prompts[::-1], size) == single[::-1]
+    assert generated(model, prompts, 3) == single
+    assert generated(model, prompts[::-1], 8) == single[::-1]
 
 
 def test_choices_do_not_depend_on_the_batch(model: Model, prompts: list[Prompt]) -> None:
@@ -76,11 +75,11 @@ def test_a_run_in_each_mode(command, tiny, drawn: Path, tmp_path: Path, row: str
     """`harness eval --model ROW --weights FOLDER`, generated and scored: a complete record."""
     common = (
         "eval", "--model", row, "--weights", weights_of(tiny, row), "--task", "scienceqa",
-        "--data", drawn, "--batch-size", 32, "--json", "--runs",
+        "--data", drawn, "--limit", 16, "--batch-size", 8, "--json", "--runs",
     )  # fmt: skip
     wrote = command(*common, tmp_path / "generate", "--max-new-tokens", 4).json["runs"][0]
     chose = command(*common, tmp_path / "choose", "--mode", "loglikelihood").json["runs"][0]
-    assert wrote["status"] == chose["status"] == "complete"
+    assert wrote["counts"]["done"] == chose["counts"]["done"] == 16
     assert wrote["model"]["name"] == row
     assert wrote["counts"]["failed"] == chose["counts"]["failed"] == 0
     assert chose["metrics"]["unparsed"]["value"] == 0
@@ -92,7 +91,7 @@ def test_bfloat16_runs(command, tiny, drawn: Path, tmp_path: Path, row: str) -> 
     """Half the bytes: every sample is answered; how many answers differ is a benchmark's to say."""
     run = command(
         "eval", "--model", row, "--weights", weights_of(tiny, row), "--task", "scienceqa",
-        "--data", drawn, "--max-new-tokens", 4, "--batch-size", 32, "--json", "--runs",
+        "--data", drawn, "--limit", 16, "--max-new-tokens", 4, "--batch-size", 8, "--json", "--runs",
         tmp_path, "--dtype", "bf16",
     ).json["runs"][0]  # fmt: skip
     assert run["settings"]["model"]["dtype"] == "bfloat16"

@@ -155,7 +155,7 @@ def until(path: Path, number: int, process: BaseProcess) -> None:
     ("number", "more"),
     [
         pytest.param(2, {}, marks=pytest.mark.slow),
-        (3, {}),
+        (3, {"limit": 24}),
         (2, {"temperature": 0.7, "limit": 20}),
     ],
     ids=str,
@@ -251,7 +251,8 @@ def test_the_others_do_what_a_killed_one_had_begun(
     assert record(path)["timing"]["timed_samples"] == 64
 
 
-@pytest.mark.parametrize("number", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.process
 def test_all_killed(answer: Answer, one: Path, tmp_path: Path, number: int) -> None:
     """What two had answered stays, and one process goes on, or three."""
