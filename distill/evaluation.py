@@ -84,6 +84,7 @@ def _run_options(
         limit=evaluation.limit,
         batch_size=evaluation.batch_size,
         generation=GenerationOptions(max_new_tokens=evaluation.max_new_tokens, conclude=conclude),
+        tracking=workspace.tracking,
         fresh=fresh,
         bertscore=evaluation.bertscore,
         command=workspace.command,

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from harness.core.declarations import OUTPUT, Option
 from harness.core.files.paths import safe_name
 from harness.core.options import Fresh, Runs
+from harness.core.tracking_options import TrackingOptions
 from harness.weights import students
 
 ATTEMPTS, KEPT, REJECTED, RATIONALES = (
@@ -51,6 +52,8 @@ class Workspace:
     runs: Runs
     name: Annotated[str, Option("Name of the student, and of its folder.", panel=OUTPUT)]
     fresh: Fresh = False
+    tracking: TrackingOptions = field(default_factory=TrackingOptions)
+    """How the training of the students and their evaluation are tracked."""
     command: Sequence[str] = ()
     """The command line, for the records."""
     configuration: Mapping[str, Any] = field(default_factory=dict)

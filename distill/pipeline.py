@@ -32,6 +32,7 @@ from distill.training.requirements import check_packages
 from distill.training.students import Training, find_base, train_student
 from harness.run.scoring import Run
 from harness.run.task_data import Data
+from harness.tracking.registry import check_trackers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,7 @@ def _check(plan: Plan) -> int:
     """Refuse what cannot be done before anything takes long; returns the overlap of training and
     test."""
     plan.teaching.options.check(plan.questions.data.task)
+    check_trackers(plan.workspace.tracking)
     overlap = count_overlap(plan.questions, plan.test)
     find_base(plan.training)
     check_packages(plan.training.config, plan.training.resolved_device())

@@ -16,6 +16,7 @@ from harness.core.types import Decoding
 from harness.run.preview import first_prompt
 from harness.run.prompting import Failure, PromptSettings
 from harness.sources.registry import find_source
+from harness.tracking.registry import check_trackers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,10 @@ def preview(plan: Plan) -> Preview:
     if plan.needs_rationales:
         teacher = estimate_teacher(workspace, questions, plan.teaching)
     prompt, missing = None, []
+    try:
+        check_trackers(workspace.tracking)
+    except HarnessError as error:
+        missing.append(error)
     if teacher.remaining:
         try:
             prompt = _first_prompt(plan)

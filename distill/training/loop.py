@@ -24,6 +24,7 @@ from distill.training.record import TrainingRun
 from distill.training.schedule import learning_rate
 from distill.training.state import TrainingState
 from distill.training.student import Batch, MoondreamStudent
+from distill.training.tracked import begin, log_step
 from harness.core import timing
 from harness.core.errors import Exit, HarnessError
 from harness.core.interrupts import Interrupted, interrupts
@@ -59,6 +60,7 @@ class TrainingLoop:
         if self._done == len(self._steps):
             return losses
         try:
+            self._track()
             with self._interrupts_held(), self._progress() as bar:
                 batches = self._encode(self._done)
                 while self._done < len(self._steps):
@@ -94,6 +96,11 @@ class TrainingLoop:
         """Of several processes, one that stopped on its own would leave the others waiting."""
         return interrupts.shielded() if self._processes.several else contextlib.nullcontext()
 
+    def _track(self) -> None:
+        """Start the trackers."""
+        run, examples = self._run, [example for step in self._steps for example in step]
+        begin(run.trackers, run.config, examples, record=run.record, step=self._done)
+
     def _progress(self) -> Progress:
         return self._run.progress("training", total=len(self._steps), done=self._done)
 
@@ -102,6 +109,7 @@ class TrainingLoop:
         if self._processes.first:
             with self._run.writing():
                 self._log.append(line)
+            log_step(self._run.trackers, line)
         self._done += 1
         if self._done % self._run.config.checkpoint_every == 0 or self._done == len(self._steps):
             self._save()

@@ -10,7 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,12 @@ from harness.core.errors import DataError, Exit, HarnessError
 from harness.core.files.json_files import read_json, write_json
 from harness.core.files.set_aside import set_aside
 from harness.core.progress import Make
+from harness.tracking.trackers import TRACKING_RECORD, Trackers
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-_PARTS = (TRAINING, LOG, CURVE, CHECKPOINTS, STUDENT, ADAPTER)
+_PARTS = (TRAINING, LOG, CURVE, CHECKPOINTS, STUDENT, ADAPTER, TRACKING_RECORD)
 """What `--fresh` moves aside; image features stay, as another run may use them as well."""
 
 
@@ -43,6 +44,7 @@ class TrainingRun:
     record: dict[str, Any]
     """distill.json, filled in during the run."""
     progress: Make
+    trackers: Trackers = field(default_factory=Trackers)
 
     @property
     def checkpoints(self) -> Path:

@@ -15,6 +15,7 @@ from distill.rationales.store import Store
 from distill.training.card import Sources
 from distill.training.estimate import Estimate, estimate
 from distill.training.requirements import check_base
+from distill.training.tracked import AXIS
 from distill.training.train import train
 from harness.checkpoints.catalog import find
 from harness.checkpoints.checkpoint import Checkpoint
@@ -23,6 +24,8 @@ from harness.core.options import ModelOptions
 from harness.core.structured import Rationale
 from harness.models.loading import resolve_device
 from harness.run.records import SYNTHETIC
+from harness.tracking.tracker import TrackedRun
+from harness.tracking.trackers import Trackers
 from harness.weights.resolve import resolve_weights
 
 _WORDS = {"summary": 40, "caption": 60, "reasoning": 100}
@@ -76,17 +79,28 @@ def train_student(
         questions: that the examples are of.
     """
     base = find_base(training)
+    name, task = workspace.name + suffix, questions.data.task
+    out = folder_of(workspace.runs, name)
+    tracked = TrackedRun(
+        options=workspace.tracking,
+        task=task.name,
+        name=f"{name}-training",
+        axis=AXIS,
+        home=out,
+        runs=workspace.runs,
+    )
     return train(
         examples,
         base=base.folder,
-        out=folder_of(workspace.runs, workspace.name + suffix),
+        out=out,
         config=training.config_of(suffix),
         device=training.resolved_device(),
-        task=questions.data.task,
+        task=task,
         sources=_sources(workspace, questions, training, base=base),
         features=workspace.folder / FEATURES,
         fresh=workspace.fresh,
         progress=progress.make,
+        trackers=Trackers(tracked),
     )
 
 

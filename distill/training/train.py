@@ -60,6 +60,7 @@ from harness.core.files.atomic import publish_folder, write_atomically
 from harness.core.mismatch import stop_on_mismatch
 from harness.core.progress import Make, Silent
 from harness.core.types import Task
+from harness.tracking.trackers import Trackers
 from tasks import scienceqa
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def train(
     features: Path | None = None,
     fresh: bool = False,
     progress: Make = Silent,
+    trackers: Trackers | None = None,
 ) -> Path:
     """Train a student on `examples`, or resume an interrupted run; returns the student's folder.
 
@@ -105,6 +107,7 @@ def train(
         sources: what the model card says of the data, the teacher and their licences.
         features: folder of image features, to share it between runs; None: in `out`.
         fresh: start over; a run that is there is moved aside before the first step.
+        trackers: are closed at the end; None: nothing is tracked.
 
     Raises:
         HarnessError: the run in `out` was made with other settings, which the message lists;
@@ -127,8 +130,9 @@ def train(
             sources=sources or Sources(base=base.name),
             record=new_record(known, config, base, old=old),
             progress=progress if processes.first else Silent,
+            trackers=trackers or Trackers(),
         )
-        with processes.report_loss(run.last_checkpoint):
+        with run.trackers, processes.report_loss(run.last_checkpoint):
             return _train(run, lesson, processes, fresh=fresh)
 
 

@@ -17,7 +17,7 @@ def start(run: TrackedRun, start: Start) -> TensorBoardTracker:
 
     name = f"{safe_name(run.name)}-{start.id}"
     folder = run.folder / "tensorboard" / safe_name(run.project) / name
-    writer = SummaryWriter(str(folder), purge_step=start.step)
+    writer = SummaryWriter(str(folder), purge_step=start.step + 1)
     tracker = TensorBoardTracker(writer, folder)
     rows = [(key, _text(value)) for key, value in _flat(start.configuration)]
     tracker.log_table("configuration", Table(columns=("name", "value"), rows=rows), step=start.step)

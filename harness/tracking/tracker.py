@@ -84,5 +84,5 @@ class Start:
     resumed: bool
     """Whether an earlier process has tracked this run."""
     step: int
-    """Where this process begins: what the tracker has of later steps is outdated."""
+    """The last one of earlier processes: what the tracker has of later ones is outdated."""
     configuration: Mapping[str, Any]

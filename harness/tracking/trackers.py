@@ -58,7 +58,7 @@ class Trackers:
         """Start the trackers, unless they are started.
 
         Args:
-            step: that this process begins at.
+            step: the last one that earlier processes took.
             fresh: what is in the run's folder is another run's, until this one logs something.
         """
         run = self._run

@@ -23,7 +23,7 @@ from harness.cli.distill.options import (
     ImageDependence,
     TeacherOptions,
     TestOptions,
-    WorkspaceOptions,
+    TrackedWorkspace,
 )
 from harness.cli.distill.plan import (
     config_of,
@@ -71,7 +71,7 @@ def distill(
     test: TestOptions,
     evaluation: EvaluationOptions,
     image_dependence: ImageDependence,
-    workspace: WorkspaceOptions,
+    workspace: TrackedWorkspace,
     hardware: HardwareOptions,
     out: PageOut,
     dry_run: DryRun,

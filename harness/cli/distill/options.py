@@ -207,5 +207,8 @@ class HardwareOptions:
 TrainingHardware: TypeAlias = Annotated[HardwareOptions, Expand(without=("dtype",))]
 
 _NAME = {"name": "moondream-kd"}
-WorkspaceOptions: TypeAlias = Annotated[Workspace, Expand(defaults=_NAME)]
-ExistingWorkspace: TypeAlias = Annotated[Workspace, Expand(defaults=_NAME, without=("fresh",))]
+TrackedWorkspace: TypeAlias = Annotated[Workspace, Expand(defaults=_NAME)]
+WorkspaceOptions: TypeAlias = Annotated[Workspace, Expand(defaults=_NAME, without=("tracking",))]
+ExistingWorkspace: TypeAlias = Annotated[
+    Workspace, Expand(defaults=_NAME, without=("tracking", "fresh"))
+]

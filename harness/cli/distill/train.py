@@ -11,9 +11,9 @@ from harness.cli.distill.options import (
     BaseOptions,
     ConfigOptions,
     TeacherOptions,
+    TrackedWorkspace,
     TrainingChanges,
     TrainingHardware,
-    WorkspaceOptions,
 )
 from harness.cli.distill.plan import (
     config_of,
@@ -46,7 +46,7 @@ def train(
     base: BaseOptions,
     preset: ConfigOptions,
     changes: TrainingChanges,
-    workspace: WorkspaceOptions,
+    workspace: TrackedWorkspace,
     hardware: TrainingHardware,
     dry_run: DryRun,
     as_json: AsJson,
@@ -75,7 +75,9 @@ def train(
     from distill.rationales.kept import load_examples
     from distill.training.parallel import end_process_group
     from distill.training.students import train_student
+    from harness.tracking.registry import check_trackers
 
+    check_trackers(workspace.tracking)
     examples = load_examples(workspace, chosen, needs=objective_of(config).needs)
     student = train_student(workspace, chosen, training, examples=examples)
     end_process_group()
