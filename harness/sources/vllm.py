@@ -329,6 +329,9 @@ def _check(options: ModelOptions) -> None:
             known=f"There are {', '.join(sorted(ARGUMENTS))}.",
         )
     _images(options)
+    for name, value in options.engine_args.items():
+        if isinstance(value, str):
+            raise HarnessError(f"--engine-arg {name}={value}: it is a number, or true or false.")
 
 
 def _images(options: ModelOptions) -> int:
