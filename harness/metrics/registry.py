@@ -23,6 +23,17 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "bertscore_f1": "harness.metrics.bertscore_metrics:F1",
         "vqa_accuracy": "harness.metrics.vqa_accuracy:VQA_ACCURACY",
         "anls": "harness.metrics.anls:ANLS",
+        "exact_match": "harness.metrics.exact_match:EXACT_MATCH",
+        "relaxed_accuracy": "harness.metrics.relaxed_accuracy:RELAXED_ACCURACY",
+        "relaxed_lenient": "harness.metrics.relaxed_accuracy:RELAXED_LENIENT",
+        "yes_f1": "harness.metrics.yes_no:YES_F1",
+        "yes_precision": "harness.metrics.yes_no:YES_PRECISION",
+        "yes_recall": "harness.metrics.yes_no:YES_RECALL",
+        "yes_no_accuracy": "harness.metrics.yes_no:YES_NO_ACCURACY",
+        "yes_ratio": "harness.metrics.yes_no:YES_RATIO",
+        "circular_accuracy": "harness.metrics.circular:CIRCULAR_ACCURACY",
+        "contains": "harness.metrics.contains:CONTAINS",
+        "direct_answer": "harness.metrics.direct_answer:DIRECT_ANSWER",
     }
 )
 """Name in records -> where the metric is."""
