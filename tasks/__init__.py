@@ -41,7 +41,20 @@ TASKS = MappingProxyType(
     {
         "scienceqa": "Science questions with options, most with a picture (Lu et al., 2022)",
         "vqaonline": "Questions people asked online, with long answers (Chen et al., 2023)",
-        "textvqa": "Questions about words in pictures, ten human answers each (Singh et al., 2019)",
+        "aokvqa": "Questions about the world, with options (Schwenk et al., 2022)",
+        "aokvqa-direct": "The same without options, ten human answers each",
+        "ai2d": "School diagrams with masked labels (Kembhavi et al., 2016)",
+        "ai2d-no-mask": "The same with their labels",
+        "chartqa": "Questions about charts (Masry et al., 2022)",
+        "docvqa": "Questions about scanned documents (Mathew et al., 2021)",
+        "infovqa": "Questions about infographics (Mathew et al., 2022)",
+        "mmbench": "Abilities one by one, each question in every order (Liu et al., 2024)",
+        "ocrbench": "Reading text in pictures (Liu et al., 2024)",
+        "pope": "Is there such an object? (Li et al., 2023)",
+        "realworldqa": "Everyday photographs (xAI, 2024)",
+        "textvqa": "Questions about words in pictures (Singh et al., 2019)",
+        "vizwiz": "Questions of blind people about their photographs (Gurari et al., 2018)",
+        "vqav2": "Questions about photographs, ten human answers each (Goyal et al., 2017)",
         "scienceqa-mini": "Drawn science questions in ScienceQA's schema; nothing to download",
         "vqaonline-mini": "Drawn questions with answers of several sentences; nothing to download",
     }
@@ -94,6 +107,8 @@ def _checked(task: Task, label: str) -> Task:
         "answers": task.answers in {"choice", "text"},
         "max_new_tokens": isinstance(task.max_new_tokens, int) and task.max_new_tokens > 0,
         "synthetic": isinstance(task.synthetic, bool),
+        "licence": isinstance(task.licence, str),
+        "split": isinstance(task.split, str) and bool(task.split),
     }
     for name, is_right in fits.items():
         if not is_right:

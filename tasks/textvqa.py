@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from harness.core.prompts import short_answer
 from harness.core.types import DataOptions, SampleSet, Task
-from harness.data.schema import collect, open_question
-from harness.data.sources import open_source
+from harness.data.published import published_split
+from harness.data.schema import open_question
 from harness.extract import extract_open
 from harness.metrics.vqa_accuracy import VQA_ACCURACY
 
@@ -16,21 +16,15 @@ LICENCE = "CC BY 4.0"
 
 
 def load(options: DataOptions) -> SampleSet:
-    """One split of TextVQA, or of data in its schema; raises DataError. `test` has no answers."""
-    source = open_source(
+    """One split of TextVQA, or of data in its schema; raises DataError."""
+    return published_split(
         options,
-        repo="lmms-lab/textvqa",
-        moved_to="lmms-lab-encoder/textvqa",
+        open_question,
+        repo=("lmms-lab/textvqa", "lmms-lab-encoder/textvqa"),
         files="data/{split}-*.parquet",
         columns={"question_id": "id"},
-    )
-    return collect(
-        source.rows,
-        open_question,
-        options,
-        source=source.name,
-        revision=source.revision,
-        licence=LICENCE if source.published else "",
+        licence=LICENCE,
+        hidden={"test"},
     )
 
 
@@ -44,4 +38,5 @@ TASK = Task(
     metrics=(VQA_ACCURACY,),
     answers="text",
     max_new_tokens=32,
+    split="validation",
 )

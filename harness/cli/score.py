@@ -39,7 +39,9 @@ def score(
     model: Annotated[
         str | None, Option("What to call the model. Default: the file's name.", default=None)
     ],
-    split: Annotated[str, Option("Split that the answers are of.", default="test")],
+    split: Annotated[
+        str, Option("Split that the answers are of. Default: the task's own.", default="")
+    ],
     skip_invalid: Annotated[bool, Option("Leave out, count and list rows that do not fit.")],
     how: Annotated[RunOptions, Expand(only=("tokenize", "bertscore", "runs", "fresh"))],
     as_json: AsJson,
@@ -51,12 +53,13 @@ def score(
     from harness.run.answers_file import score_file
     from tasks import load_task
 
+    chosen = load_task(task)
     run = score_file(
         file,
-        load_task(task),
+        chosen,
         label=model or file.stem,
         runs=how.runs,
-        split=split,
+        split=split or chosen.split,
         fresh=how.fresh,
         skip_invalid=skip_invalid,
         tokenize=how.tokenize,

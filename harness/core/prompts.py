@@ -72,8 +72,24 @@ def short_answer(sample: Sample, style: Style, *, wording: str = SHORT) -> Promp
         SampleError: a picture cannot be decoded.
     """
     return Prompt(
-        text=f"{sample.question}\n{wording}" if style == "direct" else sample.question,
+        text=f"{sample.question}\n{wording}" if wording and style == "direct" else sample.question,
         question=sample.question,
+        images=tuple(image.decode() for image in sample.images),
+        style=style,
+    )
+
+
+def lettered(sample: Sample, style: Style) -> Prompt:
+    """The context where there is one, the question, and a line for each option: "A. x".
+
+    Raises:
+        SampleError: a picture cannot be decoded.
+    """
+    options = [f"{letter}. {c}" for letter, c in zip(ascii_uppercase, sample.choices, strict=False)]
+    return Prompt(
+        text="\n".join([*filter(None, [sample.context]), sample.question, *options]),
+        question=sample.question,
+        choices=sample.choices,
         images=tuple(image.decode() for image in sample.images),
         style=style,
     )

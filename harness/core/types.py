@@ -284,7 +284,15 @@ class DataOptions:
 
     path: Annotated[Path | None, DATA] = None
     """None: the task's own data set on the Hub, or its offline cache."""
-    split: Annotated[str, Option("Split of the data.", panel=SAMPLES)] = "test"
+    split: Annotated[
+        str,
+        Option(
+            "Split of the data. Default: test, or the task's split with public answers.",
+            panel=SAMPLES,
+            metavar="NAME",
+        ),
+    ] = ""
+    """"": the task's own, see `Task.split`."""
     revision: Annotated[
         str | None,
         Option(
@@ -354,6 +362,8 @@ class Task:
     max_new_tokens: int = 512
     licence: str = ""
     """Of the published data set."""
+    split: str = "test"
+    """The split that is asked where none is named: one whose answers are public."""
     synthetic: bool = False
     """Its questions are made by a program, and say nothing about how well a model does on real
     ones: every score of it is marked as such."""

@@ -108,7 +108,8 @@ def collect(
             samples.append(sample)
     total = len(where_by_id)
     if not total:
-        raise DataError(f"{source} holds no rows.", known=f"Split: {options.split}.")
+        known = f"Split: {options.split}." if options.split else ""
+        raise DataError(f"{source} holds no rows.", known=known)
     none = "" if pictured else _no_image(total, names, source=source)
     if none and not options.text_only:
         raise DataError(

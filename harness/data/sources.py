@@ -7,10 +7,12 @@ The files at the path decide how they are read; if none can be, the error lists 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path
 from types import MappingProxyType
@@ -74,25 +76,27 @@ _NAMED_PICTURES = 1000
 def open_source(
     options: DataOptions,
     *,
-    repo: str,
+    repo: str | Sequence[str],
     files: str,
     columns: Columns = MappingProxyType({}),
-    moved_to: str | None = None,
 ) -> Source:
     """The rows that `options` select: of its path, or of `repo` on the hub.
 
     Args:
         options: the path, the split and the revision.
-        repo: the task's own data set.
+        repo: the task's own data set; of several copies, whichever the caches have, in this order,
+            or else the last, which is fetched.
         files: the files of `repo` that hold a split's rows, a pattern with `{split}` for its name.
-        columns: what the data set calls fields of ours.
-        moved_to: the name of `repo` on the hub now; a cache may still have it by the former one.
+        columns: what the data set calls fields of ours; and columns of its own that are read too,
+            under their own names.
 
     Raises:
         DataError: nothing is there, nothing fits, or the split is not among those that are there.
     """
+    options = replace(options, split=options.split or "test")
     if options.path is None:
-        return _renamed(_from_hub(options, repo, files, moved_to, columns), columns)
+        repos = (repo,) if isinstance(repo, str) else tuple(repo)
+        return _renamed(_from_hub(options, repos, files, columns), columns)
     path = user_path(options.path)
     # Path's own methods raise where a folder above may not be read, or a name is too long.
     own = _TABLES if Path(files).suffix in _TABLES else (Path(files).suffix,)
@@ -115,18 +119,13 @@ def _renamed(source: Source, columns: Columns) -> Source:
     return replace(source, rows=(row.renamed(columns) for row in source.rows))
 
 
-def _from_hub(
-    options: DataOptions, repo: str, pattern: str, moved_to: str | None, columns: Columns
-) -> Source:
-    """The rows of `repo` or, where no cache has it, of what it is called now."""
-    if moved_to is None:
-        return _from_repository(options, repo, pattern, columns)
-    for name, download in ((repo, False), (moved_to, False), (moved_to, options.download)):
-        try:
-            return _from_repository(replace(options, download=download), name, pattern, columns)
-        except DataError as error:
-            last = error
-    raise last
+def _from_hub(options: DataOptions, repos: Sequence[str], pattern: str, columns: Columns) -> Source:
+    """The rows of the first of `repos` that a cache has; else those of the last."""
+    cached = replace(options, download=False)
+    for repo in repos[:-1]:
+        with contextlib.suppress(DataError):
+            return _from_repository(cached, repo, pattern, columns)
+    return _from_repository(options, repos[-1], pattern, columns)
 
 
 def _from_repository(options: DataOptions, repo: str, pattern: str, columns: Columns) -> Source:
@@ -136,7 +135,7 @@ def _from_repository(options: DataOptions, repo: str, pattern: str, columns: Col
     wanted = [pattern.format(split=name) for name in names]
     folder = hub.snapshot(repo, revision, wanted, download=options.download)
     if folder is not None:
-        files = _files_of_split(folder, split)
+        files = _files_of_split(folder, split, wanted)
         if files and files[0].suffix == ".json":
             hub.snapshot(repo, folder.name, _image_patterns(files[0]), download=options.download)
             if not any(folder.glob("images*")):
@@ -255,9 +254,17 @@ def _the_only_files(root: Path) -> list[Path]:
     return _one_set(files, root)
 
 
-def _files_of_split(root: Path, split: str) -> list[Path]:
-    """The files of `root` that hold a split, all of one kind; empty where there are none."""
-    candidates = _data_files(root)
+def _files_of_split(root: Path, split: str, patterns: Sequence[str] = ("*",)) -> list[Path]:
+    """The files of `root` that hold a split, all of one kind; empty where there are none.
+
+    Args:
+        patterns: which paths below `root` are considered.
+    """
+    candidates = [
+        path
+        for path in _data_files(root)
+        if any(fnmatchcase(path.relative_to(root).as_posix(), pattern) for pattern in patterns)
+    ]
     for suffix in _READERS:
         for name in same_split(split):
             files = [

@@ -25,7 +25,7 @@ def split_of(options: DataOptions, task: str) -> str:
             f"--revision applies only to a data set on the hub; {task} is generated.",
             remedy="Remove --revision.",
         )
-    for name in same_split(options.split):
+    for name in same_split(options.split or "test"):
         if name in SIZES:
             return name
     raise wrong_split(task, options.split, SIZES)

@@ -21,7 +21,7 @@ class Data:
 
     def __init__(self, task: Task, options: DataOptions) -> None:
         self.task = task
-        self.options = options
+        self.options = replace(options, split=options.split or task.split)
         self._examples: dict[int, Shots] = {}
 
     @cached_property

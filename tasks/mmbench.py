@@ -1,0 +1,55 @@
+"""MMBench (Liu et al., 2024) in English: abilities one by one, each question asked in every order.
+
+A question is right where it is right in all orders of its options (CircularEval).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness.core.prompts import lettered
+from harness.core.types import DataOptions, Sample, SampleSet, Task
+from harness.data.published import published_split
+from harness.data.rows import Row
+from harness.data.schema import choice_question
+from harness.extract import extract_choice
+from harness.metrics.accuracy import ACCURACY
+from harness.metrics.circular import CIRCULAR_ACCURACY
+
+LICENCE = "Apache-2.0"
+_ROTATION = 1_000_000
+"""An order of a question has its index plus a multiple of this."""
+
+
+def load(options: DataOptions) -> SampleSet:
+    """One split of MMBench, from the hub or as the tab-separated file of its authors; raises
+    DataError. The topic is the coarser category."""
+    return published_split(
+        options,
+        _question,
+        repo=("lmms-lab/MMBench", "lmms-lab-encoder/MMBench"),
+        files="en/{split}-*.parquet",
+        columns={"index": "id", "L2-category": "l2-category"},
+        licence=LICENCE,
+        hidden={"test"},
+    )
+
+
+def _question(row: Row) -> Sample:
+    sample = choice_question(row)
+    if sample.group or not sample.id.isdecimal():
+        return sample
+    return replace(sample, group=str(int(sample.id) % _ROTATION))
+
+
+TASK = Task(
+    name="mmbench",
+    title="MMBench",
+    licence=LICENCE,
+    load=load,
+    prompt=lettered,
+    extract=extract_choice,
+    metrics=(CIRCULAR_ACCURACY, ACCURACY),
+    max_new_tokens=64,
+    split="dev",
+)
