@@ -19,6 +19,8 @@ from harness.metrics.circular import CIRCULAR_ACCURACY
 LICENCE = "Apache-2.0"
 _ROTATION = 1_000_000
 """An order of a question has its index plus a multiple of this."""
+_ABSENT = "nan"
+"""What the copy on the hub has in the place of an option or a hint that is not there."""
 
 
 def load(options: DataOptions) -> SampleSet:
@@ -36,7 +38,8 @@ def load(options: DataOptions) -> SampleSet:
 
 
 def _question(row: Row) -> Sample:
-    sample = choice_question(row)
+    fields = {name: None if value == _ABSENT else value for name, value in row.fields.items()}
+    sample = choice_question(replace(row, fields=fields))
     if sample.group or not sample.id.isdecimal():
         return sample
     return replace(sample, group=str(int(sample.id) % _ROTATION))
