@@ -6,6 +6,7 @@ import copy
 import inspect
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -301,9 +302,12 @@ def test_runs_are_loaded_and_compared(
     shown = two._repr_html_()
     assert "&lt;b&gt;two&lt;/b&gt;" in shown
     assert "<b>" not in shown
-    assert "accuracy" in shown
+    assert "<th scope='row'>Accuracy</th><td>" in shown
+    assert re.search(r": Accuracy \d+\.00%, Chance \d+\.\d\d%, Unparsed ", repr(two))
     frame = two.to_pandas()
     assert list(frame["sample_id"]) == [p.sample_id for p in two.predictions]
+    assert list(frame["accuracy"]) == [float(p.correct) for p in two.predictions]
+    assert list(frame["correct"]) == [p.correct for p in two.predictions]
     with pytest.raises(HarnessError):
         harness.load_run(tmp_path / "nothing")
 

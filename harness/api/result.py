@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Value
+from harness.run.figure_text import by_topic, figure, interval, title
 from harness.run.folder import RunFolder
 from harness.run.records import RunRecord
+from harness.run.scores import scored_predictions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +38,8 @@ class Run:
 
     @cached_property
     def predictions(self) -> list[Prediction]:
-        """One for each question, in the data's order."""
-        return RunFolder(self.folder).existing_predictions()
+        """One for each question, in the data's order, with what each metric gave its answer."""
+        return scored_predictions(self.record, RunFolder(self.folder).existing_predictions())
 
     @property
     def n(self) -> int:
@@ -45,7 +47,7 @@ class Run:
         return self.record.counts.done - self.record.counts.failed
 
     def to_pandas(self) -> pd.DataFrame:
-        """The predictions, a row each.
+        """The predictions, a row each, with a column for each metric that scores them one by one.
 
         Raises:
             HarnessError: pandas is not installed.
@@ -56,12 +58,18 @@ class Run:
             raise HarnessError(
                 "to_pandas() needs pandas, which is not installed.", remedy="pip install pandas"
             ) from error
-        return pd.DataFrame([asdict(prediction) for prediction in self.predictions])
+        rows = [
+            {**p.scores, "correct": p.correct, **asdict(p), "text": p.text}
+            for p in self.predictions
+        ]
+        names = [each.name for each in fields(Prediction)] + ["text", "correct"]
+        scores = dict.fromkeys(name for p in self.predictions for name in p.scores)
+        return pd.DataFrame(rows, columns=list(dict.fromkeys([*names, *scores])))
 
     def __repr__(self) -> str:
-        figures = ", ".join(
-            f"{name} {_figure(value.value)}" for name, value in list(self.metrics.items())[:3]
-        )
+        overall = [name for name in self.metrics if "/" not in name]
+        record = self.record
+        figures = ", ".join(f"{title(record, name)} {figure(record, name)}" for name in overall[:3])
         return f"<Run {self._title()}: {figures or 'no metrics'}>"
 
     def _title(self) -> str:
@@ -75,9 +83,10 @@ class Run:
     def _repr_html_(self) -> str:
         """The metrics as a table, for notebooks."""
         rows = "".join(
-            f"<tr><th scope='row'>{escape(name)}</th><td>{_figure(value.value)}</td>"
-            f"<td>{_interval(value)}</td><td>{value.n:,}</td><td>{escape(value.note)}</td></tr>"
-            for name, value in self.metrics.items()
+            f"<tr><th scope='row'>{escape(topic or title(self.record, name))}</th>"
+            f"<td>{figure(self.record, name)}</td><td>{interval(self.record, name)}</td>"
+            f"<td>{self.metrics[name].n:,}</td><td>{escape(self.metrics[name].note)}</td></tr>"
+            for name, topic in by_topic(self.record)
         )
         heads = "".join(
             f"<th scope='col'>{name}</th>" for name in ("metric", "value", "95% interval", "n", "")
@@ -86,13 +95,3 @@ class Run:
             f"<table><caption>{escape(self._title())}</caption>"
             f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
         )
-
-
-def _figure(value: float | None) -> str:
-    return "—" if value is None else f"{value:.4g}"
-
-
-def _interval(value: Value) -> str:
-    if value.low is None or value.high is None:
-        return "—"
-    return f"{value.low:.4g} to {value.high:.4g}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from harness.cli.commands import App
@@ -10,6 +12,9 @@ from harness.cli.options import AsJson, refuse_absent
 from harness.core.errors import Exit
 from harness.core.options import Runs
 from harness.core.terminal import print_json, say
+
+if TYPE_CHECKING:
+    from harness.run.records import RunRecord
 
 FIRST_RUN = "harness eval --model phi-3.5 --size mini --task scienceqa-mini --limit 50"
 
@@ -76,7 +81,7 @@ def list_tasks(*, as_json: AsJson) -> None:
 def list_runs(*, runs: Runs, as_json: AsJson) -> None:
     """List the runs on disk."""
     from harness.cli.printing import scope
-    from harness.core.terminal import percent, table
+    from harness.core.terminal import table
     from harness.run.folder import read_runs
 
     refuse_absent(runs)
@@ -91,8 +96,17 @@ def list_runs(*, runs: Runs, as_json: AsJson) -> None:
         return say(f"There are no runs in {runs}. This makes one, offline: {FIRST_RUN}")
     rows = []
     for path, record in found:
-        accuracy = record.metrics.get("accuracy")
-        shown = percent(accuracy.value) if accuracy else "—"
-        rows.append((str(path), record.status, shown, scope(record)))
-    table("Runs", ("folder", "status", "accuracy", "n"), rows)
+        rows.append((str(path), record.status, *_decisive(record), scope(record)))
+    table("Runs", ("folder", "status", "metric", "score", "n"), rows)
     raise typer.Exit(broken[0].code if broken else Exit.OK)
+
+
+def _decisive(record: RunRecord) -> tuple[str, str]:
+    """The metric by which runs are ranked, and its figure."""
+    from harness.core.terminal import MISSING
+    from harness.run.figure_text import figure, title
+
+    name = record.decisive
+    if name is None or name not in record.metrics:
+        return MISSING, MISSING
+    return title(record, name), figure(record, name)

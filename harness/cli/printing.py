@@ -8,19 +8,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.core.terminal import MISSING, console, harmless, percent, print_json, say, table
-from harness.core.types import Value
-from harness.run.records import RunRecord
+from harness.run.figure_text import by_topic, figure, interval, title
+from harness.run.records import CONTEXT, RunRecord
 
 if TYPE_CHECKING:
     from harness.extract.explain import Explanation
     from harness.run.scoring import Run
-
-
-def interval(value: Value, scale: float = 100, digits: int = 1) -> str:
-    """The 95% interval in words; an em dash where there is none."""
-    if value.low is None or value.high is None:
-        return MISSING
-    return f"{scale * value.low:.{digits}f} to {scale * value.high:.{digits}f}"
 
 
 def scope(record: RunRecord) -> str:
@@ -52,20 +45,19 @@ def print_result(run: Run, *, as_json: bool) -> None:
 
 def print_run(record: RunRecord, folder: str) -> None:
     """A run's metrics, topic by topic, and how long it took."""
-    title = (
+    heading = (
         f"{record.model.title} ({record.model.weights}) on {record.task.title} "
         f"{record.task.split}, {record.status}; n: {scope(record)}"
     )
     rows = []
     notes: dict[str, list[str]] = {}
-    for name, value in record.metrics.items():
-        shares = name.split("/")[0] in {"accuracy", "chance", "unparsed"}
-        shown = percent(value.value) if shares else _plain(value.value)
-        ends = interval(value) if shares else interval(value, 1, 4)
-        rows.append((_title(name), shown, ends, f"{value.n:,}"))
-        if value.note and not shares and "/" not in name:
-            notes.setdefault(value.note, []).append(name)
-    table(title, ("metric", "value", "95% interval", "n"), rows)
+    for name, topic in by_topic(record):
+        about, value = record.about(name), record.metrics[name]
+        words = f"  {topic}" if topic else title(record, name)
+        rows.append((words, figure(record, name), interval(record, name), f"{value.n:,}"))
+        if value.note and not topic and about.interval != "wilson" and name not in CONTEXT:
+            notes.setdefault(value.note, []).append(about.title)
+    table(heading, ("metric", "value", "95% interval", "n"), rows)
     out = console()
     minutes = record.timing.get("inference_minutes")
     mean = (record.timing.get("seconds_per_sample") or {}).get("mean")
@@ -271,12 +263,3 @@ def _bench_row(figures: Mapping[str, Any]) -> list[str]:
 def _digits(value: float | None) -> str:
     """Three digits that mean something."""
     return MISSING if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
-
-
-def _title(name: str) -> str:
-    metric, _, topic = name.partition("/")
-    return f"  {topic}" if topic and metric == "accuracy" else name
-
-
-def _plain(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.4f}"

@@ -163,6 +163,11 @@ class RunRecord:
         """The name of the metric by which runs are ranked; None where nothing is scored."""
         return next((name for name in self.metric_info if name not in CONTEXT), None)
 
+    def about(self, metric: str) -> MetricInfo:
+        """What is known of a metric, or of the one behind a figure by topic."""
+        name = metric.partition("/")[0]
+        return self.metric_info.get(name) or MetricInfo(title=name)
+
     @property
     def is_silent(self) -> bool:
         """Whether there are answers, and every one of them is empty."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.core.json_values import finite
 from harness.core.types import Prediction
-from harness.run.records import CONTEXT, MetricInfo, RunRecord
+from harness.run.records import CONTEXT, RunRecord
 from harness.run.scores import scored_predictions
 from reports.inputs import runs, sanitize
 from reports.inputs.material import RunData
@@ -62,12 +62,6 @@ def answered(run: RunData) -> list[Prediction]:
     return [p for p in scored_predictions(run.record, run.predictions()) if p.error is None]
 
 
-def described(run: RunRecord, metric: str) -> MetricInfo:
-    """What the record says of a metric, or of that behind a figure by topic."""
-    root = metric.partition("/")[0]
-    return run.metric_info.get(root) or MetricInfo(title=root)
-
-
 def scored_by(run: RunRecord) -> list[str]:
     """The metrics that give each answer a score."""
     return [
@@ -79,7 +73,7 @@ def scored_by(run: RunRecord) -> list[str]:
 
 def context(run: RunRecord, metric: str) -> dict[str, float | None]:
     """Chance and the share of unparsed answers, beside a share of right answers over all."""
-    if "/" in metric or described(run, metric).interval != "wilson":
+    if "/" in metric or run.about(metric).interval != "wilson":
         return {}
     return {name: runs.figure(run, name).value for name in sorted(CONTEXT)}
 

@@ -25,7 +25,6 @@ from reports.export.run_files import (
     File,
     answered,
     context,
-    described,
     json_file,
     jsonl_file,
     scored_by,
@@ -132,7 +131,7 @@ def _measured(run: RunRecord, dataset: str | None, answers: File | None) -> dict
             _result(run, dataset, metric, value=value)
             for metric in run.metrics
             if metric.partition("/")[0] not in CONTEXT
-            and _has_bounds(described(run, metric))
+            and _has_bounds(run.about(metric))
             and (value := runs.figure(run, metric)).value is not None
         ],
     }
@@ -199,7 +198,7 @@ def _result(run: RunRecord, dataset: str | None, metric: str, *, value: Value) -
             "evaluation_description": f"{metric}, {runs.asked(run)}",
             "metric_id": root,
             "metric_name": root,
-            **_bounds(described(run, metric)),
+            **_bounds(run.about(metric)),
         },
         "score_details": {
             "score": value.value,

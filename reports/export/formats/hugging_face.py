@@ -15,7 +15,7 @@ from harness.core.files.paths import safe_name
 from harness.core.types import Value
 from harness.run.records import CONTEXT, RunRecord
 from reports.export.formats.markdown import escaped
-from reports.export.run_files import File, context, described, started, text_file
+from reports.export.run_files import File, context, started, text_file
 from reports.inputs import runs, sanitize
 from reports.inputs.material import RunData
 
@@ -191,7 +191,7 @@ def _args(run: RunRecord, metric: str, value: Value) -> dict[str, Any]:
 
 def _is_better_high(run: RunRecord, metric: str) -> bool:
     """Whether more is better, or at least not said to be worse."""
-    return metric in CONTEXT or described(run, metric).higher_is_better
+    return metric in CONTEXT or run.about(metric).higher_is_better
 
 
 def _body(run: RunRecord) -> Iterator[str]:

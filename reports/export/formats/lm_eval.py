@@ -25,7 +25,6 @@ from harness.run.records import CONTEXT, RunRecord
 from reports.export.run_files import (
     File,
     answered,
-    described,
     json_file,
     jsonl_file,
     scored_by,
@@ -150,7 +149,7 @@ def _results(run: _Run) -> dict[str, Any]:
         "versions": dict.fromkeys(names, sanitize.text(environment.get("harness")) or None),
         "n-shot": dict.fromkeys(names, shots),
         "higher_is_better": {
-            name: {key: described(record, of).higher_is_better for key, of in _metrics(figures)}
+            name: {key: record.about(of).higher_is_better for key, of in _metrics(figures)}
             for name, figures in results.items()
         },
         "n-samples": {
@@ -206,7 +205,7 @@ def _figures(run: _Run, topic: str | None) -> dict[str, Any]:
         scores = [p.scores[metric] for p in answers if metric in p.scores]
         if scores and not topic and not whole:  # the record has no figure of "no topic"
             figures.setdefault(f"{name},{FILTER}", sum(scores) / len(scores))
-        is_share = described(run.record, metric).unit == "%"
+        is_share = run.record.about(metric).unit == "%"
         if is_share and f"{name},{FILTER}" in figures and len(scores) > 1:
             figures[f"{name}_stderr,{FILTER}"] = standard_error(scores)
     return figures
