@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import transformers
 from PIL import Image
 from transformers import AutoProcessor
@@ -11,8 +12,9 @@ from transformers import AutoProcessor
 from harness.cli import checking
 from harness.cli.asking import Answer, lay_out
 from harness.cli.checking import try_out
+from harness.core.errors import SampleError
 from harness.core.options import ModelOptions
-from harness.core.types import Extraction, Output
+from harness.core.types import Extraction, Output, Prompt
 from harness.families import FAMILIES
 from harness.families.tested import GENERIC, is_tested
 from harness.models.generative import GenerativeModel
@@ -50,7 +52,7 @@ def test_check_says_what_a_model_can_do(command, tiny) -> None:
     for name, (engine, scores, template) in expected.items():
         report = command("check", tiny(name), "--json").json
         assert (report["engine"], report["log_likelihoods"]) == (engine, scores)
-        assert (report["template"], report["batches"]) == (template, True)
+        assert (report["template"], report["batches"]) == (template, "any prompts")
         assert report["picture_tokens"] > 1
         assert report["tested"] is True
 
@@ -64,6 +66,22 @@ def test_check_counts_the_tokens_of_a_picture(tiny) -> None:
     ours = try_out(source)["picture_tokens"]
     # Its line ends, which this vocabulary needs some bytes for.
     assert 0 <= ours - int((ids == processor.image_token_id).sum()) <= 3
+
+
+@pytest.mark.parametrize("needs_picture", [False, True])
+def test_a_picture_is_counted_where_a_prompt_needs_one(needs_picture: bool) -> None:
+    """Then it is what a second one adds."""
+
+    class Model:
+        context = None
+
+        def count(self, prompt: Prompt) -> int:
+            if needs_picture and not prompt.images:
+                raise SampleError("it needs a picture; there is none")
+            return 5 + 576 * len(prompt.images)
+
+    bare = Prompt(text="What?", question="What?")
+    assert checking._counted(Model(), bare, Image.new("RGB", (4, 4))) == 576
 
 
 def test_check_warns_of_a_type_that_nobody_has_tested(command, tiny, monkeypatch) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from harness.checkpoints.catalog import find
 from harness.cli.asking import outputs
 from harness.core import timing
-from harness.core.errors import Exit, HarnessError, reason
+from harness.core.errors import Exit, HarnessError, SampleError, reason
 from harness.core.types import (
     BoundedModel,
     Decoding,
@@ -57,7 +57,7 @@ def try_out(source: Source) -> dict[str, Any]:
         "weights": source.checkpoint.weights,
         "engine": "own" if source.family.own_model else source.settings["engine"],
         **model.description,
-        "batches": source.capabilities.batches,
+        "batches": _batches(source, model),
         "log_likelihoods": scores,
         "no_log_likelihoods": why_not,
         "template": _template(source, model),
@@ -98,6 +98,13 @@ def _prompts() -> list[Prompt]:
     return prompts
 
 
+def _batches(source: Source, model: Model) -> str:
+    """Which prompts share a batch."""
+    if not source.capabilities.batches:
+        return "none: one question at a time"
+    return str(model.description.get("batches", "any prompts"))
+
+
 def _template(source: Source, model: Model) -> str:
     """Whose template words a prompt."""
     if isinstance(model, TemplatedModel):
@@ -121,16 +128,27 @@ def _log_likelihoods(source: Source, model: Model, prompts: Sequence[Prompt]) ->
 def _picture_tokens(source: Source, model: Model) -> int | None:
     """Tokens that a picture of `PICTURE` pixels adds to a prompt; None: nobody counts them."""
     bare = Prompt(text="What is it?", question="What is it?")
-    pictured = replace(bare, images=(Image.new("RGB", PICTURE),))
+    picture = Image.new("RGB", PICTURE)
+    pictured = replace(bare, images=(picture,))
     try:
         if isinstance(model, BoundedModel):
-            return model.count(pictured) - model.count(bare)
+            return _counted(model, bare, picture)
         with_, without = outputs(source, [pictured, bare], Decoding(max_new_tokens=1))
     except Exception:  # noqa: BLE001  # a model that takes no question without a picture, say
         return None
     if with_.tokens_in is None or without.tokens_in is None:
         return None
     return with_.tokens_in - without.tokens_in
+
+
+def _counted(model: BoundedModel, bare: Prompt, picture: Image.Image) -> int:
+    """The tokens that a picture adds, to a prompt without any or, where there has to be one, to a
+    prompt with another."""
+    one, two = (replace(bare, images=(picture,) * number) for number in (1, 2))
+    try:
+        return model.count(one) - model.count(bare)
+    except SampleError:
+        return model.count(two) - model.count(one)
 
 
 def _timed(

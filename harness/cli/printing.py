@@ -192,7 +192,7 @@ def _abilities(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     keys = ", and keys of cross-attention" if report["cross_attention"] else ""
     return [
         ("engine", _ENGINES.get(report["engine"], report["engine"])),
-        ("batches", "yes" if report["batches"] else "no: one question at a time"),
+        ("batches", report["batches"]),
         (
             "log-likelihoods",
             "yes" if report["log_likelihoods"] else f"no: {report['no_log_likelihoods'][:120]}",
