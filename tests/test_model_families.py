@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
-from harness import families
+from harness import cli, families
 from harness.checkpoints.catalog import CATALOG
 from harness.checkpoints.resolve import find_checkpoint
-from harness.core.errors import SampleError
+from harness.core.errors import Exit, SampleError
 from harness.core.types import Decoding, Prompt
-from harness.families import FAMILIES, every_family, family_of
-from harness.models.loading import LoadOptions, load
+from harness.families import FAMILIES, every_family, family_of, tested
+from harness.models.loading import LoadOptions, load, load_prompt_text
+from tests.families.checkpoint import build
+from tests.families.dozen import DOZEN
 
 TOY = '''"""A toy family."""
 
@@ -61,6 +66,94 @@ def test_a_family_is_one_file_and_one_line(toy: Path) -> None:
     assert all(output.tokens for output in model.generate(prepared, Decoding(max_new_tokens=3)))
     with pytest.raises(SampleError, match="Toy takes one picture; there are 2"):
         model.prepare([asked(2)])
+
+
+KOSMOS_CHAT = (
+    "<md>A chat between a curious user and an artificial intelligence assistant. The assistant "
+    "gives helpful, detailed, and polite answers to the user's questions. USER: Why? ASSISTANT:"
+)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "prompt"),
+    [
+        ("blip", "Why?"),
+        ("blip-2", "Question: Why? Answer:"),
+        ("chameleon", "Why?<image>"),
+        ("florence2", "<VQA>Why?"),
+        ("fuyu", "Why?\n"),
+        ("git", "Why?"),
+        ("idefics", "User:<image>Why?\nAssistant:"),
+        ("instructblip", "Why?"),
+        ("kosmos-2", "Question: Why? Answer:"),
+        ("kosmos-2.5", KOSMOS_CHAT),
+        ("moondream1", "<image>\n\nQuestion: Why?\n\nAnswer:"),
+        ("paligemma", "<image>Why?"),
+        ("phi3_v", "<|user|>\n<|image_1|>\nWhy?<|end|>\n<|assistant|>\n"),
+        ("pix2struct", "Why?"),
+    ],
+)
+def test_a_family_without_template_has_its_documented_prompt(model_type: str, prompt: str) -> None:
+    """As the model's documentation has it; what is missing here its processor adds."""
+    turn = family_of(model_type).turn
+    assert turn is not None
+    assert turn(1, "Why?") == prompt
+
+
+def without_template(folder: Path, to: Path) -> Path:
+    shutil.copytree(folder, to)
+    (to / "chat_template.jinja").unlink()
+    return to
+
+
+def test_a_template_in_the_folder_goes_before_the_documented_prompt(
+    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fine-tune may have another one."""
+    monkeypatch.setattr(families, "FAMILIES", MappingProxyType({**FAMILIES, "llava": "blip_2"}))
+    for folder, expected in (
+        (tiny("llava"), "USER: "),
+        (without_template(tiny("llava"), tmp_path / "bare"), "Question: "),
+    ):
+        checkpoint = find_checkpoint(str(folder))
+        render = load_prompt_text(checkpoint, {}, None)
+        assert render(asked(1)).startswith(expected)
+
+
+def test_an_unknown_type_is_run_as_the_generic_family_says(
+    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    """By `generate`, without a template by image token and question; said once."""
+    folder = without_template(tiny("llava"), tmp_path / "bare")
+    known = {key: value for key, value in FAMILIES.items() if key != "llava"}
+    monkeypatch.setattr(families, "FAMILIES", MappingProxyType(known))
+    monkeypatch.setattr(tested, "FAMILIES", MappingProxyType(known))
+    for _ in range(2):
+        model = load(find_checkpoint(str(folder)), LoadOptions(device="cpu", dtype="float32"))
+    (said,) = [record.getMessage() for record in caplog.records if "No test" in record.message]
+    for words in ("type llava", "generate", "padded", "template: none"):
+        assert words in said
+    assert model.description["engine"] == "transformers"
+    assert model.prepare([asked(1)])[0].text == "<image>Why?"
+    (output,) = model.generate(model.prepare([asked(1)]), Decoding(max_new_tokens=3))
+    assert output.tokens
+
+
+def test_a_model_says_beforehand_that_it_needs_pictures(tmp_path: Path) -> None:
+    """Where no question has one, the run does not begin; else the others fail by name."""
+    folder = build(DOZEN["paligemma"], tmp_path / "paligemma")
+    row = {"question": "Why?", "choices": ["no", "yes"], "answer": 1, "topic": "t"}
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "test.jsonl").write_text(json.dumps({"id": "a", **row}) + "\n")
+    command = ["eval", "--model", str(folder), "--task", "scienceqa", "--text-only", "include"]
+    command += ["--data", str(tmp_path / "data"), "--runs", str(tmp_path / "runs")]
+    done = CliRunner().invoke(cli.app, command)
+    assert done.exit_code == Exit.USAGE
+    assert "PaliGemma needs a picture with every question" in " ".join(done.output.split())
+    render = load_prompt_text(find_checkpoint(str(folder)), {}, None)
+    assert render(asked(1)) == "<image>Why?"
+    with pytest.raises(SampleError, match="PaliGemma needs a picture; there is none"):
+        render(asked(0))
 
 
 @pytest.mark.parametrize("model_type", FAMILIES)

@@ -6,7 +6,7 @@ sequence, one for images that cross-attention attends to.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,9 @@ class ImageTokens:
     mask: str = ""
     """The input that marks where images stand; empty: they have a token of their own."""
     first_position: Callable[[Any], int] = lambda _model: 0
+    positions: Callable[[Any, Mapping[str, Any]], Any] | None = None
+    """(network, inputs of a prompt with images) -> the positions of its tokens in three dimensions,
+    (3, T); None: they are numbered one after the other."""
     expands_mask: bool = False
     """It expands a mask of two dimensions itself, whatever its kernel."""
 

@@ -5,7 +5,7 @@ A description holds plain values, and functions that import what is heavy when t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +28,30 @@ _PIL: Mapping[str, Any] = MappingProxyType({"backend": "pil"})
 
 def _nothing(_: object = None) -> Mapping[str, Any]:
     return MappingProxyType({})
+
+
+def encode_nested(
+    processor: Any, text: str, images: Sequence[Any], **arguments: Any
+) -> Mapping[str, Any]:
+    """Most processors take a list of images for each text."""
+    inputs: Mapping[str, Any] = processor(
+        images=[list(images)] if images else None,
+        text=[text],
+        padding=True,
+        return_tensors="pt",
+        **arguments,
+    )
+    return inputs
+
+
+def encode_flat(
+    processor: Any, text: str, images: Sequence[Any], **arguments: Any
+) -> Mapping[str, Any]:
+    """Some take the images of all texts in one list."""
+    inputs: Mapping[str, Any] = processor(
+        images=list(images) or None, text=[text], padding=True, return_tensors="pt", **arguments
+    )
+    return inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +88,8 @@ class ModelFamily:
     """Its prompt is that of the paper's code, where the style adds no instruction."""
     max_images: int | None = None
     """Pictures that a question may have; None: any number."""
+    needs_image: bool = False
+    """A question without a picture cannot be put."""
 
     processor_arguments: Mapping[str, Any] = field(default_factory=lambda: _PIL)
     """What AutoProcessor is called with."""
@@ -71,6 +97,8 @@ class ModelFamily:
     """Make the project's own classes known to transformers; any number of calls is one."""
     check_folder: Callable[[Path], None] | None = None
     """Refuse a folder that cannot be run, before anything is loaded; raises HarnessError."""
+    encode: Callable[..., Mapping[str, Any]] = encode_nested
+    """(processor, text, images, more arguments of the processor) -> the inputs of one prompt."""
     complete_processor: Callable[[Any, Mapping[str, Any]], None] | None = None
     """(processor, config.json): fill in what older folders leave empty."""
     repair: Callable[[Any, Any, Checkpoint], None] | None = None

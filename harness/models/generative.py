@@ -144,13 +144,7 @@ class GenerativeModel:
         arguments: dict[str, Any] = {}
         if bos and text.startswith(bos):
             arguments["add_special_tokens"] = False  # the template has put it there already
-        inputs = self._processor(
-            images=[list(prompt.images)] if prompt.images else None,
-            text=[text],
-            padding=True,
-            return_tensors="pt",
-            **arguments,
-        )
+        inputs = self._family.encode(self._processor, text, prompt.images, **arguments)
         return EncodedPrompt(text, dict(inputs), _digest(prompt.images))
 
     def _batch(self, prompts: Sequence[EncodedPrompt]) -> dict[str, torch.Tensor]:

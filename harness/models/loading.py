@@ -6,7 +6,7 @@ import importlib.util
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from harness.checkpoints.picture_processor import load_processor
 from harness.core.errors import Exit, HarnessError
 from harness.core.types import Model, Prompt
 from harness.families import family_of
+from harness.families.tested import is_tested
 from harness.models import lora
 from harness.models.generative import GenerativeModel
 from harness.models.model_runners import runner_for
@@ -148,9 +149,23 @@ def _assemble(
     runner = runner_for(model, family) if options.engine == "harness" else None
     if runner is not None:
         return StreamingModel(model, processor, runner=runner, **arguments)
-    if options.engine == "harness":
+    if not is_tested(checkpoint.model_type):
+        _say_generic(checkpoint.model_type, prompt_format.origin)
+    elif options.engine == "harness":
         log.info("%s is run by transformers: the engine does not know it", checkpoint.name)
     return GenerativeModel(model, processor, **arguments)
+
+
+@cache
+def _say_generic(model_type: str, template: str) -> None:
+    """Say once what it means that there is no family for a type."""
+    log.warning(
+        "No test has a model of the type %s. It runs as any type does: by transformers' generate, "
+        "in batches that are padded on the left; template: %s. harness check compares its answers "
+        "alone and in a batch.",
+        model_type,
+        template,
+    )
 
 
 def load_prompt_text(

@@ -98,17 +98,26 @@ class FamilyRunner(ABC):
         batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
         mask = batch["attention_mask"].long()
         given = self._prefill_inputs(batch, prompts, [f for f in features if f is not None])
+        positions, step_inputs = self._positions(mask, prompts)
         output = self._language_model(
             attention_mask=mask,
-            position_ids=(mask.cumsum(dim=-1) - 1).clamp(min=0) + self._first_position,
+            position_ids=positions,
             use_cache=True,
             logits_to_keep=1,
             **kv_argument(cache),
             **given,
         )
         # Generated tokens attend to as much of the images as the prompt's last token.
-        step_inputs = {name: given[name][:, -1:] for name in _STEP_INPUTS if name in given}
+        step_inputs |= {name: given[name][:, -1:] for name in _STEP_INPUTS if name in given}
         return Prefilled(output.logits[:, -1].float(), cache, step_inputs)
+
+    def _positions(
+        self, mask: torch.Tensor, prompts: Sequence[EncodedPrompt]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The positions of a batch, (B, T) or (3, B, T), and what decode steps need to go on from
+        there."""
+        del prompts
+        return (mask.cumsum(dim=-1) - 1).clamp(min=0) + self._first_position, {}
 
     def decode_step(
         self, tokens: torch.Tensor, positions: torch.Tensor, valid: torch.Tensor, cache: SlotCache
@@ -117,13 +126,15 @@ class FamilyRunner(ABC):
         if self._window is not None:
             first = positions[:, None] - self._window
             valid &= torch.arange(valid.shape[1], device=valid.device) > first
+        step_inputs = dict(cache.step_inputs)
+        offset = step_inputs.pop(_OFFSET, 0)
         output = self._language_model(
             input_ids=tokens[:, None],
             attention_mask=valid.long() if self._flat_mask else valid[:, None, None, :],
-            position_ids=positions[:, None] + self._first_position,
+            position_ids=positions[:, None] + self._first_position + offset,
             use_cache=True,
             **kv_argument(cache),
-            **cache.step_inputs,
+            **step_inputs,
         )
         logits: torch.Tensor = output.logits[:, -1].float()
         return logits
@@ -143,10 +154,11 @@ class FamilyRunner(ABC):
         repeated = {
             name: value.expand(-1, more, *value.shape[2:]) for name, value in step_inputs.items()
         }
+        offset = repeated.pop(_OFFSET, 0)
         output = self._language_model(
             input_ids=tokens,
             attention_mask=(columns >= cached - lengths[:, None]).long(),
-            position_ids=lengths[:, None] + ahead + self._first_position,
+            position_ids=lengths[:, None] + ahead + self._first_position + offset,
             use_cache=True,
             **kv_argument(cache),
             **repeated,
@@ -216,6 +228,21 @@ class ImageTokenRunner(FamilyRunner):
             embeddings = embeddings.masked_scatter(places[..., None], images)
         return {"inputs_embeds": embeddings}
 
+    def _positions(
+        self, mask: torch.Tensor, prompts: Sequence[EncodedPrompt]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        if self._traits.positions is None:
+            return super()._positions(mask, prompts)
+        positions = torch.zeros((3, *mask.shape), dtype=torch.long)
+        offsets = []
+        for row, prompt in enumerate(prompts):
+            found = torch.arange(prompt.length).expand(3, -1)
+            if prompt.image_digest:
+                found = self._traits.positions(self._model, prompt.inputs)
+            positions[:, row, mask.shape[1] - prompt.length :] = found
+            offsets.append([int(found.max()) + 1 - prompt.length])
+        return positions.to(self.device), {_OFFSET: torch.tensor(offsets, device=self.device)}
+
     def _image_places(self, prompt: EncodedPrompt) -> torch.Tensor:
         """Where images stand, (1, T) of bool. An image token that the model generated is a word."""
         ids = prompt.inputs["input_ids"]
@@ -272,6 +299,9 @@ class CrossAttentionRunner(FamilyRunner):
 
 _TEXT_INPUTS = ("input_ids", "attention_mask", "cross_attention_mask")
 _STEP_INPUTS = ("cross_attention_mask",)
+_OFFSET = "position_offset"
+"""What is added to the number of a generated token for its position, (B, 1); the model does not get
+it."""
 
 
 def _without_images(prompt: EncodedPrompt) -> EncodedPrompt:

@@ -19,7 +19,7 @@ from harness.core.errors import Exit, HarnessError, SampleError
 from harness.core.prompts import user_text
 from harness.core.time_limit import MAX_SECONDS, Limited
 from harness.core.types import Prompt
-from harness.families import family_of
+from harness.families import family_of, generic
 from harness.families.control_tokens import control_token_escaper
 from harness.families.family import Turn
 from harness.models import templates
@@ -69,6 +69,8 @@ class PromptFormat:
         if most is not None and images > most:
             one = "one picture" if most == 1 else f"at most {most} pictures"
             raise SampleError(f"{self._family.title} takes {one}; there are {images}")
+        if self._family.needs_image and not images:
+            raise SampleError(f"{self._family.title} needs a picture; there is none")
         return self._turn(images, self.message(prompt))
 
     def message(self, prompt: Prompt) -> str:
@@ -119,9 +121,7 @@ def _template(
     whose it is."""
     if given:
         return given.text, None, f"--chat-template {given.path}"
-    own = getattr(processor, "chat_template", None) or processor.tokenizer.chat_template
-    if isinstance(own, dict):  # several, by name
-        own = own.get("default")
+    own = _own_template(processor)
     if own is not None:
         return own, None, "the checkpoint's own"
     family = family_of(checkpoint.model_type)
@@ -137,6 +137,14 @@ def _template(
             code=Exit.MISSING,
         )
     return *known, f"the one known for {family.title}"
+
+
+def _own_template(processor: Any) -> str | None:
+    """The checkpoint's chat template."""
+    own = getattr(processor, "chat_template", None) or processor.tokenizer.chat_template
+    if isinstance(own, dict):  # several, by name
+        own = own.get("default")
+    return own
 
 
 def _check_turn(turn: Turn, processor: Any | None) -> None:
@@ -180,6 +188,23 @@ def prompt_format_for(
 ) -> PromptFormat:
     """The prompt format of a checkpoint: the user's chat template, or that of its family."""
     family = family_of(checkpoint.model_type)
-    if given or family.turn is None:
+    own = _own_template(processor)
+    if given or (own and family.template_first):
         return chat(processor, checkpoint, given)
-    return PromptFormat(processor, checkpoint, family.turn)
+    if family.turn:
+        return PromptFormat(processor, checkpoint, family.turn)
+    if family is generic.FAMILY and not own:
+        return _plain(processor, checkpoint)
+    return chat(processor, checkpoint)
+
+
+def _plain(processor: Any, checkpoint: Checkpoint) -> PromptFormat:
+    """A token for each picture, and the question: for types that nothing is known of."""
+    token = getattr(processor, "image_token", None) or ""
+    return PromptFormat(
+        processor,
+        checkpoint,
+        lambda images, text: f"{token * images}{text}",
+        origin="none: the picture and the question",
+        rule="plain",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -26,6 +27,9 @@ SAME_ANSWERS = frozenset({"harness", "transformers", "as served"})
 run of any other engine is not resumed with these."""
 
 
+log = logging.getLogger(__name__)
+
+
 def resolve(source: Source, data: Data, options: RunOptions) -> dict[str, Any]:
     """Every setting of this run, defaults resolved, as run.json has them.
 
@@ -33,6 +37,7 @@ def resolve(source: Source, data: Data, options: RunOptions) -> dict[str, Any]:
         HarnessError: options that do not fit the task, the model, or each other.
     """
     _check(source, data.task, options.generation)
+    _check_pictures(source, data)
     wanted, spec = options.generation, source.checkpoint.spec
     loaded = source.settings
     style = _style(source, wanted)
@@ -100,6 +105,21 @@ def _check(source: Source, task: Task, wanted: GenerationOptions) -> None:
             f"for the style {wanted.style}.",
             remedy="--style direct, or --style plain",
         )
+
+
+def _check_pictures(source: Source, data: Data) -> None:
+    """Refuse questions without pictures for a model that needs one with each."""
+    family, samples = source.family, data.samples.samples
+    without = sum(not sample.images for sample in samples)
+    if not (family.needs_image and without):
+        return
+    words = f"{family.title} needs a picture with every question"
+    if without == len(samples):
+        raise HarnessError(
+            f"{words}; none of {without:,} has one.",
+            remedy="Leave out --text-only." if data.options.text_only else "",
+        )
+    log.warning("%s: %d of %d have none, and fail.", words, without, len(samples))
 
 
 def _style(source: Source, wanted: GenerationOptions) -> Style:

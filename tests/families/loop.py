@@ -57,7 +57,8 @@ class Loop:
     def inputs(self, question: str, picture: Image.Image | None) -> dict[str, torch.Tensor]:
         text = self.text(question, picture)
         if self._family.interleaved:
-            parts = [*([picture] if picture else []), text]
+            start, *rest = text.split("<image>")
+            parts = [start, *(part for words in rest for part in (picture, words))]
             return dict(self.processor(text=[parts], return_tensors="pt"))
         pictures = [picture] if self._family.flat_pictures else [[picture]]
         images = {"images": pictures} if picture else {}

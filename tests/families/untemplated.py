@@ -246,7 +246,11 @@ UNTEMPLATED: Mapping[str, Family] = MappingProxyType(
             ),
             tokens={"image_token": "<s>", "boi_token": "<image>", "eoi_token": "</image>"},
             image=None,
-            plain=lambda text, _: f"<ocr>{text}",
+            plain=lambda text, _: (
+                "<md>A chat between a curious user and an artificial intelligence assistant. The "
+                "assistant gives helpful, detailed, and polite answers to the user's questions. "
+                f"USER: {text} ASSISTANT:"
+            ),
             pictures=3,
             flat_pictures=True,
             needs_picture=True,
@@ -282,6 +286,7 @@ UNTEMPLATED: Mapping[str, Family] = MappingProxyType(
             more_tokens=("<fake_token_around_image>", "<image>", "<end_of_utterance>"),
             bos=True,
             image=None,
+            plain=lambda text, pictured: f"User:{'<image>' * pictured}{text}\nAssistant:",
             interleaved=True,
         ),
         "fuyu": Family(
@@ -368,7 +373,9 @@ UNTEMPLATED: Mapping[str, Family] = MappingProxyType(
             more_tokens=("<imgpad>", "<img>", "</img>", "<|im_start|>", "<|im_end|>"),
             image=None,
             plain=lambda text, _: (
-                f"<|im_start|>user\n<img><imgpad></img>\n{text}<|im_end|><|im_start|>assistant\n"
+                "<|im_start|>system\nYou should follow the instructions carefully and explain your "
+                "answers in detail.<|im_end|><|im_start|>user\n<img><imgpad></img>\n"
+                f"{text}<|im_end|><|im_start|>assistant\n"
             ),
             flat_pictures=True,
             pictures=4,
