@@ -124,3 +124,11 @@ class ModelFamily:
     """`harness distill` can train it as a student."""
     builders: Mapping[str, Builder] = field(default_factory=_nothing)
     """Name -> what writes such a checkpoint with random weights, for tests and trials."""
+
+    @property
+    def shares_prompt_cache(self) -> bool:
+        """Whether several answers can follow one prompt's KV cache in `generate`: all of the state
+        is in it, a row for each prompt."""
+        if isinstance(self.engine, ImageTokens):
+            return self.engine.positions is None  # the library keeps these in the network
+        return self.engine is not None

@@ -331,7 +331,7 @@ class GenerativeModel:
         """The logits for each token of each option, (options, longest, V); all prompts have images,
         or none has."""
         longest = max(len(option) for each in options for option in each)
-        if longest > 1 and self._family.engine is None:
+        if longest > 1 and not self._family.shares_prompt_cache:
             return self._option_logits_one_by_one(prompts, options)
         inputs = self._batch(prompts)
         prompt = self._call(**inputs, do_sample=False, max_new_tokens=1, output_logits=True)
