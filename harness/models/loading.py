@@ -161,8 +161,8 @@ def _say_generic(model_type: str, template: str) -> None:
     """Say once what it means that there is no family for a type."""
     log.warning(
         "No test has a model of the type %s. It runs as any type does: by transformers' generate, "
-        "in batches whose pictures have one shape; template: %s. harness check compares its answers "
-        "alone and in a batch.",
+        "in batches whose pictures have one shape; template: %s. harness check compares answers "
+        "alone with those in a batch.",
         model_type,
         template,
     )
