@@ -23,15 +23,19 @@ app = App()
 @app.command(
     epilog="Examples:\n\n"
     "harness score answers.jsonl --task scienceqa --model my-model\n\n"
-    'One line: {"id": "7", "raw": "The answer is B.", "choices": ["x", "y"], "target": 1}'
+    'One line: {"id": "7", "raw": "The answer is B.", "choices": ["x", "y"], "target": 1}\n\n'
+    'One line of written answers: {"id": "8", "raw": "a cat", "answers": ["cat", "a cat"]}'
 )
 def score(
     file: Annotated[
         Path,
         typer.Argument(
-            help="JSONL with id, raw, target and, for multiple "
-            "choice, choices (target is then a 0-based index). finish_reason, or finished (true, "
-            "false), says whether a token limit cut the answer."
+            help="JSONL, also .gz or .xz, with id and raw (the model's text). For multiple choice "
+            "choices or options, and target: the place of the right one, from 0, its letter or its "
+            "text. For written answers target, or answers with several accepted texts. Optional: "
+            "question, image, topic or category, group (not independent of each other), and "
+            "finish_reason or finished (true, false): whether a token limit cut the answer. "
+            "docs/data.md has examples."
         ),
     ],
     *,
@@ -57,7 +61,7 @@ def score(
     run = score_file(
         file,
         chosen,
-        label=model or file.stem,
+        label=model or file.name.partition(".jsonl")[0] or file.stem,
         runs=how.runs,
         split=split or chosen.split,
         fresh=how.fresh,

@@ -108,7 +108,7 @@ def text_target(
     rule = "must be a text that is not empty, or a list of them"
     if isinstance(value, list | tuple):
         made = tuple(_reference(row, name, each, clean) for each in value)
-        if not made:
+        if not any(each.text for each in made):
             raise bad(row, name, rule)
         return made[0].text if len(made) == 1 and made[0] == Reference(made[0].text) else made
     text = _text(value, clean)
@@ -125,8 +125,7 @@ def _reference(row: Row, name: str, value: Any, clean: Callable[[str], str]) -> 
         return Reference(text)
     text = _text(next((value[key] for key in ("text", "answer") if key in value), None), clean)
     weight = value.get("weight", 1.0)
-    number = isinstance(weight, int | float) and not isinstance(weight, bool)
-    if text is None or not number or not (math.isfinite(weight) and weight >= 0):
+    if text is None or not _is_number(weight) or weight < 0:
         raise bad(row, name, "must hold objects with a text and, if any, a weight from 0")
     role = next((value[key] for key in _CONFIDENCES if isinstance(value.get(key), str)), "")
     return Reference(text, float(weight), role)
@@ -134,9 +133,19 @@ def _reference(row: Row, name: str, value: Any, clean: Callable[[str], str]) -> 
 
 def _text(value: object, clean: Callable[[str], str]) -> str | None:
     """A text or a number in words; None for anything else."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value) if math.isfinite(value) else None
+    if _is_number(value):
+        return str(value)
     return clean(value) if isinstance(value, str) else None
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number that a float can come near."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def target_of(row: Row, choices: Sequence[str], names: Sequence[str]) -> Target:

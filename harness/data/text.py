@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Iterator
+import lzma
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 from harness.core.errors import DataError
-from harness.core.files.regular import open_regular, read_lines
+from harness.core.files.regular import MAX_JSONL_BYTES, open_regular, read_lines
 
+_OPENERS: Mapping[str, Callable[..., Any]] = MappingProxyType({".gz": gzip.open, ".xz": lzma.open})
 MAX_ROW_BYTES = 2**30
 """Of one line, or of one JSON object: a picture of `MAX_IMAGE_BYTES` in base64 fits."""
 
 
 def open_data(path: Path) -> IO[bytes]:
-    """Open a file with rows; raises DataError. One that is named on the command line can be a pipe;
-    in a folder only regular files are considered."""
+    """Open a file with rows, one that ends in .gz or .xz unpacked; raises DataError. One that is
+    named on the command line can be a pipe; in a folder only regular files are considered."""
     try:
-        return open(path, "rb")
+        opened: IO[bytes] = _OPENERS.get(path.suffix, open)(path, "rb")
+        return opened
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def lines_of(file: IO[bytes], *, label: str) -> Iterator[bytes]:
-    """The lines of a file; raises DataError for one that is too long to be a row."""
+    """The lines of a file; raises DataError for one that is too long to be a row, and for a packed
+    file that is damaged or never ends."""
+    packed = isinstance(file, gzip.GzipFile | lzma.LZMAFile)
+    size = 0
     try:
-        yield from read_lines(file, limit=MAX_ROW_BYTES)
-    except OSError as error:
-        raise DataError(f"{label} cannot be read: {error.strerror}.") from error
+        for line in read_lines(file, limit=MAX_ROW_BYTES):
+            size += len(line)
+            if packed and size > MAX_JSONL_BYTES:
+                raise DataError(
+                    f"{label} has more than {MAX_JSONL_BYTES:,} bytes when it is unpacked."
+                )
+            yield line
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{label} cannot be read: {reason.rstrip('.')}.") from error
 
 
 def load_json(path: Path) -> Any:

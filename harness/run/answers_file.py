@@ -13,7 +13,7 @@ from harness.core.errors import DataError, SampleError
 from harness.core.images import ImageRef
 from harness.core.options import TOKENIZE, Tokenize
 from harness.core.types import LENGTH, STOP, Prediction, Task
-from harness.data.answer_keys import bad, choice_list, target_of
+from harness.data.answer_keys import PAGE, bad, choice_list, target_of
 from harness.data.json_rows import jsonl_rows
 from harness.data.pictures import found
 from harness.data.rows import Row
@@ -56,7 +56,7 @@ def score_file(
     metrics = metrics_of(task, tokenize=tokenize, bertscore=bertscore)
     predictions, skipped = _read_answers(path, task, skip_invalid=skip_invalid)
     if not predictions:
-        raise DataError(f"{path} holds no rows.", known="\n".join(skipped[:3]))
+        raise DataError(f"{path} holds no rows.", known="\n".join(skipped[:3]), remedy=PAGE)
     record = _record(path, task, predictions, skipped, label=label, split=split, command=command)
     folder = RunFolder.of(runs, task=task.name, model=label, split=split)
     with folder.locked():
