@@ -350,7 +350,7 @@ def stop_after(
 def test_stopped_while_it_asks(command, arguments: dict[str, Any], tmp_path: Path) -> None:
     """Killed, then interrupted: nothing lost, nothing double, as if it had not happened."""
     asked = {name: arguments[name] for name in OF_RATIONALES}
-    asked |= {"--limit": 40, "--teacher-tokens": 40, "--teacher-batch-size": 2}
+    asked |= {"--limit": 24, "--teacher-tokens": 40, "--teacher-batch-size": 2}
     folder = tmp_path / "runs" / "distill" / "moondream-kd"
     code, _ = stop_after(asked, folder, 3, signal.SIGKILL)
     assert code == -signal.SIGKILL
@@ -362,14 +362,14 @@ def test_stopped_while_it_asks(command, arguments: dict[str, Any], tmp_path: Pat
     assert json.loads((folder / "rationales.json").read_text())["status"] == "interrupted"
     interrupted = read_objects(folder / "attempts.jsonl")
     assert all(row in interrupted for row in killed)
-    assert len(killed) < len(interrupted) < 40
+    assert len(killed) < len(interrupted) < 24
     assert command("distill", "rationales", *options(asked)).code == 0
     assert command("distill", "rationales", *options(asked), "--name", "whole").code == 0
     again = read_objects(folder / "attempts.jsonl")
     assert all(row in again for row in interrupted)
     for name in ("attempts.jsonl", "rationales.jsonl", "rejected.jsonl"):
         assert timeless(folder / name) == timeless(folder.with_name("whole") / name)
-    assert len({row["id"] for row in read_objects(folder / "attempts.jsonl")}) == 40
+    assert len({row["id"] for row in read_objects(folder / "attempts.jsonl")}) == 24
 
 
 def test_complete_rationales_outlive_their_teacher(
@@ -392,7 +392,7 @@ def test_complete_rationales_outlive_their_teacher(
 def test_real_questions(
     command, arguments: dict[str, Any], real_data: Path, tmp_path: Path
 ) -> None:
-    """The whole pipeline on 100 real questions: 60 to train on, 40 to test on."""
+    """The whole pipeline on real questions: 24 to train on, 16 to test on."""
     source = real_data / "scienceqa-real"
     folder = tmp_path / "real"
     folder.mkdir()
@@ -400,15 +400,15 @@ def test_real_questions(
     rows = [json.loads(line) for line in lines]
     for row in rows:
         row.pop("split", None)
-    for name, part in (("train", rows[:60]), ("test", rows[60:])):
+    for name, part in (("train", rows[:24]), ("test", rows[24:40])):
         text = "".join(json.dumps(row) + "\n" for row in part)
         (folder / f"{name}.jsonl").write_text(text)
     shutil.copytree(source / "images", folder / "images")
-    settings = {**arguments, "--data": folder, "--limit": 60, "--test-limit": 40}
+    settings = {**arguments, "--data": folder, "--limit": 24, "--test-limit": 16}
     result = command("distill", *options(settings), "--test-batch-size", "16", "--json")
     assert result.code == 0, result.stderr
-    assert result.json["rationales"]["counts"]["selected"] == 60
-    assert [run["counts"]["done"] for run in result.json["runs"]] == [40, 40]
+    assert result.json["rationales"]["counts"]["selected"] == 24
+    assert [run["counts"]["done"] for run in result.json["runs"]] == [16, 16]
 
 
 @pytest.mark.parametrize(
