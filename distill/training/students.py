@@ -20,9 +20,9 @@ from distill.training.train import train
 from harness.checkpoints.catalog import find
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.core import progress
+from harness.core.devices import resolve_device
 from harness.core.options import ModelOptions
 from harness.core.structured import Rationale
-from harness.models.loading import resolve_device
 from harness.run.records import SYNTHETIC
 from harness.tracking.tracker import TrackedRun
 from harness.tracking.trackers import Trackers

@@ -23,6 +23,7 @@ from harness.checkpoints import pretrained
 from harness.checkpoints.chat_templates import ChatTemplate
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.picture_processor import load_processor
+from harness.core import devices
 from harness.core.errors import Exit, HarnessError
 from harness.core.types import Model, Prompt
 from harness.families import family_of
@@ -35,11 +36,7 @@ from harness.models.streaming import StreamingModel
 
 log = logging.getLogger(__name__)
 
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
+DTYPES: Mapping[str, torch.dtype] = {name: getattr(torch, name) for name in devices.DTYPES}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,32 +340,3 @@ def _check_arguments(processor: Any, arguments: Mapping[str, Any]) -> None:
                 f"--processor-arg {key}: {type(processor).__name__} has no such setting.",
                 remedy="See the keys of preprocessor_config.json.",
             )
-
-
-def resolve_device(device: str) -> str:
-    """`auto` as the best device that is here; any other name checked.
-
-    Raises:
-        HarnessError: torch knows no such device, or it is not in this machine (exit 2).
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise HarnessError(
-            f"--device {device}: {str(error).splitlines()[0]}",
-            remedy="Choose auto, cpu, cuda or cuda:N.",
-        ) from error
-    return device
-
-
-def resolve_dtype(dtype: str, device: str) -> str:
-    """`auto` is bfloat16 on an accelerator and float32 on a CPU."""
-    names = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-    dtype = names.get(dtype, dtype)
-    if dtype == "auto":
-        return "float32" if device.startswith("cpu") else "bfloat16"
-    if dtype not in DTYPES:
-        raise HarnessError(f"--dtype {dtype}: choose auto, {', '.join(DTYPES)}.")
-    return dtype

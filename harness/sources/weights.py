@@ -12,6 +12,7 @@ from typing import Any, Self
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.folder import weights_fingerprint
 from harness.core import processes, timing
+from harness.core.devices import resolve_device, resolve_dtype
 from harness.core.errors import HarnessError
 from harness.core.options import ModelOptions
 from harness.core.types import Model, Prompt
@@ -80,8 +81,6 @@ class Weights(LocalModel):
 
     @cached_property
     def device(self) -> str:
-        from harness.models.loading import resolve_device
-
         return resolve_device(processes.own_device(resolve_device(self.options.device)))
 
     @property
@@ -91,8 +90,6 @@ class Weights(LocalModel):
 
     @cached_property
     def dtype(self) -> str:
-        from harness.models.loading import resolve_dtype
-
         return resolve_dtype(self.options.dtype, self.device)
 
     def prompt_text(self, prompt: Prompt) -> str:
