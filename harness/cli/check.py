@@ -33,12 +33,6 @@ def check(
         size_of = f"{needed['repo']}: {needed['gigabytes']:.1f} GB"
         say(f"{size_of}, downloaded where it is not here yet.", err=True)
     report = try_out(find_source(options))
-    if report["tested"] is False:
-        say(
-            f"No model of the type {report['model_type']} has been tested. Compare some answers "
-            "with those of its own page before you trust a score.",
-            err=True,
-        )
     if as_json:
         print_json(report)
     else:

@@ -190,7 +190,9 @@ def _abilities(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What runs a model, and what it can do."""
     tokens = report["picture_tokens"]
     keys = ", and keys of cross-attention" if report["cross_attention"] else ""
+    untested = [("tests", f"none has a model of the type {report['model_type']}")]
     return [
+        *(untested if report["tested"] is False else []),
         ("engine", _ENGINES.get(report["engine"], report["engine"])),
         ("batches", report["batches"]),
         (
