@@ -80,8 +80,8 @@ def test_a_run_says_everything(evaluate) -> None:
     rows = predictions(run)
     assert [row["sample_id"] for row in rows][:2] == ["geography-00", "geography-01"]
     assert all(row["prompt"].startswith("[INST] <image>") for row in rows)
-    assert all(row["correct"] == (row["answer"] == row["target"]) for row in rows)
-    right = sum(row["correct"] for row in rows)
+    assert all(row["scores"]["accuracy"] == (row["answer"] == row["target"]) for row in rows)
+    right = sum(row["scores"]["accuracy"] for row in rows)
     assert accuracy["value"] == right / 64
     assert RunFolder(Path(run["folder"])).read_predictions()[0].images
 
@@ -252,7 +252,7 @@ def test_a_task_of_ones_own(command, tiny, drawn: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     run = only(result)
     assert run["metrics"] == {
-        "short": {"value": 0.5, "n": 4, "low": None, "high": None, "note": ""}
+        "short": {"value": 0.5, "n": 4, "low": None, "high": None, "note": "", "caveat": ""}
     }
     assert "WHICH TOWN" in predictions(run)[0]["prompt"]
     mine.write_text(mine.read_text().replace("upper", "lower"))

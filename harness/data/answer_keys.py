@@ -111,6 +111,8 @@ def text_target(
         if not any(each.text for each in made):
             raise bad(row, name, rule)
         return made[0].text if len(made) == 1 and made[0] == Reference(made[0].text) else made
+    if isinstance(value, int) and any(row.fields.get(each) is not None for each in CHOICES):
+        raise bad(row, name, "must be text, as this task has no options")
     text = _text(value, clean)
     if not text:
         raise bad(row, name, rule if text is None else "must not be empty")

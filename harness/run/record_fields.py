@@ -12,6 +12,12 @@ DEPTH = 24
 """Of a record: its own parts go six deep, a model's description may add to that."""
 
 
+class Versioned(TypedDict, total=False):
+    """What run.json says of itself."""
+
+    format: int
+
+
 class PeakMemory(TypedDict, total=False):
     """In bytes."""
 

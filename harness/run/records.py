@@ -14,7 +14,14 @@ from harness.core.json_types import check_fields, check_mapping, is_one
 from harness.core.types import IntervalMethod, Metric, Prediction, Reference, Unit, Value
 from harness.metrics.registry import metric
 from harness.run.former_fields import prediction_with_present_names, with_present_names
-from harness.run.record_fields import Environment, Fingerprint, Session, Settings, Timing
+from harness.run.record_fields import (
+    Environment,
+    Fingerprint,
+    Session,
+    Settings,
+    Timing,
+    Versioned,
+)
 
 T = TypeVar("T")
 
@@ -182,12 +189,13 @@ class RunRecord:
         """The record in `data`; `label` is the file that errors name."""
         try:
             data = with_present_names(data)
-            parts = {**data, "format": FORMAT}
-            if isinstance(data["format"], int) and data["format"] > FORMAT:
+            check_mapping(data, Versioned, "run.json")
+            if data["format"] > FORMAT:
                 raise DataError(
                     f"{label} was written by a newer harness (format {str(data['format'])[:20]}).",
                     remedy="Update harness, or use --fresh.",
                 )
+            parts = {**data, "format": FORMAT}
             parts["task"] = _build(TaskInfo, data["task"])
             parts["model"] = _build(ModelInfo, data["model"])
             parts["counts"] = _build(Counts, data["counts"])
