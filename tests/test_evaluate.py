@@ -251,9 +251,10 @@ def test_a_task_of_ones_own(command, tiny, drawn: Path, tmp_path: Path) -> None:
         "--runs", tmp_path / "runs", "--max-new-tokens", 4, "--json",
     )  # fmt: skip
     run = only(result)
-    assert run["metrics"] == {
-        "short": {"value": 0.5, "n": 4, "low": None, "high": None, "note": "", "caveat": ""}
-    }
+    assert list(run["metrics"]) == ["short", "unparsed"]
+    assert run["metrics"]["short"] == {
+        "value": 0.5, "n": 4, "low": None, "high": None, "note": "", "caveat": ""
+    }  # fmt: skip
     assert "WHICH TOWN" in predictions(run)[0]["prompt"]
     mine.write_text(mine.read_text().replace("upper", "lower"))
     again = command(
