@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.core.types import Prediction
+from harness.core.types import Metric, Prediction
 from harness.extract import EXTRACTORS
 from harness.run.compare import compare
 from harness.run.folder import RunFolder
@@ -28,10 +28,10 @@ from reports.page.summary import summary
 from reports.statistics import answers as answers_module
 from reports.statistics.answers import MAX_SCORED, Answers, chosen, read
 from reports.statistics.ranks import Pair
-from reports.tables.heatmap import HEAT, LEGENDS, change, heat
+from reports.tables.heatmap import HEAT, PERCENT, POINTS
 from reports.tables.pairs import probability
 from tasks import load_task
-from tests import league
+from tests import league, made_up
 from tests.test_leaderboard import Page, choice_run, colours, luminance, text_run
 
 
@@ -279,14 +279,14 @@ def test_large_runs_are_compared_on_the_same_questions(monkeypatch: pytest.Monke
 
 def test_tints_follow_the_figures() -> None:
     """Eight steps from 0 to 100; differences by 1, 5, 10 and 20 points, either way."""
-    assert [heat(value) for value in (0, 12.4, 12.5, 99, 100)] == [
+    assert [PERCENT.tone(value) for value in (0, 12.4, 12.5, 99, 100)] == [
         "heat0",
         "heat0",
         "heat1",
         "heat7",
         "heat7",
     ]
-    assert [change(value) for value in (-20, -5.5, -0.9, 0, 1, 12, 99)] == [
+    assert [POINTS.tone(value) for value in (-20, -5.5, -0.9, 0, 1, 12, 99)] == [
         "loss4",
         "loss2",
         "even",
@@ -295,7 +295,7 @@ def test_tints_follow_the_figures() -> None:
         "gain3",
         "gain4",
     ]
-    assert [tone for tone, _ in LEGENDS["heat"]] == list(HEAT)
+    assert [tone for tone, _ in PERCENT.legend] == list(HEAT)
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
@@ -466,3 +466,128 @@ def test_a_record_can_be_saved_as_json() -> None:
 def test_ids_are_those_of_the_runs() -> None:
     """A pair's row is found by the ids of its two runs."""
     assert run_id(choice_run()) == "run:scienceqa:moondream:test"
+
+
+# Metrics that nothing here names
+
+
+def shown(metric: Metric, folder: Path) -> TaskSection:
+    """The section of three models that are scored by this metric, and by no other."""
+    runs = made_up.write(folder, metric)
+    answers = {found.run: found for run in runs if (found := read(run))}
+    return next(s for s in sections([r.record for r in runs], answers) if s.name == "madeup")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[made_up.GRADED, made_up.LOWER, made_up.CORPUS, made_up.GROUPS],
+    ids=lambda metric: metric.name,
+)
+def scored(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Metric, TaskSection, Path]:
+    folder = tmp_path_factory.mktemp("made-up")
+    return request.param, shown(request.param, folder), folder
+
+
+def test_any_metric_has_a_column(scored: tuple[Metric, TaskSection, Path]) -> None:
+    """With its title, unit, n, interval and topics; the best run on top, whichever way is best."""
+    metric, section, _ = scored
+    table = section.scores
+    assert table is not None
+    (heading,) = [h for h in table.headings if h.key == metric.name]
+    assert (heading.title, heading.unit) == (metric.title, metric.unit)
+    assert heading.best == ("descending" if metric.higher_is_better else "ascending")
+    assert table.sorted_by == metric.name
+    rows = table.groups[0].rows
+    assert [row.title for row in rows] == ["Strong", "Student", "Weak"]
+    place = [h.key for h in table.headings].index(metric.name)
+    n = {"credit": 59, "circular": 15}.get(metric.name, 60)
+    assert [row.cells[place].n for row in rows] == [n] * 3
+    assert all(row.cells[place].interval for row in rows)
+    assert {f"{metric.name}/{topic}" for topic in ("signs", "food", "sports")} <= {
+        h.key for h in table.headings
+    }
+
+
+def test_any_metric_is_ranked_and_tested(scored: tuple[Metric, TaskSection, Path]) -> None:
+    """The strong model has rank 1 and is named better than the weak one, by that metric."""
+    metric, section, _ = scored
+    (group,) = section.run_groups
+    assert group.metric is not None
+    assert group.tests is not None
+    assert group.pairs is not None
+    assert group.metric.title == metric.title
+    strong, weak = (f"run:madeup:{name}:test" for name in ("strong", "weak"))
+    pair = group.tests.pair(weak, strong)
+    assert pair is not None
+    assert pair.better == strong
+    assert group.tests.ranks[strong].best == 1
+    assert group.pairs.headings[0].best == (
+        "descending" if metric.higher_is_better else "ascending"
+    )
+    words = [row.cells[1].text for row in group.pairs.groups[0].rows]
+    assert words[1] == "Strong is better"
+
+
+def test_any_metric_has_a_heat_map(scored: tuple[Metric, TaskSection, Path]) -> None:
+    """Strong tints are good ones; the differences from the student are gains where better."""
+    metric, section, _ = scored
+    heat, change = section.run_groups[0].heatmaps
+    assert heat.title == metric.title
+    assert change.title == "Minus Student"
+    strong, _, weak = heat.table.groups[0].rows
+    assert strong.cells[0].tone > weak.cells[0].tone
+    better, worse = (row.cells[0].tone for row in change.table.groups[0].rows)
+    assert better.startswith("gain")
+    assert worse.startswith("loss")
+    assert [tone for tone, _ in heat.legend] == list(HEAT)
+
+
+def test_any_metric_is_drawn_and_told(scored: tuple[Metric, TaskSection, Path]) -> None:
+    """The trade-off has its title, and the summary its figure with the unit."""
+    metric, section, folder = scored
+    chart = section.run_groups[0].charts[0]
+    assert chart.title == metric.title
+    assert [point.name for point in chart.points if point.leads] == ["Strong", "Student"]
+    (best, *_) = summary([section], [], load())[0].answer
+    record = folder_of(folder, "strong")
+    value = record.metrics[metric.name].value
+    assert value is not None
+    figure = f"{value * 100:.2f}%" if metric.unit == "%" else f"{value:.4f}"
+    assert best.verdict.startswith(f"Strong, {metric.title[0].lower()}") or metric.title in (
+        best.verdict
+    )
+    assert figure in best.verdict
+
+
+def folder_of(runs: Path, model: str) -> Any:
+    return folder(runs, model, task="madeup").existing_record()
+
+
+def test_a_graded_pair_is_what_harness_compare_says(tmp_path: Path) -> None:
+    """Difference, interval and p, over the same groups of questions."""
+    section = shown(made_up.GRADED, tmp_path)
+    (group,) = section.run_groups
+    assert group.tests is not None
+    pair = group.tests.pair("run:madeup:weak:test", "run:madeup:student:test")
+    found = compare(folder(tmp_path, "weak", "madeup"), folder(tmp_path, "student", "madeup"))
+    assert pair is not None
+    assert pair.difference is not None
+    for field in ("difference", "low", "high", "n", "p"):
+        assert getattr(pair.difference, field) == pytest.approx(getattr(found.decisive, field))
+
+
+def test_without_its_code_the_next_metric_compares(tmp_path: Path) -> None:
+    """A user's corpus metric scores no answer: without the task's file runs are compared by the
+    first metric that does, and the page says by which."""
+    runs = [
+        replace(run, task=None) for run in made_up.write(tmp_path, made_up.CORPUS, made_up.EXACT)
+    ]
+    answers = {found.run: found for run in runs if (found := read(run))}
+    section = next(s for s in sections([r.record for r in runs], answers) if s.name == "madeup")
+    assert section.run_groups[0].metric is not None
+    assert section.run_groups[0].metric.title == "Exact match"
+    assert section.scores is not None
+    assert section.scores.sorted_by == "yes_f1"
+    assert "exact match" in section.scores.headings[0].meaning

@@ -240,7 +240,7 @@ def test_a_distillation_that_left_nothing_says_so() -> None:
     page = render(Material(distillations=[Distillation(name="empty")]))
     text = " ".join(Page(page).text.split())
     assert "— no training log yet." in text
-    assert "needs training counts and accuracies of at least two topics" in text
+    assert "needs training counts and scores of at least two topics" in text
     assert "nan" not in text.lower().replace("finance", "")
     found = panel(
         Distillation(name="empty"),

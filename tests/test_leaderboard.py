@@ -285,7 +285,7 @@ def test_figures_by_topic_get_no_column_of_a_metric() -> None:
     record = text_run(metrics=metrics)
     keys = [h.key for h in results.scores([record], load().table("vqaonline")).headings]
     assert not [key for key in keys if "/" in key]
-    table = results.every_topic([record])
+    table = results.every_topic([record], load().table("vqaonline"))
     assert table is not None
     assert [row.title for row in table.groups[0].rows] == ["law", "travel"]
 

@@ -21,8 +21,11 @@ from reports.charts.tradeoff import (
     parameters,
     run_charts,
 )
+from reports.inputs.metrics import MetricFormat
 from reports.inputs.paper import load
 from tests.test_leaderboard import choice_run, text_run
+
+ACCURACY = MetricFormat(name="accuracy", title="Accuracy", unit="%", is_share=True)
 
 
 def candidate(name: str, score: float, cost: float, *, role: str = "baseline") -> Candidate:
@@ -32,7 +35,7 @@ def candidate(name: str, score: float, cost: float, *, role: str = "baseline") -
 
 
 def one(*candidates: Candidate, key: str = "time", chance: float | None = None) -> Chart:
-    (chart,) = charts(candidates, [key], name="c", percent=True, chance=chance)
+    (chart,) = charts(candidates, [key], ACCURACY, name="c", chance=chance)
     return chart
 
 
@@ -51,6 +54,33 @@ def one(*candidates: Candidate, key: str = "time", chance: float | None = None) 
 def test_the_frontier(points: list[tuple[float, float]], better: str, leading: set[int]) -> None:
     """Those that no other one beats; ties in both are kept, ties in one are not."""
     assert frontier(points, better) == leading  # type: ignore[arg-type]
+
+
+def test_of_a_metric_whose_least_is_best() -> None:
+    """The least is numbered first and leads, and the axis says so; the scale is its own."""
+    errors = MetricFormat(name="wer", title="Word errors", unit="", higher_is_better=False)
+    found = [
+        Candidate(name=name, role="", score=score, low=None, high=None, costs={"time": cost})
+        for name, score, cost in (("slow", 1.5, 10.0), ("fast", 2.5, 1.0), ("bad", 4.0, 5.0))
+    ]
+    (chart,) = charts(found, ["time"], errors, name="c")
+    assert [(p.number, p.name, p.leads) for p in chart.points] == [
+        (1, "slow", True),
+        (2, "fast", True),
+        (3, "bad", False),
+    ]
+    assert (chart.title, chart.score) == ("Word errors", "Word errors, lower is better")
+    assert [text for _, text in chart.upwards] == ["0", "1", "2", "3", "4"]
+    assert chart.points[0].y > chart.points[2].y
+    assert "Dominated (hollow): bad by fast." in chart.caption
+    assert chart.points[0].words == "1.5000, 10.0 s"
+
+
+def test_scores_below_zero_have_a_scale() -> None:
+    """From a round number below the least."""
+    y, ticks = geometry.scores("", [-1.5, 2.0])
+    assert float(ticks[0][1]) <= -1.5
+    assert y(-1.5) > y(0.0) > y(2.0)
 
 
 def test_the_frontier_of_the_paper() -> None:
@@ -166,7 +196,7 @@ def test_what_is_not_known_is_not_drawn() -> None:
         candidate("a", 50, 1),
         Candidate(name="b", role="", score=60, low=None, high=None, costs={"memory": 2.0}),
     )
-    found = charts([known, unknown], ["time", "memory", "speed"], name="c", percent=True)
+    found = charts([known, unknown], ["time", "memory", "speed"], ACCURACY, name="c")
     assert [chart.axis.key for chart in found] == ["time", "memory"]
     assert found[0].absent == ("b",)
     assert [p.name for p in found[1].points] == ["b"]
@@ -270,16 +300,16 @@ def test_spearman(one: list[float], two: list[float], rho: float | None) -> None
 def test_topics_against_what_was_trained() -> None:
     """Most trained first, at its place; one topic alone is no relation."""
     topics = [
-        Topic(name=name, trained=n, accuracy=a, low=a - 5, high=a + 5, n=50)
+        Topic(name=name, trained=n, score=a, low=a - 5, high=a + 5, n=50)
         for name, n, a in (("few", 10, 30.0), ("many", 100, 60.0))
     ]
-    found = scatter(topics, name="t")
+    found = scatter(topics, ACCURACY, name="t")
     assert found is not None
     assert [(dot.number, dot.name) for dot in found.dots] == [(1, "many"), (2, "few")]
     assert found.dots[0].x > found.dots[1].x
     assert found.dots[0].y < found.dots[1].y
     assert "+1.00 with accuracy" in found.caption[0]
-    assert scatter(topics[:1], name="t") is None
+    assert scatter(topics[:1], ACCURACY, name="t") is None
 
 
 def test_paths_hold_numbers_only() -> None:

@@ -240,7 +240,7 @@ def paired_bootstrap(
 
     Both are scored on the same resamples. The interval is the percentile interval of the
     differences, their deviation the standard error, and p = (1 + #{|d* - mean d*| ≥ |d|}) / (R + 1)
-    as in Riezler and Maxwell (2005).
+    as in Riezler and Maxwell (2005). Resamples for which a score is undefined are left out.
 
     Args:
         first: per-pair statistics of the first model, (N, K), see `bootstrap`.
@@ -264,16 +264,18 @@ def paired_bootstrap(
 
     both = np.concatenate([a, b], axis=1)  # (N, 2K)
     drawn = bootstrap(both, change, clusters, resamples=resamples, seed=seed)  # (R,)
+    drawn = drawn[np.isfinite(drawn)]
     observed = float(change(both.mean(axis=0)))
     extreme = int(np.count_nonzero(np.abs(drawn - drawn.mean()) >= abs(observed)))
-    low, high = percentile_interval(drawn, confidence=confidence) or (observed, observed)
+    ends = percentile_interval(drawn, confidence=confidence) if len(drawn) else None
+    low, high = ends or (observed, observed)
     return Difference(
         difference=observed,
         low=low,
         high=high,
-        standard_error=float(drawn.std(ddof=1)),
+        standard_error=float(drawn.std(ddof=1)) if len(drawn) > 1 else 0.0,
         n=len(a),
-        p=(1 + extreme) / (resamples + 1),
+        p=(1 + extreme) / (len(drawn) + 1),
     )
 
 

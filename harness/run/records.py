@@ -230,11 +230,16 @@ def _names(cls: type) -> frozenset[str]:
     return frozenset(f.name for f in fields(cls))
 
 
+_FORMER_DECISIVE = ("accuracy", "rougeL", "rouge1")
+"""The first of these that a run of format 1 has decides."""
+
+
 def former_info(metrics: Mapping[str, Value]) -> dict[str, MetricInfo]:
     """The descriptions of a record that has none: of the metrics that we know by name, those that
     decide first, and of a user's own."""
     names = [name for name in metrics if "/" not in name]
-    names.sort(key=lambda name: (name not in ("accuracy", "rougeL"), name in CONTEXT))
+    first = next((name for name in _FORMER_DECISIVE if name in names), None)
+    names.sort(key=lambda name: (name != first, name in CONTEXT))
     known = {name: metric(name) for name in names}
     return {
         name: MetricInfo.of(found) if found else MetricInfo(title=name)

@@ -61,6 +61,20 @@ def upwards(highest: float) -> tuple[Scale, Ticks]:
     return place, [(place(tick), f"{tick:g}") for tick in ticks]
 
 
+def scores(unit: str, found: Sequence[float]) -> tuple[Scale, Ticks]:
+    """A scale upwards for scores: of percentages from 0 to 100; of others from 0, or from the least
+    where there are negative ones, to the largest."""
+    if unit == "%":
+        return upwards(100.0)
+    if min(found) >= 0:
+        return upwards(max(found))
+    lowest = _round(-min(found))[-1]
+    place, ticks = upwards(max(found) + lowest)
+    return (lambda value: place(value + lowest)), [
+        (y, f"{float(text) - lowest:g}") for y, text in ticks
+    ]
+
+
 def across(highest: float) -> tuple[Scale, Ticks]:
     """The same from left to right."""
     ticks = _round(highest)

@@ -1,4 +1,4 @@
-"""Training questions of a topic against the accuracy in it, as in Figure 4 of the paper; the
+"""Training questions of a topic against the score in it, as in Figure 4 of the paper; the
 template draws it."""
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ from dataclasses import dataclass
 
 from reports.charts import geometry
 from reports.charts.geometry import Ticks
+from reports.inputs.metrics import MetricFormat
 from reports.numbers import counted, fixed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
-    """A topic with what was trained and what came of it; shares in percent."""
+    """A topic with what was trained and what came of it, as scores are printed."""
 
     name: str
     trained: int
-    accuracy: float
-    low: float
-    high: float
+    score: float
+    low: float | None
+    high: float | None
     n: int
     gain: float | None = None
-    """Percentage points over the student before training."""
+    """The difference from the student before training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +35,8 @@ class Dot:
     name: str
     x: float
     y: float
-    top: float
-    bottom: float
+    top: float | None
+    bottom: float | None
     label: tuple[float, float]
     words: str
 
@@ -45,24 +46,34 @@ class Scatter:
     """Topics by what was trained and what came of it."""
 
     id: str
+    score: str
+    """The title of the scores."""
+    unit: str
     dots: tuple[Dot, ...]
     across: Ticks
     upwards: Ticks
     caption: tuple[str, ...]
 
 
-def scatter(topics: Sequence[Topic], *, name: str) -> Scatter | None:
-    """Topics by training questions and accuracy, most trained first; None of fewer than two."""
+def scatter(topics: Sequence[Topic], metric: MetricFormat, *, name: str) -> Scatter | None:
+    """Topics by training questions and score, most trained first; None of fewer than two."""
     if len(topics) < 2:
         return None
     order = sorted(topics, key=lambda topic: (-topic.trained, topic.name))
     x, across = geometry.across(max(1, order[0].trained))
-    y, upwards = geometry.upwards(100.0)
-    places = [(x(topic.trained), y(topic.accuracy)) for topic in order]
-    whiskers = [(y(topic.high), y(topic.low)) for topic in order]
+    y, upwards = geometry.scores(
+        metric.unit, [end for t in order for end in (t.score, t.low, t.high) if end is not None]
+    )
+    places = [(x(topic.trained), y(topic.score)) for topic in order]
+    whiskers = [
+        (None, None) if topic.low is None or topic.high is None else (y(topic.high), y(topic.low))
+        for topic in order
+    ]
     labels = geometry.labels(places, whiskers, lines=[], taken=[])
     return Scatter(
         id=name,
+        score=metric.title,
+        unit=metric.unit,
         dots=tuple(
             Dot(
                 number=number,
@@ -72,8 +83,8 @@ def scatter(topics: Sequence[Topic], *, name: str) -> Scatter | None:
                 top=top,
                 bottom=bottom,
                 label=label,
-                words=f"{counted(topic.trained, 'training question')}, accuracy "
-                f"{fixed(topic.accuracy, 2)}% (n {topic.n:,})",
+                words=f"{counted(topic.trained, 'training question')}, {metric.in_words} "
+                f"{fixed(topic.score, metric.digits)}{metric.unit} (n {topic.n:,})",
             )
             for number, (topic, place, (top, bottom), label) in enumerate(
                 zip(order, places, whiskers, labels, strict=True), start=1
@@ -81,17 +92,19 @@ def scatter(topics: Sequence[Topic], *, name: str) -> Scatter | None:
         ),
         across=across,
         upwards=upwards,
-        caption=tuple(_correlations(order)),
+        caption=tuple(_correlations(order, metric)),
     )
 
 
-def _correlations(topics: Sequence[Topic]) -> list[str]:
+def _correlations(topics: Sequence[Topic], metric: MetricFormat) -> list[str]:
     trained = [float(topic.trained) for topic in topics]
     said = []
-    measures: list[tuple[str, list[float]]] = [("accuracy", [topic.accuracy for topic in topics])]
+    scores = [topic.score for topic in topics]
+    measures: list[tuple[str, list[float]]] = [(metric.in_words, scores)]
     gains = [topic.gain for topic in topics if topic.gain is not None]
     if len(gains) == len(topics):
-        measures.append(("gain over the student before training", gains))
+        change = "gain over" if metric.higher_is_better else "difference from"
+        measures.append((f"{change} the student before training", gains))
     for what, values in measures:
         rho = spearman(trained, values)
         if rho is not None:

@@ -19,10 +19,9 @@ from harness.run.records import RunRecord
 from reports.charts import geometry
 from reports.charts.geometry import LEFT, RIGHT, WIDTH, Place
 from reports.inputs import runs, sanitize
+from reports.inputs.metrics import MetricFormat, decisive
 from reports.inputs.paper import PaperTable, minutes
 from reports.numbers import fixed, significant
-from reports.statistics.sanity import ACCURACY
-from reports.tables.columns import TEXT_RANK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +57,7 @@ class Candidate:
     name: str
     role: str
     score: float
-    """As printed: percent, or 0 to 1."""
+    """As printed."""
     low: float | None
     high: float | None
     costs: dict[str, float]
@@ -95,6 +94,8 @@ class Chart:
     """Of the element of the page."""
     axis: Axis
     """What the scores are drawn against."""
+    title: str
+    """Of the metric."""
     score: str
     """The title of the vertical axis."""
     points: tuple[Point, ...]
@@ -117,32 +118,35 @@ class Chart:
 
 def run_charts(records: Sequence[RunRecord], *, name: str) -> list[Chart]:
     """A chart for each cost that any of these runs knows; best runs are numbered first."""
-    metric = _metric(records)
-    scale = 100 if metric == ACCURACY else 1
+    metric = decisive(records)
+    if metric is None:
+        return []
     found = []
     for run in records:
-        figure = runs.figure(run, metric)
+        figure = runs.figure(run, metric.name)
         if figure.value is None:
             continue
-        low, high = (None if end is None else end * scale for end in (figure.low, figure.high))
+        low, high = (
+            end if end is None else end * metric.scale for end in (figure.low, figure.high)
+        )
         found.append(
             Candidate(
                 name=runs.title(run),
                 role=runs.role(run),
-                score=figure.value * scale,
+                score=figure.value * metric.scale,
                 low=low,
                 high=high,
                 costs=dict(_costs(run)),
                 run=runs.run_id(run),
             )
         )
-    chances = {runs.figure(run, "chance").value for run in records}
-    chance = chances.pop() if len(chances) == 1 and metric == ACCURACY else None
+    chances = {runs.chance(run) for run in records}
+    chance = chances.pop() if len(chances) == 1 and metric.is_share else None
     return charts(
         found,
         ("time", "parameters", "memory", "speed"),
+        metric,
         name=name,
-        percent=metric == ACCURACY,
         chance=None if chance is None else chance * 100,
         label=runs.label(records[0]) if records else "",
     )
@@ -150,10 +154,10 @@ def run_charts(records: Sequence[RunRecord], *, name: str) -> list[Chart]:
 
 def paper_charts(paper: PaperTable, *, name: str) -> list[Chart]:
     """The paper's rows over their minutes and their sizes."""
-    metric = ACCURACY if paper.scale == 100 else "rouge1"
+    metric = paper.format(paper.decisive)
     found = []
     for row in paper.rows:
-        figure = paper.figures(row)[metric]
+        figure = paper.figures(row)[metric.name]
         low, high = (
             None if end is None else end * paper.scale for end in (figure.low, figure.high)
         )
@@ -163,7 +167,7 @@ def paper_charts(paper: PaperTable, *, name: str) -> list[Chart]:
             Candidate(
                 name=row.model,
                 role=spec.role if (spec := find(row.name)) else "",
-                score=float(row.cells[metric]),
+                score=float(row.cells[metric.name]),
                 low=low,
                 high=high,
                 costs=costs | ({"parameters": size} if size else {}),
@@ -172,8 +176,8 @@ def paper_charts(paper: PaperTable, *, name: str) -> list[Chart]:
     return charts(
         found,
         ("minutes", "parameters"),
+        metric,
         name=name,
-        percent=paper.scale == 100,
         chance=float(paper.chance) if paper.chance else None,
     )
 
@@ -191,9 +195,9 @@ def parameters(size: str) -> float | None:
 def charts(
     candidates: Sequence[Candidate],
     keys: Iterable[str],
+    metric: MetricFormat,
     *,
     name: str,
-    percent: bool,
     chance: float | None = None,
     label: str = "",
 ) -> list[Chart]:
@@ -202,14 +206,14 @@ def charts(
     Args:
         candidates: in any order; the best get the first numbers.
         keys: of AXES, in the order of the charts.
+        metric: what their scores are.
         name: the beginning of their ids.
-        percent: scores are percentages, otherwise shares.
         chance: what blind guessing gets, in the unit of the scores.
         label: of these scores, "mini (synthetic)".
     """
-    order = sorted(candidates, key=lambda c: (-c.score, c.name))
+    order = sorted(candidates, key=lambda c: (-metric.sign * c.score, c.name))
     return [
-        _chart(order, AXES[key], name=name, percent=percent, chance=chance, label=label)
+        _chart(order, AXES[key], metric, name=name, chance=chance, label=label)
         for key in keys
         if any(c.costs.get(key, 0) > 0 for c in order)
     ]
@@ -230,11 +234,6 @@ def frontier(points: Sequence[tuple[float, float]], better: Literal["low", "high
     }
 
 
-def _metric(records: Sequence[RunRecord]) -> str:
-    names = {metric for run in records for metric in run.metrics}
-    return next((m for m in (ACCURACY, TEXT_RANK, "rouge1") if m in names), ACCURACY)
-
-
 def _costs(run: RunRecord) -> Iterable[tuple[str, float]]:
     found: dict[str, float | None] = {
         "time": runs.own_pace(run, "seconds_per_sample", "p50"),
@@ -249,17 +248,17 @@ def _costs(run: RunRecord) -> Iterable[tuple[str, float]]:
 def _chart(
     order: Sequence[Candidate],
     axis: Axis,
+    metric: MetricFormat,
     *,
     name: str,
-    percent: bool,
     chance: float | None,
     label: str,
 ) -> Chart:
     shown = [c for c in order if c.costs.get(axis.key, 0) > 0]
     x, across = geometry.logarithmic([c.costs[axis.key] for c in shown])
-    highest = max(c.score if c.high is None else c.high for c in shown)
-    y, upwards = geometry.upwards(100.0 if percent else highest)
-    leading = frontier([(c.costs[axis.key], c.score) for c in shown], axis.better)
+    ends = [end for c in shown for end in (c.score, c.low, c.high) if end is not None]
+    y, upwards = geometry.scores(metric.unit, ends)
+    leading = frontier([(c.costs[axis.key], metric.sign * c.score) for c in shown], axis.better)
     places = [(x(c.costs[axis.key]), y(c.score)) for c in shown]
     whiskers = [
         (None, None) if c.low is None or c.high is None else (y(c.high), y(c.low)) for c in shown
@@ -268,11 +267,13 @@ def _chart(
     pairs = _pairs(shown)
     level = None if chance is None else y(chance)
     lines = [*pairwise(steps), *((places[i], places[j]) for i, j in pairs)]
+    lower = "" if metric.higher_is_better else "lower is better"
     labels, named = _labels(places, whiskers, lines, level=level)
     return Chart(
         id=f"{name}-{axis.key}",
         axis=axis,
-        score=", ".join(filter(None, ("Accuracy, %" if percent else "ROUGE", label))),
+        title=metric.title,
+        score=", ".join(filter(None, (metric.title, metric.unit, lower, label))),
         points=tuple(
             Point(
                 number=number,
@@ -285,7 +286,7 @@ def _chart(
                 bottom=bottom,
                 label=label,
                 leads=number - 1 in leading,
-                words=_score_and_cost(c, axis, percent=percent),
+                words=_score_and_cost(c, axis, metric),
             )
             for number, (c, place, (top, bottom), label) in enumerate(
                 zip(shown, places, whiskers, labels, strict=True), start=1
@@ -297,7 +298,7 @@ def _chart(
         arrows=tuple(geometry.arrow(places[i], places[j]) for i, j in pairs),
         chance=level,
         chance_at=named,
-        caption=_caption(shown, axis, leading, pairs=pairs, percent=percent),
+        caption=_caption(shown, axis, leading, pairs, metric=metric),
         absent=tuple(c.name for c in order if c not in shown),
     )
 
@@ -331,10 +332,6 @@ def amount(value: float, axis: Axis) -> str:
     return f"{significant(value)} {words.get(axis.key, axis.unit)}"
 
 
-def _score(value: float, *, percent: bool) -> str:
-    return f"{fixed(value, 2)}%" if percent else fixed(value, 4)
-
-
 def _pairs(shown: Sequence[Candidate]) -> list[tuple[int, int]]:
     """(student, distilled): where there is one student, each that was distilled is its child."""
     students = [place for place, c in enumerate(shown) if c.role == "student"]
@@ -360,27 +357,28 @@ def _caption(
     shown: Sequence[Candidate],
     axis: Axis,
     leading: set[int],
-    *,
     pairs: Sequence[tuple[int, int]],
-    percent: bool,
+    *,
+    metric: MetricFormat,
 ) -> tuple[str, ...]:
     first = [c.name for place, c in enumerate(shown) if place in leading]
     caption = [f"On the Pareto frontier (filled): {_and(first)}."]
-    if dominated := _dominated(shown, axis, leading):
+    if dominated := _dominated(shown, axis, leading, metric.sign):
         caption.append(f"Dominated (hollow): {_and(dominated)}.")
     for i, j in pairs:
         student, distilled = shown[i], shown[j]
         before, after = (
-            f"{c.name} ({_score_and_cost(c, axis, percent=percent)})" for c in (student, distilled)
+            f"{c.name} ({_score_and_cost(c, axis, metric)})" for c in (student, distilled)
         )
-        gain = fixed(distilled.score - student.score, 2 if percent else 4, sign="+")
-        caption.append(
-            f"Arrow: distillation takes {before} to {after}, {gain}{' points' * percent}."
-        )
+        gain = fixed(distilled.score - student.score, metric.digits, sign="+")
+        points = " points" * (metric.unit == "%")
+        caption.append(f"Arrow: distillation takes {before} to {after}, {gain}{points}.")
     return tuple(caption)
 
 
-def _dominated(shown: Sequence[Candidate], axis: Axis, leading: set[int]) -> list[str]:
+def _dominated(
+    shown: Sequence[Candidate], axis: Axis, leading: set[int], direction: int
+) -> list[str]:
     """Return "A by B" for each dominated model, B being the best of those that beat it."""
     sign = 1 if axis.better == "low" else -1
     found = []
@@ -388,14 +386,21 @@ def _dominated(shown: Sequence[Candidate], axis: Axis, leading: set[int]) -> lis
         if place in leading:
             continue
         cost = sign * c.costs[axis.key]
-        better = [o for o in shown if sign * o.costs[axis.key] <= cost and o.score >= c.score]
-        best = max((o for o in better if o is not c), key=lambda o: o.score)
+        better = [
+            o
+            for o in shown
+            if o is not c
+            and sign * o.costs[axis.key] <= cost
+            and direction * o.score >= direction * c.score
+        ]
+        best = max(better, key=lambda o: direction * o.score)
         found.append(f"{c.name} by {best.name}")
     return found
 
 
-def _score_and_cost(c: Candidate, axis: Axis, *, percent: bool) -> str:
-    return f"{_score(c.score, percent=percent)}, {amount(c.costs[axis.key], axis)}"
+def _score_and_cost(c: Candidate, axis: Axis, metric: MetricFormat) -> str:
+    score = f"{fixed(c.score, metric.digits)}{metric.unit}"
+    return f"{score}, {amount(c.costs[axis.key], axis)}"
 
 
 def _and(names: Sequence[str]) -> str:

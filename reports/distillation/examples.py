@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
@@ -12,7 +13,7 @@ from reports.distillation.models import ModelRun, Models
 from reports.distillation.summary import few
 from reports.inputs import runs, sanitize
 from reports.inputs.material import Distillation
-from reports.numbers import counted
+from reports.numbers import counted, fixed
 
 MAX_OUTPUT = 4000
 """Bytes of one output in an example; the sample browser has more."""
@@ -77,20 +78,21 @@ class TeacherLead:
 
 
 def input_output(models: Models, picture: Picture) -> Example | None:
-    """A question that the distilled student got right and wrote all four stages for; where there
-    is one, one that it had got wrong before."""
+    """A question that the distilled student got right, or nearest to it, and wrote all four stages
+    for; where there is one, one that it had not got right before."""
     base, student, teacher = models.base, models.student, models.teacher
     if student is None:
         return None
 
-    def merit(p: Prediction) -> tuple[bool, bool, bool, bool, bool]:
-        before = base.predictions.get(p.sample_id) if base else None
-        taught = teacher.predictions.get(p.sample_id) if teacher else None
+    def merit(p: Prediction) -> tuple[float, bool, bool, float, bool]:
+        now, before, taught = (
+            model.score(p.sample_id) if model else None for model in (student, base, teacher)
+        )
         return (
-            bool(p.correct),
+            -math.inf if now is None else now,
             structured.parse(p.raw).well_formed,
-            before is not None and not before.correct,
-            taught is not None and bool(taught.correct),
+            now is not None and before is not None and before < now,
+            -math.inf if taught is None else taught,
             bool(p.images),
         )
 
@@ -119,21 +121,34 @@ def training_rationale(found: Distillation) -> TrainingRationale | None:
 
 
 def teacher_lead(models: Models, picture: Picture) -> TeacherLead | None:
-    """Count what the teacher got right and the student did not; None without both runs."""
+    """Count what the teacher got right and the student did not, or got a better score for; None
+    without both runs, or where answers have no scores of their own."""
     student, teacher = models.student, models.teacher
     if student is None or teacher is None:
         return None
-    right, wrong = teacher.answers.scored.scores, student.answers.scored.scores
-    shared = [key for key in wrong if key in right]
-    only = [key for key in shared if right[key] and not wrong[key]]
-    back = sum(bool(wrong[key] and not right[key]) for key in shared)
+    if student.answers.metric.name != teacher.answers.metric.name:
+        return None
+    scores = {
+        key: (ours, theirs)
+        for key in student.answers.scored.scores
+        if (ours := student.score(key)) is not None and (theirs := teacher.score(key)) is not None
+    }
+    if not scores:
+        return None
+    only = [key for key, (ours, theirs) in scores.items() if theirs > ours]
+    back = sum(ours > theirs for ours, theirs in scores.values())
     topics: dict[str, int] = {}
     for key in only:
         topic = student.answers.topics.get(key, "") or "no topic"
         topics[topic] = topics.get(topic, 0) + 1
     order = sorted(topics.items(), key=lambda pair: (-pair[1], pair[0]))
-    verdict = f"{len(only):,} of {counted(len(shared), 'question')}; the reverse: {back:,}."
-    text = f"{teacher.title} is right and {student.title} is wrong"
+    verdict = f"{len(only):,} of {counted(len(scores), 'question')}; the reverse: {back:,}."
+    binary = student.answers.scored.test == teacher.answers.scored.test == "mcnemar"
+    text = (
+        f"{teacher.title} is right and {student.title} is wrong"
+        if binary
+        else f"{teacher.title} has a better {student.answers.metric.in_words} than {student.title}"
+    )
     if order:
         text += f": {few([f'{topic} {count:,}' for topic, count in order])}"
     chosen = one_a_topic([student.predictions[key] for key in only if key in student.predictions])
@@ -186,9 +201,12 @@ def _output(model: ModelRun, p: Prediction) -> Output:
     )
     if p.answer is None:
         verdict = f"unparsed ({sanitize.text(p.rule, limit=60)}), counted as wrong"
+    elif isinstance(p.answer, int):
+        verdict = f"{_letter(p.answer)}, {'right' if p.correct else 'wrong'}"
     else:
-        read = _letter(p.answer) if isinstance(p.answer, int) else sanitize.text(p.answer)
-        verdict = f"{read}, {'right' if p.correct else 'wrong'}"
+        metric, score = model.answers.metric, model.score(p.sample_id)
+        got = "" if score is None else f", {metric.title} {fixed(score * metric.sign, 2)}"
+        verdict = f"{sanitize.text(p.answer)}{got}"
     return Output(
         who=model.title,
         role=model.role,

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from harness.metrics.statistics import wilson
 from reports.charts.scatter import Scatter, Topic, scatter
-from reports.distillation.models import Models
+from reports.distillation.models import ModelRun, Models
+from reports.inputs import runs
 from reports.numbers import fixed
 from reports.tables import heatmap
 from reports.tables.heatmap import Change
@@ -24,38 +25,30 @@ def gains(models: Models, trained: Mapping[str, int], *, name: str) -> Table | N
     base, student, change = models.base, models.student, models.change
     if not (base and student and change):
         return None
-    rows = []
-    for topic, each in change.items():
-        shares = [each.first / each.n * 100, each.second / each.n * 100]
-        count = sum(trained.values()) if not topic else trained.get(topic, 0)
-        rows.append(
-            Row(
-                title=topic or "All questions",
-                cells=(
-                    Cell(text=f"{count:,}", value=count)
-                    if trained
-                    else missing("the training record has no counts"),
-                    *(
-                        Cell(text=fixed(s, 2), value=s, n=each.n, tone=heatmap.heat(s))
-                        for s in shares
-                    ),
-                    heatmap.cell(each),
-                    Cell(text=_verdict(each), kind="text"),
-                ),
-            )
-        )
+    metric = student.answers.metric
+    heat = heatmap.heat_of(
+        metric, (s * metric.scale for each in change.values() for s in (each.first, each.second))
+    )
+    rows = [_row(topic, each, models, trained=trained, heat=heat) for topic, each in change.items()]
+    binary = student.answers.scored.test == base.answers.scored.test == "mcnemar"
+    test = "exact McNemar test" if binary else "paired bootstrap"
     return table(
         f"{name}-gains",
         f"{student.title} minus {base.title} by topic, on the same questions",
         [
             Heading(key="trained", title="Trained", meaning="training questions of the topic"),
-            Heading(key="first", title=base.title, implied_unit="%"),
-            Heading(key="second", title=student.title, implied_unit="%"),
-            Heading(key="difference", title="Difference", unit="points"),
+            Heading(key="first", title=base.title, implied_unit=metric.unit, best=metric.best),
+            Heading(key="second", title=student.title, implied_unit=metric.unit, best=metric.best),
+            Heading(
+                key="difference",
+                title="Difference",
+                unit=metric.difference_unit,
+                best=metric.best,
+            ),
             Heading(
                 key="words",
                 title="Result",
-                meaning="exact McNemar test at 5%, Holm correction over the topics",
+                meaning=f"{test} at 5%, Holm correction over the topics",
                 kind="text",
                 best="ascending",
             ),
@@ -65,27 +58,62 @@ def gains(models: Models, trained: Mapping[str, int], *, name: str) -> Table | N
     )
 
 
+def _row(
+    topic: str, each: Change, models: Models, *, trained: Mapping[str, int], heat: heatmap.Heat
+) -> Row:
+    assert models.student is not None  # a change is one of the student
+    metric = models.student.answers.metric
+    count = trained.get(topic, 0) if topic else sum(trained.values())
+    scores = [each.first * metric.scale, each.second * metric.scale]
+    return Row(
+        title=topic or "All questions",
+        cells=(
+            Cell(text=f"{count:,}", value=count)
+            if trained
+            else missing("the training record has no counts"),
+            *(
+                Cell(text=fixed(s, metric.digits), value=s, n=each.n, tone=heat.tone(s))
+                for s in scores
+            ),
+            heatmap.cell(each, metric, tints=models.tints),
+            Cell(text=_verdict(each), kind="text"),
+        ),
+    )
+
+
 def _verdict(each: Change) -> str:
     if not each.certain:
         return "not significant"
-    return "better" if each.difference > 0 else "worse"
+    return "better" if each.gain > 0 else "worse"
 
 
 def topic_scatter(models: Models, trained: Mapping[str, int], *, name: str) -> Scatter | None:
-    """Training questions of each topic against the accuracy in it; arguments as for `gains`."""
+    """Training questions of each topic against the score in it; arguments as for `gains`."""
+    if models.student is None or not trained:
+        return None
+    metric = models.student.answers.metric
     topics = []
     for topic, each in models.change.items():
-        if topic and trained:
-            low, high = wilson(each.second, each.n)
+        if topic:
+            low, high = _ends(models.student, topic, each)
             topics.append(
                 Topic(
                     name=topic,
                     trained=trained.get(topic, 0),
-                    accuracy=each.second / each.n * 100,
-                    low=low * 100,
-                    high=high * 100,
+                    score=each.second * metric.scale,
+                    low=None if low is None else low * metric.scale,
+                    high=None if high is None else high * metric.scale,
                     n=each.n,
-                    gain=each.difference,
+                    gain=each.difference * metric.scale,
                 )
             )
-    return scatter(topics, name=f"{name}-topics")
+    return scatter(topics, metric, name=f"{name}-topics")
+
+
+def _ends(student: ModelRun, topic: str, each: Change) -> tuple[float | None, float | None]:
+    """The 95% interval of the student's score in a topic."""
+    if student.answers.scored.test == "mcnemar":
+        ends = wilson(round(each.second * each.n), each.n)
+        return ends.low, ends.high
+    found = runs.figure(student.evidence.record, f"{student.answers.metric.name}/{topic}")
+    return found.low, found.high

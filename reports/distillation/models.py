@@ -15,7 +15,7 @@ from reports.inputs import runs
 from reports.inputs.material import Distillation, RunData
 from reports.statistics.answers import Answers
 from reports.tables import heatmap
-from reports.tables.heatmap import Change
+from reports.tables.heatmap import Change, Changes, changes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,11 @@ class ModelRun:
     def role(self) -> str:
         return runs.role(self.evidence.record)
 
+    def score(self, sample_id: str) -> float | None:
+        """What its answer got, more being better; None: no score of its own."""
+        found = self.answers.scored.scores.get(sample_id)
+        return found * self.answers.metric.sign if isinstance(found, int | float) else None
+
     def structure(self) -> Structure:
         """Take its structured answers apart."""
         predictions = list(self.predictions.values())
@@ -67,6 +72,14 @@ class Models:
     """Topic -> the student against its base; "" is all questions; empty: one of them is missing."""
     structures: Mapping[ModelRun, Structure]
     """Of the teacher, the base and the student, as far as they are there."""
+
+    @property
+    def tints(self) -> Changes:
+        """Of the differences by topic."""
+        if self.student is None:
+            return Changes()
+        metric = self.student.answers.metric
+        return changes_of(metric, (c.difference * metric.scale for c in self.change.values()))
 
 
 def models_of(found: Distillation, answers: Mapping[str, Answers]) -> Models:
@@ -97,7 +110,7 @@ def _model_run(
     best: tuple[tuple[bool, int], RunData, Answers] | None = None
     for evidence in candidates:
         known = answers.get(runs.run_id(evidence.record))
-        if known is None or known.test != "mcnemar":
+        if known is None:
             continue
         if anchor is not None and evidence.record.task.name != anchor.record.task.name:
             continue

@@ -30,6 +30,7 @@ from reports.distillation.training import loss_curve, trained_questions
 from reports.inputs import runs, sanitize
 from reports.inputs.material import Distillation
 from reports.statistics.answers import Answers
+from reports.tables.heatmap import Legend
 from reports.tables.table import Table, labelled
 
 
@@ -45,7 +46,11 @@ class Panel:
     headline: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
     """Name and value."""
+    score: str
+    """What its models are compared by, within a sentence."""
     gains: Table | None
+    legend: Legend
+    """Of the differences in it."""
     comparisons: tuple[str, ...]
     """Pairs of runs in words: student, control and teacher against the distilled one."""
     curve: Curve | None
@@ -90,7 +95,9 @@ def panel(found: Distillation, answers: Mapping[str, Answers], *, picture: Pictu
         label=label,
         headline=tuple(summary.headline(models)),
         facts=tuple((term, text) for term, text in summary.facts(found, models) if text),
+        score=student.answers.metric.in_words if student else "score",
         gains=named(gains(models, trained, name=name)),
+        legend=models.tints.legend,
         comparisons=tuple(summary.comparisons(found, models)),
         curve=loss_curve(found, name=name),
         scatter=topic_scatter(models, trained, name=name),

@@ -39,9 +39,10 @@ def tag_compliance(models: Models, *, name: str) -> Table | None:
 
 
 def reasoning_errors(models: Models) -> str:
-    """How many wrong answers had arrived at the right option; empty: no run of the student."""
+    """How many wrong answers had arrived at the right option; empty: no run of the student, or no
+    options."""
     student = models.student
-    if student is None:
+    if student is None or not any(p.choices for p in student.predictions.values()):
         return ""
     found = models.structures[student].figures
     share, whole = found.get("reasoning_to_error"), found.get("reasoning_to_error_of_all")

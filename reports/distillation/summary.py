@@ -8,6 +8,7 @@ from reports.distillation.models import Models
 from reports.distillation.training import objective_title
 from reports.inputs import sanitize
 from reports.inputs.material import Distillation, Training
+from reports.inputs.metrics import MetricFormat
 from reports.numbers import counted, fixed
 from reports.tables import heatmap
 from reports.tables.heatmap import Change
@@ -16,22 +17,20 @@ from reports.tables.heatmap import Change
 def headline(models: Models) -> Iterable[str]:
     """What training gained over all questions, and by topic."""
     base, student, change = models.base, models.student, models.change
-    if not (base and student and change):
+    whole = change.get("")
+    if not (base and student and whole):
         return
-    whole = change[""]
+    metric = student.answers.metric
     yield (
-        f"{fixed(whole.difference, 2, sign='+')} points, from {base.title} "
-        f"{fixed(whole.first / whole.n * 100, 2)}% to {student.title} "
-        f"{fixed(whole.second / whole.n * 100, 2)}%."
+        f"{metric.difference(whole.difference)} {metric.difference_unit}, from {base.title} "
+        f"{metric.figure(whole.first)} to {student.title} {metric.figure(whole.second)}."
     )
     significant = "significant" if whole.certain else "not significant"
-    yield (
-        f"On the same {counted(whole.n, 'question')}, 95% interval {_interval(whole)}: "
-        f"{significant}."
-    )
+    ends = metric.ends(whole.low, whole.high)
+    yield (f"On the same {counted(whole.n, 'question')}, 95% interval {ends}: {significant}.")
     topics = {topic: each for topic, each in change.items() if topic}
-    yield _certain_topics(topics)
-    for names, verb in ((_changed(topics, certain=False, sign=s), v) for s, v in SIGNS):
+    yield _certain_topics(topics, metric)
+    for names, verb in ((_changed(topics, metric, certain=False, sign=s), v) for s, v in SIGNS):
         if names:
             yield f"{verb}, but not significant: {few(names)}."
 
@@ -39,8 +38,10 @@ def headline(models: Models) -> Iterable[str]:
 SIGNS = ((1, "Higher"), (-1, "Lower"))
 
 
-def _certain_topics(topics: Mapping[str, Change]) -> str:
-    better, worse = (_changed(topics, certain=True, sign=sign) for sign in (1, -1))
+def _certain_topics(topics: Mapping[str, Change], metric: MetricFormat) -> str:
+    better, worse = (
+        _changed(topics, metric, certain=True, sign=sign) for sign in (metric.sign, -metric.sign)
+    )
     if not better and not worse:
         return "No topic changed significantly."
     parts = (
@@ -50,10 +51,13 @@ def _certain_topics(topics: Mapping[str, Change]) -> str:
     return " ".join(parts)
 
 
-def _changed(topics: Mapping[str, Change], *, certain: bool, sign: int) -> list[str]:
+def _changed(
+    topics: Mapping[str, Change], metric: MetricFormat, *, certain: bool, sign: int
+) -> list[str]:
     """Topics with their differences, the largest first."""
+    digits = metric.interval_digits
     return [
-        f"{topic} ({fixed(each.difference, 1, sign='+')})"
+        f"{topic} ({fixed(each.difference * metric.scale, digits, sign='+')})"
         for topic, each in sorted(topics.items(), key=lambda t: -abs(t[1].difference))
         if each.certain is certain and each.difference * sign > 0
     ]
@@ -65,10 +69,6 @@ def few(names: Sequence[str], most: int = 6) -> str:
     if len(names) > most:
         shown.append(f"{len(names) - most} more")
     return ", ".join(shown)
-
-
-def _interval(each: Change) -> str:
-    return " to ".join(fixed(end, 1, sign="+") for end in (each.low, each.high))
 
 
 def facts(found: Distillation, models: Models) -> Iterable[tuple[str, str]]:
@@ -130,14 +130,16 @@ def comparisons(found: Distillation, models: Models) -> Iterable[str]:
         whole = heatmap.changes(other.answers, student.answers).get("")
         if whole is None:
             continue
+        metric = student.answers.metric
         words = (
             "significantly better"
-            if whole.certain and whole.difference > 0
+            if whole.certain and whole.gain > 0
             else "significantly worse"
             if whole.certain
             else "not significant"
         )
         yield (
-            f"Compared with {other.title} ({what}): {fixed(whole.difference, 2, sign='+')} points "
-            f"(95% interval {_interval(whole)}, n {whole.n:,}), {words}."
+            f"Compared with {other.title} ({what}): {metric.difference(whole.difference)} "
+            f"{metric.difference_unit} (95% interval {metric.ends(whole.low, whole.high)}, "
+            f"n {whole.n:,}), {words}."
         )

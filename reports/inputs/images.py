@@ -16,16 +16,15 @@ from tasks import TASKS, load_task
 
 
 def find_images(
-    records: Sequence[RunRecord], *, tasks: Sequence[str], data: Mapping[str, Path]
+    records: Sequence[RunRecord], *, tasks: Mapping[str, Task], data: Mapping[str, Path]
 ) -> Pictures:
     """Find the images of the questions that these runs were asked, where their data still are.
 
     Args:
         records: the runs.
-        tasks: files of users' own tasks; a file is run only where it is named here.
+        tasks: users' own tasks by name.
         data: name of a task -> where its data are now.
     """
-    own = {task.name: task for task in map(load_task, tasks)}
     known: dict[str, ImageRef] = {}
     notes: dict[str, None] = {}
     seen: set[object] = set()
@@ -38,7 +37,7 @@ def find_images(
         seen.add(key)
         try:
             where = _where(about, data)
-            known = _by_digest(_task(about.name, own).load(where)) | known
+            known = _by_digest(_task(about.name, tasks).load(where)) | known
         except HarnessError as error:
             notes[f"No images of {about.name}, {about.split} split: {error.what}"] = None
     return Pictures(find=known.get, notes=tuple(sorted(notes)))

@@ -8,12 +8,15 @@ anywhere: see `reports.inputs.sanitize`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from harness.core.images import ImageRef
-from harness.core.types import Prediction
+from harness.core.types import Metric, Prediction, Task
+from harness.metrics.figures import described_by
+from harness.metrics.registry import metric
 from harness.run.records import RunRecord
+from tasks import TASKS, load_task
 
 Rows = Callable[[], Sequence[Mapping[str, Any]]]
 """Reads the objects of a JSONL file; those that cannot be read are left out."""
@@ -36,11 +39,22 @@ class RunData:
     predictions: Callable[[], Sequence[Prediction]] = _none
     """Reads the answers, in the data's order; none where they are missing. Large: call it once,
     and do not keep what it returns longer than needed."""
+    task: Task | None = None
+    """A user's own task, where its file is named: its metrics can score again."""
+
+    def code(self, name: str) -> Metric | None:
+        """A metric that scores no sample by itself, if its code is at hand and needs no model."""
+        task, title = self.task, self.record.task.name
+        if task is None and title in TASKS:
+            task = load_task(title)
+        own = {each.name: each for each in described_by(task.metrics)} if task else {}
+        found = own.get(name) or metric(name)
+        return None if found is None or found.needs_model else found
 
     def held(self) -> RunData:
         """The same with its answers read, for as long as this is kept."""
         found = self.predictions()
-        return RunData(self.record, lambda: found)
+        return replace(self, predictions=lambda: found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

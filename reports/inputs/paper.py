@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any
 
 from harness.metrics.statistics import wilson
+from reports.inputs.metrics import GUESSING, MetricFormat
 from reports.statistics.sanity import Figure, Finding, check, whole_count
 
 
@@ -57,7 +58,13 @@ class PaperTable:
     scale: int
     """What 1 is printed as: 100 for percentages."""
     unit: str
+    decisive: str
+    """The metric of its charts and sentences."""
+    score: str
+    """The title of that metric."""
     columns: tuple[PaperColumn, ...]
+    measured: tuple[PaperColumn, ...]
+    """The columns that measured runs have for their metrics."""
     rows: tuple[PaperRow, ...]
     remarks: Mapping[str, tuple[Finding, ...]]
     """Model as printed -> what no rule can find."""
@@ -65,6 +72,27 @@ class PaperTable:
     chance: str | None = None
     """As printed by its source, in the table's unit."""
     chance_source: str = ""
+
+    @property
+    def topics(self) -> tuple[PaperColumn, ...]:
+        """The columns that are by topic."""
+        return tuple(column for column in self.columns if "/" in column.metric)
+
+    @property
+    def overall(self) -> str | None:
+        """The metric that it has by topic, and over all of them; None: it has no topics."""
+        return next((column.metric.partition("/")[0] for column in self.topics), None)
+
+    @property
+    def overall_first(self) -> list[PaperColumn]:
+        """Its columns with that over all topics first, as the tables of measured runs have it."""
+        return sorted(self.columns, key=lambda column: column.metric != self.overall)
+
+    def format(self, metric: str) -> MetricFormat:
+        """How a figure of it is printed."""
+        titles = {column.metric: column.key for column in self.measured}
+        title = self.score if metric == self.decisive else titles.get(metric, metric)
+        return MetricFormat(name=metric, title=title, unit=self.unit)
 
     def row(self, name: str) -> PaperRow | None:
         """The row of the catalogue's model `name`."""
@@ -79,8 +107,8 @@ class PaperTable:
             if column.metric != "inference_minutes"
         }
         if self.chance is not None:
-            column = PaperColumn(key="chance", meaning="", metric="chance")
-            found["chance"] = self._figure(self.chance, column)
+            column = PaperColumn(key=GUESSING, meaning="", metric=GUESSING)
+            found[GUESSING] = self._figure(self.chance, column)
         return found
 
     def findings(self, row: PaperRow) -> tuple[Finding, ...]:
@@ -132,7 +160,9 @@ def load() -> Paper:
 
 
 def _table(data: dict[str, Any]) -> PaperTable:
-    columns = tuple(PaperColumn(**column) for column in data.pop("columns"))
+    columns, measured = (
+        tuple(PaperColumn(**column) for column in data.pop(key)) for key in ("columns", "measured")
+    )
     metrics = {column.key: column.metric for column in columns}
     rows = tuple(
         PaperRow(**{**row, "cells": dict(zip(metrics.values(), row["cells"], strict=True))})
@@ -143,4 +173,4 @@ def _table(data: dict[str, Any]) -> PaperTable:
         about = tuple(metrics[key] for key in remark["columns"])
         finding = Finding(remark["kind"], about, remark["text"])
         remarks[remark["model"]] = (*remarks.get(remark["model"], ()), finding)
-    return PaperTable(**data, columns=columns, rows=rows, remarks=remarks)
+    return PaperTable(**data, columns=columns, measured=measured, rows=rows, remarks=remarks)

@@ -14,9 +14,8 @@ from harness.core.files.paths import safe_name
 from harness.core.types import Value
 from harness.run.records import RunRecord
 from reports.inputs import sanitize
-from reports.statistics.sanity import ACCURACY, Figure, Finding
-
-TOPIC = f"{ACCURACY}/"
+from reports.inputs.metrics import GUESSING, format_of
+from reports.statistics.sanity import Figure, Finding
 
 
 def run_id(run: RunRecord) -> str:
@@ -166,10 +165,10 @@ def figures(run: RunRecord, titles: Mapping[str, str]) -> dict[str, Figure]:
         value = figure(run, metric)
         if value.value is None:
             continue
-        share = metric in (ACCURACY, "chance") or metric.startswith(TOPIC)
+        shown = format_of(run, metric)
         found[metric] = Figure(
             value=Fraction(value.value),
-            text=f"{value.value * 100:.2f}%" if share else f"{value.value:.4f}",
+            text=f"{value.value * shown.scale:.{shown.digits}f}{shown.unit}",
             n=value.n or None,
             low=value.low,
             high=value.high,
@@ -223,7 +222,12 @@ def caveats(value: Value, metric: str) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def topics(runs: Iterable[RunRecord], metric: str = ACCURACY) -> dict[str, int]:
+def chance(run: RunRecord) -> float | None:
+    """What guessing is expected to give, as a fraction; None: nothing is chosen."""
+    return figure(run, GUESSING).value
+
+
+def topics(runs: Iterable[RunRecord], metric: str) -> dict[str, int]:
     """The names of a metric's figures by topic -> the most samples of that topic that any of the
     runs answered, largest first."""
     sizes: dict[str, int] = {}

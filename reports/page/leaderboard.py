@@ -34,7 +34,7 @@ from reports.page.samples.payload import payload
 from reports.page.sections import TaskSection, order, sections
 from reports.page.summary import summary
 from reports.statistics.answers import Answers, read
-from reports.tables.heatmap import LEGENDS
+from reports.tables.heatmap import POINTS
 from reports.tables.table import KINDS, Table
 from tasks import scienceqa, vqaonline
 
@@ -85,7 +85,7 @@ def render(
         sections=shown_sections,
         panels=panels,
         summary=summary(shown_sections, panels, paper),
-        legends=LEGENDS,
+        points=POINTS.legend,
         measured_runs=len(ordered),
         provenances=[_provenance(run) for run in ordered],
         attributions=[data.ATTRIBUTION for task, data in DATA_SETS.items() if task in tasks],

@@ -16,8 +16,10 @@ from harness.run.records import RunRecord
 from reports.charts import tradeoff
 from reports.charts.tradeoff import Chart
 from reports.inputs import runs, sanitize
+from reports.inputs.metrics import MetricFormat
 from reports.inputs.paper import Paper, PaperTable, load
 from reports.statistics.answers import Answers
+from reports.statistics.paired import RunScores
 from reports.statistics.ranks import PairwiseTests, Rank, pairwise_tests
 from reports.tables import extractors, heatmap, pairs, paper_rows, results
 from reports.tables.heatmap import HeatMap
@@ -36,6 +38,8 @@ class RunGroup:
     """Which questions, in words, and the label of its runs."""
     runs: tuple[RunRecord, ...]
     """Best first."""
+    metric: MetricFormat | None
+    """What they are tested by; None: they are not."""
     tests: PairwiseTests | None
     """None: fewer than two have predictions."""
     sampled: int | None
@@ -140,10 +144,16 @@ def _section(
         for number, group in enumerate(results.same_questions(ours), start=1)
     )
     ranks: dict[str, Rank] = {}
+    ranked_by: dict[str, None] = {}
     for each in run_groups:
-        if each.tests:
+        if each.tests and each.metric:
             ranks |= each.tests.ranks
-    scores = results.scores(ours, table, ranks, complete=borrowed) if ours else None
+            ranked_by[each.metric.in_words] = None
+    scores = (
+        results.scores(ours, table, ranks, ranked_by=" or ".join(ranked_by), complete=borrowed)
+        if ours
+        else None
+    )
     costs = results.costs(ours)
     printed = paper_rows.as_printed(table) if table else None
     labels = {runs.label(run) for run in ours}
@@ -162,7 +172,7 @@ def _section(
         costs=named(costs),
         run_groups=run_groups,
         extractors=named(extractors.extractor_table(ordered, answers, name=f"{name}-extractors")),
-        topics=named(results.every_topic(ours)),
+        topics=named(results.every_topic(ours, table)),
         difference=paper_rows.differences(ordered, table) if table and not borrowed else None,
         reported=printed,
         printed_charts=tuple(tradeoff.paper_charts(table, name=f"{name}-printed") if table else ()),
@@ -186,31 +196,40 @@ def _run_group(
 ) -> RunGroup:
     ordered = results.best_first(group)
     known = [found for run in ordered if (found := answers.get(runs.run_id(run)))]
-    known = [found for found in known if found.test == known[0].test]
-    tests = (
-        pairwise_tests([found.scored for found in known], test=known[0].test) if known[1:] else None
-    )
+    known = [found for found in known if found.metric.name == known[0].metric.name]
+    metric = known[0].metric if known[1:] else None
+    tests = _tests([found.scored for found in known], metric) if metric else None
     among = [run for run in ordered if tests and runs.run_id(run) in tests.ranks]
     sampled = [len(found.scored.scores) for found in known]
     label = runs.label(group[0])
-    matrix = pairs.matrix(among, tests, name=f"{name}-matrix") if tests else None
+    matrix = pairs.matrix(among, tests, metric, name=f"{name}-matrix") if tests and metric else None
     return RunGroup(
         id=name,
         title=runs.asked(group[0]),
         runs=tuple(ordered),
+        metric=metric,
         tests=tests,
         sampled=max(sampled)
         if tests and any(len(found.scored.scores) < found.answered for found in known)
         else None,
         matrix=labelled(matrix, label) if matrix else None,
-        pairs=labelled(pairs.every_pair(among, tests, name=f"{name}-pairs"), label)
-        if tests
+        pairs=labelled(pairs.every_pair(among, tests, metric, name=f"{name}-pairs"), label)
+        if tests and metric
         else None,
         charts=tuple(tradeoff.run_charts(ordered, name=f"{name}-cost")),
         heatmaps=tuple(
             replace(each, table=labelled(each.table, label))
             for each in heatmap.run_heatmaps(ordered, table, answers, name=f"{name}-topics")
         ),
+    )
+
+
+def _tests(scored: Sequence[RunScores], metric: MetricFormat) -> PairwiseTests:
+    binary = all(run.test == "mcnemar" for run in scored)
+    return pairwise_tests(
+        scored,
+        test="mcnemar" if binary else "bootstrap",
+        higher_is_better=metric.higher_is_better,
     )
 
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from harness.run.records import RunRecord
 from reports.distillation.panel import Panel
 from reports.inputs import runs
+from reports.inputs.metrics import decisive
 from reports.inputs.paper import Paper, PaperRow, PaperTable, minutes
 from reports.numbers import counted, duration, fixed
 from reports.page.sections import RunGroup, TaskSection
 from reports.statistics.ranks import Rank
-from reports.statistics.sanity import ACCURACY, Figure
+from reports.statistics.sanity import Figure
 from reports.tables import pairs
-from reports.tables.columns import TEXT_RANK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,19 +83,21 @@ def _best(sections: Sequence[TaskSection]) -> Iterable[Statement]:
 
 def _best_of(group: RunGroup) -> tuple[str, str] | None:
     """Of the largest set of questions: (verdict, what it rests on)."""
-    metric, words, unit = _metric(group.runs)
-    scored = [run for run in group.runs if runs.figure(run, metric).value is not None]
-    if not scored:
+    metric = decisive(group.runs)
+    scored = [
+        run for run in group.runs if metric and runs.figure(run, metric.name).value is not None
+    ]
+    if metric is None or not scored:
         return None
-    best, scale = scored[0], 100 if metric == ACCURACY else 1
-    found, chance = runs.figure(best, metric), runs.figure(best, "chance").value
-    digits = 2 if scale == 100 else 4
-    verdict = f"{runs.title(best)}, {words} {fixed((found.value or 0.0) * scale, digits)}{unit}"
+    best = scored[0]
+    found, chance = runs.figure(best, metric.name), runs.chance(best)
+    verdict = f"{runs.title(best)}, {metric.in_words} {metric.figure(found.value or 0.0)}"
     basis = []
     if found.low is not None and found.high is not None:
-        ends = " to ".join(fixed(end * scale, digits - 1) for end in (found.low, found.high))
+        digits = metric.interval_digits
+        ends = " to ".join(fixed(end * metric.scale, digits) for end in (found.low, found.high))
         basis.append(f"95% interval {ends}, n {found.n:,}")
-    if metric == ACCURACY and chance is not None:
+    if metric.is_share and chance is not None:
         basis.append(f"chance {fixed(chance * 100, 1)}%")
     if len(scored) == 1:
         rank, why = "the only run on these questions", "No other run to compare with"
@@ -111,18 +113,15 @@ def _capital(text: str) -> str:
 def _significance(group: RunGroup, scored: Sequence[RunRecord]) -> tuple[str, str]:
     """(the rank of the best run, what it rests on)."""
     best, second = (runs.run_id(run) for run in scored[:2])
-    tests = group.tests
+    tests, metric = group.tests, group.metric
     rank = tests.ranks.get(best) if tests else None
     pair = tests.pair(second, best) if tests else None
-    if tests is None or rank is None or pair is None or pair.difference is None:
+    if metric is None or rank is None or pair is None or pair.difference is None:
         return "not tested", "Predictions are missing, so there is no paired test"
-    counts = tests.test == "mcnemar"
-    scale, digits = (100, 2) if counts else (1, 4)
-    size = fixed(pair.difference.difference * scale, digits, sign="+")
+    size = metric.difference(pair.difference.difference)
     p = pairs.probability(pair.p) if pair.p is not None else ""
-    unit = "points" if counts else "ROUGE-L"
     lead = (
-        f"{size} {unit} against {runs.title(scored[1])}, the second, on "
+        f"{size} {metric.difference_unit} against {runs.title(scored[1])}, the second, on "
         f"{counted(pair.n, 'shared question')}, p {'' if p.startswith('<') else '= '}{p} after "
         "Holm correction"
     )
@@ -131,16 +130,9 @@ def _significance(group: RunGroup, scored: Sequence[RunRecord]) -> tuple[str, st
     return f"ranks {rank.best}\N{EN DASH}{rank.worst}: not separable", lead
 
 
-def _metric(group: Sequence[RunRecord]) -> tuple[str, str, str]:
-    names = {metric for run in group for metric in run.metrics}
-    if ACCURACY in names:
-        return ACCURACY, "accuracy", "%"
-    return (TEXT_RANK, "ROUGE-L", "") if TEXT_RANK in names else ("rouge1", "ROUGE-1", "")
-
-
 def _best_printed(paper: Paper) -> Iterable[Statement]:
     for table in paper.tables:
-        metric = ACCURACY if table.n is not None else "rouge1"
+        metric = table.decisive
         heading = next(column.key for column in table.columns if column.metric == metric)
         first, second = sorted(table.rows, key=lambda row: -float(row.cells[metric]))[:2]
         verdict = f"{first.model}, {heading} {first.cells[metric]}{table.unit}."
@@ -203,14 +195,14 @@ def _by_topic(table: PaperTable, one: PaperRow, two: PaperRow) -> list[tuple[str
     found = [
         (column.meaning, float(two.cells[column.metric]) - float(one.cells[column.metric]))
         for column in table.columns
-        if column.metric.startswith(runs.TOPIC)
+        if column in table.topics
     ]
     return sorted(found, key=lambda pair: (-pair[1], pair[0]))
 
 
 def _gained_printed(paper: Paper) -> Iterable[Statement]:
     for table, student, distilled, _ in _distilled(paper):
-        old, new = student.cells[ACCURACY], distilled.cells[ACCURACY]
+        old, new = student.cells[table.decisive], distilled.cells[table.decisive]
         topics = _by_topic(table, student, distilled)
         up = [topic for topic in topics if topic[1] > 0]
         down = [topic for topic in topics if topic[1] < 0]
@@ -287,7 +279,8 @@ def _pace(sections: Sequence[TaskSection]) -> Iterable[Statement]:
 
 def _fastest(best: tuple[float, RunRecord], fast: tuple[float, RunRecord], group: RunGroup) -> str:
     """The best of the timed runs by score, and the fastest one."""
-    word = "Most accurate" if _metric(group.runs)[0] == ACCURACY else "Best"
+    metric = decisive(group.runs)
+    word = "Most accurate" if metric and metric.is_share else "Best"
     timed = "" if best[1] is group.runs[0] else " of the timed runs"
     if fast[1] is best[1]:
         return f"{word} and fastest{timed}: {_timed(best)}."

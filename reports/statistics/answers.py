@@ -6,17 +6,23 @@ references takes long, and is done for at most `MAX_SCORED` of them: the page th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from heapq import nsmallest
 
-from harness.core.types import Prediction
+from harness.core.errors import HarnessError
+from harness.core.types import Metric, Prediction
 from harness.extract import EXTRACTORS, extract_choice
+from harness.metrics.clusters import clusters
+from harness.metrics.figures import aggregate, contributions
+from harness.run.scores import scored_predictions
 from harness.run.shuffling import extract_answer
 from reports.inputs import runs, sanitize
 from reports.inputs.material import RunData
-from reports.statistics.ranks import RunScores, Test
+from reports.inputs.metrics import MetricFormat, scored_by
+from reports.statistics.paired import RunScores, Scoring, mean
 
 MAX_SCORED = 5000
 """More than ScienceQA's test split has; all of VQAonline would take minutes."""
@@ -41,10 +47,11 @@ class Answers:
 
     run: str
     """The id of the run on the page."""
-    test: Test
+    metric: MetricFormat
+    """What they are scored by: the first metric of the record that they can be."""
     answered: int
     scored: RunScores
-    """Right or wrong, or ROUGE-L against the reference, of at most `MAX_SCORED` answers."""
+    """The scores of at most `MAX_SCORED` answers where they are written, and of all choices."""
     topics: Mapping[str, str]
     """Sample id -> topic, of those that are scored."""
     by_extractor: tuple[ExtractorResult, ...] = ()
@@ -53,25 +60,67 @@ class Answers:
 
 
 def read(evidence: RunData) -> Answers | None:
-    """Score the answers of a run; None without answers."""
+    """Score the answers of a run; None without answers, or where none has a score."""
     found = [p for p in evidence.predictions() if p.error is None]
     if not found:
         return None
+    record = evidence.record
     choices = any(p.choices for p in found)
-    used = found if choices else chosen(found)
-    name = runs.run_id(evidence.record)
-    extracted = choices and runs.is_extracted(evidence.record)
+    used = scored_predictions(record, found if choices else chosen(found))
+    scored = next(_scored(evidence, used), None)
+    if scored is None:
+        return None
+    metric, scores = scored
+    topics = {p.sample_id: sanitize.text(p.topic, limit=60) for p in used}
     return Answers(
-        run=name,
-        test="mcnemar" if choices else "bootstrap",
+        run=scores.name,
+        metric=metric,
         answered=len(found),
-        scored=RunScores(
-            name=name,
-            scores={p.sample_id: float(bool(p.correct)) for p in used} if choices else _rouge(used),
-            clusters={p.sample_id: p.images for p in used if p.images},
+        scored=scores,
+        topics={key: topics[key] for key in scores.scores},
+        by_extractor=tuple(_by_extractor(found)) if choices and runs.is_extracted(record) else (),
+    )
+
+
+def _scored(
+    evidence: RunData, predictions: Sequence[Prediction]
+) -> Iterator[tuple[MetricFormat, RunScores]]:
+    """The metrics that these answers can be scored by, the decisive one first."""
+    record = evidence.record
+    together = clusters(predictions)
+    number = dict(zip((p.sample_id for p in predictions), together or (), strict=False))
+    name = runs.run_id(record)
+    for metric in scored_by(record, (name for p in predictions for name in p.scores)):
+        if metric.scope == "sample":
+            scores = {
+                p.sample_id: p.scores[metric.name] for p in predictions if metric.name in p.scores
+            }
+            if scores:
+                yield metric, RunScores(name=name, scores=scores, clusters=number)
+        elif (code := evidence.code(metric.name)) and (found := _contributed(code, predictions)):
+            yield metric, replace(found, name=name, clusters=number)
+
+
+def _contributed(code: Metric, predictions: Sequence[Prediction]) -> RunScores | None:
+    """What answers contribute to a metric that gives them no score of their own."""
+    try:
+        made = contributions(predictions, [replace(code, per_group=None)])[code.name]
+    except HarnessError:  # of a user's own metric
+        return None
+    if not len(made.of):
+        return None
+    return RunScores(
+        name="",
+        scores={
+            predictions[place].sample_id: tuple(row)
+            for place, row in zip(made.of, made.values.tolist(), strict=True)
+        },
+        clusters={},
+        groups={p.sample_id: p.group for p in predictions if p.group},
+        scoring=Scoring(
+            aggregate=partial(aggregate, code) if code.aggregate else mean,
+            per_group=code.per_group,
         ),
-        topics={p.sample_id: sanitize.text(p.topic, limit=60) for p in used},
-        by_extractor=tuple(_by_extractor(found)) if extracted else (),
     )
 
 
@@ -83,14 +132,6 @@ def chosen(predictions: Sequence[Prediction]) -> Sequence[Prediction]:
     digests = [sha256(p.sample_id.encode("utf-8", "surrogatepass")).digest() for p in predictions]
     places = nsmallest(MAX_SCORED, range(len(predictions)), key=digests.__getitem__)
     return [predictions[place] for place in sorted(places)]
-
-
-def _rouge(predictions: Sequence[Prediction]) -> dict[str, float]:
-    from harness.metrics.overlap import rouge
-
-    texts = ["" if p.answer is None else str(p.answer) for p in predictions]
-    found = rouge(texts, [str(p.target) for p in predictions])["rougeL"]
-    return {p.sample_id: float(score) for p, score in zip(predictions, found, strict=True)}
 
 
 def _by_extractor(predictions: Iterable[Prediction]) -> Iterable[ExtractorResult]:

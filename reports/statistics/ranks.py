@@ -8,13 +8,12 @@ paired test sees what a shared difficulty hides.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.metrics.statistics import (
     RESAMPLES,
@@ -24,27 +23,13 @@ from harness.metrics.statistics import (
     holm,
     percentile_interval,
 )
-from harness.run.compare import accuracies
+from reports.statistics.paired import RunScores, Scoring, Test, right_and_wrong, shared
 
 LEVEL = 0.05
 """Of all pairs together."""
 _DRAWS_PER_PAIR = 60
 """Resamples for each pair: the smallest p, 1 / (resamples + 1), has to stay below LEVEL when Holm
 multiplies it by the number of pairs."""
-
-Test = Literal["mcnemar", "bootstrap"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunScores:
-    """A run in paired tests: a score for each question that it answered."""
-
-    name: str
-    """Unique among the runs that are tested."""
-    scores: Mapping[str, float]
-    """Sample id -> 1 or 0, or a share between them."""
-    clusters: Mapping[str, Hashable]
-    """Sample id -> what questions that are not independent have in common: their picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +48,7 @@ class Pair:
     """Questions that only this one got right; None where answers are not right or wrong."""
     both: int | None = None
     neither: int | None = None
+    higher_is_better: bool = True
 
     @property
     def certain(self) -> bool:
@@ -74,7 +60,7 @@ class Pair:
         """The one that is significantly better; None: neither is."""
         if not self.certain:
             return None
-        return self.second if self._size > 0 else self.first
+        return self.second if (self._size > 0) == self.higher_is_better else self.first
 
     @property
     def _size(self) -> float:
@@ -93,6 +79,7 @@ class Pair:
             only_second=self.only_first,
             both=self.both,
             neither=self.neither,
+            higher_is_better=self.higher_is_better,
         )
 
 
@@ -126,17 +113,22 @@ class PairwiseTests:
         return None
 
 
-def pairwise_tests(runs: Sequence[RunScores], *, test: Test) -> PairwiseTests:
+def pairwise_tests(
+    runs: Sequence[RunScores], *, test: Test, higher_is_better: bool = True
+) -> PairwiseTests:
     """Every pair of `runs`, in their order, tested; and the ranks that follow.
 
     Right and wrong answers are tested by exact McNemar, their interval is Bonett and Price's, or
-    clustered by picture where that is wider; shares by a paired bootstrap.
+    clustered where that is wider; graded ones by a paired bootstrap, which draws whole clusters.
     """
     pairs = _mcnemar(runs) if test == "mcnemar" else _bootstrapped(runs)
     tested = [pair for pair in pairs if pair.difference and pair.difference.p is not None]
     corrected = holm([pair.difference.p for pair in tested])  # type: ignore[union-attr, misc]  # tested have both
     found = dict(zip(((p.first, p.second) for p in tested), corrected, strict=True))
-    pairs = [replace(pair, p=found.get((pair.first, pair.second))) for pair in pairs]
+    pairs = [
+        replace(pair, p=found.get((pair.first, pair.second)), higher_is_better=higher_is_better)
+        for pair in pairs
+    ]
     decided = [
         (winner, pair.first if winner == pair.second else pair.second)
         for pair in pairs
@@ -156,31 +148,24 @@ def ranks(names: Sequence[str], decided: Iterable[tuple[str, str]]) -> dict[str,
     return {name: Rank(1 + better[name], len(names) - worse[name]) for name in names}
 
 
-def _shared(first: RunScores, second: RunScores) -> list[str]:
-    """The questions that both answered, in the first one's order."""
-    return [key for key in first.scores if key in second.scores]
-
-
 def _mcnemar(runs: Sequence[RunScores]) -> list[Pair]:
     pairs = []
     for one, two in combinations(runs, 2):
-        shared = _shared(one, two)
-        if not shared:
+        keys = shared(one, two)
+        if not keys:
             pairs.append(Pair(first=one.name, second=two.name, n=0, difference=None))
             continue
-        right = [(one.scores[key] > 0, two.scores[key] > 0) for key in shared]
-        only_first, only_second = right.count((True, False)), right.count((False, True))
-        difference, _ = accuracies(right, [one.clusters.get(key, key) for key in shared])
+        found = right_and_wrong(one, two, keys)
         pairs.append(
             Pair(
                 first=one.name,
                 second=two.name,
-                n=len(shared),
-                difference=difference,
-                only_first=only_first,
-                only_second=only_second,
-                both=right.count((True, True)),
-                neither=right.count((False, False)),
+                n=len(found.right),
+                difference=found.difference,
+                only_first=found.count(True, False),
+                only_second=found.count(False, True),
+                both=found.count(True, True),
+                neither=found.count(False, False),
             )
         )
     return pairs
@@ -188,41 +173,71 @@ def _mcnemar(runs: Sequence[RunScores]) -> list[Pair]:
 
 def _bootstrapped(runs: Sequence[RunScores]) -> list[Pair]:
     """Pairs with the same shared questions are drawn together: usually one bootstrap for all."""
-    ids = dict.fromkeys(key for run in runs for key in run.scores)
-    place = {key: row for row, key in enumerate(ids)}
-    table: Floats = np.full((len(place), len(runs)), np.nan)  # (N, M)
-    for column, run in enumerate(runs):
-        for key, score in run.scores.items():
-            table[place[key], column] = score
-    there: NDArray[np.bool_] = ~np.isnan(table)
     chosen = list(combinations(range(len(runs)), 2))
     resamples = max(RESAMPLES, _DRAWS_PER_PAIR * len(chosen))
-    drawn: dict[bytes, Floats] = {}
+    drawn: dict[tuple[str, ...], dict[int, _Drawn]] = {}
     pairs = []
     for i, j in chosen:
-        both = there[:, i] & there[:, j]
-        n = int(both.sum())
-        difference = None
-        if n > 1:
-            mask = both.tobytes()
-            if mask not in drawn:
-                whole = np.where(there[both], table[both], 0.0)  # others' gaps are not looked at
-                drawn[mask] = bootstrap(whole, lambda means: means, resamples=resamples)  # (R, M)
-            change = drawn[mask][:, j] - drawn[mask][:, i]
-            difference = _difference(change, float((table[both, j] - table[both, i]).mean()), n)
+        keys = shared(runs[i], runs[j])
+        questions = tuple(sorted(keys))
+        if questions not in drawn:
+            drawn[questions] = _draw(runs, keys, resamples) if keys else {}
+        n, difference = 0, None
+        if keys:
+            one, two = drawn[questions][i], drawn[questions][j]
+            n = len(one.rows)
+            observed = one.to(two)
+            if n > 1 and math.isfinite(observed):
+                difference = _difference(two.means - one.means, observed, n)
         pairs.append(Pair(first=runs[i].name, second=runs[j].name, n=n, difference=difference))
     return pairs
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A run on some questions, and on resamples of them."""
+
+    rows: Floats
+    """(n, K)."""
+    means: Floats
+    """The figure in each resample, (R,)."""
+    scoring: Scoring
+
+    def to(self, other: _Drawn) -> float:
+        """The other figure minus this one."""
+        if self.scoring.is_mean:
+            return float((other.rows - self.rows).mean())
+        ends = (self.scoring.aggregate(each.rows.mean(axis=0)) for each in (other, self))
+        return float(next(ends) - next(ends))
+
+
+def _draw(runs: Sequence[RunScores], keys: Sequence[str], resamples: int) -> dict[int, _Drawn]:
+    """The runs that answered all these questions, by their places, on the same resamples."""
+    able = [n for n, run in enumerate(runs) if all(key in run.scores for key in keys)]
+    rows = [runs[n].rows(keys) for n in able]
+    ends = np.cumsum([each.shape[1] for each in rows])[:-1]
+
+    def figures(means: Floats) -> Floats:
+        parts = zip(able, np.split(means, ends, axis=-1), strict=True)
+        return np.stack([runs[n].scoring.aggregate(part) for n, part in parts], axis=-1)
+
+    clusters = runs[able[0]].clusters_of(keys)
+    found = bootstrap(np.concatenate(rows, axis=1), figures, clusters, resamples=resamples)
+    return {
+        n: _Drawn(rows[place], found[:, place], runs[n].scoring) for place, n in enumerate(able)
+    }
+
+
 def _difference(drawn: Floats, observed: float, n: int) -> Difference:
     """As `harness.metrics.statistics.paired_bootstrap`, from differences drawn already."""
-    low, high = percentile_interval(drawn) or (observed, observed)
+    drawn = drawn[np.isfinite(drawn)]
+    low, high = (percentile_interval(drawn) if len(drawn) else None) or (observed, observed)
     extreme = int(np.count_nonzero(np.abs(drawn - drawn.mean()) >= abs(observed)))
     return Difference(
         difference=observed,
         low=low,
         high=high,
-        standard_error=float(drawn.std(ddof=1)),
+        standard_error=float(drawn.std(ddof=1)) if len(drawn) > 1 else 0.0,
         n=n,
         p=(1 + extreme) / (len(drawn) + 1),
     )

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
+from harness.core.types import Value
 from harness.metrics.statistics import wilson
 from harness.run.records import RunRecord
 from reports.inputs import runs, sanitize
+from reports.inputs.metrics import NOTHING_FOUND, MetricFormat
 from reports.inputs.paper import PaperTable
 from reports.numbers import fixed, interval, significant
 from reports.statistics.ranks import Rank
-from reports.statistics.sanity import ACCURACY
+from reports.statistics.sanity import Finding
 from reports.tables.table import Cell, Heading, Kind, Strip, missing
 
 MAX_TOPICS = 7
 """Topics with a column of their own, where the paper does not name them: as many as in Table 1."""
-MAX_OWN_METRICS = 12
-"""Columns for metrics that this page does not know; all figures stand in the provenance."""
+MAX_METRICS = 20
+"""Columns for metrics, those of the paper aside; all figures stand in the provenance."""
 
 Fill = Callable[[RunRecord], Cell]
 
@@ -33,6 +35,8 @@ class Column:
     fill: Fill
     meaning: str = ""
     unit: str = ""
+    implied_unit: str = ""
+    """The unit where the table's caption says it."""
     lower_is_better: bool = False
     kind: Kind = "number"
 
@@ -44,7 +48,7 @@ class Column:
             title=self.title,
             meaning=self.meaning,
             unit=self.unit,
-            implied_unit="%" if self.key.startswith(runs.TOPIC) or self.key == "other" else "",
+            implied_unit=self.implied_unit,
             kind=self.kind,
             best="ascending" if ascending else "descending",
         )
@@ -53,28 +57,31 @@ class Column:
 # What fills a cell
 
 
-def score(metric: str, *, scale: int = 1, digits: int = 4) -> Fill:
-    """The figure `metric`, `scale` times, with its interval and its n."""
+def score(shown: MetricFormat, figure: str = "") -> Fill:
+    """The figure of a metric, or its figure in a topic, with its interval and its n."""
+    name = figure or shown.name
 
     def fill(run: RunRecord) -> Cell:
-        found = runs.figure(run, metric)
+        found = runs.figure(run, name)
         if found.value is None:
             return missing(found.note)
-        low, high = (end if end is None else end * scale for end in (found.low, found.high))
-        return Cell(
-            text=fixed(found.value * scale, digits),
-            findings=runs.caveats(found, metric),
-            value=found.value * scale,
-            interval=interval(low, high, digits if scale == 1 else digits - 1),
-            low=low,
-            high=high,
-            n=found.n or None,
-        )
+        return _scored(shown, found, findings=runs.caveats(found, name))
 
     return fill
 
 
-percent = partial(score, scale=100, digits=2)
+def _scored(shown: MetricFormat, found: Value, findings: tuple[Finding, ...] = ()) -> Cell:
+    assert found.value is not None
+    low, high = shown.printed(found.low), shown.printed(found.high)
+    return Cell(
+        text=shown.number(found.value),
+        findings=findings,
+        value=found.value * shown.scale,
+        interval=interval(low, high, shown.interval_digits),
+        low=low,
+        high=high,
+        n=found.n or None,
+    )
 
 
 def rank(ranks: Mapping[str, Rank]) -> Fill:
@@ -91,41 +98,68 @@ def rank(ranks: Mapping[str, Rank]) -> Fill:
     return fill
 
 
-def strip(paper: PaperTable | None) -> Fill:
-    """The overall accuracy drawn, with chance, and with what the paper has for the same model."""
+def strip(shown: MetricFormat, paper: PaperTable | None) -> Fill:
+    """A percentage drawn, with chance, and with what the paper has for the same model."""
 
     def fill(run: RunRecord) -> Cell:
-        found = runs.figure(run, ACCURACY)
+        found = runs.figure(run, shown.name)
         if found.value is None:
             return Cell(text="", kind="strip")
+        guessed = runs.chance(run) if shown.is_share else None
         value, low, high, chance = (
             None if part is None else min(max(part * 100, 0.0), 100.0)
-            for part in (found.value, found.low, found.high, runs.figure(run, "chance").value)
+            for part in (found.value, found.low, found.high, guessed)
         )
         assert value is not None
         # A miniature has nothing to do with the paper's model of the same name.
         row = paper.row(str(run.model.name)) if paper and not runs.label(run) else None
-        reported = float(row.cells[ACCURACY]) if row else None
+        printed = row.cells.get(shown.name) if row else None
+        reported = float(printed) if printed else None
         drawn = Strip(value=value, low=low, high=high, chance=chance, reported=reported)
         return Cell(text="", kind="strip", strip=drawn)
 
     return fill
 
 
-def other_topics(shown: Sequence[str]) -> Fill:
-    """The accuracy over all topics that have no column of their own."""
+def other_topics(shown: MetricFormat, figures: Sequence[str]) -> Fill:
+    """The score over all topics but those of these figures."""
 
     def fill(run: RunRecord) -> Cell:
-        found = [runs.figure(run, metric) for metric in runs.topics([run]) if metric not in shown]
-        right = sum(round(value.value * value.n) for value in found if value.value is not None)
-        n = sum(value.n for value in found if value.value is not None)
+        names = [name for name in runs.topics([run], shown.name) if name not in figures]
+        found = [value for name in names if (value := runs.figure(run, name)).value is not None]
+        n = sum(value.n for value in found)
         if not n:
             return missing("the run has no question of another topic")
+        if not shown.is_share:
+            return _scored(shown, _pooled(found, n))
+        right = sum(round(value.value * value.n) for value in found if value.value is not None)
         if not 0 <= right <= n:
-            return missing("the accuracies of these topics are not between 0 and 1")
+            return missing("the figures of these topics are not between 0 and 1")
         return share_cell(right, n)
 
     return fill
+
+
+def _pooled(found: Sequence[Value], n: int) -> Value:
+    """The mean over several topics. Its interval is made from theirs (MOVER; Zou and Donner 2008):
+    topics are independent of each other."""
+    mean = sum((value.value or 0.0) * value.n for value in found) / n
+    ends = []
+    for side in ("low", "high"):
+        known = [
+            value.n * (end - value.value)
+            for value in found
+            if value.value is not None and (end := getattr(value, side)) is not None
+        ]
+        half = math.hypot(*known) / n if len(known) == len(found) else None
+        ends.append(half)
+    low, high = ends
+    return Value(
+        value=mean,
+        n=n,
+        low=None if low is None else mean - low,
+        high=None if high is None else mean + high,
+    )
 
 
 def share_cell(count: int, n: int, *, also: str = "") -> Cell:
@@ -211,32 +245,11 @@ MINUTES = Column(
     lower_is_better=True,
 )
 
-TEXT_METRICS = (
-    Column("bleu", "BLEU", score("bleu"), "corpus BLEU, 1- to 4-grams"),
-    Column("rouge1", "ROUGE1", score("rouge1"), "unigram overlap"),
-    Column("rouge2", "ROUGE2", score("rouge2"), "bigram overlap"),
-    Column("rougeL", "ROUGE-L", score("rougeL"), "longest common subsequence"),
-    Column(
-        "rougeLsum", "ROUGE-Lsum", score("rougeLsum"), "longest common subsequence, line by line"
-    ),
-    Column("bertscore_f1", "Avg F1", score("bertscore_f1"), "BERTScore F1, mean"),
-    Column(
-        "bertscore_precision",
-        "Avg precision",
-        score("bertscore_precision"),
-        "BERTScore precision, mean",
-    ),
-    Column("bertscore_recall", "Avg recall", score("bertscore_recall"), "BERTScore recall, mean"),
-)
-
-TEXT_RANK = "rougeL"
-"""The text metric by which runs are ranked: the one that decides in `harness compare` too."""
-
 OUTCOMES = (
     Column(
-        "unparsed",
+        NOTHING_FOUND,
         "Unparsed",
-        percent("unparsed"),
+        score(MetricFormat(name=NOTHING_FOUND, unit="%")),
         "answers that no rule can parse; they count as wrong",
         "%",
         lower_is_better=True,
@@ -325,23 +338,50 @@ PACE = (
 """What a question costs, in short; all of it is in COST."""
 
 
-def accuracy(group: Sequence[RunRecord], paper: PaperTable | None) -> tuple[Column, ...]:
-    """Overall accuracy, its picture, and accuracy by topic: the paper's topics, or the largest of
-    the data, and all the others together, where there are any."""
-    sizes = runs.topics(group)
+def metric(shown: MetricFormat, title: str = "", meaning: str | None = None) -> Column:
+    """The column of a metric, by its own title unless another is given."""
+    return Column(
+        shown.name,
+        title or shown.title,
+        score(shown),
+        shown.meaning if meaning is None else meaning,
+        shown.unit,
+        lower_is_better=not shown.higher_is_better,
+    )
+
+
+def scale(shown: MetricFormat, paper: PaperTable | None) -> tuple[Column, ...]:
+    """The picture of a percentage; none of another number, whose ends nobody knows."""
+    if shown.unit != "%":
+        return ()
+    return (Column("strip", "On a scale from 0 to 100%", strip(shown, paper), kind="strip"),)
+
+
+def by_topic(
+    group: Sequence[RunRecord], shown: MetricFormat, paper: PaperTable | None
+) -> list[Column]:
+    """A metric by topic: the paper's topics, or the largest of the data, and all the others
+    together, where there are any and the metric has a mean over them."""
+    sizes = runs.topics(group, shown.name)
     if paper:
-        shown = [
-            Column(column.metric, column.key, percent(column.metric), column.meaning)
-            for column in paper.columns
-            if column.metric.startswith(runs.TOPIC)
+        columns = [
+            _topic(shown, column.metric, column.key, column.meaning) for column in paper.topics
         ]
     else:
-        shown = [Column(m, runs.topic(m), percent(m)) for m in list(sizes)[:MAX_TOPICS]]
-    keys = [column.key for column in shown]
-    if set(sizes) - set(keys):
-        shown.append(Column("other", "Other", other_topics(keys), "all other topics"))
-    return (
-        Column(ACCURACY, "Overall", percent(ACCURACY), unit="%"),
-        Column("strip", "On a scale from 0 to 100%", strip(paper), kind="strip"),
-        *shown,
+        columns = [_topic(shown, name, runs.topic(name)) for name in list(sizes)[:MAX_TOPICS]]
+    figures = [column.key for column in columns]
+    if columns and set(sizes) - set(figures) and shown.scope in ("sample", "group"):
+        fill = other_topics(shown, figures)
+        columns.append(replace(_topic(shown, "other", "Other", "all other topics"), fill=fill))
+    return columns
+
+
+def _topic(shown: MetricFormat, figure: str, title: str, meaning: str = "") -> Column:
+    return Column(
+        figure,
+        title,
+        score(shown, figure),
+        meaning,
+        implied_unit=shown.unit,
+        lower_is_better=not shown.higher_is_better,
     )

@@ -1,24 +1,25 @@
-"""Accuracy by topic as tinted tables: absolute, and as difference from a reference run.
+"""The decisive metric by topic as tinted tables: absolute, and as difference from a reference run.
 
-The figure is always printed, and the tint says the same once more: light to strong from 0 to 100%,
-and two hues for worse and better.
+The figure is always printed, and the tint says the same once more: light to strong from bad to
+good, and two hues for worse and better.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from harness.checkpoints.catalog import find
 from harness.metrics.statistics import holm
-from harness.run.compare import accuracies
 from harness.run.records import RunRecord
 from reports.inputs import runs
+from reports.inputs.metrics import MetricFormat, decisive
 from reports.inputs.paper import PaperTable
 from reports.numbers import fixed
 from reports.statistics.answers import Answers
+from reports.statistics.paired import difference, figure, shared
 from reports.statistics.ranks import LEVEL
-from reports.statistics.sanity import ACCURACY
 from reports.tables import columns
 from reports.tables.rows import run_row
 from reports.tables.table import Cell, Group, Heading, Row, Table, Tone, missing, table
@@ -28,8 +29,12 @@ HEAT: tuple[Tone, ...] = (
 )  # fmt: skip
 _LOSS: tuple[Tone, ...] = ("loss1", "loss2", "loss3", "loss4")
 _GAIN: tuple[Tone, ...] = ("gain1", "gain2", "gain3", "gain4")
+Legend = tuple[tuple[Tone, str], ...]
+"""What each tint stands for."""
 STEPS = (1.0, 5.0, 10.0, 20.0)
 """Percentage points from which a difference gets the next tint."""
+SHARES = (0.05, 0.25, 0.5, 0.75)
+"""The same for another unit, as shares of the largest difference of the table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,40 +44,81 @@ class HeatMap:
     title: str
     """Of the view: "Accuracy", "Minus Moondream"."""
     table: Table
-    kind: str
-    """heat or change: which legend belongs to it."""
+    legend: Legend
 
 
-LEGENDS: Mapping[str, tuple[tuple[Tone, str], ...]] = {
-    "heat": tuple(
-        (tone, f"{100 * step / len(HEAT):g}\N{EN DASH}{100 * (step + 1) / len(HEAT):g}")
-        for step, tone in enumerate(HEAT)
-    ),
-    "change": (
-        *(
-            (tone, f"\N{MINUS SIGN}{step:g} or less" if step == 20 else f"\N{MINUS SIGN}{step:g}")
-            for tone, step in zip(reversed(_LOSS), reversed(STEPS), strict=True)
-        ),
-        ("even", f"within {STEPS[0]:g}"),
-        *(
-            (tone, f"+{step:g}" + " or more" * (step == 20))
-            for tone, step in zip(_GAIN, STEPS, strict=True)
-        ),
-    ),
-}
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """The tints of scores: strong is good."""
+
+    worst: float = 0.0
+    best: float = 100.0
+    """Scores as they are printed; worst is the larger one where less is better."""
+
+    def tone(self, score: float) -> Tone:
+        """The tint of a score."""
+        span = self.best - self.worst
+        place = int((score - self.worst) / span * len(HEAT)) if span else 0
+        return HEAT[min(len(HEAT) - 1, max(0, place))]
+
+    @property
+    def legend(self) -> Legend:
+        width = (self.best - self.worst) / len(HEAT)
+        ends = [self.worst + step * width for step in range(len(HEAT) + 1)]
+        return tuple(
+            (tone, f"{one:.4g}\N{EN DASH}{two:.4g}")
+            for tone, (one, two) in zip(HEAT, pairwise(ends), strict=True)
+        )
 
 
-def heat(percent: float) -> Tone:
-    """The tint of an accuracy."""
-    return HEAT[min(len(HEAT) - 1, max(0, int(percent / 100 * len(HEAT))))]
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The tints of differences."""
+
+    steps: tuple[float, ...] = STEPS
+    """Sizes, as they are printed, from which a difference gets the next tint."""
+    sign: int = 1
+    """-1: less is better."""
+
+    def tone(self, difference: float) -> Tone:
+        """The tint of a difference."""
+        size = sum(abs(difference) >= step for step in self.steps)
+        if not size:
+            return "even"
+        return (_GAIN if difference * self.sign > 0 else _LOSS)[size - 1]
+
+    @property
+    def legend(self) -> Legend:
+        most = self.steps[-1]
+        down, up = ("\N{MINUS SIGN}", "+")[:: self.sign]
+        beyond = {"+": " or more", "\N{MINUS SIGN}": " or less"}
+        sides = [
+            [
+                (tone, f"{sign}{step:.4g}" + beyond[sign] * (step == most))
+                for tone, step in zip(tones, self.steps, strict=True)
+            ]
+            for tones, sign in ((_LOSS, down), (_GAIN, up))
+        ]
+        even: tuple[Tone, str] = ("even", f"within {self.steps[0]:.4g}")
+        return (*reversed(sides[0]), even, *sides[1])
 
 
-def change(points: float) -> Tone:
-    """The tint of a difference in percentage points."""
-    size = sum(abs(points) >= step for step in STEPS)
-    if not size:
-        return "even"
-    return (_GAIN if points > 0 else _LOSS)[size - 1]
+PERCENT, POINTS = Heat(), Changes()
+
+
+def heat_of(metric: MetricFormat, scores: Iterable[float]) -> Heat:
+    """The tints of a metric: of a percentage from 0 to 100, else between the scores that there
+    are."""
+    found = [0.0, 100.0] if metric.unit == "%" else list(scores) or [0.0]
+    return Heat(*sorted((min(found), max(found)), reverse=not metric.higher_is_better))
+
+
+def changes_of(metric: MetricFormat, differences: Iterable[float]) -> Changes:
+    """The tints of a metric's differences."""
+    if metric.unit == "%":
+        return Changes(sign=metric.sign)
+    largest = max(map(abs, differences), default=0.0) or 1.0
+    return Changes(tuple(share * largest for share in SHARES), metric.sign)
 
 
 def run_heatmaps(
@@ -82,31 +128,35 @@ def run_heatmaps(
     *,
     name: str,
 ) -> list[HeatMap]:
-    """The views of some runs on the same questions, best first; none where no run has topics."""
-    shown = [c for c in columns.accuracy(group, paper) if c.kind != "strip"]
-    if not runs.topics(group):
+    """The views of some runs on the same questions, best first; none where no run has topics, or
+    where the paper's table of their task has none."""
+    metric = decisive(group)
+    if metric is None or not runs.topics(group, metric.name) or (paper and not paper.topics):
         return []
-    views = [_absolute(group, shown, name=name)]
+    overall = columns.metric(metric, *_overall(paper, metric))
+    shown = [overall, *columns.by_topic(group, metric, paper)]
+    views = [_absolute(group, shown, metric, name=name)]
     reference = next((run for run in group if runs.role(run) == "student"), None)
-    if reference is not None and len(group) > 1 and runs.run_id(reference) in answers:
-        views.append(
-            _against(
-                reference,
-                group,
-                answers,
-                headings={c.key: c.heading for c in shown},
-                name=name,
-            )
-        )
+    base = answers.get(runs.run_id(reference)) if reference else None
+    if reference and base and base.metric.name == metric.name and len(group) > 1:
+        headings = {c.key: c.heading for c in shown}
+        views.append(_against(reference, group, answers, headings=headings, name=name))
     return views
+
+
+def _overall(paper: PaperTable | None, metric: MetricFormat) -> tuple[str, str]:
+    """Title and meaning of the column of all topics."""
+    found = paper.measured if paper else ()
+    printed = next((c for c in found if c.metric == metric.name), None)
+    return (printed.key, printed.meaning) if printed else ("Overall", "")
 
 
 def paper_heatmaps(paper: PaperTable, *, name: str) -> list[HeatMap]:
     """The views of the paper's rows."""
-    topics = [c for c in paper.columns if c.metric.startswith(ACCURACY)]
-    topics.sort(key=lambda column: column.metric != ACCURACY)
-    if len(topics) < 2:
+    if paper.overall is None:
         return []
+    wanted = {paper.overall, *(column.metric for column in paper.topics)}
+    topics = [column for column in paper.overall_first if column.metric in wanted]
     headings = [Heading(key=c.metric, title=c.key, meaning=c.meaning, n=c.n) for c in topics]
     views = []
     student = paper.row("moondream")
@@ -117,11 +167,13 @@ def paper_heatmaps(paper: PaperTable, *, name: str) -> list[HeatMap]:
             for column in topics:
                 value = float(row.cells[column.metric])
                 if reference is None:
-                    cells.append(Cell(text=row.cells[column.metric], value=value, tone=heat(value)))
+                    cells.append(
+                        Cell(text=row.cells[column.metric], value=value, tone=PERCENT.tone(value))
+                    )
                     continue
                 value -= float(reference.cells[column.metric])
                 text = fixed(value, 2, sign="+")
-                cells.append(Cell(text=text, value=value, tone=change(value)))
+                cells.append(Cell(text=text, value=value, tone=POINTS.tone(value)))
             spec = find(row.name)
             rows.append(
                 Row(
@@ -131,8 +183,8 @@ def paper_heatmaps(paper: PaperTable, *, name: str) -> list[HeatMap]:
                     cells=tuple(cells),
                 )
             )
-        title = f"Minus {reference.model}" if reference else "Accuracy"
-        caption = f"{title}, in percentage points" if reference else "Accuracy in percent"
+        title = f"Minus {reference.model}" if reference else paper.score
+        caption = f"{title}, in percentage points" if reference else f"{title} in percent"
         views.append(
             HeatMap(
                 title=title,
@@ -142,29 +194,38 @@ def paper_heatmaps(paper: PaperTable, *, name: str) -> list[HeatMap]:
                     headings,
                     groups=[Group(rows=tuple(rows))],
                 ),
-                kind="change" if reference else "heat",
+                legend=(POINTS if reference else PERCENT).legend,
             )
         )
     return views
 
 
-def _absolute(group: Sequence[RunRecord], shown: Sequence[columns.Column], *, name: str) -> HeatMap:
-    rows = []
-    for run in group:
-        cells = [column.fill(run) for column in shown]
-        tinted = [
-            cell if cell.value is None else replace(cell, tone=heat(cell.value)) for cell in cells
-        ]
-        rows.append(run_row(run, tinted))
+def _absolute(
+    group: Sequence[RunRecord],
+    shown: Sequence[columns.Column],
+    metric: MetricFormat,
+    *,
+    name: str,
+) -> HeatMap:
+    filled = [[column.fill(run) for column in shown] for run in group]
+    heat = heat_of(metric, (c.value for cells in filled for c in cells if c.value is not None))
+    rows = [
+        run_row(
+            run,
+            [c if c.value is None else replace(c, tone=heat.tone(c.value)) for c in cells],
+        )
+        for run, cells in zip(group, filled, strict=True)
+    ]
+    scale = " in percent" if metric.unit == "%" else ""
     return HeatMap(
-        title="Accuracy",
+        title=metric.title,
         table=table(
             f"{name}-heat",
-            "Accuracy in percent by topic, each with its 95% interval and n",
+            f"{metric.title}{scale} by topic, each with its 95% interval and n",
             [column.heading for column in shown],
             groups=[Group(rows=tuple(rows))],
         ),
-        kind="heat",
+        legend=heat.legend,
     )
 
 
@@ -178,107 +239,118 @@ def _against(
 ) -> HeatMap:
     title = runs.title(reference)
     base = answers[runs.run_id(reference)]
-    rows = []
-    for run in group:
-        if run is reference:
-            continue
-        found = answers.get(runs.run_id(run))
-        rows.append(run_row(run, _changes(base, found, tuple(headings))))
+    metric = base.metric
+    others = [run for run in group if run is not reference]
+    found = [_changes(base, answers.get(runs.run_id(run)), tuple(headings)) for run in others]
+    sizes = [c.difference for each in found for c in each if isinstance(c, Change)]
+    tints = changes_of(metric, (size * metric.scale for size in sizes))
+    rows = [
+        run_row(run, [c if isinstance(c, Cell) else cell(c, metric, tints=tints) for c in each])
+        for run, each in zip(others, found, strict=True)
+    ]
+    unit = "percentage points" if metric.unit == "%" else metric.title
     return HeatMap(
         title=f"Minus {title}",
         table=table(
             f"{name}-change",
-            f"Difference from {title} by topic, in percentage points, on the same questions, each "
+            f"Difference from {title} by topic, in {unit}, on the same questions, each "
             "with its 95% interval and n",
-            [replace(heading, implied_unit="percentage points") for heading in headings.values()],
+            [replace(heading, implied_unit=unit) for heading in headings.values()],
             groups=[Group(rows=tuple(rows))],
         ),
-        kind="change",
+        legend=tints.legend,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """How one topic fares in two runs."""
+    """How one topic fares in two runs; as fractions, where the metric is printed in percent."""
 
     difference: float
-    """The second minus the first, in percentage points, as its interval is."""
+    """The second minus the first, as its interval is."""
     low: float
     high: float
     n: int
-    first: int
-    second: int
-    """Right answers of each, out of n."""
+    first: float
+    second: float
+    """The score of each."""
     p: float
     """Holm's, over all topics of the two runs; of the whole by itself."""
+    sign: int = 1
+    """-1: less is better."""
 
     @property
     def certain(self) -> bool:
         return self.p < LEVEL
 
+    @property
+    def gain(self) -> float:
+        """How much better the second is."""
+        return self.difference * self.sign
+
 
 def changes(first: Answers, second: Answers) -> dict[str, Change]:
     """Topic -> what the second run makes of the questions that both answered; the whole under "",
-    topics from the most questions to the fewest."""
+    topics from the most questions to the fewest. None where they are scored by other metrics."""
+    if first.metric.name != second.metric.name:
+        return {}
     parts: dict[str, list[str]] = {}
-    shared = [key for key in first.scored.scores if key in second.scored.scores]
-    for key in shared:
+    common = shared(first.scored, second.scored)
+    for key in common:
         parts.setdefault(first.topics.get(key, "") or "no topic", []).append(key)
     topics = sorted(parts, key=lambda topic: (-len(parts[topic]), topic))
     found = {}
-    for topic, keys in [("", shared), *((topic, parts[topic]) for topic in topics)]:
-        if keys:
-            right = [(first.scored.scores[key] > 0, second.scored.scores[key] > 0) for key in keys]
-            clusters = [first.scored.clusters.get(key, key) for key in keys]
-            d, _ = accuracies(right, clusters)
+    for topic, keys in [("", common), *((topic, parts[topic]) for topic in topics)]:
+        d = difference(first.scored, second.scored, keys) if keys else None
+        if d is not None:
             found[topic] = Change(
-                difference=d.difference * 100,
-                low=d.low * 100,
-                high=d.high * 100,
-                n=len(keys),
-                first=sum(one for one, _ in right),
-                second=sum(two for _, two in right),
+                difference=d.difference,
+                low=d.low,
+                high=d.high,
+                n=d.n,
+                first=figure(first.scored, keys),
+                second=figure(second.scored, keys),
                 p=1.0 if d.p is None else d.p,
+                sign=first.metric.sign,
             )
-    corrected = holm([found[topic].p for topic in topics])
-    for topic, p in zip(topics, corrected, strict=True):
+    tested = [topic for topic in topics if topic in found]
+    corrected = holm([found[topic].p for topic in tested])
+    for topic, p in zip(tested, corrected, strict=True):
         found[topic] = replace(found[topic], p=p)
     return found
 
 
-def cell(found: Change) -> Cell:
+def cell(found: Change, metric: MetricFormat, *, tints: Changes) -> Cell:
     """A difference as a tinted cell."""
-    ends = (fixed(end, 1, sign="+") for end in (found.low, found.high))
+    size = found.difference * metric.scale
     return Cell(
-        text=fixed(found.difference, 2, sign="+"),
-        value=found.difference,
-        interval=" to ".join(ends),
-        low=found.low,
-        high=found.high,
+        text=metric.difference(found.difference),
+        value=size,
+        interval=metric.ends(found.low, found.high),
+        low=found.low * metric.scale,
+        high=found.high * metric.scale,
         n=found.n,
-        tone=change(found.difference),
+        tone=tints.tone(size),
     )
 
 
-def _changes(base: Answers, found: Answers | None, keys: Sequence[str]) -> list[Cell]:
+def _changes(base: Answers, found: Answers | None, keys: Sequence[str]) -> list[Change | Cell]:
+    """The difference for each column, or a dash."""
     if found is None:
         return [missing("its predictions are missing")] * len(keys)
     by_topic = changes(base, found)
-    named = {ACCURACY: by_topic.get("")}
-    named |= {f"{runs.TOPIC}{topic}": each for topic, each in by_topic.items() if topic}
-    cells = []
-    for key in keys:
-        if key == "other":
-            cells.append(_others(base, found, keys))
-            continue
-        each = named.get(key)
-        cells.append(cell(each) if each else missing("no question of this topic in both runs"))
-    return cells
+    named = {base.metric.name: by_topic.get("")}
+    named |= {f"{base.metric.name}/{topic}": each for topic, each in by_topic.items() if topic}
+    return [
+        (_others(base, found, keys) if key == "other" else named.get(key))
+        or missing("no question of this topic in both runs, or the score is undefined")
+        for key in keys
+    ]
 
 
-def _others(base: Answers, found: Answers, keys: Sequence[str]) -> Cell:
+def _others(base: Answers, found: Answers, keys: Sequence[str]) -> Change | Cell:
     """All topics without a column of their own, taken for one."""
-    known = {key.removeprefix(runs.TOPIC) for key in keys}
+    known = {key.partition("/")[2] for key in keys}
     rest = {key: "other" if topic not in known else "" for key, topic in base.topics.items()}
     each = changes(replace(base, topics=rest), found).get("other")
-    return cell(each) if each else missing("no question of another topic in both runs")
+    return each or missing("no question of another topic in both runs")

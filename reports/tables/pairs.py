@@ -7,7 +7,7 @@ from itertools import combinations
 
 from harness.run.records import RunRecord
 from reports.inputs import runs
-from reports.numbers import fixed
+from reports.inputs.metrics import MetricFormat
 from reports.statistics.ranks import LEVEL, Pair, PairwiseTests
 from reports.tables.table import Cell, Group, Heading, Row, Table, Tone, missing, table
 
@@ -15,12 +15,15 @@ MAX_MATRIX = 12
 """Runs that a matrix is drawn for; of more, the list of pairs is all."""
 
 
-def matrix(group: Sequence[RunRecord], found: PairwiseTests, *, name: str) -> Table | None:
+def matrix(
+    group: Sequence[RunRecord], found: PairwiseTests, metric: MetricFormat, *, name: str
+) -> Table | None:
     """Each run (row) minus each other (column); None where that would be too wide.
 
     Args:
         group: the runs that were tested, best first.
         found: their paired tests.
+        metric: what they are compared by.
         name: becomes the table's id.
     """
     if len(group) > MAX_MATRIX:
@@ -30,23 +33,30 @@ def matrix(group: Sequence[RunRecord], found: PairwiseTests, *, name: str) -> Ta
         cells = []
         for other in group:
             pair = found.pair(runs.run_id(other), runs.run_id(run))
-            cells.append(_cell(pair) if pair else Cell(text="", kind="text"))
+            cells.append(_cell(pair, metric) if pair else Cell(text="", kind="text"))
         rows.append(_row(run, cells))
-    unit = "percentage points" if found.test == "mcnemar" else "ROUGE-L"
+    unit = "percentage points" if metric.unit == "%" else metric.title
     return table(
         name,
         f"Row minus column, in {unit}, with the questions that only one of the two gets right"
         if found.test == "mcnemar"
         else f"Row minus column, in {unit}, each with its 95% interval",
         [
-            Heading(key=runs.run_id(other), title=runs.title(other), implied_unit=unit)
+            Heading(
+                key=runs.run_id(other),
+                title=runs.title(other),
+                implied_unit=unit,
+                best=metric.best,
+            )
             for other in group
         ],
         groups=[Group(rows=tuple(rows))],
     )
 
 
-def every_pair(group: Sequence[RunRecord], found: PairwiseTests, *, name: str) -> Table:
+def every_pair(
+    group: Sequence[RunRecord], found: PairwiseTests, metric: MetricFormat, *, name: str
+) -> Table:
     """A row for each two runs, the better placed one minus the other, with the result."""
     counted = found.test == "mcnemar"
     headings = [
@@ -54,7 +64,8 @@ def every_pair(group: Sequence[RunRecord], found: PairwiseTests, *, name: str) -
             key="difference",
             title="Difference",
             meaning="the first minus the second, with its 95% interval, uncorrected",
-            unit="points" if counted else "ROUGE-L",
+            unit=metric.difference_unit,
+            best=metric.best,
         ),
         Heading(key="words", title="Result", kind="text", best="ascending"),
     ]
@@ -77,8 +88,7 @@ def every_pair(group: Sequence[RunRecord], found: PairwiseTests, *, name: str) -
         groups=[
             Group(
                 rows=tuple(
-                    _pair_row(one, two, found, counted=counted)
-                    for one, two in combinations(group, 2)
+                    _pair_row(one, two, found, metric) for one, two in combinations(group, 2)
                 )
             )
         ],
@@ -116,7 +126,7 @@ def _row(run: RunRecord, cells: Sequence[Cell]) -> Row:
     )
 
 
-def _cell(pair: Pair) -> Cell:
+def _cell(pair: Pair, metric: MetricFormat) -> Cell:
     """The second of `pair`, which is the row, minus the first."""
     if pair.difference is None:
         return missing("the two runs have no question in common that both answered")
@@ -126,17 +136,17 @@ def _cell(pair: Pair) -> Cell:
     if pair.better is not None:
         tone = "gain2" if pair.better == pair.second else "loss2"
     return Cell(
-        text=_signed(d.difference, counted=counted),
-        value=d.difference * (100 if counted else 1),
-        interval="" if counted else _interval(pair, counted=counted),
+        text=metric.difference(d.difference),
+        value=d.difference * metric.scale,
+        interval="" if counted else metric.ends(d.low, d.high),
         also=f"{pair.only_second:,} : {pair.only_first:,}" if counted else "",
         link=link if counted else "",
         tone=tone,
     )
 
 
-def _pair_row(one: RunRecord, two: RunRecord, found: PairwiseTests, *, counted: bool) -> Row:
-    names = runs.run_id(two), runs.run_id(one)
+def _pair_row(one: RunRecord, two: RunRecord, found: PairwiseTests, metric: MetricFormat) -> Row:
+    names, counted = (runs.run_id(two), runs.run_id(one)), found.test == "mcnemar"
     pair = found.pair(*names)
     assert pair is not None  # every pair of the group was tested
     if pair.difference is None:
@@ -147,9 +157,9 @@ def _pair_row(one: RunRecord, two: RunRecord, found: PairwiseTests, *, counted: 
         d = pair.difference
         cells = [
             Cell(
-                text=_signed(d.difference, counted=counted),
-                value=d.difference * (100 if counted else 1),
-                interval=_interval(pair, counted=counted),
+                text=metric.difference(d.difference),
+                value=d.difference * metric.scale,
+                interval=metric.ends(d.low, d.high),
                 n=pair.n,
                 tone="gain2" if pair.better else "even",
             ),
@@ -166,14 +176,3 @@ def _pair_row(one: RunRecord, two: RunRecord, found: PairwiseTests, *, counted: 
         origin=runs.label(one),
         cells=tuple(cells),
     )
-
-
-def _signed(difference: float, *, counted: bool) -> str:
-    return fixed(difference * 100, 2, sign="+") if counted else fixed(difference, 4, sign="+")
-
-
-def _interval(pair: Pair, *, counted: bool) -> str:
-    assert pair.difference is not None
-    ends = (pair.difference.low, pair.difference.high)
-    scale, digits = (100, 1) if counted else (1, 4)
-    return " to ".join(fixed(end * scale, digits, sign="+") for end in ends)

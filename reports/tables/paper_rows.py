@@ -12,8 +12,8 @@ from harness.run.records import RunRecord
 from reports.inputs import runs
 from reports.inputs.paper import PaperColumn, PaperRow, PaperTable, minutes
 from reports.numbers import fixed, interval
-from reports.statistics.sanity import ACCURACY, Figure, Finding
-from reports.tables.heatmap import change
+from reports.statistics.sanity import Figure, Finding
+from reports.tables.heatmap import POINTS
 from reports.tables.rows import run_row
 from reports.tables.table import MISSING, Cell, Group, Heading, Row, Strip, Table, missing, table
 
@@ -21,7 +21,7 @@ from reports.tables.table import MISSING, Cell, Group, Heading, Row, Strip, Tabl
 def as_printed(paper: PaperTable) -> Table:
     """A table of the paper, row by row as printed, with the findings of the rules and the remarks.
     The overall accuracy comes first, as it does in the tables of measured runs."""
-    columns = _overall_first(paper.columns)
+    columns = paper.overall_first
     headings = []
     for column in columns:
         time = column.metric == "inference_minutes"
@@ -35,7 +35,7 @@ def as_printed(paper: PaperTable) -> Table:
                 best="ascending" if time else "descending",
             )
         )
-        if column.metric == ACCURACY:
+        if column.metric == paper.overall:
             headings.append(Heading(key="strip", title="On a scale from 0 to 100%", kind="strip"))
     chance = f"{paper.chance}{paper.unit}, as {paper.chance_source}" if paper.chance else ""
     return table(
@@ -68,10 +68,6 @@ def _absent(spec: ModelSpec, headings: Sequence[Heading]) -> Row:
     )
 
 
-def _overall_first(columns: Sequence[PaperColumn]) -> list[PaperColumn]:
-    return sorted(columns, key=lambda column: column.metric != ACCURACY)
-
-
 def _row(paper: PaperTable, row: PaperRow, columns: Sequence[PaperColumn]) -> Row:
     figures, findings = paper.figures(row), paper.findings(row)
     cells = []
@@ -94,7 +90,7 @@ def _row(paper: PaperTable, row: PaperRow, columns: Sequence[PaperColumn]) -> Ro
                 findings=about,
             )
         )
-        if metric == ACCURACY:
+        if metric == paper.overall:
             chance = float(paper.chance) if paper.chance else None
             drawn = Strip(value=value, low=low, high=high, chance=chance)
             cells.append(Cell(text="", kind="strip", strip=drawn))
@@ -115,7 +111,7 @@ def differences(records: Sequence[RunRecord], paper: PaperTable) -> Table | None
     pairs = [(run, row) for run in real if (row := paper.row(str(run.model.name)))]
     if not pairs:
         return None
-    columns = [c for c in _overall_first(paper.columns) if c.metric != "inference_minutes"]
+    columns = [c for c in paper.overall_first if c.metric != "inference_minutes"]
     unit = "pp" if paper.scale == 100 else ""
     headings = [
         Heading(key=column.metric, title=column.key, meaning=column.meaning, implied_unit=unit)
@@ -142,10 +138,10 @@ def _difference_row(
     for column in columns:
         found = runs.figure(run, column.metric)
         cell, words = _difference(found, printed[column.metric], paper.scale)
-        if column.metric == ACCURACY and paper.n is not None:
+        if column.metric == paper.overall and paper.n is not None:
             if cell.value is not None and found.n != paper.n:
                 reason = f"Different questions: {found.n:,} here, {paper.n:,} in the paper."
-                cell = replace(cell, findings=(Finding("remark", (ACCURACY,), reason),))
+                cell = replace(cell, findings=(Finding("remark", (column.metric,), reason),))
             cells += [cell, Cell(text=words or MISSING, kind="text")]
         else:
             cells.append(cell)
@@ -167,7 +163,7 @@ def _difference(found: Value, printed: Figure, scale: int) -> tuple[Cell, str]:
         text=fixed(difference * scale, digits, sign="+"),
         value=difference * scale,
         n=found.n or None,
-        tone=change(difference * 100) if scale == 100 else "",
+        tone=POINTS.tone(difference * 100) if scale == 100 else "",
     )
     if found.low is None or found.high is None:
         return cell, ""

@@ -3,19 +3,20 @@ same questions, best first."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
 from harness.checkpoints.catalog import CATALOG
 from harness.run.records import RunRecord
 from reports.inputs import runs, sanitize
+from reports.inputs.metrics import MetricFormat, decisive, formats
 from reports.inputs.paper import PaperTable
 from reports.numbers import fixed
 from reports.statistics.ranks import Rank
-from reports.statistics.sanity import ACCURACY, check
+from reports.statistics.sanity import check
 from reports.tables import columns
-from reports.tables.columns import Column, Fill
+from reports.tables.columns import Column
 from reports.tables.rows import run_row
 from reports.tables.table import Group, Heading, Row, Table, missing, table
 
@@ -25,38 +26,73 @@ def scores(
     paper: PaperTable | None,
     ranks: Mapping[str, Rank] = MappingProxyType({}),
     *,
+    ranked_by: str = "",
     complete: bool = False,
 ) -> Table:
-    """Accuracies by topic, text metrics, or both: the paper's columns and what else there is.
+    """All metrics of a task, the decisive one by topic too: the paper's columns and what else
+    there is.
 
     Args:
         records: of one task.
         paper: the paper's table of that task.
         ranks: by run id, as far as they are known; none: no such column.
+        ranked_by: the title of the metric that they compare.
         complete: with a row of dashes for each model of the paper that was not run.
     """
-    names = {metric for run in records for metric in run.metrics}
-    expected = {column.metric for column in paper.columns} if paper else set()
-    chosen: list[Column] = []
-    if ACCURACY in names | expected:
-        chosen += columns.accuracy(records, paper)
-    chosen += [c for c in columns.TEXT_METRICS if c.key in names | expected]
-    known = {"chance", *(c.key for c in (*chosen, *columns.OUTCOMES))}
-    own = sorted(m for m in names - known if "/" not in m)[: columns.MAX_OWN_METRICS]
-    chosen += [Column(m, sanitize.text(m, limit=40), columns.score(m)) for m in own]
+    main = main_metric(records, paper)
+    chosen = _scores(records, paper, main)
+    names = {name for run in records for name in run.metrics}
     chosen += [c for c in columns.OUTCOMES if c.key in names or _any(c, records)]
     chosen += [columns.MINUTES, *columns.PACE]
     if ranks:
-        chosen.insert(0, columns.ranked(ranks, "ROUGE-L" if ACCURACY not in names else ACCURACY))
-    caption = "Accuracy in percent" if ACCURACY in names | expected else "Metrics"
+        chosen.insert(0, columns.ranked(ranks, ranked_by))
+    in_percent = main is not None and main.unit == "%"
+    caption = f"{main.title} in percent" if main and in_percent else "Metrics"
     return _table(
         "measured",
         f"{caption}, each with its 95% interval and n",
         records,
         chosen=chosen,
-        headline=headline(chosen),
+        headline=_headline(chosen, main),
         more=_not_run(records, paper, chosen) if complete and paper else (),
     )
+
+
+def main_metric(
+    records: Sequence[RunRecord], paper: PaperTable | None = None
+) -> MetricFormat | None:
+    """The metric that decides among these runs or, where none has a score, among the paper's."""
+    found = decisive(records)
+    return paper.format(paper.decisive) if found is None and paper else found
+
+
+def _scores(
+    records: Sequence[RunRecord], paper: PaperTable | None, main: MetricFormat | None
+) -> list[Column]:
+    """The columns of the metrics, with the picture and the topics of the decisive one next to
+    it."""
+    known = formats(records)
+    chosen = _as_the_paper(paper, known) if paper else []
+    shown = {column.key for column in chosen}
+    others = [each for name, each in known.items() if name not in shown]
+    if main and main.name not in shown:
+        others.sort(key=lambda each: each.name != main.name)
+    chosen += [columns.metric(each) for each in others[: columns.MAX_METRICS]]
+    if main is None:
+        return chosen
+    place = next(n for n, column in enumerate(chosen, start=1) if column.key == main.name)
+    more = (*columns.scale(main, paper), *columns.by_topic(records, main, paper))
+    return [*chosen[:place], *more, *chosen[place:]]
+
+
+def _as_the_paper(paper: PaperTable, known: Mapping[str, MetricFormat]) -> list[Column]:
+    """The columns that the paper's table has, run or not, and its titles of others."""
+    printed = {column.metric for column in paper.columns}
+    return [
+        columns.metric(known.get(c.metric, paper.format(c.metric)), c.key, c.meaning)
+        for c in paper.measured
+        if c.metric in known or c.metric in printed
+    ]
 
 
 def _not_run(
@@ -97,56 +133,62 @@ def costs(records: Sequence[RunRecord]) -> Table | None:
     )
 
 
-def every_topic(records: Sequence[RunRecord]) -> Table | None:
-    """Accuracy, or else ROUGE-1, by topic: all topics of the data by name, a column for each run;
-    None where `scores` shows them all."""
-    if len(runs.topics(records)) > columns.MAX_TOPICS:
-        return _by_topic(records, ACCURACY, columns.percent, caption="accuracy in percent")
-    if runs.topics(records, "rouge1"):
-        return _by_topic(records, "rouge1", columns.score, caption="ROUGE1")
-    return None
-
-
-def _by_topic(
-    records: Sequence[RunRecord], metric: str, fill: Callable[[str], Fill], *, caption: str
-) -> Table:
-    names = runs.topics(records, metric)
-    rows = [
-        Row(title=runs.topic(name), cells=tuple(fill(name)(run) for run in records))
-        for name in names
-    ]
+def every_topic(records: Sequence[RunRecord], paper: PaperTable | None = None) -> Table | None:
+    """The decisive metric by topic, the paper's where it has one: all topics of the data by name,
+    a column for each run; None where `scores` shows them all."""
+    main = main_metric(records)
+    if main is None:
+        return None
+    in_scores = paper is None or bool(paper.topics)
+    if not in_scores and paper:
+        main = formats(records).get(paper.decisive, main)
+    names = runs.topics(records, main.name)
+    if not names or (in_scores and len(names) <= columns.MAX_TOPICS):
+        return None
+    percent = main.unit == "%"
+    title = f"{main.in_words} in percent" if percent else main.title
     return table(
         f"{runs.task_id(records[0])}-topics",
-        f"All topics: {caption}, each with its 95% interval and n",
+        f"All topics: {title}, each with its 95% interval and n",
         [
             Heading(
                 key=runs.run_id(run),
                 title=runs.title(run),
                 meaning=runs.asked(run),
-                implied_unit="%" if metric == ACCURACY else "",
+                implied_unit=main.unit,
+                best=main.best,
             )
             for run in records
         ],
-        groups=[Group(rows=tuple(rows))],
+        groups=[
+            Group(
+                rows=tuple(
+                    Row(
+                        title=runs.topic(name),
+                        cells=tuple(columns.score(main, name)(run) for run in records),
+                    )
+                    for name in names
+                )
+            )
+        ],
         row_title="Topic",
     )
 
 
-def headline(chosen: Sequence[Column]) -> str:
-    """The column that rows are sorted by at first: accuracy, ROUGE-L, ROUGE-1, or else the first
-    one that is no rank."""
+def _headline(chosen: Sequence[Column], main: MetricFormat | None) -> str:
+    """The column that rows are sorted by at first: the decisive metric, or else the first one that
+    is no rank."""
     keys = [column.key for column in chosen if column.key != "rank"]
-    return next((key for key in (ACCURACY, columns.TEXT_RANK, "rouge1") if key in keys), keys[0])
+    return main.name if main and main.name in keys else keys[0]
 
 
 def best_first(group: Sequence[RunRecord]) -> list[RunRecord]:
-    """By accuracy, ROUGE-L or ROUGE-1, whichever these runs have; those without it last."""
-    names = {metric for run in group for metric in run.metrics}
-    metric = next((m for m in (ACCURACY, columns.TEXT_RANK, "rouge1") if m in names), ACCURACY)
+    """By the decisive metric; those without it last."""
+    main = main_metric(group)
 
     def key(run: RunRecord) -> tuple[bool, float]:
-        value = runs.figure(run, metric).value
-        return value is None, -(value or 0.0)
+        value = runs.figure(run, main.name).value if main else None
+        return value is None, -(main.sign if main else 1) * (value or 0.0)
 
     return sorted(group, key=key)
 
@@ -197,7 +239,7 @@ def _table(
 
 def _chance(group: Sequence[RunRecord]) -> str:
     """Chance as the runs computed it: of a partial run it may be another than of a full one."""
-    found = {runs.figure(run, "chance").value for run in group}
+    found = {runs.chance(run) for run in group}
     return " or ".join(f"{fixed(c * 100, 1)}%" for c in sorted(c for c in found if c is not None))
 
 

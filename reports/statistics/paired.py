@@ -1,0 +1,120 @@
+"""Two runs on the questions that both answered, as `harness compare` compares them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.metrics.statistics import Difference, Floats, paired_bootstrap
+from harness.run.compare import accuracies
+
+Test = Literal["mcnemar", "bootstrap"]
+"""Of right and wrong answers; of graded ones."""
+
+
+def mean(means: Floats) -> Floats:
+    """Of samples that have one score each."""
+    return means[..., 0]
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What is made of the scores of several samples."""
+
+    aggregate: Callable[[Floats], Floats] = mean
+    """Means of what samples contribute, (..., K) -> figures, (...)."""
+    per_group: Callable[[Sequence[float]], float] | None = None
+    """The score of a group from those of its samples; None: each sample has one of its own."""
+
+    @property
+    def is_mean(self) -> bool:
+        return self.aggregate is mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunScores:
+    """A run in paired tests: a score for each question that it answered."""
+
+    name: str
+    """Unique among the runs that are tested."""
+    scores: Mapping[str, float | Sequence[float]]
+    """Sample id -> its score, or the numbers that it contributes to an aggregate."""
+    clusters: Mapping[str, Hashable]
+    """Sample id -> what questions that are not independent have in common."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Sample id -> its group, where a group has one score."""
+    scoring: Scoring = field(default_factory=Scoring)
+
+    @property
+    def test(self) -> Test:
+        """The test that its scores ask for."""
+        if not self.scoring.is_mean:
+            return "bootstrap"
+        values = np.array(list(self.scores.values()), dtype=np.float64)
+        return "mcnemar" if np.isin(values, (0, 1)).all() else "bootstrap"
+
+    def rows(self, keys: Sequence[str]) -> Floats:
+        """What these samples contribute, (n, K); with groups, the score of each, (g, 1)."""
+        made = np.array([self.scores[key] for key in keys], dtype=np.float64)
+        values = made.reshape(len(keys), -1)
+        reduce = self.scoring.per_group
+        if reduce is None or not self.groups:
+            return values
+        members: dict[str, list[float]] = {}
+        for key, row in zip(keys, values, strict=True):
+            members.setdefault(self.groups.get(key, key), []).append(float(row[0]))
+        return np.array([[reduce(each)] for each in members.values()], dtype=np.float64)
+
+    def clusters_of(self, keys: Sequence[str]) -> list[Hashable] | None:
+        """The cluster of each row; None: all are independent."""
+        if self.scoring.per_group is not None or not self.clusters:
+            return None
+        found = [self.clusters.get(key, key) for key in keys]
+        return found if len(set(found)) < len(found) else None
+
+
+def shared(first: RunScores, second: RunScores) -> list[str]:
+    """The questions that both answered, in the first one's order."""
+    return [key for key in first.scores if key in second.scores]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Which of two runs was right on each question, or in each group."""
+
+    difference: Difference
+    right: NDArray[np.bool_]
+    """(n, 2)."""
+
+    def count(self, *who: bool) -> int:
+        """How often the first and the second were right or wrong like this."""
+        return int((self.right == who).all(axis=1).sum())
+
+
+def right_and_wrong(first: RunScores, second: RunScores, keys: Sequence[str]) -> Outcomes:
+    """The second against the first, where answers are right or wrong."""
+    right = np.concatenate([first.rows(keys), second.rows(keys)], axis=1) > 0
+    clusters = first.clusters_of(keys) or range(len(right))
+    pairs = [(bool(one), bool(two)) for one, two in right]
+    difference, _ = accuracies(pairs, list(clusters))
+    return Outcomes(difference, right)
+
+
+def difference(first: RunScores, second: RunScores, keys: Sequence[str]) -> Difference | None:
+    """The second minus the first on these questions, by the test that fits their scores; None:
+    undefined for one of them."""
+    a, b = first.rows(keys), second.rows(keys)
+    if first.scoring.is_mean and np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all():
+        return right_and_wrong(first, second, keys).difference
+    found = paired_bootstrap(a, b, first.scoring.aggregate, first.clusters_of(keys))
+    return found if math.isfinite(found.difference) else None
+
+
+def figure(run: RunScores, keys: Sequence[str]) -> float:
+    """The score of a run over these questions."""
+    return float(run.scoring.aggregate(run.rows(keys).mean(axis=0)))
