@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -22,6 +23,7 @@ from distill.quality.answers import reasoning_to_error
 from harness.core.images import ImageRef
 from harness.core.types import Prediction
 from harness.metrics import statistics
+from harness.metrics.overlap import rouge
 from harness.run.compare import compare
 from harness.run.folder import RunFolder
 from harness.run.rescoring import rescore
@@ -29,7 +31,7 @@ from reports.inputs import discovery as reporting
 from reports.inputs.material import Distillation, Material, Pictures, RunData, Training
 from reports.page.leaderboard import render
 from tasks import load_task
-from tests import league
+from tests import league, made_up
 from tests.hostile import HOSTILE, filled
 from tests.test_leaderboard import choice_run
 
@@ -412,17 +414,143 @@ def test_back_undoes_and_forward_does_again(show: Callable[..., Page]) -> None:
 
 
 def test_another_task_has_questions_of_its_own(show: Callable[..., Page], runs: Path) -> None:
-    """Written answers have a reference and no verdict: neither accuracy nor comparison is shown."""
+    """Written answers have a reference and a score, each of its own, and no verdict."""
     page = show()
     page.select_option("#data-select", label="VQAonline, test split")
-    assert len(listed(page)) == len(answers(runs, "moondream", "vqaonline"))
-    assert not page.is_visible("#paired-result")
+    found = answers(runs, "moondream", "vqaonline")
+    assert len(listed(page)) == len(found)
     assert not page.is_visible("#extractor-choice")
     assert "Accuracy" not in page.inner_text("#standing")
     page.click("#list .row >> nth=0")
-    text = detail(page, listed(page)[0])
-    assert str(answers(runs, "moondream", "vqaonline")[listed(page)[0]].target) in text
+    sample_id = listed(page)[0]
+    text = detail(page, sample_id)
+    assert str(found[sample_id].target) in text
+    texts, target = [found[sample_id].text], [str(found[sample_id].target)]
+    assert f"ROUGE-L {rouge(texts, target)['rougeL'][0]:.2f}" in text
     assert "data=vqaonline.test" in page.url
+
+
+# Graded answers
+
+
+@pytest.fixture(scope="module")
+def graded_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three models whose answers have between no and full credit, with several references."""
+    folder = tmp_path_factory.mktemp("graded")
+    made_up.write(folder, made_up.GRADED, made_up.EXACT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def graded_page(graded_runs: Path) -> Path:
+    file = graded_runs / "page.html"
+    file.write_text(render(reporting.gather(graded_runs)[0]), encoding="utf-8")
+    return file
+
+
+def test_graded_answers_are_shown_with_their_scores(
+    show: Callable[..., Page], graded_page: Path, graded_runs: Path
+) -> None:
+    """0.67 with the metric's title, not a tick; every accepted answer, the most frequent first."""
+    found = answers(graded_runs, "weak", "madeup")
+    sample_id = next(i for i, p in found.items() if p.scores.get("credit") == pytest.approx(2 / 3))
+    page = show(f"#?sample={sample_id}", graded_page)
+    text = detail(page, sample_id)
+    assert "VQA credit 0.67" in text
+    assert "Exact match" in text
+    marks = page.locator('#list .row[aria-selected="true"] .verdict-mark')
+    assert marks.last.inner_text() == "0.67"
+    assert marks.last.get_attribute("title") == "Weak: VQA credit 0.67"
+    counts = Counter(found[sample_id].references).most_common()
+    shown = page.locator("#detail .accepted li").all_inner_texts()
+    assert shown == [f"{answer} × {n}" for answer, n in counts]  # noqa: RUF001  # as printed
+    assert "✓" not in page.inner_text("#list")
+
+
+def test_graded_means_and_intervals_are_the_records(
+    show: Callable[..., Page], graded_page: Path, graded_runs: Path
+) -> None:
+    """The standing of each run has the figure of its record, and its n."""
+    rows = show("", graded_page).locator("#standing tbody tr").all_inner_texts()
+    for row, name in zip(rows, ("strong", "student", "weak"), strict=True):
+        folder = RunFolder.of(graded_runs, task="madeup", model=name, split="test")
+        value = folder.existing_record().metrics["credit"]
+        assert value.value is not None
+        assert value.low is not None
+        assert value.high is not None
+        assert f"{value.value * 100:.2f}" in row
+        assert f"{value.low * 100:.1f}–{value.high * 100:.1f}" in row  # noqa: RUF001  # a dash
+        assert "59 of 60" in row
+
+
+def test_graded_pairs_are_what_harness_compare_says(
+    show: Callable[..., Page], graded_page: Path, graded_runs: Path
+) -> None:
+    """In either order: difference, interval, p and n; and the list has those that differ."""
+    page = show("", graded_page)
+    for first, second in (("strong", "weak"), ("weak", "student")):
+        page.select_option("#first-select", first)
+        page.select_option("#second-select", second)
+        made = json.loads(page.get_attribute("#paired-result", "data-result") or "")
+        sides = [
+            RunFolder.of(graded_runs, task="madeup", model=name, split="test")
+            for name in (first, second)
+        ]
+        found = compare(*sides).decisive
+        for part in ("difference", "low", "high", "p", "n"):
+            assert made[part] == pytest.approx(getattr(found, part)), part
+        one, two = (
+            {i: p.scores.get("credit") for i, p in answers(graded_runs, name, "madeup").items()}
+            for name in (first, second)
+        )
+        for outcome, ahead in (("first", one), ("second", two)):
+            page.select_option("#outcome-select", outcome)
+            other = two if ahead is one else one
+            wanted = [i for i, s in ahead.items() if s is not None and s > (other[i] or 0.0)]
+            assert listed(page) == wanted
+            assert made["count"][outcome] == len(wanted)
+        page.select_option("#outcome-select", "differ")
+        assert len(listed(page)) == made["count"]["first"] + made["count"]["second"]
+
+
+def test_answers_of_a_graded_run_are_filtered_by_their_mean(
+    show: Callable[..., Page], graded_page: Path, graded_runs: Path
+) -> None:
+    """Those that are better than the mean of their model, and those that are worse."""
+    page = show("#?model=weak&outcome=better", graded_page)
+    scores = {
+        i: p.scores["credit"]
+        for i, p in answers(graded_runs, "weak", "madeup").items()
+        if "credit" in p.scores
+    }
+    mean = sum(scores.values()) / len(scores)
+    assert listed(page) == [i for i, score in scores.items() if score > mean]
+    page.select_option("#outcome-select", "worse")
+    assert listed(page) == [i for i, score in scores.items() if score < mean]
+
+
+def test_right_and_wrong_texts_have_verdicts(show: Callable[..., Page], tmp_path: Path) -> None:
+    """A metric of 0 and 1 marks written answers as it marks options, and less may be better."""
+    made_up.write(tmp_path / "exact", made_up.EXACT)
+    file = tmp_path / "page.html"
+    file.write_text(render(reporting.gather(tmp_path / "exact")[0]), encoding="utf-8")
+    page = show("", file)
+    assert "Exact McNemar" in page.inner_text("#paired-result")
+    found = answers(tmp_path / "exact", "weak", "madeup").values()
+    right = sum(p.scores["exact"] for p in found)
+    assert f"{right:.0f} of 60" in page.locator("#standing tbody tr").last.inner_text()
+
+
+def test_lower_scores_may_be_better(show: Callable[..., Page], tmp_path: Path) -> None:
+    """The run with the least is first, and is said to be better."""
+    made_up.write(tmp_path / "lower", made_up.LOWER)
+    file = tmp_path / "page.html"
+    file.write_text(render(reporting.gather(tmp_path / "lower")[0]), encoding="utf-8")
+    page = show("#?compare=weak,strong", file)
+    assert page.locator("#standing tbody th").first.inner_text().endswith("Strong")
+    sentence = " ".join(page.inner_text("#paired-result .sentence").split())
+    assert sentence.startswith("Strong is better than Weak by ")
+    assert "in letters off (95% interval" in sentence
 
 
 NONSENSE = (

@@ -41,7 +41,15 @@ from tasks import scienceqa, vqaonline
 __all__ = ["TaskSection", "render", "sections"]
 
 STYLES = ("style.css", "samples.css")
-SCRIPTS = ("script.js", "address.js", "answers.js", "paired.js", "samples.js", "links.js")
+SCRIPTS = (
+    "script.js",
+    "address.js",
+    "answers.js",
+    "paired.js",
+    "scores.js",
+    "samples.js",
+    "links.js",
+)
 """Each put together as one element, which the page's policy knows by its hash."""
 
 

@@ -17,6 +17,7 @@ from harness.core.types import Metric, Prediction
 from harness.extract import EXTRACTORS, extract_choice
 from harness.metrics.clusters import clusters
 from harness.metrics.figures import aggregate, contributions
+from harness.run.records import RunRecord
 from harness.run.scores import scored_predictions
 from harness.run.shuffling import extract_answer
 from reports.inputs import runs, sanitize
@@ -66,7 +67,7 @@ def read(evidence: RunData) -> Answers | None:
         return None
     record = evidence.record
     choices = any(p.choices for p in found)
-    used = scored_predictions(record, found if choices else chosen(found))
+    used = with_scores(record, found if choices else chosen(found))
     scored = next(_scored(evidence, used), None)
     if scored is None:
         return None
@@ -80,6 +81,13 @@ def read(evidence: RunData) -> Answers | None:
         topics={key: topics[key] for key in scores.scores},
         by_extractor=tuple(_by_extractor(found)) if choices and runs.is_extracted(record) else (),
     )
+
+
+def with_scores(record: RunRecord, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
+    """The answers with their scores; where an older version kept none, of at most `MAX_SCORED`."""
+    if len(predictions) > MAX_SCORED and not any(p.scores for p in predictions):
+        return predictions
+    return scored_predictions(record, predictions)
 
 
 def _scored(

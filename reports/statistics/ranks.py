@@ -121,7 +121,7 @@ def pairwise_tests(
     Right and wrong answers are tested by exact McNemar, their interval is Bonett and Price's, or
     clustered where that is wider; graded ones by a paired bootstrap, which draws whole clusters.
     """
-    pairs = _mcnemar(runs) if test == "mcnemar" else _bootstrapped(runs)
+    pairs = _mcnemar(runs) if test == "mcnemar" else bootstrapped(runs)
     tested = [pair for pair in pairs if pair.difference and pair.difference.p is not None]
     corrected = holm([pair.difference.p for pair in tested])  # type: ignore[union-attr, misc]  # tested have both
     found = dict(zip(((p.first, p.second) for p in tested), corrected, strict=True))
@@ -171,10 +171,11 @@ def _mcnemar(runs: Sequence[RunScores]) -> list[Pair]:
     return pairs
 
 
-def _bootstrapped(runs: Sequence[RunScores]) -> list[Pair]:
-    """Pairs with the same shared questions are drawn together: usually one bootstrap for all."""
+def bootstrapped(runs: Sequence[RunScores], *, resamples: int = 0) -> list[Pair]:
+    """Every pair, uncorrected. Pairs with the same shared questions are drawn together: usually one
+    bootstrap for all. Without `resamples` there are enough for Holm's correction."""
     chosen = list(combinations(range(len(runs)), 2))
-    resamples = max(RESAMPLES, _DRAWS_PER_PAIR * len(chosen))
+    resamples = resamples or max(RESAMPLES, _DRAWS_PER_PAIR * len(chosen))
     drawn: dict[tuple[str, ...], dict[int, _Drawn]] = {}
     pairs = []
     for i, j in chosen:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import gzip
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
+from harness.core.types import Target, references
 from reports.inputs import sanitize
 from reports.page.samples.groups import Group
 from reports.page.samples.verdicts import MAX_RAW, compact_json
@@ -51,12 +54,18 @@ def _entry(group: Group, sample_id: str, numbers: Mapping[str, int]) -> str:
     asked = {
         "question": sanitize.passage(sample.question, limit=MAX_RAW),
         "choices": [sanitize.passage(choice, limit=2_000) for choice in sample.choices],
-        "target": sample.target if choice else sanitize.passage(sample.target, limit=MAX_RAW),
+        "target": sample.target if choice else _accepted(sample.target),
         "pictures": [numbers[digest] for digest in sample.pictures],
         "missing": len(sample.images[0]) - len(sample.pictures) if sample.images else 0,
     }
     answers = ",".join(run.rows.get(sample_id, "null") for run in group.runs)
     return f'{compact_json(asked)[:-1]},"answers":[{answers}]}}'
+
+
+def _accepted(target: Target) -> list[list[Any]]:
+    """(accepted answer, how many gave it), the most frequent first, then as the data have them."""
+    counts = Counter(reference.text for reference in references(target))
+    return [[sanitize.passage(text, limit=MAX_RAW), n] for text, n in counts.most_common(50)]
 
 
 def packed_images(images: Sequence[bytes]) -> Iterator[bytes]:

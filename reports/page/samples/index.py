@@ -6,10 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from harness.core.types import Prediction
+from harness.metrics.clusters import clusters
+from harness.metrics.statistics import RESAMPLES
 from reports.inputs import runs, sanitize
 from reports.inputs.material import Material, RunData
 from reports.page.samples.groups import Group, GroupRun, Sample
-from reports.page.samples.verdicts import ABSENT
+from reports.page.samples.verdicts import ABSENT, ANSWERED, RECORDED, RIGHT, WRONG
+from reports.statistics.ranks import bootstrapped
 
 MAX_QUESTION = 1_000
 """Characters of a question that are there at once, and can be searched."""
@@ -37,6 +41,7 @@ def index_of(
     return {
         "title": ", ".join([names[0], f"{names[1]} split"]),
         "choice": any(sample.choices for sample in samples),
+        "metric": _metric(group),
         "ids": [sanitize.text(i) for i in ids],
         # None: this question cannot be looked at.
         "questions": [
@@ -53,17 +58,81 @@ def index_of(
                 "key": key,
                 "title": runs.title(run.record),
                 "role": runs.role(run.record),
-                "verdicts": {
-                    name: "".join(found.get(i, ABSENT) for i in ids)
-                    for name, found in run.verdicts.items()
-                },
+                "verdicts": _verdicts(group, run, ids),
+                "scores": _scores(group, run, ids),
+                "interval": _interval(group, run),
+                "listed": [metric.title for metric in run.listed],
                 "cut": sanitize.whole(run.record.counts.cut),
                 "misled": [place for place, i in enumerate(ids) if i in run.misled],
             }
             for key, run in zip(keys, group.runs, strict=True)
         ],
         "pairs": _pairs(material, group),
+        "tests": _tests(group),
     }
+
+
+def _metric(group: Group) -> dict[str, Any] | None:
+    """What answers are marked by; None: options are right or wrong, texts neither."""
+    metric = group.metric
+    if metric is None:
+        return None
+    return {
+        "title": metric.title,
+        "words": metric.in_words,
+        "percent": metric.unit == "%",
+        "higher": metric.higher_is_better,
+        "graded": group.is_graded,
+        "ends": [_rounded(end) for end in group.ends],
+    }
+
+
+def _verdicts(group: Group, run: GroupRun, ids: Sequence[str]) -> dict[str, str]:
+    """Extractor -> a character for each question; where answers are graded only the recorded ones,
+    and none is right or wrong."""
+    if not group.is_graded:
+        return {
+            name: "".join(found.get(i, ABSENT) for i in ids) for name, found in run.verdicts.items()
+        }
+    graded = str.maketrans(RIGHT + WRONG, ANSWERED * 2)
+    recorded = run.verdicts[RECORDED]
+    return {RECORDED: "".join(recorded.get(i, ABSENT) for i in ids).translate(graded)}
+
+
+def _scores(group: Group, run: GroupRun, ids: Sequence[str]) -> list[float | None] | None:
+    """The score of each answer; None where answers are right or wrong."""
+    if not group.is_graded:
+        return None
+    found = run.scores.scores if run.is_marked_by(group.metric) else {}
+    return [_rounded(found.get(i)) for i in ids]
+
+
+def _interval(group: Group, run: GroupRun) -> list[float] | None:
+    """The ends of the interval of the run's own figure, where the script cannot compute them."""
+    grouped = any(sample.group for sample in group.samples.values())
+    if group.metric is None or not (group.is_graded or grouped):
+        return None
+    found = runs.figure(run.record, group.metric.name)
+    return None if found.low is None or found.high is None else [found.low, found.high]
+
+
+def _tests(group: Group) -> list[list[Any]] | None:
+    """(first, second, n, difference, low, high, p) of each two runs with graded answers, the second
+    minus the first, as `harness compare` has it; None where answers are right or wrong."""
+    if not group.is_graded:
+        return None
+    places = {runs.run_id(run.record): place for place, run in enumerate(group.runs)}
+    return [
+        [places[pair.first], places[pair.second], d.n, d.difference, d.low, d.high, d.p]
+        for pair in bootstrapped([run.scores for run in group.scored], resamples=RESAMPLES)
+        if (d := pair.difference)
+    ]
+
+
+def _rounded(value: object) -> float | None:
+    """To six significant digits."""
+    found = sanitize.number(value)
+    return None if found is None else float(f"{found:.6g}")
 
 
 def group_key(group: Group) -> str:
@@ -86,13 +155,22 @@ def numbered(names: Iterable[str]) -> Iterator[str]:
 
 
 def _clusters(samples: Sequence[Sample]) -> list[int] | None:
-    """A number for each question, the same where they share their pictures; None where none do."""
-    numbers: dict[object, int] = {}
-    found = [
-        numbers.setdefault(s.images[0] if s.images else place, len(numbers))
-        for place, s in enumerate(samples)
-    ]
-    return found if 1 < len(numbers) < len(found) else None
+    """A number for each question, the same where they are not independent; None where all are."""
+    found = clusters(
+        [
+            Prediction(
+                sample_id="",
+                raw="",
+                answer=None,
+                rule="",
+                target=sample.target,
+                group=sample.group,
+                images=sample.images[0] if sample.images else (),
+            )
+            for sample in samples
+        ]
+    )
+    return found if found and len(set(found)) > 1 else None
 
 
 def _pairs(material: Material, group: Group) -> list[list[int]]:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from reports.inputs import sanitize
 from reports.inputs.material import Material, Pictures, SampleChoice
 from reports.page.samples.blocks import BLOCK, Block, data_elements, packed_images, packed_questions
-from reports.page.samples.groups import Group, accuracy_of, is_shown
+from reports.page.samples.groups import Group, merit, shown_ids
 from reports.page.samples.index import group_key, index_of, numbered
 from reports.page.samples.thumbnails import thumbnails_of
 from reports.page.samples.verdicts import OTHERS, RECORDED
@@ -49,7 +49,7 @@ def payload(
         pictures: where to look for their pictures; None: they are left out.
     """
     for group in groups:
-        group.runs.sort(key=lambda run: -accuracy_of(run))  # where equal, in the given order
+        group.runs.sort(key=lambda run: -merit(run))  # where equal, in the given order
     if not groups:
         return None
     blocks: list[Block] = []
@@ -58,7 +58,7 @@ def payload(
     shown_of_all = lost = 0
     for place, group in enumerate(groups):
         ids = list(group.samples)
-        shown = [i for i in ids if is_shown(group, i, samples)]
+        shown = shown_ids(group, samples)
         shown_of_all += len(shown)
         images: dict[str, bytes] = {}
         if pictures is not None:

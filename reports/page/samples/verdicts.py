@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.core.finish import is_cut
-from harness.core.types import Extraction, Prediction, Target
+from harness.core.types import Answer, Extraction, Prediction
 from harness.run.shuffling import extract_answer
 from reports.inputs import sanitize
 
@@ -15,8 +15,9 @@ MAX_RAW = 20_000
 """Bytes that are shown of a text."""
 
 RIGHT, WRONG, UNPARSED, FAILED, ANSWERED, ABSENT = "rwufa-"
-"""One character a question: `wrong` is an extracted answer that is not the gold option, `answered`
-an answer in words, `absent` a question that the run was not asked."""
+"""One character a question: `wrong` is an extracted answer that is not the right one, `answered`
+one that is neither, because it is graded or has no score, `absent` a question that the run was not
+asked."""
 
 RECORDED = "ours"
 OTHERS = ("paper-base", "paper-kd")
@@ -30,18 +31,24 @@ def extract_by(extractor: Callable[[str, Sequence[str]], Extraction], p: Predict
     return extract_answer(extractor, p.raw, p.choices, p.order)
 
 
-def verdict_of(p: Prediction, answer: Target | None) -> str:
-    """The character for `answer` in place of the recorded one."""
+def verdict_of(p: Prediction, answer: Answer | None, score: float | None = None) -> str:
+    """The character for `answer` in place of the recorded one.
+
+    Args:
+        score: what the recorded answer got, 1 or 0; None: options alone are right or wrong.
+    """
     if p.error is not None:
         return FAILED
     if answer is None:
         return UNPARSED
+    if score is not None:
+        return RIGHT if score else WRONG
     if not p.choices:
         return ANSWERED
     return RIGHT if answer == p.target else WRONG
 
 
-def answer_row(p: Prediction, others: list[list[Any]]) -> list[Any]:
+def answer_row(p: Prediction, others: list[list[Any]], scores: Sequence[float | None]) -> list[Any]:
     """An answer; the script takes it apart by place."""
     raw, span = sanitize.marked_passage(p.raw, p.span, limit=MAX_RAW)
     return [
@@ -59,6 +66,7 @@ def answer_row(p: Prediction, others: list[list[Any]]) -> list[Any]:
         others,
         span,
         is_cut(p.finish),
+        [_rounded(score) for score in scores],
     ]
 
 

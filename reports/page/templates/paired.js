@@ -57,12 +57,12 @@ function clusteredDifference(differences, clusters) {
   return { low: mean - half, high: mean + half };
 }
 
-// Two runs by their verdicts, a character a question: those that both answered.
+// Two runs by their verdicts, a character a question: those that both answered, right or wrong.
 function paired(first, second, clusters) {
   const count = { both: 0, first: 0, second: 0, neither: 0 };
   const differences = [], shared = [];
   for (let i = 0; i < first.length; i += 1) {
-    if ("f-".includes(first[i]) || "f-".includes(second[i])) continue;
+    if (UNMARKED.includes(first[i]) || UNMARKED.includes(second[i])) continue;
     const a = first[i] === "r", b = second[i] === "r";
     count[a ? (b ? "both" : "first") : (b ? "second" : "neither")] += 1;
     differences.push(b - a);

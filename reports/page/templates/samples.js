@@ -24,14 +24,20 @@ const OUTCOMES = {
   "unparsed": ["unparsed", "u"],
   "failed": ["failed", "f"],
   "answered": ["answered", "a"],
+  "better": ["better than the mean of its model", "au"],
+  "worse": ["worse than the mean of its model", "au"],
   "misled": ["wrong after correct reasoning", "wu"],
 };
-// Of two runs -> words, and whether the first and the second are right.
+// Of two runs -> words: where answers are right or wrong, and where they are graded.
 const AGAINST = {
-  "differ": ["exactly one is right"], "first": ["only the first is right", true, false],
-  "second": ["only the second is right", false, true], "both": ["both are right", true, true],
-  "neither": ["neither is right", false, false],
+  "differ": "exactly one is right", "first": "only the first is right",
+  "second": "only the second is right", "both": "both are right", "neither": "neither is right",
 };
+const AGAINST_GRADED = {
+  "differ": "the scores differ", "first": "the first scores better",
+  "second": "the second scores better", "equal": "the scores are equal",
+};
+const against = (group) => (isGraded(group) ? AGAINST_GRADED : AGAINST);
 const SAMPLE = "sample", ROW = 68, CUT = 200;
 
 const view = {
@@ -83,12 +89,17 @@ function extractorWords() {
 function drawStanding() {
   const { group } = view, { name, meaning } = extractorWords();
   const fixed = group.runs.filter(isFixed);
-  at("extractor-meaning").textContent = group.choice
-    ? `${meaning}${fixed.length ? ` Unchanged, because our extractor did not make them: ${fixed.map((run) => run.title).join(", ")}.` : ""}`
-    : "Free-text answers have no verdict: the tables score them against a reference.";
-  at("standing-caption").textContent = group.choice ? `Right answers, ${name}` : "Answers";
-  const headings = group.choice
-    ? ["Model", "Accuracy, %", "95% interval", "Right", "Unparsed", "Failed"]
+  const graded = isGraded(group);
+  at("extractor-meaning").textContent = graded
+    ? `Each answer is scored by ${group.metric.title}${group.metric.higher ? "" : "; lower is better"}.`
+    : group.choice ? `${meaning}${fixed.length ? ` Unchanged, because our extractor did not make them: ${fixed.map((run) => run.title).join(", ")}.` : ""}`
+    : group.metric ? `Each answer is scored by ${group.metric.title}.`
+      : "These answers have no scores: the tables have those of whole runs.";
+  at("standing-caption").textContent = graded ? group.metric.title
+    : isMarked(group) ? `Right answers, ${name}` : "Answers";
+  const title = `${group.metric?.title ?? "Accuracy"}${group.metric?.percent ?? true ? ", %" : ""}`;
+  const headings = isMarked(group)
+    ? ["Model", title, "95% interval", graded ? "Scored" : "Right", "Unparsed", "Failed"]
     : ["Model", "Answered", "Unparsed", "Failed"];
   const cut = group.runs.some((run) => run.cut !== null);
   if (cut) headings.splice(-1, 0, "Cut at the token limit");
@@ -100,14 +111,21 @@ function drawStanding() {
   at("standing").tBodies[0].replaceChildren(...group.runs.map((run, place) => {
     const tally = { r: 0, w: 0, u: 0, f: 0, a: 0, "-": 0 };
     for (const verdict of verdicts(run)) tally[verdict] += 1;
-    const n = tally.r + tally.w + tally.u + tally.a;
+    const answered = tally.r + tally.w + tally.u + tally.a;
+    const n = isMarked(group) ? answered - tally.a : answered;
     const heading = make("th.head", numbered(run, place));
     heading.scope = "row";
-    let cells = [`${count(tally.a)} of ${count(n)}`];
-    if (group.choice) {
-      const ends = n ? wilson(tally.r, n) : null;
-      cells = ends
-        ? [percent(tally.r / n, 2), `${percent(ends.low)}–${percent(ends.high)}`, `${count(tally.r)} of ${count(n)}`]
+    let cells = [`${count(tally.a)} of ${count(answered)}`];
+    const own = view.extractor === "ours" && run.interval ? { low: run.interval[0], high: run.interval[1] } : null;
+    const shown = (ends) => (ends ? `${inUnit(group.metric, ends.low)}–${inUnit(group.metric, ends.high)}` : "—");
+    if (graded) {
+      const found = meanScore(run);
+      cells = found.n
+        ? [inUnit(group.metric, found.mean, 2), shown(own), `${count(found.n)} of ${count(answered)}`]
+        : ["—", "—", `0 of ${count(answered)}`];
+    } else if (isMarked(group)) {
+      cells = n
+        ? [inUnit(group.metric, tally.r / n, 2), shown(own ?? wilson(tally.r, n)), `${count(tally.r)} of ${count(n)}`]
         : ["—", "—", "0 of 0"];
     }
     cells.push(count(tally.u), ...(cut ? [run.cut === null ? "—" : count(run.cut)] : []), count(tally.f));
@@ -130,6 +148,7 @@ function numbered(run, place) {
 
 function comparison() {
   const { group } = view;
+  if (isGraded(group)) return gradedComparison(group, view.first, view.second);
   return paired(verdicts(group.runs[view.first]), verdicts(group.runs[view.second]), group.cluster);
 }
 
@@ -138,10 +157,13 @@ function significant(p) {
 }
 
 function pairedSentence(result, first, second) {
-  const ahead = result.difference >= 0;
-  const [better, worse, sign] = ahead ? [second, first, 1] : [first, second, -1];
+  const { metric } = view.group;
+  const [more, less, sign] = result.difference >= 0 ? [second, first, 1] : [first, second, -1];
+  const [better, worse] = metric?.higher ?? true ? [more, less] : [less, more];
   const ends = [sign * result.low, sign * result.high].sort((a, b) => a - b);
-  const size = `${percent(sign * result.difference)} points (95% interval ${percent(ends[0])} to ${percent(ends[1])})`;
+  const [size_, low, high] = [sign * result.difference, ...ends].map((value) => inUnit(metric, value));
+  const about = isGraded(view.group) ? ` in ${metric.words}` : "";
+  const size = `${size_}${unitOfDifference(metric)}${about} (95% interval ${low} to ${high})`;
   if (result.difference === 0) return [named(second), " and ", named(first), ` are equal: ${size}.`];
   if (ends[0] <= 0) return [named(better), " is ahead of ", named(worse), ` by ${size}: not significant.`];
   return [named(better), " is better than ", named(worse), ` by ${size}.`];
@@ -150,7 +172,7 @@ function pairedSentence(result, first, second) {
 function drawPaired() {
   const { group } = view, box = at("paired-result");
   const first = group.runs[view.first], second = group.runs[view.second];
-  const possible = group.choice && group.runs.length > 1;
+  const possible = isMarked(group) && group.runs.length > 1;
   at("paired").hidden = at("paired-choice").hidden = box.hidden = !possible;
   if (!possible) return;
   const result = comparison();
@@ -176,7 +198,11 @@ function drawPaired() {
     made.scope = scope;
     return made;
   };
-  const table = make("table.two-by-two",
+  const table = isGraded(group) ? make("table.two-by-two",
+    make("caption.hidden", "Questions by which of the two models scores better"),
+    make("thead", make("tr", heading("col", named(first), " better"), heading("col", "Equal"), heading("col", named(second), " better"))),
+    make("tbody", make("tr", cell("first", "better"), cell("equal", "equal"), cell("second", "better"))))
+  : make("table.two-by-two",
     make("caption.hidden", "Questions by which of the two models was right"),
     make("thead", make("tr", make("td"), heading("col", named(second), " right"), heading("col", named(second), " wrong"))),
     make("tbody",
@@ -193,9 +219,11 @@ function drawPaired() {
   });
   box.replaceChildren(
     make("p.sentence", ...pairedSentence(result, first, second)),
-    make("p.small", `${counted(result.n, "question")} that both answered, ${extractorWords().name}. `
+    make("p.small", isGraded(group)
+      ? `${counted(result.n, "question")} that both answered. Paired bootstrap: p ${significant(result.p)}, uncorrected.`
+      : `${counted(result.n, "question")} that both answered, ${extractorWords().name}. `
       + `Exact McNemar p = ${significant(result.p)}, uncorrected. `
-      + (result.clustered ? "Interval clustered by image." : "Bonett–Price interval.")),
+      + (result.clustered ? "Interval clustered by image or group." : "Bonett–Price interval.")),
     make("div.two", table), ...(group.shown ? [make("p", jump)] : []));
   box.dataset.result = JSON.stringify(result);
 }
@@ -204,19 +232,16 @@ function drawPaired() {
 
 function fits() {
   const { group, outcome } = view;
-  if (outcome in AGAINST) {
-    const [, a, b] = AGAINST[outcome];
-    const x = verdicts(group.runs[view.first]), y = verdicts(group.runs[view.second]);
-    const both = (i) => !"f-".includes(x[i]) && !"f-".includes(y[i]);
-    if (outcome === "differ") return (i) => both(i) && (x[i] === "r") !== (y[i] === "r");
-    return (i) => both(i) && (x[i] === "r") === a && (y[i] === "r") === b;
+  if (outcome in against(group)) {
+    const mark = duel(group, group.runs[view.first], group.runs[view.second]);
+    return outcome === "differ"
+      ? (i) => ["first", "second"].includes(mark(i)) : (i) => mark(i) === outcome;
   }
   if (/^(fixed|broken)\d*$/.test(outcome)) {
     const pair = group.pairs[Number(outcome.replace(/\D+/, ""))];
-    const [x, y] = pair.map((place) => verdicts(group.runs[place]));
-    const wanted = outcome.startsWith("fixed");
-    return (i) => !"f-".includes(x[i]) && !"f-".includes(y[i])
-      && (y[i] === "r") === wanted && (x[i] === "r") === !wanted;
+    const mark = duel(group, ...pair.map((place) => group.runs[place]));
+    const wanted = outcome.startsWith("fixed") ? "second" : "first";
+    return (i) => mark(i) === wanted;
   }
   const runs = view.model && view.model !== "every"
     ? group.runs.filter((run) => run.key === view.model) : group.runs;
@@ -228,6 +253,11 @@ function fits() {
   const covered = OUTCOMES[outcome][1];
   const tests = runs.map((run) => {
     const own = verdicts(run);
+    if (outcome === "better" || outcome === "worse") {
+      const { mean } = meanScore(run), { metric } = group;
+      return (i) => run.scores[i] !== null && (outcome === "better"
+        ? isBetter(metric, run.scores[i], mean) : isBetter(metric, mean, run.scores[i]));
+    }
     if (outcome !== "misled") return (i) => covered.includes(own[i]);
     const misled = new Set(run.misled);
     return (i) => misled.has(i) && covered.includes(own[i]);
@@ -281,7 +311,7 @@ function drawRow(group, place) {
   const i = found[place];
   const right = group.runs.filter((run) => verdicts(run)[i] === "r").length;
   const asked = group.runs.filter((run) => verdicts(run)[i] !== "-").length;
-  const marks = make("span.marks", ...group.runs.map((run) => mark(verdicts(run)[i], run)));
+  const marks = make("span.marks", ...group.runs.map((run) => mark(run, i)));
   marks.setAttribute("aria-hidden", "true");
   const row = make("div.row",
     thumbnail(group, i),
@@ -289,7 +319,7 @@ function drawRow(group, place) {
       make("span.asks", make("bdi", group.questions[i] || "(no text)")),
       make("span.about",
         make("span", make("bdi", `#${group.ids[i]}`), " · ", make("bdi", group.topics[group.topic[i]])),
-        make("span.hidden", group.choice ? `, ${right} of ${asked} right` : ""), marks)));
+        make("span.hidden", isMarked(group) && !isGraded(group) ? `, ${right} of ${asked} right` : ""), marks)));
   row.id = `${SAMPLE}-${place}`;
   row.style.transform = `translateY(${place * ROW}px)`;
   row.setAttribute("role", "option");
@@ -300,8 +330,15 @@ function drawRow(group, place) {
   return row;
 }
 
-function mark(verdict, run) {
-  const [glyph, word] = VERDICT[verdict];
+function mark(run, i) {
+  const verdict = verdicts(run)[i], [glyph, word] = VERDICT[verdict];
+  const { metric } = view.group, score = isGraded(view.group) ? run.scores[i] : null;
+  if (score !== null) {
+    const made = make("span.verdict-mark.graded", grade(score));
+    made.style.setProperty("--good", `${Math.round(24 * goodness(metric, score))}%`);
+    made.title = `${run.title}: ${metric.title} ${grade(score)}${verdict === "u" ? ", unparsed" : ""}`;
+    return made;
+  }
   const made = make(`span.verdict-mark.${VERDICT_CLASS[verdict]}`, glyph);
   made.title = `${run.title}: ${word}`;
   return made;
@@ -338,7 +375,7 @@ function drawFound() {
   const { group } = view, n = found.length;
   const left = group.ids.length - group.shown;
   at("found").textContent = `${count(n)} of ${counted(group.shown, "question")}`
-    + (view.outcome && group.choice ? `, ${extractorWords().name}` : "")
+    + (view.outcome && group.choice && !isGraded(group) ? `, ${extractorWords().name}` : "")
     + (left ? `; ${count(left)} that every model gets right are not on this page` : "");
 }
 
@@ -401,7 +438,11 @@ function drawSteps() {
 
 function drawGold(group, asked) {
   if (!asked.choices.length) {
-    return make("div", make("h5", "Reference"), make("div.passage", make("bdi", String(asked.target))));
+    if (asked.target.length === 1) {
+      return make("div", make("h5", "Reference"), make("div.passage", make("bdi", asked.target[0][0])));
+    }
+    const items = asked.target.map(([text, times]) => make("li", make("bdi", text), make("span.small", ` × ${count(times)}`)));
+    return make("div", make("h5", "Accepted answers"), make("ul.accepted", ...items));
   }
   const items = asked.choices.map((text, place) => {
     const takers = group.runs
@@ -423,8 +464,8 @@ function drawGold(group, asked) {
 
 // What a run's answer says: see reports/page/samples/verdicts.py.
 function partsOf(answer) {
-  const [raw, read, rule, prompt, error, seconds, preparing, tokens, tokensIn, order, scores, others, span, cut] = answer;
-  return { raw, read, rule, prompt, error, seconds, preparing, tokens, tokensIn, order, scores, others, span, cut };
+  const [raw, read, rule, prompt, error, seconds, preparing, tokens, tokensIn, order, likelihoods, others, span, cut, listed] = answer;
+  return { raw, read, rule, prompt, error, seconds, preparing, tokens, tokensIn, order, likelihoods, others, span, cut, listed };
 }
 
 function extraction(run, answer) {
@@ -443,9 +484,12 @@ function drawAnswer(run, place, asked) {
   const answer = asked.answers[place];
   const verdict = verdicts(run)[view.sample];
   const [glyph, word] = VERDICT[verdict];
+  const score = isGraded(view.group) ? run.scores[view.sample] : null;
   const details = make("details.answer");
   const summary = make("summary", numbered(run, place), " ",
-    make(`span.verdict-word.${VERDICT_CLASS[verdict]}`, `${glyph} ${word}`));
+    score === null ? make(`span.verdict-word.${VERDICT_CLASS[verdict]}`, `${glyph} ${word}`)
+      : make("span.verdict-word", make("bdi", view.group.metric.title), ` ${grade(score)}`));
+  if (score !== null && verdict === "u") summary.append(" ", make("span.flag", "unparsed"));
   details.append(summary);
   if (!answer) {
     details.append(make("p", "This run was not asked this question."));
@@ -462,13 +506,16 @@ function drawAnswer(run, place, asked) {
     details.append(make("h5", "Raw output"), passage(it.raw, span), drawExtraction(run, it, read, asked));
   }
   const facts = [];
+  for (const [place, title] of run.listed.entries()) {
+    if (it.listed[place] !== null) facts.push([title, grade(it.listed[place])]);
+  }
   if (it.seconds !== null) {
     const before = it.preparing === null ? "" : `, of which preprocessing ${it.preparing} s`;
     facts.push(["Time", `${it.seconds} s${before}`]);
   }
   if (it.tokens !== null) facts.push(["Tokens", `${count(it.tokens)} generated${it.tokensIn === null ? "" : `, ${count(it.tokensIn)} in the prompt`}`]);
   if (it.order.length) facts.push(["Options as shuffled", it.order.map((from, to) => `${letter(to)}: ${asked.choices[from]}`).join(", ")]);
-  if (it.scores.length) facts.push(["Log-likelihood", it.scores.map((score, option) => `${letter(option)} ${score === null ? "—" : score.toFixed(2)}`).join(", ")]);
+  if (it.likelihoods.length) facts.push(["Log-likelihood", it.likelihoods.map((score, option) => `${letter(option)} ${score === null ? "—" : score.toFixed(2)}`).join(", ")]);
   if (facts.length) {
     details.append(make("dl.entries", ...facts.map(([name, text]) => make("div", make("dt", name), make("dd", make("bdi", text))))));
   }
@@ -581,16 +628,18 @@ function offer() {
   fill(at("topic-select"), [["", "all"], ...group.topics.map((topic) => [topic, topic])]);
   fill(at("model-select"), [["", "any model"], ...(runs.length > 1 ? [["every", "every model"]] : []), ...runs]);
   const own = Object.entries(OUTCOMES)
-    .filter(([name, [, letters]]) => has(letters) && (name !== "misled" || group.runs.some((run) => run.misled.length)));
+    .filter(([name, [, letters]]) => has(letters) && (name !== "misled" || group.runs.some((run) => run.misled.length))
+      && (!["better", "worse"].includes(name) || isGraded(group)));
   const outcomes = [["", "any"], ["By model", own.map(([name, [words]]) => [name, words])]];
   if (group.pairs.length) {
     outcomes.push(["By distillation", group.pairs.flatMap(([before, after], n) => {
       const who = `${group.runs[before].title} → ${group.runs[after].title}`;
-      return [[`fixed${n || ""}`, `fixed by distillation (${who})`], [`broken${n || ""}`, `broken by distillation (${who})`]];
+      const [fixed, broken] = isGraded(group) ? ["better after", "worse after"] : ["fixed by", "broken by"];
+      return [[`fixed${n || ""}`, `${fixed} distillation (${who})`], [`broken${n || ""}`, `${broken} distillation (${who})`]];
     })]);
   }
-  if (group.choice && group.runs.length > 1) {
-    outcomes.push(["Of the two compared", Object.entries(AGAINST).map(([name, [words]]) => [name, words])]);
+  if (isMarked(group) && group.runs.length > 1) {
+    outcomes.push(["Of the two compared", Object.entries(against(group))]);
   }
   fill(at("outcome-select"), outcomes);
 }
