@@ -27,14 +27,23 @@ def compare(
     fail_if_worse: Annotated[
         bool, Option("Exit 5 if B is worse than A: the whole 95% interval lies below 0.")
     ],
+    task: Annotated[
+        str | None,
+        Option(
+            "File of the task, for runs of ./mine.py whose metrics score a corpus or groups.",
+            default=None,
+        ),
+    ],
     as_json: AsJson,
 ) -> None:
     """Compare two runs on the questions that both answered."""
     from harness.run.compare import compare as pair
     from harness.run.compare import words
     from harness.run.folder import RunFolder
+    from tasks import load_task
 
-    found = pair(RunFolder(first), RunFolder(second))
+    metrics = load_task(task).metrics if task else ()
+    found = pair(RunFolder(first), RunFolder(second), metrics=metrics)
     if as_json:
         print_json(found.to_json())
     else:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.core.errors import Exit, HarnessError
 from harness.core.options import TOKENIZE
-from harness.core.types import Metric, Prediction
+from harness.core.types import Metric, Prediction, RunMetric
 from harness.metrics.clusters import clusters
 from harness.metrics.figures import aggregate, contributions
 from harness.metrics.registry import metric
@@ -84,12 +84,18 @@ class _Difference:
     """Where answers are right or wrong."""
 
 
-def compare(first: RunFolder, second: RunFolder) -> Comparison:
+def compare(
+    first: RunFolder, second: RunFolder, *, metrics: Sequence[Metric | RunMetric] = ()
+) -> Comparison:
     """Pair two runs on their shared sample ids.
 
     Right or wrong: Bonett and Price's interval and exact McNemar's p; where questions share a group
     or an image, an interval from standard errors clustered by it. Graded scores and corpus scores:
     paired bootstrap, over clusters where there are any.
+
+    Args:
+        metrics: of the runs' task, where it is a user's own: what scores a corpus, or groups, has
+            to be computed to be compared.
 
     Raises:
         HarnessError: not a run, other tasks, no shared question, or shared ids that are other
@@ -113,11 +119,12 @@ def compare(first: RunFolder, second: RunFolder) -> Comparison:
     titles = [record.model.title for record in records]
     if titles[0] == titles[1]:
         titles = [str(first.path), str(second.path)]
-    found, notes = _differences(records, *sides)
+    found, notes = _differences(records, *sides, own=metrics)
     if not found:
         raise HarnessError(
             "The two runs have no score in common that can be compared.",
-            remedy="harness rescore RUN, which scores its answers again",
+            remedy="harness rescore RUN scores its answers again; --task ./mine.py has the metrics "
+            "of a task of yours.",
         )
     decisive = next(iter(found.values())).outcomes
     return Comparison(
@@ -184,10 +191,14 @@ def _refuse_unlike(first: RunRecord, second: RunRecord) -> None:
 
 
 def _differences(
-    records: tuple[RunRecord, RunRecord], first: list[Prediction], second: list[Prediction]
+    records: tuple[RunRecord, RunRecord],
+    first: list[Prediction],
+    second: list[Prediction],
+    *,
+    own: Sequence[Metric | RunMetric],
 ) -> tuple[dict[str, _Difference], list[str]]:
     """Every score that both runs have, the decisive one first; and how intervals were made."""
-    code = _metrics(records)
+    code = _metrics(records) | {each.name: each for each in own if isinstance(each, Metric)}
     found: dict[str, _Difference] = {}
     notes: list[str] = []
     for name, about in records[0].metric_info.items():
@@ -199,7 +210,7 @@ def _differences(
             made = _by_contributions(code[name], first, second) if name in code else None
         computed = all(r.metrics[name].value is not None for r in records if name in r.metrics)
         if made is None and computed:
-            notes.append(f"{about.title} is not compared: it has no scores for each sample")
+            notes.append(f"{about.title} is not compared: no answer has a score of its own")
         elif made is not None:
             found[name] = made
     notes = [each.interval for each in found.values()] + notes
@@ -215,7 +226,7 @@ def _differences(
 
 
 def _metrics(records: tuple[RunRecord, RunRecord]) -> dict[str, Metric]:
-    """The metrics that have no score for each sample, by name, as far as they are ours."""
+    """The metrics that give no score to each answer, by name, as far as they are ours."""
     from harness.metrics.text_overlap import bleu
 
     found = {
@@ -223,7 +234,11 @@ def _metrics(records: tuple[RunRecord, RunRecord]) -> dict[str, Metric]:
         for name, about in records[0].metric_info.items()
         if about.scope in ("corpus", "group")
     }
-    code = {name: each for name, each in found.items() if each is not None}
+    code = {
+        name: each
+        for name, each in found.items()
+        if each is not None and each.title == records[0].metric_info[name].title
+    }
     used = {tokenize_of(record) for record in records}
     if "bleu" in code:
         code["bleu"] = bleu(used.pop() if len(used) == 1 else TOKENIZE)
