@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.core.structured import Rationale
 from harness.core.types import Sample, gold_text
@@ -16,6 +17,9 @@ class Example:
     sample: Sample
     rationale: Rationale | None
     """None: only the answer can be learned."""
+    logits: Path | None = None
+    """File of the teacher's logits at the target tokens, see `distill.rationales.logits`; None:
+    there are none."""
 
 
 def gold(sample: Sample) -> str:

@@ -1,6 +1,7 @@
 """The files of a distillation by name: what the stages write, the page reads.
 
     RUNS/distill/NAME/attempts.jsonl ...    see distill.rationales.store
+    RUNS/distill/NAME/logits.json ...       see distill.rationales.logits
     RUNS/distill/NAME/quality.json          measures of the teacher's and the students' rationales
     RUNS/distill/NAME/distill.json ...      see distill.training.train
     RUNS/distill/NAME-answer-only/...       the control
@@ -27,6 +28,7 @@ ATTEMPTS, KEPT, REJECTED, RATIONALES = (
     "rejected.jsonl",
     "rationales.json",
 )
+LOGITS, LOGITS_RECORD = "logits", "logits.json"
 QUALITY = "quality.json"
 DEPENDENCE = "dependence.json"
 DISTILLATIONS = students.DISTILLATIONS

@@ -28,6 +28,7 @@ from distill.quality.record import write_quality
 from distill.questions import Questions
 from distill.rationales.collect import Teaching, collect_rationales
 from distill.rationales.kept import load_examples
+from distill.rationales.logit_collection import check_teacher, collect_logits
 from distill.training.requirements import check_packages
 from distill.training.students import Training, find_base, train_student
 from harness.run.scoring import Run
@@ -89,7 +90,15 @@ def distill(plan: Plan, *, on_run: Callable[[Run], None] = lambda _: None) -> Ou
     record = None
     if plan.needs_rationales:
         record = collect_rationales(workspace, questions, plan.teaching)
-    examples = load_examples(workspace, questions, needs=plan.objective.needs)
+    if plan.objective.top_logits:
+        collect_logits(
+            workspace,
+            questions,
+            plan.teaching,
+            base=find_base(training).folder,
+            objective=plan.objective,
+        )
+    examples = load_examples(workspace, questions, objective=plan.objective)
     dependence = None
     if record and plan.image_dependence:
         dependence = measure_dependence(workspace, questions, training, examples=examples)
@@ -125,7 +134,9 @@ def _check(plan: Plan) -> int:
     plan.teaching.options.check(plan.questions.data.task)
     check_trackers(plan.workspace.tracking)
     overlap = count_overlap(plan.questions, plan.test)
-    find_base(plan.training)
+    base = find_base(plan.training)
+    if plan.objective.top_logits:
+        check_teacher(plan.teaching, base.folder)
     check_packages(plan.training.config, plan.training.resolved_device())
     return overlap
 

@@ -3,14 +3,16 @@ and what is missing. No weights are read, no server is contacted, and nothing is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from distill.pipeline import Plan
 from distill.rationales.collect import TeacherEstimate, estimate_teacher
+from distill.rationales.logit_collection import check_teacher
+from distill.rationales.logits import read_logits_record
 from distill.rationales.prompt import teacher_task
 from distill.training.estimate import Estimate
-from distill.training.students import estimate_training
+from distill.training.students import estimate_training, find_base
 from harness.core.errors import HarnessError
 from harness.core.types import Decoding
 from harness.run.preview import first_prompt
@@ -31,7 +33,7 @@ class Preview:
     """The text that the teacher gets for the first question; None: no teacher is asked, or it is
     missing."""
     missing: Sequence[HarnessError] = field(default_factory=tuple)
-    """What is in the way of asking the teacher, with what helps."""
+    """What is in the way of asking the teacher, or of learning its logits, with what helps."""
 
 
 def preview(plan: Plan) -> Preview:
@@ -49,11 +51,8 @@ def preview(plan: Plan) -> Preview:
     teacher = TeacherEstimate(0, 0, 0.0)  # answers alone need none
     if plan.needs_rationales:
         teacher = estimate_teacher(workspace, questions, plan.teaching)
-    prompt, missing = None, []
-    try:
-        check_trackers(workspace.tracking)
-    except HarnessError as error:
-        missing.append(error)
+    prompt: str | None = None
+    missing = list(_missing(plan))
     if teacher.remaining:
         try:
             prompt = _first_prompt(plan)
@@ -62,6 +61,18 @@ def preview(plan: Plan) -> Preview:
     return Preview(
         teacher=teacher, student=student, controls=controls, prompt=prompt, missing=missing
     )
+
+
+def _missing(plan: Plan) -> Iterator[HarnessError]:
+    """What is in the way of everything else than the teacher's prompt."""
+    checks: list[Callable[[], object]] = [lambda: check_trackers(plan.workspace.tracking)]
+    if plan.objective.top_logits and read_logits_record(plan.workspace) is None:
+        checks.append(lambda: check_teacher(plan.teaching, find_base(plan.training).folder))
+    for check in checks:
+        try:
+            check()
+        except HarnessError as error:
+            yield error
 
 
 def _first_prompt(plan: Plan) -> str:

@@ -77,8 +77,8 @@ def collect(plan: Plan) -> None:
     collect_rationales(plan.workspace, plan.questions, plan.teaching)
 
 
-def load(plan: Plan, objective: type[Objective] = Structured) -> list[Example]:
-    return load_examples(plan.workspace, plan.questions, needs=objective.needs)
+def load(plan: Plan, objective: Objective | None = None) -> list[Example]:
+    return load_examples(plan.workspace, plan.questions, objective=objective)
 
 
 def test_examples_are_the_kept_rationales_in_order(plan: Plan) -> None:
@@ -123,7 +123,7 @@ def test_without_rationales_there_is_nothing_to_teach(plan: Plan) -> None:
     """Save answers alone, which need none."""
     with pytest.raises(DataError, match="no rationales"):
         load(plan)
-    assert load(plan, Answer) == [
+    assert load(plan, Answer()) == [
         Example(sample, None) for sample in plan.questions.data.samples.samples[:8]
     ]
 

@@ -11,6 +11,7 @@ from dataclasses import fields
 from typing import Any, Protocol
 
 from distill.objectives.answer import Answer
+from distill.objectives.logits import Logits
 from distill.objectives.multitask import Multitask
 from distill.objectives.objective import Objective
 from distill.objectives.structured import Structured
@@ -21,6 +22,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "structured": Structured,
     "answer": Answer,
     "multitask": Multitask,
+    "logits": Logits,
 }
 """Name -> objective."""
 

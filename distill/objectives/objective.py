@@ -43,6 +43,16 @@ class Target:
         return "".join(piece.text for piece in self.pieces)
 
 
+@dataclass(frozen=True, slots=True)
+class TopLogits:
+    """The teacher's highest logits at target tokens."""
+
+    ids: Tensor
+    """(T, K), of the tokens that they are of."""
+    logits: Tensor
+    """(T, K), as differences from the highest one of each row, in float16."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetTokens:
     """The target tokens of a batch, one after the other."""
@@ -53,6 +63,8 @@ class TargetTokens:
     """(T,)"""
     weights: Tensor
     """(T,), in float32."""
+    teacher: TopLogits | None = None
+    """The teacher's, where the objective needs them."""
 
     @property
     def exact_logits(self) -> Tensor:
@@ -80,6 +92,12 @@ class Objective(ABC):
     """The style in which the student is asked, and answers."""
     needs: ClassVar[frozenset[TeacherOutput]]
     """What the teacher must have given before training."""
+
+    @property
+    def top_logits(self) -> int:
+        """How many of the teacher's logits it needs at each target token, the highest ones; 0:
+        none. An objective that needs any has one target."""
+        return 0
 
     @abstractmethod
     def targets(self, example: Example) -> tuple[Target, ...]:

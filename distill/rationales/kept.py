@@ -7,8 +7,9 @@ from pathlib import Path
 
 from distill.examples import Example
 from distill.layout import Workspace
-from distill.objectives.objective import RATIONALES, TeacherOutput
+from distill.objectives.objective import Objective
 from distill.questions import Questions
+from distill.rationales.logits import with_logits
 from distill.rationales.store import Store
 from harness.core.errors import DataError
 from harness.core.mismatch import stop_on_mismatch
@@ -30,13 +31,13 @@ def read_rationales(folder: Path) -> dict[str, Rationale]:
 
 
 def load_examples(
-    workspace: Workspace, questions: Questions, *, needs: frozenset[TeacherOutput] = RATIONALES
+    workspace: Workspace, questions: Questions, *, objective: Objective | None = None
 ) -> list[Example]:
     """The examples of the selected questions: those with a kept rationale or, where there are no
-    rationales and none are needed, all of them.
+    rationales and none are needed, all of them; with the teacher's logits where those are needed.
 
     Args:
-        needs: of the objective that learns them.
+        objective: that learns them; None: the rationales are wanted.
 
     Raises:
         DataError: there are no rationales, or they are of other data.
@@ -44,7 +45,7 @@ def load_examples(
     folder = workspace.folder
     record = Store(folder).read_record()
     if record is None:
-        if "rationales" in needs:
+        if objective is None or objective.needs:
             raise no_rationales(workspace)
         return [Example(sample, None) for sample in questions.selected()]
     stop_on_mismatch(
@@ -65,6 +66,8 @@ def load_examples(
             known=f"The reasons: {record['counts'].get('reasons')}",
             remedy="Choose a wider --filter: none keeps any text.",
         )
+    if objective is not None and objective.top_logits:
+        return with_logits(examples, workspace, objective=objective, task=questions.data.task)
     return examples
 
 

@@ -15,7 +15,8 @@ from harness.data.fingerprint import blank, image_digests
 
 def fingerprint(examples: Sequence[Example], objective: Objective, task: Task) -> str:
     """The sha256, in hex, of everything that is learned, in its order: images, questions as the
-    task words them, targets. A picture that cannot be read counts as such."""
+    task words them, targets, the teacher's logits by the name of their file. A picture that cannot
+    be read counts as such."""
     digests = image_digests([example.sample for example in examples])
     total = sha256()
     for example in examples:
@@ -25,7 +26,10 @@ def fingerprint(examples: Sequence[Example], objective: Objective, task: Task) -
         except SampleError:
             targets = [[]]
         sample = example.sample
-        content = [sample.id, sample.topic, question, *targets, digests[sample.id]]
+        content: list[object] = [sample.id, sample.topic, question, *targets, digests[sample.id]]
+        if objective.top_logits:
+            path = example.logits
+            content.append(f"{path.parent.name}/{path.name}" if path else None)
         total.update(sha256(json.dumps(content).encode()).digest())
     return total.hexdigest()
 

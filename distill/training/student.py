@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from distill.config import DistillConfig, Part
 from distill.examples import Example
 from distill.objectives import objective_of
-from distill.objectives.objective import Objective, TargetTokens
+from distill.objectives.objective import Objective, TargetTokens, TopLogits
+from distill.rationales.logits import read_logits
 from distill.training.features import FeatureStore
 from distill.training.lora import adapted_layers, adapter_deltas, add_adapters, save_adapter
-from distill.training.tokens import IGNORED, row_maker
+from distill.training.tokens import IGNORED, Row, row_maker
 from harness.checkpoints.folder import SUFFIXES, weights_fingerprint
 from harness.core.errors import SampleError
 from harness.core.types import Task
@@ -50,6 +51,8 @@ class Batch:
     features: Tensor | None = None
     """(N, T, D): embeddings of the N pictures, in order; None where there are none or where the
     encoder is trained."""
+    teacher: TopLogits | None = None
+    """(B, L, K), at the places of the labels, 0 elsewhere; None where the objective needs none."""
     pixels: Mapping[str, Tensor] | None = None
     """The processor's pixel_values and image_grids, where the encoder is trained."""
     tokens: int
@@ -115,7 +118,14 @@ class TargetLoss(nn.Module):
         self._objective = objective
         self._autocast = autocast
 
-    def forward(self, ids: Tensor, labels: Tensor, weights: Tensor, **images: Any) -> Tensor:
+    def forward(
+        self,
+        ids: Tensor,
+        labels: Tensor,
+        weights: Tensor,
+        teacher: tuple[Tensor, Tensor] | None = None,
+        **images: Any,
+    ) -> Tensor:
         """See `distill.objectives.objective.Objective.loss`."""
         model: Any = self.model
         with torch.autocast(ids.device.type, self._autocast, enabled=self._autocast is not None):
@@ -126,7 +136,10 @@ class TargetLoss(nn.Module):
             logits = model.lm_head(hidden[:, :-1][learned])  # (targets, vocabulary)
         return self._objective.loss(
             TargetTokens(
-                logits=logits, labels=labels[:, 1:][learned], weights=weights[:, 1:][learned]
+                logits=logits,
+                labels=labels[:, 1:][learned],
+                weights=weights[:, 1:][learned],
+                teacher=TopLogits(*(each[:, 1:][learned] for each in teacher)) if teacher else None,
             )
         )
 
@@ -201,6 +214,10 @@ class MoondreamStudent:
         return int(self._model.config.image_seq_length)
 
     @property
+    def _learns_logits(self) -> bool:
+        return objective_of(self._config).top_logits > 0
+
+    @property
     def encoder_is_frozen(self) -> bool:
         """Whether each image needs encoding only once."""
         return not {"vision", "projector"} & set(self._config.train)
@@ -212,10 +229,13 @@ class MoondreamStudent:
         """Tokens of the longest sequence; the images are encoded and cached.
 
         Raises:
-            SampleError: no rationale, a picture that cannot be read, or a sequence that is longer
-                than the model's context: half a rationale is not learned.
+            SampleError: no rationale or no logits, a picture that cannot be read, or a sequence
+                that is longer than the model's context: half a rationale is not learned.
         """
-        length = max(len(row.ids) for row in self.rows(example))
+        rows = self.rows(example)
+        length = max(len(row.ids) for row in rows)
+        if self._learns_logits:
+            _teacher_logits(example, rows)
         if length > self.context:
             raise SampleError(f"longer than the context of {self.context} tokens")
         try:
@@ -247,6 +267,7 @@ class MoondreamStudent:
             ids=_padded([row.ids for row in rows], self._processor.tokenizer.eos_token_id),
             labels=_padded([row.labels for row in rows], IGNORED),
             weights=_padded([row.weights for row in rows], 0.0),
+            teacher=self._teacher(examples, of_each) if self._learns_logits else None,
             features=features,
             pixels=pixels,
             tokens=sum(len(row.ids) for row in rows),
@@ -256,7 +277,11 @@ class MoondreamStudent:
         images = dict(batch.pixels or {})
         if batch.features is not None:
             images["image_features"] = batch.features
-        on_device = {name: tensor.to(self._device) for name, tensor in images.items()}
+        on_device: dict[str, Any] = {n: tensor.to(self._device) for n, tensor in images.items()}
+        if (teacher := batch.teacher) is not None:
+            on_device["teacher"] = tuple(
+                each.to(self._device) for each in (teacher.ids, teacher.logits)
+            )
         loss: Tensor = self.module(
             batch.ids.to(self._device),
             batch.labels.to(self._device),
@@ -337,12 +362,35 @@ class MoondreamStudent:
                 if not parameter.requires_grad:
                     parameter.data = parameter.data.to(half)
 
+    @staticmethod
+    def _teacher(examples: Sequence[Example], rows: Sequence[Sequence[Row]]) -> TopLogits:
+        """The teacher's logits at the labels of each row."""
+        found = [_teacher_logits(*each) for each in zip(examples, rows, strict=True)]
+        longest = max(len(row.ids) for (row,) in rows)
+        shape = (len(found), longest, found[0].ids.shape[1])
+        ids, logits = torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.float16)
+        for place, (each, (row,)) in enumerate(zip(found, rows, strict=True)):
+            end = len(row.ids)  # the target comes last
+            ids[place, end - len(each.ids) : end] = each.ids
+            logits[place, end - len(each.ids) : end] = each.logits
+        return TopLogits(ids, logits)
+
     @torch.no_grad()
     def _encode_image(self, image: Image.Image) -> Tensor:
         inputs = self._processor.image_processor.preprocess([image], return_tensors="pt")
         pixels = inputs["pixel_values"].to(self._device)
         features: Tensor = self._model.get_image_features(pixels, inputs["image_grids"])[0]
         return features
+
+
+def _teacher_logits(example: Example, rows: Sequence[Row]) -> TopLogits:
+    """What the teacher's logits are at the labels of the one row of an example; raises
+    SampleError."""
+    found = read_logits(example)
+    (row,) = rows
+    if len(found.ids) != sum(label != IGNORED for label in row.labels):
+        raise SampleError("its logits are of another target")
+    return found
 
 
 def _padded(rows: Sequence[Sequence[float]], value: float) -> Tensor:

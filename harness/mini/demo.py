@@ -181,7 +181,7 @@ def _distillation_stages(plan: Plan) -> list[Stage]:
         collect_rationales(workspace, questions, plan.teaching)
 
     def learn(suffix: str = "") -> None:
-        examples = load_examples(workspace, questions, needs=plan.objective.needs)
+        examples = load_examples(workspace, questions, objective=plan.objective)
         train_student(workspace, questions, plan.training, examples=examples, suffix=suffix)
 
     return [

@@ -13,7 +13,7 @@ import typer
 
 from distill.options import EvaluationOptions, RationaleOptions
 from harness.cli.commands import App
-from harness.cli.distill import analyse, export, quality, rationales, train
+from harness.cli.distill import analyse, export, logits, quality, rationales, train
 from harness.cli.distill.options import (
     AllQuestions,
     BaseOptions,
@@ -54,7 +54,7 @@ app = App(
     "harness distill --data ./scienceqa --teacher llava-cot --filter agrees\n\n"
     "harness distill --import rationales.csv --data ./scienceqa --base ./moondream --control",
 )
-for stage in (rationales, train, quality, export, analyse):
+for stage in (rationales, logits, train, quality, export, analyse):
     app.add_typer(stage.app)
 
 

@@ -146,6 +146,17 @@ ConfigChanges: TypeAlias = Annotated[
 TeacherChanges: TypeAlias = Annotated[
     dict[str, Any], Expand(changes=DistillConfig, panels=(SAMPLES, TEACHER))
 ]
+LocalTeacher: TypeAlias = Annotated[
+    TeacherOptions, Expand(only=("teacher", "weights", "chat_template"))
+]
+"""A teacher whose weights are read here."""
+LogitChanges: TypeAlias = Annotated[
+    dict[str, Any],
+    Expand(
+        changes=DistillConfig,
+        only=("teacher_input", "objective", "objective_settings", "without"),
+    ),
+]
 TrainingChanges: TypeAlias = Annotated[
     dict[str, Any], Expand(changes=DistillConfig, panels=(SAMPLES, TRAINING))
 ]

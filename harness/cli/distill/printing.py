@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from distill.training.students import Training
 
 
+_LOGIT_BYTES = 4
+"""Of a kept logit, with the token that it is of, in a vocabulary of up to 65,536 tokens."""
+
+
 def print_preview(plan: Plan, *, as_json: bool) -> None:
     """Show the configuration and what the plan would take, as TOML with comments."""
     from distill.preview import preview
@@ -61,6 +65,9 @@ def _preview_lines(plan: Plan, found: Preview) -> Iterator[str]:
         yield f"            {count:,} left out: {reason}"
     yield f"Rationales  {found.teacher.rationales:,} are there, {_asked(found.teacher, attempts)}"
     yield f"Objective   {_objective(config)}"
+    if count := objective_of(config).top_logits:
+        size = _gigabytes(student.target_tokens * count * _LOGIT_BYTES)
+        yield f"Logits      the teacher's {count:,} highest at each target token, {size}"
     yield (
         f"Training    preset {plan.training.preset}: {student.samples:,} examples, "
         f"{student.steps:,} steps of {config.batch_size}, {student.tokens:,} tokens an epoch; "

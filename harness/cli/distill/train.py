@@ -78,7 +78,7 @@ def train(
     from harness.tracking.registry import check_trackers
 
     check_trackers(workspace.tracking)
-    examples = load_examples(workspace, chosen, needs=objective_of(config).needs)
+    examples = load_examples(workspace, chosen, objective=objective_of(config))
     student = train_student(workspace, chosen, training, examples=examples)
     end_process_group()
     if not processes.here().first:

@@ -1,0 +1,287 @@
+"""The stage between rationales and training, for objectives that need it: the teacher reads each
+question as it was asked it, followed by the target, and its logits there are kept."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill.examples import Example
+from distill.layout import Workspace
+from distill.objectives.objective import Objective
+from distill.questions import Questions
+from distill.rationales.collect import Teaching
+from distill.rationales.kept import load_examples
+from distill.rationales.logits import (
+    files_of,
+    folder_of_logits,
+    keep_highest,
+    read_logits_record,
+    with_logits,
+    write_logits,
+    write_logits_record,
+)
+from distill.rationales.prompt import PROMPT_VERSION, teacher_task
+from distill.rationales.store import Store
+from distill.training.tokens import IGNORED, row_maker
+from harness.core import progress
+from harness.core.errors import ContextError, DataError, Exit, HarnessError, SampleError
+from harness.core.types import Prompt
+from harness.sources.registry import find_source
+from harness.sources.source import Source
+from harness.sources.weights import Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from harness.models.generative import GenerativeModel
+
+log = logging.getLogger(__name__)
+
+
+def collect_logits(
+    workspace: Workspace,
+    questions: Questions,
+    teaching: Teaching,
+    *,
+    base: Path,
+    objective: Objective,
+) -> dict[str, Any]:
+    """Compute what is missing for the kept rationales; returns the record.
+
+    Where all are there and the teacher's weights no longer are, they are left as they are.
+
+    Args:
+        base: the student before training, whose tokens the targets are made of.
+
+    Raises:
+        HarnessError: there are no rationales, the teacher is not here, or its vocabulary is not the
+            student's.
+        Interrupted: asked to stop; the same call resumes.
+    """
+    examples = load_examples(workspace, questions)
+    try:
+        source = _find(teaching)
+    except HarnessError as error:
+        record = _complete(workspace, questions, examples, objective)
+        if record is None:
+            raise
+        log.warning("%s Its logits are complete, and are used as they are.", error.what)
+        return record
+    teacher = _with_weights(source)
+    known = _fingerprint(teacher, teaching, objective, vocabulary=check_vocabularies(teacher, base))
+    work = _Work(
+        folder=folder_of_logits(workspace, known),
+        questions=questions,
+        objective=objective,
+        teaching=teaching,
+        hinted={row["id"] for row in Store(workspace.folder).read_kept() if row.get("hinted")},
+    )
+    files = files_of(examples, work.folder, objective=objective, task=questions.data.task)
+    started = time.perf_counter()
+    failed = _compute(work, teacher, base, dict(zip(files, examples, strict=True)))
+    seconds = time.perf_counter() - started
+    there = [path for path in files if path.exists()]
+    if not there:
+        raise HarnessError(
+            f"{teacher.checkpoint.name} gave no logits.",
+            known=next(iter(failed.values()), ""),
+            code=Exit.FAILED_SAMPLES,
+        )
+    counts = {"examples": len(examples), "there": len(there), "failed": failed}
+    size = sum(path.stat().st_size for path in there)
+    return _record(
+        workspace,
+        known,
+        {"teacher": teacher.checkpoint.name, "counts": counts, "bytes": size},
+        seconds=seconds,
+    )
+
+
+def _record(
+    workspace: Workspace, known: Mapping[str, Any], about: Mapping[str, Any], *, seconds: float
+) -> dict[str, Any]:
+    """Write logits.json, with the time of this session added to that of earlier ones."""
+    before = read_logits_record(workspace)
+    if before is not None and before["fingerprint"] == known:
+        seconds += before["seconds"]
+    made = {"fingerprint": known, **about, "seconds": round(seconds, 3)}
+    made["command"] = list(workspace.command)
+    write_logits_record(workspace, made)
+    return made
+
+
+def _fingerprint(
+    teacher: Weights, teaching: Teaching, objective: Objective, *, vocabulary: str
+) -> dict[str, Any]:
+    """What the logits of a target depend on."""
+    return {
+        "teacher": teacher.weights_hash,
+        "dtype": teacher.dtype,
+        "teacher_input": sorted(teaching.options.inputs),
+        "prompt_version": PROMPT_VERSION,
+        "vocabulary": vocabulary,
+        "top_k": objective.top_logits,
+        **teacher.early_fingerprint,
+    }
+
+
+def _find(teaching: Teaching) -> Source:
+    """The teacher, if it is here; raises HarnessError."""
+    return find_source(replace(teaching.teacher, engine="transformers"))
+
+
+def _with_weights(source: Source) -> Weights:
+    """The teacher, whose weights are read here; raises HarnessError where a server has them."""
+    if not isinstance(source, Weights):
+        raise HarnessError(
+            f"The teacher's logits are computed from its weights; {source.checkpoint.name} is on "
+            f"{source.place}.",
+            remedy="--teacher with a model or a folder, or --objective structured",
+        )
+    return source
+
+
+def check_teacher(teaching: Teaching, base: Path) -> None:
+    """Refuse a teacher whose logits cannot be learned; raises HarnessError."""
+    try:
+        source = _find(teaching)
+    except HarnessError:
+        return  # it may not be needed any more: see `collect_logits`
+    check_vocabularies(_with_weights(source), base)
+
+
+def check_vocabularies(teacher: Weights, base: Path) -> str:
+    """Refuse a teacher whose vocabulary is not the student's; returns the hash of theirs.
+
+    Raises:
+        HarnessError: says where they differ.
+    """
+    from transformers import AutoTokenizer
+
+    import harness.models  # noqa: F401  # makes Moondream known to the auto classes
+    from harness.checkpoints import pretrained
+
+    name, folder = teacher.checkpoint.name, teacher.checkpoint.folder
+    theirs, ours = (pretrained.load(AutoTokenizer, each) for each in (folder, base))
+    first, second = theirs.get_vocab(), ours.get_vocab()
+    if first == second and theirs.eos_token_id == ours.eos_token_id:
+        return sha256(json.dumps(sorted(first.items())).encode()).hexdigest()
+    token = next((each for each in sorted(second) if first.get(each) != second[each]), None)
+    if token is None:
+        where = f"The end tokens are {theirs.eos_token!r} and {ours.eos_token!r}."
+    else:
+        where = f"{token!r} is {first.get(token, 'none')} there, and {second[token]} here."
+    raise HarnessError(
+        f"The teacher's logits can be learned only where the vocabularies are equal: {name} has "
+        f"{len(first):,} tokens, the student {len(second):,}.",
+        known=where,
+        remedy="--teacher with the student's tokenizer, or --objective structured",
+        code=Exit.MISSING,
+    )
+
+
+def _complete(
+    workspace: Workspace, questions: Questions, examples: Sequence[Example], objective: Objective
+) -> dict[str, Any] | None:
+    """The record, where the logits of all examples are there."""
+    try:
+        task = questions.data.task
+        found = with_logits(examples, workspace, objective=objective, task=task)
+    except DataError:
+        return None
+    return read_logits_record(workspace) if all(each.logits for each in found) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What is computed, and for which prompts."""
+
+    folder: Path
+    questions: Questions
+    objective: Objective
+    teaching: Teaching
+    hinted: set[str]
+    """Ids of the questions whose kept rationale was written after a hint."""
+
+    def prompt(self, example: Example) -> Prompt:
+        """The prompt by which the teacher was asked for the rationale."""
+        task, sample = self.questions.data.task, example.sample
+        inputs = self.teaching.options.inputs
+        asked = teacher_task(task, inputs, hinted=sample.id in self.hinted)
+        return asked.prompt(sample, "structured")
+
+
+def _compute(
+    work: _Work, teacher: Weights, base: Path, examples: Mapping[Path, Example]
+) -> dict[str, str]:
+    """Write the files that are not there; returns sample id -> why it has none.
+
+    Args:
+        examples: by file.
+    """
+    failed: dict[str, str] = {}
+    missing = {path: example for path, example in examples.items() if not path.exists()}
+    if not missing:
+        return failed
+    targets = _targets(work, base)
+    model: Any = teacher.load()
+    label = f"logits of {teacher.checkpoint.name}"
+    with progress.make(label, total=len(examples), done=len(examples) - len(missing)) as bar:
+        for path, example in missing.items():
+            try:
+                logits = target_logits(model, work.prompt(example), targets(example))
+            except SampleError as error:
+                failed[example.sample.id] = str(error)
+            else:
+                write_logits(path, keep_highest(logits, work.objective.top_logits))
+            bar.advance()
+    return failed
+
+
+def _targets(work: _Work, base: Path) -> Callable[[Example], list[int]]:
+    """A function from an example to the tokens of its target, as the student learns them."""
+    from transformers import AutoProcessor
+
+    from harness.checkpoints import pretrained
+
+    processor: Any = pretrained.load(AutoProcessor, base)
+    rows = row_maker(processor, base, work.objective, work.questions.data.task)
+
+    def tokens(example: Example) -> list[int]:
+        (row,) = rows(example)
+        return [label for label in row.labels if label != IGNORED]
+
+    return tokens
+
+
+def target_logits(model: GenerativeModel, prompt: Prompt, tokens: Sequence[int]) -> Tensor:
+    """The logits by which `model` predicts each of `tokens` after the prompt and those before it,
+    (T, V), over the tokens of its tokenizer.
+
+    Raises:
+        SampleError: the prompt cannot be made, or is too long with them.
+    """
+    import torch
+
+    (prepared,) = model.prepare([prompt])
+    whole = prepared.with_tokens(tokens)
+    if model.context is not None and whole.length > model.context:
+        raise ContextError(whole.length, model.context)
+    network: Any = model.network
+    inputs: dict[str, Any] = {
+        name: value.to(network.device, network.dtype if value.is_floating_point() else None)
+        for name, value in whole.inputs.items()
+    }
+    if "logits_to_keep" in inspect.signature(network.forward).parameters:
+        inputs["logits_to_keep"] = len(tokens) + 1
+    with torch.inference_mode():
+        logits: Tensor = network(**inputs, use_cache=False).logits[0, -len(tokens) - 1 : -1]
+    return logits[:, : len(model.tokenizer)]
