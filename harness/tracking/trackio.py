@@ -18,6 +18,7 @@ def start(run: TrackedRun, start: Start) -> TrackioTracker:
     with _silent():
         import trackio
 
+        trackio.utils.TRACKIO_DIR.mkdir(parents=True, exist_ok=True)  # each call would warn
         made = trackio.init(
             project=run.project,
             name=run.name,

@@ -18,7 +18,9 @@ _SETTINGS: Mapping[str, Any] = {
     "x_disable_meta": True,
     "disable_git": True,
     "save_code": False,
-    "finish_timeout": 120.0,  # without a network an upload would wait for ever
+    # Without a network an upload would wait for ever.
+    "init_timeout": 60.0,
+    "finish_timeout": 120.0,
 }
 """Those that the installed release does not know are left out."""
 _OFFLINE = frozenset({"offline", "dryrun", "disabled"})
