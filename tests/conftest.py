@@ -23,6 +23,7 @@ import pytest
 
 from harness import cli
 from tests import traces
+from tests.cpu_time import CpuTimes
 from tests.drawn import draw_questions
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
@@ -32,6 +33,21 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FILES = pytest.StashKey[set[Path]]()
 CHANGED = pytest.StashKey[list[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cpu-times",
+        type=int,
+        default=0,
+        metavar="N",
+        help="show the CPU seconds of the N files that take most, processes they start included",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if number := config.getoption("--cpu-times"):
+        config.pluginmanager.register(CpuTimes(number))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

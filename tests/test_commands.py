@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
-from tests import traces
+from tests import cpu_time, traces
 from tests.commands import harness
 
 pytestmark = pytest.mark.process
@@ -50,3 +52,19 @@ def test_what_tests_leave_behind_is_seen(tmp_path: Path) -> None:
     (tmp_path / "__pycache__" / "x.pyc").write_text("1")
     changed = traces.difference(before, traces.files(tmp_path))
     assert [Path(path).name for path in changed] == ["gone", "new", "page.html"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="CPU times are read from /proc")
+def test_cpu_time_includes_processes() -> None:
+    """What a process has used counts while it runs and after it has ended."""
+    spin = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"
+    before = cpu_time.cpu_seconds()
+    with subprocess.Popen(
+        [sys.executable, "-c", spin], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        running = cpu_time.cpu_seconds()
+        process.communicate("\n")
+    assert running >= before + 0.25
+    assert cpu_time.cpu_seconds() >= running
