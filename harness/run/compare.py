@@ -24,7 +24,7 @@ from harness.metrics.statistics import (
 )
 from harness.run.folder import RunFolder
 from harness.run.records import CONTEXT, MetricInfo, RunRecord
-from harness.run.scores import scored_predictions
+from harness.run.scores import scored_predictions, with_descriptions
 from harness.run.scoring import tokenize_of
 
 Floats = NDArray[np.float64]
@@ -103,7 +103,8 @@ def compare(
     """
     records = first.existing_record(), second.existing_record()
     _refuse_unlike(*records)
-    a, b = _answered(first, records[0]), _answered(second, records[1])
+    (one_record, a), (other_record, b) = map(_answered, (first, second), records)
+    records = one_record, other_record
     shared = [sample_id for sample_id in a if sample_id in b]
     if not shared:
         raise HarnessError(
@@ -310,6 +311,9 @@ def _sentence(c: Comparison, name: str, d: Difference) -> str:
     return f"{better} is better{what} by {size}"
 
 
-def _answered(folder: RunFolder, record: RunRecord) -> dict[str, Prediction]:
-    predictions = scored_predictions(record, folder.existing_predictions())
-    return {p.sample_id: p for p in predictions if p.error is None}
+def _answered(folder: RunFolder, record: RunRecord) -> tuple[RunRecord, dict[str, Prediction]]:
+    """The record, with a description of its metrics, and the answers with their scores, by id."""
+    predictions = folder.existing_predictions()
+    record = with_descriptions(record, predictions)
+    made = scored_predictions(record, predictions)
+    return record, {p.sample_id: p for p in made if p.error is None}

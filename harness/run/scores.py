@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from harness.core.types import Metric, Prediction
+from harness.metrics.accuracy import ACCURACY
 from harness.metrics.figures import with_scores
 from harness.metrics.registry import metric
-from harness.run.records import RunRecord
+from harness.metrics.text_overlap import TEXT_OVERLAP
+from harness.run.records import MetricInfo, RunRecord
 
 
 def scored_predictions(record: RunRecord, predictions: Sequence[Prediction]) -> list[Prediction]:
@@ -25,6 +28,16 @@ def scored_predictions(record: RunRecord, predictions: Sequence[Prediction]) -> 
         and (found := _ours(name))
     ]
     return with_scores(predictions, lacking) if lacking else list(predictions)
+
+
+def with_descriptions(record: RunRecord, predictions: Sequence[Prediction]) -> RunRecord:
+    """The record with a description of its metrics. One that was killed before it was scored, by a
+    version that described none, gets those that every task had then."""
+    if record.metric_info or record.metrics or not predictions:
+        return record
+    chosen = any(prediction.choices for prediction in predictions)
+    metrics = (ACCURACY,) if chosen else TEXT_OVERLAP
+    return replace(record, metric_info={each.name: MetricInfo.of(each) for each in metrics})
 
 
 def _ours(name: str) -> Metric | None:
