@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
 import transformers
 from PIL import Image
 from transformers import AutoProcessor
@@ -13,14 +12,13 @@ from transformers import AutoProcessor
 from harness.cli import checking
 from harness.cli.asking import Answer, lay_out
 from harness.cli.checking import try_out
-from harness.core.errors import SampleError
 from harness.core.options import ModelOptions
-from harness.core.types import Extraction, Output, Prompt
+from harness.core.types import Extraction, Output
 from harness.families.tested import GENERIC, UNTRIED, is_tested
 from harness.models import loading
 from harness.models.generative import GenerativeModel
 from harness.sources.registry import find_source
-from tests.families.checkpoint import Family
+from tests.families.checkpoint import Family, build
 from tests.families.dozen import DOZEN
 from tests.families.templated import TEMPLATED
 from tests.families.untemplated import UNTEMPLATED
@@ -70,20 +68,11 @@ def test_check_counts_the_tokens_of_a_picture(tiny) -> None:
     assert 0 <= ours - int((ids == processor.image_token_id).sum()) <= 3
 
 
-@pytest.mark.parametrize("needs_picture", [False, True])
-def test_a_picture_is_counted_where_a_prompt_needs_one(needs_picture: bool) -> None:
-    """Then it is what a second one adds."""
-
-    class Model:
-        context = None
-
-        def count(self, prompt: Prompt) -> int:
-            if needs_picture and not prompt.images:
-                raise SampleError("it needs a picture; there is none")
-            return 5 + 576 * len(prompt.images)
-
-    bare = Prompt(text="What?", question="What?")
-    assert checking._counted(Model(), bare, Image.new("RGB", (4, 4))) == 576
+def test_a_picture_is_counted_where_a_prompt_needs_one(tmp_path: Path) -> None:
+    """Of PaliGemma, which takes no prompt without one, by the image tokens themselves."""
+    folder = build(DOZEN["paligemma"], tmp_path / "paligemma")
+    source = find_source(ModelOptions(model=str(folder), device="cpu"))
+    assert checking._picture_tokens(source, source.load()) == 16
 
 
 def test_check_warns_of_a_type_that_nobody_has_tested(command, tiny, monkeypatch, caplog) -> None:

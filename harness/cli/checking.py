@@ -141,14 +141,23 @@ def _picture_tokens(source: Source, model: Model) -> int | None:
     return with_.tokens_in - without.tokens_in
 
 
-def _counted(model: BoundedModel, bare: Prompt, picture: Image.Image) -> int:
-    """The tokens that a picture adds, to a prompt without any or, where there has to be one, to a
-    prompt with another."""
-    one, two = (replace(bare, images=(picture,) * number) for number in (1, 2))
+def _counted(model: BoundedModel, bare: Prompt, picture: Image.Image) -> int | None:
+    """The tokens that a picture adds to a prompt without any; of a model that takes none such, the
+    image tokens of a prompt with one."""
+    pictured = replace(bare, images=(picture,))
     try:
-        return model.count(one) - model.count(bare)
+        return model.count(pictured) - model.count(bare)
     except SampleError:
-        return model.count(two) - model.count(one)
+        return _image_tokens(model, pictured)
+
+
+def _image_tokens(model: Any, prompt: Prompt) -> int | None:
+    """The tokens of a prompt that stand for its pictures; None: its model names no such token."""
+    config = model.network.config
+    names = ("image_token_id", "image_token_index")
+    token = next((number for name in names if (number := getattr(config, name, None))), None)
+    (encoded,) = model.prepare([prompt])
+    return None if token is None else int((encoded.inputs["input_ids"] == token).sum())
 
 
 def _timed(
