@@ -51,10 +51,9 @@ class RunData:
         found = own.get(name) or metric(name)
         return None if found is None or found.needs_model else found
 
-    def held(self) -> RunData:
-        """The same with its answers read, for as long as this is kept."""
-        found = self.predictions()
-        return replace(self, predictions=lambda: found)
+    def holding(self, predictions: Sequence[Prediction]) -> RunData:
+        """The same with these answers at hand, for as long as this is kept."""
+        return replace(self, predictions=lambda: predictions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ from reports.page.samples.groups import Group, collect
 from reports.page.samples.payload import payload
 from reports.page.sections import TaskSection, order, sections
 from reports.page.summary import summary
-from reports.statistics.answers import Answers, read
+from reports.statistics.answers import Answers, read, with_scores
 from reports.tables.heatmap import POINTS
 from reports.tables.table import KINDS, Table
 from tasks import scienceqa, vqaonline
@@ -112,7 +112,7 @@ def _read_answers(runs: Sequence[RunData]) -> tuple[dict[str, Answers], list[Gro
     answers: dict[str, Answers] = {}
     groups: list[Group] = []
     for run in runs:
-        held = run.held()
+        held = run.holding(with_scores(run.record, run.predictions()))
         if found := read(held):
             answers[found.run] = found
         collect(groups, held)

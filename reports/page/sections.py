@@ -140,7 +140,13 @@ def _section(
     borrowed = borrowed and table is not None
     name = safe_name(sanitize.text(task))
     run_groups = tuple(
-        _run_group(f"{name}-{number}", group, answers, table=None if borrowed else table)
+        _run_group(
+            f"{name}-{number}",
+            group,
+            answers,
+            table=None if borrowed else table,
+            by_topic=table is None or bool(table.topics),
+        )
         for number, group in enumerate(results.same_questions(ours), start=1)
     )
     ranks: dict[str, Rank] = {}
@@ -193,7 +199,17 @@ def _run_group(
     answers: Mapping[str, Answers],
     *,
     table: PaperTable | None,
+    by_topic: bool,
 ) -> RunGroup:
+    """The comparisons of some runs.
+
+    Args:
+        name: the beginning of their ids.
+        group: the runs.
+        answers: by run id.
+        table: the paper's, of these questions.
+        by_topic: whether there are heat maps: a task of the paper has them if its table has topics.
+    """
     ordered = results.best_first(group)
     known = [found for run in ordered if (found := answers.get(runs.run_id(run)))]
     known = [found for found in known if found.metric.name == known[0].metric.name]
@@ -219,7 +235,11 @@ def _run_group(
         charts=tuple(tradeoff.run_charts(ordered, name=f"{name}-cost")),
         heatmaps=tuple(
             replace(each, table=labelled(each.table, label))
-            for each in heatmap.run_heatmaps(ordered, table, answers, name=f"{name}-topics")
+            for each in (
+                heatmap.run_heatmaps(ordered, table, answers, name=f"{name}-topics")
+                if by_topic
+                else ()
+            )
         ),
     )
 

@@ -128,10 +128,9 @@ def run_heatmaps(
     *,
     name: str,
 ) -> list[HeatMap]:
-    """The views of some runs on the same questions, best first; none where no run has topics, or
-    where the paper's table of their task has none."""
+    """The views of some runs on the same questions, best first; none where no run has topics."""
     metric = decisive(group)
-    if metric is None or not runs.topics(group, metric.name) or (paper and not paper.topics):
+    if metric is None or not runs.topics(group, metric.name):
         return []
     overall = columns.metric(metric, *_overall(paper, metric))
     shown = [overall, *columns.by_topic(group, metric, paper)]
