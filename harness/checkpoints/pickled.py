@@ -23,6 +23,8 @@ OLD_NAMES: Mapping[str, dict[str, str]] = MappingProxyType(
 )
 """Architecture -> names of tensors as releases of transformers before 5 saved them, as patterns,
 and their names today; without these the library would leave such tensors out."""
+_ARCHITECTURES_OF_OLD = frozenset({"ViltForMaskedLM", "ViltForQuestionAnswering"})
+"""Those whose pickles the hub's converter does not turn into what transformers reads today."""
 _OURS = MappingProxyType(
     {"moondream1": "MoondreamForConditionalGeneration", "phi3_v": "Phi3VForCausalLM"}
 )
@@ -53,7 +55,7 @@ def _remedy(folder: Path, config: Mapping[str, Any], repo: Repository | None) ->
         return f"--model-revision {better} has them."
     copy = repo.name.rpartition("/")[2]
     command = conversion(copy, config)
-    if command and config["model_type"] == "vilt":
+    if command and _ARCHITECTURES_OF_OLD.intersection(config.get("architectures") or ()):
         return (
             f"Convert a copy, if you trust its author: {repo.command} --local-dir {copy}\n"
             f"{command}\nharness eval --model {copy}"

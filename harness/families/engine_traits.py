@@ -25,7 +25,8 @@ class ImageTokens:
     inputs: tuple[str, ...] = ("pixel_values",)
     """The inputs of the vision encoder."""
     encode: Callable[..., Any] = _library_features
-    """(model, its inputs) -> features."""
+    """(model, its inputs) -> features. What is wider than the embeddings goes into later layers of
+    the language model (deepstack)."""
     language_model: Callable[[Any], Any] = lambda model: model
     """The part that takes embeddings and gives logits."""
     mask: str = ""

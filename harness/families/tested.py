@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from harness.families import FAMILIES
 
-GENERIC = frozenset({"gemma3", "qwen3_vl"})
+GENERIC = frozenset({"gemma3"})
 """`model_type`s of tests/families that have no family of their own."""
 UNTRIED = frozenset({"blip", "florence2", "fuyu", "got_ocr2", "kosmos-2.5", "pix2struct"})
 """Types whose family has its documented prompt, and whose answers no test has shown to be right."""

@@ -223,10 +223,17 @@ class ImageTokenRunner(FamilyRunner):
             row[len(row) - prompt.length :] = self._image_places(prompt)[0]
         places = places.to(self.device, non_blocking=True)
         embeddings = self._embedding(ids.masked_fill(places, 0))  # (B, T, D)
-        if features:
-            images = torch.cat(list(features)).to(embeddings.dtype)
-            embeddings = embeddings.masked_scatter(places[..., None], images)
-        return {"inputs_embeds": embeddings}
+        if not features:
+            return {"inputs_embeds": embeddings}
+        first, *later = (
+            torch.cat(list(features)).to(embeddings.dtype).split(embeddings.shape[-1], -1)
+        )
+        given: dict[str, Any] = {
+            "inputs_embeds": embeddings.masked_scatter(places[..., None], first)
+        }
+        if later:
+            given |= {"visual_pos_masks": places, "deepstack_visual_embeds": later}
+        return given
 
     def _positions(
         self, mask: torch.Tensor, prompts: Sequence[EncodedPrompt]

@@ -1,0 +1,13 @@
+"""GLM-4.1V and GLM-4.5V: pictures in their own shape, with positions in three dimensions."""
+
+from __future__ import annotations
+
+from harness.families.engine_traits import ImageTokens
+from harness.families.family import ModelFamily
+from harness.families.qwen_vl import positions
+
+FAMILY = ModelFamily(
+    name="glm4v",
+    title="GLM-V",
+    engine=ImageTokens(inputs=("pixel_values", "image_grid_thw"), positions=positions),
+)
