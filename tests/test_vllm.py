@@ -22,6 +22,7 @@ from harness.core.types import Decoding, Prompt
 from harness.sources import vllm
 from harness.sources.registry import find_source
 from reports.export.formats import every_eval_ever
+from reports.page import provenance
 from tests import vllm_stand_in
 from tests.vllm_stand_in import Calls
 
@@ -357,11 +358,15 @@ def test_a_dry_run_starts_nothing(
     assert not calls.engines
 
 
-def test_exports_name_it(calls: Calls, folder: Path, drawn: Path, tmp_path: Path) -> None:
+def test_exports_and_the_page_name_it(
+    calls: Calls, folder: Path, drawn: Path, tmp_path: Path
+) -> None:
     """As the engine of the run, with its version."""
     run = harness.evaluate(folder, "scienceqa", data=drawn, runs=tmp_path, limit=1, engine="vllm")
     expected = {"name": "vllm", "version": "0.33.0"}
     assert every_eval_ever._model(run.record)["inference_engine"] == expected
+    software = next(e.text for e in provenance._entries(run.record, None) if e.name == "Software")
+    assert "vllm 0.33.0" in software
 
 
 @pytest.mark.parametrize("page", ["eval", "ask", "check"])

@@ -105,7 +105,8 @@ def _entries(run: RunRecord, dataset: str | None) -> Iterator[Entry]:
     yield Entry("Weights", sanitize.text(model.weights, limit=400))
     yield Entry("Model licence", sanitize.text(model.licence, limit=400))
     yield Entry("Prompt", _prompt(sanitize.mapping(run.settings)))
-    yield Entry("Software", _software(environment))
+    described = sanitize.mapping(sanitize.mapping(run.settings).get("model"))
+    yield Entry("Software", _software({**environment, "vllm": described.get("vllm")}))
     yield Entry(
         "Hardware",
         _joined(*(sanitize.text(environment.get(key)) for key in ("device", "cpu", "platform"))),
@@ -179,7 +180,7 @@ def _software(environment: Mapping[str, object]) -> str:
         commit += " with uncommitted changes"
     versions = (
         f"{name} {version}"
-        for name in ("harness", "python", "torch", "transformers")
+        for name in ("harness", "python", "torch", "transformers", "vllm")
         if (version := sanitize.text(environment.get(name), limit=60))
     )
     return _joined(*versions, f"commit {commit}" if commit else "")
