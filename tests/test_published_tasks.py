@@ -17,7 +17,9 @@ import pytest
 from PIL import Image
 
 from harness.core.errors import DataError
-from harness.core.types import DataOptions, Reference, Sample
+from harness.core.types import DataOptions, Prediction, Reference, Sample
+from harness.metrics.balanced import CV_BENCH, TOPIC_MEAN
+from harness.metrics.figures import figures
 from harness.run.answers_file import score_file
 from harness.run.task_data import Data
 from tasks import load_task
@@ -246,6 +248,43 @@ CASES = [
         asked=f"What is it?\n{SHORT}",
     ),
     Case(
+        task="cvbench",
+        repo="nyu-visionx/CV-Bench",
+        file="test_2d.parquet",
+        row={
+            "idx": 0,
+            "type": "2D",
+            "task": "Count",
+            "question": "How many organs?",
+            "choices": ["3", "2", "1", "0"],
+            "answer": "(C)",
+            "prompt": "How many organs? ...",
+            "source": "ADE20K",
+        },
+        id="0",
+        target=2,
+        topic="ADE20K",
+        choices=("3", "2", "1", "0"),
+        asked="How many organs?\nA. 3\nB. 2\nC. 1\nD. 0",
+    ),
+    Case(
+        task="mmstar",
+        repo="Lin-Chen/MMStar",
+        file="mmstar.parquet",
+        row={
+            "index": 7,
+            "question": "Which Options: are true?\nOptions: A: a, b and c, B: E: none, C: x\nD: y.",
+            "answer": "B",
+            "category": "coarse perception",
+            "l2_category": "image scene",
+        },
+        id="7",
+        target=1,
+        topic="coarse perception",
+        choices=("a, b and c", "E: none", "x", "y."),
+        asked="Which Options: are true?\nA. a, b and c\nB. E: none\nC. x\nD. y.",
+    ),
+    Case(
         task="ai2d",
         repo="lmms-lab/ai2d",
         file="data/test-00000-of-00001.parquet",
@@ -273,7 +312,7 @@ def write(folder: Path, case: Case, **changes: Any) -> Path:
     """A copy of the data set with one row; a column that is changed to ... is left out."""
     row = {"image": picture(), **case.row, **changes}
     path = folder / case.file
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({k: [v] for k, v in row.items() if v is not ...}), path)
     return folder
 
@@ -352,6 +391,58 @@ def test_a_split_without_public_answers_is_refused_with_that_reason(task: str, s
     """Before anything is fetched."""
     with pytest.raises(DataError, match=f"answers of the {split} split are not public"):
         load_task(task).load(DataOptions(split=split))
+
+
+def gqa(folder: Path, *, image: str = "n1") -> Path:
+    """The two tables of GQA on the hub, with one question."""
+    tables: dict[str, dict[str, list[Any]]] = {
+        "testdev_balanced_instructions": {
+            "id": ["201307251"], "imageId": [image], "question": ["Is it red?"],
+            "answer": ["yes"], "fullAnswer": ["Yes, it is."],
+        },
+        "testdev_balanced_images": {"id": ["n0", "n1"], "image": [picture(), picture()]},
+    }  # fmt: skip
+    for name, columns in tables.items():
+        path = folder / name / "testdev-00000-of-00001.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(pa.table(columns), path)
+    return folder
+
+
+def test_gqa_joins_its_questions_and_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the picture's id, from the hub's cache and from a copy; a picture that is not there is
+    named."""
+    without_network(tmp_path, monkeypatch)
+    cache_on_hub(tmp_path, "lmms-lab/GQA", gqa(tmp_path / "copy"))
+    for path in (None, tmp_path / "copy"):
+        (sample,) = Data(load_task("gqa"), DataOptions(path=path)).samples.samples
+        assert (sample.id, sample.target, sample.question) == ("201307251", "yes", "Is it red?")
+        assert sample.images[0].decode().size == (6, 4)
+    with pytest.raises(DataError, match="row 1, field 'imageId': must be the id of a picture"):
+        load_task("gqa").load(DataOptions(path=gqa(tmp_path / "b", image="n9"), split="testdev"))
+
+
+def test_topics_count_alike_where_the_authors_say_so() -> None:
+    """CV-Bench is half 2D, the mean of its two sources, and half 3D; or the mean over topics."""
+    right = {"ADE20K": [1, 1, 0, 0], "COCO": [1], "Omni3D": [0, 0, 0, 1]}
+    rows = [
+        Prediction(sample_id=f"{topic}{i}", raw="", answer=ok, rule="", target=1,
+                   choices=("x", "y"), topic=topic)
+        for topic, each in right.items() for i, ok in enumerate(each)
+    ]  # fmt: skip
+    values = figures(rows, [CV_BENCH, TOPIC_MEAN]).values
+    assert values["cv_bench"].value == pytest.approx(((0.5 + 1.0) / 2 + 0.25) / 2)
+    assert values["topic_mean"].value == pytest.approx((0.5 + 1.0 + 0.25) / 3)
+    assert values["cv_bench"].n == 9
+    assert figures(rows[:4], [CV_BENCH]).values["cv_bench"].value is None
+
+
+def test_a_data_set_of_one_split_has_no_other() -> None:
+    """MMStar's file names no split: another one than its own is refused, not taken for it."""
+    with pytest.raises(DataError, match="no split 'test'"):
+        load_task("mmstar").load(DataOptions(split="test"))
 
 
 def test_questions_marked_as_difficult_have_no_direct_answers(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from harness.core.types import DataOptions, Sample, SampleSet
 from harness.data.rows import Row
 from harness.data.schema import collect
 from harness.data.sources import Columns, open_source
-from harness.data.splits import same_split
+from harness.data.splits import same_split, wrong_split
 
 
 def published_split(
@@ -22,6 +22,7 @@ def published_split(
     licence: str,
     columns: Columns = MappingProxyType({}),
     hidden: Collection[str] = (),
+    only: str = "",
 ) -> SampleSet:
     """The samples of a split.
 
@@ -31,6 +32,7 @@ def published_split(
         repo: as in `open_source`, like `files` and `columns`.
         licence: of the published data set; a user's own data have none.
         hidden: splits whose answers are not public.
+        only: the one split, of a data set whose files name none.
 
     Raises:
         DataError: it cannot be read, or it has no public answers.
@@ -40,6 +42,8 @@ def published_split(
             f"The answers of the {options.split} split are not public: nothing can be scored here.",
             remedy="Leave --split out, which takes the split with public answers.",
         )
+    if only and options.path is None and only not in same_split(options.split):
+        raise wrong_split(str(repo), options.split, [only])
     source = open_source(options, repo=repo, files=files, columns=columns)
     return collect(
         source.rows,

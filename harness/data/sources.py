@@ -86,7 +86,8 @@ def open_source(
         options: the path, the split and the revision.
         repo: the task's own data set; of several copies, whichever the caches have, in this order,
             or else the last, which is fetched.
-        files: the files of `repo` that hold a split's rows, a pattern with `{split}` for its name.
+        files: the files of `repo` that hold a split's rows, a pattern with `{split}` for its name;
+            without it, all of the data set.
         columns: what the data set calls fields of ours; and columns of its own that are read too,
             under their own names.
 
@@ -135,7 +136,10 @@ def _from_repository(options: DataOptions, repo: str, pattern: str, columns: Col
     wanted = [pattern.format(split=name) for name in names]
     folder = hub.snapshot(repo, revision, wanted, download=options.download)
     if folder is not None:
-        files = _files_of_split(folder, split, wanted)
+        if "{split}" in pattern:
+            files = _files_of_split(folder, split, wanted)
+        else:  # the data set is one split
+            files = sorted(folder.glob(pattern))
         if files and files[0].suffix == ".json":
             hub.snapshot(repo, folder.name, _image_patterns(files[0]), download=options.download)
             if not any(folder.glob("images*")):

@@ -33,6 +33,8 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "yes_ratio": "harness.metrics.yes_no:YES_RATIO",
         "circular_accuracy": "harness.metrics.circular:CIRCULAR_ACCURACY",
         "contains": "harness.metrics.contains:CONTAINS",
+        "topic_mean": "harness.metrics.balanced:TOPIC_MEAN",
+        "cv_bench": "harness.metrics.balanced:CV_BENCH",
         "direct_answer": "harness.metrics.direct_answer:DIRECT_ANSWER",
     }
 )
