@@ -8,7 +8,8 @@
 #                         (.ci/run) runs them too
 #
 #   make test-families    hold every family of image-text models against transformers alone, on
-#                         tiny checkpoints of it; `make test` does so for the dozen most used
+#                         tiny checkpoints of it; `make test-slow` does so for the dozen most
+#                         used, and `make test` for three of them
 #
 #   make test-versions    run the tests of models, engine and distillation on every release of
 #                         transformers that is supported (0.2 GB in a cache folder)

@@ -12,14 +12,17 @@ from tests.families.observe import observe
 from tests.families.templated import TEMPLATED
 from tests.families.untemplated import UNTEMPLATED
 
+QUICK = {"qwen2_5_vl", "gemma3", "internvl"}
+"""Of the dozen most used; `make test-slow` has the others, and `make test-families` all types."""
 _NO_PROMPT = pytest.mark.xfail(strict=False, reason="no prompt format yet")
+FAMILIES = pytest.mark.families
 TYPES = [
     pytest.param(
         name,
         family,
         id=name,
         marks=[
-            *([] if name in DOZEN else [pytest.mark.families]),
+            *([] if name in QUICK else [pytest.mark.slow] if name in DOZEN else [FAMILIES]),
             *([_NO_PROMPT] if family.image is None else []),
         ],
     )
