@@ -38,7 +38,7 @@ def _objective(name: str) -> str:
 
 
 def _objective_settings(given: Sequence[str]) -> dict[str, Any]:
-    return key_values(given, option="--objective-set", example="NAME=VALUE")
+    return key_values(given, option="--objective-set", example="NAME=VALUE, such as temperature=4")
 
 
 Part = Literal["vision", "projector", "embeddings", "layers", "head"]
@@ -128,7 +128,8 @@ class DistillConfig:
     objective_settings: Annotated[
         Mapping[str, Any],
         Option(
-            "NAME=VALUE of a setting of the objective's own. Default: none.",
+            "NAME=VALUE of a setting of the objective's own, such as rationale_weight=0.5 of "
+            "multitask or temperature=4 of logits. Default: the objective's.",
             panel=TRAINING,
             flag="objective-set",
             given=list[str],
