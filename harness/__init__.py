@@ -1,6 +1,7 @@
 """A benchmark harness for small vision-language models, and structured reasoning distillation.
 
-`evaluate`, `load_run` and `compare` are its Python interface: see `harness.api`.
+`evaluate`, `load_run` and `compare` are its Python interface: see `harness.api`. What a task file
+needs is here too: `from harness import Task, Metric, Prompt`; see `harness.api.task_parts`.
 """
 
 import sys
@@ -17,16 +18,70 @@ refuse_shadow()
 
 if TYPE_CHECKING:
     from harness.api import Run, compare, evaluate, load_run
+    from harness.api.task_parts import (
+        Contributions,
+        DataOptions,
+        Extraction,
+        ImageRef,
+        Metric,
+        Prediction,
+        Prompt,
+        Reference,
+        Row,
+        Sample,
+        SampleSet,
+        Style,
+        Task,
+        Value,
+        choice_question,
+        collect,
+        extract_choice,
+        extract_open,
+        metric,
+        open_question,
+        open_source,
+        short_answer,
+    )
 
-__all__ = ["Run", "__version__", "compare", "evaluate", "load_run"]
+_RUNS = ("Run", "compare", "evaluate", "load_run")
+__all__ = [
+    "Contributions",
+    "DataOptions",
+    "Extraction",
+    "ImageRef",
+    "Metric",
+    "Prediction",
+    "Prompt",
+    "Reference",
+    "Row",
+    "Run",
+    "Sample",
+    "SampleSet",
+    "Style",
+    "Task",
+    "Value",
+    "__version__",
+    "choice_question",
+    "collect",
+    "compare",
+    "evaluate",
+    "extract_choice",
+    "extract_open",
+    "load_run",
+    "metric",
+    "open_question",
+    "open_source",
+    "short_answer",
+]
 
 
 def __getattr__(name: str) -> Any:
     """The Python interface, imported when it is first used: `import harness` stays quick."""
     if name in __all__:
         from harness import api
+        from harness.api import task_parts
 
-        return getattr(api, name)
+        return getattr(api if name in _RUNS else task_parts, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -76,8 +76,8 @@ _NAMED_PICTURES = 1000
 def open_source(
     options: DataOptions,
     *,
-    repo: str | Sequence[str],
-    files: str,
+    repo: str | Sequence[str] = (),
+    files: str = "{split}.jsonl",
     columns: Columns = MappingProxyType({}),
 ) -> Source:
     """The rows that `options` select: of its path, or of `repo` on the hub.
@@ -85,7 +85,7 @@ def open_source(
     Args:
         options: the path, the split and the revision.
         repo: the task's own data set; of several copies, whichever the caches have, in this order,
-            or else the last, which is fetched.
+            or else the last, which is fetched. None: `options` must name a path.
         files: the files of `repo` that hold a split's rows, a pattern with `{split}` for its name;
             without it, all of the data set.
         columns: what the data set calls fields of ours; and columns of its own that are read too,
@@ -97,6 +97,10 @@ def open_source(
     options = replace(options, split=options.split or "test")
     if options.path is None:
         repos = (repo,) if isinstance(repo, str) else tuple(repo)
+        if not repos:
+            raise DataError(
+                "This task has no data set of its own.", remedy="Name the data with --data PATH."
+            )
         return _renamed(_from_hub(options, repos, files, columns), columns)
     path = user_path(options.path)
     # Path's own methods raise where a folder above may not be read, or a name is too long.
