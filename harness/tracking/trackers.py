@@ -79,7 +79,7 @@ class Trackers:
 
     def log_metrics(self, values: Mapping[str, float | None], *, step: int) -> None:
         """Log the metrics that have a finite value."""
-        if self._run is not None and not self._is_kept:
+        if self._run is not None and self._id is not None and not self._is_kept:
             self._keep_id(self._run.home)
         found = {k: float(v) for k, v in values.items() if v is not None and math.isfinite(v)}
         for name, tracker in self._each():
