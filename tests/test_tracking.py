@@ -236,6 +236,11 @@ def test_an_evaluation_is_tracked(
 
     assert record["configuration"]["track-samples"] == 3
     assert not any("track" in name for name in record["fingerprint"])
+    third = command(*arguments, "--limit", 2, "--fresh")
+    assert third.code == 0, third.stderr
+    assert len(list(events.parent.iterdir())) == 2
+    assert len(list(trackio.Api().runs("scienceqa"))) == 2
+    assert len(list((tmp_path / "runs").rglob(TRACKING_RECORD))) == 2  # one was moved aside
     for text in (second.stdout, (tmp_path / "runs").rglob("run.json").__next__().read_text()):
         assert runs[0]["id"] not in text
 
@@ -432,6 +437,25 @@ def test_a_configuration_and_the_api_have_them(
     assert RunOptions(runs=tmp_path).tracking == TrackingOptions()
 
 
+@NEEDS["tensorboard"]
+def test_a_model_in_memory_is_tracked_in_the_usual_folder(
+    offline: Path, tmp_path: Path, tiny, drawn: Path
+) -> None:
+    """Its own run goes with the object; what is tracked stays."""
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    import harness
+
+    model = AutoModelForImageTextToText.from_pretrained(tiny("llava"))
+    processor = AutoProcessor.from_pretrained(tiny("llava"))
+    options = {"data": drawn, "limit": 2, "max_new_tokens": 2, "track": "tensorboard"}
+    run = harness.evaluate((model, processor), "scienceqa", **options)
+    (folder,) = (tmp_path / "runs" / "tracking" / "tensorboard" / "scienceqa").iterdir()
+    (final,) = scalars(tensorboard_run(folder), "metrics/accuracy")
+    assert final == (2, pytest.approx(run.metrics["accuracy"].value))
+    assert not run.folder.is_relative_to(tmp_path / "runs")
+
+
 def test_only_the_first_of_several_processes_tracks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -479,6 +503,7 @@ def test_no_folder_is_told() -> None:
     }
     address = "http://127.0.0.1:8000/v1"
     assert tracked.without_folders(address) == address
+    assert tracked.without_folders("/x/\udcff.toml") == "…/?.toml"
 
 
 def test_no_key_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

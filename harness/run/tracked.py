@@ -61,10 +61,10 @@ def without_folders(value: Any) -> Any:
         return [without_folders(item) for item in value]
     if not isinstance(value, str):
         return value
-    name, equals, path = value.rpartition("=")
+    name, equals, path = text(value).rpartition("=")
     if path.startswith("~") or PurePath(path).is_absolute():
-        return f"{name}{equals}…/{PurePath(path).name}"
-    return value
+        path = f"…/{PurePath(path).name}"
+    return f"{name}{equals}{path}"
 
 
 def log_progress(
@@ -117,7 +117,7 @@ def log_results(trackers: Trackers, run: Run, samples: Sequence[Sample]) -> None
     values: dict[str, float | None] = {}
     for name, value in run.record.metrics.items():
         parts = {"": value.value, "/low": value.low, "/high": value.high, "/n": value.n}
-        values |= {f"metrics/{name}{end}": part for end, part in parts.items()}
+        values |= {f"metrics/{text(name)}{end}": part for end, part in parts.items()}
     trackers.log_metrics(values, step=step)
     shown = spread(predictions, trackers.samples)
     if shown:
@@ -136,7 +136,7 @@ def _table(predictions: Sequence[Prediction], samples: Mapping[str, Sample]) -> 
     columns = ["id", "picture", "question", "options", "answer", "target", *names]
     rows = [
         [
-            p.sample_id,
+            text(p.sample_id),
             picture_of(samples[p.sample_id]) if p.sample_id in samples else None,
             text(p.question),
             text("\n".join(p.choices)),
