@@ -28,6 +28,7 @@ from distill.rationales.logit_collection import check_teacher, collect_logits
 from distill.rationales.logits import keep_highest, read_logits
 from distill.rationales.prompt import teacher_task
 from distill.training.student import MoondreamStudent
+from distill.training.students import Training, train_student
 from distill.training.train import train
 from harness import cli
 from harness.checkpoints.resolve import find_checkpoint
@@ -180,7 +181,8 @@ def test_what_is_kept_are_the_teachers_own_logits(
     """By a plain forward pass over its prompt and the tokens that the student learns; a few bytes
     a token."""
     assert collected["counts"] == {"examples": 6, "there": 6, "failed": {}}
-    assert json.loads((workspace.folder / "logits.json").read_text())["teacher"] == "moondream"
+    record = json.loads((workspace.folder / "logits.json").read_text())
+    assert record["teacher"]["title"] == "Moondream"
     student = MoondreamStudent(tiny("moondream"), CONFIG, TASK, features=tmp_path)
     model: Any = load(
         find_checkpoint("moondream", weights=str(tiny("moondream", 1))),
@@ -361,6 +363,19 @@ def test_the_teacher_itself_has_nothing_to_learn(
     shape = (*batch.ids.shape, -1)
     itself = TopLogits(kept.ids.reshape(shape), kept.logits.reshape(shape))
     assert 0 <= student.loss(replace(batch, teacher=itself)).item() < 1e-5
+
+
+def test_the_card_names_whose_logits_were_learned(
+    workspace: Workspace,
+    questions: Questions,
+    examples: list[Example],
+    tiny: Callable[..., Path],
+) -> None:
+    """With the licence: whoever passes the student on is bound by it."""
+    base = ModelOptions(model="moondream", weights=str(tiny("moondream")))
+    training = Training(base=base, config=CONFIG, preset="paper", device="cpu")
+    folder = train_student(workspace, questions, training, examples=examples)
+    assert "| Logits | Moondream | apache-2.0 |" in (folder / "README.md").read_text()
 
 
 # The command line

@@ -30,6 +30,7 @@ from distill.rationales.logits import (
 )
 from distill.rationales.prompt import PROMPT_VERSION, teacher_task
 from distill.rationales.store import Store
+from distill.rationales.teacher import teacher_of
 from distill.training.tokens import IGNORED, row_maker
 from harness.core import progress
 from harness.core.errors import ContextError, DataError, Exit, HarnessError, SampleError
@@ -100,7 +101,7 @@ def collect_logits(
     return _record(
         workspace,
         known,
-        {"teacher": teacher.checkpoint.name, "counts": counts, "bytes": size},
+        {"teacher": teacher_of(teacher).about, "counts": counts, "bytes": size},
         seconds=seconds,
     )
 

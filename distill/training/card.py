@@ -28,6 +28,9 @@ class Sources:
     base_licence: str = ""
     teacher: str = ""
     teacher_licence: str = ""
+    logits: str = ""
+    """The teacher whose logits are learned, where any are."""
+    logits_licence: str = ""
     data: str = ""
     """The questions' data set, with its split and revision."""
     data_licence: str = ""
@@ -50,6 +53,7 @@ def card(
         "Teacher": (sources.teacher, sources.teacher_licence)
         if objective.needs
         else ("none", "none"),
+        **({"Logits": (sources.logits, sources.logits_licence)} if objective.top_logits else {}),
         "Questions": (sources.data, sources.data_licence),
     }
     return f"""---

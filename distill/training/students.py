@@ -11,6 +11,7 @@ from distill.examples import Example, gold
 from distill.layout import FEATURES, Workspace, folder_of
 from distill.questions import Questions
 from distill.rationales.kept import read_rationales
+from distill.rationales.logits import read_logits_record
 from distill.rationales.store import Store
 from distill.training.card import Sources
 from distill.training.estimate import Estimate, estimate
@@ -129,6 +130,7 @@ def _sources(
     """What the model card says of base, teacher, data and their licences."""
     record = Store(workspace.folder).read_record() or {}
     teacher = record.get("teacher", {})
+    logits = (read_logits_record(workspace) or {}).get("teacher", {})
     data = questions.data
     samples = data.samples
     spec = base.spec if base.named else find(training.base.model)
@@ -139,6 +141,8 @@ def _sources(
         base_licence=base.licence or (spec.licence if spec else ""),
         teacher=teacher.get("title") or teacher.get("name", ""),
         teacher_licence=teacher.get("licence", ""),
+        logits=logits.get("title") or logits.get("name", ""),
+        logits_licence=logits.get("licence", ""),
         data=f"{data.task.title}, {samples.source}{revision}, {data.options.split}",
         data_licence=samples.licence,
     )

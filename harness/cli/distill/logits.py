@@ -70,7 +70,7 @@ def logits(
     else:
         counts = record["counts"]
         say(
-            f"Logits by {record['teacher']}: {counts['there']:,} of {counts['examples']:,} "
+            f"Logits by {record['teacher']['name']}: {counts['there']:,} of {counts['examples']:,} "
             f"rationales, {record['bytes'] / 1e6:.1f} MB"
         )
         for name, reason in counts["failed"].items():
