@@ -8,7 +8,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import atexit
+import contextlib
 import json
 import shutil
 import signal
@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from tests.drawn import draw_questions
 if "PYTEST_XDIST_WORKER" not in os.environ:
     # The user's cache is left alone; the workers share one, which their parent removes.
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="harness-tests-")
-    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+CACHE = Path(os.environ["XDG_CACHE_HOME"])
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FILES = pytest.StashKey[set[Path]]()
 CHANGED = pytest.StashKey[list[str]]()
@@ -55,10 +56,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     session.stash[FILES] = traces.files()
 
 
+@pytest.hookimpl(trylast=True)  # when all workers have ended
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Tests write below their own temporary folders: the checkout is as it was."""
     if hasattr(session.config, "workerinput"):
         return  # the process that gathers the results sees what all workers did
+    shutil.rmtree(CACHE, ignore_errors=True)
     changed = session.config.stash[CHANGED] = traces.difference(
         session.stash[FILES], traces.files()
     )
@@ -117,17 +120,23 @@ def command(
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """`tiny("llava")` is the folder of a tiny random checkpoint, built once a session."""
+def tiny() -> Callable[..., Path]:
+    """`tiny("llava")` is the folder of a tiny random checkpoint, built once for all workers. Not to
+    be written to."""
     from harness.families.tiny import build
 
-    built: dict[tuple[str, int], Path] = {}
+    checkpoints = CACHE / "checkpoints"
 
+    @cache
     def get(name: str, seed: int = 0) -> Path:
-        if (name, seed) not in built:
-            folder = tmp_path_factory.mktemp("checkpoints") / f"{name}-{seed}"
-            built[name, seed] = build(name, folder, seed=seed)
-        return built[name, seed]
+        folder = checkpoints / f"{name}-{seed}"
+        if not folder.exists():
+            checkpoints.mkdir(exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=checkpoints) as made:
+                built = build(name, Path(made) / "built", seed=seed)
+                with contextlib.suppress(OSError):  # another worker was faster
+                    built.rename(folder)
+        return folder
 
     return get
 
