@@ -34,9 +34,8 @@ from distill.rationales.teacher import teacher_of
 from distill.training.tokens import IGNORED, row_maker
 from harness.core import progress
 from harness.core.errors import ContextError, DataError, Exit, HarnessError, SampleError
+from harness.core.options import is_remote
 from harness.core.types import Prompt
-from harness.sources.registry import find_source
-from harness.sources.source import Source
 from harness.sources.weights import Weights
 
 if TYPE_CHECKING:
@@ -68,15 +67,15 @@ def collect_logits(
         Interrupted: asked to stop; the same call resumes.
     """
     examples = load_examples(workspace, questions)
+    _refuse_server(teaching)
     try:
-        source = _find(teaching)
+        teacher = _find(teaching)
     except HarnessError as error:
         record = _complete(workspace, questions, examples, objective)
         if record is None:
             raise
         log.warning("%s Its logits are complete, and are used as they are.", error.what)
         return record
-    teacher = _with_weights(source)
     known = _fingerprint(teacher, teaching, objective, vocabulary=check_vocabularies(teacher, base))
     work = _Work(
         folder=folder_of_logits(workspace, known),
@@ -134,29 +133,29 @@ def _fingerprint(
     }
 
 
-def _find(teaching: Teaching) -> Source:
-    """The teacher, if it is here; raises HarnessError."""
-    return find_source(replace(teaching.teacher, engine="transformers"))
+def _find(teaching: Teaching) -> Weights:
+    """The teacher, if its weights are here; raises HarnessError."""
+    return Weights(replace(teaching.teacher, engine="transformers"))
 
 
-def _with_weights(source: Source) -> Weights:
-    """The teacher, whose weights are read here; raises HarnessError where a server has them."""
-    if not isinstance(source, Weights):
+def _refuse_server(teaching: Teaching) -> None:
+    """Refuse a teacher whose weights a server has; raises HarnessError."""
+    if is_remote(teaching.teacher.model):
         raise HarnessError(
-            f"The teacher's logits are computed from its weights; {source.checkpoint.name} is on "
-            f"{source.place}.",
+            f"The teacher's logits are computed from its weights; {teaching.teacher.model} is on a "
+            "server.",
             remedy="--teacher with a model or a folder, or --objective structured",
         )
-    return source
 
 
 def check_teacher(teaching: Teaching, base: Path) -> None:
     """Refuse a teacher whose logits cannot be learned; raises HarnessError."""
+    _refuse_server(teaching)
     try:
-        source = _find(teaching)
+        teacher = _find(teaching)
     except HarnessError:
         return  # it may not be needed any more: see `collect_logits`
-    check_vocabularies(_with_weights(source), base)
+    check_vocabularies(teacher, base)
 
 
 def check_vocabularies(teacher: Weights, base: Path) -> str:
