@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -34,6 +35,7 @@ from harness.core.types import (
 )
 from harness.metrics.former import FormerMetric
 from harness.metrics.registry import metric as registered
+from harness.run.records import CONTEXT
 from tasks.former_names import present
 from tasks.task_file import asking_part
 
@@ -119,7 +121,20 @@ def _checked(task: Task, label: str) -> Task:
                 f"{label}: TASK has {ascii(getattr(task, name))[:60]} as its {name}.",
                 remedy="See harness.core.types.Task for what each field holds.",
             )
+    described = {str(each.name): each for each in task.metrics if isinstance(each, Metric)}
+    names = [str(each.name) for each in task.metrics if isinstance(each, Metric)]
+    for name, each in described.items():
+        is_taken = name in CONTEXT and each != registered(name)
+        if not _NAME.fullmatch(name) or is_taken or names.count(name) > 1:
+            raise HarnessError(
+                f"{label}: a metric of TASK cannot be called {ascii(name)[:60]}.",
+                known="Each has a name of its own, of letters, digits and _; chance and unparsed "
+                "are taken.",
+            )
     return task
+
+
+_NAME = re.compile(r"\w+", re.ASCII)
 
 
 def _guarded(task: Task, path: Path) -> Task:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from harness.core.errors import HarnessError
 from harness.core.types import Contributions, Metric, Prediction, RunMetric, Value
 from harness.metrics.accuracy import ACCURACY, CHANCE
+from harness.metrics.checked import number, rows_of_numbers, shares
 from harness.metrics.clusters import groups
 from harness.metrics.statistics import (
     RESAMPLES,
@@ -113,7 +114,8 @@ def contributions(answered: Sequence[Prediction], metrics: Sequence[Metric]) -> 
             if metric.batch not in batches:
                 batches[metric.batch] = metric.batch(answered)
             made = batches[metric.batch]
-        rows = _rows(metric, made.columns.get(metric.name, ()), same_group)
+        ids = [p.sample_id for p in answered]
+        rows = _rows(metric, made.columns.get(metric.name, ()), ids, same_group)
         found[metric.name] = replace(
             rows,
             note=made.notes.get(metric.name, ""),
@@ -128,10 +130,10 @@ def aggregate(metric: Metric, means: Floats) -> Floats:
         return means[..., 0]
     with np.errstate(all="ignore"):
         try:
-            made = np.asarray(metric.aggregate(*np.moveaxis(means, -1, 0)), dtype=np.float64)
-            if made.shape == means.shape[:-1]:
-                return made
-        except (TypeError, ValueError, ZeroDivisionError, HarnessError):
+            made = np.asarray(metric.aggregate(*np.moveaxis(means, -1, 0)))
+            if made.shape == means.shape[:-1] and made.dtype.kind in "biuf":
+                return made.astype(np.float64)
+        except (TypeError, ValueError, AttributeError, ZeroDivisionError, HarnessError):
             pass  # it takes plain numbers only
     flat = [_plain(metric, row.tolist()) for row in means.reshape(-1, means.shape[-1])]
     return np.array(flat).reshape(means.shape[:-1])
@@ -166,9 +168,13 @@ def _context_last(values: Mapping[str, Value]) -> dict[str, Value]:
     return {**{name: v for name, v in values.items() if name not in context}, **last}
 
 
-def _rows(metric: Metric, column: Sequence[Any], same_group: Sequence[int] | None) -> Rows:
+def _rows(
+    metric: Metric, column: Sequence[Any], ids: Sequence[str], same_group: Sequence[int] | None
+) -> Rows:
     kept = [i for i, each in enumerate(column) if each is not None]
-    values = _numbers(metric, [column[i] for i in kept])
+    values = rows_of_numbers(metric, [column[i] for i in kept], [ids[i] for i in kept])
+    if metric.interval == "wilson":
+        shares(metric, values)
     of = np.array(kept, dtype=np.int64)
     if same_group is None or not kept:
         return Rows(values, of, None)
@@ -177,27 +183,9 @@ def _rows(metric: Metric, column: Sequence[Any], same_group: Sequence[int] | Non
         return Rows(values, of, numbers)
     _, first, member = np.unique(numbers, return_index=True, return_inverse=True)
     order = np.argsort(first, kind="stable")
-    reduced = [metric.per_group(values[member == group, 0].tolist()) for group in order]
-    return Rows(np.array(reduced, dtype=np.float64)[:, None], of[first[order]], None)
-
-
-def _numbers(metric: Metric, column: Sequence[Any]) -> Floats:
-    """(n, K); raises HarnessError where they are no numbers, or not equally many for each."""
-    if not len(column):
-        return np.zeros((0, 1))
-    try:
-        values = np.array(column, dtype=np.float64).reshape(len(column), -1)
-        usual = values.shape[1] > 0 and bool(np.isfinite(values).all())
-    except (TypeError, ValueError):
-        usual = False
-    if not usual:
-        raise HarnessError(
-            f"The metric {metric.name} must give each answer a finite number, or as many numbers "
-            "as every other.",
-            known="None means that it does not score an answer.",
-            remedy="What was answered is kept: mend the metric and give the same command again.",
-        )
-    return values
+    members = (values[member == group, 0].tolist() for group in order)
+    reduced = [number(metric, metric.per_group, metric.per_group(each)) for each in members]
+    return Rows(np.array(reduced)[:, None], of[first[order]], None)
 
 
 def _only(rows: Rows, members: Sequence[int]) -> Rows:
@@ -285,9 +273,10 @@ def _interval(
 def _plain(metric: Metric, means: list[float]) -> float:
     assert metric.aggregate is not None
     try:
-        return float(metric.aggregate(*means))
+        made = metric.aggregate(*means)
     except ZeroDivisionError:
         return math.nan
+    return number(metric, metric.aggregate, made)
 
 
 def _is_kept(metric: Metric) -> bool:

@@ -1,0 +1,159 @@
+"""Metrics of a user's own: whatever they do, the error names the file and the line, and nothing that
+was answered is lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.core.errors import HarnessError
+from harness.run.answers_file import score_file
+from harness.run.folder import RunFolder
+from tasks import load_task
+
+TASK = """
+import fractions
+import numpy as np
+from harness import Metric, Task, extract_open, short_answer
+from tasks.vqaonline import load
+
+
+def mine(p):
+    return {returned}
+
+
+METRIC = Metric("mine", "Mine", mine{more})
+TASK = Task(name="own", title="Own", load=load, prompt=short_answer, extract=extract_open,
+            metrics=(METRIC,), answers="text", max_new_tokens=4)
+"""
+LINE = 8
+"""Of the function; what it returns is on the next one."""
+
+Score = Callable[..., dict[str, float]]
+
+
+@pytest.fixture
+def score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Score:
+    """Scores three answers by a metric; gives the figure, and the scores of the answers."""
+    monkeypatch.chdir(tmp_path)
+    rows = [{"id": i, "raw": "cat", "target": "cat", "group": f"{i // 2}"} for i in range(3)]
+    file = Path("answers.jsonl")
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def run(returned: str, more: str = "") -> tuple[float | None, list[float | None]]:
+        Path("mine.py").write_text(TASK.format(returned=returned, more=more))
+        made = score_file(file, load_task("mine.py"), label="x", runs=Path("r"), fresh=True)
+        predictions = RunFolder(made.folder).read_predictions()
+        return made.record.metrics["mine"].value, [p.scores.get("mine") for p in predictions]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("returned", "score_of"),
+    [
+        ("True", 1),
+        ("0", 0),
+        ("np.float32(0.5)", 0.5),
+        ("np.int64(1)", 1),
+        ("np.bool_(True)", 1),
+        ("np.array(0.25)", 0.25),
+        ("[0.5]", 0.5),
+    ],
+)
+def test_numbers_of_any_kind_are_scores(score: Score, returned: str, score_of: float) -> None:
+    """A bool, a number of numpy, a list of one."""
+    assert score(returned) == (score_of, [score_of] * 3)
+
+
+def test_none_is_not_scored(score: Score) -> None:
+    """It is in no mean, and is no 0; where nothing is scored there is no figure."""
+    assert score("None if p.sample_id == '1' else 1") == (1.0, [1.0, None, 1.0])
+    assert score("None") == (None, [None] * 3)
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        *("'0.5'", "'high'", "float('nan')", "float('inf')", "1j", "10**400", "{}", "()", "[[1]]"),
+        *("(1, None)", "(1, 'a')", "(1,) * (1 + int(p.sample_id))", "fractions.Fraction(1, 2)"),
+        *("1 if p.sample_id == '0' else 'no'", "(1, 2) if p.sample_id == '0' else 1"),
+    ],
+)
+def test_what_is_no_number_is_refused(score: Score, returned: str) -> None:
+    """In one sentence, with the file, the line, the metric, the answer and what it gave."""
+    with pytest.raises(HarnessError) as error:
+        score(returned)
+    assert error.value.what.startswith(f"mine.py, line {LINE}: the metric mine gave ")
+    assert error.value.what.endswith(
+        "; it must give a finite number, or as many numbers as for every other answer."
+    )
+    assert " for the answer to " in error.value.what
+    assert "What was answered is kept" in error.value.remedy
+
+
+def test_an_error_inside_a_metric_names_its_line(score: Score) -> None:
+    """As in the rest of a task file."""
+    with pytest.raises(HarnessError, match=rf"^mine\.py, line {LINE + 1}: KeyError: 'unit'\."):
+        score("p.metadata['unit']")
+
+
+@pytest.mark.parametrize("made", ["'0.5'", "None", "(1, 2)", "{}"])
+@pytest.mark.parametrize("part", ["aggregate", "per_group"])
+def test_what_is_made_of_scores_is_a_number(score: Score, part: str, made: str) -> None:
+    """An aggregate or a group's score that is none is refused by its place."""
+    with pytest.raises(HarnessError, match=r"^mine\.py, line \d+: the metric mine made ") as error:
+        score("1", f", {part}=lambda *given: {made}")
+    assert "it must make a number" in error.value.what
+
+
+def test_an_aggregate_that_divides_by_nothing_is_undefined(score: Score) -> None:
+    """It has no figure, and the command goes on."""
+    assert score("(0, 0)", ", aggregate=lambda a, b: a / b") == (None, [None] * 3)
+
+
+def test_a_share_lies_between_0_and_1(score: Score) -> None:
+    """Its interval would be nonsense of other numbers."""
+    with pytest.raises(HarnessError, match=r"gave 5; interval='wilson' is for shares"):
+        score("5", ", interval='wilson'")
+    assert score("0.5", ", interval='wilson'")[0] == 0.5
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b", "", "a,b", "unparsed", "chance", "é"])
+def test_a_metric_has_a_name_that_can_be_written(score: Score, name: str) -> None:
+    """In records and exports, where / and , mean something; no two have the same."""
+    Path("mine.py").write_text(TASK.format(returned=1, more="").replace('"mine"', repr(name)))
+    with pytest.raises(HarnessError, match="a metric of TASK cannot be called"):
+        load_task("mine.py")
+    Path("mine.py").write_text(
+        TASK.format(returned=1, more="").replace("(METRIC,)", "(METRIC, METRIC)")
+    )
+    with pytest.raises(HarnessError, match="cannot be called 'mine'"):
+        load_task("mine.py")
+
+
+def test_answers_outlive_a_metric_that_fails(
+    tiny: Callable[..., Path], drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All questions are answered first; mended, the same call asks nothing and scores them."""
+    monkeypatch.chdir(tmp_path)
+    source = TASK.replace("tasks.vqaonline", "tasks.scienceqa").replace('"text"', '"choice"')
+    source = source.replace("extract_open", "extract_choice")
+    how = {"model": tiny("vilt"), "task": "mine.py", "data": drawn, "limit": 4, "runs": "runs"}
+    Path("mine.py").write_text(source.format(returned="1 / 0", more=""))
+    with pytest.raises(HarnessError, match=rf"mine\.py, line {LINE + 1}: ZeroDivisionError"):
+        harness.evaluate(**how, device="cpu")
+    (folder,) = Path("runs/own").glob("*/test")
+    before = [p.raw for p in RunFolder(folder).read_predictions()]
+    assert len(before) == 4
+    times = [p.seconds for p in RunFolder(folder).read_predictions()]
+    Path("mine.py").write_text(source.format(returned="1 / 2", more=""))
+    run = harness.evaluate(**how, device="cpu")
+    assert run.metrics["mine"].value == 0.5
+    assert [p.raw for p in run.predictions] == before
+    assert [p.seconds for p in run.predictions] == times
+    assert all(p.scores["mine"] == 0.5 for p in run.predictions)
