@@ -11,17 +11,18 @@ from typing import Any
 import pytest
 
 from distill.quality.answers import reasoning_to_error, structure
-from harness.core.types import Prediction
+from harness.core.types import Metric, Prediction
 from harness.metrics.statistics import holm, mcnemar
 from harness.run.folder import RunFolder
 from reports.distillation.panel import Panel, panel
 from reports.inputs import discovery as reporting
 from reports.inputs.material import Distillation, Material, Training
 from reports.inputs.runs import run_id
+from reports.numbers import fixed
 from reports.page.leaderboard import render
 from reports.statistics.answers import read
 from reports.tables import heatmap
-from tests import league
+from tests import league, made_up
 from tests.hostile import HOSTILE
 from tests.test_leaderboard import Page
 
@@ -356,3 +357,33 @@ def test_no_string_of_a_distillation_changes_the_page(
     hostile = filled_page(material, text)
     hostile.encode()
     assert Page(hostile).shape == harmless
+
+
+@pytest.mark.parametrize("metric", [made_up.GRADED, made_up.LOWER], ids=lambda m: m.name)
+def test_a_distillation_of_graded_answers(metric: Metric, tmp_path: Path) -> None:
+    """Its gains, comparisons, scatter and examples are in the metric's own unit and direction."""
+    runs = {run.record.model.name: run for run in made_up.write(tmp_path, metric)}
+    counts = {"counts": {"by_topic": {"signs": 10, "food": 20, "sports": 30}}}
+    found = Distillation(
+        name="strong",
+        training=Training(name="strong", record=counts, runs=(runs["strong"],)),
+        base=(runs["weak"],),
+        teacher=(runs["student"],),
+    )
+    made = panel_of(Material(runs=list(runs.values())), found)
+    points = metric.unit == "%"
+    digits, unit = (2, "points") if points else (4, metric.title)
+    before, after = (runs[name].record.metrics[metric.name].value for name in ("weak", "strong"))
+    assert before is not None
+    assert after is not None
+    size = fixed((after - before) * (100 if points else 1), digits, sign="+")
+    assert made.headline[0].startswith(f"{size} {unit}, from Weak ")
+    assert made.gains is not None
+    assert cells(made.gains, "All questions")["Result"].text == "better"
+    assert made.scatter is not None
+    assert made.scatter.score == metric.title
+    assert made.teacher_lead is not None
+    assert f"Student has a better {made.score} than Strong" in made.teacher_lead.words
+    assert "significantly better" in made.comparisons[0]
+    assert made.input_output is not None
+    assert metric.title in made.input_output.outputs[0].verdict

@@ -20,7 +20,7 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.core.types import Value
 from harness.metrics.statistics import wilson
-from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo, former_info
+from harness.run.records import Counts, MetricInfo, ModelInfo, RunRecord, TaskInfo, former_info
 from reports.inputs import runs, sanitize
 from reports.inputs.material import Material, RunData
 from reports.inputs.paper import load
@@ -322,6 +322,47 @@ def test_somebodys_own_task_has_a_section() -> None:
     assert "0.5000" in page.text
 
 
+def test_the_description_of_a_metric_is_all_that_the_page_knows() -> None:
+    """Any name is shown by its title, in its unit; the lowest row is first where less is better."""
+    task = TaskInfo(name="mine", title="My task", split="dev")
+    about = {"wer": MetricInfo(title="Word errors", unit="%", higher_is_better=False)}
+    records = [
+        choice_run(name=name, title=name, task=task, metric_info=about, metrics={"wer": value})
+        for name, value in (
+            ("bad", Value(value=0.5, n=4, low=0.25, high=0.75)),
+            ("good", Value(value=0.125, n=4, low=0.0, high=0.5)),
+        )
+    ]
+    table = results.scores(records, None)
+    assert [row.title for row in table.groups[0].rows] == ["good", "bad"]
+    assert table.caption.startswith("Word errors in percent")
+    (place,) = [n for n, h in enumerate(table.headings) if h.title == "Word errors"]
+    assert (table.headings[place].unit, table.headings[place].best) == ("%", "ascending")
+    cell = table.groups[0].rows[0].cells[place]
+    assert (cell.text, cell.interval, cell.n) == ("12.50", "0.0–50.0", 4)  # noqa: RUF001  # a dash
+
+
+def test_topics_without_a_column_are_pooled() -> None:
+    """The mean over them, weighted by n; its interval from theirs: 3/4 of a and 1/4 of b, with
+    halves 0.3 and 0.4, give sqrt((0.75 * 0.3)^2 + (0.25 * 0.4)^2) = 0.2462."""
+    topics = {f"credit/{n}": Value(value=0.5, n=50, low=0.4, high=0.6) for n in range(7)}
+    topics |= {
+        "credit/a": Value(value=0.4, n=30, low=0.1, high=0.7),
+        "credit/b": Value(value=0.8, n=10, low=0.4, high=1.2),
+    }
+    about = {"credit": MetricInfo(title="Credit", unit="%", scope="sample", interval="bootstrap")}
+    metrics = {"credit": Value(value=0.5, n=390), **topics}
+    record = choice_run(name="x", metrics=metrics, metric_info=about)
+    table = results.scores([record], None)
+    (place,) = [n for n, heading in enumerate(table.headings) if heading.title == "Other"]
+    cell = table.groups[0].rows[0].cells[place]
+    assert (cell.value, cell.n) == (pytest.approx(50.0), 40)
+    assert (cell.low, cell.high) == (
+        pytest.approx(50 - 24.622, abs=0.01),
+        pytest.approx(74.62, abs=0.01),
+    )
+
+
 @pytest.mark.parametrize(
     ("record", "licence"), [(choice_run(), "CC BY-NC-SA 4.0, not"), (text_run(), "CC BY-SA 4.0.")]
 )
@@ -400,6 +441,18 @@ def test_no_string_of_a_record_changes_the_page(text: str, harmless: list[Any]) 
     page = filled_page(text)
     page.encode()
     assert Page(page).shape in harmless
+
+
+@pytest.mark.parametrize("text", HOSTILE[:8], ids=lambda text: ascii(text[:20]))
+def test_titles_of_metrics_are_texts(text: str) -> None:
+    """Whatever a record calls its metric, the page has the elements that it has with a plain
+    title."""
+
+    def shape(title: str) -> list[tuple[str, tuple[str, ...]]]:
+        about = MetricInfo(title=title, unit="%", scope="sample", meaning=title)
+        return Page(render([choice_run(metric_info={"accuracy": about})])).shape
+
+    assert shape(text) == shape("Credit")
 
 
 def test_control_and_bidirectional_characters_are_shown() -> None:

@@ -136,6 +136,33 @@ def test_shares_are_compared_by_a_paired_bootstrap() -> None:
     assert all(rank.certain for rank in found.ranks.values())
 
 
+def test_the_least_wins_where_less_is_better() -> None:
+    """The same scores give the opposite ranks."""
+    models = [scored("a", "1" * 20 + "0" * 4), scored("b", "0" * 20 + "1" * 4)]
+    more = pairwise_tests(models, test="bootstrap")
+    less = pairwise_tests(models, test="bootstrap", higher_is_better=False)
+    assert (more.pairs[0].better, less.pairs[0].better) == ("a", "b")
+    assert (more.ranks["a"], less.ranks["a"]) == (Rank(1, 1), Rank(2, 2))
+
+
+def test_shares_of_one_picture_are_drawn_together() -> None:
+    """As `harness.metrics.statistics.paired_bootstrap` draws clusters."""
+    chance = random.Random(1)
+    keys = [str(place) for place in range(40)]
+    shared = {key: int(key) // 4 for key in keys}
+    sides = [{key: round(chance.random(), 2) for key in keys} for _ in range(2)]
+    runs = [
+        RunScores(name=name, scores=side, clusters=shared)
+        for name, side in zip("ab", sides, strict=True)
+    ]
+    found = pairwise_tests(runs, test="bootstrap").pairs[0].difference
+    one, two = (np.array(list(side.values()))[:, None] for side in sides)
+    expected = paired_bootstrap(one, two, lambda x: x[..., 0], list(shared.values()))
+    assert found is not None
+    for part in ("difference", "low", "high", "p"):
+        assert getattr(found, part) == pytest.approx(getattr(expected, part)), part
+
+
 def test_equal_runs_are_never_told_apart() -> None:
     """By neither test, whatever the resamples say."""
     for test in ("mcnemar", "bootstrap"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 import subprocess
@@ -19,6 +21,7 @@ from harness.core.types import DataOptions, Prediction
 from harness.run.folder import RunFolder
 from reports.inputs import discovery as reporting
 from tasks import load_task
+from tests import made_up
 from tests.conftest import Result
 from tests.test_leaderboard import choice_run
 
@@ -269,3 +272,46 @@ def test_answers_that_cannot_be_read_leave_the_row(
     assert done.code == 3
     assert done.stderr.count("is not a prediction") == 1
     assert ">mine<" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+GROUPED = """
+from tests import made_up
+TASK = made_up.task([made_up.GROUPS])
+"""
+
+
+def test_a_named_task_file_compares_by_its_own_metric(
+    tmp_path: Path, command: Callable[..., Result]
+) -> None:
+    """Circular accuracy scores groups, not answers: its runs are tested where the file is named,
+    and have their figures in any case."""
+    made_up.write(tmp_path / "runs", made_up.GROUPS)
+    own, out = tmp_path / "grouped.py", tmp_path / "page.html"
+    own.write_text(GROUPED)
+    arguments = ("report", "--runs", tmp_path / "runs", "--out", out)
+    assert command(*arguments).code == 0
+    page = out.read_text(encoding="utf-8")
+    assert "Circular accuracy" in page
+    assert 'id="madeup-1-pairs"' not in page
+    assert command(*arguments, "--task", own).code == 0
+    page = out.read_text(encoding="utf-8")
+    assert 'id="madeup-1-pairs"' in page
+    assert "paired tests of circular accuracy" in page
+
+
+def test_several_references_are_there_with_their_counts(
+    tmp_path: Path, command: Callable[..., Result]
+) -> None:
+    """The most frequent first, each once; one reference stands by itself."""
+    made_up.write(tmp_path / "runs", made_up.GRADED)
+    out = tmp_path / "page.html"
+    assert command("report", "--runs", tmp_path / "runs", "--out", out).code == 0
+    text = out.read_text(encoding="utf-8")
+    packed = re.search(r'id="answers-0-0">"(.*?)"</script>', text)
+    assert packed is not None
+    rows = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    assert [row["target"] for row in rows[:3]] == [
+        [["yes", 10]],
+        [["green", 9], ["yes", 1]],
+        [["no", 8], ["yes", 2]],
+    ]
