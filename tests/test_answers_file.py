@@ -131,6 +131,13 @@ def test_group_and_category_are_kept(read: Read) -> None:
     assert (prediction.group, prediction.topic, prediction.choices) == ("3", "c", ("x", "y"))
 
 
+def test_one_reference_is_kept_as_it_is_written(read: Read) -> None:
+    """Its lines and spaces too: the same answers give the same figures as they gave before."""
+    written = "def f():\n    return 1\n"
+    (prediction,) = read("vqaonline", {**OPEN, "answer": written})
+    assert prediction.target == written
+
+
 def test_ten_thousand_references(read: Read) -> None:
     """All are kept and looked at, the last one too."""
     answers = [*(f"dog {i}" for i in range(9_990)), *["a cat"] * 10]

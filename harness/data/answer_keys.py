@@ -151,5 +151,10 @@ def _is_number(value: object) -> bool:
 
 
 def target_of(row: Row, choices: Sequence[str], names: Sequence[str]) -> Target:
-    """The right answer of a row with these options, or without any."""
-    return choice_target(row, choices, names) if choices else text_target(row, names)
+    """The right answer of a row with these options, or without any; one text as it is written, by
+    which the same answers give the same figures, whatever version scored them first."""
+    if choices:
+        return choice_target(row, choices, names)
+    target = text_target(row, names)
+    written = row.fields.get(field_of(row, names))
+    return written if isinstance(written, str) else target
