@@ -233,7 +233,7 @@ def _value(metric: Metric, rows: Rows, drawn: Floats | None) -> Value:
     if not n:
         why = rows.note if rows.note.startswith("not computed") else _NO_ANSWERS
         return Value(value=None, n=0, note=_no_choices(metric, why))
-    # A running sum: numpy adds a single column in another order than several, to another last digit.
+    # A running sum: numpy adds one column in another order than several, to another last digit.
     point = float(aggregate(metric, rows.values.cumsum(axis=0)[-1] / n))
     if not math.isfinite(point):
         return Value(value=None, n=n, note=_UNDEFINED)
