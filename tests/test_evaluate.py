@@ -307,7 +307,7 @@ def test_the_table_is_for_people(command, tiny, drawn: Path, tmp_path: Path) -> 
         "--sample", "stratified", "--runs", tmp_path / "runs", "--max-new-tokens", 4,
     )  # fmt: skip
     assert result.code == 0
-    for words in ("accuracy", "geography", "chance", "unparsed", "partial; n: 20 of 64", "Run: "):
+    for words in ("Accuracy", "geography", "Chance", "Unparsed", "partial; n: 20 of 64", "Run: "):
         assert words in result.stdout
 
 
