@@ -3,10 +3,12 @@ published folders: any batch, either decoder, and both modes give what transform
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from harness.families import family_of
 from tests.families.dozen import DOZEN
 from tests.families.observe import observe
 from tests.families.templated import TEMPLATED
@@ -35,6 +37,8 @@ def test_a_type_answers_as_transformers_does(name, family, tmp_path: Path) -> No
     """Batch 1, batch 4, the engine and `generate` give the answers of a plain loop, on pictures of
     ten sizes and without one; options have the scores of plain forward passes."""
     found = observe(family, tmp_path / name)
+    model_type = json.loads((tmp_path / name / "config.json").read_text())["model_type"]
+    assert found.decoder == ("harness" if family_of(model_type).engine else "transformers")
     assert found.distinct > found.asked / 2, "equality of equals says nothing"
     assert set(found.equal.values()) == {found.asked}, found.equal
     assert found.letters < 1e-4
