@@ -38,7 +38,7 @@ def matrix(
     unit = "percentage points" if metric.unit == "%" else metric.title
     return table(
         name,
-        f"Row minus column, in {unit}, with the questions that only one of the two gets right"
+        f"Row minus column, in {unit}, with the {metric.counts}s that only one of the two gets right"
         if found.test == "mcnemar"
         else f"Row minus column, in {unit}, each with its 95% interval",
         [
