@@ -613,5 +613,5 @@ def test_without_its_code_the_next_metric_compares(tmp_path: Path) -> None:
     assert section.run_groups[0].metric is not None
     assert section.run_groups[0].metric.title == "Exact match"
     assert section.scores is not None
-    assert section.scores.sorted_by == "yes_f1"
+    assert section.scores.sorted_by == "f1_of_yes"
     assert "exact match" in section.scores.headings[0].meaning
