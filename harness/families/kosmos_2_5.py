@@ -15,4 +15,5 @@ FAMILY = ModelFamily(
     max_images=1,
     needs_image=True,
     encode=encode_flat,
+    counts_padding=True,
 )
