@@ -1,15 +1,19 @@
-"""Pix2Struct: an encoder-decoder for pages and charts; the question begins its answer, or is drawn
-above the picture where its processor does so."""
+"""Pix2Struct: an encoder-decoder that has no prompt: a question is drawn above the picture."""
 
 from __future__ import annotations
 
-from harness.families.family import ModelFamily, encode_flat
+from pathlib import Path
 
-FAMILY = ModelFamily(
-    name="pix2struct",
-    title="Pix2Struct",
-    turn=lambda _images, text: text,
-    max_images=1,
-    needs_image=True,
-    encode=encode_flat,
-)
+from harness.core.errors import Exit, HarnessError
+from harness.families.family import ModelFamily
+
+
+def _refuse(folder: Path) -> None:
+    raise HarnessError(
+        f"{folder} holds a Pix2Struct, which has no prompt: it reads a question from the picture.",
+        remedy="Choose a model that takes a picture and a text.",
+        code=Exit.MISSING,
+    )
+
+
+FAMILY = ModelFamily(name="pix2struct", title="Pix2Struct", check_folder=_refuse)
