@@ -360,15 +360,19 @@ class GenerativeModel:
         self, inputs: Mapping[str, Any], tokens: torch.Tensor
     ) -> Sequence[torch.Tensor]:
         """The logits, (B, V), before each of the tokens that answers are made of, (B, n)."""
-        endless = deepcopy(self._generation_config)
-        endless.eos_token_id = _NO_TOKEN  # an option may hold a token that ends an answer
-        made = self._call(
-            **inputs,
+        settings = deepcopy(self._generation_config)
+        settings.eos_token_id = _NO_TOKEN  # an option may hold a token that ends an answer
+        settings.update(
             do_sample=False,
             max_new_tokens=tokens.shape[1],
-            generation_config=endless,
-            logits_processor=LogitsProcessorList([ForcedTokens(tokens)]),
+            return_dict_in_generate=True,
             output_logits=True,
+        )
+        generate: Callable[..., Any] = self._model.generate  # type: ignore[assignment]  # typed as a Tensor
+        made = generate(
+            **inputs,
+            generation_config=settings,
+            logits_processor=LogitsProcessorList([ForcedTokens(tokens)]),
         )
         logits: Sequence[torch.Tensor] = made.logits
         return logits
