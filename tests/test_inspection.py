@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-import transformers
 from PIL import Image
 from transformers import AutoProcessor
 
@@ -14,14 +12,12 @@ from harness.cli.asking import Answer, lay_out
 from harness.cli.checking import try_out
 from harness.core.options import ModelOptions
 from harness.core.types import Extraction, Output
-from harness.families.tested import GENERIC, UNTRIED, is_tested
+from harness.families.tested import is_tested
 from harness.models import loading
 from harness.models.generative import GenerativeModel
 from harness.sources.registry import find_source
-from tests.families.checkpoint import Family, build
+from tests.families.checkpoint import build
 from tests.families.dozen import DOZEN
-from tests.families.templated import TEMPLATED
-from tests.families.untemplated import UNTEMPLATED
 
 FIGURE_1 = (
     "<SUMMARY> Find the state farthest west. </SUMMARY>\n\n<CAPTION> A map.\n\n"
@@ -89,17 +85,6 @@ def test_check_warns_of_a_type_that_nobody_has_tested(command, tiny, monkeypatch
     assert f"none {words}" in result.stdout
     assert f"No test {words}" in caplog.text
     assert not is_tested("llava_of_tomorrow")
-
-
-def test_what_counts_as_tested_is_in_the_tests() -> None:
-    """harness.families.tested says of the dozen that it is, and names no type without a row."""
-
-    def types(rows: Mapping[str, Family]) -> set[str]:
-        classes = [getattr(transformers, row.architecture) for row in rows.values()]
-        return {each.config_class.model_type for each in classes}
-
-    assert all(map(is_tested, types(DOZEN)))
-    assert types({**DOZEN, **TEMPLATED, **UNTEMPLATED}) >= GENERIC | UNTRIED
 
 
 def test_check_says_why_options_are_not_scored(command, tiny, monkeypatch) -> None:

@@ -5,9 +5,26 @@ from __future__ import annotations
 
 from harness.families import FAMILIES
 
-GENERIC = frozenset({"gemma3"})
+GENERIC = frozenset(
+    {
+        "aria",
+        "aya_vision",
+        "cohere2_vision",
+        "emu3",
+        "gemma3",
+        "gemma4",
+        "glm4v_moe",
+        "granite4_vision",
+        "lfm2_vl",
+        "llava_next_video",
+        "ovis2",
+        "perception_lm",
+        "qwen3_5",
+        "video_llama_3",
+    }
+)
 """`model_type`s of tests/families that have no family of their own."""
-UNTRIED = frozenset({"blip", "florence2", "fuyu", "got_ocr2", "kosmos-2.5", "pix2struct"})
+UNTRIED = frozenset({"fuyu"})
 """Types whose family has its documented prompt, and whose answers no test has shown to be right."""
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import transformers
+from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedConfig, PreTrainedTokenizerFast, processing_utils
 from transformers.models.smolvlm import processing_smolvlm
 
@@ -65,20 +66,20 @@ def _import_pixtral() -> None:
     """Its processor imports torchvision for a function that the PIL half has too."""
     package = importlib.import_module("transformers.models.pixtral")
     half = "transformers.models.pixtral.image_processing_pixtral"
-    if not hasattr(type(package.PixtralProcessor), "is_dummy"):
-        return
-    sys.modules[half] = importlib.import_module(
-        half.replace("processing_pixtral", "processing_pil_pixtral")
-    )
-    made = importlib.import_module("transformers.models.pixtral.processing_pixtral")
-    del sys.modules[half]
-    package.PixtralProcessor = transformers.PixtralProcessor = made.PixtralProcessor
+    if hasattr(type(package.PixtralProcessor), "is_dummy"):
+        pil = half.replace("processing_pixtral", "processing_pil_pixtral")
+        sys.modules[half] = importlib.import_module(pil)
+        made = importlib.import_module("transformers.models.pixtral.processing_pixtral")
+        del sys.modules[half]
+        package.PixtralProcessor = made.PixtralProcessor
 
 
 class Words:
     """The tokenizer of a checkpoint, and what a configuration takes from it."""
 
-    def __init__(self, tokens: Mapping[str, str], more: tuple[str, ...], *, bos: bool) -> None:
+    def __init__(
+        self, tokens: Mapping[str, str], more: tuple[str, ...], *, bos: bool, sep: bool = False
+    ) -> None:
         special = ["<unk>", "<s>", "</s>", "<pad>", *dict.fromkeys([*tokens.values(), *more])]
         self.tokenizer: PreTrainedTokenizerFast = train_tokenizer(
             special_tokens=special,
@@ -89,6 +90,11 @@ class Words:
             unk_token="<unk>",
             add_bos=bos,
         )
+        if sep:  # as BERT's
+            self.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+                single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+            )
+            self.tokenizer.cls_token, self.tokenizer.sep_token = "<s>", "</s>"
         self.tokenizer._set_model_specific_special_tokens(dict(tokens))
         self.special = len(special)
 
@@ -152,6 +158,8 @@ class Family:
     """Attributes of the tokenizer, and the tokens that they name."""
     more_tokens: tuple[str, ...] = ()
     bos: bool = False
+    sep: bool = False
+    """Its tokenizer ends a text with [SEP], which the library's `generate` cuts off."""
     image: str | None = "<image>"
     """What the chat template writes in a picture's place; None: it has no chat template."""
     plain: Callable[[str, bool], str] = lambda text, _pictured: text
@@ -171,8 +179,8 @@ class Family:
     """image_processor_type as published; empty: the class's own name."""
     std: Mapping[str, float] = field(default_factory=dict)
     """Part of a matrix's name -> its standard deviation, where that is not 0.3."""
-    backend: str = ""
-    """A package that its image processor needs."""
+    packages: tuple[str, ...] = ()
+    """What it needs and the plain install has not."""
     adjust: Callable[[Any], None] = lambda _model: None
     """What the random weights need besides."""
 
@@ -187,7 +195,7 @@ class Family:
 
 def build(family: Family, folder: Path, seed: int = 0) -> Path:
     """Write a checkpoint with random weights."""
-    words = Words(family.tokens, family.more_tokens, bos=family.bos)
+    words = Words(family.tokens, family.more_tokens, bos=family.bos, sep=family.sep)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         architecture = getattr(transformers, family.architecture)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -41,6 +42,11 @@ def qwen_pixels():
 
 def _qwen_rope(*sections):
     return {"rope_type": "default", "mrope_section": list(sections), "rope_theta": 10000.0}
+
+
+def _pixtral():
+    """The package: `transformers` has a placeholder where torchvision is not installed."""
+    return importlib.import_module("transformers.models.pixtral")
 
 
 DOZEN: Mapping[str, Family] = MappingProxyType(
@@ -250,7 +256,7 @@ DOZEN: Mapping[str, Family] = MappingProxyType(
                 spatial_merge_size=2,
                 vision_feature_layer=-1,
             ),
-            processor=lambda w: t.PixtralProcessor(
+            processor=lambda w: _pixtral().PixtralProcessor(
                 t.PixtralImageProcessorPil(size={"longest_edge": 64}, patch_size=8),
                 w.tokenizer,
                 patch_size=8,
@@ -271,7 +277,7 @@ DOZEN: Mapping[str, Family] = MappingProxyType(
                 vision_feature_layer=-1,
                 vision_feature_select_strategy="full",
             ),
-            processor=lambda w: t.PixtralProcessor(
+            processor=lambda w: _pixtral().PixtralProcessor(
                 t.PixtralImageProcessorPil(size={"longest_edge": 48}, patch_size=8),
                 w.tokenizer,
                 patch_size=8,

@@ -39,7 +39,7 @@ class Loop:
     def __init__(self, family: Family, folder: Path) -> None:
         self._family = family
         with without_video():
-            self.processor = AutoProcessor.from_pretrained(folder)
+            self.processor = AutoProcessor.from_pretrained(folder, backend="pil")
         self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
         self.model.eval()
         self._ends = set(self.model.generation_config.eos_token_id)
@@ -55,6 +55,11 @@ class Loop:
         )
 
     def inputs(self, question: str, picture: Image.Image | None) -> dict[str, torch.Tensor]:
+        made = self._processed(question, picture)
+        # Llama 4's processor gives bfloat16.
+        return {k: v.float() if v.is_floating_point() else v for k, v in made.items()}
+
+    def _processed(self, question: str, picture: Image.Image | None) -> dict[str, torch.Tensor]:
         text = self.text(question, picture)
         if self._family.interleaved:
             start, *rest = text.split("<image>")
@@ -69,10 +74,8 @@ class Loop:
         """The greedy answer."""
         inputs = self.inputs(question, picture)
         made = self.model.generate(**inputs, do_sample=False, max_new_tokens=MAX_NEW_TOKENS)
-        made = made[
-            :, 1 if self.model.config.is_encoder_decoder else inputs["input_ids"].shape[1] :
-        ]
-        ids = made[0].tolist()
+        prompt = inputs["input_ids"].shape[1] - self._family.sep
+        ids = made[0, 1 if self.model.config.is_encoder_decoder else prompt :].tolist()
         # A language model within the model may not stop where the checkpoint says.
         end = next((i for i, token in enumerate(ids) if token in self._ends), len(ids))
         return self.processor.tokenizer.decode(ids[: end + 1], skip_special_tokens=True)
@@ -81,6 +84,9 @@ class Loop:
     def score(self, question: str, picture: Image.Image | None, option: str) -> float:
         """The mean log-likelihood of an option's tokens by one forward pass without a cache."""
         inputs = self.inputs(question, picture)
+        if self._family.sep:
+            cut = {name: inputs[name][:, :-1] for name in ("input_ids", "attention_mask")}
+            inputs |= cut
         space = "" if self.text(question, picture)[-1:].isspace() else " "
         tokens = self.processor.tokenizer(f"{space}{option}", add_special_tokens=False)["input_ids"]
         ids = torch.tensor([tokens])

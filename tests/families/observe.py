@@ -23,7 +23,7 @@ Question = tuple[str, Image.Image | None]
 class Outcome:
     """One family's row."""
 
-    architecture: str
+    model_type: str
     decoder: str
     """harness: its engine; transformers: `generate`."""
     asked: int
@@ -90,9 +90,9 @@ def observe(family: Family, folder: Path) -> Outcome:
             equal[f"{model.engine}, batch {batch}"] = sum(a == b for a, b in pairs)
         if engine == "harness":
             letters = largest_difference(model, loop, asked[:8], ("A", "B"))
-            texts = largest_difference(model, loop, asked[4:8], OPTIONS)
+            texts = largest_difference(model, loop, asked[4:8] or asked, OPTIONS)
     return Outcome(
-        family.architecture,
+        loop.model.config.model_type,
         decoder,
         len(asked),
         len(set(expected)),

@@ -16,9 +16,10 @@ from tests.families.checkpoint import Family
 from tests.families.dozen import DOZEN
 from tests.families.observe import Outcome, observe
 from tests.families.templated import TEMPLATED
+from tests.families.torchvision_only import TORCHVISION_ONLY
 from tests.families.untemplated import UNTEMPLATED
 
-ALL: Mapping[str, Family] = {**DOZEN, **TEMPLATED, **UNTEMPLATED}
+ALL: Mapping[str, Family] = {**DOZEN, **TEMPLATED, **UNTEMPLATED, **TORCHVISION_ONLY}
 RESULTS = Path(__file__).with_name("results.json")
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 BEGIN, END = "<!-- families: begin -->", "<!-- families: end -->"
@@ -29,6 +30,7 @@ def verdict(family: Family, outcome: Outcome) -> dict[str, Any]:
     """What is the same on every machine."""
     worst = max(outcome.letters, outcome.texts)
     return {
+        "model_type": outcome.model_type,
         "class": family.architecture,
         "decoder": outcome.decoder,
         "batches": outcome.batches,
@@ -37,6 +39,7 @@ def verdict(family: Family, outcome: Outcome) -> dict[str, Any]:
         "asked": outcome.asked,
         "equal": min(outcome.equal.values()),
         "options": "equal" if worst < 1e-4 else "differ",
+        "packages": list(family.packages),
     }
 
 
@@ -49,13 +52,14 @@ def recorded() -> dict[str, dict[str, Any]]:
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The table of the docs."""
     lines = [
-        "| type | class | decoded by | in one batch | prompt | picture | answers | options |",
-        "|---|---|---|---|---|---|---|---|",
+        "| type | class | decoded by | in one batch | prompt | picture | answers | options | needs |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in results.items():
         answers = "equal" if row["equal"] == row["asked"] else f"{row['equal']} of {row['asked']}"
         cells = [f"`{name}`", f"`{row['class']}`", _DECODERS[row["decoder"]], row["batches"]]
         cells += [row["prompt"], row["picture"], answers, row["options"]]
+        cells.append(", ".join(row["packages"]))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -206,6 +206,7 @@ TEMPLATED: Mapping[str, Family] = MappingProxyType(
             processor=lambda w: t.Qwen3VLProcessor(qwen_pixels(), w.tokenizer, Video()),
             tokens=QWEN_TOKENS,
             image=QWEN_IMAGE,
+            std={"self_attn": 0.8},
             video="Qwen3VLVideoProcessor",
             image_processor="Qwen2VLImageProcessorFast",
         ),

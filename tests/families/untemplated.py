@@ -75,6 +75,7 @@ UNTEMPLATED: Mapping[str, Family] = MappingProxyType(
                 projection_dim=32,
             ),
             processor=lambda w: t.BlipProcessor(t.BlipImageProcessorPil(size=_SQUARE), w.tokenizer),
+            sep=True,
             tokens={},
             image=None,
             needs_picture=True,
@@ -215,6 +216,7 @@ UNTEMPLATED: Mapping[str, Family] = MappingProxyType(
             ),
             bos=True,
             image=None,
+            std={"vision": 0.3, "embed_positions": 0.05, "encoder_attn": 1.0, "shared": 0.1},
             plain=lambda text, _: f"<VQA>{text}",
             needs_picture=True,
         ),
@@ -288,65 +290,6 @@ UNTEMPLATED: Mapping[str, Family] = MappingProxyType(
             image=None,
             plain=lambda text, pictured: f"User:{'<image>' * pictured}{text}\nAssistant:",
             interleaved=True,
-        ),
-        "fuyu": Family(
-            architecture="FuyuForCausalLM",
-            config=lambda w: t.FuyuConfig(
-                image_size=60,
-                patch_size=10,
-                text_config=w.text("persimmon"),
-                image_token_id=w["|SPEAKER|"],
-            ),
-            processor=lambda w: t.FuyuProcessor(
-                t.FuyuImageProcessorPil(
-                    size={"height": 60, "width": 60}, patch_size={"height": 10, "width": 10}
-                ),
-                w.tokenizer,
-            ),
-            tokens={},
-            more_tokens=(
-                "|ENDOFTEXT|",
-                "|SPEAKER|",
-                "|NEWLINE|",
-                "<0x00>",
-                "<0x01>",
-                "<0x02>",
-                "<0x03>",
-                "<0x04>",
-            ),
-            image=None,
-            plain=lambda text, _: f"{text}\n",
-            flat_pictures=True,
-        ),
-        "pix2struct": Family(
-            architecture="Pix2StructForConditionalGeneration",
-            config=lambda w: t.Pix2StructConfig(
-                text_config={
-                    **w.ids,
-                    "hidden_size": 64,
-                    "d_kv": 16,
-                    "d_ff": 96,
-                    "num_layers": 2,
-                    "num_heads": 4,
-                    "decoder_start_token_id": 3,
-                },
-                vision_config={
-                    "hidden_size": 64,
-                    "patch_embed_hidden_size": 768,
-                    "d_ff": 48,
-                    "d_kv": 16,
-                    "num_hidden_layers": 2,
-                    "num_attention_heads": 2,
-                },
-            ),
-            processor=lambda w: t.Pix2StructProcessor(
-                t.Pix2StructImageProcessorPil(max_patches=32), w.tokenizer
-            ),
-            tokens={},
-            image=None,
-            pictures=4,
-            flat_pictures=True,
-            needs_picture=True,
         ),
         "got_ocr2": Family(
             architecture="GotOcr2ForConditionalGeneration",

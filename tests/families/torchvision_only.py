@@ -1,0 +1,112 @@
+"""Families that need packages which the plain install has not, one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import transformers as t
+
+from tests.families.checkpoint import Family, Video, vision
+
+TORCHVISION_ONLY: Mapping[str, Family] = MappingProxyType(
+    {
+        "lfm2_vl": Family(
+            architecture="Lfm2VlForConditionalGeneration",
+            config=lambda w: t.Lfm2VlConfig(
+                vision_config=vision("siglip2_vision_model", num_patches=64),
+                text_config=w.text("lfm2", layer_types=["conv", "full_attention"]),
+                image_token_id=w["<image>"],
+                projector_hidden_size=48,
+            ),
+            processor=lambda w: t.Lfm2VlProcessor(
+                t.Lfm2VlImageProcessor(
+                    encoder_patch_size=8,
+                    tile_size=32,
+                    max_tiles=4,
+                    min_image_tokens=4,
+                    max_image_tokens=16,
+                    do_image_splitting=True,
+                ),
+                w.tokenizer,
+            ),
+            more_tokens=(
+                "<|image_start|>",
+                "<|image_end|>",
+                "<|img_thumbnail|>",
+                *(f"<|img_row_{r}_col_{c}|>" for r in range(1, 5) for c in range(1, 5)),
+            ),
+            bos=True,
+            image_processor="Lfm2VlImageProcessorFast",
+            std={"embed_tokens": 0.05, "conv": 0.1, "self_attn": 0.8},
+            packages=("torchvision",),
+        ),
+        "cohere2_vision": Family(
+            architecture="Cohere2VisionForConditionalGeneration",
+            config=lambda w: t.Cohere2VisionConfig(
+                vision_config=vision("siglip_vision_model", vision_use_head=False),
+                text_config=w.text("cohere2", layer_types=["sliding_attention", "full_attention"]),
+                image_token_id=w["<|IMG_PATCH|>"],
+                alignment_intermediate_size=64,
+            ),
+            processor=lambda w: t.Cohere2VisionProcessor(
+                t.Cohere2VisionImageProcessor(
+                    size={"height": 32, "width": 32}, max_patches=4, patch_size=2
+                ),
+                w.tokenizer,
+            ),
+            tokens={
+                "image_token": "<|IMG_PATCH|>",
+                "boi_token": "<|START_OF_IMG|>",
+                "eoi_token": "<|END_OF_IMG|>",
+                "img_line_break_token": "<|IMG_LINE_BREAK|>",
+            },
+            bos=True,
+            image="<|IMG_PATCH|>",
+            image_processor="Cohere2VisionImageProcessorFast",
+            std={"embed_tokens": 0.1},
+            packages=("torchvision",),
+        ),
+        "perception_lm": Family(
+            architecture="PerceptionLMForConditionalGeneration",
+            config=lambda w: t.PerceptionLMConfig(
+                vision_config={
+                    "model_type": "timm_wrapper",
+                    "architecture": "vit_pe_core_large_patch14_336",
+                    "num_classes": 0,
+                    "global_pool": "map",
+                    "model_args": {
+                        "embed_dim": 32,
+                        "img_size": [32, 32],
+                        "patch_size": 8,
+                        "depth": 2,
+                        "num_heads": 2,
+                        "global_pool": "",
+                        "use_post_transformer_norm": False,
+                        "init_values": 0.1,
+                        "ref_feat_shape": [4, 4],
+                    },
+                    "hidden_size": 32,
+                },
+                text_config=w.text("llama"),
+                vision_use_cls_token=True,
+                projector_pooling_ratio=2,
+                image_token_id=w["<|image|>"],
+                video_token_id=w["<|video|>"],
+            ),
+            processor=lambda w: t.PerceptionLMProcessor(
+                Video(),
+                t.PerceptionLMImageProcessor(tile_size=32, max_num_tiles=4),
+                w.tokenizer,
+                patch_size=8,
+                pooling_ratio=2,
+            ),
+            tokens={"image_token": "<|image|>", "video_token": "<|video|>"},
+            bos=True,
+            image="<|image|>",
+            image_processor="PerceptionLMImageProcessorFast",
+            video="PerceptionLMVideoProcessor",
+            packages=("torchvision", "timm"),
+        ),
+    }
+)
