@@ -50,7 +50,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
     """What is measured, in this order: a name and the arguments of harness."""
     export(folder / "questions", "test", questions("test", count=64))
     build("llava", folder / "llava")
-    picture = next((folder / "questions" / "images").iterdir())
+    picture = next((folder / "questions" / "images").rglob("*.png"))
     mini = ["eval", "--model", "phi-3.5", *MINI]
     return {
         "harness --help": ["--help"],

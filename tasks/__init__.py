@@ -96,7 +96,8 @@ def _task_in(module: ModuleType, label: str) -> Task:
         return _checked(task, label)
     problem = "defines no TASK" if task is None else f"has a {type(task).__name__} as its TASK"
     raise HarnessError(
-        f"{label} {problem}.", remedy="Define TASK = harness.core.types.Task(...) in it."
+        f"{label} {problem}.",
+        remedy="Define TASK = harness.Task(...) in it; docs/new-task.md makes one.",
     )
 
 
@@ -119,7 +120,7 @@ def _checked(task: Task, label: str) -> Task:
         if not is_right:
             raise HarnessError(
                 f"{label}: TASK has {ascii(getattr(task, name))[:60]} as its {name}.",
-                remedy="See harness.core.types.Task for what each field holds.",
+                remedy="help(harness.Task) says what each field holds; docs/new-task.md makes one.",
             )
     described = {str(each.name): each for each in task.metrics if isinstance(each, Metric)}
     names = [str(each.name) for each in task.metrics if isinstance(each, Metric)]

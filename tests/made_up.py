@@ -43,7 +43,7 @@ def _right(p: Prediction) -> float:
 
 GRADED = Metric("credit", "VQA credit", _credit, unit="%", meaning="agreement with annotators")
 LOWER = Metric("distance", "Letters off", _distance, unit="", higher_is_better=False)
-CORPUS = Metric("yes_f1", "F1 of yes", _counts, aggregate=_f1)
+CORPUS = Metric("f1_of_yes", "F1 of yes", _counts, aggregate=_f1)
 GROUPS = Metric("circular", "Circular accuracy", _right, per_group=min, interval="wilson")
 EXACT = Metric("exact", "Exact match", _right, interval="wilson")
 

@@ -20,6 +20,7 @@ from harness.run.records import Counts, ModelInfo, TaskInfo
 from harness.run.rescoring import rescore
 from reports.inputs import discovery as reporting
 from reports.inputs.material import Material, RunData
+from reports.inputs.metrics import formats
 from reports.inputs.paper import load
 from reports.inputs.runs import compare_id, run_id
 from reports.page.leaderboard import render
@@ -578,6 +579,29 @@ def test_a_graded_pair_is_what_harness_compare_says(tmp_path: Path) -> None:
         assert getattr(pair.difference, field) == pytest.approx(getattr(found.decisive, field))
 
 
+def test_answers_with_scores_are_all_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only texts that an older version did not score are so many that a part must do."""
+    monkeypatch.setattr(answers_module, "MAX_SCORED", 5)
+    run = made_up.write(tmp_path, made_up.GRADED)[0]
+    found = read(run)
+    assert found is not None
+    assert len(found.scored.scores) == 59
+
+
+def test_groups_are_called_groups_and_have_no_chance(tmp_path: Path) -> None:
+    """Guessing is right on a question at the rate of chance, and on a group far less often."""
+    (run, *_) = made_up.write(tmp_path, made_up.GROUPS)
+    metric = formats([run.record])["circular"]
+    assert (metric.counts, metric.is_share) == ("group", False)
+    section = shown(made_up.GROUPS, tmp_path / "again")
+    (best, *_) = summary([section], [], load())[0].answer
+    assert "on 15 shared groups" in best.text
+    assert section.run_groups[0].matrix is not None
+    assert "the groups that only one" in section.run_groups[0].matrix.caption
+
+
 def test_without_its_code_the_next_metric_compares(tmp_path: Path) -> None:
     """A user's corpus metric scores no answer: without the task's file runs are compared by the
     first metric that does, and the page says by which."""
@@ -589,5 +613,5 @@ def test_without_its_code_the_next_metric_compares(tmp_path: Path) -> None:
     assert section.run_groups[0].metric is not None
     assert section.run_groups[0].metric.title == "Exact match"
     assert section.scores is not None
-    assert section.scores.sorted_by == "yes_f1"
+    assert section.scores.sorted_by == "f1_of_yes"
     assert "exact match" in section.scores.headings[0].meaning

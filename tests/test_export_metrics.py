@@ -15,8 +15,9 @@ from huggingface_hub import ModelCard
 from harness.core.types import Metric, Prediction, Reference, Target
 from harness.run.records import Counts, RunRecord
 from harness.run.scoring import scored
-from reports.export.formats import FOLDER_FORMATS
+from reports.export.formats import FOLDER_FORMATS, TABLE_FORMATS
 from reports.inputs.material import RunData
+from reports.page.leaderboard import sections
 from tests.test_leaderboard import choice_run
 
 GRADED = Metric("agreement", "Agreement", lambda p: 0.3 * p.references.count(p.text))
@@ -195,3 +196,23 @@ def test_the_hubs_files_have_every_metric() -> None:
     assert "higher_is_better" not in card["agreement"].metric_args
     (only,) = yaml.safe_load(files("hf", made([GRADED]))["moondream/.eval_results/mine.yaml"])
     assert only["dataset"]["task_id"] == "mine"
+
+
+def test_tables_have_unit_and_direction_of_every_metric() -> None:
+    """A column for each, in percent or as it is; the best is the least where less is better."""
+    tables = [table for section in sections([made().record]) for table in section.tables]
+    text = {form: TABLE_FORMATS[form].write(tables) for form in TABLE_FORMATS}
+    columns = {each["key"]: each for each in json.loads(text["json"])["tables"][0]["columns"]}
+    assert {name: columns[name]["unit"] for name in ("agreement", "distance", "f1_yes")} == {
+        "agreement": "%",
+        "distance": "",
+        "f1_yes": "%",
+    }
+    assert {name: columns[name]["best"] for name in ("agreement", "distance", "wrong")} == {
+        "agreement": "descending",
+        "distance": "ascending",
+        "wrong": "ascending",
+    }
+    for form in ("markdown", "latex", "csv"):
+        for metric in METRICS:
+            assert metric.title in text[form], (form, metric.title)

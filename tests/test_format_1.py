@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.run.compare import compare
+from harness.run.compare import compare, words
 from harness.run.folder import RunFolder
 from harness.run.records import FORMAT
 from harness.run.scores import scored_predictions
@@ -117,6 +117,13 @@ def test_they_are_compared_as_they_were(
     difference = found.differences["accuracy"]
     assert (difference.low, difference.high) == pytest.approx(ends)
     assert (found.only_first, found.only_second) == only
+
+
+def test_one_question_is_singular() -> None:
+    """In the sentence about two runs."""
+    found = compare(RunFolder(STORED / CHOICE), RunFolder(STORED / OTHER))
+    assert "; 1 question only Phi-3.5-vision-instruct-mini got right, 2 only " in words(found)
+    assert ": 6 questions that both answered." in words(found)
 
 
 def test_written_answers_are_compared(command, runs: Path) -> None:

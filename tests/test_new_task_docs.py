@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+import harness
+from harness.api import task_parts
+
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "new-task.md"
 BLOCKS = re.findall(r"```(python|sh)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
@@ -67,3 +70,9 @@ def test_the_page_has_blocks() -> None:
     """Blocks that are not found would test nothing."""
     assert [kind for kind, _ in BLOCKS].count("sh") >= 4
     assert [kind for kind, _ in BLOCKS].count("python") >= 4
+
+
+def test_what_a_task_file_needs_is_in_one_place() -> None:
+    """Every name that `harness` offers is there, with those of a task file among them."""
+    assert set(task_parts.__all__) <= set(harness.__all__) <= set(dir(harness))
+    assert all(getattr(harness, name) is not None for name in harness.__all__)

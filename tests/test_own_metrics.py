@@ -157,3 +157,16 @@ def test_answers_outlive_a_metric_that_fails(
     assert [p.raw for p in run.predictions] == before
     assert [p.seconds for p in run.predictions] == times
     assert all(p.scores["mine"] == 0.5 for p in run.predictions)
+
+
+def test_a_metric_that_is_gone_leaves_nothing(command, score: Score) -> None:
+    """Scored again, the run has the metrics of its task, and each answer their scores."""
+    score("1")
+    Path("mine.py").write_text(
+        TASK.format(returned="2", more=", unit=''").replace('"mine", "Mine"', '"ours", "Ours"')
+    )
+    (folder,) = Path("r/own").glob("*/test")
+    made = command("rescore", folder, "--task", "mine.py", "--json").json
+    assert list(made["metrics"]) == list(made["metric_info"]) == ["ours", "unparsed"]
+    assert made["metrics"]["ours"]["value"] == 2
+    assert [p.scores for p in RunFolder(folder).read_predictions()] == [{"ours": 2.0}] * 3

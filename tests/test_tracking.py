@@ -395,6 +395,11 @@ def test_wandb_without_a_key_is_an_error_before_anything_is_loaded(
     (tmp_path / "netrc").unlink()
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     check_trackers(options)
+    monkeypatch.setattr(wandb, "setup", lambda: wandb.Settings(mode="on line"))
+    with pytest.raises(HarnessError, match="W&B refuses its own settings") as refused:
+        check_trackers(options)
+    assert "WANDB_API_KEY" in str(refused.value)
+    assert KEY not in str(refused.value)
 
 
 @pytest.mark.parametrize(

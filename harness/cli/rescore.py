@@ -33,7 +33,7 @@ def rescore(
     ],
     as_json: AsJson,
 ) -> None:
-    """Extract a run's answers again, without a model.
+    """Extract a run's answers again and score them again, without a model.
 
     An extractor other than ours makes a run of its own.
     """

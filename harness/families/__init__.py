@@ -48,6 +48,7 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
         "moondream1": "moondream",
         "paddleocr_vl": "paddleocr_vl",
         "paligemma": "paligemma",
+        "perception_lm": "perception_lm",
         "phi3_v": "phi3v",
         "pix2struct": "pix2struct",
         "qwen2_5_vl": "qwen_vl",

@@ -286,13 +286,18 @@ def words(comparison: Comparison) -> str:
     lines = [_sentence(c, name, d) for name, d in c.differences.items()]
     if c.only_first is not None:
         lines[0] += (
-            f"; {c.only_second} questions only {c.second} got right, {c.only_first} only {c.first}"
+            f"; {_questions(c.only_second or 0)} only {c.second} got right, "
+            f"{c.only_first} only {c.first}"
         )
         lines[0] += f" (McNemar p = {c.decisive.p:.2g})"
-    scope = f"{c.task}{f', {c.label}' if c.label else ''}: {c.n:,} questions that both answered"
+    scope = f"{c.task}{f', {c.label}' if c.label else ''}: {_questions(c.n)} that both answered"
     if c.left_out:
         scope += f", {c.left_out:,} left out that only one did"
     return ".\n".join([*lines, f"{scope}. Intervals: {c.interval}."])
+
+
+def _questions(number: int) -> str:
+    return f"{number:,} question{'s' * (number != 1)}"
 
 
 def _sentence(c: Comparison, name: str, d: Difference) -> str:

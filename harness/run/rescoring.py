@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.core.errors import HarnessError
 from harness.core.files.paths import safe_name
 from harness.core.types import Task
-from harness.metrics.figures import described_by
+from harness.metrics.registry import metric
 from harness.run.folder import RunFolder
 from harness.run.scoring import Run, extract_again, metrics_of, tokenize_of, write_scored
 
@@ -58,9 +58,13 @@ def rescore(folder: RunFolder, task: Task, *, extractor: str, command: Sequence[
     metrics = list(metrics_of(task, tokenize=tokenize_of(record)))
     if predictions == before:
         # The texts are the same: what needs an encoder is not computed again.
-        ours = {metric.name for metric in described_by(metrics)}
-        kept = {k: v for k, v in record.metrics.items() if k.partition("/")[0] not in ours}
+        kept = {k: v for k, v in record.metrics.items() if _needs_model(k.partition("/")[0])}
         metrics.append(lambda _: kept)
     beyond = [extract_again(p, read) for p in folder.read_beyond()] if target is folder else []
     with target.locked():
         return write_scored(target, record, predictions, metrics, beyond=beyond)
+
+
+def _needs_model(name: str) -> bool:
+    found = metric(name)
+    return found is not None and found.needs_model

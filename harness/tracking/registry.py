@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Protocol
 
 from harness.core.errors import HarnessError
 from harness.core.tracking_options import TrackerName, TrackingOptions
@@ -14,18 +13,12 @@ from harness.tracking import tensorboard, trackio, wandb
 from harness.tracking.tracker import Start, TrackedRun, Tracker
 
 
-class _Placed(Tracker, Protocol):
-    @property
-    def place(self) -> str:
-        """Where the run is shown, or where its files are."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
     """One kind of tracker."""
 
     package: str
-    start: Callable[[TrackedRun, Start], _Placed]
+    start: Callable[[TrackedRun, Start], Tracker]
     check: Callable[[], None] = lambda: None
     """Refuses what would stop a run from being tracked; raises HarnessError."""
 

@@ -36,6 +36,10 @@ class Table:
 class Tracker(Protocol):
     """One run in one tracker. Whatever is raised is caught by `harness.tracking.trackers`."""
 
+    @property
+    def place(self) -> str:
+        """Where the run is shown, or where its files are."""
+
     def log_metrics(self, values: Mapping[str, float], *, step: int) -> None: ...
 
     def log_pictures(self, name: str, pictures: Sequence[Picture], *, step: int) -> None: ...

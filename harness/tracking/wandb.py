@@ -28,10 +28,21 @@ _KEYS = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
 
 
 def check() -> None:
-    """Refuse to begin where a run would have to ask for a key; raises HarnessError."""
-    import wandb
+    """Refuse to begin where W&B does not start, or would have to ask for a key; raises
+    HarnessError."""
+    try:
+        import wandb
 
-    settings = wandb.setup().settings
+        settings = wandb.setup().settings
+    except ImportError as error:
+        raise HarnessError(f"--track wandb: the package cannot be imported: {error}.") from error
+    except ValueError as error:  # its words can hold a key
+        given = ", ".join(sorted(name for name in os.environ if name.startswith("WANDB_")))
+        raise HarnessError(
+            "--track wandb: W&B refuses its own settings.",
+            known=f"In the environment: {given or 'none'}.",
+            remedy="Correct or unset the one that is wrong; `wandb status` shows the others.",
+        ) from error
     if settings.mode in _OFFLINE or any(os.environ.get(key) for key in _KEYS):
         return
     host = urlsplit(settings.base_url).hostname or ""
@@ -81,7 +92,6 @@ class WandbTracker:
 
     @property
     def place(self) -> str:
-        """Where the run is shown, or where its files are."""
         offline = self._run.settings.mode in _OFFLINE
         return str(self._run.settings.sync_dir if offline else self._run.url)
 

@@ -60,6 +60,11 @@ class MetricFormat:
         return "points" if self.unit == "%" else self.title
 
     @property
+    def counts(self) -> str:
+        """What its n counts, one of them."""
+        return "group" if self.scope == "group" else "question"
+
+    @property
     def in_words(self) -> str:
         """The title within a sentence: "accuracy", "ROUGE-L"."""
         first, second = self.title[:1], self.title[1:2]
@@ -132,7 +137,7 @@ def _format(name: str, about: MetricInfo) -> MetricFormat:
         higher_is_better=about.higher_is_better,
         scope=about.scope,
         meaning=sanitize.text(about.meaning, limit=300),
-        is_share=about.interval == "wilson",
+        is_share=about.interval == "wilson" and about.scope == "sample",
     )
 
 

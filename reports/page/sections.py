@@ -149,17 +149,7 @@ def _section(
         )
         for number, group in enumerate(results.same_questions(ours), start=1)
     )
-    ranks: dict[str, Rank] = {}
-    ranked_by: dict[str, None] = {}
-    for each in run_groups:
-        if each.tests and each.metric:
-            ranks |= each.tests.ranks
-            ranked_by[each.metric.in_words] = None
-    scores = (
-        results.scores(ours, table, ranks, ranked_by=" or ".join(ranked_by), complete=borrowed)
-        if ours
-        else None
-    )
+    scores = _scores(ours, table, run_groups, borrowed=borrowed)
     costs = results.costs(ours)
     printed = paper_rows.as_printed(table) if table else None
     labels = {runs.label(run) for run in ours}
@@ -191,6 +181,25 @@ def _section(
         signatures=_signatures(ours),
         timing=tuple(sorted({text for run in ours if (text := _definition(run))})),
     )
+
+
+def _scores(
+    records: Sequence[RunRecord],
+    paper: PaperTable | None,
+    run_groups: Sequence[RunGroup],
+    *,
+    borrowed: bool,
+) -> Table | None:
+    if not records:
+        return None
+    ranks: dict[str, Rank] = {}
+    ranked_by: dict[str, None] = {}
+    for each in run_groups:
+        if each.tests and each.metric:
+            ranks |= each.tests.ranks
+            ranked_by[each.metric.in_words] = None
+    by = " or ".join(ranked_by)
+    return results.scores(records, paper, ranks, ranked_by=by, complete=borrowed)
 
 
 def _run_group(

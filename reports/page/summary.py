@@ -120,9 +120,10 @@ def _significance(group: RunGroup, scored: Sequence[RunRecord]) -> tuple[str, st
         return "not tested", "Predictions are missing, so there is no paired test"
     size = metric.difference(pair.difference.difference)
     p = pairs.probability(pair.p) if pair.p is not None else ""
+    shared = counted(pair.n, f"shared {metric.counts}")
     lead = (
         f"{size} {metric.difference_unit} against {runs.title(scored[1])}, the second, on "
-        f"{counted(pair.n, 'shared question')}, p {'' if p.startswith('<') else '= '}{p} after "
+        f"{shared}, p {'' if p.startswith('<') else '= '}{p} after "
         "Holm correction"
     )
     if rank == Rank(1, 1):

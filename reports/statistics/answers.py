@@ -1,7 +1,8 @@
 """The answers of a run: its score on each question, and what other extractors find in its outputs.
 
-Answers are large and are read once; what is kept of a run here is small. Comparing texts with their
-references takes long, and is done for at most `MAX_SCORED` of them: the page then says of how many.
+Answers are large and are read once; what is kept of a run here is small. Where an older version
+kept no scores, texts are compared with their references again: that takes long, and is done for at
+most `MAX_SCORED` of them. The page then says of how many.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Answers:
     """What they are scored by: the first metric of the record that they can be."""
     answered: int
     scored: RunScores
-    """The scores of at most `MAX_SCORED` answers where they are written, and of all choices."""
+    """The scores of all answers; of at most `MAX_SCORED` texts that are scored for the page."""
     topics: Mapping[str, str]
     """Sample id -> topic, of those that are scored."""
     by_extractor: tuple[ExtractorResult, ...] = ()
@@ -67,7 +68,8 @@ def read(evidence: RunData) -> Answers | None:
         return None
     record = evidence.record
     choices = any(p.choices for p in found)
-    used = with_scores(record, found if choices else chosen(found))
+    compared = chosen(found) if not choices and _lacks_scores(record, found) else found
+    used = with_scores(record, compared)
     scored = next(_scored(evidence, used), None)
     if scored is None:
         return None
@@ -81,6 +83,12 @@ def read(evidence: RunData) -> Answers | None:
         topics={key: topics[key] for key in scores.scores},
         by_extractor=tuple(_by_extractor(found)) if choices and runs.is_extracted(record) else (),
     )
+
+
+def _lacks_scores(record: RunRecord, predictions: Sequence[Prediction]) -> bool:
+    """Whether texts have to be compared with their references now."""
+    kept = {name for p in predictions for name in p.scores}
+    return any(m.scope == "sample" and m.name not in kept for m in scored_by(record, kept))
 
 
 def with_scores(record: RunRecord, predictions: Sequence[Prediction]) -> Sequence[Prediction]:

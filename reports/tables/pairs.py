@@ -36,11 +36,12 @@ def matrix(
             cells.append(_cell(pair, metric) if pair else Cell(text="", kind="text"))
         rows.append(_row(run, cells))
     unit = "percentage points" if metric.unit == "%" else metric.title
+    minus = f"Row minus column, in {unit}"
     return table(
         name,
-        f"Row minus column, in {unit}, with the questions that only one of the two gets right"
+        f"{minus}, with the {metric.counts}s that only one of the two gets right"
         if found.test == "mcnemar"
-        else f"Row minus column, in {unit}, each with its 95% interval",
+        else f"{minus}, each with its 95% interval",
         [
             Heading(
                 key=runs.run_id(other),
