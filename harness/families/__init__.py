@@ -30,6 +30,7 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
         "git": "git",
         "glm46v": "glm4v",
         "glm4v": "glm4v",
+        "glm4v_moe": "glm4v",
         "got_ocr2": "got_ocr2",
         "idefics": "idefics",
         "idefics2": "idefics2",
@@ -42,6 +43,7 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
         "lighton_ocr": "lighton_ocr",
         "llava": "llava",
         "llava_next": "llava_next",
+        "llava_next_video": "llava_next_video",
         "llava_onevision": "llava_onevision",
         "mistral3": "mistral3",
         "mllama": "mllama",
@@ -56,6 +58,7 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
         "qwen3_vl": "qwen3_vl",
         "qwen3_vl_moe": "qwen3_vl",
         "smolvlm": "smolvlm",
+        "video_llama_3": "video_llama_3",
         "vilt": "vilt",
         "vipllava": "vipllava",
     }
