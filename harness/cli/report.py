@@ -59,7 +59,9 @@ def report(
     task: Annotated[
         list[str] | None,
         Option(
-            "File of a task of your own, ./mine.py, for the pictures of its runs.", default=None
+            "File of a task of your own, ./mine.py, for the pictures of its runs, and for its "
+            "metrics that score groups or the whole run and compare models by them.",
+            default=None,
         ),
     ],
     as_json: AsJson,
@@ -68,9 +70,8 @@ def report(
     refuse_absent(runs)
     from reports.page.report import ReportOptions
 
-    if (data or task) and (samples == "none" or images == "none"):
-        option = "--data" if data else "--task"
-        raise HarnessError(f"{option} is for pictures, and the page is to have none.")
+    if data and (samples == "none" or images == "none"):
+        raise HarnessError("--data is for pictures, and the page is to have none.")
     how = ReportOptions(
         samples=samples,
         images=images == "inline",

@@ -66,7 +66,7 @@ class Heat:
         width = (self.best - self.worst) / len(HEAT)
         ends = [self.worst + step * width for step in range(len(HEAT) + 1)]
         return tuple(
-            (tone, f"{one:.4g}\N{EN DASH}{two:.4g}")
+            (tone, f"{one:.3g}\N{EN DASH}{two:.3g}")
             for tone, (one, two) in zip(HEAT, pairwise(ends), strict=True)
         )
 
@@ -94,12 +94,12 @@ class Changes:
         beyond = {"+": " or more", "\N{MINUS SIGN}": " or less"}
         sides = [
             [
-                (tone, f"{sign}{step:.4g}" + beyond[sign] * (step == most))
+                (tone, f"{sign}{step:.3g}" + beyond[sign] * (step == most))
                 for tone, step in zip(tones, self.steps, strict=True)
             ]
             for tones, sign in ((_LOSS, down), (_GAIN, up))
         ]
-        even: tuple[Tone, str] = ("even", f"within {self.steps[0]:.4g}")
+        even: tuple[Tone, str] = ("even", f"within {self.steps[0]:.3g}")
         return (*reversed(sides[0]), even, *sides[1])
 
 
