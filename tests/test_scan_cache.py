@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from harness.core.errors import SampleError
 from harness.core.images import ImageRef
 from harness.core.types import DataOptions, Sample
 from harness.data import folder as data_folder
@@ -85,6 +89,22 @@ def test_a_changed_file_is_seen(data: Path, later: None, times: str) -> None:
     assert {name for name in before if before[name] != after[name]} == {"physics-03"}
 
 
+def test_each_treatment_of_transparency_has_a_scan_of_its_own() -> None:
+    """A picture that one makes flat is not flat by the other."""
+    file = BytesIO()
+    lines = Image.new(
+        "RGBA", (8, 8), (0, 0, 0, 0)
+    )  # black on clear ground: lost where it is dropped
+    lines.putpixel((3, 3), (0, 0, 0, 255))
+    lines.save(file, "PNG")
+    flat = {}
+    for treatment in ("blend", "drop", "blend"):
+        image = ImageRef("a.png", file.getvalue, transparency=treatment, state=lambda: "1")
+        scan = scan_images([Sample(id="1", question="?", target=0, images=(image,))])
+        flat[treatment] = (scan.blended, scan.dropped, scan.flat)
+    assert flat == {"blend": (1, 0, ()), "drop": (0, 1, ("a.png",))}
+
+
 def test_a_missing_file_is_looked_for_again(data: Path, later: None) -> None:
     """Once it is there, it is read."""
     picture = data / "images" / "physics-03.png"
@@ -93,6 +113,22 @@ def test_a_missing_file_is_looked_for_again(data: Path, later: None) -> None:
     assert scan(data)[0]["physics-03"] == ("",)
     picture.write_bytes(content)
     assert scan(data)[0]["physics-03"] != ("",)
+
+
+def test_a_picture_that_cannot_be_read_is_tried_again() -> None:
+    """Its file may be there and closed to us for now."""
+    found: list[bytes] = []
+
+    def read() -> bytes:
+        if not found:
+            raise SampleError("x.png: Permission denied")
+        return found[0]
+
+    image = ImageRef("x.png", read, state=lambda: "1")
+    samples = [Sample(id="1", question="?", target=0, images=(image,))]
+    assert scan_images(samples).digests == {"1": ("",)}
+    found.append(b"one")
+    assert scan_images(samples).digests == {"1": (sha256(b"one").hexdigest(),)}
 
 
 def test_synthetic_pictures_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -55,8 +54,8 @@ def load(key: str, number: int) -> list[Scanned] | None:
 
 def _is_scanned(row: object) -> bool:
     match row:
-        case [str(digest), None | bool()]:
-            return re.fullmatch(r"[0-9a-f]{64}", digest) is not None
+        case [str(), None | bool()]:
+            return True
     return False
 
 
