@@ -21,6 +21,7 @@ from harness.families.family import ModelFamily
 
 FAMILIES: Mapping[str, str] = MappingProxyType(
     {
+        "aria": "aria",
         "blip": "blip",
         "blip-2": "blip_2",
         "chameleon": "chameleon",
