@@ -30,12 +30,12 @@ def score(
     file: Annotated[
         Path,
         typer.Argument(
-            help="JSONL, also .gz or .xz, with id and raw (the model's text). For multiple choice "
-            "choices or options, and target: the place of the right one, from 0, its letter or its "
-            "text. For written answers target, or answers with several accepted texts. Optional: "
-            "question, image, topic or category, group (not independent of each other), and "
-            "finish_reason or finished (true, false): whether a token limit cut the answer. "
-            "docs/data.md has examples."
+            help="JSONL, also packed as .gz or .xz, with id and raw (the model's text). Multiple "
+            "choice has choices or options, and target: the place of the right one from 0, its "
+            "letter or its text. Written answers have target, or answers with several accepted "
+            "texts. Optional: question, image, topic or category, group (of questions that are not "
+            "independent), and finish_reason or finished (true, false): whether a token limit cut "
+            "the answer. docs/data.md has examples."
         ),
     ],
     *,

@@ -17,7 +17,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from harness.core.files.paths import safe_name
-from harness.core.types import Prediction, Value, gold_text
+from harness.core.types import Prediction, Value
 from harness.metrics.registry import metric as registered
 from harness.run.records import CONTEXT, MetricInfo, RunRecord
 from reports.export.formats.hugging_face import dataset_id
@@ -284,8 +284,9 @@ def _instances(run: RunData) -> Iterator[dict[str, Any]]:
 
 
 def _instance(prediction: Prediction, score: float, *, best: float) -> dict[str, Any]:
-    gold = gold_text(prediction.target, prediction.choices)
-    asked = {"raw": prediction.question, "reference": gold}
+    accepted = list(prediction.references)
+    reference = accepted if len(accepted) > 1 else accepted[0]
+    asked = {"raw": prediction.question, "reference": reference}
     instance: dict[str, Any] = {
         "interaction_type": "single_turn",
         "sample_id": prediction.sample_id,
@@ -293,7 +294,7 @@ def _instance(prediction: Prediction, score: float, *, best: float) -> dict[str,
         "input": {
             "raw": prediction.question,
             "formatted": prediction.prompt or None,
-            "reference": list(prediction.references),
+            "reference": accepted,
             "choices": list(prediction.choices) or None,
         },
         "output": {"raw": [prediction.raw]},
