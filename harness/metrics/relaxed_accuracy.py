@@ -55,7 +55,7 @@ RELAXED_ACCURACY = Metric(
 )
 RELAXED_LENIENT = Metric(
     "relaxed_lenient",
-    "Relaxed, lenient",
+    "Relaxed accuracy (lenient)",
     _lenient_score,
     interval="wilson",
     meaning="relaxed accuracy after closing full stops, thousands separators and currency signs "
