@@ -90,7 +90,6 @@ KOSMOS_CHAT = (
         ("moondream1", "<image>\n\nQuestion: Why?\n\nAnswer:"),
         ("paligemma", "<image>Why?"),
         ("phi3_v", "<|user|>\n<|image_1|>\nWhy?<|end|>\n<|assistant|>\n"),
-        ("pix2struct", "Why?"),
     ],
 )
 def test_a_family_without_template_has_its_documented_prompt(model_type: str, prompt: str) -> None:

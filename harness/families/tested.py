@@ -7,20 +7,15 @@ from harness.families import FAMILIES
 
 GENERIC = frozenset(
     {
-        "aria",
         "aya_vision",
         "cohere2_vision",
         "emu3",
         "gemma3",
         "gemma4",
-        "glm4v_moe",
         "granite4_vision",
         "lfm2_vl",
-        "llava_next_video",
         "ovis2",
-        "perception_lm",
         "qwen3_5",
-        "video_llama_3",
     }
 )
 """`model_type`s of tests/families that have no family of their own."""
