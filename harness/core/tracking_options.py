@@ -48,6 +48,7 @@ class TrackingOptions:
             "Log the run to wandb (Weights & Biases), tensorboard or trackio. Default: none.",
             panel=TRACKING,
             flag="track",
+            metavar="wandb|tensorboard|trackio",
             default=(),
             given=list[str],
             parse=_names,
