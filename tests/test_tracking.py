@@ -6,6 +6,7 @@ import html
 import json
 import logging
 import os
+import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
@@ -320,6 +321,28 @@ def test_a_full_disk_ends_no_evaluation(
     assert result.code == 0, result.stderr
     (warning,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     assert warning.startswith("--track tensorboard failed; the run goes on without it")
+
+
+@NEEDS["tensorboard"]
+def test_a_disk_that_fills_up_is_one_warning(
+    offline: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Of the event file, whose size is limited here; no thread reports it a second time."""
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with Trackers(run_of(tmp_path, "tensorboard")) as trackers:
+            trackers.begin({}, step=0)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+            for step in range(200):
+                trackers.log_metrics({"score": 0.5}, step=step)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    (warning,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert warning.startswith("--track tensorboard failed; the run goes on without it: OSError")
+    assert "Traceback" not in capfd.readouterr().err
 
 
 class Refuses:
