@@ -173,6 +173,20 @@ def test_questions_that_share_a_picture_make_the_interval_wider(command, tmp_pat
     assert found["differences"]["accuracy"]["low"] < 0.2
 
 
+def test_questions_of_a_group_are_one_cluster(command, tmp_path: Path) -> None:
+    """As the data set names them, and the comparison says so."""
+    folders = []
+    for name, raw in (("a", "A"), ("b", "B")):
+        rows = choice_rows([raw] * 40 + ["B"] * 40)
+        for row in rows:
+            del row["image"]
+            row["group"] = row["id"] // 10
+        file = write(tmp_path / f"{name}.jsonl", rows)
+        scored = command("score", file, "-t", "scienceqa", "--runs", tmp_path / "r", "--json")
+        folders.append(scored.json["folder"])
+    assert "clustered by group" in command("compare", *folders, "--json").json["interval"]
+
+
 def test_text_runs_are_compared_by_bootstrap(command, tmp_path: Path) -> None:
     """ROUGE-L decides; every text metric is told."""
     folders = []

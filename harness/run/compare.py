@@ -257,7 +257,8 @@ def _by_sample(name: str, first: list[Prediction], second: list[Prediction]) -> 
         return None
     ones = np.array([one.scores[name] for one, _ in pairs])
     twos = np.array([two.scores[name] for _, two in pairs])
-    return _difference(ones, twos, clusters([one for one, _ in pairs]))
+    by = "group" if any(one.group for one, _ in pairs) else "image"
+    return _difference(ones, twos, clusters([one for one, _ in pairs]), by=by)
 
 
 def _by_contributions(
@@ -272,11 +273,13 @@ def _by_contributions(
     return _Difference(difference=difference, interval=BOOTSTRAP)
 
 
-def _difference(first: Floats, second: Floats, together: Sequence[int] | None) -> _Difference:
+def _difference(
+    first: Floats, second: Floats, together: Sequence[int] | None, *, by: str = "image"
+) -> _Difference:
     if not np.isin(first, (0, 1)).all() or not np.isin(second, (0, 1)).all():
         return _Difference(difference=graded(first, second, together), interval=BOOTSTRAP)
     outcomes = list(zip((first == 1).tolist(), (second == 1).tolist(), strict=True))
-    difference, interval = accuracies(outcomes, together or range(len(outcomes)))
+    difference, interval = accuracies(outcomes, together or range(len(outcomes)), by=by)
     return _Difference(difference=difference, interval=interval, outcomes=outcomes)
 
 
