@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.families import FAMILIES
+from harness.families import FAMILIES, family_of
 from harness.families.tested import GENERIC, UNTRIED
 from tests.families.dozen import DOZEN
 from tests.families.observe import observe
@@ -31,6 +31,7 @@ def test_a_type_answers_as_transformers_does(name: str, tmp_path: Path) -> None:
     """Batch 1, batch 4, the engine and `generate` give the answers of a plain loop, on pictures of
     ten sizes and without one; options have the scores of plain forward passes."""
     found = observe(ALL[name], tmp_path / name)
+    assert found.decoder == ("harness" if family_of(found.model_type).engine else "transformers")
     assert found.distinct > found.asked / 2, "equality of equals says nothing"
     assert set(found.equal.values()) == {found.asked}, found.equal
     assert max(found.letters, found.texts) < 1e-4
