@@ -29,6 +29,9 @@ class ImageTokens:
     the language model (deepstack)."""
     language_model: Callable[[Any], Any] = lambda model: model
     """The part that takes embeddings and gives logits."""
+    pads: bool = True
+    """Pixels of several shapes can be padded to one; False: prompts are encoded together only where
+    their pixels have one shape."""
     mask: str = ""
     """The input that marks where images stand; empty: they have a token of their own."""
     first_position: Callable[[Any], int] = lambda _model: 0

@@ -132,3 +132,10 @@ class ModelFamily:
         if isinstance(self.engine, ImageTokens):
             return self.engine.positions is None  # the library keeps these in the network
         return self.engine is not None
+
+    @property
+    def pads_pixels(self) -> bool:
+        """Whether prompts whose pixels have several shapes can be padded to one batch."""
+        return isinstance(self.engine, CrossAttention) or (
+            self.engine is not None and self.engine.pads
+        )

@@ -8,5 +8,5 @@ from harness.families.family import ModelFamily
 FAMILY = ModelFamily(
     name="perception_lm",
     title="PerceptionLM",
-    engine=ImageTokens(),
+    engine=ImageTokens(pads=False),  # a tile of padding would be one more picture
 )

@@ -174,7 +174,7 @@ class GenerativeModel:
         none is needed in a batch."""
         batches: dict[Hashable, list[int]] = {}
         for index, prompt in enumerate(prompts):
-            shapes = None if self._family.engine else pixel_shapes(prompt.inputs)
+            shapes = None if self._family.pads_pixels else pixel_shapes(prompt.inputs)
             length = prompt.length if self._family.counts_padding else None
             batches.setdefault((bool(prompt.image_digest), shapes, length), []).append(index)
         return list(batches.values())
@@ -184,7 +184,7 @@ class GenerativeModel:
         """Which prompts share a batch."""
         if self._family.counts_padding:
             return "prompts of one length"
-        return "any prompts" if self._family.engine else "pictures of one shape"
+        return "any prompts" if self._family.pads_pixels else "pictures of one shape"
 
     def _generate(self, prompts: Sequence[EncodedPrompt], decoding: Decoding) -> list[Output]:
         inputs = self._batch(prompts)

@@ -18,7 +18,12 @@ import torch
 from transformers import Cache, DynamicCache, PreTrainedModel
 
 from harness.engine.cache_argument import kv_argument
-from harness.engine.encoded_prompts import EncodedPrompt, collate, concatenate_padded
+from harness.engine.encoded_prompts import (
+    EncodedPrompt,
+    collate,
+    concatenate_padded,
+    pixel_shapes,
+)
 from harness.engine.kv_cache import SlotCache
 from harness.engine.model_runner import Prefilled
 from harness.families.engine_traits import CrossAttention, ImageTokens
@@ -199,8 +204,19 @@ class ImageTokenRunner(FamilyRunner):
 
     def encode_images(self, prompts: Sequence[EncodedPrompt]) -> list[torch.Tensor]:
         """The embeddings of each prompt's images, (tokens, D), in the order of their places."""
-        if not prompts:
-            return []
+        groups: dict[Hashable, list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            shapes = None if self._traits.pads else pixel_shapes(prompt.inputs)
+            groups.setdefault(shapes, []).append(index)
+        features: dict[int, torch.Tensor] = {}
+        for group in groups.values():
+            features.update(
+                zip(group, self._encode([prompts[index] for index in group]), strict=True)
+            )
+        return [features[index] for index in range(len(prompts))]
+
+    def _encode(self, prompts: Sequence[EncodedPrompt]) -> list[torch.Tensor]:
+        """The same of prompts in one batch."""
         names = [name for name in self._traits.inputs if name in prompts[0].inputs]
         found = self._traits.encode(self._model, **self._to_device(prompts, names))
         found = getattr(found, "pooler_output", found)
