@@ -209,6 +209,7 @@ def test_what_was_half_done_says_nothing_of_the_speed() -> None:
     assert told == ["[1/3] a", "[2/3] b", "[3/3] c  (about 0:20 left in all)"]
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_where_it_was_stopped(
     done, command, tmp_path: Path, monkeypatch
 ) -> None:

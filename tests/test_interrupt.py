@@ -56,6 +56,7 @@ def stop_after(
     return process.returncode, err
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_killed_again_and_again(start, tmp_path: Path) -> None:
     """With kill -9 at random points no sample lost or double, what was written stays, and the answers
