@@ -26,6 +26,7 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
         "blip-2": "blip_2",
         "chameleon": "chameleon",
         "deepseek_vl": "deepseek_vl",
+        "deepseek_vl_hybrid": "deepseek_vl",
         "florence2": "florence2",
         "fuyu": "fuyu",
         "git": "git",

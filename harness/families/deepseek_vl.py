@@ -1,4 +1,4 @@
-"""DeepSeek-VL: SigLIP and Llama."""
+"""DeepSeek-VL: SigLIP and Llama; the larger one has SAM besides, at a higher resolution."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from harness.families.family import ModelFamily
 FAMILY = ModelFamily(
     name="deepseek_vl",
     title="DeepSeek-VL",
-    engine=ImageTokens(),
+    engine=ImageTokens(inputs=("pixel_values", "high_res_pixel_values")),
 )

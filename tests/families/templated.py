@@ -31,7 +31,7 @@ _GLM_VISION = {
     "image_size": 32,
 }
 _GLM_SIZE = {"shortest_edge": 512, "longest_edge": 64 * 64 * 2}
-_GEMMA_TOKENS = {
+GEMMA_TOKENS = {
     "image_token": "<image_soft_token>",
     "boi_token": "<start_of_image>",
     "eoi_token": "<end_of_image>",
@@ -237,7 +237,7 @@ TEMPLATED: Mapping[str, Family] = MappingProxyType(
                 w.tokenizer,
                 Video(),
             ),
-            tokens=_GEMMA_TOKENS,
+            tokens=GEMMA_TOKENS,
             more_tokens=("<|video|>",),
             bos=True,
             image="<image_soft_token>",
@@ -308,6 +308,36 @@ TEMPLATED: Mapping[str, Family] = MappingProxyType(
             ),
             processor=lambda w: t.DeepseekVLProcessor(
                 t.DeepseekVLImageProcessorPil(size=_SQUARE), w.tokenizer, num_image_tokens=16
+            ),
+            tokens={"image_token": "<image_placeholder>"},
+            bos=True,
+            image="<image_placeholder>",
+        ),
+        "deepseek_vl_hybrid": Family(
+            architecture="DeepseekVLHybridForConditionalGeneration",
+            config=lambda w: t.DeepseekVLHybridConfig(
+                vision_config=vision("siglip_vision_model", vision_use_head=False),
+                high_res_vision_config={
+                    "model_type": "sam_vision_model",
+                    "hidden_size": 32,
+                    "output_channels": 16,
+                    "num_hidden_layers": 2,
+                    "num_attention_heads": 2,
+                    "image_size": 64,
+                    "patch_size": 8,
+                    "window_size": 4,
+                    "global_attn_indexes": [0, 1],
+                    "mlp_dim": 48,
+                },
+                text_config=w.text("llama"),
+                image_token_id=w["<image_placeholder>"],
+            ),
+            processor=lambda w: t.DeepseekVLHybridProcessor(
+                t.DeepseekVLHybridImageProcessorPil(
+                    size=_SQUARE, high_res_size={"height": 64, "width": 64}
+                ),
+                w.tokenizer,
+                num_image_tokens=16,
             ),
             tokens={"image_token": "<image_placeholder>"},
             bos=True,
