@@ -14,12 +14,12 @@ from typing import Any
 
 from tests.families.checkpoint import Family
 from tests.families.dozen import DOZEN
+from tests.families.extra_packages import EXTRA_PACKAGES
 from tests.families.observe import Outcome, observe
 from tests.families.templated import TEMPLATED
-from tests.families.torchvision_only import TORCHVISION_ONLY
 from tests.families.untemplated import UNTEMPLATED
 
-ALL: Mapping[str, Family] = {**DOZEN, **TEMPLATED, **UNTEMPLATED, **TORCHVISION_ONLY}
+ALL: Mapping[str, Family] = {**DOZEN, **TEMPLATED, **UNTEMPLATED, **EXTRA_PACKAGES}
 RESULTS = Path(__file__).with_name("results.json")
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 BEGIN, END = "<!-- families: begin -->", "<!-- families: end -->"

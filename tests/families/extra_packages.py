@@ -9,7 +9,7 @@ import transformers as t
 
 from tests.families.checkpoint import Family, Video, vision
 
-TORCHVISION_ONLY: Mapping[str, Family] = MappingProxyType(
+EXTRA_PACKAGES: Mapping[str, Family] = MappingProxyType(
     {
         "lfm2_vl": Family(
             architecture="Lfm2VlForConditionalGeneration",
