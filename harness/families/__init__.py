@@ -27,6 +27,7 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
         "chameleon": "chameleon",
         "deepseek_vl": "deepseek_vl",
         "deepseek_vl_hybrid": "deepseek_vl",
+        "fast_vlm": "fast_vlm",
         "florence2": "florence2",
         "fuyu": "fuyu",
         "git": "git",

@@ -11,6 +11,7 @@ GENERIC = frozenset(
         "cohere2_vision",
         "emu3",
         "gemma3",
+        "gemma3n",
         "gemma4",
         "granite4_vision",
         "lfm2_vl",

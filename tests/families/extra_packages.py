@@ -8,6 +8,7 @@ from types import MappingProxyType
 import transformers as t
 
 from tests.families.checkpoint import Family, Video, vision
+from tests.families.templated import GEMMA_TOKENS
 
 EXTRA_PACKAGES: Mapping[str, Family] = MappingProxyType(
     {
@@ -107,6 +108,89 @@ EXTRA_PACKAGES: Mapping[str, Family] = MappingProxyType(
             image_processor="PerceptionLMImageProcessorFast",
             video="PerceptionLMVideoProcessor",
             packages=("torchvision", "timm"),
+        ),
+        "fast_vlm": Family(
+            architecture="FastVlmForConditionalGeneration",
+            config=lambda w: t.FastVlmConfig(
+                vision_config={
+                    "model_type": "timm_wrapper",
+                    "architecture": "fastvit_mci3",
+                    "do_pooling": True,
+                    "global_pool": "avg",
+                    "hidden_size": 64,
+                    "model_args": {
+                        "inference_mode": True,
+                        "layers": [1, 1, 1, 1, 1],
+                        "embed_dims": [16, 16, 32, 32, 32],
+                        "mlp_ratios": [2, 2, 2, 2, 2],
+                    },
+                },
+                text_config=w.text("qwen2"),
+                image_token_index=w["<image>"],
+                image_seq_length=4,
+            ),
+            processor=lambda w: t.LlavaProcessor(
+                t.CLIPImageProcessorPil(
+                    size={"shortest_edge": 128}, crop_size={"height": 128, "width": 128}
+                ),
+                w.tokenizer,
+                patch_size=64,
+                vision_feature_select_strategy="full",
+                num_additional_image_tokens=0,
+            ),
+            image="<image>\n",
+            image_processor="CLIPImageProcessor",
+            packages=("timm",),
+        ),
+        "gemma3n": Family(
+            architecture="Gemma3nForConditionalGeneration",
+            config=lambda w: t.Gemma3nConfig(
+                vision_config={
+                    "architecture": "mobilenetv5_300m_enc",
+                    "hidden_size": 2048,
+                    "model_args": {"channel_multiplier": 0.03, "msfa_output_resolution": 4},
+                    "vocab_offset": len(w.tokenizer),
+                    "vocab_size": 8,
+                },
+                audio_config={
+                    "hidden_size": 32,
+                    "conf_num_attention_heads": 2,
+                    "conf_num_hidden_layers": 1,
+                    "sscp_conv_channel_size": [8, 4],
+                    "vocab_offset": len(w.tokenizer) + 8,
+                    "vocab_size": 8,
+                },
+                text_config=w.text(
+                    head_dim=16,
+                    sliding_window=16,
+                    num_hidden_layers=4,
+                    num_kv_shared_layers=2,
+                    layer_types=["sliding_attention", "full_attention"] * 2,
+                    hidden_size_per_layer_input=8,
+                    vocab_size_per_layer_input=len(w.tokenizer),
+                    laurel_rank=8,
+                    activation_sparsity_pattern=[0.5, 0.5, 0.0, 0.0],
+                ),
+                vision_soft_tokens_per_image=16,
+                image_token_id=w["<image_soft_token>"],
+                boi_token_id=w["<start_of_image>"],
+                eoi_token_id=w["<end_of_image>"],
+                audio_token_id=w["<audio_soft_token>"],
+                boa_token_id=w["<start_of_audio>"],
+                eoa_token_id=w["<end_of_audio>"],
+            ),
+            processor=lambda w: t.Gemma3nProcessor(
+                t.Gemma3nAudioFeatureExtractor(),
+                t.SiglipImageProcessorPil(size={"height": 64, "width": 64}),
+                w.tokenizer,
+                image_seq_length=16,
+            ),
+            tokens=GEMMA_TOKENS,
+            bos=True,
+            image="<image_soft_token>",
+            image_processor="SiglipImageProcessorFast",
+            std={"embed_tokens": 0.05},
+            packages=("timm",),
         ),
     }
 )
