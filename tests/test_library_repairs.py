@@ -10,11 +10,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor, LogitsProcessorList
+import transformers
+from PIL import Image
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    Llama4ForConditionalGeneration,
+    LogitsProcessorList,
+)
 
+from harness.families import family_of
 from harness.models.logits_processors import ForcedTokens
-from tests.families.checkpoint import build
+from tests.families.checkpoint import Words, build
 from tests.families.dozen import DOZEN
+from tests.families.extra_packages import EXTRA_PACKAGES
 from tests.families.loop import Loop, questions
 from tests.families.templated import TEMPLATED
 from tests.families.untemplated import UNTEMPLATED
@@ -82,3 +91,32 @@ def test_blip_counts_padding_as_positions(tmp_path: Path) -> None:
         alone = model(pixel_values=pixels, input_ids=ids).logits[0, -1]
         among = model(pixel_values=pixels, input_ids=padded, attention_mask=mask).logits[0, -1]
     assert (alone - among).abs().max() > 0.1
+
+
+def test_fuyu_cuts_arrays_and_is_given_tensors(tmp_path: Path) -> None:
+    """See harness/families/fuyu.py: the PIL half of its image processor."""
+    processor = AutoProcessor.from_pretrained(build(UNTEMPLATED["fuyu"], tmp_path), backend="pil")
+    with pytest.raises(TypeError, match="transpose"):
+        processor(images=[Image.new("RGB", (32, 32))], text=["Why?\n"])
+
+
+@pytest.fixture
+def llama4() -> Llama4ForConditionalGeneration:
+    row = EXTRA_PACKAGES["llama4"]
+    words = Words(row.tokens, row.more_tokens, bos=row.bos)
+    return Llama4ForConditionalGeneration._from_config(row.config(words)).eval()
+
+
+@pytest.mark.skipif(transformers.__version__ < "5.24", reason="release 5.24 brought it")
+def test_llama_4_copies_a_field_that_is_not_there(llama4) -> None:
+    """See harness/families/llama4.py: the output of the language model has no image_outputs."""
+    with pytest.raises(AttributeError, match="image_outputs"):
+        llama4(input_ids=torch.arange(20, 30)[None])
+
+
+def test_llama_4_is_put_right(llama4) -> None:
+    """In every release, and where the repair is applied twice; here without the torchvision that a
+    whole checkpoint needs."""
+    for _ in range(2):
+        family_of("llama4").repair(llama4, None, None)
+    assert llama4(input_ids=torch.arange(20, 30)[None]).logits.isfinite().all()

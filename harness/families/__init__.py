@@ -44,6 +44,7 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
         "kosmos-2": "kosmos2",
         "kosmos-2.5": "kosmos_2_5",
         "lighton_ocr": "lighton_ocr",
+        "llama4": "llama4",
         "llava": "llava",
         "llava_next": "llava_next",
         "llava_next_video": "llava_next_video",

@@ -20,10 +20,8 @@ GENERIC = frozenset(
     }
 )
 """`model_type`s of tests/families that have no family of their own."""
-UNTRIED = frozenset({"fuyu"})
-"""Types whose family has its documented prompt, and whose answers no test has shown to be right."""
 
 
 def is_tested(model_type: str) -> bool:
     """Whether the tests have a model of this `model_type`."""
-    return model_type in GENERIC or (model_type in FAMILIES and model_type not in UNTRIED)
+    return model_type in GENERIC or model_type in FAMILIES

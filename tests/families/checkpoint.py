@@ -183,6 +183,10 @@ class Family:
     """What it needs and the plain install has not."""
     adjust: Callable[[Any], None] = lambda _model: None
     """What the random weights need besides."""
+    repair: Callable[[Any, Any], None] = lambda _processor, _model: None
+    """What is wrong in transformers, put right for the loop."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What its processor is called with besides."""
 
     def stds(self, name: str) -> float:
         """The standard deviation of a matrix."""

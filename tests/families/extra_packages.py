@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import transformers as t
 
 from tests.families.checkpoint import Family, Video, vision
 from tests.families.templated import GEMMA_TOKENS
+
+
+def _llama4_output(_processor: Any, model: Any) -> None:
+    """Its forward pass copies a field which the language model's output has not."""
+    model.language_model.register_forward_hook(
+        lambda _module, _inputs, output: setattr(output, "image_outputs", None)
+    )
+
 
 EXTRA_PACKAGES: Mapping[str, Family] = MappingProxyType(
     {
@@ -67,6 +76,42 @@ EXTRA_PACKAGES: Mapping[str, Family] = MappingProxyType(
             image_processor="Cohere2VisionImageProcessorFast",
             std={"embed_tokens": 0.1},
             packages=("torchvision",),
+        ),
+        "llama4": Family(
+            architecture="Llama4ForConditionalGeneration",
+            config=lambda w: t.Llama4Config(
+                vision_config=vision(
+                    intermediate_size=128,
+                    vision_output_dim=64,
+                    projector_input_dim=64,
+                    projector_output_dim=64,
+                ),
+                text_config=w.text(
+                    num_hidden_layers=4, head_dim=16, intermediate_size_mlp=64, num_local_experts=2
+                ),
+                image_token_index=w["<|patch|>"],
+                boi_token_index=w["<|image_start|>"],
+                eoi_token_index=w["<|image_end|>"],
+            ),
+            processor=lambda w: t.Llama4Processor(
+                t.Llama4ImageProcessor(size={"height": 32, "width": 32}, max_patches=4),
+                w.tokenizer,
+                patch_size=8,
+            ),
+            tokens={},
+            more_tokens=(
+                "<|image|>",
+                "<|image_start|>",
+                "<|image_end|>",
+                "<|patch|>",
+                "<|tile_x_separator|>",
+                "<|tile_y_separator|>",
+            ),
+            bos=True,
+            image="<|image|>",
+            image_processor="Llama4ImageProcessorFast",
+            packages=("torchvision",),
+            repair=_llama4_output,
         ),
         "perception_lm": Family(
             architecture="PerceptionLMForConditionalGeneration",

@@ -42,6 +42,7 @@ class Loop:
             self.processor = AutoProcessor.from_pretrained(folder, backend="pil")
         self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
         self.model.eval()
+        family.repair(self.processor, self.model)
         self._ends = set(self.model.generation_config.eos_token_id)
 
     def text(self, question: str, picture: Image.Image | None) -> str:
@@ -66,8 +67,8 @@ class Loop:
             parts = [start, *(part for words in rest for part in (picture, words))]
             return dict(self.processor(text=[parts], return_tensors="pt"))
         pictures = [picture] if self._family.flat_pictures else [[picture]]
-        images = {"images": pictures} if picture else {}
-        return dict(self.processor(text=[text], return_tensors="pt", **images))
+        more = {**self._family.arguments, **({"images": pictures} if picture else {})}
+        return dict(self.processor(text=[text], return_tensors="pt", **more))
 
     @torch.inference_mode()
     def answer(self, question: str, picture: Image.Image | None) -> str:
@@ -87,8 +88,14 @@ class Loop:
         if self._family.sep:
             cut = {name: inputs[name][:, :-1] for name in ("input_ids", "attention_mask")}
             inputs |= cut
-        space = "" if self.text(question, picture)[-1:].isspace() else " "
-        tokens = self.processor.tokenizer(f"{space}{option}", add_special_tokens=False)["input_ids"]
+        last = self.text(question, picture)[-1]
+        space = "" if last.isspace() else " "
+        # Some tokenizers begin every text with a space of their own.
+        before, both = (
+            self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+            for text in (last, f"{last}{space}{option}")
+        )
+        tokens = both[len(before) :]
         ids = torch.tensor([tokens])
         if self.model.config.is_encoder_decoder:
             start = torch.tensor([[self.model.generation_config.decoder_start_token_id]])

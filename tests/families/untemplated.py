@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import torch
 import transformers as t
+from tokenizers import Tokenizer, decoders, models, normalizers
+from tokenizers.pre_tokenizers import ByteLevel
 
 from tests.families.checkpoint import Family, Words, vision
 
@@ -58,6 +61,36 @@ def _asked(text: str, _pictured: bool) -> str:
 def _letters(number: int) -> str:
     """A number as Chameleon spells it in the names of its image tokens."""
     return "".join("ABCDEFGHIJ"[int(digit)] for digit in str(number))
+
+
+def _fuyu_tokenizer(w: Words) -> t.PreTrainedTokenizerFast:
+    """A picture's tokens are pieces like any other, and a space is before each text: the processor
+    cuts it off."""
+    named = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    pieces = sorted(w.tokenizer.get_vocab().items(), key=lambda piece: piece[1])
+    model = models.Unigram(
+        [(piece, 0.0 if piece.startswith(("|S", "|N")) else -10.0) for piece, _ in pieces], unk_id=0
+    )
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.Prepend(" ")
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return t.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        additional_special_tokens=[f"<0x0{n}>" for n in range(5)],
+        **named,
+    )
+
+
+def _fuyu_patches(processor: Any, _model: Any) -> None:
+    """The PIL half of its image processor cuts arrays, and is given tensors."""
+
+    def cut(image: torch.Tensor, patch_size: Any) -> torch.Tensor:
+        rows = image.unfold(2, patch_size.height, patch_size.height)
+        patches = rows.unfold(3, patch_size.width, patch_size.width)
+        return patches.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)
+
+    processor.image_processor.patchify_image = cut
 
 
 UNTEMPLATED: Mapping[str, Family] = MappingProxyType(
@@ -323,6 +356,28 @@ UNTEMPLATED: Mapping[str, Family] = MappingProxyType(
             flat_pictures=True,
             pictures=4,
             needs_picture=True,
+        ),
+        "fuyu": Family(
+            architecture="FuyuForCausalLM",
+            config=lambda w: t.FuyuConfig(
+                **w.ids,
+                text_config=w.text("persimmon"),
+                patch_size=8,
+                image_token_id=w["|SPEAKER|"],
+            ),
+            processor=lambda w: t.FuyuProcessor(
+                t.FuyuImageProcessorPil(
+                    size={"height": 64, "width": 64}, patch_size={"height": 8, "width": 8}
+                ),
+                _fuyu_tokenizer(w),
+            ),
+            tokens={},
+            more_tokens=("|SPEAKER|", "|NEWLINE|", *(f"<0x0{n}>" for n in range(5))),
+            image=None,
+            plain=lambda text, _: f"{text}\n",
+            flat_pictures=True,
+            repair=_fuyu_patches,
+            arguments={"return_legacy_image_output": False},
         ),
     }
 )
