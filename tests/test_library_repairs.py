@@ -94,10 +94,21 @@ def test_blip_counts_padding_as_positions(tmp_path: Path) -> None:
 
 
 def test_fuyu_cuts_arrays_and_is_given_tensors(tmp_path: Path) -> None:
-    """See harness/families/fuyu.py: the PIL half of its image processor."""
+    """See harness/families/fuyu.py: the PIL half of its image processor; put right, it cuts the
+    patches row by row, channels last."""
     processor = AutoProcessor.from_pretrained(build(UNTEMPLATED["fuyu"], tmp_path), backend="pil")
+    picture = Image.frombytes("RGB", (16, 8), bytes(range(192)) * 2)
     with pytest.raises(TypeError, match="transpose"):
-        processor(images=[Image.new("RGB", (32, 32))], text=["Why?\n"])
+        processor(images=[picture], text=["Why?\n"])
+    family = family_of("fuyu")
+    for _ in range(2):
+        family.complete_processor(processor, {})
+    patches = family.encode(processor, "Why?\n", [picture])["pixel_values"]
+    for patch, left in zip(patches, (0, 8), strict=True):
+        pixels = torch.frombuffer(
+            bytearray(picture.crop((left, 0, left + 8, 8)).tobytes()), dtype=torch.uint8
+        )
+        torch.testing.assert_close(patch, pixels / 127.5 - 1)
 
 
 @pytest.fixture
