@@ -94,6 +94,20 @@ def test_metrics_of_ones_own_task_are_compared(command, scored, tmp_path: Path) 
     assert found["differences"]["f1"]["difference"] == pytest.approx(20 / 30 - 1)
 
 
+def test_a_corpus_metric_is_compared_on_the_questions_that_it_scores_in_both(
+    command, scored, tmp_path: Path
+) -> None:
+    """Where it does not score an answer of one run, the other's answer is left out too."""
+    mine = tmp_path / "mine.py"
+    silent = '    if prediction.text == "pass":\n        return None\n    said'
+    mine.write_text(TASK.replace("    said", silent, 1))
+    right = ["yes" if i % 2 else "no" for i in range(40)]
+    folders = [scored(mine, "a", ["pass", "pass", *right[2:]]), scored(mine, "b", [*right])]
+    found = command("compare", *folders, "--task", mine, "--json").json
+    assert found["differences"]["f1"]["difference"] == 0.0
+    assert found["differences"]["f1"]["n"] == 38
+
+
 def test_circular_accuracy_is_compared_by_groups(command, tmp_path: Path) -> None:
     """Twelve questions in two orders: a question is right where both are, and n is theirs."""
     folders = []

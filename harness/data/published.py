@@ -42,7 +42,7 @@ def published_split(
             f"The answers of the {options.split} split are not public: nothing can be scored here.",
             remedy="Leave --split out, which takes the split with public answers.",
         )
-    if only and options.path is None and only not in same_split(options.split):
+    if only and options.split and options.path is None and only not in same_split(options.split):
         raise wrong_split(str(repo), options.split, [only])
     source = open_source(options, repo=repo, files=files, columns=columns)
     return collect(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -208,7 +208,7 @@ def _differences(
         if about.scope == "sample":
             made = _by_sample(name, first, second)
         else:
-            made = _by_contributions(code[name], first, second) if name in code else None
+            made = _by_contributions(code.get(name), first, second)
         computed = all(r.metrics[name].value is not None for r in records if name in r.metrics)
         if made is None and computed:
             notes.append(f"{about.title} is not compared: no answer has a score of its own")
@@ -262,9 +262,20 @@ def _by_sample(name: str, first: list[Prediction], second: list[Prediction]) -> 
 
 
 def _by_contributions(
-    metric: Metric, first: list[Prediction], second: list[Prediction]
-) -> _Difference:
-    """From what the answers contribute to a score of the corpus, or of groups."""
+    metric: Metric | None, first: list[Prediction], second: list[Prediction]
+) -> _Difference | None:
+    """From what the answers contribute to a score of the corpus, or of groups; None where the code
+    of the metric is not known, or it scores no question in both runs."""
+    if metric is None:
+        return None
+    single = replace(metric, per_group=None)
+    scored = [
+        set(contributions(side, [single])[metric.name].of.tolist()) for side in (first, second)
+    ]
+    both = sorted(scored[0] & scored[1])
+    if not both:
+        return None
+    first, second = [first[i] for i in both], [second[i] for i in both]
     one, two = (contributions(side, [metric])[metric.name] for side in (first, second))
     if metric.aggregate is None:
         return _difference(one.values[:, 0], two.values[:, 0], None)
