@@ -34,8 +34,8 @@ from harness.core.types import (
     Value,
 )
 from harness.metrics.former import FormerMetric
+from harness.metrics.registry import CONTEXT
 from harness.metrics.registry import metric as registered
-from harness.run.records import CONTEXT
 from tasks.former_names import present
 from tasks.task_file import asking_part
 

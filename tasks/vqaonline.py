@@ -6,8 +6,8 @@ The paper does not say on which part of the data set its Table 2 was measured.
 from __future__ import annotations
 
 from harness.core.types import DataOptions, Prompt, Sample, SampleSet, Style, Task
-from harness.data.schema import collect, open_question
-from harness.data.sources import open_source
+from harness.data.published import published_split
+from harness.data.schema import open_question
 from harness.extract import extract_open
 from harness.metrics.text_overlap import TEXT_OVERLAP
 
@@ -26,15 +26,7 @@ def load(options: DataOptions) -> SampleSet:
     `options.path` is a copy of the Hub's files (`SPLIT.json` next to the folders `images1` to
     `images7`, which are joined by file name), or JSONL with images.
     """
-    source = open_source(options, repo=REPO, files="{split}.json")
-    return collect(
-        source.rows,
-        open_question,
-        options,
-        source=source.name,
-        revision=source.revision,
-        licence=LICENCE if source.published else "",
-    )
+    return published_split(options, open_question, repo=REPO, files="{split}.json", licence=LICENCE)
 
 
 def prompt(sample: Sample, style: Style) -> Prompt:

@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.core.terminal import MISSING, console, harmless, percent, print_json, say, table
+from harness.metrics.registry import CONTEXT
 from harness.run.figure_text import by_topic, figure, interval, title
-from harness.run.records import CONTEXT, RunRecord
+from harness.run.records import RunRecord
 
 if TYPE_CHECKING:
     from harness.extract.explain import Explanation

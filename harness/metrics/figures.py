@@ -20,6 +20,7 @@ from harness.core.types import Contributions, Metric, Prediction, RunMetric, Val
 from harness.metrics.accuracy import ACCURACY, CHANCE
 from harness.metrics.checked import number, rows_of_numbers, shares
 from harness.metrics.clusters import groups
+from harness.metrics.registry import CONTEXT
 from harness.metrics.statistics import (
     RESAMPLES,
     bootstrap,
@@ -163,9 +164,8 @@ def _sorted_out(
 
 
 def _context_last(values: Mapping[str, Value]) -> dict[str, Value]:
-    context = (CHANCE.name, UNPARSED.name)
-    last = {name: values[name] for name in context if name in values}
-    return {**{name: v for name, v in values.items() if name not in context}, **last}
+    last = {name: values[name] for name in sorted(CONTEXT) if name in values}
+    return {**{name: v for name, v in values.items() if name not in CONTEXT}, **last}
 
 
 def _rows(
@@ -282,8 +282,8 @@ def _plain(metric: Metric, means: list[float]) -> float:
 
 def _is_kept(metric: Metric) -> bool:
     """Whether what it gives an answer is a score of that answer."""
-    context = metric.name in (CHANCE.name, UNPARSED.name)
-    return metric.aggregate is None and metric.per_group is None and not context
+    alone = metric.aggregate is None and metric.per_group is None
+    return alone and metric.name not in CONTEXT
 
 
 def _with_scores(

@@ -41,6 +41,10 @@ METRICS: Mapping[str, str] = MappingProxyType(
 """Name in records -> where the metric is."""
 
 
+CONTEXT = frozenset({"chance", "unparsed"})
+"""Figures that stand beside scores and are none themselves."""
+
+
 def metric(name: str) -> Metric | None:
     """The metric of that name; None for one of a user's own task."""
     if name not in METRICS:

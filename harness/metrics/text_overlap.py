@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from harness.core.options import TOKENIZE, Tokenize
 from harness.core.types import Contributions, Metric, Prediction, RunMetric
+from harness.engine.prefetch import available_cores
 from harness.metrics import coverage, overlap
 
 Floats = NDArray[np.float64]
@@ -43,7 +43,9 @@ def best_of_references(
 
 def _bleu_contributions(predictions: Sequence[Prediction], *, tokenize: Tokenize) -> Contributions:
     texts, references = pairs(predictions)
-    statistics = overlap.bleu_statistics(texts, references, tokenize=tokenize, workers=_cores())
+    statistics = overlap.bleu_statistics(
+        texts, references, tokenize=tokenize, workers=available_cores()
+    )
     several = any(len(each) > 1 for each in references)
     note = _joined(
         overlap.bleu_signature(tokenize, several=several),
@@ -57,7 +59,7 @@ def _rouge_contributions(predictions: Sequence[Prediction]) -> Contributions:
     texts, references = pairs(predictions)
 
     def score(texts: Sequence[str], references: Sequence[str]) -> list[Floats]:
-        return list(overlap.rouge(texts, references, workers=_cores()).values())
+        return list(overlap.rouge(texts, references, workers=available_cores()).values())
 
     columns = dict(
         zip(overlap.ROUGE_TYPES, best_of_references(score, texts, references), strict=True)
@@ -118,10 +120,3 @@ def _as_one(references: Sequence[Sequence[str]]) -> list[str]:
 
 def _joined(*notes: str) -> str:
     return "; ".join(note for note in notes if note)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

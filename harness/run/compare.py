@@ -15,7 +15,7 @@ from harness.core.options import TOKENIZE
 from harness.core.types import Metric, Prediction, RunMetric
 from harness.metrics.clusters import clusters
 from harness.metrics.figures import aggregate, contributions
-from harness.metrics.registry import metric
+from harness.metrics.registry import CONTEXT, metric
 from harness.metrics.statistics import (
     Difference,
     paired_bootstrap,
@@ -23,7 +23,7 @@ from harness.metrics.statistics import (
     paired_proportions,
 )
 from harness.run.folder import RunFolder
-from harness.run.records import CONTEXT, MetricInfo, RunRecord
+from harness.run.records import MetricInfo, RunRecord
 from harness.run.scores import scored_predictions, with_descriptions
 from harness.run.scoring import tokenize_of
 

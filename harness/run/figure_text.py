@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.core.terminal import MISSING
-from harness.run.records import CONTEXT, RunRecord
+from harness.metrics.registry import CONTEXT
+from harness.run.records import RunRecord
 
 
 def figure(record: RunRecord, metric: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, TypeVar, cast
 from harness.core.errors import DataError
 from harness.core.json_types import check_fields, check_mapping, is_one
 from harness.core.types import IntervalMethod, Metric, Prediction, Reference, Unit, Value
-from harness.metrics.registry import metric
+from harness.metrics.registry import CONTEXT, metric
 from harness.run.former_fields import prediction_with_present_names, with_present_names
 from harness.run.record_fields import (
     Environment,
@@ -128,10 +128,6 @@ class Counts:
     """Answers of white space alone."""
     cut: int | None = None
     """Answers that the token limit cut; None if no answer records why it ended."""
-
-
-CONTEXT = frozenset({"chance", "unparsed"})
-"""Figures that stand beside scores and are none themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ from typing import Any
 
 from harness.core.json_values import finite
 from harness.core.types import Prediction
-from harness.run.records import CONTEXT, RunRecord
+from harness.metrics.registry import CONTEXT
+from harness.run.records import RunRecord
 from harness.run.scores import scored_predictions
 from reports.inputs import runs, sanitize
 from reports.inputs.material import RunData

@@ -9,8 +9,9 @@ from typing import Literal
 
 from harness.core.types import Value
 from harness.metrics.accuracy import CHANCE
+from harness.metrics.registry import CONTEXT
 from harness.metrics.unparsed import UNPARSED
-from harness.run.records import CONTEXT, MetricInfo, RunRecord, Scope, former_info
+from harness.run.records import MetricInfo, RunRecord, Scope, former_info
 from reports.inputs import sanitize
 from reports.numbers import fixed
 

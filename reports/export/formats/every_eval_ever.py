@@ -18,8 +18,9 @@ from uuid import NAMESPACE_URL, uuid5
 
 from harness.core.files.paths import safe_name
 from harness.core.types import Prediction, Value
+from harness.metrics.registry import CONTEXT
 from harness.metrics.registry import metric as registered
-from harness.run.records import CONTEXT, MetricInfo, RunRecord
+from harness.run.records import MetricInfo, RunRecord
 from reports.export.formats.hugging_face import dataset_id
 from reports.export.run_files import (
     File,

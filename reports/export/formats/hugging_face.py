@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.files.paths import safe_name
 from harness.core.types import Value
-from harness.run.records import CONTEXT, RunRecord
+from harness.metrics.registry import CONTEXT
+from harness.run.records import RunRecord
 from reports.export.formats.markdown import escaped
 from reports.export.run_files import File, context, started, text_file
 from reports.inputs import runs, sanitize

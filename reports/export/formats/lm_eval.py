@@ -20,8 +20,9 @@ from typing import Any
 from harness.core.files.paths import safe_name
 from harness.core.json_values import finite
 from harness.core.types import Prediction, Reference, gold_text, references
+from harness.metrics.registry import CONTEXT
 from harness.metrics.statistics import standard_error
-from harness.run.records import CONTEXT, RunRecord
+from harness.run.records import RunRecord
 from reports.export.run_files import (
     File,
     answered,
