@@ -78,7 +78,7 @@ def log_progress(
         done: samples that are answered now, by all processes.
     """
     every = max(1, total // POINTS)
-    if done // every == before // every and done < total:
+    if not trackers.are_wanted or (done // every == before // every and done < total):
         return
     answered = [p for p in predictions if p.error is None]
     timed = [p for p in answered if p.seconds and p.tokens]
