@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from harness.core.errors import DataError
 from harness.core.options import Selection
 from harness.core.types import Sample
 from harness.data.selection import select
@@ -23,8 +24,19 @@ class Questions:
     """Of stratified selection."""
 
     def selected(self) -> list[Sample]:
-        """The questions, in the data's order."""
-        return select(self.data.samples.samples, limit=self.limit, how=self.sample, seed=self.seed)
+        """The questions, in the data's order.
+
+        Raises:
+            DataError: their answers are not public.
+        """
+        samples = self.data.samples.samples
+        if any(sample.target is None for sample in samples):
+            raise DataError(
+                f"The answers of the {self.data.options.split} split are not public: there is "
+                "nothing to learn from.",
+                remedy="Choose another --split.",
+            )
+        return select(samples, limit=self.limit, how=self.sample, seed=self.seed)
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be equal for rationales to belong together; the limit may grow."""

@@ -41,7 +41,7 @@ def load(options: DataOptions) -> SampleSet:
 
 def _question(row: Row) -> Sample:
     """A question with its direct answers, which the data set has as a Python list in a text."""
-    answers = text_list(row, "answers")
+    answers = [] if row.keyless else text_list(row, "answers")
     sample = open_question(replace(row, fields={**row.fields, "answers": answers}))
     difficult = row.fields.get("difficult") is True
     return replace(sample, metadata={"difficult": 1.0} if difficult else {})

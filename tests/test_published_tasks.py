@@ -376,23 +376,6 @@ def test_an_empty_answer_is_refused(case: Case, tmp_path: Path) -> None:
         only(case, path=write(tmp_path, case, **{answer_column(case): hole}))
 
 
-@pytest.mark.parametrize(
-    ("task", "split"),
-    [
-        ("textvqa", "test"),
-        ("vqav2", "testdev"),
-        ("vizwiz", "test"),
-        ("docvqa", "test"),
-        ("mmbench", "test"),
-        ("aokvqa", "test"),
-    ],
-)
-def test_a_split_without_public_answers_is_refused_with_that_reason(task: str, split: str) -> None:
-    """Before anything is fetched."""
-    with pytest.raises(DataError, match=f"answers of the {split} split are not public"):
-        load_task(task).load(DataOptions(split=split))
-
-
 def gqa(folder: Path, *, image: str = "n1") -> Path:
     """The two tables of GQA on the hub, with one question."""
     tables: dict[str, dict[str, list[Any]]] = {

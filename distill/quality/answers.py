@@ -45,7 +45,7 @@ def reasoning_to_error(predictions: Sequence[Prediction]) -> ReasoningToError:
     four states and whose conclusion is A.
     Answers without a REASONING cannot be such an error; they are counted apart.
     """
-    asked = [p for p in predictions if p.choices and p.error is None]
+    asked = [p for p in predictions if p.correct is not None]
     wrong = [p for p in asked if not p.correct]
     reasonings = [(p, structured.parse(p.raw).reasoning) for p in wrong]
     with_reasoning = [(p, text) for p, text in reasonings if text]

@@ -74,7 +74,7 @@ def measure(raw: str, *, choices: Sequence[str], target: Target, solution: str =
     Args:
         raw: what the model wrote, tags included.
         choices: the options; empty for open questions, whose agreement is not measured.
-        target: the gold option's 0-based index, or a reference text.
+        target: the gold option's 0-based index, or a reference text; None: not public.
         solution: the data set's own explanation; "" where there is none.
     """
     return _measure(raw, tuple(choices), target, solution)
@@ -91,8 +91,8 @@ def _measure(raw: str, choices: tuple[str, ...], target: Target, solution: str) 
     return Quality(
         complete=is_complete(parsed),
         well_formed=parsed.well_formed,
-        conclusion_right=concluded == target if choices else None,
-        reasoning_right=arrived == target if choices and reasoning else None,
+        conclusion_right=concluded == target if choices and target is not None else None,
+        reasoning_right=arrived == target if choices and reasoning and target is not None else None,
         reasoning_agrees=arrived is not None and arrived == concluded
         if choices and reasoning
         else None,
@@ -133,6 +133,8 @@ def leaks(parsed: Parsed, choices: Sequence[str], target: Target) -> tuple[str, 
     A caption that lists every label on a map gives nothing away; one that says "Illinois, farthest
     west" leaves nothing to reason about.
     """
+    if target is None:
+        return ()
     stages = {"SUMMARY": parsed.summary, "CAPTION": parsed.caption}
     return tuple(
         name

@@ -42,26 +42,27 @@ class Reference:
     """What the data set says of it: an annotator's confidence, such as "maybe"."""
 
 
-Target: TypeAlias = int | str | tuple[Reference, ...]
-"""A 0-based index into the choices; or the reference text of an open question, or several."""
+Target: TypeAlias = int | str | tuple[Reference, ...] | None
+"""A 0-based index into the choices; or the reference text of an open question, or several. None:
+the answer is not public, and nothing is scored by it."""
 
 
 def references(target: Target) -> tuple[Reference, ...]:
     """The accepted texts of an open question; none for an index."""
-    if isinstance(target, int):
+    if target is None or isinstance(target, int):
         return ()
     return (Reference(target),) if isinstance(target, str) else target
 
 
 def gold_text(target: Target, choices: Sequence[str] = ()) -> str:
     """The right answer in words: the option, or the reference with most weight, the first of
-    those that are equal."""
+    those that are equal; "" where it is not public."""
     if isinstance(target, int):
         return choices[target]
     weights: dict[str, float] = {}
     for reference in references(target):
         weights[reference.text] = weights.get(reference.text, 0.0) + reference.weight
-    return max(weights, key=weights.__getitem__)
+    return max(weights, key=weights.__getitem__, default="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +173,10 @@ class Prediction:
 
     @property
     def correct(self) -> bool | None:
-        """Whether the right option was chosen; None for open answers and for failed samples."""
-        return None if self.error or not self.choices else self.answer == self.target
+        """Whether the right option was chosen; None for open answers, for failed samples and where
+        the right one is not public."""
+        unknown = self.error or not self.choices or self.target is None
+        return None if unknown else self.answer == self.target
 
     @property
     def text(self) -> str:

@@ -25,6 +25,25 @@ PAGE = "docs/data.md describes the format."
 _CONFIDENCES = ("role", "answer_confidence")
 
 
+_NO_KEY = frozenset({"", "?", "nan", "none", "n/a"})
+"""What data sets write in the place of an answer that is not public, in lower case."""
+
+
+def has_key(row: Row) -> bool:
+    """Whether some field of an answer holds one, and not what stands in the place of one."""
+    return any(_says_something(row.fields.get(name)) for name in ("answer", "answers", "target"))
+
+
+def _says_something(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_says_something, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_says_something, value))
+    if isinstance(value, float):
+        return not math.isnan(value)
+    return value is not None and str(value).strip().lower() not in _NO_KEY
+
+
 def bad(row: Row, name: str, rule: str) -> DataError:
     """The error for a field that is missing or does not fit, by the data set's name for it."""
     value, name = row.fields.get(name), row.called.get(name, name)
@@ -53,8 +72,9 @@ def choice_list(row: Row) -> tuple[str, ...]:
     return tuple(values)  # type: ignore[arg-type]
 
 
-def choice_target(row: Row, choices: Sequence[str], names: Sequence[str]) -> int:
-    """The place of the right option, from its place, its letter ("B", "(B)", "B.") or its text.
+def choice_target(row: Row, choices: Sequence[str], names: Sequence[str]) -> int | None:
+    """The place of the right option, from its place, its letter ("B", "(B)", "B.") or its text;
+    None where it is not public.
 
     Args:
         names: the fields in which it is looked for.
@@ -62,6 +82,8 @@ def choice_target(row: Row, choices: Sequence[str], names: Sequence[str]) -> int
     Raises:
         DataError: it is none of these, or can be meant in two ways.
     """
+    if row.keyless:
+        return None
     name = field_of(row, names)
     value = row.fields.get(name)
     last = LETTERS[len(choices) - 1]
@@ -96,13 +118,15 @@ def _by_text(value: str, choices: Sequence[str]) -> list[int]:
 
 def text_target(
     row: Row, names: Sequence[str], clean: Callable[[str], str] = lines
-) -> str | tuple[Reference, ...]:
+) -> str | tuple[Reference, ...] | None:
     """The accepted texts: one, or a list of texts or of objects with `text` or `answer` and, where
-    they have it, `weight` and `role` or `answer_confidence`.
+    they have it, `weight` and `role` or `answer_confidence`; None where they are not public.
 
     Raises:
         DataError: there is none, or one that is no text.
     """
+    if row.keyless:
+        return None
     name = field_of(row, names)
     value = row.fields.get(name)
     rule = "must be a text that is not empty, or a list of them"

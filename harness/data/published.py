@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from harness.core.errors import DataError
 from harness.core.types import DataOptions, Sample, SampleSet
+from harness.data.answer_keys import has_key
 from harness.data.rows import Row
 from harness.data.schema import collect
 from harness.data.sources import Columns, open_source
@@ -31,25 +33,45 @@ def published_split(
         build: makes a sample of a row.
         repo: as in `open_source`, like `files` and `columns`.
         licence: of the published data set; a user's own data have none.
-        hidden: splits whose answers are not public.
+        hidden: splits whose answers are not public; their samples have no target.
         only: the one split, of a data set whose files name none.
 
     Raises:
-        DataError: it cannot be read, or it has no public answers.
+        DataError: it cannot be read, or only some of its rows have an answer.
     """
-    if options.path is None and any(name in hidden for name in same_split(options.split)):
-        raise DataError(
-            f"The answers of the {options.split} split are not public: nothing can be scored here.",
-            remedy="Leave --split out, which takes the split with public answers.",
-        )
     if only and options.split and options.path is None and only not in same_split(options.split):
         raise wrong_split(str(repo), options.split, [only])
     source = open_source(options, repo=repo, files=files, columns=columns)
-    return collect(
-        source.rows,
+    is_hidden = any(name in hidden for name in same_split(options.split))
+    made = collect(
+        _without_keys(source.rows, all_of_them=options.path is None) if is_hidden else source.rows,
         build,
         options,
         source=source.name,
         revision=source.revision,
         licence=licence if source.published else "",
     )
+    return _noted(made, options.split) if is_hidden else made
+
+
+def _without_keys(rows: Iterable[Row], *, all_of_them: bool) -> Iterator[Row]:
+    """The rows of a split whose answers are not public; a user's own copy may have them."""
+    for row in rows:
+        yield replace(row, keyless=all_of_them or not has_key(row))
+
+
+def _noted(made: SampleSet, split: str) -> SampleSet:
+    """The samples, with a note where nothing can be scored by them."""
+    keyless = sum(sample.target is None for sample in made.samples)
+    if 0 < keyless < len(made.samples):
+        raise DataError(
+            f"{keyless:,} of {len(made.samples):,} rows of {made.source} have no answer.",
+            remedy="Give each row its answer, or none of them.",
+        )
+    if not keyless:
+        return made
+    note = (
+        f"The answers of the {split} split are not public: nothing is scored here. `harness export "
+        "--format submission` writes what was answered for the evaluation server."
+    )
+    return replace(made, notes=(*made.notes, note))

@@ -31,6 +31,8 @@ class Row:
     """One for each choice, or none."""
     called: Mapping[str, str] = field(default_factory=dict)
     """What the data set calls a field, where it has a name of its own for it."""
+    keyless: bool = False
+    """Its answer is not public: whatever stands in its place is none."""
 
     def renamed(self, columns: Mapping[str, str]) -> Row:
         """The row with our names for a data set's own columns; a field that has our name already

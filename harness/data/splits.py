@@ -10,10 +10,13 @@ from harness.core.errors import DataError
 SPLITS = ("train", "validation", "val", "dev", "test", "minitrain", "minival", "minitest")
 """Words that name a split in the name of a file or a folder."""
 
+_SYNONYMS = {"val": "validation", "test-dev": "testdev"}
+_SYNONYMS |= {name: other for other, name in _SYNONYMS.items()}
+
 
 def same_split(split: str) -> tuple[str, ...]:
-    """The names of a split, the given one first: `val` is `validation`."""
-    other = {"val": "validation", "validation": "val"}.get(split)
+    """The names of a split, the given one first: `val` is `validation`, `test-dev` is `testdev`."""
+    other = _SYNONYMS.get(split)
     return (split,) if other is None else (split, other)
 
 

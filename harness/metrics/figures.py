@@ -33,6 +33,7 @@ from harness.metrics.unparsed import UNPARSED
 Floats = NDArray[np.float64]
 
 _NO_ANSWERS = "not computed: no answers"
+NO_KEY = "not computed: the answers of this split are not public"
 _UNDEFINED = "not computed: undefined for these answers"
 _Z = 1.959963984540054  # of a two-sided 95% interval
 
@@ -69,12 +70,13 @@ def figures(predictions: Sequence[Prediction], metrics: Iterable[Metric | RunMet
     rows = contributions(answered, described)
     values = dict(_overall(described, rows))
     for topic, members in _topics(answered).items():
-        by_topic = [metric for metric in described if metric.by_topic and metric.name in rows]
+        by_topic = [m for m in described if m.by_topic and rows[m.name].note != NO_KEY]
         inside = {metric.name: _only(rows[metric.name], members) for metric in by_topic}
         for name, value in _overall(by_topic, inside):
             values[f"{name}/{topic}"] = value
-    for metric in own:
-        values |= metric(predictions)
+    if any(p.target is not None for p in answered) or not answered:
+        for metric in own:
+            values |= metric([p for p in predictions if p.target is not None])
     return Figures(_context_last(values), _with_scores(predictions, described, rows))
 
 
@@ -103,23 +105,29 @@ def score_each(
 
 def contributions(answered: Sequence[Prediction], metrics: Sequence[Metric]) -> dict[str, Rows]:
     """What answers contribute, by metric; a metric that could not be computed has no rows and a
-    note."""
+    note. Answers whose right one is not public are in the context figures alone."""
     found: dict[str, Rows] = {}
     batches: dict[Any, Contributions] = {}
     same_group = groups(answered)
+    ids = [p.sample_id for p in answered]
+    keyed = [place for place, p in enumerate(answered) if p.target is not None]
     for metric in metrics:
+        places = range(len(answered)) if metric.name in CONTEXT else keyed
+        scored = [answered[place] for place in places]
         made = Contributions({})
         if metric.per_sample is not None:
-            made = Contributions({metric.name: [metric.per_sample(p) for p in answered]})
-        elif metric.batch is not None and answered:
+            made = Contributions({metric.name: [metric.per_sample(p) for p in scored]})
+        elif metric.batch is not None and scored:
             if metric.batch not in batches:
-                batches[metric.batch] = metric.batch(answered)
+                batches[metric.batch] = metric.batch(scored)
             made = batches[metric.batch]
-        ids = [p.sample_id for p in answered]
-        rows = _rows(metric, made.columns.get(metric.name, ()), ids, same_group)
+        column: list[Any] = [None] * len(answered)
+        for place, each in zip(places, made.columns.get(metric.name, ()), strict=False):
+            column[place] = each
+        rows = _rows(metric, column, ids, same_group)
         found[metric.name] = replace(
             rows,
-            note=made.notes.get(metric.name, ""),
+            note=made.notes.get(metric.name, "") if scored or not answered else NO_KEY,
             caveat=made.caveats.get(metric.name, ""),
         )
     return found

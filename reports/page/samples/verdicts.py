@@ -43,7 +43,7 @@ def verdict_of(p: Prediction, answer: Answer | None, score: float | None = None)
         return UNPARSED
     if score is not None:
         return RIGHT if score else WRONG
-    if not p.choices:
+    if not p.choices or p.target is None:
         return ANSWERED
     return RIGHT if answer == p.target else WRONG
 
