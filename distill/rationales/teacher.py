@@ -27,7 +27,7 @@ class Teacher:
     fingerprint: Callable[[], str]
     """Of its weights; empty where a server gives none, or was not asked yet."""
     rendering: Callable[[], Mapping[str, str | None]] = dict
-    """`harness.core.types.TemplatedModel.rendering`; empty until the model is loaded."""
+    """`harness.core.abilities.TemplatedModel.rendering`; empty until the model is loaded."""
 
 
 def teacher_of(source: Source, *, max_new_tokens: int | None = None) -> Teacher:

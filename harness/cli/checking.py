@@ -13,16 +13,9 @@ from PIL import Image
 from harness.checkpoints.catalog import find
 from harness.cli.asking import outputs
 from harness.core import timing
+from harness.core.abilities import BoundedModel, TemplatedModel
 from harness.core.errors import Exit, HarnessError, SampleError, reason
-from harness.core.types import (
-    BoundedModel,
-    Decoding,
-    Model,
-    Output,
-    Prompt,
-    Sample,
-    TemplatedModel,
-)
+from harness.core.types import Decoding, Model, Output, Prompt, Sample
 from harness.families.engine_traits import CrossAttention
 from harness.families.tested import is_tested
 from harness.sources.source import Source

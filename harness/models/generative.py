@@ -115,13 +115,13 @@ class GenerativeModel:
 
     @property
     def rendering(self) -> Mapping[str, str | None]:
-        """See `harness.core.types.TemplatedModel`."""
+        """See `harness.core.abilities.TemplatedModel`."""
         digest = sha256("\0".join(self._prompt_format.samples()).encode()).hexdigest()
         return {"template": f"sha256:{digest}", "template_rule": self._prompt_format.rule}
 
     @property
     def template_origin(self) -> str:
-        """See `harness.core.types.TemplatedModel`."""
+        """See `harness.core.abilities.TemplatedModel`."""
         return self._prompt_format.origin
 
     def prepare(self, prompts: Sequence[Prompt]) -> list[EncodedPrompt]:
@@ -130,7 +130,7 @@ class GenerativeModel:
         return [self._check_length(self._encode(prompt)) for prompt in prompts]
 
     def count(self, prompt: Prompt) -> int:
-        """See `harness.core.types.BoundedModel`."""
+        """See `harness.core.abilities.BoundedModel`."""
         return self._encode(prompt).length
 
     def _check_length(self, prompt: EncodedPrompt) -> EncodedPrompt:

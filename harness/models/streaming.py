@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from transformers import Cache
 
+from harness.core.abilities import TimedOutput
 from harness.core.errors import SampleError, reason
-from harness.core.types import Decoding, Output, TimedOutput
+from harness.core.types import Decoding, Output
 from harness.engine.continuous_batching import Completion, Engine, StopConditions
 from harness.engine.encoded_prompts import EncodedPrompt
 from harness.engine.image_features import ImageFeatureCache
@@ -57,7 +58,7 @@ class StreamingModel(GenerativeModel):
         slots: int,
         clock: Callable[[], float] = time.perf_counter,
     ) -> Iterator[TimedOutput]:
-        """Greedy answers, each once it is complete; see `harness.core.types.StreamingModel`."""
+        """Greedy answers, each once it is complete; see `harness.core.abilities.StreamingModel`."""
         if decoding.temperature > 0:
             raise ValueError("a stream is greedy")
         each = ((number, prompt) for number, one in prepared for prompt in one)
@@ -66,7 +67,7 @@ class StreamingModel(GenerativeModel):
 
     @torch.inference_mode()
     def slots_that_fit(self, prepared: Sequence[EncodedPrompt], decoding: Decoding) -> int:
-        """How many slots to have: see `harness.core.types.StreamingModel`.
+        """How many slots to have: see `harness.core.abilities.StreamingModel`.
 
         The longest of the prompts is prefilled; its keys and values, with capacity for the answer
         and for a prompt a quarter longer, are what a slot takes. On an accelerator that many slots

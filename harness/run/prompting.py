@@ -10,19 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from harness.core.abilities import BoundedModel
 from harness.core.errors import ContextError, HarnessError, SampleError, reason
 from harness.core.images import ImageRef
-from harness.core.types import (
-    BoundedModel,
-    Decoding,
-    Mode,
-    Model,
-    OptionForm,
-    Prompt,
-    Sample,
-    Style,
-    Task,
-)
+from harness.core.types import Decoding, Mode, Model, OptionForm, Prompt, Sample, Style, Task
 from harness.run import shuffling
 from harness.run.truncation import fit
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
+from harness.core.abilities import StreamingModel
 from harness.core.errors import NOT_FINITE, Exit, HarnessError, is_beyond_context
 from harness.core.finish import is_finished
 from harness.core.types import (
@@ -25,7 +26,6 @@ from harness.core.types import (
     Output,
     Prediction,
     Sample,
-    StreamingModel,
     Task,
 )
 from harness.metrics.figures import score_each

@@ -9,8 +9,9 @@ from typing import Any
 from harness.checkpoints import chat_templates
 from harness.checkpoints.chat_templates import ChatTemplate
 from harness.checkpoints.checkpoint import Checkpoint
+from harness.core.abilities import TemplatedModel
 from harness.core.errors import HarnessError
-from harness.core.types import Model, TemplatedModel
+from harness.core.types import Model
 from harness.families import family_of
 from harness.families.family import ModelFamily
 from harness.sources.source import Capabilities

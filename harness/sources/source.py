@@ -133,7 +133,7 @@ class Source(Protocol):
 
     @property
     def rendering(self) -> Mapping[str, str | None]:
-        """`harness.core.types.TemplatedModel.rendering`; empty until the model is loaded."""
+        """`harness.core.abilities.TemplatedModel.rendering`; empty until the model is loaded."""
 
     @property
     def description(self) -> Mapping[str, Any] | None:

@@ -183,13 +183,13 @@ class VllmModel:
 
     @property
     def rendering(self) -> Mapping[str, str | None]:
-        """See `harness.core.types.TemplatedModel`."""
+        """See `harness.core.abilities.TemplatedModel`."""
         digest = sha256("\0".join(self._words.samples()).encode()).hexdigest()
         return {"template": f"sha256:{digest}", "template_rule": self._words.rule}
 
     @property
     def template_origin(self) -> str:
-        """See `harness.core.types.TemplatedModel`."""
+        """See `harness.core.abilities.TemplatedModel`."""
         return self._words.origin
 
     def prepare(self, prompts: Sequence[Prompt]) -> list[Question]:
