@@ -7,9 +7,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from harness.checkpoints.resolve import find_checkpoint
+from harness.core.image_marks import IMAGE_MARK
+from harness.core.types import Prompt
 from harness.families import FAMILIES, family_of
 from harness.families.tested import GENERIC
+from harness.models.loading import LoadOptions, load
+from tests.families.checkpoint import build
 from tests.families.dozen import DOZEN
 from tests.families.observe import observe
 from tests.families.results import ALL, DOCS, recorded, verdict, with_table
@@ -50,3 +56,26 @@ def test_the_table_of_the_docs_is_of_these_results() -> None:
     page = DOCS.read_text()
     assert list(recorded()) == list(ALL)
     assert with_table(page, recorded()) == page
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in ALL])
+def test_a_picture_stands_at_its_mark(name: str, tmp_path: Path) -> None:
+    """Its tokens stand between those of the text before the mark and of the text after it; a family
+    that cannot have them there puts pictures first, and calls them by words."""
+    build(ALL[name], tmp_path / name)
+    checkpoint = find_checkpoint(str(tmp_path / name))
+    model = load(checkpoint, LoadOptions(device="cpu", dtype="float32"))
+    picture = Image.new("RGB", (40, 40), (200, 30, 90))
+    text = f"which letter {IMAGE_MARK} is this"
+    (marked,) = model.prepare([Prompt(text=text, question=text, images=(picture,))])
+    between = marked.text.partition("which letter")[2].partition("is this")[0]
+    assert IMAGE_MARK not in marked.text
+    if between.strip() == "<image 1>":
+        assert family_of(checkpoint.model_type).placeholder is None
+        return
+    (bare,) = model.prepare([Prompt(text=text.replace(IMAGE_MARK, ""), question=text)])
+    ids, without = (each.inputs["input_ids"][0].tolist() for each in (marked, bare))
+    same = next(n for n, (a, b) in enumerate(zip(ids, without, strict=False)) if a != b)
+    assert "letter" in model.tokenizer.decode(ids[:same])
+    rest = without[same + 2 :]  # a space may or may not begin the token after a picture
+    assert ids[len(ids) - len(rest) :] == rest

@@ -50,6 +50,8 @@ class ImageRef:
     state: Callable[[], str] | None = None
     """Returns a text that changes whenever the bytes do, without reading them; "" where only
     reading tells, as None always does."""
+    number: int = 0
+    """What the question calls it: 3 for `<image 3>`; 0: its place among the pictures, from 1."""
 
     def digest(self) -> str:
         """The sha256 of the encoded bytes, in hex; raises SampleError."""

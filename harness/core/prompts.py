@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 from types import MappingProxyType
 
+from harness.core.image_marks import in_words
 from harness.core.types import Prompt, Sample, Style, Task, gold_text
 
 _STRUCTURED = (
@@ -50,9 +51,11 @@ def user_text(prompt: Prompt, plain_styles: tuple[Style, ...] = ()) -> str:
 def shots(samples: Sequence[Sample], task: Task) -> tuple[str, ...]:
     """Answered questions to show first (few-shot), as text: most of these models take one picture,
     so the examples come without theirs."""
-    return tuple(
-        f"{task.prompt(sample, 'direct').text}\nAnswer: {_answer(sample)}" for sample in samples
-    )
+    return tuple(f"{_asked(task.prompt(s, 'direct'))}\nAnswer: {_answer(s)}" for s in samples)
+
+
+def _asked(prompt: Prompt) -> str:
+    return in_words(prompt.text, len(prompt.images))
 
 
 def _answer(sample: Sample) -> str:

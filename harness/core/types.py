@@ -95,7 +95,8 @@ class Prompt:
     """The input of a model. It never holds the answer."""
 
     text: str
-    """The whole question as the task words it, options and context included."""
+    """The whole question as the task words it, options and context included. Pictures stand where
+    it has the marks of `harness.core.image_marks`; those without a mark come first."""
     question: str
     """The question alone, for models that do not take text and options in one piece."""
     choices: tuple[str, ...] = ()

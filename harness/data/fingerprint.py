@@ -171,7 +171,7 @@ class _Blank(ImageRef):
 
     @classmethod
     def of(cls, image: ImageRef) -> Self:
-        return cls(image.label, _blank_file)
+        return cls(image.label, _blank_file, number=image.number)
 
     def decode(self) -> Image:
         return _blank_picture().copy()

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import unicodedata
 
+from harness.core.image_marks import without_marks
+
 
 def one_line(text: str) -> str:
-    """NFC, with each run of white space as one space and none at the ends (the paper, 4.1)."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    """NFC, with each run of white space as one space and none at the ends (the paper, 4.1), and
+    without marks of pictures."""
+    return " ".join(unicodedata.normalize("NFC", without_marks(text)).split())
 
 
 def lines(text: str) -> str:
-    """NFC, with white space collapsed within each line; line breaks are kept.
+    """NFC, with white space collapsed within each line, and without marks of pictures; line breaks
+    are kept.
 
     Long answers keep their lines because ROUGE-Lsum is computed line by line.
     """
-    kept = (" ".join(line.split()) for line in unicodedata.normalize("NFC", text).splitlines())
-    return "\n".join(kept).strip()
+    normal = unicodedata.normalize("NFC", without_marks(text))
+    return "\n".join(" ".join(line.split()) for line in normal.splitlines()).strip()

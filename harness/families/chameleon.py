@@ -8,4 +8,5 @@ FAMILY = ModelFamily(
     name="chameleon",
     title="Chameleon",
     turn=lambda images, text: f"{text}{'<image>' * images}",
+    placeholder=lambda _number: "<image>",
 )

@@ -16,7 +16,7 @@ from harness.core.types import Model, Prompt
 from harness.families.engine_traits import CrossAttention, ImageTokens
 
 Turn = Callable[[int, str], str]
-"""(number of images, the user's text) -> the prompt."""
+"""(number of images before the text, the user's text) -> the prompt."""
 Template = tuple[str, str | None]
 """A Jinja template, and the rule that chose it; None: it is the family's only one."""
 Builder = Callable[..., None]
@@ -79,6 +79,9 @@ class ModelFamily:
 
     turn: Turn | None = None
     """The documented prompt; None: the family was trained with chat templates."""
+    placeholder: Callable[[int], str] | None = None
+    """What stands for the picture of this number, from 1, within the text of `turn`. None: the
+    family takes its pictures where `turn` has them, and nowhere else."""
     template_first: bool = True
     """A chat template in the folder goes before `turn`."""
     template: Callable[[Mapping[str, Any], Collection[str]], Template | None] | None = None

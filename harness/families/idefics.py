@@ -27,5 +27,6 @@ FAMILY = ModelFamily(
     name="idefics",
     title="Idefics",
     turn=lambda images, text: f"User:{_IMAGE * images}{text}\nAssistant:",
+    placeholder=lambda _number: _IMAGE,
     encode=_encode,
 )

@@ -8,6 +8,8 @@ harness.
 
 from __future__ import annotations
 
+import re
+from functools import cached_property
 from typing import Any
 
 from jinja2 import TemplateError
@@ -16,15 +18,17 @@ from PIL import Image
 from harness.checkpoints.chat_templates import ChatTemplate
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.core.errors import Exit, HarnessError, SampleError
+from harness.core.image_marks import IMAGE_MARK, in_order, in_words, unmarked, with_placeholders
 from harness.core.prompts import user_text
 from harness.core.time_limit import MAX_SECONDS, Limited
 from harness.core.types import Prompt
 from harness.families import family_of, generic
 from harness.families.control_tokens import control_token_escaper
-from harness.families.family import Turn
+from harness.families.family import ModelFamily, Turn
 from harness.models import templates
 
 _QUESTION = "What is it?"
+_BEFORE, _AFTER = "What is", "and why?"
 _BROKEN = (
     TemplateError,
     TypeError,
@@ -40,7 +44,11 @@ _BROKEN = (
 
 
 class PromptFormat:
-    """From a Prompt to the text that the tokenizer gets."""
+    """From a Prompt to the text that the tokenizer gets.
+
+    Args:
+        turn: takes a text with marks of pictures too, and says what stands in their places.
+    """
 
     def __init__(
         self,
@@ -74,8 +82,20 @@ class PromptFormat:
         return self._turn(images, self.message(prompt))
 
     def message(self, prompt: Prompt) -> str:
-        """The text of the user's turn alone."""
-        return self._escape(user_text(prompt, self._plain))
+        """The text of the user's turn alone. It has marks of pictures where the turn takes pictures
+        within a text; else they are called `<image 1>` and so on, and come first."""
+        text = self._escape(user_text(prompt, self._plain))
+        return text if self._takes_marks else in_words(text, len(prompt.images))
+
+    @cached_property
+    def _takes_marks(self) -> bool:
+        """Whether a picture can stand between two pieces of text. Some templates put all pictures
+        first, whatever their places."""
+        if self._family.max_images == 1:
+            return False
+        made = self._turn(1, f"{_BEFORE}{IMAGE_MARK}{_AFTER}")
+        between = re.search(f"{_BEFORE}(.*?){re.escape(_AFTER)}", made, re.DOTALL)
+        return between is not None and between[1].strip() not in {"", IMAGE_MARK}
 
     def samples(self) -> tuple[str, str]:
         """A question without an image, and one with, as the model gets them."""
@@ -174,8 +194,8 @@ def _jinja_turn(processor: Any, template: str) -> Turn:
     )
 
     def turn(images: int, text: str) -> str:
-        content = [{"type": "image"} for _ in range(images)]
-        content.append({"type": "text", "text": text})
+        parts = in_order(text, [{"type": "image"} for _ in range(images)])
+        content = [{"type": "text", "text": p} if isinstance(p, str) else p for p in parts]
         turns = [{"role": "user", "content": content}]
         made: str = apply(turns, chat_template=template, add_generation_prompt=True, tokenize=False)
         return made
@@ -192,10 +212,22 @@ def prompt_format_for(
     if given or (own and family.template_first):
         return chat(processor, checkpoint, given)
     if family.turn:
-        return PromptFormat(processor, checkpoint, family.turn)
+        return PromptFormat(processor, checkpoint, _documented_turn(family, family.turn))
     if family is generic.FAMILY and not own:
         return _plain(processor, checkpoint)
     return chat(processor, checkpoint)
+
+
+def _documented_turn(family: ModelFamily, turn: Turn) -> Turn:
+    """A family's turn that has its placeholders where a text has marks."""
+
+    def marked(images: int, text: str) -> str:
+        if IMAGE_MARK not in text or family.placeholder is None:
+            return turn(images, text)
+        all_marked = IMAGE_MARK * unmarked(text, images) + text
+        return turn(0, with_placeholders(all_marked, images, family.placeholder))
+
+    return marked
 
 
 def _plain(processor: Any, checkpoint: Checkpoint) -> PromptFormat:
@@ -204,7 +236,9 @@ def _plain(processor: Any, checkpoint: Checkpoint) -> PromptFormat:
     return PromptFormat(
         processor,
         checkpoint,
-        lambda images, text: f"{token * images}{text}",
+        lambda images, text: (
+            token * unmarked(text, images) + with_placeholders(text, images, lambda _: token)
+        ),
         origin="none: the picture and the question",
         rule="plain",
     )

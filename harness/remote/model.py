@@ -1,8 +1,9 @@
 """A server's model, with the harness's `Model` protocol.
 
-A prompt becomes one user turn: its pictures, as PNG, which loses nothing, then its text. The server
-puts its own chat template around it. Whatever in the text is spelled like a control token of the
-families there are is broken up, because servers take text for the template's own.
+A prompt becomes one user turn: its text, with the pictures at their marks or else before it. They
+are sent as PNG, which loses nothing. The server puts its own chat template around it. Whatever in
+the text is spelled like a control token of the families there are is broken up, because servers
+take text for the template's own.
 
 Stages end where a local model's do, after `Decoding.stop`: what a server writes beyond it is cut
 off here, as servers differ in whether their own `stop` leaves it in the text.
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.control_tokens import breaker
 from harness.core.errors import HarnessError, no_likelihood
+from harness.core.image_marks import in_order, in_words
 from harness.core.options import ServerOptions
 from harness.core.prompts import user_text
 from harness.core.timing import REMOTE
@@ -39,13 +41,25 @@ class Question:
     """A prompt, ready to be sent."""
 
     text: str
-    pictures: tuple[str, ...]
-    """As data URLs."""
+    """With `<image 1>` and so on in the places of pictures."""
+    content: tuple[Mapping[str, Any], ...]
+    """The parts of the message: texts, and pictures as data URLs."""
 
 
 def message_text(prompt: Prompt, endpoint: Endpoint) -> str:
-    """The text of the message that asks a prompt."""
+    """The text of the message that asks a prompt, in words."""
+    return in_words(_marked_text(prompt, endpoint), len(prompt.images))
+
+
+def _marked_text(prompt: Prompt, endpoint: Endpoint) -> str:
+    """The text of the message, with marks where pictures stand."""
     return neutral(user_text(prompt, endpoint.spec.plain_styles if endpoint.spec else ()))
+
+
+def _part(part: str | Image) -> Mapping[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    return {"type": "image_url", "image_url": {"url": data_url(part)}}
 
 
 class RemoteModel:
@@ -87,7 +101,8 @@ class RemoteModel:
                 "field for it.",
                 remedy="Load the weights on this machine instead.",
             )
-        return Question(message_text(prompt, self._endpoint), tuple(map(data_url, prompt.images)))
+        parts = in_order(_marked_text(prompt, self._endpoint), prompt.images)
+        return Question(message_text(prompt, self._endpoint), tuple(map(_part, parts)))
 
     def generate(self, prepared: Sequence[Question], decoding: Decoding) -> list[Output]:
         """One output per question, in order. Greedy answers do not depend on what else the server
@@ -99,12 +114,9 @@ class RemoteModel:
         ]
 
     def _body(self, question: Question, decoding: Decoding, row: int) -> dict[str, Any]:
-        pictures = [{"type": "image_url", "image_url": {"url": url}} for url in question.pictures]
         body: dict[str, Any] = {
             "model": self._endpoint.served,
-            "messages": [
-                {"role": "user", "content": [*pictures, {"type": "text", "text": question.text}]}
-            ],
+            "messages": [{"role": "user", "content": list(question.content)}],
             "max_tokens": decoding.max_new_tokens,
             "temperature": decoding.temperature,
         }

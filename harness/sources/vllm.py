@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core import processes
 from harness.core.errors import ContextError, Exit, HarnessError, no_likelihood, reason
+from harness.core.image_marks import in_order
 from harness.core.options import ModelOptions
 from harness.core.types import STOP, Decoding, Model, Output, Prompt
 from harness.sources.source import Capabilities
@@ -199,10 +200,9 @@ class VllmModel:
     def _prepare(self, prompt: Prompt) -> Question:
         if prompt.answer_prefix:
             raise no_likelihood("--conclude", Vllm.place, instead="--engine harness")
-        content: list[dict[str, Any]] = [
-            {"type": "image_pil", "image_pil": image} for image in prompt.images
-        ]
-        content.append({"type": "text", "text": self._words.message(prompt)})
+        pictures = [{"type": "image_pil", "image_pil": image} for image in prompt.images]
+        parts = in_order(self._words.message(prompt), pictures)
+        content = [{"type": "text", "text": p} if isinstance(p, str) else p for p in parts]
         return Question([{"role": "user", "content": content}], self._words(prompt))
 
     def generate(self, prepared: Sequence[Question], decoding: Decoding) -> list[Output]:

@@ -44,6 +44,7 @@ FAMILY = ModelFamily(
     name="phi3v",
     title="Phi-3.5-vision",
     turn=_turn,
+    placeholder=lambda number: f"<|image_{number}|>",
     template_first=False,
     processor_arguments={},
     register=_register,
