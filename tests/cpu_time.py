@@ -37,8 +37,6 @@ class CpuTimes:
     def __init__(self, number: int) -> None:
         self.number = number
         self.files: Counter[str] = Counter()
-        self.whole = 0.0
-        """Of workers that have ended."""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -57,16 +55,9 @@ class CpuTimes:
             file = report.nodeid.partition("::")[0]
             self.files[file] += dict(report.user_properties).get("cpu_seconds", 0)
 
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if output := getattr(session.config, "workeroutput", None):
-            output["cpu_seconds"] = cpu_seconds()
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: object) -> None:
-        self.whole += getattr(node, "workeroutput", {}).get("cpu_seconds", 0)
-
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        whole, tests = self.whole + cpu_seconds(), sum(self.files.values())
+        # The workers have ended, and are in this process's sum of its children.
+        whole, tests = cpu_seconds(), sum(self.files.values())
         terminalreporter.section(f"CPU seconds: {whole:,.0f}, of which tests {tests:,.0f}")
         for file, seconds in self.files.most_common(self.number):
             terminalreporter.write_line(f"{seconds:8.1f}  {file}")
