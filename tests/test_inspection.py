@@ -133,13 +133,26 @@ def test_ask_one_question(command, tiny, drawn: Path) -> None:
     assert command(*arguments, "-q", "Why?", "-i", drawn / "no.png").code == 3
 
 
+def test_ask_says_what_the_model_saw(command, tiny, drawn: Path) -> None:
+    """The tiles and the image tokens of the picture, for each of several models."""
+    picture = drawn / "images" / "biology-00.png"
+    arguments = ("ask", "-m", tiny("llava"), "-m", tiny("llava-next"), "--max-new-tokens", 3)
+    shown = command(*arguments, "-q", "Why?", "-i", picture)
+    assert shown.stdout.count("image tokens") == 2
+    one, several = command(*arguments, "-q", "Why?", "-i", picture, "--json").json["answers"]
+    assert len(one["pictures"]["inputs"]["pixel_values"]) == 4
+    _, tiles, _, height, width = several["pictures"]["inputs"]["pixel_values"]
+    assert f"{tiles} tiles of {width} x {height}" in " ".join(shown.stdout.split())
+    assert several["pictures"]["tokens"] > one["pictures"]["tokens"] > 1
+
+
 def test_a_structured_answer_is_laid_out_by_stage() -> None:
     """As in the paper's Figure 1, a caption that was never closed included."""
     answer = Answer(Output(FIGURE_1, "", 9, 40), Extraction(1, "conclusion"), 2.0)
     assert lay_out(answer, ["Alabama", "Illinois"]) == (
         "Summary\n  Find the state farthest west.\n\nCaption\n  A map.\n\n"
         "Reasoning\n  Illinois is farthest west.\n\nConclusion\n  B\n\n"
-        "Answer: B, Illinois\n2.0 s, 40 tokens, 20 tokens/s"
+        "Answer: B, Illinois (rule: conclusion)\n2.0 s, 40 tokens, 20 tokens/s"
     )
 
 

@@ -1,53 +1,91 @@
-"""`harness ask`: one question from the shell."""
+"""`harness ask`: one question from the shell, or a conversation."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
+
+import typer
 
 from harness.cli.commands import App
 from harness.cli.options import AsJson, Choices, check_choices
 from harness.cli.signature import Expand
-from harness.core.declarations import MODEL, OUTPUT, SERVER, Option
-from harness.core.errors import HarnessError
+from harness.core.declarations import DECODING, MODEL, OUTPUT, SERVER, Option
+from harness.core.errors import Exit, HarnessError
 from harness.core.options import GenerationOptions, ModelOptions
-from harness.core.terminal import print_json, quieten_libraries, say
+from harness.core.terminal import print_json, quieten_libraries
 
 app = App()
 
 
 @app.command(
-    epilog="Example:\n\n"
+    epilog="Examples:\n\n"
     'harness ask --model moondream --image map.png --question "Which state is farthest west?" '
-    "--choices Alabama --choices Illinois"
+    "--choices Alabama --choices Illinois\n\n"
+    "harness ask --model moondream --model phi-3.5"
 )
 def ask(
     *,
-    options: Annotated[ModelOptions, Expand(panels=("", MODEL, SERVER, OUTPUT), without=("name",))],
-    question: Annotated[str, Option("What to ask.")],
-    image: Annotated[Path | None, Option("The picture. Default: none.", default=None)],
+    models: Annotated[
+        list[ModelOptions],
+        Expand(each="model", panels=("", MODEL, SERVER, OUTPUT), without=("name",)),
+    ],
+    question: Annotated[
+        str | None,
+        Option(
+            "What to ask. Default: a conversation; lines of a pipe are answered by lines of JSON.",
+            default=None,
+        ),
+    ],
+    image: Annotated[
+        list[Path] | None, Option("The picture, once for each. Default: none.", default=None)
+    ],
     choices: Choices,
-    generation: Annotated[GenerationOptions, Expand(only=("style", "max_new_tokens"))],
+    generation: Annotated[
+        GenerationOptions,
+        Expand(only=("style", "max_new_tokens", "temperature", "top_p"), panels=(DECODING,)),
+    ],
     as_json: AsJson,
 ) -> None:
-    """Put one question to a model; a structured answer is laid out stage by stage."""
-    if not question.strip():
+    """Put one question, or one after the other, to models that are loaded once."""
+    if question is not None and not question.strip():
         raise HarnessError("--question is empty.")
     check_choices(choices or [])
     quieten_libraries()
-    from dataclasses import asdict
-
-    from harness.cli.asking import lay_out, put_question
+    from harness.cli.asking import Question, lay_out, put_question
+    from harness.cli.conversation import (
+        Settings,
+        answer_lines,
+        converse,
+        described,
+        print_answers,
+        to_json,
+    )
     from harness.sources.registry import find_source
 
-    answer = put_question(
-        find_source(options),
-        question=question,
-        image=image,
-        choices=choices or (),
-        generation=generation,
-    )
+    sources = [find_source(options) for options in models]
+    asked = Question(text=question or "", images=tuple(image or ()), choices=tuple(choices or ()))
+    if question is None:
+        settings = Settings(asked, generation)
+        if sys.stdin.isatty() and sys.stdout.isatty() and not as_json:
+            from harness.cli.line_editor import line_editor
+
+            converse(sources, settings, line_editor())
+        elif answer_lines(sources, settings, sys.stdin):
+            raise typer.Exit(Exit.FAILED_SAMPLES)
+        return
+    answers = [put_question(source, asked, generation) for source in sources]
     if as_json:
-        print_json(asdict(answer))
+        documents = [
+            {**described(source, asked), **to_json(answer)}
+            for source, answer in zip(sources, answers, strict=True)
+        ]
+        print_json(documents[0] if len(documents) == 1 else {"answers": documents})
     else:
-        say(lay_out(answer, choices or ()))
+        print_answers(
+            [
+                (source.checkpoint.title, lay_out(answer, asked.choices))
+                for source, answer in zip(sources, answers, strict=True)
+            ]
+        )

@@ -6,8 +6,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
+from harness.cli.picture_tokens import PictureInput, picture_input
 from harness.core import images, structured
 from harness.core.errors import NOT_FINITE, DataError, Exit, HarnessError, SampleError, reason
 from harness.core.finish import is_cut, is_finished
@@ -28,6 +30,15 @@ from harness.sources.source import Source
 from tasks import load_task
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked, as it comes from the shell."""
+
+    text: str
+    images: tuple[Path, ...] = ()
+    choices: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a model said to one question."""
@@ -35,57 +46,66 @@ class Answer:
     output: Output
     reading: Extraction
     seconds: float
+    pictures: PictureInput | None = None
+    """What the model got of the pictures; None: there are none, or nobody says."""
 
 
-def put_question(
-    weights: Source,
-    *,
-    question: str,
-    image: Path | None = None,
-    choices: Sequence[str] = (),
-    generation: GenerationOptions,
-) -> Answer:
-    """Put one question; raises DataError where the picture cannot be used."""
-    spec = weights.checkpoint.spec
-    task = load_task("scienceqa" if choices else "vqaonline")
-    own: Style = spec.style if spec and weights.checkpoint.named else "direct"
+def put_question(source: Source, question: Question, generation: GenerationOptions) -> Answer:
+    """Put one question; raises DataError where a picture cannot be used."""
+    spec = source.checkpoint.spec
+    task = load_task("scienceqa" if question.choices else "vqaonline")
+    own: Style = spec.style if spec and source.checkpoint.named else "direct"
     style = generation.style or own
-    sample = Sample(id="question", question=question, target=0, choices=tuple(choices))
+    sample = Sample(id="question", question=question.text, target=0, choices=question.choices)
     prompt = Prompt(
         text=task.prompt(sample, style).text,
-        question=question,
-        choices=sample.choices,
-        images=(_picture(image),) if image else (),
+        question=question.text,
+        choices=question.choices,
+        images=tuple(map(_picture, question.images)),
         style=style,
     )
-    weights.load()
+    model: Model = source.load()
     decoding = Decoding(
         max_new_tokens=generation.max_new_tokens
         or (spec.max_new_tokens if spec else task.max_new_tokens),
+        temperature=generation.temperature,
+        top_p=generation.top_p,
         stop=structured.END if style == "structured" else "",
     )
     started = time.perf_counter()
-    (output,) = outputs(weights, [prompt], decoding)
+    prepared, (output,) = _generate(source, [prompt], decoding)
     seconds = time.perf_counter() - started
+    first = prepared[0] if isinstance(prepared, list) else None
     finished = is_finished(output.finish)
     reading = extract_answer(task.extract, output.raw, sample.choices, finished=finished)
     return Answer(
-        output, Extraction(None, REFUSAL) if output.finish == REFUSAL else reading, seconds
+        output,
+        Extraction(None, REFUSAL) if output.finish == REFUSAL else reading,
+        seconds,
+        picture_input(model, prompt, first),
     )
 
 
 def outputs(source: Source, prompts: Sequence[Prompt], decoding: Decoding) -> list[Output]:
     """Generate the outputs for the prompts; raises HarnessError where the model fails."""
+    return _generate(source, prompts, decoding)[1]
+
+
+def _generate(
+    source: Source, prompts: Sequence[Prompt], decoding: Decoding
+) -> tuple[Any, list[Output]]:
+    """What the model made of the prompts, and its outputs."""
     model: Model = source.load()
     try:
-        made = model.generate(model.prepare(prompts), decoding)
+        prepared = model.prepare(prompts)
+        made = model.generate(prepared, decoding)
     except HarnessError:
         raise
     except Exception as error:  # whatever a broken model does is no fault of the harness
         raise _failed(source, reason(error)) from error
     if failed := [output.error for output in made if output.error]:
         raise _failed(source, failed[0])
-    return made
+    return prepared, made
 
 
 def _failed(source: Source, why: str) -> HarnessError:
@@ -120,11 +140,14 @@ def lay_out(answer: Answer, choices: Sequence[str]) -> str:
         lines = [f"{answer.output.raw.strip()}\n"]
     found = answer.reading.answer
     if isinstance(found, int):
-        lines.append(f"Answer: {'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[found]}, {choices[found]}")
+        letter = ascii_uppercase[found]
+        lines.append(f"Answer: {letter}, {choices[found]} (rule: {answer.reading.rule})")
     elif choices:
         lines.append(f"Answer: unparsed ({answer.reading.rule})")
     made, seconds = answer.output.tokens, answer.seconds
     rate = "" if made is None else f", {made} tokens, {made / seconds:.0f} tokens/s"
     cut = ", cut at the token limit" if is_cut(answer.output.finish) else ""
     lines.append(f"{seconds:.1f} s{rate}{cut}")
+    if answer.pictures is not None and (seen := str(answer.pictures)):
+        lines.append(f"The model saw {seen}.")
     return "\n".join(lines)

@@ -12,9 +12,10 @@ from PIL import Image
 
 from harness.checkpoints.catalog import find
 from harness.cli.asking import outputs
+from harness.cli.picture_tokens import picture_tokens
 from harness.core import timing
 from harness.core.abilities import BoundedModel, TemplatedModel
-from harness.core.errors import Exit, HarnessError, SampleError, reason
+from harness.core.errors import Exit, HarnessError, reason
 from harness.core.types import Decoding, Model, Output, Prompt, Sample
 from harness.families.engine_traits import CrossAttention
 from harness.families.tested import is_tested
@@ -121,36 +122,16 @@ def _log_likelihoods(source: Source, model: Model, prompts: Sequence[Prompt]) ->
 def _picture_tokens(source: Source, model: Model) -> int | None:
     """Tokens that a picture of `PICTURE` pixels adds to a prompt; None: nobody counts them."""
     bare = Prompt(text="What is it?", question="What is it?")
-    picture = Image.new("RGB", PICTURE)
-    pictured = replace(bare, images=(picture,))
+    pictured = replace(bare, images=(Image.new("RGB", PICTURE),))
     try:
         if isinstance(model, BoundedModel):
-            return _counted(model, bare, picture)
+            return picture_tokens(model, pictured)
         with_, without = outputs(source, [pictured, bare], Decoding(max_new_tokens=1))
     except Exception:  # noqa: BLE001  # a model that takes no question without a picture, say
         return None
     if with_.tokens_in is None or without.tokens_in is None:
         return None
     return with_.tokens_in - without.tokens_in
-
-
-def _counted(model: BoundedModel, bare: Prompt, picture: Image.Image) -> int | None:
-    """The tokens that a picture adds to a prompt without any; of a model that takes none such, the
-    image tokens of a prompt with one."""
-    pictured = replace(bare, images=(picture,))
-    try:
-        return model.count(pictured) - model.count(bare)
-    except SampleError:
-        return _image_tokens(model, pictured)
-
-
-def _image_tokens(model: Any, prompt: Prompt) -> int | None:
-    """The tokens of a prompt that stand for its pictures; None: its model names no such token."""
-    config = model.network.config
-    names = ("image_token_id", "image_token_index")
-    token = next((number for name in names if (number := getattr(config, name, None))), None)
-    (encoded,) = model.prepare([prompt])
-    return None if token is None else int((encoded.inputs["input_ids"] == token).sum())
 
 
 def _timed(

@@ -14,10 +14,13 @@ from harness.core.json_values import finite
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 
 MISSING = "—"
 WIDTH_OF_A_PIPE = 160
+NARROWEST = 36
+"""Characters that a column of text needs."""
 
 
 def console() -> Console:
@@ -44,6 +47,13 @@ def print_json(document: Mapping[str, Any]) -> None:
     a terminal would execute, or show in another order, are escaped."""
     text = json.dumps(finite(document), ensure_ascii=False, indent=1)
     sys.stdout.write(_NOT_ASCII.sub(_escaped, text) + "\n")
+
+
+def print_json_line(document: Mapping[str, Any]) -> None:
+    """Print one JSON document on a line of stdout, at once, as `print_json` does."""
+    text = json.dumps(finite(document), ensure_ascii=False)
+    sys.stdout.write(_NOT_ASCII.sub(_escaped, text) + "\n")
+    sys.stdout.flush()
 
 
 _NOT_ASCII = re.compile("[^\n -~]")
@@ -87,6 +97,34 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     out = console()
     out.print(Text(harmless(title)), soft_wrap=True)
     out.print(made)
+
+
+def side_by_side(texts: Sequence[tuple[str, str]]) -> None:
+    """Print titled texts in columns, or one below the other where columns would be narrow."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    out = console()
+    shown = [(Text(harmless(title), style="bold"), _lines(text)) for title, text in texts]
+    if out.width < len(texts) * NARROWEST:
+        for title, text in shown:
+            out.print(title)
+            out.print(text)
+            out.print()
+        return
+    made = Table(box=box.SIMPLE_HEAD, expand=True)
+    for title, _ in shown:
+        made.add_column(title, ratio=1, overflow="fold")
+    made.add_row(*(text for _, text in shown))
+    out.print(made)
+
+
+def _lines(text: str) -> Text:
+    """Lines of text from a model."""
+    from rich.text import Text
+
+    return Text("\n".join(map(harmless, text.split("\n"))))
 
 
 def percent(value: float | None) -> str:
