@@ -101,6 +101,8 @@ def _measured(
                 student.length(example)
             except SampleError:
                 continue
+            if student.unusable_pictures([example]):
+                continue
             pair = [float(student.loss(student.encode([each]))) for each in (example, blind)]
             found[example.sample.id] = Dependence(*pair)
     return found

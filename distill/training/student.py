@@ -90,6 +90,9 @@ class Student(Protocol):
     def length(self, example: Example) -> int:
         """Tokens of its longest sequence; raises SampleError where the example cannot be used."""
 
+    def unusable_pictures(self, examples: Sequence[Example]) -> Mapping[str, str]:
+        """Why pictures cannot be used, by sample id; what can be computed of the others once is."""
+
     def encode(self, examples: Sequence[Example]) -> Batch: ...
 
     def loss(self, batch: Batch) -> Tensor:
@@ -200,7 +203,7 @@ class MoondreamStudent:
         side: int = model.config.vision_config.image_size
         self._store = FeatureStore(
             features,
-            self._encode_image,
+            self._encode_images,
             key={"weights": weights_fingerprint(base), "image_size": side},
             shape=(model.config.image_seq_length, model.config.text_config.hidden_size),
             dtype=half or torch.float32,
@@ -226,11 +229,11 @@ class MoondreamStudent:
         return [p for p in self._model.parameters() if p.requires_grad]
 
     def length(self, example: Example) -> int:
-        """Tokens of the longest sequence; the images are encoded and cached.
+        """Tokens of the longest sequence.
 
         Raises:
-            SampleError: no rationale or no logits, a picture that cannot be read, or a sequence
-                that is longer than the model's context: half a rationale is not learned.
+            SampleError: no rationale or no logits, or a sequence that is longer than the model's
+                context: half a rationale is not learned.
         """
         rows = self.rows(example)
         length = max(len(row.ids) for row in rows)
@@ -238,15 +241,25 @@ class MoondreamStudent:
             _teacher_logits(example, rows)
         if length > self.context:
             raise SampleError(f"longer than the context of {self.context} tokens")
-        try:
-            for image in example.sample.images:
-                if self.encoder_is_frozen:
-                    self._store.check(image)
-                else:
-                    image.decode()
-        except SampleError as error:
-            raise SampleError(f"its picture cannot be used: {error}") from error
         return length
+
+    def unusable_pictures(self, examples: Sequence[Example]) -> dict[str, str]:
+        """Encode the pictures of `examples` together and keep their embeddings, as far as there is
+        room; sample id -> why a picture cannot be used."""
+        unusable: dict[str, str] = {}
+        pictures: dict[str, Image.Image] = {}
+        for example in examples:
+            try:
+                if self.encoder_is_frozen:
+                    pictures |= self._store.missing(example.sample.images)
+                else:
+                    for image in example.sample.images:
+                        image.decode()
+            except SampleError as error:
+                unusable[example.sample.id] = f"its picture cannot be used: {error}"
+        if pictures:
+            self._store.keep(pictures)
+        return unusable
 
     def encode(self, examples: Sequence[Example]) -> Batch:
         of_each = [self.rows(example) for example in examples]
@@ -259,7 +272,7 @@ class MoondreamStudent:
         features: Tensor | None = None
         pixels: Mapping[str, Tensor] | None = None
         if images and self.encoder_is_frozen:
-            features = torch.stack([self._store(image) for image in images])
+            features = torch.stack(self._store(images))
         elif images:
             pictures = [image.decode() for image in images]
             pixels = dict(self._processor.image_processor.preprocess(pictures, return_tensors="pt"))
@@ -376,10 +389,11 @@ class MoondreamStudent:
         return TopLogits(ids, logits)
 
     @torch.no_grad()
-    def _encode_image(self, image: Image.Image) -> Tensor:
-        inputs = self._processor.image_processor.preprocess([image], return_tensors="pt")
+    def _encode_images(self, images: Sequence[Image.Image]) -> Tensor:
+        """(N, T, D)"""
+        inputs = self._processor.image_processor.preprocess(list(images), return_tensors="pt")
         pixels = inputs["pixel_values"].to(self._device)
-        features: Tensor = self._model.get_image_features(pixels, inputs["image_grids"])[0]
+        features: Tensor = self._model.get_image_features(pixels, inputs["image_grids"])
         return features
 
 

@@ -41,6 +41,7 @@ from distill.objectives import objective_of
 from distill.training import checkpointing, parallel
 from distill.training.card import Sources, card
 from distill.training.curve import loss_svg
+from distill.training.features import PICTURES_AT_ONCE
 from distill.training.fingerprint import fingerprint
 from distill.training.parallel import Processes
 from distill.training.record import (
@@ -240,16 +241,21 @@ def _find_usable(
 
 
 def _check(student: MoondreamStudent, examples: Sequence[Example], progress: Make) -> _Usable:
-    usable, lengths, left_out = [], [], {}
-    with progress("images", total=len(examples), done=0) as bar:
-        for example in examples:
-            try:
-                lengths.append(student.length(example))
-                usable.append(example)
-            except SampleError as error:
-                left_out[example.sample.id] = str(error)
-            bar.advance()
-    return _Usable(usable, lengths, left_out)
+    lengths: dict[str, int] = {}
+    left_out: dict[str, str] = {}
+    for example in examples:
+        try:
+            lengths[example.sample.id] = student.length(example)
+        except SampleError as error:
+            left_out[example.sample.id] = str(error)
+    fitting = [example for example in examples if example.sample.id in lengths]
+    with progress("images", total=len(fitting), done=0) as bar:
+        for start in range(0, len(fitting), PICTURES_AT_ONCE):
+            batch = fitting[start : start + PICTURES_AT_ONCE]
+            left_out |= student.unusable_pictures(batch)
+            bar.advance(len(batch))
+    usable = [example for example in fitting if example.sample.id not in left_out]
+    return _Usable(usable, [lengths[example.sample.id] for example in usable], left_out)
 
 
 def _move_old_aside(run: TrainingRun, processes: Processes) -> None:
