@@ -214,8 +214,12 @@ class DistillConfig:
         Literal["float32", "bfloat16", "float16"],
         Option("Type that training computes in. Default: the preset's.", panel=TRAINING),
     ] = "bfloat16"
-    """bfloat16: products in bfloat16, trained weights and their moments in float32. float16, the
-    published code's: all of it in float16, without loss scaling."""
+    """bfloat16: products in bfloat16, trained weights and their moments in float32; float16: the
+    same in float16, with `loss_scaling`."""
+    loss_scaling: bool = True
+    """In float16: the loss is scaled so that small gradients do not become 0. false, the published
+    code's: it is not, and trained weights are in float16 too; adam8bit only, since the moments of
+    other optimizers become 0 there."""
     bucket: int = 1
     """Batches whose samples are sorted by length together, so that batches need less padding;
     1: no sorting."""
@@ -266,6 +270,12 @@ class DistillConfig:
             )
         if self.lora_targets is not None and self.lora_rank is None:
             raise refusal("lora_targets", self.lora_targets, "It needs lora_rank.")
+        if self.all_in_float16 and self.optimizer != "adam8bit":
+            raise refusal(
+                "loss_scaling",
+                self.loss_scaling,
+                f"In float16 the moments of {self.optimizer} become 0 without it.",
+            )
         if self.parallel == "fsdp2" and self.optimizer == "adam8bit":
             raise refusal("parallel", self.parallel, "8-bit Adam needs each tensor whole.")
         objective_of(self)  # refuses its name, or one of its settings
@@ -273,6 +283,11 @@ class DistillConfig:
             raise refusal(
                 "without", self.without, f"The targets of {self.objective} have no stages."
             )
+
+    @property
+    def all_in_float16(self) -> bool:
+        """Whether trained weights and gradients are in float16, without loss scaling."""
+        return self.precision == "float16" and not self.loss_scaling
 
     @property
     def micro_batch_size(self) -> int:
@@ -290,8 +305,12 @@ class DistillConfig:
         """The fields that decide what training gives from the same examples: with others, a run
         that was begun cannot be continued."""
         kept = {k: v for k, v in self.to_json().items() if k not in _NO_OUTCOME}
-        # Without settings of its own an objective has None there, as records of earlier versions.
-        return kept | {"objective_settings": own_settings(objective_of(self), self) or None}
+        # What records of earlier versions do not have is None.
+        scaled = self.precision == "float16" and self.loss_scaling
+        return kept | {
+            "objective_settings": own_settings(objective_of(self), self) or None,
+            "loss_scaling": scaled or None,
+        }
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain JSON values."""
@@ -380,6 +399,7 @@ PRESETS: Mapping[str, DistillConfig] = types.MappingProxyType(
             cosine="cut",
             rate_set="after",
             precision="float16",
+            loss_scaling=False,
         ),
         # For minis, a thousandth of the size. The teacher is shown the question alone, as it was
         # trained.

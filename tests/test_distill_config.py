@@ -34,6 +34,7 @@ def test_the_code_preset_differs_where_the_published_script_does() -> None:
         "cosine": ("full", "cut"),
         "rate_set": ("before", "after"),
         "precision": ("bfloat16", "float16"),
+        "loss_scaling": (True, False),
     }
 
 
@@ -63,6 +64,7 @@ def test_json_and_back(name: str) -> None:
         ({"objective": "answer", "without": ("summary",)}, "no stages"),
         ({"objective": "answer", "conclusion_weight": 0.0}, "No token"),
         ({"clip": 0}, "above 0"),
+        ({"precision": "float16", "loss_scaling": False}, "the moments of adam become 0"),
         ({"learning_rat": 1e-5}, "no setting 'learning_rat'"),
     ],
     ids=str,

@@ -300,8 +300,8 @@ def test_one_of_two_is_asked_to_stop(run, whole: Path, tmp_path: Path, way: str)
     out = tmp_path / "run"
 
     class AtStep(Lines):
-        def advance(self, *, tokens: int = 0, loss: float | None = None) -> None:
-            super().advance(tokens=tokens, loss=loss)
+        def advance(self, count: int = 1, *, tokens: int = 0, loss: float | None = None) -> None:
+            super().advance(count, tokens=tokens, loss=loss)
             if loss is not None and self._done == 3:
                 signal.raise_signal(signal.SIGTERM)
 

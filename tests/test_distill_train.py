@@ -306,8 +306,8 @@ def test_asked_to_stop(run, whole: Path, tmp_path: Path, signum: signal.Signals)
     out = tmp_path / "run"
 
     class AtStep(Lines):
-        def advance(self, *, tokens: int = 0, loss: float | None = None) -> None:
-            super().advance(tokens=tokens, loss=loss)
+        def advance(self, count: int = 1, *, tokens: int = 0, loss: float | None = None) -> None:
+            super().advance(count, tokens=tokens, loss=loss)
             if loss is not None and self._done == 3:
                 signal.raise_signal(signum)
 
@@ -350,8 +350,8 @@ def test_a_full_disk(run, whole: Path, tmp_path: Path) -> None:
     size = (whole / "checkpoints" / "step-00000006" / "optimizer.safetensors").stat().st_size
 
     class FullFrom(Lines):
-        def advance(self, *, tokens: int = 0, loss: float | None = None) -> None:
-            super().advance(tokens=tokens, loss=loss)
+        def advance(self, count: int = 1, *, tokens: int = 0, loss: float | None = None) -> None:
+            super().advance(count, tokens=tokens, loss=loss)
             if loss is not None and self._done == 3:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
 

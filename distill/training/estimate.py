@@ -25,19 +25,20 @@ from tasks import scienceqa
 
 UTILISATION = 0.4
 """Share of the device's rate for plain matrix products that training is taken to reach."""
-_SAVED = {"float32": 60, "bfloat16": 38, "float16": 30}
+_SAVED_FLOAT32, _SAVED_MIXED, _SAVED_FLOAT16 = 60, 38, 30
 """Bytes that a layer keeps for the backward pass per token, divided by the width: inputs of the
 norm, of the four projections and of the MLP, queries, keys, values and attention's output."""
 
 FORMULAS: Mapping[str, str] = {
     "steps": "epochs x (questions / batch_size, rounded up)",
-    "weights": "4 bytes per trained parameter (2 in float16) + frozen at the precision's size",
+    "weights": "4 bytes per trained parameter (2 in float16 without loss scaling) + frozen at the "
+    "precision's size",
     "gradients": "as many bytes as the trained weights",
     "optimizer": "two moments per trained parameter, of the trained weights' type (1 byte each for "
     "adam8bit)",
-    "autocast": "2 bytes per trained parameter, in bfloat16 only",
-    "activations": f"layers x width x tokens x {_SAVED['bfloat16']} bytes ({_SAVED['float32']} in "
-    f"float32, {_SAVED['float16']} in float16) of the largest micro-batch; with gradient "
+    "autocast": "2 bytes per trained parameter, in bfloat16 and in float16 with loss scaling",
+    "activations": f"layers x width x tokens x {_SAVED_MIXED} bytes ({_SAVED_FLOAT32} in float32, "
+    f"{_SAVED_FLOAT16} in float16 without loss scaling) of the largest micro-batch; with gradient "
     "checkpointing 4 x layers x width x tokens and one layer's whole",
     "logits": "target tokens of the largest micro-batch x vocabulary x 12 bytes",
     "flops": "6 x parameters of the layers x tokens + 6 x those of the head x target tokens + 6 x "
@@ -197,11 +198,13 @@ def parameters_of(shape: Any, config: DistillConfig) -> tuple[dict[str, int], in
 def _memory(
     shape: Any, config: DistillConfig, *, total: int, trained: int, tokens: int, targets: int
 ) -> dict[str, int]:
-    half = config.precision == "float16"
+    half = config.all_in_float16
+    mixed = config.precision != "float32" and not half
     text = shape.text_config
     each, frozen = (2 if half else 4), (4 if config.precision == "float32" else 2)
+    saved = _SAVED_FLOAT16 if half else _SAVED_MIXED if mixed else _SAVED_FLOAT32
     held = total if config.lora_rank else total - trained
-    per_layer = text.hidden_size * tokens * _SAVED[config.precision]
+    per_layer = text.hidden_size * tokens * saved
     activations = per_layer * text.num_hidden_layers
     if config.gradient_checkpointing:
         activations = per_layer + 4 * text.hidden_size * tokens * text.num_hidden_layers
@@ -210,7 +213,7 @@ def _memory(
         "weights": trained * each + held * frozen,
         "gradients": trained * each,
         "optimizer": 2 * trained * moment,
-        "autocast": 2 * trained if config.precision == "bfloat16" else 0,
+        "autocast": 2 * trained if mixed else 0,
         "activations": activations,
         "logits": 12 * targets * text.vocab_size,
     }
@@ -223,7 +226,7 @@ def _disk(
     features = images * shape.image_seq_length * shape.text_config.hidden_size * size
     if {"vision", "projector"} & set(config.train):
         features = 0
-    each = 2 if config.precision == "float16" else 4
+    each = 2 if config.all_in_float16 else 4
     moment = 1 if config.optimizer == "adam8bit" else each
     return {
         "features": min(features, int(config.feature_cache_gb * 1e9)),

@@ -79,7 +79,7 @@ class FeatureStore:
         return [found[digest] for digest in digests]  # type: ignore[misc]  # none is missing now
 
     def missing(self, images: Sequence[ImageRef]) -> Mapping[str, Image]:
-        """The pictures that are not kept, by digest; raises SampleError where one cannot be used."""
+        """The pictures that are not kept, by digest; raises SampleError where one is unusable."""
         return {
             digest: image.decode()
             for image in images

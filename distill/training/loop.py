@@ -155,22 +155,24 @@ class TrainingLoop:
         )
         loss = self._backward(batches, weight)
         upcoming = self._encode(step)  # while an accelerator is still at work
-        norm = self._processes.accelerator.clip_grad_norm_(
-            list(self._state.parameters.values()),
-            config.clip if config.clip is not None else math.inf,
-        )
+        norm = self._clip()
+        while not math.isfinite(norm) and self._state.loss_scale.shrink():
+            optimizer.zero_grad()
+            loss = self._backward(batches, weight)
+            norm = self._clip()
         (loss_of_all,) = self._processes.sum(float(loss))
         line = {
             "step": step,
             "loss": loss_of_all,
             "lr": rate,
-            "grad_norm": float(norm),
+            "grad_norm": norm,
             "tokens": round(tokens),
             "target_tokens": round(targets),
         }
         self._refuse_not_finite(line)
         optimizer.step()
         optimizer.zero_grad()
+        self._state.loss_scale.step_taken()
         line["seconds"] = round(time.perf_counter() - started, 6)
         line["memory"] = self._memory()
         return line, upcoming
@@ -190,9 +192,19 @@ class TrainingLoop:
             with contextlib.nullcontext() if synced else accelerator.no_sync(self._student.module):
                 loss = self._student.loss(batch) * (batch.weight / weight)
                 # The mean over processes is taken of gradients, and the sum is wanted.
-                accelerator.backward(loss * self._processes.count)
+                accelerator.backward(loss * (self._processes.count * self._state.loss_scale.value))
                 parts.append(loss.detach())
         return sum(parts)
+
+    def _clip(self) -> float:
+        """Undo the loss's scale and clip the gradient; returns its norm before that."""
+        parameters = list(self._state.parameters.values())
+        self._state.loss_scale.unscale(parameters)
+        clip = self._run.config.clip
+        norm = self._processes.accelerator.clip_grad_norm_(
+            parameters, clip if clip is not None else math.inf
+        )
+        return float(norm)
 
     def _refuse_not_finite(self, line: Mapping[str, Any]) -> None:
         wrong = [name for name in ("loss", "grad_norm") if not math.isfinite(line[name])]
@@ -217,14 +229,14 @@ class TrainingLoop:
         processes = self._processes
         processes.wait()
         self._saved = self._done
-        if not (processes.first or processes.sharded):
-            return
-        snapshot = self._state.snapshot(self._done)
-        folder, keep = self._run.checkpoints, self._run.config.keep_checkpoints
-        with self._run.writing():
-            if processes.sharded:
-                checkpointing.save_shards(
-                    folder, snapshot, keep=keep, first=processes.first, wait=processes.wait
-                )
-            else:
-                checkpointing.save(folder, snapshot, keep=keep)
+        if processes.first or processes.sharded:
+            snapshot = self._state.snapshot(self._done)
+            folder, keep = self._run.checkpoints, self._run.config.keep_checkpoints
+            with self._run.writing():
+                if processes.sharded:
+                    checkpointing.save_shards(
+                        folder, snapshot, keep=keep, first=processes.first, wait=processes.wait
+                    )
+                else:
+                    checkpointing.save(folder, snapshot, keep=keep)
+        processes.wait()  # within a step a wait this long would pass for a lost process

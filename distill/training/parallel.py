@@ -16,9 +16,9 @@ from distill.config import DistillConfig
 from harness.core import processes
 from harness.core.errors import Exit, HarnessError
 
-_TIMEOUT = timedelta(hours=2)
-"""How long processes wait for each other before they take one for lost: for all images to be
-encoded, for a checkpoint to be written."""
+WAIT = timedelta(hours=2)
+"""How long processes wait for each other at work of unknown length before they take one for lost:
+for all images to be encoded, for a checkpoint to be written."""
 _OTHER_WAYS = (
     "ACCELERATE_USE_FSDP",
     "ACCELERATE_USE_DEEPSPEED",
@@ -38,6 +38,8 @@ class Processes:
     """Whether weights, gradients and moments are spread over all of them. Accelerate wraps a model
     in FSDP on accelerators only; sharded by torch itself, the same code runs, and is tested, on
     CPUs."""
+    waiting: Any = None
+    """The process group in which long work is waited for; None: the default one."""
 
     @property
     def count(self) -> int:
@@ -58,7 +60,10 @@ class Processes:
 
     def wait(self) -> None:
         """Return when all processes have called it."""
-        self.accelerator.wait_for_everyone()
+        if self.several:
+            from torch import distributed
+
+            distributed.barrier(group=self.waiting)
 
     def sum(self, *values: float) -> Sequence[float]:
         """Each of `values` summed over all processes."""
@@ -117,6 +122,10 @@ def start(config: DistillConfig, device: str) -> Processes:
             remedy="torchrun --no-python --nproc-per-node 2 harness distill train --parallel fsdp2",
         )
     processes.own_device(device)  # refuses one for all; accelerate finds the same
+    if device.startswith("cuda"):
+        import torch
+
+        processes.require_own_gpu(torch.cuda.device_count())
     for variable in _OTHER_WAYS:
         if os.environ.get(variable, "").lower() in {"1", "true"}:
             raise HarnessError(
@@ -127,7 +136,7 @@ def start(config: DistillConfig, device: str) -> Processes:
         cpu=device.startswith("cpu"),
         mixed_precision="no",  # the student's own
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=_TIMEOUT)],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=step_timeout(device))],
     )
     count = accelerator.num_processes
     if count != place.processes:
@@ -135,10 +144,21 @@ def start(config: DistillConfig, device: str) -> Processes:
             f"{place.processes} processes were launched, and on {device} each would train alone.",
             remedy="--device cpu, or a machine with as many accelerators.",
         )
+    waiting = None
     if count > 1:
+        from torch import distributed
+
         ours = accelerator.device
         device = "cpu" if ours.type == "cpu" else str(ours)
-    return Processes(accelerator, device, sharded=count > 1 and config.parallel == "fsdp2")
+        waiting = distributed.new_group(backend="gloo", timeout=WAIT)
+    sharded = count > 1 and config.parallel == "fsdp2"
+    return Processes(accelerator, device, sharded=sharded, waiting=waiting)
+
+
+def step_timeout(device: str) -> timedelta:
+    """How long processes wait for each other within a step. On GPUs nothing else ends one that
+    waits in NCCL for another that hangs; on CPUs a step itself may take long."""
+    return timedelta(minutes=20) if device.startswith("cuda") else WAIT
 
 
 def end_process_group() -> None:

@@ -16,6 +16,7 @@ import torch
 from distill.config import DistillConfig
 from distill.examples import Example
 from distill.training.checkpointing import Snapshot
+from distill.training.loss_scale import LossScale
 from distill.training.parallel import Processes
 from distill.training.schedule import learning_rate
 from distill.training.student import MoondreamStudent
@@ -42,7 +43,8 @@ class TrainingState:
             student.shard(processes.count)
         self.parameters = {n: p for n, p in student.module.named_parameters() if p.requires_grad}
         """The trained ones by name."""
-        optimizer = _optimizer(list(student.trainable()), config)
+        self.loss_scale = LossScale(enabled=config.precision == "float16" and config.loss_scaling)
+        optimizer = _optimizer(list(student.trainable()), config, device=processes.device)
         prepare = processes.accelerator.prepare
         if processes.sharded:
             self.optimizer = prepare(optimizer, device_placement=[False])
@@ -70,6 +72,7 @@ class TrainingState:
                     "next_step": step + 1,
                     "sha256": self._order,
                 },
+                "loss_scale": self.loss_scale.state(),
             },
         )
 
@@ -97,6 +100,7 @@ class TrainingState:
         places = {name: place for place, name in enumerate(self.parameters)}
         whole["state"] = {places[name]: dict(kept) for name, kept in snapshot.optimizer.items()}
         self.optimizer.load_state_dict(whole)
+        self.loss_scale.restore(state.get("loss_scale"))
         torch.set_rng_state(snapshot.random["cpu"])
         if self._processes.device.startswith("cuda") and "cuda" in snapshot.random:
             torch.cuda.set_rng_state(snapshot.random["cuda"], self._processes.device)
@@ -109,18 +113,29 @@ class TrainingState:
 
 
 def _optimizer(
-    parameters: list[torch.nn.Parameter], config: DistillConfig
+    parameters: list[torch.nn.Parameter], config: DistillConfig, *, device: str
 ) -> torch.optim.Optimizer:
+    settings = optimizer_settings(config, device=device)
+    if config.optimizer == "adam":
+        return torch.optim.Adam(parameters, **settings)
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, **settings)
+    from bitsandbytes.optim import Adam8bit  # type: ignore[import-not-found]  # optional
+
+    made: torch.optim.Optimizer = Adam8bit(parameters, **settings)
+    return made
+
+
+def optimizer_settings(config: DistillConfig, *, device: str) -> dict[str, Any]:
+    """The optimizer's arguments. On a GPU torch's own are fused: one kernel reads and writes all
+    parameters once, where the default makes copies of them."""
     settings: dict[str, Any] = {
         "lr": config.learning_rate,
         "betas": (config.beta1, config.beta2),
         "eps": config.epsilon,
     }
-    if config.optimizer == "adam":
-        return torch.optim.Adam(parameters, **settings)
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, **settings, weight_decay=config.weight_decay)
-    from bitsandbytes.optim import Adam8bit  # type: ignore[import-not-found]  # optional
-
-    made: torch.optim.Optimizer = Adam8bit(parameters, **settings)
-    return made
+        settings["weight_decay"] = config.weight_decay
+    if config.optimizer != "adam8bit" and device.startswith("cuda"):
+        settings["fused"] = True
+    return settings

@@ -180,7 +180,7 @@ class MoondreamStudent:
         self._config = config
         self._device = torch.device(device)
         half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(config.precision)
-        in_half = config.precision == "float16"
+        in_half = config.all_in_float16
         model: Any = pretrained.load_model(
             AutoModelForImageTextToText, base, dtype=half if in_half else torch.float32
         )
@@ -199,7 +199,8 @@ class MoondreamStudent:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         model.to(self._device).train()
         self._model = model
-        self.module: nn.Module = TargetLoss(model, objective, None if in_half else half)
+        self._autocast = None if in_half else half
+        self.module: nn.Module = TargetLoss(model, objective, self._autocast)
         side: int = model.config.vision_config.image_size
         self._store = FeatureStore(
             features,
@@ -305,10 +306,11 @@ class MoondreamStudent:
 
     def shard(self, processes: int) -> None:
         """Spread the parameters over all processes (FSDP2), layer by layer: a layer's are together
-        only while it computes. The frozen encoder stays whole everywhere: it is used outside of the
-        passes that all processes do together."""
+        only while it computes. In half precision they travel in it, and gradients are summed in
+        float32. The frozen encoder stays whole everywhere: it is used outside of the passes that
+        all processes do together."""
         from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
+        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
         model: Any = self._model
         apart = PARTS["vision"] + PARTS["projector"] if self.encoder_is_frozen else ()
@@ -317,8 +319,13 @@ class MoondreamStudent:
             "mesh": init_device_mesh(self._device.type, (processes,)),
             "ignored_params": {p for name, p in named if name.startswith(apart)} if apart else None,
         }
+        of_layers = MixedPrecisionPolicy(
+            param_dtype=self._autocast,
+            reduce_dtype=torch.float32 if self._autocast else None,
+            cast_forward_inputs=False,  # between layers autocast keeps float32, as unsharded
+        )
         for layer in model.model.language_model.layers:
-            fully_shard(layer, **how)
+            fully_shard(layer, mp_policy=of_layers, **how)
         fully_shard(self.module, **how)
 
     def learned(self, *, wanted: bool = True) -> dict[str, Tensor]:
@@ -389,12 +396,12 @@ class MoondreamStudent:
         return TopLogits(ids, logits)
 
     @torch.no_grad()
-    def _encode_images(self, images: Sequence[Image.Image]) -> Tensor:
-        """(N, T, D)"""
+    def _encode_images(self, images: Sequence[Image.Image]) -> list[Tensor]:
+        """The embeddings of each picture, (T, D)."""
         inputs = self._processor.image_processor.preprocess(list(images), return_tensors="pt")
         pixels = inputs["pixel_values"].to(self._device)
         features: Tensor = self._model.get_image_features(pixels, inputs["image_grids"])
-        return features
+        return list(features)
 
 
 def _teacher_logits(example: Example, rows: Sequence[Row]) -> TopLogits:

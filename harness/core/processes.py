@@ -62,6 +62,24 @@ def own_device(device: str) -> str:
     return f"{kind}:{place.local_rank}" if kind == "cuda" else device
 
 
+def require_own_gpu(gpus: int) -> None:
+    """Refuse more processes on this machine than it has GPUs.
+
+    Args:
+        gpus: of this machine.
+
+    Raises:
+        HarnessError: there is none for this process.
+    """
+    place = here()
+    if place.processes > 1 and place.local_rank >= gpus:
+        have = f"there is {gpus}" if gpus == 1 else f"there are {gpus}"
+        raise HarnessError(
+            f"Process {place.local_rank + 1} on this machine has no GPU of its own: {have}.",
+            remedy=f"Launch {gpus} with --nproc-per-node {gpus}." if gpus else "--device cpu",
+        )
+
+
 def _unclear() -> HarnessError:
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     found = ", ".join(f"{name}={os.environ.get(name, '(absent)')[:20]}" for name in names)
