@@ -25,13 +25,20 @@ from harness.core.structured import Rationale
 from harness.core.types import DataOptions
 from tasks.scienceqa import load as load_questions
 
-HALF = preset("paper", precision="float16", learning_rate=1e-3, batch_size=4, checkpoint_every=2)
+HALF = preset(
+    "paper",
+    precision="float16",
+    learning_rate=1e-3,
+    batch_size=2,
+    checkpoint_every=1,
+    train=("head",),
+)
 
 
 @pytest.fixture
 def run(tiny, drawn: Path, tmp_path: Path) -> Callable[..., Path]:
-    """`run(name, config)` trains for four steps, in a folder of that name."""
-    samples = load_questions(DataOptions(path=drawn)).samples[:16]
+    """`run(name, config)` trains for three steps, in a folder of that name."""
+    samples = load_questions(DataOptions(path=drawn)).samples[:6]
     examples = [
         Example(s, Rationale(s.question, f"A {s.topic} picture.", s.solution, "A")) for s in samples
     ]
@@ -53,23 +60,23 @@ def lines(out: Path) -> list[dict[str, Any]]:
 def test_float16_learns_what_float32_does(run, monkeypatch) -> None:
     """A scale that overflows is halved and the step computed again: none is lost, and all are those
     of float32 but for rounding. A resumed run goes on with the scale that was found."""
-    monkeypatch.setattr(loss_scale, "INITIAL", 2.0**40)
+    monkeypatch.setattr(loss_scale, "INITIAL", 2.0**30)
     out, exact = run("half"), run("exact", replace(HALF, precision="float32"))
     for line, other in zip(lines(out), lines(exact), strict=True):
         assert line["loss"] == pytest.approx(other["loss"], rel=5e-3)
         assert line["grad_norm"] == pytest.approx(other["grad_norm"], rel=5e-2)
-    kept = checkpointing.load(out / "checkpoints" / "step-00000004").state["loss_scale"]
-    assert 1 < kept["value"] < 2.0**40
+    kept = checkpointing.load(out / "checkpoints" / "step-00000003").state["loss_scale"]
+    assert 1 < kept["value"] < 2.0**30
     cut = out.with_name("cut")
     shutil.copytree(out, cut)
     record = json.loads((cut / "distill.json").read_text())
     (cut / "distill.json").write_text(json.dumps({**record, "status": "running"}))
     shutil.rmtree(cut / "student")
-    shutil.rmtree(cut / "checkpoints" / "step-00000004")
+    shutil.rmtree(cut / "checkpoints" / "step-00000003")
     run("cut")
     for line, other in zip(lines(cut), lines(out), strict=True):
         assert line["loss"] == other["loss"]
-    assert checkpointing.load(cut / "checkpoints" / "step-00000004").state["loss_scale"] == kept
+    assert checkpointing.load(cut / "checkpoints" / "step-00000003").state["loss_scale"] == kept
 
 
 def test_a_small_gradient_survives_float16() -> None:
