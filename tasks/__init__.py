@@ -47,12 +47,15 @@ TASKS = MappingProxyType(
         "aokvqa-direct": "The same without options, ten human answers each",
         "ai2d": "School diagrams with masked labels (Kembhavi et al., 2016)",
         "ai2d-no-mask": "The same with their labels",
+        "blink": "What people see at a glance, several pictures (Fu et al., 2024)",
         "chartqa": "Questions about charts (Masry et al., 2022)",
         "cvbench": "Counting, relations, depth and distance (Tong et al., 2024)",
         "docvqa": "Questions about scanned documents (Mathew et al., 2021)",
         "gqa": "Compositional questions about photographs (Hudson and Manning, 2019)",
         "infovqa": "Questions about infographics (Mathew et al., 2022)",
         "mmbench": "Abilities one by one, each question in every order (Liu et al., 2024)",
+        "mathvista": "Mathematics about figures and charts, extracted by rule (Lu et al., 2024)",
+        "mmmu": "College questions of 30 subjects, pictures among the words (Yue et al., 2024)",
         "mmstar": "Questions that need the picture (Chen et al., 2024)",
         "ocrbench": "Reading text in pictures (Liu et al., 2024)",
         "pope": "Is there such an object? (Li et al., 2023)",
@@ -110,7 +113,8 @@ def _checked(task: Task, label: str) -> Task:
         "prompt": callable(task.prompt),
         "extract": callable(task.extract),
         "metrics": isinstance(task.metrics, tuple) and all(map(_is_metric, task.metrics)),
-        "answers": task.answers in {"choice", "text"},
+        "answers": task.answers in {"choice", "text", "mixed"},
+        "about": callable(task.about),
         "max_new_tokens": isinstance(task.max_new_tokens, int) and task.max_new_tokens > 0,
         "synthetic": isinstance(task.synthetic, bool),
         "licence": isinstance(task.licence, str),
@@ -145,6 +149,7 @@ def _guarded(task: Task, path: Path) -> Task:
         load=_guard(task.load, SampleSet, path),
         prompt=_guard(task.prompt, Prompt, path),
         extract=_guard(task.extract, Extraction, path),
+        about=_guard(task.about, object, path),
         metrics=tuple(_guarded_metric(metric, path) for metric in task.metrics),
         file=_hashed(path),
     )
@@ -194,7 +199,7 @@ def _guard(
             if isinstance(error, (HarnessError, SampleError, *let)):
                 raise
             raise _told(error, path) from error
-        values = made.values() if isinstance(made, Mapping) else ()
+        values = made.values() if wanted is Mapping and isinstance(made, Mapping) else ()
         if not isinstance(made, wanted) or not all(isinstance(v, Value) for v in values):
             name = getattr(function, "__name__", str(function))
             article = "an" if wanted.__name__[0] in "AEIOU" else "a"

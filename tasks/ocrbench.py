@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from harness.core.prompts import short_answer
 from harness.core.types import DataOptions, Sample, SampleSet, Task
@@ -31,9 +33,12 @@ def load(options: DataOptions) -> SampleSet:
 
 
 def _question(row: Row) -> Sample:
-    sample = open_question(row)
-    exact = row.fields.get("dataset") == FORMULAS
-    return replace(sample, metadata={EXACT_CASE: 1.0}) if exact else sample
+    return replace(open_question(row), metadata=about_formula(row.fields))
+
+
+def about_formula(fields: Mapping[str, Any]) -> Mapping[str, str | float]:
+    """Whether a row is compared with its case."""
+    return {EXACT_CASE: 1.0} if fields.get("dataset") == FORMULAS else {}
 
 
 TASK = Task(
@@ -45,5 +50,6 @@ TASK = Task(
     extract=extract_open,
     metrics=(CONTAINS,),
     answers="text",
+    about=about_formula,
     max_new_tokens=128,
 )

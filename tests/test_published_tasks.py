@@ -468,6 +468,11 @@ PUBLISHED = [
         {"yes_f1/random": 87.14, "yes_f1/popular": 86.25, "yes_f1/adversarial": 84.46},
     ),
     ("mmbench-dev.llava-v1.5-13b", "mmbench", {"circular_accuracy": 67.69, "accuracy": 76.45}),
+    (
+        "mmmu-val.llava1.5_13b",
+        "mmmu",
+        {"mmmu_accuracy": 36.56, "mmmu_extracted": 36.56, "mmmu_guessed": 0.22},
+    ),
     ("scienceqa.llava-v1.5-13b", "scienceqa", {"accuracy/IMG": 71.64}),
 ]
 

@@ -41,9 +41,16 @@ def instruction(style: Style, *, choices: bool, plain_styles: tuple[Style, ...] 
     return INSTRUCTIONS[style, "choices" if choices else "open"]
 
 
+def added_instruction(prompt: Prompt, plain_styles: tuple[Style, ...] = ()) -> str:
+    """The instruction below the text of a prompt: the task's own, or else the style's."""
+    if prompt.instruction is not None and prompt.style not in plain_styles:
+        return prompt.instruction
+    return instruction(prompt.style, choices=bool(prompt.choices), plain_styles=plain_styles)
+
+
 def user_text(prompt: Prompt, plain_styles: tuple[Style, ...] = ()) -> str:
-    """The user's turn: the task's text, and the style's instruction below it."""
-    added = instruction(prompt.style, choices=bool(prompt.choices), plain_styles=plain_styles)
+    """The user's turn: the task's text, and the instruction below it."""
+    added = added_instruction(prompt, plain_styles)
     asked = f"{prompt.text}\n{added}" if added else prompt.text
     return "\n\n".join([*prompt.examples, asked])
 
@@ -66,6 +73,8 @@ def _answer(sample: Sample) -> str:
 SHORT = "Answer the question using a single word or phrase."
 """LLaVA-1.5's wording (Liu et al., 2024, table 7), which most published scores of short answers are
 measured with."""
+LETTER = "Answer with the option's letter from the given choices directly."
+"""LLaVA-1.5's wording for options, in the same table."""
 
 
 def short_answer(sample: Sample, style: Style, *, wording: str = SHORT) -> Prompt:
@@ -82,8 +91,15 @@ def short_answer(sample: Sample, style: Style, *, wording: str = SHORT) -> Promp
     )
 
 
+def bracketed(sample: Sample) -> list[str]:
+    """A line for each option: "(A) x"."""
+    letters = zip(ascii_uppercase, sample.choices, strict=False)
+    return [f"({letter}) {choice}" for letter, choice in letters]
+
+
 def lettered(sample: Sample, style: Style) -> Prompt:
-    """The context where there is one, the question, and a line for each option: "A. x".
+    """The context where there is one, the question, and a line for each option: "A. x"; and, in the
+    style `direct`, that a letter is wanted.
 
     Raises:
         SampleError: a picture cannot be decoded.
@@ -95,4 +111,5 @@ def lettered(sample: Sample, style: Style) -> Prompt:
         choices=sample.choices,
         images=tuple(image.decode() for image in sample.images),
         style=style,
+        instruction=LETTER if style == "direct" else None,
     )

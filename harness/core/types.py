@@ -106,6 +106,9 @@ class Prompt:
     examples: tuple[str, ...] = ()
     """Answered questions of the train split that are shown first (few-shot), as text."""
     style: Style = "direct"
+    instruction: str | None = None
+    """How an answer is wanted, in the task's words: it comes after the text. None: in those of the
+    style."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +349,10 @@ class TaskFile:
     whole: str
 
 
+def _nothing(_: Mapping[str, Any]) -> Mapping[str, str | float]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """A data set with its way of asking, reading and scoring. One file per task in `tasks/`."""
@@ -361,8 +368,11 @@ class Task:
     nobody knows."""
     metrics: tuple[Metric | RunMetric, ...]
     """The first one decides: runs are ranked and compared by it."""
-    answers: Literal["choice", "text"] = "choice"
-    """Whether an answer is one of the choices, or text that is compared with a reference."""
+    answers: Literal["choice", "text", "mixed"] = "choice"
+    """Whether an answer is one of the choices, or text that is compared with a reference; mixed:
+    one of the choices where a sample has some, else text."""
+    about: Callable[[Mapping[str, Any]], Mapping[str, str | float]] = _nothing
+    """(fields of a row) -> the sample's metadata, for answers that were made elsewhere."""
     max_new_tokens: int = 512
     licence: str = ""
     """Of the published data set."""

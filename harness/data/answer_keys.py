@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import string
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from harness.core.errors import DataError
@@ -99,6 +100,16 @@ def choice_target(row: Row, choices: Sequence[str], names: Sequence[str]) -> int
     if len(places) != 1:
         raise bad(row, name, f"{rule}; this can be {len(places)} of them" if places else rule)
     return places.pop()
+
+
+def by_letter(row: Row, name: str = "answer") -> Row:
+    """The row with the place of a letter such as "B" or "(B)" in the field, for data whose answers
+    are letters, whatever an option's text is; another answer stays."""
+    value = row.fields.get(name)
+    letter = value.strip().strip("().:").strip() if isinstance(value, str) else ""
+    if len(letter) != 1 or letter not in LETTERS:
+        return row
+    return replace(row, fields={**row.fields, name: LETTERS.index(letter)})
 
 
 def _by_letter(value: str, choices: Sequence[str]) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,15 @@ from harness.core.errors import DataError, SampleError
 from harness.core.files.regular import open_regular
 from harness.core.images import ImageRef
 from harness.data.folder import Folder
-from harness.data.pictures import Encoded, Name, columns, found, parts_of, picture_fields
+from harness.data.pictures import (
+    Encoded,
+    Name,
+    columns,
+    found,
+    parts_of,
+    picture_fields,
+    picture_number,
+)
 from harness.data.rows import Row, picture_label
 from harness.data.text import decode_text, lines_of, open_data
 
@@ -72,9 +81,8 @@ class _Line(NamedTuple):
 
     place: _Record
     fields: dict[str, str]
-    key: str
-    """The column that holds the pictures."""
-    pictures: tuple[Name | _Cell, ...]
+    pictures: tuple[tuple[str, Name | _Cell], ...]
+    """Each with its column."""
     refers: str
     """The index of the row whose pictures are meant, if there is one."""
 
@@ -89,15 +97,16 @@ def _line(header: list[str], record: _Record, *, where: str) -> _Line:
         del fields["id"]
     group = next((group for group in groups if any(cells[name].strip() for name in group)), ())
     key, refers = (group[0], cells[group[0]].strip()) if group else ("", "")
-    pictures: list[Name | _Cell] = []
+    pictures: list[tuple[str, Name | _Cell]] = []
     for name in group:
         parts = parts_of(cells[name], where=where, key=name)
         column = header.index(name)
         for at, part in enumerate(parts):
-            pictures.append(_Cell(column, at) if isinstance(part, Encoded) else part)
+            cell = _Cell(column, at) if isinstance(part, Encoded) else part
+            pictures.append((name, cell))
     if key != "image" or len(refers) > _LONGEST_INDEX:
         refers = ""
-    return _Line(record._replace(cells=[]), fields, key, tuple(pictures), refers)
+    return _Line(record._replace(cells=[]), fields, tuple(pictures), refers)
 
 
 def _shown(lines: Sequence[_Line], number: int, by_index: Mapping[str, int], *, where: str) -> int:
@@ -114,13 +123,15 @@ def _shown(lines: Sequence[_Line], number: int, by_index: Mapping[str, int], *, 
 
 
 def _cell_image(path: Path, line: _Line, at: int, folder: Folder) -> ImageRef:
-    picture = line.pictures[at]
+    column, picture = line.pictures[at]
+    several = [name for name, _ in line.pictures].count(column) > 1
+    number = 0 if several else picture_number(column)
     where = f"{path.name}, line {line.place.line}"
     if isinstance(picture, Name):
-        return folder.image(picture.path, where=where, key=line.key)
-    label = picture_label(where, line.key, at + 1 if len(line.pictures) > 1 else None)
+        return replace(folder.image(picture.path, where=where, key=column), number=number)
+    label = picture_label(where, column, picture.at + 1 if several else None)
     read = partial(_read_cell, path, line.place, picture, label=label)
-    return ImageRef(label=label, read=read)
+    return ImageRef(label=label, read=read, number=number)
 
 
 class _Record(NamedTuple):

@@ -6,6 +6,7 @@ For the tasks, this module alone contacts the hub. It downloads files and runs n
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from glob import escape
 from pathlib import Path
 
 from harness.checkpoints.hub import Repository, explain
@@ -43,15 +44,17 @@ def snapshot(
         return None
 
 
-def prepared(repo: str, split: str, revision: str | None) -> list[Path]:
-    """The Arrow files that `datasets.load_dataset` left in its own cache, or none."""
+def prepared(repo: str, split: str, revision: str | None, *, configuration: str = "") -> list[Path]:
+    """The Arrow files that `datasets.load_dataset` left in its own cache, or none; of one
+    configuration, or of any."""
     from datasets import config
     from datasets.naming import camelcase_to_snakecase
 
     owner, _, name = repo.partition("/")
     folder = Path(config.HF_DATASETS_CACHE) / f"{owner}___{camelcase_to_snakecase(name)}"
     # CONFIG/VERSION/COMMIT; a build that is being written has a longer name.
-    builds = [path for path in folder.glob("*/*/*") if path.is_dir() and "." not in path.name]
+    pattern = f"{escape(configuration) or '*'}/*/*"
+    builds = [path for path in folder.glob(pattern) if path.is_dir() and "." not in path.name]
     for build in sorted(builds, key=lambda path: path.stat().st_mtime, reverse=True):
         files = sorted([*build.glob(f"*-{split}.arrow"), *build.glob(f"*-{split}-*-of-*.arrow")])
         if files and build.name.startswith(revision or ""):
@@ -59,15 +62,24 @@ def prepared(repo: str, split: str, revision: str | None) -> list[Path]:
     return []
 
 
-def missing(repo: str, split: str, revision: str | None, *, there: Iterable[str] = ()) -> DataError:
-    """The error for a split that is neither here nor downloadable; `there` are those that are."""
+def missing(
+    repo: str,
+    split: str,
+    revision: str | None,
+    *,
+    there: Iterable[str] = (),
+    configuration: str = "",
+) -> DataError:
+    """The error for a split, or a configuration of it, that is neither here nor downloadable;
+    `there` are the splits that are."""
     from datasets import config
     from huggingface_hub import constants
 
     which = f" --revision {revision}" if revision else ""
     others = ", ".join(sorted(there))
+    of = f"Configuration {configuration!r} of split" if configuration else "Split"
     return DataError(
-        f"Split {split!r} of the data set {repo}, revision {revision or 'main'}, is not on this "
+        f"{of} {split!r} of the data set {repo}, revision {revision or 'main'}, is not on this "
         "machine and could not be fetched.",
         known=f"Looked in {constants.HF_HUB_CACHE} and {config.HF_DATASETS_CACHE}"
         + (f"; there: {others}." if others else "."),

@@ -69,7 +69,8 @@ _FILE_NAMES = frozenset({("file", "name"), ("filename",), ("file", "names"), ("f
 def picture_fields(names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     """The fields that can hold pictures. The first group that is not empty holds them all: `image`,
     `images`, then the others in their order; numbered ones (`image_1`, `image_2` ...) are one
-    group. Next to `image` or `images`, a name or a web address only gives the picture's origin."""
+    group. A `decoded_image` goes before the `image` that it is decoded from. Next to `image` or
+    `images`, a name or a web address only gives the picture's origin."""
     groups: dict[tuple[str, ...], list[tuple[int, str]]] = {}
     for name in names:
         words = tuple(word.lower() for word in _WORDS.findall(name))
@@ -81,7 +82,8 @@ def picture_fields(names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     others = [words for words in groups if words not in whole]
     if whole:
         others = [words for words in others if not _NAMES.intersection(words)]
-    return tuple(tuple(name for _, name in sorted(groups[words])) for words in [*whole, *others])
+    ordered = sorted([*whole, *others], key=lambda words: "decoded" not in words)
+    return tuple(tuple(name for _, name in sorted(groups[words])) for words in ordered)
 
 
 _WORDS = re.compile(r"(?i:b(?:ase)?64)|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]{1,9}|[^\W\d_a-zA-Z]+")
@@ -94,13 +96,20 @@ def _names_pictures(words: tuple[str, ...]) -> bool:
     return len(things) == 1 and all(word in _THINGS | _FORMS for word in words)
 
 
-def pictures_in(fields: Mapping[str, Any], *, where: str) -> tuple[str, list[Part]]:
-    """The pictures of a row, and the first field that holds them; raises DataError."""
+def pictures_in(fields: Mapping[str, Any], *, where: str) -> list[tuple[str, list[Part]]]:
+    """The fields of a row that hold its pictures, with them; raises DataError."""
     for group in picture_fields(tuple(fields)):
-        parts = [part for name in group for part in parts_of(fields[name], where=where, key=name)]
-        if parts:
-            return group[0], parts
-    return "", []
+        parts = [(name, parts_of(fields[name], where=where, key=name)) for name in group]
+        if any(each for _, each in parts):
+            return parts
+    return []
+
+
+@cache
+def picture_number(name: str) -> int:
+    """3 for the field `image_3`; 0 for one without a number."""
+    numbers = [word for word in _WORDS.findall(name) if word.isdecimal()]
+    return int(numbers[0]) if numbers else 0
 
 
 def parts_of(value: object, *, where: str, key: str) -> list[Part]:

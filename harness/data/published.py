@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
 from harness.core.errors import DataError
 from harness.core.types import DataOptions, Sample, SampleSet
 from harness.data.answer_keys import has_key
+from harness.data.configurations import open_configurations
 from harness.data.rows import Row
 from harness.data.schema import collect
 from harness.data.sources import Columns, open_source
@@ -19,9 +20,11 @@ def published_split(
     options: DataOptions,
     build: Callable[[Row], Sample],
     *,
-    repo: str | Sequence[str],
-    files: str,
     licence: str,
+    repo: str | Sequence[str] = (),
+    files: str = "",
+    copies: Mapping[str, str] = MappingProxyType({}),
+    configurations: Sequence[str] = (),
     columns: Columns = MappingProxyType({}),
     hidden: Collection[str] = (),
     only: str = "",
@@ -31,8 +34,10 @@ def published_split(
     Args:
         options: the path, the split and the revision.
         build: makes a sample of a row.
-        repo: as in `open_source`, like `files` and `columns`.
         licence: of the published data set; a user's own data have none.
+        repo: as in `open_source`, like `files` and `columns`.
+        copies: as in `open_configurations`, in place of `repo` and `files` for a data set with
+            these `configurations`.
         hidden: splits whose answers are not public; their samples have no target.
         only: the one split, of a data set whose files name none.
 
@@ -41,7 +46,10 @@ def published_split(
     """
     if only and options.split and options.path is None and only not in same_split(options.split):
         raise wrong_split(str(repo), options.split, [only])
-    source = open_source(options, repo=repo, files=files, columns=columns)
+    if configurations:
+        source = open_configurations(options, copies=copies, names=configurations, columns=columns)
+    else:
+        source = open_source(options, repo=repo, files=files, columns=columns)
     is_hidden = any(name in hidden for name in same_split(options.split))
     made = collect(
         _without_keys(source.rows, all_of_them=options.path is None) if is_hidden else source.rows,

@@ -11,7 +11,7 @@ from typing import Any
 from harness.core.images import ImageRef
 from harness.data.folder import Folder, refuse
 from harness.data.image_store import ImageStore
-from harness.data.pictures import Name, Part, picture_fields, pictures_in
+from harness.data.pictures import Name, Part, picture_fields, picture_number, pictures_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +64,22 @@ class RowBuilder:
         self, fields: Mapping[str, Any], *, where: str, number: int, names: tuple[str, ...] = ()
     ) -> Row:
         """The row, with its pictures apart from its other fields; `names` are all of the file's."""
-        key, parts = pictures_in(fields, where=where)
-        images = self.images(parts, where=where, key=key)
+        images = tuple(
+            image
+            for key, parts in pictures_in(fields, where=where)
+            for image in self.images(parts, where=where, key=key)
+        )
         holding = {name for group in picture_fields(tuple(fields)) for name in group}
         others = {name: value for name, value in fields.items() if name not in holding}
         return Row(where, number, others, images, names or tuple(fields))
 
     def images(self, parts: Sequence[Part], *, where: str, key: str) -> tuple[ImageRef, ...]:
         """The pictures of one field; raises DataError for a path out of the folder."""
-        several = len(parts) > 1
+        if len(parts) == 1:
+            image = self._image(parts[0], where=where, key=key, at=None)
+            return (replace(image, number=picture_number(key)),)
         return tuple(
-            self._image(part, where=where, key=key, at=at if several else None)
-            for at, part in enumerate(parts, start=1)
+            self._image(part, where=where, key=key, at=at) for at, part in enumerate(parts, start=1)
         )
 
     def _image(self, part: Part, *, where: str, key: str, at: int | None) -> ImageRef:

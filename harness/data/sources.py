@@ -101,7 +101,7 @@ def open_source(
             raise DataError(
                 "This task has no data set of its own.", remedy="Name the data with --data PATH."
             )
-        return _renamed(_from_hub(options, repos, files, columns), columns)
+        return _from_hub(options, repos, files, columns)
     path = user_path(options.path)
     # Path's own methods raise where a folder above may not be read, or a name is too long.
     own = _TABLES if Path(files).suffix in _TABLES else (Path(files).suffix,)
@@ -129,11 +129,26 @@ def _from_hub(options: DataOptions, repos: Sequence[str], pattern: str, columns:
     cached = replace(options, download=False)
     for repo in repos[:-1]:
         with contextlib.suppress(DataError):
-            return _from_repository(cached, repo, pattern, columns)
-    return _from_repository(options, repos[-1], pattern, columns)
+            return from_repository(cached, repo, pattern, columns)
+    return from_repository(options, repos[-1], pattern, columns)
 
 
-def _from_repository(options: DataOptions, repo: str, pattern: str, columns: Columns) -> Source:
+def from_repository(
+    options: DataOptions,
+    repo: str,
+    pattern: str,
+    columns: Columns,
+    *,
+    configuration: str = "",
+) -> Source:
+    """The rows of one repository on the hub, as `open_source` has them.
+
+    Args:
+        configuration: the one whose prepared copy is looked for; "": any.
+
+    Raises:
+        DataError: the split is neither here nor downloadable.
+    """
     split, revision = options.split, options.revision
     names = same_split(split)
     there: set[str] = set()
@@ -150,14 +165,16 @@ def _from_repository(options: DataOptions, repo: str, pattern: str, columns: Col
                 raise hub.missing(repo, split, revision, there=["its rows, without the images"])
         if files:
             rows = _READERS[files[0].suffix](files, columns)
-            return Source(rows, repo, revision=folder.name, published=True)
+            source = Source(rows, repo, revision=folder.name, published=True)
+            return _renamed(source, columns)
         there = _splits_there(folder)
     if pattern.endswith(".parquet"):  # otherwise what `datasets` prepares has no pictures in it
         for name in names:
-            if files := hub.prepared(repo, name, revision):
-                commit = files[0].parent.name
-                return Source(arrow_rows(files, columns), repo, revision=commit, published=True)
-    raise hub.missing(repo, split, revision, there=there)
+            if files := hub.prepared(repo, name, revision, configuration=configuration):
+                commit, rows = files[0].parent.name, arrow_rows(files, columns)
+                source = Source(rows, repo, revision=commit, published=True)
+                return _renamed(source, columns)
+    raise hub.missing(repo, split, revision, there=there, configuration=configuration)
 
 
 def _image_patterns(path: Path) -> list[str]:

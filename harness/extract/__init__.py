@@ -150,6 +150,14 @@ def extract_open(
     )
 
 
+def extract_mixed(
+    raw: str, choices: Sequence[str] = (), *, finished: bool | None = None
+) -> Extraction:
+    """The option where there are some, else the text."""
+    read = extract_choice if choices else extract_open
+    return read(raw, choices, finished=finished)
+
+
 def extract_last_capital(raw: str, choices: Sequence[str]) -> Extraction:
     """`paper-base`: the last capital letter anywhere in the text, taken for an option's letter.
 

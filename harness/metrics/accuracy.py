@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.core.types import Metric, Prediction
+from harness.data.answers import UNLISTED
 
 
 def _right(prediction: Prediction) -> float:
@@ -11,7 +12,8 @@ def _right(prediction: Prediction) -> float:
 
 
 def _guess(prediction: Prediction) -> float | None:
-    return 1 / len(prediction.choices) if prediction.choices else None
+    known = prediction.choices and UNLISTED not in prediction.metadata
+    return 1 / len(prediction.choices) if known else None
 
 
 ACCURACY = Metric(

@@ -35,6 +35,11 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "contains": "harness.metrics.contains:CONTAINS",
         "topic_mean": "harness.metrics.balanced:TOPIC_MEAN",
         "cv_bench": "harness.metrics.balanced:CV_BENCH",
+        "mmmu_accuracy": "harness.metrics.mmmu:MMMU_ACCURACY",
+        "mmmu_extracted": "harness.metrics.mmmu:MMMU_EXTRACTED",
+        "mmmu_guessed": "harness.metrics.mmmu:MMMU_GUESSED",
+        "mathvista_accuracy": "harness.metrics.mathvista:MATHVISTA_ACCURACY",
+        "mathvista_extracted": "harness.metrics.mathvista:MATHVISTA_EXTRACTED",
         "direct_answer": "harness.metrics.direct_answer:DIRECT_ANSWER",
     }
 )

@@ -13,16 +13,14 @@ from harness.core.errors import DataError, SampleError
 from harness.core.images import ImageRef
 from harness.core.options import TOKENIZE, Tokenize
 from harness.core.types import LENGTH, STOP, Prediction, Task
-from harness.data.answer_keys import PAGE, bad, choice_list, target_of
+from harness.data.answer_keys import PAGE, bad
+from harness.data.answers import UNLISTED, answer_key, letter_of, letters_up_to
 from harness.data.json_rows import jsonl_rows
 from harness.data.pictures import found
 from harness.data.rows import Row
 from harness.run.folder import RunFolder
 from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo
 from harness.run.scoring import Run, extract_again, metrics_of, write_scored
-
-TARGETS = ("target", "answers", "answer")
-"""Fields that hold the right answer, the first of them that a row has."""
 
 
 def score_file(
@@ -43,8 +41,9 @@ def score_file(
     Args:
         path: JSONL with rows {id, raw, choices, target}, target the place of the right option, its
             letter or its text; or, for text answers, {id, raw, target} or {id, raw, answers} with
-            several accepted texts. `topic` or `category`, `group`, `question` and `image` where
-            they are known, and `finish_reason` or `finished`.
+            several accepted texts. A task with both kinds takes both. Where rows have no options
+            and the answer is a letter, the options are letters. `topic` or `category`, `group`,
+            `question` and `image` where they are known, and `finish_reason` or `finished`.
         label: the model's name; one of the catalogue brings its title and size along.
         tokenize: how BLEU splits a text.
         skip_invalid: leave out, and count, rows that do not fit.
@@ -138,9 +137,11 @@ def _read_answers(
             raise DataError(error.what, known=error.known, remedy=mend) from error
         skipped.append(error.what)
 
-    for row in jsonl_rows(path, skip=skip):
+    rows = list(jsonl_rows(path, skip=skip))
+    letters = _letters(rows, task)
+    for row in rows:
         try:
-            prediction = _prediction(row, task)
+            prediction = _prediction(row, task, letters=letters)
             _refuse_double(prediction.sample_id, row.where, where)
         except DataError as error:
             skip(error)
@@ -179,8 +180,9 @@ def _answers_hash(predictions: Sequence[Prediction]) -> str:
         digest.update(
             _repr((p.sample_id, p.raw, p.target, p.choices, p.question, p.topic, p.images))
         )
-        if p.group:
-            digest.update(_repr(p.group))
+        for more in (p.group, dict(p.metadata)):
+            if more:
+                digest.update(_repr(more))
     return f"sha256:{digest.hexdigest()}"
 
 
@@ -188,19 +190,26 @@ def _repr(value: object) -> bytes:
     return repr(value).encode("utf-8", "backslashreplace")
 
 
-def _prediction(row: Row, task: Task) -> Prediction:
+def _letters(rows: Sequence[Row], task: Task) -> str:
+    """The letters of options, for rows that list none."""
+    return letters_up_to(letter_of(row, task.answers) for row in rows)
+
+
+def _prediction(row: Row, task: Task, *, letters: str) -> Prediction:
     """One row of answers made elsewhere; raises DataError."""
-    choices = choice_list(row) if task.answers == "choice" else ()
+    choices, target = answer_key(row, task.answers, letters=letters)
+    unlisted = {UNLISTED: 1.0} if choices == tuple(letters) else {}
     prediction = Prediction(
         sample_id=_text(row, "id", number_too=True),
         raw=_text(row, "raw"),
         answer=None,
         rule="",
-        target=target_of(row, choices, TARGETS),
+        target=target,
         question=_text(row, "question", default=""),
         choices=choices,
         topic=_text(row, "topic", default="") or _text(row, "category", default=""),
         group=_text(row, "group", default="", number_too=True),
+        metadata={**task.about(row.fields), **unlisted},
         images=tuple(_digest(image) for image in row.images),
         finish=_finish(row),
     )

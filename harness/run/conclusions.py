@@ -33,7 +33,8 @@ def conclude(
     outputs = [output for _, output, _ in finished]
     begun = {}
     for i, (sample, output, truncated) in enumerate(finished):
-        prompt = prompter.prompt(sample) if structured.parse(output.raw).reasoning else None
+        reasons = sample.choices and structured.parse(output.raw).reasoning
+        prompt = prompter.prompt(sample) if reasons else None
         if isinstance(prompt, Prompt) and truncated:
             shorter = prompter.check(sample, Request(prompt))
             prompt = shorter.prompt if isinstance(shorter, Request) else None

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from harness.core.errors import HarnessError
 from harness.core.files.paths import safe_name
-from harness.core.types import Task
+from harness.core.types import Prediction, Task
 from harness.metrics.registry import metric
 from harness.run.folder import RunFolder
 from harness.run.scoring import Run, extract_again, metrics_of, tokenize_of, write_scored
@@ -39,9 +39,13 @@ def rescore(folder: RunFolder, task: Task, *, extractor: str, command: Sequence[
             f"{folder.path} is itself a run whose answers {other} extracted.",
             remedy=f"Use the run next to it, whose name does not end in +{other}.",
         )
-    read = task.extract if extractor == "ours" else EXTRACTORS[extractor]
+    other_rule = None if extractor == "ours" else EXTRACTORS[extractor]
+
+    def again(p: Prediction) -> Prediction:
+        return extract_again(p, other_rule if other_rule and p.choices else task.extract)
+
     before = folder.existing_predictions()
-    predictions = [extract_again(p, read) for p in before]
+    predictions = [again(p) for p in before]
     target = folder
     if extractor != "ours":
         name = f"{record.model.name}+{extractor}"
@@ -60,7 +64,7 @@ def rescore(folder: RunFolder, task: Task, *, extractor: str, command: Sequence[
         # The texts are the same: what needs an encoder is not computed again.
         kept = {k: v for k, v in record.metrics.items() if _needs_model(k.partition("/")[0])}
         metrics.append(lambda _: kept)
-    beyond = [extract_again(p, read) for p in folder.read_beyond()] if target is folder else []
+    beyond = [again(p) for p in folder.read_beyond()] if target is folder else []
     with target.locked():
         return write_scored(target, record, predictions, metrics, beyond=beyond)
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 from harness.core import structured
-from harness.core.errors import HarnessError, no_likelihood
+from harness.core.errors import HarnessError, SampleError, no_likelihood
 from harness.core.options import (
     GenerationOptions,
     RunOptions,
 )
-from harness.core.prompts import instruction
+from harness.core.prompts import added_instruction
 from harness.core.types import Decoding, Prompt, Sample, Style, Task
 from harness.data.fingerprint import ImageScan, blank, extraction, wording
 from harness.run.shuffling import movable
@@ -37,15 +39,12 @@ def resolve(source: Source, data: Data, options: RunOptions) -> dict[str, Any]:
         HarnessError: options that do not fit the task, the model, or each other.
     """
     _check(source, data.task, options.generation)
+    _check_options(data, options.generation)
     _check_pictures(source, data)
-    wanted, spec = options.generation, source.checkpoint.spec
+    wanted = options.generation
     loaded = source.settings
     style = _style(source, wanted)
-    added = instruction(
-        style,
-        choices=data.task.answers == "choice",
-        plain_styles=spec.plain_styles if spec else (),
-    )
+    added = _instruction(source, data, style)
     published = source.family.paper_wording and not (added or loaded["chat_template"])
     return {
         "style": style,
@@ -105,6 +104,30 @@ def _check(source: Source, task: Task, wanted: GenerationOptions) -> None:
             f"for the style {wanted.style}.",
             remedy="--style direct, or --style plain",
         )
+
+
+def _check_options(data: Data, wanted: GenerationOptions) -> None:
+    """Refuse to score options where some questions have none."""
+    if wanted.mode != "loglikelihood" or data.task.answers != "mixed":
+        return
+    samples = data.samples.samples
+    written = sum(not sample.choices for sample in samples)
+    if written:
+        raise HarnessError(
+            f"--mode loglikelihood chooses among options; {written:,} of {len(samples):,} "
+            f"questions of {data.task.title} have written answers.",
+            remedy="--mode generate",
+        )
+
+
+def _instruction(source: Source, data: Data, style: Style) -> str:
+    """What is added below the questions; of a task with options and written answers, both."""
+    found: dict[str, None] = {}
+    for with_options in (True, False):
+        kind = (s for s in data.samples.samples if bool(s.choices) is with_options)
+        with contextlib.suppress(SampleError):
+            found.update({_prompt(source, data, style, sample=s)[1]: None for s in islice(kind, 1)})
+    return " / ".join(filter(None, found))
 
 
 def _check_pictures(source: Source, data: Data) -> None:
@@ -249,5 +272,4 @@ def _prompt(source: Source, data: Data, style: Style, *, sample: Sample) -> tupl
     """The task's prompt without its pictures' contents, and the instruction of the style."""
     spec = source.checkpoint.spec
     prompt = data.task.prompt(blank(sample), style)
-    plain = spec.plain_styles if spec else ()
-    return prompt, instruction(style, choices=bool(prompt.choices), plain_styles=plain)
+    return prompt, added_instruction(prompt, spec.plain_styles if spec else ())

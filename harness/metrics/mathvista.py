@@ -1,0 +1,124 @@
+"""MathVista's accuracy (Lu et al., 2024): the official comparison of an answer that is extracted by
+rule. Officially a language model extracts it.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Mapping, Sequence
+
+from rapidfuzz.distance import Levenshtein
+
+from harness.core.types import Metric, Prediction
+
+PRECISION, ANSWER_TYPE = "precision", "answer_type"
+"""Metadata of a sample: the decimals that are compared; and integer, float, list or text."""
+_MORE_WORDS = 3
+"""An answer of so many more words than the longest option is one to find the nearest option of."""
+
+
+def nearest_option(text: str, choices: Sequence[str]) -> int | None:
+    """The option with the fewest edits to a text; None for a text much longer than all of them,
+    and where two are as near."""
+    words = max(len(choice.split()) for choice in choices) + _MORE_WORDS
+    text = text.strip()
+    if not text or len(text.split()) > words:
+        return None
+    edits = [Levenshtein.distance(text, choice) for choice in choices]
+    least = min(edits)
+    nearest = {choices[place] for place, each in enumerate(edits) if each == least}
+    return edits.index(least) if len(nearest) == 1 else None
+
+
+def values_match(answer: str, target: str, metadata: Mapping[str, str | float]) -> bool:
+    """Whether a value is the target: whole numbers, numbers rounded to the precision, lists, or
+    texts without regard to case."""
+    kind = metadata.get(ANSWER_TYPE) or _kind(target)
+    if kind == "list":
+        wanted = _listed(target)
+        return wanted is not None and _listed(answer) == wanted
+    given, number = _number(answer), _number(target)
+    if kind == "integer" and number is not None:
+        return given is not None and int(given) == int(number)
+    if kind == "float" and number is not None:
+        decimals = metadata.get(PRECISION)
+        digits = int(decimals) if isinstance(decimals, int | float) else _decimals(target)
+        return given is not None and math.isclose(
+            round(given, digits), round(number, digits), abs_tol=10.0 ** -(digits + 3)
+        )
+    return answer.strip().rstrip(".").lower() == target.strip().rstrip(".").lower()
+
+
+def _kind(target: str) -> str:
+    """The type of an answer where the data do not say it."""
+    if target.strip().startswith("["):
+        return "list"
+    number = _number(target)
+    if number is None:
+        return "text"
+    return "float" if "." in target else "integer"
+
+
+def _number(text: str) -> float | None:
+    try:
+        found = float(text.strip().strip("$%").replace(",", ""))
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _decimals(target: str) -> int:
+    return len(target.strip().strip("$%").partition(".")[2])
+
+
+def _listed(text: str) -> list[object] | None:
+    try:
+        made = ast.literal_eval(text.strip())  # constants alone: nothing is run
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return list(made) if isinstance(made, list | tuple) else None
+
+
+def _by_rule(prediction: Prediction) -> float:
+    if prediction.answer is None and prediction.choices and not prediction.log_likelihoods:
+        place = nearest_option(prediction.raw, prediction.choices)
+        return float(place is not None and _same_option(prediction, place))
+    return _extracted(prediction)
+
+
+def _extracted(prediction: Prediction) -> float:
+    if prediction.answer is None:
+        return 0.0
+    if isinstance(prediction.answer, int):
+        return float(_same_option(prediction, prediction.answer))
+    return float(
+        any(
+            values_match(prediction.text, each, prediction.metadata)
+            for each in prediction.references
+        )
+    )
+
+
+def _same_option(prediction: Prediction, place: int) -> bool:
+    """Some questions have an option twice."""
+    assert isinstance(prediction.target, int)
+    return prediction.choices[place] == prediction.choices[prediction.target]
+
+
+MATHVISTA_ACCURACY = Metric(
+    "mathvista_accuracy",
+    "MathVista accuracy (by rule)",
+    _by_rule,
+    interval="wilson",
+    meaning="answers extracted by rule, not by the judge; then the official comparison: the "
+    "nearest option, whole numbers, numbers rounded to the question's precision, lists",
+)
+MATHVISTA_EXTRACTED = Metric(
+    "mathvista_extracted",
+    "MathVista accuracy by our extractor",
+    _extracted,
+    interval="wilson",
+    meaning="the same, but a text that names no option is wrong and never the nearest one; not the "
+    "official figure",
+)
