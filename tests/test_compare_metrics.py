@@ -59,7 +59,7 @@ def test_graded_scores_are_compared_by_a_paired_bootstrap(command, scored) -> No
     found = command("compare", *alone, "--json").json
     assert found["differences"]["vqa_accuracy"]["difference"] == pytest.approx(0.5)
     assert (found["only_first"], found["only_second"]) == (0, 20)
-    assert command("compare", *alone).stdout.startswith("b is better by 50.0 points, ")
+    assert command("compare", *alone).stdout.startswith("b against a: +50.0 points on ")
 
 
 def test_groups_make_the_interval_of_graded_scores_wider(command, scored) -> None:
@@ -84,12 +84,12 @@ def test_metrics_of_ones_own_task_are_compared(command, scored, tmp_path: Path) 
     short = ["yes" if i % 4 else "no" for i in range(40)]
     folders = [scored(mine, "a", long), scored(mine, "b", short)]
     alone = command("compare", *folders)
-    assert alone.stdout.startswith("b is better in Length by ")
+    assert "Length on 40 shared questions; p = 0.0010: b is better" in alone.stdout
     assert "F1 of yes is not compared" in alone.stdout
     assert command("compare", *folders, "--fail-if-worse").code == 0
     assert command("compare", *reversed(folders), "--fail-if-worse").code == 5
     both = command("compare", *folders, "--task", mine)
-    assert "a is better by " in both.stdout or "a is better in F1 of yes by " in both.stdout
+    assert "b against a, F1 of yes: \N{MINUS SIGN}" in both.stdout
     found = command("compare", *folders, "--task", mine, "--json").json
     assert found["differences"]["f1"]["difference"] == pytest.approx(20 / 30 - 1)
 

@@ -18,6 +18,7 @@ from harness.run.compare import compare
 from harness.run.folder import RunFolder
 from harness.run.records import Counts, ModelInfo, TaskInfo
 from harness.run.rescoring import rescore
+from harness.run.verdicts import probability
 from reports.inputs import discovery as reporting
 from reports.inputs.material import Material, RunData
 from reports.inputs.metrics import formats
@@ -30,7 +31,6 @@ from reports.statistics import answers as answers_module
 from reports.statistics.answers import MAX_SCORED, Answers, chosen, read
 from reports.statistics.ranks import Pair
 from reports.tables.heatmap import HEAT, PERCENT, POINTS
-from reports.tables.pairs import probability
 from tasks import load_task
 from tests import league, made_up
 from tests.test_leaderboard import Page, choice_run, colours, luminance, text_run
@@ -187,11 +187,14 @@ def test_one_run_has_no_rank() -> None:
 
 
 def test_runs_on_other_questions_are_never_paired(material: Material, runs: Path) -> None:
-    """A run of fewer questions stands in a group of its own, without a rank."""
+    """A run of other questions with the same ids stands in a group of its own, without a rank."""
     one = material.runs[0]
-    fewer = replace(one.record, model=replace(one.record.model, name="fewer", title="Fewer"))
-    fewer = replace(fewer, counts=Counts(total=99, available=99, done=99))
-    more = replace(material, runs=[*material.runs, replace(one, record=fewer)])
+    other = replace(one.record, model=replace(one.record.model, name="other", title="Other"))
+    other = replace(other, counts=Counts(total=99, available=99, done=99))
+    asked = [replace(p, question=f"{p.question} And why?") for p in one.predictions()]
+    more = replace(
+        material, runs=[*material.runs, replace(one, record=other, predictions=lambda: asked)]
+    )
     found = {a.run: a for run in more.runs if (a := read(run))}
     section = sections(more.records, found)[0]
     assert [len(peers.runs) for peers in section.run_groups] == [8, 1]

@@ -122,7 +122,7 @@ def test_they_are_compared_as_they_were(
 def test_one_question_is_singular() -> None:
     """In the sentence about two runs."""
     found = compare(RunFolder(STORED / CHOICE), RunFolder(STORED / OTHER))
-    assert "; 1 question only Phi-3.5-vision-instruct-mini got right, 2 only " in words(found)
+    assert ". 1 question only Phi-3.5-vision-instruct-mini got right, 2 only " in words(found)
     assert ": 6 questions that both answered." in words(found)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from harness.metrics.statistics import holm, mcnemar, paired_bootstrap, paired_proportions
-from reports.statistics.ranks import LEVEL, Rank, RunScores, pairwise_tests, ranks
+from harness.run.verdicts import LEVEL
+from reports.statistics.ranks import Rank, RunScores, pairwise_tests, ranks
 
 
 def scored(name: str, right: str, **clusters: str) -> RunScores:

@@ -135,8 +135,11 @@ def test_comparing_in_plain_words(pair) -> None:
     """Who is better, by how many points, with the interval and the questions that decide."""
     result = pair(["A"] * 40 + ["B"] * 60, ["B"] * 100)
     assert result.code == 0
-    assert result.stdout.startswith("second is better by 40.0 points, 29.")
-    assert "40 questions only second got right, 0 only first" in result.stdout
+    assert result.stdout.startswith(
+        "second against first: +40.0 points on 100 shared questions; p <0.0001: second is better "
+        "(95% interval +29."
+    )
+    assert "40 questions only second got right, 0 only first." in result.stdout
     assert "100 questions that both answered" in result.stdout
 
 
@@ -199,8 +202,9 @@ def test_text_runs_are_compared_by_bootstrap(command, tmp_path: Path) -> None:
             ]
         )
     result = command("compare", *folders)
-    assert result.stdout.startswith("b is better in ROUGE-L by ")
-    assert "in BLEU" in result.stdout
+    assert result.stdout.startswith("b against a: +")
+    assert "ROUGE-L on 30 shared questions; p = 0.0010: b is better" in result.stdout
+    assert " BLEU on 30 shared questions" in result.stdout
     assert command("compare", folders[1], folders[0], "--fail-if-worse").code == 5
 
 

@@ -211,7 +211,7 @@ def bootstrap(
         rows, sizes = grouped, np.bincount(index).astype(np.float64)
     blocks = [
         score((weights @ rows) / (weights @ sizes)[:, None])
-        for weights in _weights(len(rows), resamples, seed)
+        for weights in resampling_weights(len(rows), resamples, seed=seed)
     ]
     return np.concatenate(blocks)
 
@@ -297,7 +297,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _weights(n: int, resamples: int, seed: int) -> Iterator[Floats]:
+def resampling_weights(n: int, resamples: int, *, seed: int = 0) -> Iterator[Floats]:
     """How often each of n rows is drawn in each resample, in blocks, (B, n)."""
     random = np.random.default_rng(seed)
     block = max(1, min(resamples, _CELLS // n))

@@ -15,6 +15,7 @@ from harness.core.options import TOKENIZE
 from harness.core.types import Metric, Prediction, RunMetric
 from harness.metrics.clusters import clusters
 from harness.metrics.figures import aggregate, contributions
+from harness.metrics.questions import digests, shared
 from harness.metrics.registry import CONTEXT, metric
 from harness.metrics.statistics import (
     Difference,
@@ -26,10 +27,11 @@ from harness.run.folder import RunFolder
 from harness.run.records import MetricInfo, RunRecord
 from harness.run.scores import scored_predictions, with_descriptions
 from harness.run.scoring import tokenize_of
+from harness.run.verdicts import Verdict, verdict
 
 Floats = NDArray[np.float64]
-Outcomes = Sequence[tuple[bool, bool]]
-"""For each question that both answered, whether each of the two got it right."""
+Rights = NDArray[np.bool_]
+"""Whether a run got each of some questions right, (n,)."""
 
 BOOTSTRAP = "95% and p: paired bootstrap, 1,000 resamples"
 
@@ -43,9 +45,13 @@ class Comparison:
     """Titles of the models."""
     task: str
     n: int
-    """Questions that both answered."""
+    """Questions that both answered, with the same text, options, pictures and target."""
     left_out: int
     """Questions that only one of them answered."""
+    changed: int = 0
+    """Questions left out because their text, options, pictures or target differ."""
+    answered: tuple[int, int] | None = None
+    """Questions that each of them answered."""
     differences: dict[str, Difference]
     """Metric -> second minus first, as fractions; the first entry is the one that decides."""
     metric_info: dict[str, MetricInfo] = field(default_factory=dict)
@@ -70,8 +76,18 @@ class Comparison:
             return self.decisive.high < 0
         return self.decisive.low > 0
 
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict by the metric that decides."""
+        return _verdict(self, next(iter(self.differences)))
+
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "second_is_worse": self.second_is_worse, "words": words(self)}
+        return {
+            **asdict(self),
+            "second_is_worse": self.second_is_worse,
+            "verdict": asdict(self.verdict),
+            "words": words(self),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +96,14 @@ class _Difference:
 
     difference: Difference
     interval: str
-    outcomes: Outcomes | None = None
-    """Where answers are right or wrong."""
+    outcomes: tuple[Rights, Rights] | None = None
+    """Of the first run and of the second, where answers are right or wrong."""
 
 
 def compare(
     first: RunFolder, second: RunFolder, *, metrics: Sequence[Metric | RunMetric] = ()
 ) -> Comparison:
-    """Pair two runs on their shared sample ids.
+    """Pair two runs on the questions that they share: with one id, text, options and target.
 
     Right or wrong: Bonett and Price's interval and exact McNemar's p; where questions share a group
     or an image, an interval from standard errors clustered by it. Graded scores and corpus scores:
@@ -98,25 +114,17 @@ def compare(
             to be computed to be compared.
 
     Raises:
-        HarnessError: not a run, other tasks, no shared question, or shared ids that are other
-            questions.
+        HarnessError: not a run, other tasks, or no shared question.
     """
     records = first.existing_record(), second.existing_record()
     _refuse_unlike(*records)
     (one_record, a), (other_record, b) = map(_answered, (first, second), records)
     records = one_record, other_record
-    shared = [sample_id for sample_id in a if sample_id in b]
-    if not shared:
-        raise HarnessError(
-            "The two runs have no question in common that both answered.", code=Exit.MISSING
-        )
-    sides = [a[sample_id] for sample_id in shared], [b[sample_id] for sample_id in shared]
-    for one, two in zip(*sides, strict=True):
-        if one.target != two.target or one.choices != two.choices:
-            raise HarnessError(
-                f"Sample {one.sample_id} is another question in each of the two runs.",
-                known="Their data differ; see `fingerprint` in run.json.",
-            )
+    keys = shared(digests(list(a.values())), digests(list(b.values())))
+    changed = sum(sample_id in b for sample_id in a) - len(keys)
+    if not keys:
+        raise _nothing_shared(changed)
+    sides = [a[key] for key in keys], [b[key] for key in keys]
     titles = [record.model.title for record in records]
     if titles[0] == titles[1]:
         titles = [str(first.path), str(second.path)]
@@ -132,31 +140,34 @@ def compare(
         first=titles[0],
         second=titles[1],
         task=records[0].task.title,
-        n=len(shared),
-        left_out=len(a) + len(b) - 2 * len(shared),
+        n=len(keys),
+        left_out=len(a) + len(b) - 2 * (len(keys) + changed),
+        changed=changed,
+        answered=(len(a), len(b)),
         differences={name: each.difference for name, each in found.items()},
         metric_info={name: records[0].metric_info[name] for name in found},
-        only_first=None if decisive is None else decisive.count((True, False)),
-        only_second=None if decisive is None else decisive.count((False, True)),
+        only_first=None if decisive is None else int((decisive[0] & ~decisive[1]).sum()),
+        only_second=None if decisive is None else int((decisive[1] & ~decisive[0]).sum()),
         interval="; ".join(notes),
         label=records[0].label,
     )
 
 
 def accuracies(
-    outcomes: Outcomes, clusters: Sequence[Hashable], *, by: str = "image"
+    first: Rights, second: Rights, clusters: Sequence[Hashable] | None = None, *, by: str = "image"
 ) -> tuple[Difference, str]:
     """The second accuracy minus the first, and how its interval was made.
 
     Args:
-        outcomes: of each question that both answered.
-        clusters: for each question, what it shares with others that it is not independent of.
+        first: whether the first run got each question right that both answered, (n,).
+        second: whether the second one did, (n,).
+        clusters: for each question, what it shares with others that it is not independent of; None:
+            nothing.
         by: what that is.
     """
-    only_first, only_second = outcomes.count((True, False)), outcomes.count((False, True))
-    difference = paired_proportions(only_first, only_second, len(outcomes))
-    if 1 < len(set(clusters)) < len(clusters):
-        first, second = zip(*outcomes, strict=True)
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    difference = paired_proportions(only_first, only_second, len(first))
+    if clusters is not None and 1 < len(set(clusters)) < len(clusters):
         clustered = paired_difference(first, second, clusters)
         # With few disagreements the normal interval can have no width at all.
         if clustered.high - clustered.low > difference.high - difference.low:
@@ -175,6 +186,19 @@ def graded(first: Floats, second: Floats, clusters: Sequence[Hashable] | None) -
         clusters: as in `accuracies`; None: all questions are independent.
     """
     return paired_bootstrap(first[:, None], second[:, None], lambda x: x[..., 0], clusters)
+
+
+def _nothing_shared(changed: int) -> HarnessError:
+    if not changed:
+        return HarnessError(
+            "The two runs have no question in common that both answered.", code=Exit.MISSING
+        )
+    return HarnessError(
+        f"The two runs have {_questions(changed)} of the same id, and none that is the same "
+        "question: text, options, pictures or target differ.",
+        known="Their data differ; see `fingerprint` in run.json.",
+        code=Exit.MISSING,
+    )
 
 
 def _refuse_unlike(first: RunRecord, second: RunRecord) -> None:
@@ -289,24 +313,25 @@ def _difference(
 ) -> _Difference:
     if not np.isin(first, (0, 1)).all() or not np.isin(second, (0, 1)).all():
         return _Difference(difference=graded(first, second, together), interval=BOOTSTRAP)
-    outcomes = list(zip((first == 1).tolist(), (second == 1).tolist(), strict=True))
-    difference, interval = accuracies(outcomes, together or range(len(outcomes)), by=by)
-    return _Difference(difference=difference, interval=interval, outcomes=outcomes)
+    one, two = first == 1, second == 1
+    difference, interval = accuracies(one, two, together, by=by)
+    return _Difference(difference=difference, interval=interval, outcomes=(one, two))
 
 
 def words(comparison: Comparison) -> str:
     """The comparison as a sentence or a few."""
     c = comparison
-    lines = [_sentence(c, name, d) for name, d in c.differences.items()]
+    lines = [_sentence(c, name) for name in c.differences]
     if c.only_first is not None:
         lines[0] += (
-            f"; {_questions(c.only_second or 0)} only {c.second} got right, "
-            f"{c.only_first} only {c.first}"
+            f". {_questions(c.only_second or 0)} only {c.second} got right, "
+            f"{c.only_first:,} only {c.first}"
         )
-        lines[0] += f" (McNemar p = {c.decisive.p:.2g})"
     scope = f"{c.task}{f', {c.label}' if c.label else ''}: {_questions(c.n)} that both answered"
     if c.left_out:
         scope += f", {c.left_out:,} left out that only one did"
+    if c.changed:
+        scope += f", {c.changed:,} left out that are other questions in each run"
     return ".\n".join([*lines, f"{scope}. Intervals: {c.interval}."])
 
 
@@ -314,20 +339,17 @@ def _questions(number: int) -> str:
     return f"{number:,} question{'s' * (number != 1)}"
 
 
-def _sentence(c: Comparison, name: str, d: Difference) -> str:
+def _verdict(c: Comparison, name: str) -> Verdict:
     about = c.metric_info[name]
-    scale, digits, unit = (100, 1, " points") if about.unit == "%" else (1, 4, "")
-    up = d.difference >= 0 if about.higher_is_better else d.difference <= 0
-    better, worse = (c.second, c.first) if up else (c.first, c.second)
-    sign = 1 if d.difference >= 0 else -1
-    low, high = sorted((sign * d.low * scale, sign * d.high * scale))
-    size = f"{sign * d.difference * scale:.{digits}f}{unit}, {low:.{digits}f} to {high:.{digits}f}"
-    what = "" if name == next(iter(c.differences)) and about.unit == "%" else f" in {about.title}"
-    if d.difference == 0:
-        return f"{c.second} and {c.first} are equal{what} ({size})"
-    if low <= 0:
-        return f"{better} is ahead{what} by {size}: it may not be better than {worse}"
-    return f"{better} is better{what} by {size}"
+    noun = "group" if about.scope == "group" else "question"
+    return verdict(c.differences[name], about, (c.second, c.first), noun=noun)
+
+
+def _sentence(c: Comparison, name: str) -> str:
+    about, found = c.metric_info[name], _verdict(c, name)
+    is_named = about.unit != "%" or name == next(iter(c.differences))
+    what = "" if is_named else f", {about.title}"
+    return f"{c.second} against {c.first}{what}: {found.text} (95% interval {found.interval})"
 
 
 def _answered(folder: RunFolder, record: RunRecord) -> tuple[RunRecord, dict[str, Prediction]]:

@@ -7,7 +7,7 @@ strings that can be printed and numbers that are numbers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
 from harness.core.files.paths import safe_name
@@ -112,6 +112,26 @@ def asked(run: RunRecord) -> str:
         sanitize.text(task.source, limit=120),
         questions(run),
         left_out(run),
+    )
+    return " · ".join(part for part in parts if part)
+
+
+def asked_together(group: Sequence[RunRecord]) -> str:
+    """Which questions several runs were asked: as `asked`, with what differs between them."""
+    found = list(dict.fromkeys(map(asked, group)))
+    if len(found) == 1:
+        return found[0]
+    splits = dict.fromkeys(sanitize.text(run.task.split, limit=60) for run in group)
+    sources = dict.fromkeys(sanitize.text(run.task.source, limit=120) for run in group)
+    counts = [sanitize.whole(run.counts.available) or 0 for run in group]
+    units = dict.fromkeys(sanitize.text(run.task.unit, limit=60) or "questions" for run in group)
+    few, many = min(counts), max(counts)
+    number = f"{many:,}" if few == many else f"{few:,} to {many:,}"
+    parts = (
+        label(group[0]),
+        f"{' and '.join(splits)} split{'s' * (len(splits) > 1)}",
+        f"{len(sources)} sources" if len(sources) > 2 else " and ".join(sources),
+        f"{number} {next(iter(units)) if len(units) == 1 else 'questions'}",
     )
     return " · ".join(part for part in parts if part)
 

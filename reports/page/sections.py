@@ -1,7 +1,7 @@
 """What the page shows of one task: tables, pairs, drawings and heat maps, measured and reported.
 
-Runs that answered the same questions stand together; runs with a label of their own, "mini
-(synthetic)", never stand with others.
+Runs that share enough questions stand together, and are compared on those that each two share;
+runs with a label of their own, "mini (synthetic)", never stand with others.
 """
 
 from __future__ import annotations
@@ -19,29 +19,46 @@ from reports.inputs import runs, sanitize
 from reports.inputs.metrics import MetricFormat
 from reports.inputs.paper import Paper, PaperTable, load
 from reports.statistics.answers import Answers
+from reports.statistics.comparable import rivals
 from reports.statistics.paired import RunScores
-from reports.statistics.ranks import PairwiseTests, Rank, pairwise_tests
+from reports.statistics.ranks import Pair, PairwiseTests, Rank, pairwise_tests
 from reports.tables import extractors, heatmap, pairs, paper_rows, results
 from reports.tables.heatmap import HeatMap
+from reports.tables.run_sets import RunSet, run_sets
 from reports.tables.table import Table, labelled
 
 MINI = "-mini"
 """How the tasks end that stand in for those of the paper."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A run of another group that is significantly better than the best one of a group, on the
+    questions that they share."""
+
+    title: str
+    pair: Pair
+    """The rival against the best one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunGroup:
-    """Runs on the same questions, with their comparisons."""
+    """Runs that share enough questions, with their comparisons."""
 
     id: str
     title: str
     """Which questions, in words, and the label of its runs."""
+    apart: str
+    """Why these runs are not ranked with those of the group before; empty: asked other
+    questions."""
     runs: tuple[RunRecord, ...]
     """Best first."""
     metric: MetricFormat | None
     """What they are tested by; None: they are not."""
     tests: PairwiseTests | None
     """None: fewer than two have predictions."""
+    rivals: tuple[Rival, ...]
+    """Runs of other groups that are significantly better than the best one of this group."""
     sampled: int | None
     """Answers of each run that were compared, where that is not all of them."""
     matrix: Table | None
@@ -139,18 +156,21 @@ def _section(
         table = replace(original, task=task)
     borrowed = borrowed and table is not None
     name = safe_name(sanitize.text(task))
-    run_groups = tuple(
-        _run_group(
-            f"{name}-{number}",
-            group,
-            answers,
-            table=None if borrowed else table,
-            by_topic=table is None or bool(table.topics),
-        )
-        for number, group in enumerate(results.same_questions(ours), start=1)
+    run_groups = _checked(
+        [
+            _run_group(
+                f"{name}-{number}",
+                each,
+                answers,
+                table=None if borrowed else table,
+                by_topic=table is None or bool(table.topics),
+            )
+            for number, each in enumerate(run_sets(ours, answers), start=1)
+        ],
+        answers,
     )
     scores = _scores(ours, table, run_groups, borrowed=borrowed)
-    costs = results.costs(ours)
+    costs = results.costs([_as_set(each) for each in run_groups])
     printed = paper_rows.as_printed(table) if table else None
     labels = {runs.label(run) for run in ours}
     label = labels.pop() if len(labels) == 1 else ""
@@ -198,13 +218,25 @@ def _scores(
         if each.tests and each.metric:
             ranks |= each.tests.ranks
             ranked_by[each.metric.in_words] = None
-    by = " or ".join(ranked_by)
-    return results.scores(records, paper, ranks, ranked_by=by, complete=borrowed)
+    return results.scores(
+        records,
+        paper,
+        ranks,
+        ranked_by=" or ".join(ranked_by),
+        sets=[_as_set(each) for each in run_groups],
+        complete=borrowed,
+    )
+
+
+def _as_set(group: RunGroup) -> RunSet:
+    """The runs of a group as tables take them."""
+    ordered = group.tests is not None and not group.tests.is_same
+    return RunSet(runs=group.runs, apart=group.apart, is_ordered=ordered)
 
 
 def _run_group(
     name: str,
-    group: Sequence[RunRecord],
+    found: RunSet,
     answers: Mapping[str, Answers],
     *,
     table: PaperTable | None,
@@ -214,28 +246,32 @@ def _run_group(
 
     Args:
         name: the beginning of their ids.
-        group: the runs.
+        found: the runs.
         answers: by run id.
         table: the paper's, of these questions.
         by_topic: whether there are heat maps: a task of the paper has them if its table has topics.
     """
-    ordered = results.best_first(group)
-    known = [found for run in ordered if (found := answers.get(runs.run_id(run)))]
-    known = [found for found in known if found.metric.name == known[0].metric.name]
+    ordered = results.best_first(found.runs)
+    known = [each for run in ordered if (each := answers.get(runs.run_id(run)))]
+    known = [each for each in known if each.metric.name == known[0].metric.name]
     metric = known[0].metric if known[1:] else None
-    tests = _tests([found.scored for found in known], metric) if metric else None
+    tests = _tests([each.scored for each in known], metric) if metric else None
+    if tests and not tests.is_same:
+        ordered = _by_tests(ordered, tests)
     among = [run for run in ordered if tests and runs.run_id(run) in tests.ranks]
-    sampled = [len(found.scored.scores) for found in known]
-    label = runs.label(group[0])
+    sampled = [len(each.scored.scores) for each in known]
+    label = runs.label(ordered[0])
     matrix = pairs.matrix(among, tests, metric, name=f"{name}-matrix") if tests and metric else None
     return RunGroup(
         id=name,
-        title=runs.asked(group[0]),
+        title=found.title,
+        apart=found.apart,
         runs=tuple(ordered),
         metric=metric,
         tests=tests,
+        rivals=(),
         sampled=max(sampled)
-        if tests and any(len(found.scored.scores) < found.answered for found in known)
+        if tests and any(len(each.scored.scores) < each.answered for each in known)
         else None,
         matrix=labelled(matrix, label) if matrix else None,
         pairs=labelled(pairs.every_pair(among, tests, metric, name=f"{name}-pairs"), label)
@@ -251,6 +287,45 @@ def _run_group(
             )
         ),
     )
+
+
+def _by_tests(ordered: Sequence[RunRecord], tests: PairwiseTests) -> list[RunRecord]:
+    """The runs that are tested in the order of their tests, then those that are not."""
+    place = {name: number for number, name in enumerate(tests.order)}
+    return sorted(ordered, key=lambda run: place.get(runs.run_id(run), len(place)))
+
+
+def _checked(groups: Sequence[RunGroup], answers: Mapping[str, Answers]) -> tuple[RunGroup, ...]:
+    """The groups with the runs of other groups that are better than their best: then its rank is
+    not certain."""
+    found = []
+    for group in groups:
+        leader = group.tests.order[0] if group.tests else ""
+        if not group.tests or not group.metric or group.tests.ranks[leader] != Rank(1, 1):
+            found.append(group)
+            continue
+        others = {
+            runs.run_id(run): run
+            for other in groups
+            if other is not group and runs.label(other.runs[0]) == runs.label(group.runs[0])
+            for run in other.runs
+        }
+        scored = [
+            known.scored
+            for name in others
+            if (known := answers.get(name)) and known.metric.name == group.metric.name
+        ]
+        better = tuple(
+            Rival(runs.title(others[pair.second]), pair)
+            for pair in rivals(
+                answers[leader].scored,
+                scored,
+                higher_is_better=group.metric.higher_is_better,
+            )
+        )
+        ranks = {**group.tests.ranks, leader: Rank(1, 1 + len(better))}
+        found.append(replace(group, tests=replace(group.tests, ranks=ranks), rivals=better))
+    return tuple(found)
 
 
 def _tests(scored: Sequence[RunScores], metric: MetricFormat) -> PairwiseTests:

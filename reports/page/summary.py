@@ -16,10 +16,9 @@ from reports.inputs import runs
 from reports.inputs.metrics import decisive
 from reports.inputs.paper import Paper, PaperRow, PaperTable, minutes
 from reports.numbers import counted, duration, fixed
-from reports.page.sections import RunGroup, TaskSection
+from reports.page.sections import Rival, RunGroup, TaskSection
 from reports.statistics.ranks import Rank
 from reports.statistics.sanity import Figure
-from reports.tables import pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +81,7 @@ def _best(sections: Sequence[TaskSection]) -> Iterable[Statement]:
 
 
 def _best_of(group: RunGroup) -> tuple[str, str] | None:
-    """Of the largest set of questions: (verdict, what it rests on)."""
+    """Of the group of most runs: (verdict, what it rests on)."""
     metric = decisive(group.runs)
     scored = [
         run for run in group.runs if metric and runs.figure(run, metric.name).value is not None
@@ -100,35 +99,76 @@ def _best_of(group: RunGroup) -> tuple[str, str] | None:
     if metric.is_share and chance is not None:
         basis.append(f"chance {fixed(chance * 100, 1)}%")
     if len(scored) == 1:
-        rank, why = "the only run on these questions", "No other run to compare with"
+        rank, why = "the only run on these questions", ["No other run to compare with"]
     else:
         rank, why = _significance(group, scored)
-    return f"{verdict} ({rank}).", f"{why}. {_capital('; '.join(basis))}." if basis else f"{why}."
+    texts = [*why, *([_capital("; ".join(basis))] if basis else ())]
+    return f"{verdict} ({rank}).", " ".join(f"{text}." for text in texts)
 
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _significance(group: RunGroup, scored: Sequence[RunRecord]) -> tuple[str, str]:
+def _significance(group: RunGroup, scored: Sequence[RunRecord]) -> tuple[str, list[str]]:
     """(the rank of the best run, what it rests on)."""
     best, second = (runs.run_id(run) for run in scored[:2])
     tests, metric = group.tests, group.metric
     rank = tests.ranks.get(best) if tests else None
     pair = tests.pair(second, best) if tests else None
-    if metric is None or rank is None or pair is None or pair.difference is None:
-        return "not tested", "Predictions are missing, so there is no paired test"
-    size = metric.difference(pair.difference.difference)
-    p = pairs.probability(pair.p) if pair.p is not None else ""
-    shared = counted(pair.n, f"shared {metric.counts}")
-    lead = (
-        f"{size} {metric.difference_unit} against {runs.title(scored[1])}, the second, on "
-        f"{shared}, p {'' if p.startswith('<') else '= '}{p} after "
-        "Holm correction"
-    )
+    if tests is None or metric is None or rank is None or pair is None or pair.difference is None:
+        return "not tested", ["Predictions are missing, so there is no paired test"]
+    titles = runs.title(scored[1]), runs.title(scored[0])
+    found = pair.verdict(metric, *titles, noun=metric.counts)
+    why = [f"Against {titles[0]}, the second: {found.text}"]
     if rank == Rank(1, 1):
-        return "rank 1", f"{lead}; significantly better than every other run"
-    return f"ranks {rank.best}\N{EN DASH}{rank.worst}: not separable", lead
+        others = len(tests.ranks) - 1
+        if others > 1:
+            why.append(
+                f"Significantly better than each of the {others} other runs{_on(group, best)}"
+            )
+        return "rank 1", [*why, *_own_figures(group, scored)]
+    why += [_against_rival(rival, group) for rival in group.rivals[:1]]
+    name = f"ranks {rank.best}\N{EN DASH}{rank.worst}: not separable"
+    return name, [*why, *_own_figures(group, scored)]
+
+
+def _on(group: RunGroup, leader: str) -> str:
+    """On which questions a run is compared with the others, where each pair may share others."""
+    tests, metric = group.tests, group.metric
+    if tests is None or metric is None or tests.is_same:
+        return ""
+    counts = [pair.n for pair in tests.pairs if leader in (pair.first, pair.second)]
+    few, many = min(counts), max(counts)
+    number = f"{many:,}" if few == many else f"{few:,} to {many:,}"
+    return f", on the {number} {metric.counts}s that it shares with each"
+
+
+def _against_rival(rival: Rival, group: RunGroup) -> str:
+    """That a run which is ranked apart is better than the best one here."""
+    assert group.metric is not None  # it was tested
+    leader, metric = runs.title(group.runs[0]), group.metric
+    found = rival.pair.verdict(metric, leader, rival.title, noun=metric.counts)
+    return f"{rival.title}, ranked apart, against {leader}: {found.text}"
+
+
+def _own_figures(group: RunGroup, scored: Sequence[RunRecord]) -> list[str]:
+    """Why a run stands before another whose own figure, of other questions, is better."""
+    metric = group.metric
+    if metric is None or group.tests is None or group.tests.is_same:
+        return []
+    own = {id(run): (runs.figure(run, metric.name).value or 0.0) * metric.sign for run in scored}
+    top = max(scored, key=lambda run: own[id(run)])
+    if own[id(top)] <= own[id(scored[0])]:
+        return []
+    pair = group.tests.pair(runs.run_id(top), runs.run_id(scored[0]))
+    if pair is None or pair.difference is None:
+        return []
+    figure = runs.figure(top, metric.name)
+    found = pair.verdict(metric, runs.title(top), runs.title(scored[0]), noun=metric.counts)
+    own_figure = f"{metric.figure(figure.value or 0.0)} on {figure.n:,} {metric.counts}s of its own"
+    against = f"against it {runs.title(scored[0])} has {found.size} on {found.questions}"
+    return [f"{runs.title(top)} has {own_figure}; {against}"]
 
 
 def _best_printed(paper: Paper) -> Iterable[Statement]:

@@ -18,6 +18,7 @@ from harness.core.types import Metric, Prediction
 from harness.extract import EXTRACTORS, extract_choice
 from harness.metrics.clusters import clusters
 from harness.metrics.figures import aggregate, contributions
+from harness.metrics.questions import digests
 from harness.run.records import RunRecord
 from harness.run.scores import scored_predictions
 from harness.run.shuffling import extract_answer
@@ -105,6 +106,7 @@ def _scored(
     record = evidence.record
     together = clusters(predictions)
     number = dict(zip((p.sample_id for p in predictions), together or (), strict=False))
+    asked = digests(predictions)
     name = runs.run_id(record)
     for metric in scored_by(record, (name for p in predictions for name in p.scores)):
         if metric.scope == "sample":
@@ -112,9 +114,9 @@ def _scored(
                 p.sample_id: p.scores[metric.name] for p in predictions if metric.name in p.scores
             }
             if scores:
-                yield metric, RunScores(name=name, scores=scores, clusters=number)
+                yield metric, RunScores(name=name, scores=scores, clusters=number, questions=asked)
         elif (code := evidence.code(metric.name)) and (found := _contributed(code, predictions)):
-            yield metric, replace(found, name=name, clusters=number)
+            yield metric, replace(found, name=name, clusters=number, questions=asked)
 
 
 def _contributed(code: Metric, predictions: Sequence[Prediction]) -> RunScores | None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.metrics import questions
+from harness.metrics.questions import Digest
 from harness.metrics.statistics import Difference, Floats, paired_bootstrap
 from harness.run.compare import accuracies
 
@@ -46,6 +47,8 @@ class RunScores:
     """Sample id -> its score, or the numbers that it contributes to an aggregate."""
     clusters: Mapping[str, Hashable]
     """Sample id -> what questions that are not independent have in common."""
+    questions: Mapping[str, Digest] = field(default_factory=dict)
+    """Sample id -> the digest of its question; one that is not there is the same in every run."""
     groups: Mapping[str, str] = field(default_factory=dict)
     """Sample id -> its group, where a group has one score."""
     scoring: Scoring = field(default_factory=Scoring)
@@ -77,32 +80,45 @@ class RunScores:
         found = [self.clusters.get(key, key) for key in keys]
         return found if len(set(found)) < len(found) else None
 
+    def by_group(self) -> RunScores:
+        """The same with a score for each group in place of those of its samples, where groups have
+        one. A group of other samples is another question."""
+        reduce = self.scoring.per_group
+        if reduce is None or not self.groups:
+            return self
+        members: dict[str, list[str]] = {}
+        for key in self.scores:
+            members.setdefault(self.groups.get(key, key), []).append(key)
+        scores = self.rows(list(self.scores))[:, 0].tolist()
+        return RunScores(
+            name=self.name,
+            scores=dict(zip(members, scores, strict=True)),
+            clusters={},
+            questions={
+                group: questions.joint((key, self.questions.get(key, _ANY)) for key in keys)
+                for group, keys in members.items()
+            },
+            scoring=Scoring(self.scoring.aggregate),
+        )
+
+
+_ANY: Digest = questions.UNKNOWN * questions.PARTS
+
 
 def shared(first: RunScores, second: RunScores) -> list[str]:
-    """The questions that both answered, in the first one's order."""
-    return [key for key in first.scores if key in second.scores]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """Which of two runs was right on each question, or in each group."""
-
-    difference: Difference
-    right: NDArray[np.bool_]
-    """(n, 2)."""
-
-    def count(self, *who: bool) -> int:
-        """How often the first and the second were right or wrong like this."""
-        return int((self.right == who).all(axis=1).sum())
-
-
-def right_and_wrong(first: RunScores, second: RunScores, keys: Sequence[str]) -> Outcomes:
-    """The second against the first, where answers are right or wrong."""
-    right = np.concatenate([first.rows(keys), second.rows(keys)], axis=1) > 0
-    clusters = first.clusters_of(keys) or range(len(right))
-    pairs = [(bool(one), bool(two)) for one, two in right]
-    difference, _ = accuracies(pairs, list(clusters))
-    return Outcomes(difference, right)
+    """The questions that both answered, in the first one's order; where groups have one score,
+    those of groups that both answered whole."""
+    keys = [
+        key
+        for key in first.scores
+        if key in second.scores
+        and questions.are_same(first.questions.get(key, _ANY), second.questions.get(key, _ANY))
+    ]
+    if first.scoring.per_group is None or not first.groups:
+        return keys
+    one, two = first.by_group(), second.by_group()
+    whole = set(shared(one, two))
+    return [key for key in keys if first.groups.get(key, key) in whole]
 
 
 def difference(first: RunScores, second: RunScores, keys: Sequence[str]) -> Difference | None:
@@ -110,7 +126,7 @@ def difference(first: RunScores, second: RunScores, keys: Sequence[str]) -> Diff
     undefined for one of them."""
     a, b = first.rows(keys), second.rows(keys)
     if first.scoring.is_mean and np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all():
-        return right_and_wrong(first, second, keys).difference
+        return accuracies(a[:, 0] > 0, b[:, 0] > 0, first.clusters_of(keys))[0]
     found = paired_bootstrap(a, b, first.scoring.aggregate, first.clusters_of(keys))
     return found if math.isfinite(found.difference) else None
 

@@ -4,32 +4,26 @@ All pairs are tested together, so their p-values are Holm's. A rank is a range: 
 the number of runs that are significantly better to the place before all that are significantly
 worse. Overlapping intervals of accuracy decide nothing: the runs answered the same questions, and a
 paired test sees what a shared difficulty hides.
+
+Two runs may share other questions than two others do. Then one run can be better than a second,
+which is better than a third, which is better than the first: runs in such a circle are not
+separable. A rank of 1 alone is that of a run that is significantly better than each of the others.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
-from harness.metrics.statistics import (
-    RESAMPLES,
-    Difference,
-    Floats,
-    bootstrap,
-    holm,
-    percentile_interval,
-)
-from reports.statistics.paired import RunScores, Scoring, Test, right_and_wrong, shared
-
-LEVEL = 0.05
-"""Of all pairs together."""
-_DRAWS_PER_PAIR = 60
-"""Resamples for each pair: the smallest p, 1 / (resamples + 1), has to stay below LEVEL when Holm
-multiplies it by the number of pairs."""
+from harness.metrics.statistics import Difference, holm
+from harness.run.compare import accuracies
+from harness.run.verdicts import LEVEL, Measure, Verdict, verdict
+from reports.statistics.alignment import Alignment, align
+from reports.statistics.paired import RunScores, Test
+from reports.statistics.resampling import resampled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +43,8 @@ class Pair:
     both: int | None = None
     neither: int | None = None
     higher_is_better: bool = True
+    tested: int = 1
+    """Pairs that are corrected together."""
 
     @property
     def certain(self) -> bool:
@@ -58,9 +54,33 @@ class Pair:
     @property
     def better(self) -> str | None:
         """The one that is significantly better; None: neither is."""
-        if not self.certain:
+        return self.ahead if self.certain else None
+
+    @property
+    def ahead(self) -> str | None:
+        """The one that has the better score on the shared questions; None: they are equal."""
+        if not self._size:
             return None
         return self.second if (self._size > 0) == self.higher_is_better else self.first
+
+    def verdict(self, measure: Measure, first: str, second: str, *, noun: str) -> Verdict:
+        """The second against the first in words.
+
+        Args:
+            measure: what they are compared by.
+            first: the title of the first.
+            second: that of the second.
+            noun: what n counts, one of them.
+        """
+        return verdict(
+            self.difference,
+            measure,
+            (second, first),
+            corrected=self.p,
+            pairs=self.tested,
+            n=self.n,
+            noun=noun,
+        )
 
     @property
     def _size(self) -> float:
@@ -80,6 +100,7 @@ class Pair:
             both=self.both,
             neither=self.neither,
             higher_is_better=self.higher_is_better,
+            tested=self.tested,
         )
 
 
@@ -97,20 +118,23 @@ class Rank:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairwiseTests:
-    """Paired tests of all runs that answered the same questions."""
+    """Paired tests of all runs that share enough questions."""
 
     test: Test
     pairs: tuple[Pair, ...]
     ranks: Mapping[str, Rank]
+    order: tuple[str, ...]
+    """The runs, best first: none stands before one that is significantly better."""
+    by_names: Mapping[tuple[str, str], Pair]
+    is_same: bool
+    """All runs answered the same questions."""
 
     def pair(self, first: str, second: str) -> Pair | None:
         """These two, the second against the first."""
-        for pair in self.pairs:
-            if (pair.first, pair.second) == (first, second):
-                return pair
-            if (pair.second, pair.first) == (first, second):
-                return pair.turned()
-        return None
+        if found := self.by_names.get((first, second)):
+            return found
+        turned = self.by_names.get((second, first))
+        return turned.turned() if turned else None
 
 
 def pairwise_tests(
@@ -121,124 +145,118 @@ def pairwise_tests(
     Right and wrong answers are tested by exact McNemar, their interval is Bonett and Price's, or
     clustered where that is wider; graded ones by a paired bootstrap, which draws whole clusters.
     """
-    pairs = _mcnemar(runs) if test == "mcnemar" else bootstrapped(runs)
+    aligned = align(runs)
+    pairs = _mcnemar(aligned) if test == "mcnemar" else _bootstrapped(aligned)
     tested = [pair for pair in pairs if pair.difference and pair.difference.p is not None]
     corrected = holm([pair.difference.p for pair in tested])  # type: ignore[union-attr, misc]  # tested have both
     found = dict(zip(((p.first, p.second) for p in tested), corrected, strict=True))
     pairs = [
-        replace(pair, p=found.get((pair.first, pair.second)), higher_is_better=higher_is_better)
+        replace(
+            pair,
+            p=found.get((pair.first, pair.second)),
+            higher_is_better=higher_is_better,
+            tested=len(tested),
+        )
         for pair in pairs
     ]
+    names = [run.name for run in runs]
     decided = [
         (winner, pair.first if winner == pair.second else pair.second)
         for pair in pairs
         if (winner := pair.better)
     ]
     return PairwiseTests(
-        test=test, pairs=tuple(pairs), ranks=ranks([run.name for run in runs], decided)
+        test=test,
+        pairs=tuple(pairs),
+        ranks=ranks(names, decided),
+        order=tuple(best_first(names, decided, pairs)),
+        by_names={(pair.first, pair.second): pair for pair in pairs},
+        is_same=all(pair.n == len(aligned.keys) for pair in pairs),
     )
 
 
 def ranks(names: Sequence[str], decided: Iterable[tuple[str, str]]) -> dict[str, Rank]:
-    """The rank of each name, from (better, worse) pairs that are certain."""
+    """The rank of each name, from (better, worse) pairs that are certain. Names in a circle, each
+    better than the next, are not separable from each other."""
     better, worse = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
-    for winner, loser in decided:
+    for winner, loser in _without_circles(names, decided):
         better[loser] += 1
         worse[winner] += 1
     return {name: Rank(1 + better[name], len(names) - worse[name]) for name in names}
 
 
-def _mcnemar(runs: Sequence[RunScores]) -> list[Pair]:
+def best_first(
+    names: Sequence[str], decided: Iterable[tuple[str, str]], pairs: Iterable[Pair]
+) -> list[str]:
+    """The names, best first: those that no other one left is significantly better than, by how many
+    more they are ahead of than behind; equal ones as they came."""
+    above: dict[str, set[str]] = {name: set() for name in names}
+    for winner, loser in _without_circles(names, decided):
+        above[loser].add(winner)
+    lead = dict.fromkeys(names, 0)
+    for pair in pairs:
+        if ahead := pair.ahead:
+            lead[ahead] += 1
+            lead[pair.first if ahead == pair.second else pair.second] -= 1
+    left, found = list(names), []
+    while left:
+        free = [name for name in left if above[name].isdisjoint(left)]
+        found.append(max(free, key=lead.__getitem__))
+        left.remove(found[-1])
+    return found
+
+
+def _without_circles(
+    names: Sequence[str], decided: Iterable[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    """The (better, worse) pairs of which the worse one is not, by others, better in its turn."""
+    decided = list(decided)
+    place = {name: number for number, name in enumerate(names)}
+    reaches = np.zeros((len(names), len(names)), dtype=bool)
+    for winner, loser in decided:
+        reaches[place[winner], place[loser]] = True
+    for middle in range(len(names)):
+        reaches |= reaches[:, [middle]] & reaches[[middle], :]
+    return [(a, b) for a, b in decided if not reaches[place[b], place[a]]]
+
+
+def _mcnemar(aligned: Alignment) -> list[Pair]:
     pairs = []
-    for one, two in combinations(runs, 2):
-        keys = shared(one, two)
-        if not keys:
-            pairs.append(Pair(first=one.name, second=two.name, n=0, difference=None))
+    for i, j in combinations(range(len(aligned.runs)), 2):
+        names = aligned.runs[i].name, aligned.runs[j].name
+        both = aligned.shared(i, j)
+        if not both.any():
+            pairs.append(Pair(first=names[0], second=names[1], n=0, difference=None))
             continue
-        found = right_and_wrong(one, two, keys)
+        one, two = (aligned.values[run, both, 0] > 0 for run in (i, j))
         pairs.append(
             Pair(
-                first=one.name,
-                second=two.name,
-                n=len(found.right),
-                difference=found.difference,
-                only_first=found.count(True, False),
-                only_second=found.count(False, True),
-                both=found.count(True, True),
-                neither=found.count(False, False),
+                first=names[0],
+                second=names[1],
+                n=len(one),
+                difference=accuracies(one, two, aligned.clusters_of(both))[0],
+                only_first=int((one & ~two).sum()),
+                only_second=int((two & ~one).sum()),
+                both=int((one & two).sum()),
+                neither=int((~one & ~two).sum()),
             )
         )
     return pairs
 
 
 def bootstrapped(runs: Sequence[RunScores], *, resamples: int = 0) -> list[Pair]:
-    """Every pair, uncorrected. Pairs with the same shared questions are drawn together: usually one
-    bootstrap for all. Without `resamples` there are enough for Holm's correction."""
-    chosen = list(combinations(range(len(runs)), 2))
-    resamples = resamples or max(RESAMPLES, _DRAWS_PER_PAIR * len(chosen))
-    drawn: dict[tuple[str, ...], dict[int, _Drawn]] = {}
-    pairs = []
-    for i, j in chosen:
-        keys = shared(runs[i], runs[j])
-        questions = tuple(sorted(keys))
-        if questions not in drawn:
-            drawn[questions] = _draw(runs, keys, resamples) if keys else {}
-        n, difference = 0, None
-        if keys:
-            one, two = drawn[questions][i], drawn[questions][j]
-            n = len(one.rows)
-            observed = one.to(two)
-            if n > 1 and math.isfinite(observed):
-                difference = _difference(two.means - one.means, observed, n)
-        pairs.append(Pair(first=runs[i].name, second=runs[j].name, n=n, difference=difference))
-    return pairs
+    """Every pair, uncorrected, by `resamples`; without them there are enough for Holm's
+    correction."""
+    return _bootstrapped(align(runs), resamples=resamples)
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawn:
-    """A run on some questions, and on resamples of them."""
-
-    rows: Floats
-    """(n, K)."""
-    means: Floats
-    """The figure in each resample, (R,)."""
-    scoring: Scoring
-
-    def to(self, other: _Drawn) -> float:
-        """The other figure minus this one."""
-        if self.scoring.is_mean:
-            return float((other.rows - self.rows).mean())
-        ends = (self.scoring.aggregate(each.rows.mean(axis=0)) for each in (other, self))
-        return float(next(ends) - next(ends))
-
-
-def _draw(runs: Sequence[RunScores], keys: Sequence[str], resamples: int) -> dict[int, _Drawn]:
-    """The runs that answered all these questions, by their places, on the same resamples."""
-    able = [n for n, run in enumerate(runs) if all(key in run.scores for key in keys)]
-    rows = [runs[n].rows(keys) for n in able]
-    ends = np.cumsum([each.shape[1] for each in rows])[:-1]
-
-    def figures(means: Floats) -> Floats:
-        parts = zip(able, np.split(means, ends, axis=-1), strict=True)
-        return np.stack([runs[n].scoring.aggregate(part) for n, part in parts], axis=-1)
-
-    clusters = runs[able[0]].clusters_of(keys)
-    found = bootstrap(np.concatenate(rows, axis=1), figures, clusters, resamples=resamples)
-    return {
-        n: _Drawn(rows[place], found[:, place], runs[n].scoring) for place, n in enumerate(able)
-    }
-
-
-def _difference(drawn: Floats, observed: float, n: int) -> Difference:
-    """As `harness.metrics.statistics.paired_bootstrap`, from differences drawn already."""
-    drawn = drawn[np.isfinite(drawn)]
-    low, high = (percentile_interval(drawn) if len(drawn) else None) or (observed, observed)
-    extreme = int(np.count_nonzero(np.abs(drawn - drawn.mean()) >= abs(observed)))
-    return Difference(
-        difference=observed,
-        low=low,
-        high=high,
-        standard_error=float(drawn.std(ddof=1)) if len(drawn) > 1 else 0.0,
-        n=n,
-        p=(1 + extreme) / (len(drawn) + 1),
-    )
+def _bootstrapped(aligned: Alignment, *, resamples: int = 0) -> list[Pair]:
+    return [
+        Pair(
+            first=aligned.runs[each.places[0]].name,
+            second=aligned.runs[each.places[1]].name,
+            n=each.n,
+            difference=each.difference,
+        )
+        for each in resampled(aligned, resamples=resamples)
+    ]

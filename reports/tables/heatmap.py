@@ -13,13 +13,13 @@ from itertools import pairwise
 from harness.checkpoints.catalog import find
 from harness.metrics.statistics import holm
 from harness.run.records import RunRecord
+from harness.run.verdicts import LEVEL
 from reports.inputs import runs
 from reports.inputs.metrics import MetricFormat, decisive
 from reports.inputs.paper import PaperTable
 from reports.numbers import fixed
 from reports.statistics.answers import Answers
 from reports.statistics.paired import difference, figure, shared
-from reports.statistics.ranks import LEVEL
 from reports.tables import columns
 from reports.tables.rows import run_row
 from reports.tables.table import Cell, Group, Heading, Row, Table, Tone, missing, table

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from harness.run.records import RunRecord
+from harness.run.verdicts import probability
 from reports.inputs import runs
 from reports.inputs.metrics import MetricFormat
-from reports.statistics.ranks import LEVEL, Pair, PairwiseTests
+from reports.statistics.ranks import Pair, PairwiseTests
 from reports.tables.table import Cell, Group, Heading, Row, Table, Tone, missing, table
 
 MAX_MATRIX = 12
@@ -97,26 +98,6 @@ def every_pair(
     )
 
 
-def words(pair: Pair, first: str, second: str) -> str:
-    """Which of the two is better, if any. `pair` is the second minus the first."""
-    if pair.difference is None:
-        return "no question in common"
-    if pair.better is not None:
-        return f"{first if pair.better == pair.first else second} is better"
-    if pair.p is not None and pair.difference.p is not None and pair.difference.p < LEVEL:
-        return "not significant after Holm correction"
-    return "not significant"
-
-
-def probability(p: float) -> str:
-    """A p-value as people print it, on the right side of 0.05."""
-    if p < 0.0001:
-        return "<0.0001"
-    if p < 0.01:
-        return f"{p:.4f}"
-    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-
-
 def _row(run: RunRecord, cells: Sequence[Cell]) -> Row:
     return Row(
         title=runs.title(run),
@@ -155,7 +136,8 @@ def _pair_row(one: RunRecord, two: RunRecord, found: PairwiseTests, metric: Metr
         cells = [missing(reason), Cell(text="no question in common", kind="text")]
         cells += [missing(reason)] * (6 if counted else 2)
     else:
-        d = pair.difference
+        d, noun = pair.difference, metric.counts
+        said = pair.verdict(metric, runs.title(two), runs.title(one), noun=noun)
         cells = [
             Cell(
                 text=metric.difference(d.difference),
@@ -164,7 +146,7 @@ def _pair_row(one: RunRecord, two: RunRecord, found: PairwiseTests, metric: Metr
                 n=pair.n,
                 tone="gain2" if pair.better else "even",
             ),
-            Cell(text=words(pair, runs.title(two), runs.title(one)), kind="text"),
+            Cell(text=said.conclusion, kind="text"),
         ]
         if counted:
             counts = (pair.only_second, pair.only_first, pair.both, pair.neither)

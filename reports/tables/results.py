@@ -1,5 +1,5 @@
-"""The tables of the runs of one task: how good, and at what cost. Rows of one group answered the
-same questions, best first."""
+"""The tables of the runs of one task: how good, and at what cost. Runs that share enough questions
+stand together, best first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from harness.checkpoints.catalog import CATALOG
 from harness.run.records import RunRecord
-from reports.inputs import runs, sanitize
+from reports.inputs import runs
 from reports.inputs.metrics import MetricFormat, decisive, formats
 from reports.inputs.paper import PaperTable
 from reports.numbers import fixed
@@ -18,6 +18,7 @@ from reports.statistics.sanity import check
 from reports.tables import columns
 from reports.tables.columns import Column
 from reports.tables.rows import run_row
+from reports.tables.run_sets import RunSet, run_sets
 from reports.tables.table import Group, Heading, Row, Table, missing, table
 
 
@@ -27,6 +28,7 @@ def scores(
     ranks: Mapping[str, Rank] = MappingProxyType({}),
     *,
     ranked_by: str = "",
+    sets: Sequence[RunSet] = (),
     complete: bool = False,
 ) -> Table:
     """All metrics of a task, the decisive one by topic too: the paper's columns and what else
@@ -37,6 +39,7 @@ def scores(
         paper: the paper's table of that task.
         ranks: by run id, as far as they are known; none: no such column.
         ranked_by: the title of the metric that they compare.
+        sets: the runs as they stand together; none: as their records say.
         complete: with a row of dashes for each model of the paper that was not run.
     """
     main = main_metric(records, paper)
@@ -51,7 +54,7 @@ def scores(
     return _table(
         "measured",
         f"{caption}, each with its 95% interval and n",
-        records,
+        sets or run_sets(records),
         chosen=chosen,
         headline=_headline(chosen, main),
         more=_not_run(records, paper, chosen) if complete and paper else (),
@@ -123,14 +126,22 @@ def _any(column: Column, records: Sequence[RunRecord]) -> bool:
     return any(column.fill(run).value for run in records)
 
 
-def costs(records: Sequence[RunRecord]) -> Table | None:
+def costs(sets: Sequence[RunSet]) -> Table | None:
     """Time, tokens, memory and energy of the runs that were timed; None where none was."""
-    timed = [run for run in records if runs.timing(run, "inference_minutes") is not None]
+    timed = [
+        replace(each, runs=found, is_ordered=False)
+        for each in sets
+        if (found := tuple(filter(_is_timed, each.runs)))
+    ]
     if not timed:
         return None
     return _table(
         "cost", "Time and memory", timed, chosen=columns.COST, headline=columns.MINUTES.key
     )
+
+
+def _is_timed(run: RunRecord) -> bool:
+    return runs.timing(run, "inference_minutes") is not None
 
 
 def every_topic(records: Sequence[RunRecord], paper: PaperTable | None = None) -> Table | None:
@@ -193,18 +204,10 @@ def best_first(group: Sequence[RunRecord]) -> list[RunRecord]:
     return sorted(group, key=key)
 
 
-def same_questions(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """The runs in groups that were asked the same questions, the largest set of them first."""
-    groups: dict[tuple[str, ...], list[RunRecord]] = {}
-    for run in records:
-        groups.setdefault(runs.same_questions(run), []).append(run)
-    return sorted(groups.values(), key=lambda g: -(sanitize.whole(g[0].counts.available) or 0))
-
-
 def _table(
     name: str,
     caption: str,
-    records: Sequence[RunRecord],
+    sets: Sequence[RunSet],
     *,
     chosen: Sequence[Column],
     headline: str,
@@ -217,23 +220,28 @@ def _table(
         value = row.cells[place].value
         return value is None, sign * (value or 0.0)
 
-    groups = same_questions(records)
-    asked = [runs.asked(group[0]) for group in groups]
+    titles = [each.title for each in sets]
+    groups: list[Group] = []
+    is_sorted = True
+    for each, title in zip(sets, titles, strict=True):
+        rows = [_row(run, chosen) for run in each.runs]
+        by_figure = sorted(rows, key=best_first)
+        is_sorted &= not each.is_ordered or rows == by_figure
+        # Data of the same name and size may still differ.
+        parts = (title, runs.data(each.runs[0]) if titles.count(title) > 1 else "", each.apart)
+        groups.append(
+            Group(
+                rows=tuple(rows if each.is_ordered else by_figure),
+                title=" · ".join(filter(None, parts)),
+                chance=_chance(each.runs),
+            )
+        )
     return table(
-        f"{runs.task_id(records[0])}-{name}",
+        f"{runs.task_id(sets[0].runs[0])}-{name}",
         caption,
         [column.heading for column in chosen],
-        groups=[
-            Group(
-                rows=tuple(sorted((_row(run, chosen) for run in group), key=best_first)),
-                # Data of the same name and size may still differ.
-                title=title if asked.count(title) == 1 else f"{title} · {runs.data(group[0])}",
-                chance=_chance(group),
-            )
-            for group, title in zip(groups, asked, strict=True)
-        ]
-        + list(more),
-        sorted_by=headline,
+        groups=groups + list(more),
+        sorted_by=headline if is_sorted else "",
     )
 
 

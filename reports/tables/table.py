@@ -116,7 +116,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Rows that answered the same questions."""
+    """Rows that share enough questions."""
 
     rows: tuple[Row, ...]
     title: str = ""
