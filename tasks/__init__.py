@@ -29,6 +29,7 @@ from harness.core.types import (
     Prompt,
     RunMetric,
     SampleSet,
+    Submission,
     Task,
     TaskFile,
     Value,
@@ -119,6 +120,8 @@ def _checked(task: Task, label: str) -> Task:
         "synthetic": isinstance(task.synthetic, bool),
         "licence": isinstance(task.licence, str),
         "split": isinstance(task.split, str) and bool(task.split),
+        "questions": task.questions is None or isinstance(task.questions, int),
+        "submission": task.submission is None or isinstance(task.submission, Submission),
     }
     for name, is_right in fits.items():
         if not is_right:

@@ -48,4 +48,5 @@ TASK = Task(
     extract=extract_choice,
     metrics=(ACCURACY,),
     max_new_tokens=64,
+    questions=3_088,
 )

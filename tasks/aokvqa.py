@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from harness.core.prompts import lettered
-from harness.core.types import DataOptions, SampleSet, Task
+from harness.core.submissions import text
+from harness.core.types import DataOptions, SampleSet, Submission, Task
 from harness.data.published import published_split
 from harness.data.schema import choice_question
 from harness.extract import extract_choice
@@ -36,4 +37,10 @@ TASK = Task(
     metrics=(ACCURACY,),
     max_new_tokens=64,
     split="validation",
+    questions=1_145,
+    submission=Submission(
+        server="the A-OKVQA leaderboard of AI2",
+        form="by id",
+        fields={"multiple_choice": text},
+    ),
 )

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from harness.core.errors import DataError
 from harness.core.prompts import short_answer
-from harness.core.types import DataOptions, Sample, SampleSet
+from harness.core.submissions import text
+from harness.core.types import DataOptions, Sample, SampleSet, Submission
 from harness.data.literals import text_list
 from harness.data.published import published_split
 from harness.data.rows import Row
@@ -57,4 +58,9 @@ TASK = replace(
     metrics=(DIRECT_ANSWER,),
     answers="text",
     max_new_tokens=32,
+    submission=Submission(
+        server="the A-OKVQA leaderboard of AI2",
+        form="by id",
+        fields={"direct_answer": text},
+    ),
 )

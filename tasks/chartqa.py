@@ -48,4 +48,5 @@ TASK = Task(
     metrics=(RELAXED_ACCURACY, RELAXED_LENIENT),
     answers="text",
     max_new_tokens=32,
+    questions=2_500,
 )

@@ -35,4 +35,5 @@ TASK = Task(
     extract=extract_choice,
     metrics=(CV_BENCH, ACCURACY),
     max_new_tokens=64,
+    questions=2_638,
 )

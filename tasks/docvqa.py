@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from harness.core.prompts import short_answer
-from harness.core.types import DataOptions, SampleSet, Task
+from harness.core.submissions import number, text
+from harness.core.types import DataOptions, SampleSet, Submission, Task
 from harness.data.published import published_split
 from harness.data.schema import open_question
 from harness.extract import extract_open
@@ -38,4 +39,10 @@ TASK = Task(
     answers="text",
     max_new_tokens=32,
     split="validation",
+    questions=5_349,
+    submission=Submission(
+        server="the Robust Reading Competition",
+        form="list",
+        fields={"questionId": number, "answer": text},
+    ),
 )

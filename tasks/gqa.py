@@ -69,4 +69,5 @@ TASK = Task(
     answers="text",
     max_new_tokens=32,
     split="testdev",
+    questions=12_578,
 )

@@ -23,4 +23,4 @@ def load(options: DataOptions) -> SampleSet:
     )
 
 
-TASK = replace(docvqa.TASK, name="infovqa", title="InfographicVQA", load=load)
+TASK = replace(docvqa.TASK, name="infovqa", title="InfographicVQA", load=load, questions=2_801)

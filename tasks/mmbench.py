@@ -6,9 +6,11 @@ A question is right where it is right in all orders of its options (CircularEval
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from harness.core.prompts import lettered
-from harness.core.types import DataOptions, Sample, SampleSet, Task
+from harness.core.submissions import letter, number, option, question
+from harness.core.types import DataOptions, Sample, SampleSet, Submission, Task
 from harness.data.published import published_split
 from harness.data.rows import Row
 from harness.data.schema import choice_question
@@ -55,4 +57,15 @@ TASK = Task(
     metrics=(CIRCULAR_ACCURACY, ACCURACY),
     max_new_tokens=64,
     split="dev",
+    questions=4_329,
+    submission=Submission(
+        server="the MMBench leaderboard of OpenCompass",
+        form="xlsx",
+        fields={
+            "index": number,
+            "question": question,
+            **{name: partial(option, place=place) for place, name in enumerate("ABCD")},
+            "prediction": letter,
+        },
+    ),
 )

@@ -72,4 +72,5 @@ TASK = Task(
     metrics=(ACCURACY,),
     max_new_tokens=64,
     split="val",
+    questions=1_500,
 )

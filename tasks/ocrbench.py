@@ -52,4 +52,5 @@ TASK = Task(
     answers="text",
     about=about_formula,
     max_new_tokens=128,
+    questions=1_000,
 )

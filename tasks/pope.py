@@ -59,4 +59,5 @@ TASK = Task(
     metrics=(YES_F1, YES_PRECISION, YES_RECALL, YES_NO_ACCURACY, YES_RATIO, EXACT_MATCH),
     answers="text",
     max_new_tokens=32,
+    questions=9_000,
 )

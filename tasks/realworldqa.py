@@ -36,4 +36,5 @@ TASK = Task(
     metrics=(EXACT_MATCH,),
     answers="text",
     max_new_tokens=32,
+    questions=765,
 )

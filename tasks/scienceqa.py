@@ -82,4 +82,5 @@ TASK = Task(
     metrics=(ACCURACY,),
     max_new_tokens=512,
     licence=LICENCE,
+    questions=4_241,
 )

@@ -24,5 +24,10 @@ def load(options: DataOptions) -> SampleSet:
 
 
 TASK = replace(
-    scienceqa.TASK, name="scienceqa-mini", title="ScienceQA-mini", load=load, synthetic=True
+    scienceqa.TASK,
+    name="scienceqa-mini",
+    title="ScienceQA-mini",
+    load=load,
+    questions=1050,
+    synthetic=True,
 )

@@ -6,11 +6,12 @@ No OCR tokens are in the prompt: scores with them are not comparable.
 from __future__ import annotations
 
 from harness.core.prompts import short_answer
-from harness.core.types import DataOptions, SampleSet, Task
+from harness.core.submissions import number
+from harness.core.types import DataOptions, SampleSet, Submission, Task
 from harness.data.published import published_split
 from harness.data.schema import open_question
 from harness.extract import extract_open
-from harness.metrics.vqa_accuracy import VQA_ACCURACY
+from harness.metrics.vqa_accuracy import VQA_ACCURACY, normalized_text
 
 LICENCE = "CC BY 4.0"
 
@@ -39,4 +40,10 @@ TASK = Task(
     answers="text",
     max_new_tokens=32,
     split="validation",
+    questions=5_000,
+    submission=Submission(
+        server="the TextVQA Challenge on EvalAI",
+        form="list",
+        fields={"question_id": number, "answer": normalized_text},
+    ),
 )

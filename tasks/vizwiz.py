@@ -8,11 +8,11 @@ from __future__ import annotations
 from functools import partial
 
 from harness.core.prompts import SHORT, short_answer
-from harness.core.types import DataOptions, SampleSet, Task
+from harness.core.types import DataOptions, Prediction, SampleSet, Submission, Task
 from harness.data.published import published_split
 from harness.data.schema import open_question
 from harness.extract import extract_open
-from harness.metrics.vqa_accuracy import VQA_ACCURACY
+from harness.metrics.vqa_accuracy import VQA_ACCURACY, normalized_text
 
 LICENCE = "CC BY 4.0"
 WORDING = f"When the provided information is insufficient, respond with 'Unanswerable'.\n{SHORT}"
@@ -32,6 +32,11 @@ def load(options: DataOptions) -> SampleSet:
     )
 
 
+def _photograph(prediction: Prediction) -> str:
+    """The file of the picture, which a question is known by."""
+    return f"{prediction.sample_id.removesuffix('.jpg')}.jpg"
+
+
 TASK = Task(
     name="vizwiz",
     title="VizWiz",
@@ -43,4 +48,10 @@ TASK = Task(
     answers="text",
     max_new_tokens=32,
     split="validation",
+    questions=4_319,
+    submission=Submission(
+        server="the VizWiz VQA Challenge on EvalAI",
+        form="list",
+        fields={"image": _photograph, "answer": normalized_text},
+    ),
 )

@@ -49,4 +49,5 @@ TASK = Task(
     answers="text",
     max_new_tokens=512,
     licence=LICENCE,
+    questions=63_746,
 )

@@ -24,5 +24,10 @@ def load(options: DataOptions) -> SampleSet:
 
 
 TASK = replace(
-    vqaonline.TASK, name="vqaonline-mini", title="VQAonline-mini", load=load, synthetic=True
+    vqaonline.TASK,
+    name="vqaonline-mini",
+    title="VQAonline-mini",
+    load=load,
+    questions=250,
+    synthetic=True,
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from harness.core.prompts import short_answer
-from harness.core.types import DataOptions, SampleSet, Task
+from harness.core.submissions import number
+from harness.core.types import DataOptions, SampleSet, Submission, Task
 from harness.data.published import published_split
 from harness.data.schema import open_question
 from harness.extract import extract_open
-from harness.metrics.vqa_accuracy import VQA_ACCURACY
+from harness.metrics.vqa_accuracy import VQA_ACCURACY, normalized_text
 
 LICENCE = "CC BY 4.0"
 
@@ -37,4 +38,10 @@ TASK = Task(
     answers="text",
     max_new_tokens=32,
     split="validation",
+    questions=214_354,
+    submission=Submission(
+        server="the VQA Challenge on EvalAI",
+        form="list",
+        fields={"question_id": number, "answer": normalized_text},
+    ),
 )

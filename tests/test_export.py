@@ -32,6 +32,7 @@ from reports.page.leaderboard import sections
 from reports.statistics.sanity import Finding
 from reports.tables import table as making
 from reports.tables.table import Cell, Row, Table
+from tasks import load_task
 from tests.hostile import BLANK, HOSTILE, filled
 from tests.test_leaderboard import choice_run, text_run
 
@@ -590,9 +591,9 @@ def test_only_the_hubs_data_sets_go_to_the_hub() -> None:
     user says which one they are."""
     unfit = FOLDER_FORMATS["hf"].unfit
     copy = choice_run(task=replace(choice_run().task, source="data/ScienceQA", revision=None))
-    assert not unfit(choice_run(), None)
-    assert "data/ScienceQA" in unfit(copy, None)
-    assert not unfit(copy, HUB)
+    assert not unfit(RunData(choice_run()), None)
+    assert "data/ScienceQA" in unfit(RunData(copy), None)
+    assert not unfit(RunData(copy), HUB)
     (entry,) = entries(
         files("hf", RunData(copy, answers), dataset=HUB)["moondream/.eval_results/scienceqa.yaml"]
     )
@@ -664,7 +665,7 @@ def test_no_string_changes_an_exported_run(text: str) -> None:
     record = filled(choice_run(), text)
     said = [filled(prediction, text) for prediction in answers()[:-1]]
     said = [replace(p, sample_id=f"{text}{i}", error=None) for i, p in enumerate(said)]
-    run = RunData(record, lambda: said)
+    run = RunData(record, lambda: said, load_task("docvqa"))
     for form in FOLDER_FORMATS:
         found = files(form, run, dataset=HUB)
         assert found

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from distill.quality.answers import reasoning_to_error
 from distill.quality.measures import measure
 from distill.questions import Questions
-from harness.core.errors import DataError
-from harness.core.types import DataOptions, Prediction, gold_text, references
+from harness.core.errors import DataError, HarnessError
+from harness.core.types import DataOptions, Prediction, Value, gold_text, references
 from harness.metrics.accuracy import ACCURACY
 from harness.metrics.balanced import CV_BENCH
 from harness.metrics.figures import NO_KEY, figures
 from harness.metrics.vqa_accuracy import VQA_ACCURACY
-from harness.run.records import prediction_from_json, prediction_to_json
+from harness.run.folder import RunFolder
+from harness.run.records import (
+    Counts,
+    ModelInfo,
+    RunRecord,
+    TaskInfo,
+    prediction_from_json,
+    prediction_to_json,
+)
+from harness.run.scoring import write_scored
 from harness.run.task_data import Data
+from reports.export.exporter import export
 from tasks import load_task
 from tests.hub_cache import cache_on_hub, without_network
 from tests.test_published_tasks import CASES, Case, only, write
@@ -140,3 +152,137 @@ def test_nothing_is_distilled_from_questions_without_a_key(tmp_path: Path) -> No
     data = Data(load_task("mmbench"), DataOptions(split="test", path=tmp_path))
     with pytest.raises(DataError, match=r"answers of the test split are not public.*learn"):
         Questions(data=data).selected()
+
+
+SERVED = {
+    "vqav2": (
+        {"sample_id": "262148000", "raw": "Yes.", "answer": "Yes."},
+        [{"question_id": 262148000, "answer": "yes"}],
+    ),
+    "textvqa": (
+        {"sample_id": "34602", "answer": "The Brand"},
+        [{"question_id": 34602, "answer": "brand"}],
+    ),
+    "vizwiz": (
+        {"sample_id": "VizWiz_test_00000000", "answer": "a can"},
+        [{"image": "VizWiz_test_00000000.jpg", "answer": "can"}],
+    ),
+    "docvqa": (
+        {"sample_id": "57343", "answer": "ITC Limited"},
+        [{"questionId": 57343, "answer": "ITC Limited"}],
+    ),
+    "infovqa": ({"sample_id": "65718", "answer": None}, [{"questionId": 65718, "answer": ""}]),
+    "aokvqa": (
+        {"sample_id": "2Kc", "answer": 1, "choices": ("hat", "rain coat")},
+        {"2Kc": {"multiple_choice": "rain coat"}},
+    ),
+    "aokvqa-direct": ({"sample_id": "2Kc", "answer": "coat"}, {"2Kc": {"direct_answer": "coat"}}),
+}
+"""Task -> an answer, and the document that its server takes."""
+
+
+def keep(runs: Path, task: str, *answers: Prediction, available: int | None = None) -> None:
+    """A run with these answers on a split without public ones."""
+    record = RunRecord(
+        task=TaskInfo(name=task, title=load_task(task).title, split="test"),
+        model=ModelInfo(name="m", title="M"),
+        fingerprint={},
+        counts=Counts(total=len(answers), available=available or len(answers)),
+    )
+    folder = RunFolder.of(runs, task=task, model="m", split="test")
+    write_scored(folder, record, answers, load_task(task).metrics)
+
+
+@pytest.mark.parametrize("task", SERVED)
+def test_a_submission_is_what_the_server_takes(task: str, tmp_path: Path) -> None:
+    """Its fields by their names there, ids as numbers where they are, answers in their form."""
+    changes, document = SERVED[task]
+    keep(tmp_path / "runs", task, unkeyed(1, **{"choices": (), **changes}))
+    made = export("submission", tmp_path / "runs", task=None, out=tmp_path / "out", dataset=None)
+    assert [path.name for path in made.files] == [f"{task}-test-m.json"]
+    assert json.loads(made.files[0].read_text()) == document
+
+
+def test_mmbench_takes_a_spreadsheet(tmp_path: Path) -> None:
+    """A letter for each row; one that is not an option where there is none; no text is a formula."""
+    keep(
+        tmp_path / "runs",
+        "mmbench",
+        unkeyed(1000241, question="=1+1 <b> & \x01"),
+        unkeyed(7, question="q", answer=None),
+    )
+    made = export("submission", tmp_path / "runs", task=None, out=tmp_path / "out", dataset=None)
+    with zipfile.ZipFile(made.files[0]) as packed:
+        assert packed.testzip() is None
+        for name in packed.namelist():
+            ET.fromstring(packed.read(name))
+        sheet = ET.fromstring(packed.read("xl/worksheets/sheet1.xml"))
+    space = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+    rows = [
+        ["".join(cell.itertext()) for cell in row.iter(f"{space}c")]
+        for row in sheet.iter(f"{space}row")
+    ]
+    assert rows == [
+        ["index", "question", "A", "B", "C", "D", "prediction"],
+        ["1000241", "=1+1 <b> & \ufffd", "x", "y", "", "", "B"],
+        ["7", "q", "x", "y", "", "", "Z"],
+    ]
+
+
+def test_a_run_that_no_server_takes_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    """One with a limit, one of a task whose answers are public, one of a task file."""
+    keep(tmp_path, "docvqa", unkeyed(1), available=2)
+    keep(tmp_path, "scienceqa", unkeyed(1))
+    with pytest.raises(HarnessError, match="it has 1 of 2 answers, and the server wants all"):
+        export("submission", tmp_path, task="docvqa", out=tmp_path / "out", dataset=None)
+    with pytest.raises(HarnessError, match="no evaluation server takes its answers"):
+        export("submission", tmp_path, task="scienceqa", out=tmp_path / "out", dataset=None)
+
+
+def test_a_task_of_a_users_own_says_what_its_server_takes(tmp_path: Path) -> None:
+    """By its file; without it the run is left out, and the message says so."""
+    keep(tmp_path, "docvqa", unkeyed(1, answer="x", choices=()))
+    (record,) = tmp_path.glob("docvqa/*/*/run.json")
+    record.write_text(record.read_text().replace('"docvqa"', '"mine"'))
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from dataclasses import replace\nfrom tasks.docvqa import TASK\n"
+        'TASK = replace(TASK, name="mine")\n'
+    )
+    with pytest.raises(HarnessError, match=r"--task \./mine\.py"):
+        export("submission", tmp_path, task=None, out=tmp_path / "out", dataset=None)
+    made = export("submission", tmp_path, task=str(mine), out=tmp_path / "out", dataset=None)
+    assert json.loads(made.files[0].read_text()) == [{"questionId": 1, "answer": "x"}]
+
+
+def test_a_run_without_a_score_is_on_every_list(tiny: Any, command: Any, tmp_path: Path) -> None:
+    """Answered, printed, listed, on the page and exported, with a reason and without a rank; two of
+    them cannot be compared."""
+    hidden("mmbench", tmp_path / "data")
+    for name in ("one", "two"):
+        done = command(
+            *("eval", "--model", tiny("vilt"), "--task", "mmbench", "--split", "test"),
+            *("--data", tmp_path / "data", "--name", name, "--runs", tmp_path / "runs"),
+            *("--mode", "loglikelihood", "--batch-size", "1"),
+        )
+        assert done.code == 0, done.stderr
+        assert "not computed: the answers of this split are not public" in done.stdout
+    folders = [tmp_path / "runs" / "mmbench" / name / "test" for name in ("one", "two")]
+    record = RunFolder(folders[0]).existing_record()
+    assert record.metrics["circular_accuracy"] == Value(value=None, n=0, note=NO_KEY)
+    assert "circular" in record.decisive
+    listed = command("list", "runs", "--runs", tmp_path / "runs")
+    assert listed.code == 0
+    assert "0.00" not in listed.stdout
+    page = tmp_path / "page.html"
+    made = command("report", "--runs", tmp_path / "runs", "--out", page)
+    assert (made.code, made.stderr) == (0, "")
+    assert "the answers of this split are not public" in page.read_text()
+    for form in ("csv", "markdown", "latex", "json"):
+        assert command("export", "--format", form, "--runs", tmp_path / "runs").code == 0
+    for form in ("lm-eval", "every-eval-ever", "submission"):
+        out = ("--out", tmp_path / form)
+        assert command("export", "--format", form, "--runs", tmp_path / "runs", *out).code == 0
+    compared = command("compare", *folders)
+    assert compared.code != 0
+    assert "answers of this split are not public" in compared.stderr

@@ -15,6 +15,7 @@ from harness.core.types import (
     Sample,
     SampleSet,
     Style,
+    Submission,
     Task,
     Value,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "Sample",
     "SampleSet",
     "Style",
+    "Submission",
     "Task",
     "Value",
     "choice_question",

@@ -19,7 +19,9 @@ from harness.core.terminal import print_json, say
 app = App()
 
 
-Format = Literal["csv", "markdown", "latex", "json", "lm-eval", "hf", "every-eval-ever"]
+Format = Literal[
+    "csv", "markdown", "latex", "json", "lm-eval", "hf", "every-eval-ever", "submission"
+]
 """See reports.export."""
 
 
@@ -27,7 +29,8 @@ Format = Literal["csv", "markdown", "latex", "json", "lm-eval", "hf", "every-eva
     epilog="Examples:\n\n"
     "harness export --format csv --task scienceqa\n\n"
     "harness export --format latex --out tables.tex\n\n"
-    "harness export --format lm-eval --out lm-eval-results"
+    "harness export --format lm-eval --out lm-eval-results\n\n"
+    "harness export --format submission --task vqav2 --out submissions"
 )
 def export(
     *,
@@ -35,11 +38,17 @@ def export(
         Format,
         Option(
             "What to write. csv, markdown, latex, json: the tables of the page, in one document. "
-            "lm-eval, hf, every-eval-ever: the runs, in a folder.",
+            "lm-eval, hf, every-eval-ever: the runs, in a folder. submission: their answers as the "
+            "evaluation servers of the data sets take them.",
             flag="format",
         ),
     ],
-    task: Annotated[str | None, Option("Only the runs of this task. Default: all.", default=None)],
+    task: Annotated[
+        str | None,
+        Option(
+            "Only the runs of this task, or of the task in ./mine.py. Default: all.", default=None
+        ),
+    ],
     runs: Runs,
     out: Annotated[
         Path | None,

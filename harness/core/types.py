@@ -340,6 +340,19 @@ class SampleSet:
     """What a run logs before the first question."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """The file that an evaluation server takes for a split whose answers are not public."""
+
+    server: str
+    """Where it is uploaded, in words."""
+    form: Literal["list", "by id", "answers by id", "xlsx"]
+    """A JSON list of objects; one JSON object with an object for each id, or with the answer alone
+    (the only field); or a spreadsheet with a row for each answer."""
+    fields: Mapping[str, Callable[[Prediction], str | int]]
+    """Name -> its value: see `harness.core.submissions`."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaskFile:
     """The file of a user's own task, as hashes."""
@@ -378,6 +391,10 @@ class Task:
     """Of the published data set."""
     split: str = "test"
     """The split that is asked where none is named: one whose answers are public."""
+    questions: int | None = None
+    """Rows of that split as it is published; None: not known."""
+    submission: Submission | None = None
+    """None: there is no server that scores other splits."""
     synthetic: bool = False
     """Its questions are made by a program, and say nothing about how well a model does on real
     ones: every score of it is marked as such."""

@@ -64,6 +64,11 @@ def normalize(text: str) -> str:
     return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES)
 
 
+def normalized_text(prediction: Prediction) -> str:
+    """An answer as the reference evaluation compares it, for servers that may not normalise."""
+    return normalize(prediction.text)
+
+
 def vqa_accuracy(answer: str, references: tuple[str, ...]) -> float:
     """The mean, over all ways to leave one reference out, of min(1, matches among the others / 3);
     with a single reference, whether it matches."""

@@ -130,11 +130,7 @@ def compare(
         titles = [str(first.path), str(second.path)]
     found, notes = _differences(records, *sides, own=metrics)
     if not found:
-        raise HarnessError(
-            "The two runs have no score in common that can be compared.",
-            remedy="harness rescore RUN scores its answers again; --task ./mine.py has the metrics "
-            "of a task of yours.",
-        )
+        raise _nothing_to_compare(sides[0])
     decisive = next(iter(found.values())).outcomes
     return Comparison(
         first=titles[0],
@@ -150,6 +146,20 @@ def compare(
         only_second=None if decisive is None else int((decisive[1] & ~decisive[0]).sum()),
         interval="; ".join(notes),
         label=records[0].label,
+    )
+
+
+def _nothing_to_compare(answers: Sequence[Prediction]) -> HarnessError:
+    """The error for two runs without a score in common."""
+    if all(answer.target is None for answer in answers):
+        return HarnessError(
+            "The two runs have no score: the answers of this split are not public.",
+            remedy="harness export --format submission writes them for the evaluation server.",
+        )
+    return HarnessError(
+        "The two runs have no score in common that can be compared.",
+        remedy="harness rescore RUN scores its answers again; --task ./mine.py has the metrics "
+        "of a task of yours.",
     )
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from harness.core.errors import Exit, HarnessError
+from harness.core.types import Task
 from reports.export.destination import write_document, write_folder
 from reports.export.formats import FOLDER_FORMATS, TABLE_FORMATS
 from reports.inputs import sanitize
 from reports.inputs.discovery import gather
-from reports.inputs.material import Material
+from reports.inputs.material import Material, RunData
 from reports.page.leaderboard import TaskSection, sections
 from reports.statistics.answers import read
+from tasks import load_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,15 @@ def export(
     Args:
         form: a key of TABLE_FORMATS or of FOLDER_FORMATS.
         runs: the folder of run folders.
-        task: only this task's runs and tables; None: all.
+        task: only this task's runs and tables, by its name or the file of a user's own; None: all.
         out: the file of a table format, None to get its text; the folder of the others.
         dataset: the hub's data set that the questions are; None: as the runs say.
     """
     material, broken = gather(runs)
+    if task is not None and task.endswith(".py"):
+        own = load_task(task)
+        task = own.name
+        material = replace(material, runs=[_of_task(run, own) for run in material.runs])
     if form in TABLE_FORMATS:
         if dataset is not None:
             raise HarnessError(f"--dataset does not apply to --format {form}; remove it.")
@@ -59,11 +65,11 @@ def export(
     chosen = [run for run in material.runs if task in {None, run.record.task.name}]
     if not chosen:
         raise broken[0] if broken else _no_run(task, runs)
-    fitting = [run for run in chosen if not made.unfit(run.record, dataset)]
+    fitting = [run for run in chosen if not made.unfit(run, dataset)]
     reasons = [
         HarnessError(
             f"The run of {run.record.model.name} on {run.record.task.name} is left out: "
-            f"{made.unfit(run.record, dataset)}."
+            f"{made.unfit(run, dataset)}."
         )
         for run in chosen
         if run not in fitting
@@ -75,6 +81,11 @@ def export(
         none = HarnessError(f"The runs in {runs} hold no answers.", code=Exit.MISSING)
         raise broken[0] if broken else none
     return Export("", files, (*broken, *reasons))
+
+
+def _of_task(run: RunData, task: Task) -> RunData:
+    """The run with its own task, where that is it."""
+    return replace(run, task=task) if run.record.task.name == task.name else run
 
 
 def _document(text: str, out: Path | None, broken: Sequence[HarnessError]) -> Export:

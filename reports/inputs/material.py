@@ -42,11 +42,15 @@ class RunData:
     task: Task | None = None
     """A user's own task, where its file is named: its metrics can score again."""
 
+    @property
+    def known_task(self) -> Task | None:
+        """The task, if its code is at hand."""
+        name = self.record.task.name
+        return self.task or (load_task(name) if name in TASKS else None)
+
     def code(self, name: str) -> Metric | None:
         """A metric that scores no sample by itself, if its code is at hand and needs no model."""
-        task, title = self.task, self.record.task.name
-        if task is None and title in TASKS:
-            task = load_task(title)
+        task = self.known_task
         own = {each.name: each for each in described_by(task.metrics)} if task else {}
         found = own.get(name) or metric(name)
         return None if found is None or found.needs_model else found

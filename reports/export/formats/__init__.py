@@ -1,8 +1,8 @@
 """The export formats, one module each; a new format is a file here and an entry below.
 
 A table format (CSV, Markdown, LaTeX, JSON) turns the page's `reports.tables.table.Table` objects
-into one text; a folder format (lm-eval, the Hub, Every Eval Ever) turns runs and their predictions
-into files.
+into one text; a folder format (lm-eval, the Hub, Every Eval Ever, a submission) turns runs and
+their predictions into files.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.core.files.paths import safe_name
-from harness.run.records import RunRecord
 from reports.export.formats import (
     delimited,
     every_eval_ever,
@@ -20,6 +19,7 @@ from reports.export.formats import (
     latex,
     lm_eval,
     markdown,
+    submission,
 )
 from reports.export.run_files import File
 from reports.inputs.material import RunData
@@ -54,7 +54,7 @@ class FolderFormat:
     title: str
     write: Callable[[Sequence[RunData], str | None], Iterator[File]]
     """(runs, the hub's data set that their questions are, where the user says it) -> the files."""
-    unfit: Callable[[RunRecord, str | None], str] = lambda _run, _dataset: ""
+    unfit: Callable[[RunData, str | None], str] = lambda _run, _dataset: ""
     """Why a run cannot be written; empty: it can."""
 
 
@@ -62,6 +62,7 @@ FOLDER_FORMATS: Mapping[str, FolderFormat] = {
     "lm-eval": FolderFormat("lm-evaluation-harness", lm_eval.write),
     "hf": FolderFormat("Hugging Face", hugging_face.write, hugging_face.unfit),
     "every-eval-ever": FolderFormat("Every Eval Ever", every_eval_ever.write),
+    "submission": FolderFormat("Submission", submission.write, submission.unfit),
 }
 
 

@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 TASK_TYPE = "visual-question-answering"
 
 
-def unfit(run: RunRecord, dataset: str | None) -> str:
+def unfit(evidence: RunData, dataset: str | None) -> str:
     """Why the run cannot be written; empty: it can.
 
     Args:
-        run: the record.
+        evidence: the run.
         dataset: the hub's data set that the questions are, said by the user; None: as recorded.
     """
+    run = evidence.record
     if next(_scores(run), None) is None:
         return "it has no figures"
     if dataset is not None or dataset_id(run):
