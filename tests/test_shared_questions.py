@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from harness.metrics.statistics import mcnemar, paired_bootstrap
 from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo
 from harness.run.scoring import scored
 from harness.run.verdicts import LEVEL, verdict
+from reports.distillation.panel import panel
+from reports.inputs.discovery import gather
 from reports.inputs.material import RunData
 from reports.inputs.paper import load
 from reports.page.sections import RunGroup, TaskSection, sections
@@ -28,6 +31,7 @@ from reports.statistics.answers import Answers, read
 from reports.statistics.comparable import comparable
 from reports.statistics.paired import RunScores, Scoring
 from reports.statistics.ranks import Rank, best_first, pairwise_tests, ranks
+from tests import league
 
 
 def question(number: int, **parts: Any) -> Prediction:
@@ -361,3 +365,43 @@ def test_the_same_runs_are_grouped_alike_in_every_order() -> None:
     for order in itertools.permutations(runs):
         found = comparable(order)
         assert [set(group.names) for group in found] == [{"all", "most"}, {"other"}, {"few"}]
+
+
+def test_the_trade_off_decides_on_shared_questions() -> None:
+    """A run that skipped what it cannot answer has the higher figure, and is dominated by a cheaper
+    run that is better where both answered; the caption says on which questions."""
+    ahead = dict.fromkeys(range(440), True) | dict.fromkeys(range(440, 500), False)
+    behind = dict.fromkeys(range(20), False) | dict.fromkeys(range(20, 450), True)
+    made = []
+    for name, right, size in (("ahead", ahead, 10), ("behind", behind, 20)):
+        found = run(name, right)
+        model = replace(found.record.model, parameters=size * 10**9)
+        made.append(replace(found, record=replace(found.record, model=model)))
+    (chart,) = section(made).run_groups[0].charts
+    assert [(point.name, point.leads) for point in chart.points] == [
+        ("Ahead", True),
+        ("Behind", False),
+    ]
+    assert chart.caption[1] == "Dominated (hollow): Behind by Ahead."
+    assert chart.caption[2].endswith("is decided on those that both answered (450).")
+
+
+def test_the_gain_of_a_distillation_is_of_shared_questions(tmp_path: Path) -> None:
+    """The student before training lacks 12 of 60 questions: the gain is that of 48, and says so."""
+    league.write(tmp_path / "runs", questions=60)
+    material, _ = gather(tmp_path / "runs")
+    (made,) = [each for each in material.distillations if each.name == "moondream-kd"]
+    (base,) = [each for each in made.base if each.record.task.name == "scienceqa"]
+    kept = [p for number, p in enumerate(base.predictions()) if number % 5]
+    short = replace(base, predictions=lambda: kept)
+    answers = known([short if each.record == base.record else each for each in material.runs])
+    shown = panel(replace(made, base=(short,)), answers, picture=lambda _: "")
+    assert shown.headline[1].startswith(
+        "On the 48 questions that both answered (Moondream 48, Moondream-kd 60), 95% interval "
+    )
+    assert shown.gains is not None
+    assert "on the 48 questions that both answered" in shown.gains.caption
+    (whole, *_) = shown.gains.groups[0].rows
+    student = {p.sample_id: p.scores["accuracy"] for p in kept}
+    assert whole.cells[1].value == pytest.approx(100 * sum(student.values()) / 48)
+    assert whole.cells[3].n == 48

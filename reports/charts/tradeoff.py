@@ -9,7 +9,7 @@ covers no point, no whisker, no line and no other number.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -22,6 +22,7 @@ from reports.inputs import runs, sanitize
 from reports.inputs.metrics import MetricFormat, decisive
 from reports.inputs.paper import PaperTable, minutes
 from reports.numbers import fixed, significant
+from reports.statistics.ranks import PairwiseTests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +117,16 @@ class Chart:
     """Models whose cost is not known."""
 
 
-def run_charts(records: Sequence[RunRecord], *, name: str) -> list[Chart]:
-    """A chart for each cost that any of these runs knows; best runs are numbered first."""
+def run_charts(
+    records: Sequence[RunRecord], tests: PairwiseTests | None = None, *, name: str
+) -> list[Chart]:
+    """A chart for each cost that any of these runs knows; best runs are numbered first.
+
+    Args:
+        records: the runs, best first.
+        tests: of them; where runs answered other questions, they decide which of two is better.
+        name: the beginning of the ids.
+    """
     metric = decisive(records)
     if metric is None:
         return []
@@ -149,6 +158,7 @@ def run_charts(records: Sequence[RunRecord], *, name: str) -> list[Chart]:
         name=name,
         chance=None if chance is None else chance * 100,
         label=runs.label(records[0]) if records else "",
+        tests=None if tests is None or tests.is_same else tests,
     )
 
 
@@ -200,6 +210,7 @@ def charts(
     name: str,
     chance: float | None = None,
     label: str = "",
+    tests: PairwiseTests | None = None,
 ) -> list[Chart]:
     """One chart for each axis along which any candidate can be put.
 
@@ -210,28 +221,41 @@ def charts(
         name: the beginning of their ids.
         chance: what blind guessing gets, in the unit of the scores.
         label: of these scores, "mini (synthetic)".
+        tests: of candidates whose scores are of other questions, which are then best first.
     """
-    order = sorted(candidates, key=lambda c: (-metric.sign * c.score, c.name))
+    order = list(candidates)
+    if tests is None:
+        order.sort(key=lambda c: (-metric.sign * c.score, c.name))
     return [
-        _chart(order, AXES[key], metric, name=name, chance=chance, label=label)
+        _chart(order, AXES[key], metric, name=name, chance=chance, label=label, tests=tests)
         for key in keys
         if any(c.costs.get(key, 0) > 0 for c in order)
     ]
 
 
-def frontier(points: Sequence[tuple[float, float]], better: Literal["low", "high"]) -> set[int]:
+Leads = Callable[[int, int], float]
+"""(place of one, place of another) -> how much better the first one is."""
+
+
+def frontier(
+    points: Sequence[tuple[float, float]],
+    better: Literal["low", "high"],
+    leads: Leads | None = None,
+) -> set[int]:
     """Places of the (cost, score) points that no other one beats: at least as good for no more,
-    and better in one of the two."""
+    and better in one of the two. `leads` decides in place of the scores, where it is given; of
+    points that all beat each other it leaves the first."""
     sign = 1 if better == "low" else -1
-    costs = [(sign * cost, score) for cost, score in points]
-    return {
-        place
-        for place, (cost, score) in enumerate(costs)
-        if not any(
-            other_cost <= cost and other >= score and (other_cost, other) != (cost, score)
-            for other_cost, other in costs
-        )
-    }
+    costs = [sign * cost for cost, _ in points]
+
+    def beats(one: int, other: int) -> bool:
+        lead = leads(one, other) if leads else points[one][1] - points[other][1]
+        no_worse = costs[one] <= costs[other] and lead >= 0
+        return no_worse and (costs[one] < costs[other] or lead > 0)
+
+    places = range(len(points))
+    found = {place for place in places if not any(beats(other, place) for other in places)}
+    return found or set(places[:1])
 
 
 def _costs(run: RunRecord) -> Iterable[tuple[str, float]]:
@@ -253,12 +277,16 @@ def _chart(
     name: str,
     chance: float | None,
     label: str,
+    tests: PairwiseTests | None,
 ) -> Chart:
     shown = [c for c in order if c.costs.get(axis.key, 0) > 0]
     x, across = geometry.logarithmic([c.costs[axis.key] for c in shown])
     ends = [end for c in shown for end in (c.score, c.low, c.high) if end is not None]
     y, upwards = geometry.scores(metric.unit, ends)
-    leading = frontier([(c.costs[axis.key], metric.sign * c.score) for c in shown], axis.better)
+    leads = _leads(shown, metric, tests)
+    leading = frontier(
+        [(c.costs[axis.key], metric.sign * c.score) for c in shown], axis.better, leads
+    )
     places = [(x(c.costs[axis.key]), y(c.score)) for c in shown]
     whiskers = [
         (None, None) if c.low is None or c.high is None else (y(c.high), y(c.low)) for c in shown
@@ -298,7 +326,9 @@ def _chart(
         arrows=tuple(geometry.arrow(places[i], places[j]) for i, j in pairs),
         chance=level,
         chance_at=named,
-        caption=_caption(shown, axis, leading, pairs, metric=metric),
+        caption=_caption(
+            shown, axis, leading, pairs=pairs, metric=metric, leads=leads, tests=tests
+        ),
         absent=tuple(c.name for c in order if c not in shown),
     )
 
@@ -357,27 +387,52 @@ def _caption(
     shown: Sequence[Candidate],
     axis: Axis,
     leading: set[int],
-    pairs: Sequence[tuple[int, int]],
     *,
+    pairs: Sequence[tuple[int, int]],
     metric: MetricFormat,
+    leads: Leads,
+    tests: PairwiseTests | None,
 ) -> tuple[str, ...]:
     first = [c.name for place, c in enumerate(shown) if place in leading]
     caption = [f"On the Pareto frontier (filled): {_and(first)}."]
-    if dominated := _dominated(shown, axis, leading, metric.sign):
+    if dominated := _dominated(shown, axis, leading, leads):
         caption.append(f"Dominated (hollow): {_and(dominated)}.")
+    if tests is not None:
+        counts = [pair.n for pair in tests.pairs]
+        few, many = min(counts), max(counts)
+        number = f"{many:,}" if few == many else f"{few:,} to {many:,}"
+        caption.append(
+            f"Each score is of the run's own {metric.counts}s; which of two runs is better is "
+            f"decided on those that both answered ({number})."
+        )
     for i, j in pairs:
         student, distilled = shown[i], shown[j]
         before, after = (
             f"{c.name} ({_score_and_cost(c, axis, metric)})" for c in (student, distilled)
         )
         gain = fixed(distilled.score - student.score, metric.digits, sign="+")
-        points = " points" * (metric.unit == "%")
-        caption.append(f"Arrow: distillation takes {before} to {after}, {gain}{points}.")
+        gain += " points" * (metric.unit == "%")
+        if tests and (pair := tests.pair(student.run, distilled.run)):
+            found = pair.verdict(metric, student.name, distilled.name, noun=metric.counts)
+            gain = f"{found.size} on {found.questions}" if found.size else found.conclusion
+        caption.append(f"Arrow: distillation takes {before} to {after}, {gain}.")
     return tuple(caption)
 
 
+def _leads(shown: Sequence[Candidate], metric: MetricFormat, tests: PairwiseTests | None) -> Leads:
+    """How much better one candidate is than another, on the questions that both answered."""
+
+    def lead(one: int, other: int) -> float:
+        pair = tests.pair(shown[other].run, shown[one].run) if tests else None
+        if pair and pair.difference:
+            return metric.sign * pair.difference.difference
+        return metric.sign * (shown[one].score - shown[other].score)
+
+    return lead
+
+
 def _dominated(
-    shown: Sequence[Candidate], axis: Axis, leading: set[int], direction: int
+    shown: Sequence[Candidate], axis: Axis, leading: set[int], leads: Leads
 ) -> list[str]:
     """Return "A by B" for each dominated model, B being the best of those that beat it."""
     sign = 1 if axis.better == "low" else -1
@@ -386,15 +441,12 @@ def _dominated(
         if place in leading:
             continue
         cost = sign * c.costs[axis.key]
-        better = [
+        better = (
             o
-            for o in shown
-            if o is not c
-            and sign * o.costs[axis.key] <= cost
-            and direction * o.score >= direction * c.score
-        ]
-        best = max(better, key=lambda o: direction * o.score)
-        found.append(f"{c.name} by {best.name}")
+            for other, o in enumerate(shown)
+            if o is not c and sign * o.costs[axis.key] <= cost and leads(other, place) >= 0
+        )
+        found.append(f"{c.name} by {next(better).name}")  # they are best first
     return found
 
 

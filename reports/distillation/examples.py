@@ -14,6 +14,7 @@ from reports.distillation.summary import few
 from reports.inputs import runs, sanitize
 from reports.inputs.material import Distillation
 from reports.numbers import counted, fixed
+from reports.statistics.paired import shared
 
 MAX_OUTPUT = 4000
 """Bytes of one output in an example; the sample browser has more."""
@@ -130,7 +131,7 @@ def teacher_lead(models: Models, picture: Picture) -> TeacherLead | None:
         return None
     scores = {
         key: (ours, theirs)
-        for key in student.answers.scored.scores
+        for key in shared(student.answers.scored, teacher.answers.scored)
         if (ours := student.score(key)) is not None and (theirs := teacher.score(key)) is not None
     }
     if not scores:
@@ -142,7 +143,9 @@ def teacher_lead(models: Models, picture: Picture) -> TeacherLead | None:
         topic = student.answers.topics.get(key, "") or "no topic"
         topics[topic] = topics.get(topic, 0) + 1
     order = sorted(topics.items(), key=lambda pair: (-pair[1], pair[0]))
-    verdict = f"{len(only):,} of {counted(len(scores), 'question')}; the reverse: {back:,}."
+    both = "" if student.answered == teacher.answered == len(scores) else " that both answered"
+    asked = f"{counted(len(scores), 'question')}{both}"
+    verdict = f"{len(only):,} of {asked}; the reverse: {back:,}."
     binary = student.answers.scored.test == teacher.answers.scored.test == "mcnemar"
     text = (
         f"{teacher.title} is right and {student.title} is wrong"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from harness.metrics.statistics import wilson
 from reports.charts.scatter import Scatter, Topic, scatter
 from reports.distillation.models import ModelRun, Models
+from reports.distillation.summary import on_questions
 from reports.inputs import runs
 from reports.numbers import fixed
 from reports.tables import heatmap
@@ -34,7 +35,7 @@ def gains(models: Models, trained: Mapping[str, int], *, name: str) -> Table | N
     test = "exact McNemar test" if binary else "paired bootstrap"
     return table(
         f"{name}-gains",
-        f"{student.title} minus {base.title} by topic, on the same questions",
+        f"{student.title} minus {base.title} by topic, {_on(models)}",
         [
             Heading(key="trained", title="Trained", meaning="training questions of the topic"),
             Heading(key="first", title=base.title, implied_unit=metric.unit, best=metric.best),
@@ -56,6 +57,15 @@ def gains(models: Models, trained: Mapping[str, int], *, name: str) -> Table | N
         groups=[Group(rows=tuple(rows))],
         row_title="Topic",
     )
+
+
+def _on(models: Models) -> str:
+    """Which questions the two are compared on, within a caption."""
+    base, student, whole = models.base, models.student, models.change.get("")
+    if not (base and student and whole) or base.answered == student.answered == whole.n:
+        return "on the same questions"
+    text = on_questions(base, student, whole.n)
+    return f"{text[:1].lower()}{text[1:]}"
 
 
 def _row(

@@ -1,7 +1,7 @@
 """The models of a distillation, each with its run on the test questions.
 
-Student, base, control and teacher are compared on the same questions: a run is chosen by how many
-of the student's questions it answers.
+Student, base, control and teacher are compared on the questions that two of them share: a run is
+chosen by how many it shares with the student.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from harness.core.types import Prediction, Value
 from reports.inputs import runs
 from reports.inputs.material import Distillation, RunData
 from reports.statistics.answers import Answers
+from reports.statistics.paired import shared
 from reports.tables import heatmap
 from reports.tables.heatmap import Change, Changes, changes_of
 
@@ -44,6 +45,11 @@ class ModelRun:
     @property
     def role(self) -> str:
         return runs.role(self.evidence.record)
+
+    @property
+    def answered(self) -> int:
+        """Questions that its scores are of."""
+        return len(self.answers.scored.scores)
 
     def score(self, sample_id: str) -> float | None:
         """What its answer got, more being better; None: no score of its own."""
@@ -89,14 +95,15 @@ def models_of(found: Distillation, answers: Mapping[str, Answers]) -> Models:
         found: the distillation.
         answers: by run id.
     """
-    student = _model_run(found.training.runs if found.training else (), answers, None)
-    anchor = student.evidence if student else None
-    base = _model_run(found.base, answers, anchor)
-    teacher = _model_run(found.teacher, answers, anchor)
+    student = _model_run(found.training.runs if found.training else (), answers)
+    task = student.evidence.record.task.name if student else ""
+    anchor = student.answers if student else None
+    base = _model_run(found.base, answers, task, anchor)
+    teacher = _model_run(found.teacher, answers, task, anchor)
     return Models(
         student=student,
         base=base,
-        control=_model_run(found.control.runs if found.control else (), answers, anchor),
+        control=_model_run(found.control.runs if found.control else (), answers, task, anchor),
         teacher=teacher,
         change=heatmap.changes(base.answers, student.answers) if base and student else {},
         structures={model: model.structure() for model in (teacher, base, student) if model},
@@ -104,21 +111,23 @@ def models_of(found: Distillation, answers: Mapping[str, Answers]) -> Models:
 
 
 def _model_run(
-    candidates: Sequence[RunData], answers: Mapping[str, Answers], anchor: RunData | None
+    candidates: Sequence[RunData],
+    answers: Mapping[str, Answers],
+    task: str = "",
+    anchor: Answers | None = None,
 ) -> ModelRun | None:
-    """The run on the questions of `anchor`, else the one with most answers."""
-    best: tuple[tuple[bool, int], RunData, Answers] | None = None
+    """The run of a task, if one is named, that shares most questions with `anchor`; of equal ones
+    that with most answers."""
+    best: tuple[tuple[int, int], RunData, Answers] | None = None
     for evidence in candidates:
         known = answers.get(runs.run_id(evidence.record))
         if known is None:
             continue
-        if anchor is not None and evidence.record.task.name != anchor.record.task.name:
+        if task and evidence.record.task.name != task:
             continue
-        same = anchor is not None and runs.same_questions(evidence.record) == runs.same_questions(
-            anchor.record
-        )
-        if best is None or (same, known.answered) > best[0]:
-            best = (same, known.answered), evidence, known
+        fit = 0 if anchor is None else len(shared(anchor.scored, known.scored)), known.answered
+        if best is None or fit > best[0]:
+            best = fit, evidence, known
     if best is None:
         return None
     _, evidence, known = best

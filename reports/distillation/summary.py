@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from reports.distillation.models import Models
+from reports.distillation.models import ModelRun, Models
 from reports.distillation.training import objective_title
 from reports.inputs import sanitize
 from reports.inputs.material import Distillation, Training
@@ -27,7 +27,7 @@ def headline(models: Models) -> Iterable[str]:
     )
     significant = "significant" if whole.certain else "not significant"
     ends = metric.ends(whole.low, whole.high)
-    yield (f"On the same {counted(whole.n, 'question')}, 95% interval {ends}: {significant}.")
+    yield f"{on_questions(base, student, whole.n)}, 95% interval {ends}: {significant}."
     topics = {topic: each for topic, each in change.items() if topic}
     yield _certain_topics(topics, metric)
     for names, verb in ((_changed(topics, metric, certain=False, sign=s), v) for s, v in SIGNS):
@@ -36,6 +36,15 @@ def headline(models: Models) -> Iterable[str]:
 
 
 SIGNS = ((1, "Higher"), (-1, "Lower"))
+
+
+def on_questions(first: ModelRun, second: ModelRun, n: int) -> str:
+    """Which questions two runs are compared on: "On the same 490 questions", or with how many each
+    of them answered."""
+    if first.answered == second.answered == n:
+        return f"On the same {counted(n, 'question')}"
+    counts = ", ".join(f"{each.title} {each.answered:,}" for each in (first, second))
+    return f"On the {counted(n, 'question')} that both answered ({counts})"
 
 
 def _certain_topics(topics: Mapping[str, Change], metric: MetricFormat) -> str:
@@ -141,5 +150,12 @@ def comparisons(found: Distillation, models: Models) -> Iterable[str]:
         yield (
             f"Compared with {other.title} ({what}): {metric.difference(whole.difference)} "
             f"{metric.difference_unit} (95% interval {metric.ends(whole.low, whole.high)}, "
-            f"n {whole.n:,}), {words}."
+            f"{_number(other, student, whole.n)}), {words}."
         )
+
+
+def _number(first: ModelRun, second: ModelRun, n: int) -> str:
+    if first.answered == second.answered == n:
+        return f"n {n:,}"
+    on = on_questions(first, second, n)
+    return f"{on[:1].lower()}{on[1:]}"

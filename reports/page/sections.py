@@ -277,7 +277,7 @@ def _run_group(
         pairs=labelled(pairs.every_pair(among, tests, metric, name=f"{name}-pairs"), label)
         if tests and metric
         else None,
-        charts=tuple(tradeoff.run_charts(ordered, name=f"{name}-cost")),
+        charts=tuple(tradeoff.run_charts(ordered, tests, name=f"{name}-cost")),
         heatmaps=tuple(
             replace(each, table=labelled(each.table, label))
             for each in (
