@@ -14,6 +14,9 @@
 #   make test-versions    run the tests of models, engine and distillation on every release of
 #                         transformers that is supported (0.2 GB in a cache folder)
 #
+#   make docs             build the documentation as a site in site/ (30 MB of tools, once)
+#   make reference        write docs/reference anew, after a change of commands or of records
+#
 #   make audit            look up known vulnerabilities of what is installed, where there is a
 #                         network; for a schedule, once a week say
 #   make hashes           write constraints-hashes.txt anew, after a change of constraints.txt
@@ -40,12 +43,13 @@ MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,checkpoints device_map di
   seven versions vilt))
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SITE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/harness/site$(subst /,-,$(CURDIR))
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/harness/tools$(subst /,-,$(CURDIR))
 
 # Each worker begins with a share of the files; who is done first takes over tests of another.
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: setup demo test test-slow test-families test-versions lint audit hashes
+.PHONY: setup demo test test-slow test-families test-versions lint docs reference audit hashes
 
 setup: .venv/installed
 
@@ -93,7 +97,19 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+reference: setup
+	$(BIN)/python docs/write_reference.py
+
 # Tools of their own environment: what they ask for is not the project's.
+$(SITE)/installed: docs/requirements.txt
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	@touch $@
+
+docs: $(SITE)/installed
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --quiet --strict --site-dir site
+	@echo "The documentation: site/index.html"
+
 $(TOOLS)/installed:
 	@$(PYTHON) -m venv --clear $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit uv || \

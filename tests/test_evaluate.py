@@ -278,7 +278,7 @@ def test_a_folder_without_runs_names_the_command_that_makes_one(
         assert FIRST_RUN in " ".join(listed.stdout.split())
     assert command("list", "runs", "--json").json == {"runs": [], "errors": []}
     # tests/test_readme.py runs it.
-    assert FIRST_RUN in (Path(__file__).parents[1] / "README.md").read_text()
+    assert FIRST_RUN in (Path(__file__).parents[1] / "docs" / "evaluate.md").read_text()
 
 
 def test_show_list_and_report_read_what_eval_wrote(evaluate, command, tmp_path: Path) -> None:

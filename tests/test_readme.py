@@ -1,23 +1,41 @@
-"""The README does not lie: every command in it is run here."""
+"""The README and the guides do not lie: every command in them is run here."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line.strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
-    for line in block.splitlines()
-    if line.strip() and not line.startswith("#")
+GUIDES = ("evaluate", "results", "distil")
+
+
+def commands(page: str) -> list[str]:
+    """What a page tells its reader to type."""
+    return [
+        line.strip()
+        for block in re.findall(r"```sh\n(.*?)```", page, flags=re.DOTALL)
+        for line in block.splitlines()
+        if line.strip() and not line.startswith("#")
+    ]
+
+
+COMMANDS = commands(README)
+ALL = [
+    *COMMANDS,
+    *(
+        command
+        for name in GUIDES
+        for command in commands((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"))
+    ),
 ]
 
 
@@ -59,13 +77,13 @@ def folder(tmp_path: Path, tiny, drawn: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("limit", [8, pytest.param(None, marks=pytest.mark.slow)])
 def test_every_harness_command(command, folder: Path, limit: int | None) -> None:
-    """In the README's order, in one folder: done, or stopped by what cannot be downloaded; with
+    """In the order of the pages, in one folder: done, or stopped by what cannot be downloaded; with
     fewer questions, and as they are written."""
     # What the commands that need published weights would have left behind.
     for row in ("moondream", "moondream-kd"):
         command("score", "answers.jsonl", "--task", "scienceqa", "--model", row)
     missing = []
-    for line in COMMANDS:
+    for line in dict.fromkeys(ALL):
         fewer = re.sub(r"limit \d+", f"limit {limit}", line) if limit else line
         program, *arguments = shlex.split(fewer)
         if program != "harness":
@@ -76,7 +94,7 @@ def test_every_harness_command(command, folder: Path, limit: int | None) -> None
             missing.append(line)
         else:
             assert result.code == 0, (line, result.stderr)
-    assert missing, "the README has no command for published weights"
+    assert missing, "no command is for published weights"
     assert (folder / "reports" / "leaderboard.html").exists()
 
 
@@ -87,3 +105,26 @@ def test_every_python_block(folder: Path) -> None:
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_an_install_has_the_command_and_what_it_needs(tmp_path: Path) -> None:
+    """`pip install .` brings the four packages, the minis and the page's templates; uv and pipx
+    install the same."""
+    (block,) = re.findall(r"```text\n(pip install .*?)```", README, flags=re.DOTALL)
+    assert block.split("\n")[:3] == ["pip install .", "uv tool install .", "pipx install ."]
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", tmp_path, "."], cwd=ROOT, check=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "bin" / "harness", "list", "tasks"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "scienceqa-mini" in done.stdout
+    assert {"harness", "tasks", "distill", "reports"} <= {path.name for path in tmp_path.iterdir()}
+    assert [*tmp_path.glob("reports/templates/*")]
+    assert [*tmp_path.rglob("*.safetensors")]

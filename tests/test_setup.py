@@ -67,7 +67,7 @@ def test_a_browser_is_installed_by_the_build_only(tmp_path: Path, ci: str) -> No
         check=True,
     )
     lines = log.read_text().splitlines()
-    assert lines[-3:] == ["make lint", "make test", "make test-slow"]
+    assert lines[-4:] == ["make lint", "make docs", "make test", "make test-slow"]
     assert ("apt-get install -yq --no-install-recommends chromium" in lines) is bool(ci)
     assert ("CI is set: installing" if ci else "CI is not set: none is installed") in run.stdout
 
