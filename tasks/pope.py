@@ -1,6 +1,7 @@
 """POPE (Li et al., 2023): is there such an object in the picture? Half of the answers are yes.
 
-Its questions are random, popular or adversarial; the published figure is F1 of each category.
+Its questions are random, popular or adversarial; the published figures are F1 of each category
+and their mean.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from harness.extract import extract_choice
 from harness.metrics.exact_match import EXACT_MATCH
 from harness.metrics.yes_no import (
     YES_F1,
+    YES_F1_MEAN,
     YES_NO_ACCURACY,
     YES_PRECISION,
     YES_RATIO,
@@ -56,7 +58,15 @@ TASK = Task(
     load=load,
     prompt=short_answer,
     extract=extract,
-    metrics=(YES_F1, YES_PRECISION, YES_RECALL, YES_NO_ACCURACY, YES_RATIO, EXACT_MATCH),
+    metrics=(
+        YES_F1,
+        YES_F1_MEAN,
+        YES_PRECISION,
+        YES_RECALL,
+        YES_NO_ACCURACY,
+        YES_RATIO,
+        EXACT_MATCH,
+    ),
     answers="text",
     max_new_tokens=32,
     questions=9_000,

@@ -10,6 +10,7 @@ from harness.data.published import published_split
 from harness.data.schema import open_question
 from harness.extract import extract_open
 from harness.metrics.exact_match import EXACT_MATCH
+from harness.metrics.letter_match import LETTER_MATCH
 
 LICENCE = "CC BY-ND 4.0"
 
@@ -33,7 +34,7 @@ TASK = Task(
     load=load,
     prompt=partial(short_answer, wording=""),  # its questions say what they want
     extract=extract_open,
-    metrics=(EXACT_MATCH,),
+    metrics=(EXACT_MATCH, LETTER_MATCH),
     answers="text",
     max_new_tokens=32,
     questions=765,

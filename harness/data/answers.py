@@ -14,12 +14,14 @@ from harness.core.types import Target
 from harness.data.answer_keys import (
     CHOICES,
     LETTERS,
+    by_letter,
     choice_list,
     choice_target,
     field_of,
     target_of,
 )
 from harness.data.rows import Row
+from harness.extract.listed import listed_options
 
 TARGETS = ("target", "answers", "answer")
 """Fields that hold the right answer, the first of them that a row has."""
@@ -52,8 +54,20 @@ def answer_key(
         choices = choice_list(row)
         return choices, target_of(row, choices, TARGETS)
     if letter_of(row, answers) or (answers == "choice" and _is_place(row)):
-        return tuple(letters), choice_target(row, letters, TARGETS)
+        return _unlisted(row, letters)
     return (choice_list(row) if answers == "choice" else ()), target_of(row, (), TARGETS)
+
+
+def _unlisted(row: Row, letters: str) -> tuple[tuple[str, ...], Target]:
+    """The options in the text of the question, or else letters; and the right one by its letter or
+    place."""
+    by_place = by_letter(row, field_of(row, TARGETS))
+    place = by_place.fields.get(field_of(row, TARGETS))
+    question = row.fields.get("question")
+    options = listed_options(question) if isinstance(question, str) else ()
+    if not isinstance(place, int) or not 0 <= place < len(options):
+        options = tuple(letters)
+    return options, choice_target(by_place, options, TARGETS)
 
 
 def letter_of(fields: Row | Mapping[str, Any], answers: str) -> str:

@@ -10,11 +10,14 @@ def normalize(text: str) -> str:
     return text.strip().lower().removesuffix(".").strip()
 
 
-def _score(prediction: Prediction) -> float:
-    if prediction.answer is None:
-        return 0.0
+def matches(prediction: Prediction) -> bool:
+    """Whether the answer, which is there, is an accepted one."""
     given = normalize(prediction.text)
-    return float(any(given == normalize(each) for each in prediction.references))
+    return any(given == normalize(each) for each in prediction.references)
+
+
+def _score(prediction: Prediction) -> float:
+    return float(prediction.answer is not None and matches(prediction))
 
 
 EXACT_MATCH = Metric(
