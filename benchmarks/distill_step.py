@@ -13,10 +13,9 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import resource
-import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,15 @@ from typing import Any
 import torch
 from PIL import Image
 
+import harness.models  # noqa: F401  # makes Moondream known to the auto classes
 from distill.config import PRESETS, DistillConfig
 from distill.examples import Example
 from distill.training.estimate import estimate, flops_of, matrix_rate, parameters_of
+from distill.training.features import PICTURES_AT_ONCE
+from distill.training.state import optimizer_settings
 from distill.training.student import MoondreamStudent
-from harness.core import environment
+from harness.core import environment, timing
+from harness.core.devices import synchronize
 from harness.core.images import ImageRef
 from harness.core.structured import Rationale
 from harness.core.types import Sample
@@ -64,16 +67,16 @@ def measure(
     cuda = device.startswith("cuda")
     examples = [example(number, words) for number in range(config.batch_size)]
     expected = estimate(examples, base=base, config=config, task=TASK, device=device)
-    if cuda:
-        torch.cuda.reset_peak_memory_stats()
+    timing.reset_peak_device_memory(device)
     with tempfile.TemporaryDirectory() as features:
         student = MoondreamStudent(base, config, TASK, features=Path(features), device=device)
-        student.length(examples[0])  # the first pass chooses kernels
-        started = time.perf_counter()
-        for each in examples[1:]:
-            student.length(each)
-        picture_seconds = (time.perf_counter() - started) / max(len(examples) - 1, 1)
-        optimizer = torch.optim.Adam(student.trainable(), lr=1e-5)
+        picture_seconds = {
+            number: _seconds_per_picture(student, examples, at_once=number)
+            for number in (1, PICTURES_AT_ONCE)
+        }
+        optimizer = torch.optim.Adam(
+            student.trainable(), **optimizer_settings(config, device=device)
+        )
         size = config.micro_batch_size
         seconds = []
         for _ in range(steps + 2):
@@ -83,21 +86,20 @@ def measure(
                 (student.loss(batch) / config.accumulation).backward()
             optimizer.step()
             optimizer.zero_grad()
-            if cuda:
-                torch.cuda.synchronize()
+            synchronize(device)
             seconds.append(time.perf_counter() - started)
         rows = [student.rows(each)[0] for each in examples]
     step_seconds = sorted(seconds[2:])[steps // 2]
-    lengths = [len(row.ids) for row in rows]
-    targets = [sum(weight > 0 for weight in row.weights) for row in rows]
+    sequences = [(len(row.ids), sum(weight > 0 for weight in row.weights)) for row in rows]
+    lengths, targets = zip(*sequences, strict=True)
     shape = student._model.config  # noqa: SLF001  # its sizes
     parts, _ = parameters_of(shape, config)
-    flops = flops_of(shape, {**parts, "vision": 0, "projector": 0}, lengths, targets, config)
+    flops = flops_of(shape, parts, sequences, replace(config, epochs=1), images=0)
     rate = matrix_rate(config.precision, device)
     name = torch.cuda.get_device_name(device) if cuda else "CPU"
     peak = next((value for key, value in PEAKS.items() if key in name), None)
-    whole = -(-QUESTIONS // config.batch_size) * step_seconds + QUESTIONS * picture_seconds
-    peak_host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    encoding = QUESTIONS * picture_seconds[PICTURES_AT_ONCE]
+    whole = -(-QUESTIONS // config.batch_size) * step_seconds + encoding
     return {
         "parameters": expected.parameters,
         "trained": expected.trained,
@@ -110,15 +112,39 @@ def measure(
         "image_tokens": student.image_tokens,
         "step_seconds": step_seconds,
         "tokens_per_second": sum(lengths) / step_seconds,
-        "picture_seconds": picture_seconds,
+        "picture_seconds": picture_seconds[PICTURES_AT_ONCE],
+        "picture_seconds_one_by_one": picture_seconds[1],
         "flops_per_step": flops,
         "share_of_matrix_rate": flops / step_seconds / rate,
         "share_of_stated_peak": flops / step_seconds / peak if peak else None,
-        "peak_device_bytes": torch.cuda.max_memory_allocated() if cuda else None,
-        "peak_host_bytes": peak_host * (1 if sys.platform == "darwin" else 1024),
+        "peak_device_bytes": timing.peak_device_memory(device),
+        "peak_host_bytes": timing.peak_process_memory(),
         "estimated_bytes": expected.memory_total,
         "table_3_hours": whole / 3600,
     }
+
+
+def _seconds_per_picture(
+    student: MoondreamStudent, examples: Sequence[Example], *, at_once: int
+) -> float:
+    """Seconds to encode and keep a picture, the first pass left out."""
+    pictures = [
+        replace(
+            each, sample=replace(each.sample, images=(_marked(each.sample.images[0], at_once),))
+        )
+        for each in examples
+    ]
+    student.unusable_pictures(pictures[:1])
+    started = time.perf_counter()
+    for start in range(1, len(pictures), at_once):
+        student.unusable_pictures(pictures[start : start + at_once])
+    return (time.perf_counter() - started) / max(len(pictures) - 1, 1)
+
+
+def _marked(image: ImageRef, mark: int) -> ImageRef:
+    """The same picture in other bytes, which no run has encoded yet."""
+    data = image.read() + bytes([mark])
+    return ImageRef(image.label, lambda: data)
 
 
 def main() -> None:

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +20,8 @@ import torch
 from PIL import Image
 
 import harness.models
-from harness.core import environment
+from harness.core import environment, timing
+from harness.core.devices import release_memory, synchronize
 from harness.families.moondream import tiny as moondream
 from harness.families.phi3v import tiny as phi3v
 
@@ -64,10 +63,8 @@ def measure(
 ) -> dict[str, Any]:
     """One model's figures: seconds, tokens per second over the whole batch, bytes."""
     make, make_batch = FAMILIES[name]
-    cuda = device.startswith("cuda")
-    if cuda:
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
+    release_memory(device)
+    timing.reset_peak_device_memory(device)
     model: Any = make(size=size, dtype=DTYPES[dtype], device=device)
     # As tall as wide: both models then look at the most tiles or crops that they take by default.
     pixels = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
@@ -83,10 +80,9 @@ def measure(
         model.generate(**inputs, do_sample=False, max_new_tokens=tokens, min_new_tokens=tokens)
 
     generate(2)  # the first pass allocates and chooses kernels
-    prefill = _seconds(lambda: generate(1), cuda=cuda)
-    whole = _seconds(lambda: generate(new_tokens), cuda=cuda)
+    prefill = _seconds(lambda: generate(1), device)
+    whole = _seconds(lambda: generate(new_tokens), device)
     prompt = inputs["input_ids"].shape[1]
-    peak_host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "model": name,
         "size": size,
@@ -101,21 +97,19 @@ def measure(
         "prefill_tokens_per_second": batch * prompt / prefill,
         "decode_tokens_per_second": batch * (new_tokens - 1) / max(whole - prefill, 1e-9),
         "weights_bytes": sum(p.numel() * p.element_size() for p in model.parameters()),
-        "peak_device_bytes": torch.cuda.max_memory_allocated() if cuda else None,
-        "peak_host_bytes": peak_host * (1 if sys.platform == "darwin" else 1024),
+        "peak_device_bytes": timing.peak_device_memory(device),
+        "peak_host_bytes": timing.peak_process_memory(),
     }
 
 
-def _seconds(run: Callable[[], None], *, cuda: bool, repeats: int = 3) -> float:
+def _seconds(run: Callable[[], None], device: str, repeats: int = 3) -> float:
     """The median wall time of `repeats` runs, device included."""
     times = []
     for _ in range(repeats):
-        if cuda:
-            torch.cuda.synchronize()
+        synchronize(device)
         started = time.perf_counter()
         run()
-        if cuda:
-            torch.cuda.synchronize()
+        synchronize(device)
         times.append(time.perf_counter() - started)
     return sorted(times)[len(times) // 2]
 

@@ -51,8 +51,10 @@ def test_torch_is_asked_for_a_device_where_there_may_be_one(
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     for there, found in ((False, "cpu"), (True, "cuda")):
-        monkeypatch.setattr(devices, "_may_have_cuda", lambda there=there: there)
+        monkeypatch.setattr(devices, "_may_have_accelerators", lambda there=there: there)
         assert devices.resolve_device("auto") == found
     assert devices.resolve_device("cpu") == "cpu"
     with pytest.raises(HarnessError, match="Choose auto, cpu, cuda or cuda:N"):
@@ -62,7 +64,7 @@ def test_torch_is_asked_for_a_device_where_there_may_be_one(
 def test_every_number_format_has_a_short_name() -> None:
     """The default goes by the device; a name that is none lists those that there are."""
     assert devices.resolve_dtype("auto", "cpu") == "float32"
-    assert devices.resolve_dtype("auto", "cuda:1") == "bfloat16"
+    assert devices.resolve_dtype("auto", "cuda:1", devices.Accelerators) == "bfloat16"
     for short, name in (("fp32", "float32"), ("bf16", "bfloat16"), ("fp16", "float16")):
         assert devices.resolve_dtype(short, "cpu") == devices.resolve_dtype(name, "cpu") == name
     with pytest.raises(HarnessError, match="choose auto, float32, bfloat16, float16"):

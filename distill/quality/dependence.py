@@ -21,6 +21,7 @@ from distill.layout import DEPENDENCE, FEATURES
 from distill.quality.measures import mean, share
 from harness.checkpoints.folder import weights_fingerprint
 from harness.core import progress
+from harness.core.devices import resolve_dtype
 from harness.core.errors import SampleError
 from harness.core.files.atomic import write_atomically
 from harness.core.files.json_files import load_json
@@ -84,7 +85,7 @@ def _measured(
 
     from distill.training.student import MoondreamStudent
 
-    precision: Any = "float32" if device == "cpu" else "bfloat16"
+    precision: Any = resolve_dtype("auto", device)
     student = MoondreamStudent(
         base, DistillConfig(precision=precision), task, features=folder / FEATURES, device=device
     )

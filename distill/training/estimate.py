@@ -19,6 +19,7 @@ from distill.training.lora import adapted_layers
 from distill.training.schedule import order
 from distill.training.student import PARTS
 from distill.training.tokens import IGNORED, Row, row_maker
+from harness.core.devices import synchronize
 from harness.core.errors import SampleError
 from harness.core.types import Task
 from tasks import scienceqa
@@ -264,15 +265,11 @@ def matrix_rate(precision: str, device: str) -> float:
     side = 4096 if device.startswith("cuda") else 512
     matrix = torch.ones(side, side, dtype=getattr(torch, precision), device=device)
 
-    def wait() -> None:
-        if device.startswith("cuda"):
-            torch.cuda.synchronize(device)
-
     matrix @ matrix  # the first one chooses a kernel
-    wait()
+    synchronize(device)
     started, runs = time.perf_counter(), 0
     while runs < 3 or time.perf_counter() - started < 0.2:
         matrix @ matrix
         runs += 1
-        wait()
+        synchronize(device)
     return 2.0 * side * side * side * runs / (time.perf_counter() - started)

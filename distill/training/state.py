@@ -104,11 +104,15 @@ class TrainingState:
         torch.set_rng_state(snapshot.random["cpu"])
         if self._processes.device.startswith("cuda") and "cuda" in snapshot.random:
             torch.cuda.set_rng_state(snapshot.random["cuda"], self._processes.device)
+        if self._processes.device.startswith("mps") and "mps" in snapshot.random:
+            torch.mps.set_rng_state(snapshot.random["mps"])
 
     def _random(self) -> dict[str, torch.Tensor]:
         states = {"cpu": torch.get_rng_state()}
         if self._processes.device.startswith("cuda"):
             states["cuda"] = torch.cuda.get_rng_state(self._processes.device)
+        if self._processes.device.startswith("mps"):
+            states["mps"] = torch.mps.get_rng_state()
         return states
 
 

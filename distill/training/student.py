@@ -180,10 +180,9 @@ class MoondreamStudent:
         self._config = config
         self._device = torch.device(device)
         half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(config.precision)
-        in_half = config.all_in_float16
-        model: Any = pretrained.load_model(
-            AutoModelForImageTextToText, base, dtype=half if in_half else torch.float32
-        )
+        self._autocast = None if config.all_in_float16 else half
+        kept = half if config.all_in_float16 else torch.float32
+        model: Any = pretrained.load_model(AutoModelForImageTextToText, base, dtype=kept)
         self._processor: Any = pretrained.load(AutoProcessor, base)
         objective = objective_of(config)
         self.rows = row_maker(self._processor, base, objective, task)
@@ -199,7 +198,6 @@ class MoondreamStudent:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         model.to(self._device).train()
         self._model = model
-        self._autocast = None if in_half else half
         self.module: nn.Module = TargetLoss(model, objective, self._autocast)
         side: int = model.config.vision_config.image_size
         self._store = FeatureStore(

@@ -56,6 +56,7 @@ from distill.training.schedule import order
 from harness.checkpoints.folder import weights_fingerprint
 from harness.core import environment
 from harness.core import processes as launched
+from harness.core.devices import keep_float32_exact
 from harness.core.errors import Exit, HarnessError, SampleError
 from harness.core.files.atomic import publish_folder, write_atomically
 from harness.core.mismatch import stop_on_mismatch
@@ -170,6 +171,8 @@ def _train(run: TrainingRun, lesson: _Lesson, processes: Processes, *, fresh: bo
     from distill.training.student import MoondreamStudent
 
     config, device = run.config, processes.device
+    if config.precision == "float32":
+        keep_float32_exact()
     on_gpu = [torch.device(device)] if device.startswith("cuda") else []
     with torch.random.fork_rng(devices=on_gpu):
         torch.manual_seed(config.seed)

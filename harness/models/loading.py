@@ -68,6 +68,8 @@ def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
     """
     if options.device.startswith("cuda:"):
         torch.cuda.set_device(options.device)  # what names no device goes to the current one
+    if options.dtype == "float32":
+        devices.keep_float32_exact()
     try:
         return _load(checkpoint, options)
     except pretrained.UNUSABLE as error:

@@ -18,6 +18,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.core import environment, timing
+from harness.core.devices import synchronize
 from harness.core.errors import HarnessError, SampleError, reason
 from harness.core.types import Decoding, Model, Prompt
 from harness.engine.continuous_batching import Engine, StopConditions
@@ -284,17 +285,12 @@ def _times(run: Callable[[], Any], where: torch.device, *, repeats: int = REPEAT
     """Seconds of each of some runs, the device's work included."""
     taken = []
     for _ in range(repeats):
-        _wait(where)
+        synchronize(str(where))
         started = time.perf_counter()
         run()
-        _wait(where)
+        synchronize(str(where))
         taken.append(time.perf_counter() - started)
     return taken
-
-
-def _wait(where: torch.device) -> None:
-    if where.type == "cuda":
-        torch.cuda.synchronize(where)
 
 
 def _peak(where: torch.device) -> int:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from string import ascii_uppercase
 
 from harness.core import structured
+from harness.core.devices import release_memory
 from harness.core.errors import HarnessError, reason
 from harness.core.types import Model, OptionForm, Output, Prompt, Sample
 from harness.run.prompting import Prompter, Request
@@ -72,5 +73,5 @@ def free_memory() -> None:
     """Give back what a batch that failed has left on the accelerator."""
     import torch
 
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    if accelerator := torch.accelerator.current_accelerator(check_available=True):
+        release_memory(accelerator.type)
