@@ -42,8 +42,9 @@ def load(options: DataOptions) -> SampleSet:
 
 def _question(row: Row) -> Sample:
     """A question with its direct answers, which the data set has as a Python list in a text."""
-    answers = [] if row.keyless else text_list(row, "answers")
-    sample = open_question(replace(row, fields={**row.fields, "answers": answers}))
+    if row.fields.get("answer") is None and not row.keyless:
+        row = replace(row, fields={**row.fields, "answers": text_list(row, "answers")})
+    sample = open_question(row)
     difficult = row.fields.get("difficult") is True
     return replace(sample, metadata={"difficult": 1.0} if difficult else {})
 

@@ -40,6 +40,8 @@ def _question(row: Row) -> Sample:
     if not isinstance(text, str) or row.fields.get("choices") is not None:
         return choice_question(row)
     question, listed = _split_off(text)
+    if not listed:
+        return choice_question(row)
     split_up = {"question": question, "choices": _choices(listed)}
     return choice_question(replace(row, fields={**row.fields, **split_up}))
 
@@ -56,7 +58,7 @@ def _choices(listed: str) -> list[str]:
     for found in _LETTER.finditer(listed):
         if ord(found.group(1)) - ord("A") == len(starts):
             starts.append(found)
-    ends = [found.start() for found in starts[1:]] + [len(listed)]
+    ends = [*(found.start() for found in starts[1:]), len(listed)][: len(starts)]
     return [
         listed[found.end() : end].strip().removesuffix(",").strip()
         for found, end in zip(starts, ends, strict=True)

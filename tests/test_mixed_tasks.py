@@ -581,3 +581,27 @@ def test_a_task_of_your_own_may_have_both_kinds(tmp_path: Path) -> None:
     )
     with pytest.raises(HarnessError, match="'both' as its answers"):
         load_task(str(mine))
+
+
+@pytest.mark.parametrize(
+    ("names", "split"),
+    [
+        (["test.jsonl"], "test"),
+        (["test.jsonl", "validation.jsonl"], "validation"),
+        (["val.jsonl", "test.jsonl"], "validation"),
+        (["train.jsonl"], "validation"),
+        (["rows.jsonl"], "validation"),
+    ],
+)
+def test_your_own_data_need_no_split_of_the_tasks_name(
+    names: list[str], split: str, tmp_path: Path
+) -> None:
+    """Where there is none, the test split is read; one that is asked for stays."""
+    for name in names:
+        (tmp_path / name).write_text('{"question": "Who?", "answer": "x"}\n')
+    task = load_task("textvqa")
+    assert Data(task, DataOptions(path=tmp_path)).options.split == split
+    if names == ["test.jsonl"]:
+        assert Data(task, DataOptions(path=tmp_path / names[0])).options.split == "test"
+    assert Data(task, DataOptions(path=tmp_path, split="dev")).options.split == "dev"
+    assert Data(task, DataOptions()).options.split == "validation"

@@ -118,6 +118,30 @@ def open_source(
     )
 
 
+def default_split(options: DataOptions, own: str) -> str:
+    """The split to read where none is asked for: the task's own or, of a path that has no such
+    split, `test`."""
+    if options.path is None or own in same_split("test"):
+        return own
+    path = user_path(options.path)
+    with contextlib.suppress(DataError):
+        there = _named_splits(path)
+        if there.isdisjoint(same_split(own)) and "test" in there:
+            return "test"
+    return own
+
+
+def _named_splits(path: Path) -> set[str]:
+    """The splits that the names at a path, or what `save_to_disk` wrote there, speak of."""
+    if not os.path.isdir(path):  # noqa: PTH112  # Path's raises where a name is too long
+        return splits_in(path.stem)
+    if (path / "dataset_dict.json").is_file():
+        listed = load_json(path / "dataset_dict.json")
+        names = listed.get("splits") if isinstance(listed, dict) else None
+        return {str(name) for name in names} if isinstance(names, list) else set()
+    return _splits_there(path)
+
+
 def _renamed(source: Source, columns: Columns) -> Source:
     if not columns:
         return source

@@ -12,6 +12,7 @@ from harness.core.types import DataOptions, Sample, SampleSet, Task
 from harness.data.fingerprint import Digests, ImageScan, scan_images
 from harness.data.fingerprint import fingerprint as data_fingerprint
 from harness.data.shots import Shots
+from harness.data.sources import default_split
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,8 @@ class Data:
 
     def __init__(self, task: Task, options: DataOptions) -> None:
         self.task = task
-        self.options = replace(options, split=options.split or task.split)
+        split = options.split or default_split(options, task.split)
+        self.options = replace(options, split=split)
         self._examples: dict[int, Shots] = {}
 
     @cached_property
