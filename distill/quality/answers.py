@@ -47,7 +47,8 @@ def reasoning_to_error(predictions: Sequence[Prediction]) -> ReasoningToError:
     """
     asked = [p for p in predictions if p.correct is not None]
     wrong = [p for p in asked if not p.correct]
-    reasonings = [(p, structured.parse(p.raw).reasoning) for p in wrong]
+    tagged = (p for p in wrong if "<" in p.raw)  # most answers have no tags
+    reasonings = [(p, structured.parse(p.raw).reasoning) for p in tagged]
     with_reasoning = [(p, text) for p, text in reasonings if text]
     return ReasoningToError(
         answers=len(asked),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from types import NoneType, UnionType
 from typing import (
     Any,
@@ -28,7 +28,10 @@ def check_fields(made: Any) -> None:
     """Raises TypeError where a field of a dataclass, made from JSON, has another type than it says;
     one level deep."""
     for name, kind in _kinds(type(made)).items():  # type: ignore[arg-type]  # a class is hashable
-        _check(getattr(made, name), kind, name)
+        value = getattr(made, name)
+        of = type(value)
+        if of not in kind.plain and (value or of not in kind.types):
+            _check(value, kind, name)
 
 
 def check_mapping(found: Mapping[str, Any], shape: type, where: str) -> None:
@@ -43,7 +46,10 @@ def check_mapping(found: Mapping[str, Any], shape: type, where: str) -> None:
 
 
 def _check(value: object, kind: _Kind, place: str) -> None:
-    fits = is_one(value, kind.types) and all(is_one(i, kind.items) for i in _items(value, kind))
+    items = _items(value, kind)
+    fits = is_one(value, kind.types) and (
+        kind.plain_items.issuperset(map(type, items)) or all(is_one(i, kind.items) for i in items)
+    )
     if not fits:
         raise TypeError(f"field {place!r} cannot be {ascii(value)[:60]}")
 
@@ -73,7 +79,11 @@ def is_one(value: object, types: Types) -> bool:
 _LARGEST = 10**300
 
 
-@dataclass(frozen=True, slots=True)
+_ANY_VALUE = frozenset((str, float, NoneType))
+"""Not int, which a float may not come near, and no bool, which is an int for Python."""
+
+
+@dataclass(frozen=True)
 class _Kind:
     """What a field may hold."""
 
@@ -83,6 +93,17 @@ class _Kind:
     """Of the items of a list or mapping; none: they may be anything."""
     shape: type | None = None
     """The TypedDict that an object in it has."""
+
+    @cached_property
+    def plain(self) -> frozenset[type]:
+        """Those of `types` of which each value fits, whatever it is: most values of a record are
+        of one."""
+        return frozenset(self.types) & _ANY_VALUE
+
+    @cached_property
+    def plain_items(self) -> frozenset[type]:
+        """The same of `items`."""
+        return frozenset(self.items) & _ANY_VALUE
 
 
 @cache

@@ -10,14 +10,20 @@ from typing import Any
 
 def parse_json(text: str | bytes) -> Any:
     """The JSON value in `text`; raises ValueError, also for what is JSON for Python alone."""
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return _DECODER.decode(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+"""Made once: `json.loads` makes one for each text."""
 
 
 def json_object(value: Any) -> dict[str, Any]:

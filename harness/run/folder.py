@@ -165,6 +165,11 @@ class RunFolder:
             self._state = _State.of(self.predictions_path)
         return _predictions(self.predictions_path)
 
+    def read_indexed(self) -> tuple[list[Prediction], list[int]]:
+        """The predictions, and the offset in the file after each of their lines."""
+        ends: list[int] = []
+        return _predictions(self.predictions_path, ends), ends
+
     def read_beyond(self) -> list[Prediction]:
         """Answers that the last --limit leaves out of the run."""
         return _predictions(self.beyond_path)
@@ -272,7 +277,7 @@ class _State:
         return cls((found.st_dev, found.st_ino), found.st_size)
 
 
-def _predictions(path: Path) -> list[Prediction]:
+def _predictions(path: Path, ends: list[int] | None = None) -> list[Prediction]:
     seen: set[str] = set()
 
     def parse(value: Any) -> Prediction:
@@ -282,7 +287,7 @@ def _predictions(path: Path) -> list[Prediction]:
         seen.add(prediction.sample_id)
         return prediction
 
-    return list(jsonl.read_jsonl(path, parse, kind="a prediction"))
+    return list(jsonl.read_jsonl(path, parse, kind="a prediction", ends=ends))
 
 
 def find_runs(runs: Path) -> list[RunFolder]:

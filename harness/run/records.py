@@ -213,6 +213,8 @@ def _why(error: Exception) -> str:
 def _build(cls: type[T], data: Mapping[str, Any]) -> T:
     """`cls` from the fields of `data` that it knows, under today's names."""
     known = _names(cls)  # type: ignore[arg-type]  # a class is hashable
+    if known.issuperset(data):
+        return cls(**data)
     renamed = {new: data[old] for old, new in _RENAMED.get(cls, {}).items() if old in data}
     return cls(**renamed | {key: value for key, value in data.items() if key in known})
 
@@ -270,13 +272,7 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
 
 def prediction_from_json(data: Mapping[str, Any]) -> Prediction:
     """One line of predictions.jsonl; raises TypeError where fields are missing or do not fit."""
-    data = prediction_with_present_names(data)
-    lists = {name: tuple(data[name]) for name in _LISTS if isinstance(data.get(name), list)}
-    if isinstance(data.get("target"), list):
-        lists["target"] = tuple(_reference(each) for each in data["target"])
-        if not lists["target"]:
-            raise TypeError("field 'target' has no reference")
-    prediction = _build(Prediction, {**data, **lists})
+    prediction = checked_prediction(data)
     check_fields(prediction)
     number = len(prediction.choices)
     for value in (prediction.target, prediction.answer):
@@ -287,6 +283,20 @@ def prediction_from_json(data: Mapping[str, Any]) -> Prediction:
     if prediction.span is not None and not _is_span(prediction.span, len(prediction.raw)):
         raise ValueError(f"{prediction.span} is no part of its raw text")
     return prediction
+
+
+def checked_prediction(data: Mapping[str, Any]) -> Prediction:
+    """A line that `prediction_from_json` has checked before; of another one the fields may hold
+    anything."""
+    fields = prediction_with_present_names(data)
+    if isinstance(fields.get("target"), list):
+        fields["target"] = tuple(_reference(each) for each in fields["target"])
+        if not fields["target"]:
+            raise TypeError("field 'target' has no reference")
+    for name in _LISTS:
+        if isinstance(fields.get(name), list):
+            fields[name] = tuple(fields[name])
+    return _build(Prediction, fields)
 
 
 def _reference(data: Any) -> Reference:

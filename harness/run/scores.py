@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.core.types import Metric, Prediction
 from harness.metrics.accuracy import ACCURACY
 from harness.metrics.figures import with_scores
-from harness.metrics.registry import metric
+from harness.metrics.registry import CONTEXT, metric
 from harness.metrics.text_overlap import TEXT_OVERLAP
 from harness.run.records import MetricInfo, RunRecord
 
@@ -24,6 +24,7 @@ def scored_predictions(record: RunRecord, predictions: Sequence[Prediction]) -> 
         found
         for name, about in record.metric_info.items()
         if about.scope == "sample"
+        and name not in CONTEXT
         and not any(name in p.scores for p in answered)
         and (found := _ours(name))
     ]

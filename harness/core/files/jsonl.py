@@ -56,13 +56,16 @@ def whole_lines(path: Path, *, start: int = 0) -> Iterator[Line]:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def read_jsonl(path: Path, parse: Callable[[Any], T], *, kind: str) -> Iterator[T]:
+def read_jsonl(
+    path: Path, parse: Callable[[Any], T], *, kind: str, ends: list[int] | None = None
+) -> Iterator[T]:
     """Parse each JSON value of a file of ours.
 
     Args:
         parse: raises ValueError, TypeError, KeyError or AttributeError for a value of another
             kind.
         kind: what each line is, for the error: "a prediction".
+        ends: takes the offset after each line, to read some of them again.
 
     Raises:
         DataError: names the line that is of another kind.
@@ -74,6 +77,8 @@ def read_jsonl(path: Path, parse: Callable[[Any], T], *, kind: str) -> Iterator[
             raise _wrong(path, line, kind, f"field {error} is missing") from error
         except (ValueError, TypeError, AttributeError) as error:
             raise _wrong(path, line, kind, str(error)) from error
+        if ends is not None:
+            ends.append(line.end)
         yield value
 
 
