@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from harness.core.errors import Exit, HarnessError
+from harness.core.worker_pool import available_cores
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -33,13 +34,6 @@ def default_workers(device: str) -> int:
     if device.startswith("cpu") or not can_fork():
         return 0
     return max(0, min(MAX_DEFAULT_WORKERS, available_cores() - 1))
-
-
-def available_cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def can_fork() -> bool:

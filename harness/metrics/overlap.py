@@ -7,17 +7,11 @@ one gives. BERTScore alone loads torch.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import re
-import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
 from itertools import chain, count, pairwise
-from multiprocessing.connection import wait
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -26,6 +20,7 @@ from rapidfuzz.distance import LCSseq
 
 from harness.core.options import TOKENIZE, Tokenize
 from harness.core.version import __version__
+from harness.core.worker_pool import worker_pool
 
 Integers: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
@@ -168,11 +163,7 @@ def _over_pairs(
         return rows(predictions, references)
     starts = range(0, len(predictions), _CHUNK)
     workers = min(workers, len(starts))
-    # Forked where the platform forks safely: such workers need no importable main module, and they
-    # touch only pure Python, numpy and rapidfuzz, never the parent's torch.
-    method = "fork" if sys.platform == "linux" else "spawn"
-    context = multiprocessing.get_context(method)
-    with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
+    with worker_pool(workers) as pool:
         return np.concatenate(
             list(
                 pool.map(
@@ -182,20 +173,6 @@ def _over_pairs(
                 )
             )
         )
-
-
-def _end_with_parent() -> None:
-    """Let a worker die with the process that started it, however that one ends: a forked worker
-    would otherwise hold its locks and memory for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None  # this runs in workers only
-    sentinel = parent.sentinel
-
-    def watch() -> None:
-        wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _bleu_rows(

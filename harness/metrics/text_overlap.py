@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.core.options import TOKENIZE, Tokenize
 from harness.core.types import Contributions, Metric, Prediction, RunMetric
-from harness.engine.prefetch import available_cores
+from harness.core.worker_pool import available_cores
 from harness.metrics import coverage, overlap
 
 Floats = NDArray[np.float64]

@@ -1,0 +1,42 @@
+"""A pool of worker processes for pure Python and numpy."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import wait
+
+
+def worker_pool(workers: int) -> ProcessPoolExecutor:
+    """A pool whose processes end with this one.
+
+    Forked where the platform forks safely: such workers need no importable main module. They may
+    touch pure Python and numpy only, never the parent's torch.
+    """
+    method = "fork" if sys.platform == "linux" else "spawn"
+    context = multiprocessing.get_context(method)
+    return ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _end_with_parent() -> None:
+    """Let a worker die with the process that started it, however that one ends: a forked worker
+    would otherwise hold its locks and memory for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this runs in workers only
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
