@@ -120,10 +120,16 @@ def show(context: BrowserContext, page_file: Path) -> Iterator[Callable[..., Pag
         page = context.new_page()
         seen.watch(page)
         page.goto(file.as_uri() + address)
-        return page
+        return ready(page)
 
     yield opened
     assert seen.everything == []
+
+
+def ready(page: Page) -> Page:
+    """The page, once the questions that its address names are unpacked."""
+    page.wait_for_function("!index.groups.length || (view.group.ids && awaited === null)")
+    return page
 
 
 def answers(runs: Path, name: str, task: str = "scienceqa") -> dict[str, Prediction]:
@@ -779,7 +785,7 @@ def opened(browser: Browser, folder: Path, material: Material, **options: Any) -
     file.write_text(render(material, **options), encoding="utf-8")
     page = browser.new_page()
     page.goto(file.as_uri())
-    return page
+    return ready(page)
 
 
 def answer(sample_id: str, text: str) -> Prediction:
@@ -846,6 +852,7 @@ async () => {
   const elements = new Set();
   let opened = 0;
   for (const group of index.groups) {
+    await opened(group);
     Object.assign(view, fresh(group));
     offer();
     draw({ group });
@@ -906,7 +913,7 @@ def test_no_text_is_run_or_breaks_the_page(
     page = browser.new_page(viewport={"width": 400, "height": 800})
     seen.watch(page)
     page.goto(file.as_uri())
-    found = page.evaluate(OPEN_ALL)
+    found = ready(page).evaluate(OPEN_ALL)
     width = page.evaluate("document.documentElement.scrollWidth")
     page.close()
     assert seen.everything == []

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +18,7 @@ from harness.core.types import DataOptions, Prediction
 from harness.run.folder import RunFolder
 from reports.inputs import discovery as reporting
 from tasks import load_task
-from tests import made_up
+from tests import made_up, unpacked
 from tests.conftest import Result
 from tests.test_leaderboard import choice_run
 
@@ -147,8 +144,7 @@ def answered(runs: Path, data: Path, **parts: Any) -> RunFolder:
 
 def pictures_in(page: Path) -> int:
     text = page.read_text(encoding="utf-8")
-    index = json.loads(re.search(r'id="answers">(.*?)</script>', text)[1])  # type: ignore[index]
-    return sum(len(group["sizes"]) for group in index["groups"])
+    return sum(len(group["sizes"]) for group in unpacked.groups(text))
 
 
 def test_pictures_come_from_the_runs_own_data(
@@ -306,11 +302,9 @@ def test_several_references_are_there_with_their_counts(
     made_up.write(tmp_path / "runs", made_up.GRADED)
     out = tmp_path / "page.html"
     assert command("report", "--runs", tmp_path / "runs", "--out", out).code == 0
-    text = out.read_text(encoding="utf-8")
-    packed = re.search(r'id="answers-0-0">"(.*?)"</script>', text)
-    assert packed is not None
-    rows = json.loads(gzip.decompress(base64.b64decode(packed[1])))
-    assert [row["target"] for row in rows[:3]] == [
+    (group,) = unpacked.groups(out.read_text(encoding="utf-8"))
+    entries = list(group["entries"].values())
+    assert [entry["target"] for entry in entries[:3]] == [
         [["yes", 10]],
         [["green", 9], ["yes", 1]],
         [["no", 8], ["yes", 2]],

@@ -23,22 +23,24 @@ from harness.core.files.json_files import load_json
 from harness.core.files.jsonl import readable_objects
 from harness.core.types import Prediction
 from harness.run.folder import RunFolder, read_runs
+from harness.run.layout import PREDICTIONS
 from reports.inputs.material import (
     Distillation,
     Material,
     RunData,
     Training,
 )
-
-MAX_CACHED = 2**25
-"""Bytes of a file of answers up to which they are kept between two readings of them."""
+from reports.inputs.predictions import PredictionsFile
 
 
 def gather(runs: Path) -> tuple[Material, list[HarnessError]]:
     """Find what is under `runs`, and why other runs are left out. Answers and other rows are read
     when they are asked for; those that cannot be read are added to the latter then."""
     found, broken = read_runs(runs)
-    evidence = tuple(RunData(record, _answers(folder, broken)) for folder, record in found)
+    evidence = tuple(
+        RunData(record, _answers(folder, broken), file=PredictionsFile(folder / PREDICTIONS))
+        for folder, record in found
+    )
     material = Material(
         runs=evidence,
         distillations=_distillations(runs, evidence),
@@ -47,23 +49,16 @@ def gather(runs: Path) -> tuple[Material, list[HarnessError]]:
 
 
 def _answers(folder: Path, broken: list[HarnessError]) -> Callable[[], Sequence[Prediction]]:
-    """Reads the answers of a run; a small file's are kept, as a page needs them more than once."""
+    """Reads the answers of a run."""
     run = RunFolder(folder)
-    kept: list[Sequence[Prediction]] = []
 
     def read() -> Sequence[Prediction]:
-        if kept:
-            return kept[0]
         try:
-            found = run.read_predictions()
+            return run.read_predictions()
         except HarnessError as error:
             if str(error) not in map(str, broken):
                 broken.append(error)
             return ()
-        path = run.predictions_path
-        if path.is_file() and path.stat().st_size <= MAX_CACHED:
-            kept.append(found)
-        return found
 
     return read
 

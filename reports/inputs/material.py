@@ -16,6 +16,7 @@ from harness.core.types import Metric, Prediction, Task
 from harness.metrics.figures import described_by
 from harness.metrics.registry import metric
 from harness.run.records import RunRecord
+from reports.inputs.predictions import PredictionsFile
 from tasks import TASKS, load_task
 
 Rows = Callable[[], Sequence[Mapping[str, Any]]]
@@ -41,6 +42,8 @@ class RunData:
     and do not keep what it returns longer than needed."""
     task: Task | None = None
     """A user's own task, where its file is named: its metrics can score again."""
+    file: PredictionsFile | None = None
+    """Where the answers are on disk; None: in memory alone."""
 
     @property
     def known_task(self) -> Task | None:

@@ -27,13 +27,15 @@ from reports.export.formats import downloads
 from reports.inputs.material import Material, Pictures, RunData, SampleChoice
 from reports.inputs.paper import load
 from reports.numbers import counted
+from reports.page.cache import page_cache
 from reports.page.images import address
 from reports.page.provenance import Provenance, provenance
+from reports.page.reading import Reader
 from reports.page.samples.groups import Group, collect
 from reports.page.samples.payload import payload
 from reports.page.sections import TaskSection, order, sections
 from reports.page.summary import summary
-from reports.statistics.answers import Answers, read, with_scores
+from reports.statistics.answers import Answers
 from reports.tables.heatmap import POINTS
 from reports.tables.table import KINDS, Table
 from tasks import scienceqa, vqaonline
@@ -79,7 +81,9 @@ def render(
     paper = load()
     material = replace(material, runs=sorted(material.runs, key=lambda run: order(run.record)))
     ordered = material.records
-    answers, groups = _read_answers(material.runs)
+    with Reader(page_cache()) as reader:
+        answers, groups = _read_answers(reader, material.runs)
+        packed = payload(material, groups, samples=samples, pictures=pictures, packing=reader.pack)
     shown_sections = sections(ordered, answers)
     panels = [
         panel(each, answers, picture=partial(_picture, pictures))
@@ -103,20 +107,20 @@ def render(
         frame=geometry,
         files_of=_saved,
         address_of=_address,
-        payload=payload(material, groups, samples=samples, pictures=pictures),
+        payload=packed,
     )
 
 
-def _read_answers(runs: Sequence[RunData]) -> tuple[dict[str, Answers], list[Group]]:
-    """Scores by run id, and the runs in groups; the predictions of one run at a time in memory."""
+def _read_answers(
+    reader: Reader, runs: Sequence[RunData]
+) -> tuple[dict[str, Answers], list[Group]]:
+    """Scores by run id, and the runs in groups."""
     answers: dict[str, Answers] = {}
     groups: list[Group] = []
-    for run in runs:
-        held = run.holding(with_scores(run.record, run.predictions()))
-        if found := read(held):
-            answers[found.run] = found
-        collect(groups, held)
-        del held  # before the next one's are read
+    for found in reader.read(runs):
+        if found.answers:
+            answers[found.answers.run] = found.answers
+        collect(groups, found.source, found.columns)
     return answers, groups
 
 

@@ -7,14 +7,14 @@ most `MAX_SCORED` of them. The page then says of how many.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from heapq import nsmallest
 
 from harness.core.errors import HarnessError
-from harness.core.types import Metric, Prediction
+from harness.core.types import Answer, Metric, Prediction
 from harness.extract import EXTRACTORS, extract_choice
 from harness.metrics.clusters import clusters
 from harness.metrics.figures import aggregate, contributions
@@ -62,9 +62,16 @@ class Answers:
     not parsed by ours: chosen by likelihood, or rescored with another extractor."""
 
 
-def read(evidence: RunData) -> Answers | None:
-    """Score the answers of a run; None without answers, or where none has a score."""
-    found = [p for p in evidence.predictions() if p.error is None]
+def read(
+    evidence: RunData, extracted: Mapping[str, Sequence[Answer | None]] | None = None
+) -> Answers | None:
+    """Score the answers of a run; None without answers, or where none has a score.
+
+    Args:
+        extracted: what other extractors find in them; None: it is found here.
+    """
+    every = evidence.predictions()
+    found = [p for p in every if p.error is None]
     if not found:
         return None
     record = evidence.record
@@ -82,8 +89,28 @@ def read(evidence: RunData) -> Answers | None:
         answered=len(found),
         scored=scores,
         topics={key: topics[key] for key in scores.scores},
-        by_extractor=tuple(_by_extractor(found)) if choices and runs.is_extracted(record) else (),
+        by_extractor=tuple(
+            _by_extractor(every, extract_others(record, every) if extracted is None else extracted)
+        ),
     )
+
+
+def extract_others(
+    record: RunRecord, predictions: Sequence[Prediction]
+) -> dict[str, list[Answer | None]]:
+    """What each extractor finds in the outputs of a run, ours as recorded; none for written
+    answers, and for a run that was not parsed by ours."""
+    if not runs.is_extracted(record) or not any(p.choices for p in predictions):
+        return {}
+    return {
+        name: [
+            p.answer
+            if extractor is extract_choice or not p.choices or p.error is not None
+            else extract_answer(extractor, p.raw, p.choices, p.order).answer
+            for p in predictions
+        ]
+        for name, extractor in EXTRACTORS.items()
+    }
 
 
 def _lacks_scores(record: RunRecord, predictions: Sequence[Prediction]) -> bool:
@@ -152,18 +179,19 @@ def chosen(predictions: Sequence[Prediction]) -> Sequence[Prediction]:
     return [predictions[place] for place in sorted(places)]
 
 
-def _by_extractor(predictions: Iterable[Prediction]) -> Iterable[ExtractorResult]:
-    asked = [p for p in predictions if p.choices and isinstance(p.target, int)]
-    for name, extractor in EXTRACTORS.items():
-        right = unparsed = changed = 0
-        for p in asked:
-            if extractor is extract_choice:
-                place = p.answer
-            else:
-                place = extract_answer(extractor, p.raw, p.choices, p.order).answer
-            right += place == p.target
-            unparsed += place is None
-            changed += place != p.answer
+def _by_extractor(
+    predictions: Sequence[Prediction], extracted: Mapping[str, Sequence[Answer | None]]
+) -> Iterator[ExtractorResult]:
+    asked = [
+        (place, p)
+        for place, p in enumerate(predictions)
+        if p.error is None and p.choices and isinstance(p.target, int)
+    ]
+    for name, answers in extracted.items():
         yield ExtractorResult(
-            extractor=name, n=len(asked), right=right, unparsed=unparsed, changed=changed
+            extractor=name,
+            n=len(asked),
+            right=sum(answers[place] == p.target for place, p in asked),
+            unparsed=sum(answers[place] is None for place, _ in asked),
+            changed=sum(answers[place] != p.answer for place, p in asked),
         )

@@ -1,9 +1,10 @@
-"""The index of a group of runs: what the page has at once."""
+"""The index of a group of runs: what the page lists, filters and searches."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from harness.core.types import Prediction
@@ -15,39 +16,62 @@ from reports.page.samples.groups import Group, GroupRun, Sample
 from reports.page.samples.verdicts import ABSENT, ANSWERED, RECORDED, RIGHT, WRONG
 from reports.statistics.ranks import bootstrapped
 
-MAX_QUESTION = 1_000
-"""Characters of a question that are there at once, and can be searched."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """The index of a group in two parts. Lists are in the order of the questions."""
+
+    head: dict[str, Any]
+    """What was asked, and which runs there are."""
+    body: dict[str, Any]
+    """The questions, and what each run made of them."""
 
 
 def index_of(
     material: Material,
     group: Group,
     *,
-    ids: Sequence[str],
-    shown: Sequence[str],
+    questions: Mapping[str, str],
     images: Mapping[str, bytes],
-) -> dict[str, Any]:
-    """The index of a group. Lists are in the order of the questions."""
-    samples = [group.samples[i] for i in ids]
+) -> Index:
+    """The index of a group.
+
+    Args:
+        questions: sample id -> its text, of the questions that can be looked at.
+        images: digest -> the picture.
+    """
+    ids = list(group.samples)
+    samples = list(group.samples.values())
     topics = {topic: n for n, topic in enumerate(sorted({s.topic for s in samples}))}
     numbers = {digest: n for n, digest in enumerate(images)}
-    visible = set(shown)
     task = group.runs[0].record.task
     names = [
         sanitize.text(task.title or task.name, limit=80),
         sanitize.text(task.split, limit=60),
     ]
     keys = numbered(map(_run_key, group.runs))
-    return {
+    head = {
         "title": ", ".join([names[0], f"{names[1]} split"]),
-        "choice": any(sample.choices for sample in samples),
+        "choice": any(run.columns.chosen for run in group.runs),
         "metric": _metric(group),
+        "runs": [
+            {
+                "key": key,
+                "title": runs.title(run.record),
+                "role": runs.role(run.record),
+                "interval": _interval(group, run),
+                "listed": [metric.title for metric in run.listed],
+                "cut": sanitize.whole(run.record.counts.cut),
+            }
+            for key, run in zip(keys, group.runs, strict=True)
+        ],
+        "pairs": _pairs(material, group),
+        "tests": _tests(group),
+    }
+    body = {
         "ids": [sanitize.text(i) for i in ids],
         # None: this question cannot be looked at.
-        "questions": [
-            sanitize.text(s.question, limit=MAX_QUESTION) if i in visible else None
-            for i, s in zip(ids, samples, strict=True)
-        ],
+        "questions": [questions.get(i) for i in ids],
         "topics": [sanitize.text(topic, limit=60) or "no topic" for topic in topics],
         "topic": [topics[sample.topic] for sample in samples],
         "cluster": _clusters(samples),
@@ -55,21 +79,14 @@ def index_of(
         "sizes": [len(data) for data in images.values()],
         "runs": [
             {
-                "key": key,
-                "title": runs.title(run.record),
-                "role": runs.role(run.record),
                 "verdicts": _verdicts(group, run, ids),
                 "scores": _scores(group, run, ids),
-                "interval": _interval(group, run),
-                "listed": [metric.title for metric in run.listed],
-                "cut": sanitize.whole(run.record.counts.cut),
-                "misled": [place for place, i in enumerate(ids) if i in run.misled],
+                "misled": _misled(run, ids),
             }
-            for key, run in zip(keys, group.runs, strict=True)
+            for run in group.runs
         ],
-        "pairs": _pairs(material, group),
-        "tests": _tests(group),
     }
+    return Index(head=head, body=body)
 
 
 def _metric(group: Group) -> dict[str, Any] | None:
@@ -90,13 +107,20 @@ def _metric(group: Group) -> dict[str, Any] | None:
 def _verdicts(group: Group, run: GroupRun, ids: Sequence[str]) -> dict[str, str]:
     """Extractor -> a character for each question; where answers are graded only the recorded ones,
     and none is right or wrong."""
+    found = {}
+    for name, verdicts in run.columns.verdicts.items():
+        own = dict(zip(run.columns.ids, verdicts, strict=True))
+        found[name] = "".join(own.get(i, ABSENT) for i in ids)
     if not group.is_graded:
-        return {
-            name: "".join(found.get(i, ABSENT) for i in ids) for name, found in run.verdicts.items()
-        }
+        return found
     graded = str.maketrans(RIGHT + WRONG, ANSWERED * 2)
-    recorded = run.verdicts[RECORDED]
-    return {RECORDED: "".join(recorded.get(i, ABSENT) for i in ids).translate(graded)}
+    return {RECORDED: found[RECORDED].translate(graded)}
+
+
+def _misled(run: GroupRun, ids: Sequence[str]) -> list[int]:
+    """Places of wrong answers whose reasoning was right."""
+    found = {run.columns.ids[place] for place in run.columns.misled}
+    return [place for place, i in enumerate(ids) if i in found] if found else []
 
 
 def _scores(group: Group, run: GroupRun, ids: Sequence[str]) -> list[float | None] | None:
@@ -163,7 +187,7 @@ def _clusters(samples: Sequence[Sample]) -> list[int] | None:
                 raw="",
                 answer=None,
                 rule="",
-                target=sample.target,
+                target="",
                 group=sample.group,
                 images=sample.images[0] if sample.images else (),
             )

@@ -1,15 +1,12 @@
-"""An answer on the page: its verdict by each extractor, and its row."""
+"""The verdict on an answer, by each extractor."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from harness.core.finish import is_cut
 from harness.core.types import Answer, Extraction, Prediction
 from harness.run.shuffling import extract_answer
-from reports.inputs import sanitize
 
 MAX_RAW = 20_000
 """Bytes that are shown of a text."""
@@ -46,34 +43,6 @@ def verdict_of(p: Prediction, answer: Answer | None, score: float | None = None)
     if not p.choices or p.target is None:
         return ANSWERED
     return RIGHT if answer == p.target else WRONG
-
-
-def answer_row(p: Prediction, others: list[list[Any]], scores: Sequence[float | None]) -> list[Any]:
-    """An answer; the script takes it apart by place."""
-    raw, span = sanitize.marked_passage(p.raw, p.span, limit=MAX_RAW)
-    return [
-        raw,
-        sanitize.passage(p.answer, limit=MAX_RAW) if isinstance(p.answer, str) else p.answer,
-        sanitize.text(p.rule),
-        sanitize.passage(p.prompt, limit=MAX_RAW),
-        None if p.error is None else sanitize.text(p.error, limit=1000),
-        _rounded(p.seconds),
-        _rounded(p.preprocess_seconds),
-        sanitize.whole(p.tokens),
-        sanitize.whole(p.tokens_in),
-        list(p.order),
-        [_rounded(score) for score in p.log_likelihoods],
-        others,
-        span,
-        is_cut(p.finish),
-        [_rounded(score) for score in scores],
-    ]
-
-
-def _rounded(value: object) -> float | None:
-    """To four significant digits."""
-    found = sanitize.number(value)
-    return None if found is None else float(f"{found:.4g}")
 
 
 def compact_json(value: object) -> str:

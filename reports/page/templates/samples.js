@@ -462,14 +462,8 @@ function drawGold(group, asked) {
   return make("ol.choices", ...items);
 }
 
-// What a run's answer says: see reports/page/samples/verdicts.py.
-function partsOf(answer) {
-  const [raw, read, rule, prompt, error, seconds, preparing, tokens, tokensIn, order, likelihoods, others, span, cut, listed] = answer;
-  return { raw, read, rule, prompt, error, seconds, preparing, tokens, tokensIn, order, likelihoods, others, span, cut, listed };
-}
-
 function extraction(run, answer) {
-  const { read, rule, others } = partsOf(answer);
+  const { read, rule, others } = answer;
   const other = isFixed(run) ? undefined : others[index.extractors.indexOf(view.extractor) - 1];
   return other ? { answer: other[0], rule: other[1] } : { answer: read, rule };
 }
@@ -495,7 +489,7 @@ function drawAnswer(run, place, asked) {
     details.append(make("p", "This run was not asked this question."));
     return details;
   }
-  const it = partsOf(answer), read = extraction(run, answer);
+  const it = answer, read = extraction(run, answer);
   if (typeof read.answer === "number") summary.append(" ", make("span.small", "extracted: ", make("bdi", said(read.answer, asked))));
   if (it.cut) summary.append(" ", make("span.flag", "cut at the token limit"));
   if (run.misled.includes(view.sample)) summary.append(" ", make("span.flag", "correct reasoning"));
@@ -507,7 +501,7 @@ function drawAnswer(run, place, asked) {
   }
   const facts = [];
   for (const [place, title] of run.listed.entries()) {
-    if (it.listed[place] !== null) facts.push([title, grade(it.listed[place])]);
+    if (typeof it.listed[place] === "number") facts.push([title, grade(it.listed[place])]);
   }
   if (it.seconds !== null) {
     const before = it.preparing === null ? "" : `, of which preprocessing ${it.preparing} s`;
@@ -654,33 +648,58 @@ function fresh(group) {
   return { group, sample: -1, topic: "", model: "", outcome: "", text: "", ...preferred(group) };
 }
 
+// What the address says until the questions that it names are unpacked; null: they are shown.
+let awaited = null;
+
+// Show the questions of a group; where they are not unpacked yet, what `change` makes of the view
+// comes a moment later.
+function choose(group, change) {
+  if (group.ids) {
+    change();
+    return;
+  }
+  opened(group).then(change, () => { at("cannot-unpack").hidden = false; });
+}
+
+function show(group, pairs) {
+  awaited = null;
+  const run = (key, otherwise) => {
+    const place = group.runs.findIndex((each) => each.key === key);
+    return place < 0 ? otherwise : place;
+  };
+  const wanted = fresh(group);
+  Object.assign(view, wanted);
+  at("browser").hidden = false;
+  offer();
+  const one = (id, name) => ([...(at(id)?.querySelectorAll("option") ?? [])].some((option) => option.value === pairs.get(name)) ? pairs.get(name) : "");
+  view.topic = one("topic-select", "topic");
+  view.model = one("model-select", "model");
+  view.outcome = one("outcome-select", "outcome");
+  view.extractor = one("extractor-select", "extractor") || one("extractor-select", "reader") || "ours";  // "reader": as older pages wrote it
+  view.text = pairs.get("search") ?? "";
+  const [first, second] = (pairs.get("compare") ?? "").split(",");
+  view.first = run(first, wanted.first);
+  view.second = run(second, wanted.second);
+  const place = group.ids.indexOf(pairs.get(SAMPLE));
+  view.sample = place >= 0 && group.questions[place] !== null ? place : -1;
+  draw({ ...view });
+  if (view.sample >= 0) at("detail").scrollIntoView({ block: "nearest" });
+}
+
 parts.push({
   read(pairs) {
-    if (!index.groups.length) return;
+    if (!index.groups.length || !canUnpack) return;
     const group = index.groups.find((each) => each.key === pairs.get("data")) ?? index.groups[0];
-    const run = (key, otherwise) => {
-      const place = group.runs.findIndex((each) => each.key === key);
-      return place < 0 ? otherwise : place;
-    };
-    const wanted = fresh(group);
-    Object.assign(view, wanted);
-    offer();
-    const one = (id, name) => ([...(at(id)?.querySelectorAll("option") ?? [])].some((option) => option.value === pairs.get(name)) ? pairs.get(name) : "");
-    view.topic = one("topic-select", "topic");
-    view.model = one("model-select", "model");
-    view.outcome = one("outcome-select", "outcome");
-    view.extractor = one("extractor-select", "extractor") || one("extractor-select", "reader") || "ours";  // "reader": as older pages wrote it
-    view.text = pairs.get("search") ?? "";
-    const [first, second] = (pairs.get("compare") ?? "").split(",");
-    view.first = run(first, wanted.first);
-    view.second = run(second, wanted.second);
-    const place = group.ids.indexOf(pairs.get(SAMPLE));
-    view.sample = place >= 0 && group.questions[place] !== null ? place : -1;
-    draw({ ...view });
-    if (view.sample >= 0) at("detail").scrollIntoView({ block: "nearest" });
+    awaited = pairs;
+    choose(group, () => { if (awaited === pairs) show(group, pairs); });
   },
   write(pairs) {
     if (!index.groups.length) return;
+    if (awaited) {
+      for (const [name, value] of awaited) if (name !== "sort") pairs.append(name, value);
+      return;
+    }
+    if (!view.group.ids) return;
     const { group } = view, usual = preferred(group);
     if (group !== index.groups[0]) pairs.set("data", group.key);
     if (view.extractor !== "ours") pairs.set("extractor", view.extractor);
@@ -698,17 +717,21 @@ function listen() {
     space.setAttribute("role", "presentation");
     list.append(space);
   }
-  const choose = (id, change) => at(id)?.addEventListener("change", (event) => go(change(event.target.value)));
-  choose("data-select", (value) => {
-    Object.assign(view, fresh(index.groups[Number(value)]));
-    offer();
-    return { group: view.group };
+  const onChoice = (id, change) => at(id)?.addEventListener("change", (event) => go(change(event.target.value)));
+  at("data-select").addEventListener("change", (event) => {
+    const group = index.groups[Number(event.target.value)];
+    choose(group, () => {
+      if (at("data-select").value !== event.target.value) return;  // somebody was quicker
+      Object.assign(view, fresh(group));
+      offer();
+      go({ group });
+    });
   });
-  choose("extractor-select", (extractor) => ({ extractor }));
+  onChoice("extractor-select", (extractor) => ({ extractor }));
   for (const side of ["first", "second"]) {
-    choose(`${side}-select`, (key) => ({ [side]: view.group.runs.findIndex((run) => run.key === key) }));
+    onChoice(`${side}-select`, (key) => ({ [side]: view.group.runs.findIndex((run) => run.key === key) }));
   }
-  for (const name of ["topic", "model", "outcome"]) choose(`${name}-select`, (value) => ({ [name]: value, sample: -1 }));
+  for (const name of ["topic", "model", "outcome"]) onChoice(`${name}-select`, (value) => ({ [name]: value, sample: -1 }));
   at("keys-button").addEventListener("click", () => at("keys").showModal());
   if (!list) return;
   at("search").addEventListener("input", () => go({ text: at("search").value, sample: -1 }, true));
@@ -759,12 +782,12 @@ function listen() {
   });
 }
 
-if (index.groups.length) {
-  at("browser").hidden = false;
+if (index.groups.length && canUnpack) {
   at("data-choice").hidden = index.groups.length < 2;
   fill(at("data-select"), index.groups.map((group, place) => [String(place), group.title]));
   fill(at("extractor-select"), index.extractors.map((name) => [name, EXTRACTOR[name]?.[0] ?? name]));
   listen();
 }
+if (index.groups.length) at("cannot-unpack").hidden = canUnpack;
 for (const part of parts) part.read(address());
 reveal();
