@@ -1,18 +1,26 @@
 """The page at its largest: how big it is, how long it takes to make and to open, how it answers.
 
     python benchmarks/leaderboard.py
+    python benchmarks/leaderboard.py --case many --against ../older-checkout
     python benchmarks/leaderboard.py --samples 60000 --models 6 --images none
 
 Makes run folders with invented questions and answers (their figures mean nothing; lengths and
-sizes are those of real ones), renders them with `harness report` in a process of its own, and opens
-the page from disk in headless Chromium. Times in the browser are medians. The last line is one JSON
-document.
+sizes are those of real ones), renders them with `harness report` in a process of its own, without a
+cache, with that of this page, and with that of a page that lacks one run, and opens the page from
+disk in headless Chromium. Times in the browser are medians. With --against, the code of another
+checkout renders the same runs in turn with this one: ratios hold on a busy machine too. The last
+line is one JSON document.
+
+Cases: seven (7 models x 2,017 questions, with pictures), many (29 x 12,032: four invented models,
+and 25 that answer as one of these does, but for a seeded share of answers that are another's or a
+letter alone), tasks (20 tasks x 20 models x 200).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import resource
 import shutil
@@ -21,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -162,41 +171,123 @@ def answers(
     return made
 
 
-def make_runs(folder: Path, number: int, models: int, *, pictures: bool) -> None:
-    data = folder / "questions"
-    rows = make_questions(data, number, pictures=pictures)
-    task = load_task("scienceqa")
-    for name, title, role, accuracy in MODELS[:models]:
-        predictions = answers(rows, name, accuracy, data)
-        record = RunRecord(
-            task=TaskInfo(name="scienceqa", title="ScienceQA", split="test", source=str(data)),
-            model=ModelInfo(name=name, title=title, role=role),
-            fingerprint={"data": "sha256:1", "weights": f"sha256:{name}"},
-            counts=Counts(total=number, available=number),
+def make_runs(folder: Path, number: int, models: int, *, tasks: int, pictures: bool) -> None:
+    metrics = load_task("scienceqa").metrics
+    for place in range(tasks):
+        name, title = (
+            ("scienceqa", "ScienceQA") if tasks == 1 else (f"task-{place}", f"Task {place}")
         )
-        run = RunFolder.of(folder / "runs", task="scienceqa", model=name, split="test")
-        run.rewrite(predictions)
-        run.write_record(scored(record, predictions, task.metrics))
+        data = folder / f"questions-{place}"
+        rows = make_questions(data, number, pictures=pictures)
+        bases = [answers(rows, each[0], each[3], data) for each in MODELS[:models]]
+        for model in range(models):
+            known = model < len(MODELS)
+            about = MODELS[model][:3] if known else (f"m{model}", f"M {model}", "baseline")
+            predictions = bases[model] if model < len(bases) else noisy(bases[:4], model)
+            record = RunRecord(
+                task=TaskInfo(name=name, title=title, split="test", source=str(data)),
+                model=ModelInfo(name=about[0], title=about[1], role=about[2]),
+                fingerprint={"data": f"sha256:{place}", "weights": f"sha256:{about[0]}"},
+                counts=Counts(total=number, available=number),
+            )
+            run = RunFolder.of(folder / "runs", task=name, model=about[0], split="test")
+            record, predictions = scored(record, predictions, metrics)
+            run.rewrite(predictions)
+            run.write_record(record)
 
 
-def make_page(folder: Path, images: str) -> dict[str, float]:
+def noisy(bases: list[list[Prediction]], number: int) -> list[Prediction]:
+    """Answers of one of these models, but for a share of them."""
+    chance, share = random.Random(number), number / 80
+    made = []
+    for place, own in enumerate(bases[number % len(bases)]):
+        roll = chance.random()
+        p = own if roll > share else bases[chance.randrange(len(bases))][place]
+        if roll < share / 2:
+            answer = chance.randrange(len(p.choices))
+            right = float(answer == p.target)
+            p = replace(p, raw="ABCD"[answer], answer=answer, scores={"accuracy": right})
+        made.append(p)
+    return made
+
+
+def make_page(
+    folder: Path, images: str, *, cache: Path, checkout: Path | None = None
+) -> dict[str, float]:
     """What `harness report` takes and leaves."""
-    out = folder / "page.html"
+    out = folder / ("older.html" if checkout else "page.html")
     command = [
-        *(sys.executable, "-m", "harness", "report", "--json"),
+        *(sys.executable, "-P", "-m", "harness", "report", "--json"),
         *("--runs", folder / "runs", "--out", out, "--images", images),
     ]
-    started = time.perf_counter()
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    taken = time.perf_counter() - started
-    sys.stderr.write(done.stderr)
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    if checkout:
+        environment["PYTHONPATH"] = str(checkout.resolve())
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, memory_of(process.pid))
+            time.sleep(0.02)
+        assert process.stderr is not None
+        sys.stderr.write(process.stderr.read())
+        assert process.returncode == 0
+    taken, used = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
     return {
-        "render_seconds": taken,
-        "render_cpu_seconds": used.ru_utime + used.ru_stime,
-        "render_peak_bytes": used.ru_maxrss * 1024,
+        "seconds": taken,
+        "cpu_seconds": spent,
+        "peak_bytes": peak,
         "page_bytes": out.stat().st_size,
     }
+
+
+def memory_of(process: int) -> int:
+    """Proportional memory of a process and of those that it started."""
+    total = 0
+    for each in (process, *children(process)):
+        try:
+            rollup = Path(f"/proc/{each}/smaps_rollup").read_text()
+        except OSError:  # it has ended
+            continue
+        total += next((int(x.split()[1]) * 1024 for x in rollup.splitlines() if x[:4] == "Pss:"), 0)
+    return total
+
+
+def children(process: int) -> list[int]:
+    try:
+        listed = Path(f"/proc/{process}/task/{process}/children").read_text()
+    except OSError:
+        return []
+    return [int(each) for each in listed.split()]
+
+
+def make_pages(folder: Path, images: str, against: Path | None) -> dict[str, float]:
+    """Without a cache, with that of the page, and with that of a page that lacks one run."""
+    found: dict[str, float] = {}
+
+    def measure(name: str, **how: Any) -> None:
+        made = make_page(folder, images, **how)
+        found.update({f"{name}_{what}": value for what, value in made.items()})
+
+    cache = folder / "cache"
+    shutil.rmtree(cache, ignore_errors=True)
+    if against:
+        measure("older", cache=folder / "older-cache", checkout=against)
+    run, aside = next((folder / "runs").glob("*/*")), folder / "aside"
+    run.rename(aside)
+    make_page(folder, images, cache=cache)
+    aside.rename(run)
+    measure("one_new", cache=cache)
+    measure("again", cache=cache)
+    shutil.rmtree(cache, ignore_errors=True)
+    measure("first", cache=cache)
+    if against:
+        for what in ("seconds", "cpu_seconds", "peak_bytes", "page_bytes"):
+            found[f"{what}_ratio"] = found[f"older_{what}"] / found[f"first_{what}"]
+    return found
 
 
 MEASURE = """
@@ -229,8 +320,8 @@ async () => {
   }));
   search.value = "";
   search.dispatchEvent(new Event("input"));
-  const readers = ["paper-base", "paper-kd", "ours"];
-  await timed("reader_ms", readers.map((value) => () => choose("reader-select", value)));
+  const extractors = ["paper-base", "paper-kd", "ours"];
+  await timed("extractor_ms", extractors.map((value) => () => choose("extractor-select", value)));
   const list = document.getElementById("list");
   const opened = () => new Promise((done) => {
     const seen = new MutationObserver(() => {
@@ -301,26 +392,46 @@ def renderer_memory() -> int:
     return largest
 
 
+CASES = {
+    "seven": {"tasks": 1, "models": len(MODELS), "samples": 2017, "images": "inline"},
+    "many": {"tasks": 1, "models": 29, "samples": 12032, "images": "none"},
+    "tasks": {"tasks": 20, "models": 20, "samples": 200, "images": "none"},
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--samples", type=int, default=2017)
-    parser.add_argument("--models", type=int, default=len(MODELS))
-    parser.add_argument("--images", choices=("inline", "none"), default="inline")
+    parser.add_argument("--case", choices=CASES, default="seven")
+    parser.add_argument("--samples", type=int)
+    parser.add_argument("--models", type=int)
+    parser.add_argument("--tasks", type=int)
+    parser.add_argument("--images", choices=("inline", "none"))
+    parser.add_argument("--against", type=Path, help="another checkout, to render the same runs")
     parser.add_argument("--keep", type=Path, help="leave everything in this folder")
     arguments = parser.parse_args()
+    for name, value in CASES[arguments.case].items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     folder = arguments.keep or Path(tempfile.mkdtemp())
     if not (folder / "runs").exists():
         pictures = arguments.images == "inline"
-        make_runs(folder, arguments.samples, arguments.models, pictures=pictures)
-    found: dict[str, Any] = {"samples": arguments.samples, "models": arguments.models}
-    found |= make_page(folder, arguments.images)
+        make_runs(
+            folder,
+            arguments.samples,
+            arguments.models,
+            tasks=arguments.tasks,
+            pictures=pictures,
+        )
+    found: dict[str, Any] = {name: getattr(arguments, name) for name in CASES["seven"]}
+    found |= make_pages(folder, arguments.images, arguments.against)
     if chromium:
         found |= browse(folder / "page.html", chromium)
     if not arguments.keep:
         shutil.rmtree(folder)
     for name, value in found.items():
-        print(f"{name:20} {value:,.1f}" if isinstance(value, float) else f"{name:20} {value:,}")
+        shown = f"{value:,.2f}" if isinstance(value, float) else value
+        print(f"{name:20} {shown}")
     print(json.dumps(found))
 
 
