@@ -216,6 +216,6 @@ def _key_of_block(plan: BlockPlan) -> str:
     if not all(digests):
         return ""
     about = [
-        _fields(replace(run, source=known)) for run, known in zip(plan.runs, digests, strict=True)
-    ]  # type: ignore[arg-type]  # only to be named
+        {**_fields(run), "source": known} for run, known in zip(plan.runs, digests, strict=True)
+    ]
     return key_of("block", json.dumps({**_fields(plan), "runs": about}))
