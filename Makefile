@@ -11,8 +11,9 @@
 #                         tiny checkpoints of it; `make test-slow` does so for the dozen most
 #                         used, and `make test` for three of them
 #
-#   make test-versions    run the tests of models, engine and distillation on every release of
-#                         transformers that is supported (0.2 GB in a cache folder)
+#   make test-versions    run the tests of models, families, engine and distillation on the oldest
+#                         and the newest releases of transformers and torch that are supported, and
+#                         on those between (up to 6 GB in a cache folder; for a schedule)
 #
 #   make docs             build the documentation as a site in site/ (30 MB of tools, once)
 #   make reference        write docs/reference anew, after a change of commands or of records
@@ -29,18 +30,19 @@
 #   TORCH_INDEX  address of a package index to take torch from. A machine without a GPU that gets
 #                several gigabytes of CUDA packages from its default index should give the address
 #                of the PyTorch project's index of CPU builds here (its installation page has it).
-#   TRANSFORMERS the releases that `make test-versions` runs on
+#   RELEASES     what `make test-versions` runs on: releases of transformers, each after a + with
+#                one of torch, or alone with the one of .venv
 
 PYTHON ?= python3
 TORCH_INDEX ?=
-TRANSFORMERS ?= 5.23.0 5.24.0
+RELEASES ?= 5.23.0+2.11.0 5.24.0+2.12.1 5.24.0+2.13.0
 ONE ?=
 WORKERS ?= auto
 BIN := .venv/bin
-RELEASES := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/harness/transformers$(subst /,-,$(CURDIR))
-MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,checkpoints device_map distill_examples \
-  distill_student distill_train engine generative kosmos2 lora mllama moondream phi3v pickled published \
-  seven versions vilt))
+VENVS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/harness/transformers$(subst /,-,$(CURDIR))
+MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,checkpoints device_map devices distill_examples \
+  distill_precision distill_student distill_train engine families generative kosmos2 library_repairs lora \
+  mllama model_families moondream phi3v pickled published seven versions vilt))
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SITE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/harness/site$(subst /,-,$(CURDIR))
@@ -78,18 +80,23 @@ test-slow: setup
 test-families: setup
 	$(PYTEST) tests/test_families.py
 
-# A release is installed over .venv's packages, in an environment of its own.
-$(RELEASES)/%/installed: .venv/installed
+# A release is installed over .venv's packages, in an environment of its own. Of torch that of .venv
+# is kept where it is the one that is asked for.
+$(VENVS)/%/installed: .venv/installed
 	@$(BIN)/python -m venv --clear $(@D)
 	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 	  > $$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check transformers==$*
+	@set -- $(subst +, ,$*); \
+	  ours=$$($(BIN)/python -c 'import importlib.metadata as m; print(m.version("torch").split("+")[0])'); \
+	  $(@D)/bin/python -m pip install --quiet --disable-pip-version-check transformers==$$1 && \
+	  if [ "$${2:-$$ours}" != "$$ours" ]; then $(@D)/bin/python -m pip install --quiet \
+	    --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==$$2; fi
 	@touch $@
 
-test-versions: $(TRANSFORMERS:%=$(RELEASES)/%/installed)
-	@for release in $(TRANSFORMERS); do \
-	  echo "transformers $$release"; \
-	  $(RELEASES)/$$release/bin/python -m pytest -n $(WORKERS) --dist worksteal $(MODEL_TESTS) || exit 1; \
+test-versions: $(RELEASES:%=$(VENVS)/%/installed)
+	@for release in $(RELEASES); do \
+	  echo "transformers and torch $$release"; \
+	  $(VENVS)/$$release/bin/python -m pytest -n $(WORKERS) --dist worksteal $(MODEL_TESTS) || exit 1; \
 	done
 
 lint: setup

@@ -1,4 +1,4 @@
-"""The releases of transformers that are supported, and what is said of the others."""
+"""The releases of transformers and torch that are supported, and what is said of the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.core.errors import Exit, HarnessError
-from harness.core.versions import RANGE, TESTED
+from harness.core.versions import TORCH, TRANSFORMERS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,10 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 def installed(tmp_path, monkeypatch):
     """Make another release look installed: what pip leaves of it, without its code."""
 
-    def install(version: str) -> None:
-        info = tmp_path / f"transformers-{version}.dist-info"
+    def install(version: str, package: str = "transformers") -> None:
+        info = tmp_path / f"{package}-{version}.dist-info"
         info.mkdir()
-        text = f"Metadata-Version: 2.1\nName: transformers\nVersion: {version}\n"
+        text = f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n"
         (info / "METADATA").write_text(text, encoding="utf-8")
         monkeypatch.syspath_prepend(tmp_path)
 
@@ -38,8 +38,25 @@ def test_another_release_is_refused_at_start(installed, version) -> None:
     error = CliRunner().invoke(app, ["list", "models"]).exception
     assert isinstance(error, HarnessError)
     assert error.what == f"harness runs on transformers 5.23 and 5.24; {version} is installed."
-    assert error.remedy == f"pip install 'transformers{RANGE}'"
+    assert error.remedy == f"pip install 'transformers{TRANSFORMERS.range}'"
     assert error.code != Exit.OK
+
+
+@pytest.mark.parametrize("version", ["2.10.1", "2.14.0", "2.15.0+cu130", "3.0"])
+def test_another_torch_is_refused_at_start(installed, version) -> None:
+    """In the same words."""
+    installed(version, "torch")
+    error = CliRunner().invoke(app, ["list", "models"]).exception
+    assert isinstance(error, HarnessError)
+    assert error.what == f"harness runs on torch 2.11, 2.12 and 2.13; {version} is installed."
+    assert error.remedy == f"pip install 'torch{TORCH.range}'"
+
+
+@pytest.mark.parametrize("version", ["2.11.0", "2.12.1+cu128", "2.13.0+cpu"])
+def test_a_tested_torch_is_taken(installed, version) -> None:
+    """Whatever it is built for."""
+    installed(version, "torch")
+    assert CliRunner().invoke(app, ["list", "models"]).exit_code == Exit.OK
 
 
 @pytest.mark.parametrize(
@@ -72,11 +89,16 @@ def test_help_comes_whatever_is_installed(installed, command) -> None:
 def test_the_installer_is_asked_for_the_range_that_is_tested() -> None:
     """pyproject.toml, the check at start, the pin and `make test-versions` name the same releases."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert f"transformers{RANGE}" in project["dependencies"]
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pinned = next(line for line in pins if line.startswith("transformers=="))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
-    versions = next(line for line in makefile if line.startswith("TRANSFORMERS "))
-    releases = [f"{release}.0" for release in TESTED]
-    assert versions == f"TRANSFORMERS ?= {' '.join(releases)}"
-    assert pinned == f"transformers=={releases[-1]}"
+    (line,) = [line for line in makefile if line.startswith("RELEASES ?= ")]
+    combinations = [each.split("+") for each in line.removeprefix("RELEASES ?= ").split()]
+    for place, requirement in enumerate((TRANSFORMERS, TORCH)):
+        package, tested = requirement.package, list(requirement.tested)
+        assert f"{package}{requirement.range}" in project["dependencies"]
+        run = [each[place].rpartition(".")[0] for each in combinations]
+        assert sorted(set(run)) == tested
+        assert run[0] == tested[0]  # the oldest of both together, then the newest
+        assert run[-1] == tested[-1]
+        (pinned,) = [line for line in pins if line.startswith(f"{package}==")]
+        assert pinned == f"{package}=={combinations[-1][place]}"

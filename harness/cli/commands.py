@@ -21,7 +21,7 @@ from harness.cli.configuration import ALIASES, with_configuration
 from harness.cli.signature import expanded
 from harness.cli.usage import clear_errors
 from harness.core.files.paths import user_path
-from harness.core.versions import require_tested_transformers
+from harness.core.versions import require_tested_releases
 
 
 def _expanded(value: Any) -> Any:
@@ -96,7 +96,7 @@ class Command(_Declared, TyperCommand):
     """A command that gets its paths expanded."""
 
     def invoke(self, ctx: Any) -> Any:
-        require_tested_transformers()  # here, for --help to come whatever is installed
+        require_tested_releases()  # here, for --help to come whatever is installed
         ctx.params = {name: _expanded(value) for name, value in ctx.params.items()}
         return super().invoke(ctx)
 

@@ -39,7 +39,7 @@ from harness.cli.distill.printing import print_outcome, print_preview
 from harness.cli.options import AsJson, DryRun, PageOut
 from harness.core.errors import Exit, HarnessError
 from harness.core.terminal import quieten_libraries, say
-from harness.core.versions import require_tested_transformers
+from harness.core.versions import require_tested_releases
 
 if TYPE_CHECKING:
     from distill.pipeline import Outcome, Plan
@@ -81,7 +81,7 @@ def distill(
     if ctx.invoked_subcommand:
         _refuse_options_before(ctx, ctx.invoked_subcommand)
         return
-    require_tested_transformers()
+    require_tested_releases()
     refuse_several("harness distill", "torchrun ... harness distill train, then harness eval")
     quieten_libraries()
     from distill.pipeline import Plan
