@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from harness.api import evaluate
 from harness.cli import app
 from harness.core.errors import Exit, HarnessError
 from harness.core.versions import TORCH, TRANSFORMERS
@@ -50,6 +51,13 @@ def test_another_torch_is_refused_at_start(installed, version) -> None:
     assert isinstance(error, HarnessError)
     assert error.what == f"harness runs on torch 2.11, 2.12 and 2.13; {version} is installed."
     assert error.remedy == f"pip install 'torch{TORCH.range}'"
+
+
+def test_python_is_told_as_well(installed) -> None:
+    """The call says it before it looks at its arguments."""
+    installed("5.17.1")
+    with pytest.raises(HarnessError, match=r"5\.17\.1 is installed"):
+        evaluate("no model", "no task")
 
 
 @pytest.mark.parametrize("version", ["2.11.0", "2.12.1+cu128", "2.13.0+cpu"])

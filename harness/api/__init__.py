@@ -25,6 +25,7 @@ from harness.core import random_states
 from harness.core.errors import HarnessError
 from harness.core.files.paths import user_path
 from harness.core.types import Task
+from harness.core.versions import require_tested_releases
 from harness.run.folder import RunFolder
 from tasks import load_task
 
@@ -59,8 +60,9 @@ def evaluate(
 
     Raises:
         HarnessError: an option, the model or the data cannot be used; or the run that is there was
-            made with something else.
+            made with something else; or transformers or torch is of a release that is not tested.
     """
+    require_tested_releases()
     # Imported here: `import harness` is quick.
     from harness.run.evaluate import evaluate as answer_all
     from harness.run.task_data import Data
