@@ -37,10 +37,12 @@ if TYPE_CHECKING:
         choice_question,
         collect,
         extract_choice,
+        extract_mixed,
         extract_open,
         metric,
         open_question,
         open_source,
+        placed,
         short_answer,
     )
 
@@ -68,11 +70,13 @@ __all__ = [
     "compare",
     "evaluate",
     "extract_choice",
+    "extract_mixed",
     "extract_open",
     "load_run",
     "metric",
     "open_question",
     "open_source",
+    "placed",
     "short_answer",
 ]
 

@@ -83,4 +83,5 @@ TASK = Task(
     metrics=(TOPIC_MEAN, ACCURACY),
     max_new_tokens=64,
     split="val",
+    questions=1_901,
 )

@@ -138,4 +138,5 @@ TASK = Task(
     about=about_answer,
     max_new_tokens=512,
     split="testmini",
+    questions=1_000,
 )

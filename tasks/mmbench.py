@@ -5,8 +5,10 @@ A question is right where it is right in all orders of its options (CircularEval
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 from harness.core.prompts import lettered
 from harness.core.submissions import letter, number, option, question
@@ -19,6 +21,15 @@ from harness.metrics.accuracy import ACCURACY
 from harness.metrics.circular import CIRCULAR_ACCURACY
 
 LICENCE = "Apache-2.0"
+COPIES: Mapping[str, str] = MappingProxyType(
+    {
+        "lmms-lab/MMBench": "en/{split}-*.parquet",
+        "lmms-lab/MMBench_EN": "data/{split}-*.parquet",
+        "lmms-lab-encoder/MMBench_EN": "data/{split}-*.parquet",
+        "lmms-lab-encoder/MMBench": "en/{split}-*.parquet",
+    }
+)
+"""Those called MMBench_EN have 4,377 questions in dev, the others 4,329."""
 _ROTATION = 1_000_000
 """An order of a question has its index plus a multiple of this."""
 _ABSENT = "nan"
@@ -31,8 +42,7 @@ def load(options: DataOptions) -> SampleSet:
     return published_split(
         options,
         _question,
-        repo=("lmms-lab/MMBench", "lmms-lab-encoder/MMBench"),
-        files="en/{split}-*.parquet",
+        copies=COPIES,
         columns={"index": "id", "L2-category": "l2-category"},
         licence=LICENCE,
         hidden={"test"},

@@ -26,9 +26,9 @@ from harness.metrics.mmmu import MMMU_ACCURACY, MMMU_EXTRACTED, MMMU_GUESSED
 LICENCE = "Apache-2.0"
 COPIES: Mapping[str, str] = MappingProxyType(
     {
-        "MMMU/MMMU": "{configuration}/{split}-*.parquet",
         "lmms-lab/MMMU": "data/{split}-*.parquet",
         "lmms-lab-encoder/MMMU": "data/{split}-*.parquet",
+        "MMMU/MMMU": "{configuration}/{split}-*.parquet",
     }
 )
 SUBJECTS = (
@@ -98,4 +98,5 @@ TASK = Task(
     answers="mixed",
     max_new_tokens=64,
     split="validation",
+    questions=900,
 )

@@ -9,7 +9,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-AFTER = frozenset({"extract", "read", "metrics", "title"})
+AFTER = frozenset({"extract", "read", "about", "metrics", "title"})
 """The fields of a Task that are used after an answer; `read` is the former name of `extract`."""
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -405,6 +405,20 @@ def test_gqa_joins_its_questions_and_pictures(
         assert sample.images[0].decode().size == (6, 4)
     with pytest.raises(DataError, match="row 1, field 'imageId': must be the id of a picture"):
         load_task("gqa").load(DataOptions(path=gqa(tmp_path / "b", image="n9"), split="testdev"))
+
+
+def test_mmbench_is_known_by_its_other_copies_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MMBench_EN lies in another folder of its repository."""
+    without_network(tmp_path, monkeypatch)
+    case = next(case for case in CASES if case.task == "mmbench")
+    other = replace(case, file="data/dev-00000-of-00001.parquet")
+    for repo in ("lmms-lab-encoder/MMBench_EN", "lmms-lab/MMBench"):
+        files = other if "EN" in repo else case
+        cache_on_hub(tmp_path, repo, write(tmp_path / repo.replace("/", "-"), files))
+        made = Data(load_task("mmbench"), DataOptions()).samples
+        assert (made.source, made.samples[0].target) == (repo, 1)
 
 
 def test_topics_count_alike_where_the_authors_say_so() -> None:

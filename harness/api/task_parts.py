@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.core.image_marks import placed
 from harness.core.images import ImageRef
 from harness.core.prompts import short_answer
 from harness.core.types import (
@@ -22,7 +23,7 @@ from harness.core.types import (
 from harness.data.rows import Row
 from harness.data.schema import choice_question, collect, open_question
 from harness.data.sources import open_source
-from harness.extract import extract_choice, extract_open
+from harness.extract import extract_choice, extract_mixed, extract_open
 from harness.metrics.registry import metric
 
 __all__ = [
@@ -44,9 +45,11 @@ __all__ = [
     "choice_question",
     "collect",
     "extract_choice",
+    "extract_mixed",
     "extract_open",
     "metric",
     "open_question",
     "open_source",
+    "placed",
     "short_answer",
 ]

@@ -37,8 +37,8 @@ def open_configurations(
         options: the path, the split and the revision.
         copies: repository -> the files that hold a split's rows, a pattern with `{split}` and, but
             for one that is a single table, `{configuration}`. The first one that the caches have
-            is read, or else the first one is fetched.
-        names: the configurations.
+            is read, or else the last one is fetched.
+        names: the configurations; none where all copies are single tables.
         columns: as in `open_source`.
 
     Raises:
@@ -63,11 +63,11 @@ def open_configurations(
 def _from_hub(
     options: DataOptions, copies: Mapping[str, str], names: Sequence[str], columns: Columns
 ) -> Source:
-    for repo, pattern in copies.items():
+    *others, last = copies.items()
+    for repo, pattern in others:
         with contextlib.suppress(DataError):
             return _from_copy(replace(options, download=False), repo, pattern, names, columns)
-    repo, pattern = next(iter(copies.items()))
-    return _from_copy(options, repo, pattern, names, columns)
+    return _from_copy(options, *last, names, columns)
 
 
 def _from_copy(

@@ -36,8 +36,8 @@ def published_split(
         build: makes a sample of a row.
         licence: of the published data set; a user's own data have none.
         repo: as in `open_source`, like `files` and `columns`.
-        copies: as in `open_configurations`, in place of `repo` and `files` for a data set with
-            these `configurations`.
+        copies: as in `open_configurations`, in place of `repo` and `files` for a data set whose
+            copies lie differently, or that has these `configurations`.
         hidden: splits whose answers are not public; their samples have no target.
         only: the one split, of a data set whose files name none.
 
@@ -46,7 +46,7 @@ def published_split(
     """
     if only and options.split and options.path is None and only not in same_split(options.split):
         raise wrong_split(str(repo), options.split, [only])
-    if configurations:
+    if copies:
         source = open_configurations(options, copies=copies, names=configurations, columns=columns)
     else:
         source = open_source(options, repo=repo, files=files, columns=columns)
