@@ -69,6 +69,17 @@ TASKS = MappingProxyType(
     }
 )
 """Name, which is also the module's (with _ for -), -> what it is."""
+SECTIONS = MappingProxyType(
+    {
+        "Science": ("scienceqa", "ai2d", "ai2d-no-mask", "mathvista"),
+        "Documents": ("textvqa", "docvqa", "infovqa", "chartqa", "ocrbench"),
+        "Photographs": ("vqav2", "gqa", "vizwiz", "aokvqa", "aokvqa-direct", "pope", "realworldqa"),
+        "Abilities": ("mmstar", "mmbench", "mmmu", "blink", "cvbench"),
+        "Long answers": ("vqaonline",),
+        "Synthetic": ("scienceqa-mini", "vqaonline-mini"),
+    }
+)
+"""What the lists show together -> its tasks."""
 
 
 def load_task(name_or_path: str) -> Task:

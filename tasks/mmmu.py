@@ -12,7 +12,8 @@ from types import MappingProxyType
 
 from harness.core.image_marks import placed
 from harness.core.prompts import LETTER, SHORT, bracketed
-from harness.core.types import DataOptions, Prompt, Sample, SampleSet, Style, Task
+from harness.core.submissions import letter_or_text
+from harness.core.types import DataOptions, Prompt, Sample, SampleSet, Style, Submission, Task
 from harness.data.answer_keys import by_letter
 from harness.data.configurations import CONFIGURATION
 from harness.data.literals import text_list
@@ -99,4 +100,9 @@ TASK = Task(
     max_new_tokens=64,
     split="validation",
     questions=900,
+    submission=Submission(
+        server="the MMMU challenge on EvalAI",
+        form="answers by id",
+        fields={"answer": letter_or_text},
+    ),
 )

@@ -113,11 +113,12 @@ def _print_traceback(
 
 def _tell_dropped(failure: OSError) -> int:
     """Report results that could not be printed; returns the exit code."""
+    if failure.errno == errno.EPIPE:  # whoever read it has seen enough
+        return Exit.OK
     if failure.errno == errno.EBADF:
         say("stdout is closed: results are not printed.", err=True)
         return Exit.OK
-    if failure.errno != errno.EPIPE:  # whoever read it has seen enough
-        say(f"Error: stdout cannot be written: {failure.strerror}.", err=True)
+    say(f"Error: stdout cannot be written: {failure.strerror}.", err=True)
     return Exit.UNEXPECTED
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -34,8 +35,7 @@ def list_models(*, as_json: AsJson) -> None:
     if as_json:
         names = [field.name for field in fields(ModelSpec)]
         rows = [
-            {name: getattr(spec, name) for name in names}
-            | {"processor_args": dict(spec.processor_args)}
+            {name: _plain(getattr(spec, name)) for name in names}
             | {"family": family_of(spec.model_type).name}
             for spec in CATALOG
         ]
@@ -57,6 +57,7 @@ def list_models(*, as_json: AsJson) -> None:
             )
             for spec in CATALOG
         ],
+        drop=("weights", "licence", "role", "GB"),
     )
     say("Any other image-text model: --model ORG/REPO or --model FOLDER.")
     if minis := weights.names():
@@ -66,15 +67,67 @@ def list_models(*, as_json: AsJson) -> None:
 
 @app.command("tasks")
 def list_tasks(*, as_json: AsJson) -> None:
-    """List the tasks that come with harness."""
-    from harness.core.terminal import table
-    from tasks import TASKS
+    """List the tasks and groups that come with harness."""
+    from harness.core.terminal import MISSING, table
+    from tasks import SECTIONS, groups
 
+    rows = [_task(name, section) for section, names in SECTIONS.items() for name in names]
+    found = [groups.load_group(name) for name in groups.names()]
     if as_json:
-        return print_json({"tasks": [{"name": key, "about": TASKS[key]} for key in TASKS]})
-    table("Tasks", ("name", "about"), list(TASKS.items()))
-    say("Your own: --task ./mine.py, a file that defines TASK.")
+        listed = [
+            {"name": g.name, "title": g.title, "tasks": [e.task for e in g.entries]} for g in found
+        ]
+        return print_json({"tasks": rows, "groups": listed})
+    places = [len(names) for names in SECTIONS.values()]
+    table(
+        "Tasks",
+        ("task", "split", "n", "metric", "licence", "about"),
+        [
+            (
+                row["name"],
+                row["split"],
+                MISSING if row["n"] is None else f"{row['n']:,}",
+                row["metrics"][0]["title"],
+                row["licence"] or "not stated",
+                row["about"],
+            )
+            for row in rows
+        ],
+        drop=("about", "licence", "split"),
+        wrapped={"metric": 16, "about": 30},
+        headings={sum(places[:at]): section for at, section in enumerate(SECTIONS)},
+    )
+    for group in found:
+        say(f"--task {group.name}: {', '.join(entry.task for entry in group.entries)}.")
+    say("Your own: --task ./mine.py, a file that defines TASK; ./mine.toml, a group of tasks.")
     return None
+
+
+def _task(name: str, section: str) -> dict[str, Any]:
+    """What the list says of a task; the metric that decides comes first."""
+    from harness.core.types import Metric
+    from tasks import TASKS, load_task
+
+    task = load_task(name)
+    metrics = [each for each in task.metrics if isinstance(each, Metric)]
+    return {
+        "name": name,
+        "title": task.title,
+        "group": section,
+        "about": TASKS[name],
+        "split": task.split,
+        "n": task.questions,
+        "metrics": [{"name": m.name, "title": m.title, "meaning": m.meaning} for m in metrics],
+        "licence": task.licence,
+        "submission": task.submission.server if task.submission else None,
+    }
+
+
+def _plain(value: object) -> object:
+    """As JSON has it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    return [*map(_plain, value)] if isinstance(value, tuple | frozenset) else value
 
 
 @app.command("runs")

@@ -28,6 +28,12 @@ def letter(prediction: Prediction) -> str:
     return ascii_uppercase[chosen] if isinstance(chosen, int) else NO_LETTER
 
 
+def letter_or_text(prediction: Prediction) -> str:
+    """The letter of the option that was chosen, or the answer in words to an open question; ""
+    where there is none."""
+    return letter(prediction) if isinstance(prediction.answer, int) else prediction.text
+
+
 def question(prediction: Prediction) -> str:
     """The question."""
     return prediction.question

@@ -8,6 +8,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.core.json_values import finite
@@ -79,24 +80,75 @@ def quieten_libraries() -> None:
     os.environ["RUST_BACKTRACE"] = "0"  # a failure in Rust becomes an error row of one line
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; columns from the second on are aligned to the right when they are numbers."""
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    drop: Sequence[str] = (),
+    wrapped: Mapping[str, int] = MappingProxyType({}),
+    headings: Mapping[int, str] = MappingProxyType({}),
+) -> None:
+    """Print a table; columns from the second on are aligned to the right when they are numbers.
+
+    Args:
+        drop: columns to leave out where the terminal is too narrow for all, the first one first.
+        wrapped: column -> characters that it needs at least, where its texts may be wrapped.
+        headings: number of a row -> the line above it, of a group of rows.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    rows = [[harmless(cell) for cell in row] for row in rows]
-    made = Table(box=box.SIMPLE_HEAD)
-    for place, column in enumerate(columns):
-        numbers = place > 0 and all(
-            row[place][:1].isdigit() or row[place] == MISSING for row in rows
-        )
-        made.add_column(Text(column), justify="right" if numbers else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*map(Text, row))
     out = console()
+    cells = [[harmless(cell) for cell in row] for row in rows]
+    kept = _fitting(columns, cells, drop=drop, wrapped=wrapped, width=out.width)
+    made = Table(box=box.SIMPLE_HEAD)
+    for place in kept:
+        numbers = place > 0 and all(
+            row[place][:1].isdigit() or row[place] == MISSING for row in cells
+        )
+        made.add_column(
+            Text(columns[place]),
+            justify="right" if numbers else "left",
+            overflow="fold",
+            no_wrap=bool(drop) and columns[place] not in wrapped,
+        )
+    for number, row in enumerate(cells):
+        if heading := headings.get(number):
+            made.add_section()
+            made.add_row(Text(harmless(heading), style="bold"))
+        made.add_row(*(Text(row[place]) for place in kept))
     out.print(Text(harmless(title)), soft_wrap=True)
     out.print(made)
+
+
+_PADDING = 3
+"""Characters between two columns; around the table there is one more."""
+
+
+def _fitting(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    drop: Sequence[str],
+    wrapped: Mapping[str, int],
+    width: int,
+) -> list[int]:
+    """The places of the columns that fit side by side, those that are not wrapped in full."""
+    from rich.cells import cell_len
+
+    full = [
+        max(cell_len(each) for each in (column, *(row[place] for row in rows)))
+        for place, column in enumerate(columns)
+    ]
+    widths = [min(one, wrapped.get(column, one)) for column, one in zip(columns, full, strict=True)]
+    kept = list(range(len(columns)))
+    for name in drop:
+        if sum(widths[place] + _PADDING for place in kept) < width:
+            break
+        kept.remove(columns.index(name))
+    return kept
 
 
 def side_by_side(texts: Sequence[tuple[str, str]]) -> None:
