@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
+import threading
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,39 @@ def test_an_appender_keeps_its_file_open_and_reports_its_size(tmp_path: Path) ->
     appender.append([b"{}\n"])
     appender.close()
     assert path.read_bytes() == b"another\n{}\n"
+
+
+def test_who_appends_does_not_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line is in the file at once; `sync` and `close` wait until the disk has it, and one call
+    of the disk serves all lines that wait for it. What the disk refuses is raised, with the file."""
+    path, disk, calls = tmp_path / "log.jsonl", threading.Event(), []
+
+    def fsync(number: int) -> None:
+        calls.append(number)
+        disk.wait(10)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    appender = Appender(path)
+    for number in range(5):
+        appender.append([encode_line({"n": number})])
+    assert len(read_objects(path)) == 5
+    assert not disk.is_set()
+    disk.set()
+    appender.sync()
+    assert len(calls) <= 2
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    appender.append([b"{}\n"])
+    with pytest.raises(OSError, match=r"log\.jsonl"):
+        appender.sync()
+    appender.append([b"{}\n"])
+    with pytest.raises(OSError, match=r"log\.jsonl"):
+        appender.close()
 
 
 def test_a_line_is_read_once_it_has_its_line_feed(tmp_path: Path) -> None:

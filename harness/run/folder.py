@@ -1,7 +1,7 @@
 """The folder of one run: run.json has its settings and metrics, predictions.jsonl its answers.
 
-Predictions are appended and fsynced; run.json is replaced at once; a lock that ends with its
-process keeps a second writer out.
+Predictions are appended, and a thread fsyncs them; run.json is replaced at once; a lock that ends
+with its process keeps a second writer out.
 """
 
 from __future__ import annotations
@@ -195,7 +195,8 @@ class RunFolder:
         return predictions
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        """Append and fsync. The first call removes a cut last line.
+        """Append, and begin to fsync: see `harness.core.files.jsonl.Appender`. The first call
+        removes a cut last line.
 
         Raises:
             PredictionsChanged: others have removed, renamed, replaced or changed the file.
@@ -248,7 +249,8 @@ class RunFolder:
             self.beyond_path.unlink(missing_ok=True)
 
     def write_record(self, record: RunRecord) -> None:
-        """Replace run.json at once."""
+        """Replace run.json at once, when all answers that were appended are on the disk."""
+        self._appender.sync()
         write_json(self.record_path, record.to_json())
 
     def move_aside(self) -> Path | None:

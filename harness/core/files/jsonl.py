@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -104,35 +105,78 @@ def encode_line(row: Mapping[str, Any]) -> bytes:
 
 
 class Appender:
-    """Appends to one file, which stays open from the first line on."""
+    """Appends to one file, which stays open from the first line on.
+
+    When `append` returns, the lines are in the file, whatever becomes of this process. A thread
+    then has the disk write them, so that whoever appends does not wait for it; `sync` does, for
+    what must not be there without them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: IO[bytes] | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._last: Future[None] | None = None
+        self._failure: OSError | None = None
 
     def append(self, lines: Iterable[bytes]) -> os.stat_result:
-        """Append and fsync; the first call removes a cut last line. Returns the file's state.
+        """Append, and begin to fsync; the first call removes a cut last line. Returns the file's
+        state.
 
         Raises:
             DataError: there is a file that cannot be read.
-            OSError: it names the file, which that of a full disk does not by itself.
+            OSError: it names the file, which that of a full disk does not by itself; an earlier
+                fsync may be what failed.
         """
         with naming(self.path):
+            self._raise_failure()
             if self._file is None:
                 end = _end_of_whole_lines(self.path)
                 self._file = open(self.path, "ab")  # noqa: SIM115  # see close
                 self._file.truncate(end)
             self._file.write(b"".join(lines))
             self._file.flush()
-            os.fsync(self._file.fileno())
+            self._begin_sync(self._file.fileno())
             return os.fstat(self._file.fileno())
 
+    def sync(self) -> None:
+        """Wait until everything that was appended is on the disk; raises as `append` does."""
+        if self._last is not None:
+            self._last.result()
+        with naming(self.path):
+            self._raise_failure()
+
     def close(self) -> None:
-        """Close the file; the next append opens it again."""
+        """Sync, and close the file; the next append opens it again."""
         file, self._file = self._file, None
-        if file is not None:
-            with naming(self.path):
-                file.close()
+        if file is None:
+            return
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.shutdown()
+        self._last = None
+        with naming(self.path):
+            file.close()
+            self._raise_failure()
+
+    def _begin_sync(self, number: int) -> None:
+        """Fsync the file with this number, unless a call that has not begun will do it."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="fsync")
+        last = self._last
+        if last is None or last.running() or last.done():
+            self._last = self._thread.submit(self._fsync, number)
+
+    def _fsync(self, number: int) -> None:
+        try:
+            os.fsync(number)
+        except OSError as error:
+            self._failure = error
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
 
 def append_lines(path: Path, lines: Iterable[bytes]) -> None:
