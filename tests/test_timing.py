@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -97,3 +100,27 @@ def test_lines_tell_how_long_it_will_take() -> None:
 def test_durations(seconds: float, words: str) -> None:
     """Minutes and seconds; hours where there are any."""
     assert duration(seconds) == words
+
+
+def test_energy_is_counted_from_the_first_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warm-up and sizing, which come before, are not in it; without a counter it is unknown."""
+    used = [5_000]
+    nvml = SimpleNamespace(
+        NVMLError=RuntimeError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
+        nvmlDeviceGetTotalEnergyConsumption=lambda _: used[0],
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(
+        "torch.cuda.get_device_properties", lambda _: SimpleNamespace(uuid="0"), raising=False
+    )
+    energy = timing.Energy("cuda")
+    used[0] = 8_000
+    assert energy.joules() == 0
+    energy.start()
+    used[0] = 9_500
+    assert energy.joules() == 1.5
+    other = timing.Energy("cpu")
+    other.start()
+    assert other.joules() is None

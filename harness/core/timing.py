@@ -197,11 +197,11 @@ def reset_peak_device_memory(device: str) -> None:
 
 
 class Energy:
-    """Joules used by an NVIDIA device since the creation of this object, where NVML works."""
+    """Joules used by an NVIDIA device since `start`, where NVML works."""
 
     def __init__(self, device: str) -> None:
         self._handle: Any = None
-        self._start = 0
+        self._begun: int | None = None
         if not device.startswith("cuda"):
             return
         try:
@@ -215,14 +215,25 @@ class Energy:
 
             uuid = str(torch.cuda.get_device_properties(torch.device(device)).uuid)
             self._handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
-            self._start = pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
+            pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
         except pynvml.NVMLError:
             self._handle = None
 
+    def start(self) -> None:
+        """Count from now on: warm-up and sizing are not what is measured."""
+        self._begun = self._millijoules()
+
     def joules(self) -> float | None:
-        """The energy so far; None if it is unknown."""
+        """The energy so far; 0 before `start`, None if it is unknown."""
+        now = self._millijoules()
+        if now is None:
+            return None
+        return 0.0 if self._begun is None else (now - self._begun) / 1000
+
+    def _millijoules(self) -> int | None:
+        """What the device has used since its driver was loaded."""
         if self._handle is None:
             return None
         import pynvml
 
-        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle) - self._start) / 1000
+        return int(pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))

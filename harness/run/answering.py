@@ -69,17 +69,17 @@ def answer(
         others: what other processes have answered of the `total`.
         replaces: see `Session`.
     """
-    runner = _runner(job)
+    runner, energy = _runner(job), timing.Energy(job.source.device)
     session = Session(
         job.folder,
         record,
         answered,
         about=_about(job, shared=others is not None),
-        measured=_measured(job.source, runner),
+        measured=_measured(job.source, runner, energy),
         replaces=replaces,
     )
     try:
-        _ask(job, runner, session, pending, total=total, others=others)
+        _ask(job, runner, session, pending, energy=energy, total=total, others=others)
         if session.waits:
             raise _unanswered(job, next((p.error for p in session.predictions), None))
         return finish(job, session.record("running"), session.predictions)
@@ -159,9 +159,10 @@ def _about(job: Job, *, shared: bool) -> dict[str, Any]:
     }
 
 
-def _measured(source: Source, runner: Runner) -> Callable[[], Mapping[str, Any]]:
+def _measured(
+    source: Source, runner: Runner, energy: timing.Energy
+) -> Callable[[], Mapping[str, Any]]:
     """What is known of a session at each moment."""
-    energy = timing.Energy(source.device)
 
     def measured() -> Mapping[str, Any]:
         return {
@@ -181,6 +182,7 @@ def _ask(
     session: Session,
     pending: Iterable[Sequence[Sample]],
     *,
+    energy: timing.Energy,
     total: int,
     others: Claims | None,
 ) -> None:
@@ -202,6 +204,7 @@ def _ask(
     record = session.record("running")
     record = replace(record, settings={**record.settings, **settings})
     begin(job.trackers, record, step=known, fresh=session.waits)
+    energy.start()
     session.begin(
         settings=settings,
         warmup_seconds=seconds,
