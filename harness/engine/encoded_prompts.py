@@ -38,16 +38,6 @@ class EncodedPrompt:
             grown["input_ids"][0, self.length :] = torch.tensor(tokens)
         return replace(self, inputs=grown, generated=self.generated + len(tokens))
 
-    def pin_memory(self) -> EncodedPrompt:
-        """The prompt in memory that a GPU reads by itself."""
-        pinned = {name: value.pin_memory() for name, value in self.inputs.items()}
-        return replace(self, inputs=pinned)
-
-    def to(self, device: torch.device) -> EncodedPrompt:
-        """The prompt on another device; from pinned memory nothing waits for the copy."""
-        moved = {name: value.to(device, non_blocking=True) for name, value in self.inputs.items()}
-        return replace(self, inputs=moved)
-
 
 def per_token(inputs: Mapping[str, torch.Tensor]) -> list[str]:
     """The names of the inputs that have a column for each token of the prompt."""
@@ -109,11 +99,17 @@ def _zeros(name: str, prompts: Sequence[EncodedPrompt], length: int) -> torch.Te
     return example.new_zeros((1, length, *example.shape[2:]))
 
 
+def padded_shape(parts: Sequence[torch.Tensor]) -> tuple[int, ...]:
+    """The shape of what `concatenate_padded` makes."""
+    sizes = (max(part.shape[d] for part in parts) for d in range(1, parts[0].dim()))
+    return sum(map(len, parts)), *sizes
+
+
 def concatenate_padded(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """Concatenate along the first dimension, padded on the right with zeros in the others."""
     if len({part.shape[1:] for part in parts}) == 1:
         return torch.cat(list(parts))
-    sizes = [max(part.shape[d] for part in parts) for d in range(1, parts[0].dim())]
+    sizes = padded_shape(parts)[1:]
     padded = []
     for part in parts:
         sides: list[int] = []

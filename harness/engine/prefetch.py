@@ -64,8 +64,6 @@ def ahead(make: Callable[[T], P], items: Iterable[T], *, workers: int) -> Iterat
         num_workers=workers,
         prefetch_factor=PREFETCH_FACTOR,
         collate_fn=_identity,
-        # Pinning opens a context on the GPU, which takes memory there: only where a model has.
-        pin_memory=torch.cuda.is_initialized(),  # type: ignore[no-untyped-call]
         multiprocessing_context="fork",
         worker_init_fn=_start_worker,
         generator=torch.Generator(),  # the global state is not drawn from

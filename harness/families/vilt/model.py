@@ -58,6 +58,7 @@ from harness.checkpoints.folder import tensor_shapes
 from harness.checkpoints.pickled import OLD_NAMES
 from harness.core.errors import NOT_FINITE, SampleError
 from harness.core.types import Decoding, Output, Prompt
+from harness.engine.staging import Staging
 from harness.families.control_tokens import control_token_escaper
 
 Target = tuple[int, ...]
@@ -149,6 +150,7 @@ class Vilt:
         self._pixels = processor.image_processor
         self._tokenizer = processor.tokenizer
         self._device = torch.device(device)
+        self._staging = Staging(self._device)
         head = _MaskedLanguageHead if isinstance(model, ViltForMaskedLM) else _ClassificationHead
         self._head: Head = head(model, processor)
 
@@ -243,15 +245,29 @@ class Vilt:
 
     @torch.inference_mode()
     def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The embedded patches of one picture, its class token first, (P, D)."""
-        pixels = pixels.to(self._device)
-        everywhere = torch.ones_like(pixels[:, 0], dtype=torch.long)  # (1, H, W)
-        with torch.random.fork_rng(devices=[]):  # the library uses the generator of the CPU
-            torch.default_generator.manual_seed(0)
-            embedded: torch.Tensor = self._model.vilt.embeddings.visual_embed(
-                pixels, everywhere, max_image_length=self._model.config.max_image_length
-            )[0]
-        return embedded[0]
+        """The embedded patches of one picture, its class token first, (P, D).
+
+        What the library makes of a picture without padding, in its order of the patches, which is
+        drawn from a seed; the library's own method looks at a mask's values, each of which would be
+        a wait for the device.
+        """
+        config, embeddings = self._model.config, self._model.vilt.embeddings
+        patches = embeddings.patch_embeddings(self._staging([pixels]))  # (1, D, H, W)
+        side = config.image_size // config.patch_size
+        positions = embeddings.position_embeddings  # (1, 1 + side * side, D)
+        grid = positions[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+        grid = torch.nn.functional.interpolate(
+            grid, size=patches.shape[2:], mode="bilinear", align_corners=True
+        )
+        number = patches.shape[2] * patches.shape[3]
+        limit = config.max_image_length
+        kept = number if not isinstance(limit, int) or limit < 0 else min(number, limit)
+        seeded = torch.Generator().manual_seed(0)
+        order = torch.multinomial(torch.ones(number), kept, generator=seeded)
+        order = self._staging([order])
+        chosen, places = (each[0].flatten(1).T[order] for each in (patches, grid))  # (P, D)
+        first = embeddings.cls_token[0] + positions[0, :1]
+        return torch.cat([first, chosen + places])
 
     @torch.inference_mode()
     def _answers(
@@ -265,10 +281,10 @@ class Vilt:
             for _ in question.texts
         ]
         encoded = self._model.vilt(
-            input_ids=_pad(texts, self._tokenizer.pad_token_id).to(self._device),  # (R, T)
-            attention_mask=_mask(texts).to(self._device),
+            input_ids=self._staging([_pad(texts, self._tokenizer.pad_token_id)]),  # (R, T)
+            attention_mask=self._staging([_mask(texts)]),
             image_embeds=_pad(pictures, 0),  # (R, P, D)
-            pixel_mask=_mask(pictures).to(self._device),
+            pixel_mask=self._staging([_mask(pictures)]),
         )
         return self._head.answer(questions, encoded)
 
@@ -321,11 +337,15 @@ class _MaskedLanguageHead:
         self, questions: Sequence[Question], encoded: BaseModelOutputWithPooling
     ) -> list[Answer]:
         texts = [item for question in questions for item in question.texts.items()]
+        last: Any = encoded.last_hidden_state
+        staging = Staging(last.device)
         rows = [row for row, (n, _) in enumerate(texts) for _ in range(n)]
         # The masks stand at the end, before [SEP].
         places = [place for n, text in texts for place in range(len(text) - 1 - n, len(text) - 1)]
-        hidden = encoded.last_hidden_state[rows, places]  # type: ignore[index]  # typed as optional
+        masks = (staging([torch.tensor(each)]) for each in (rows, places))
+        hidden = last[tuple(masks)]
         logs = self._model.mlm_score(hidden).float().log_softmax(dim=-1)  # (masks, vocabulary)
+        logs = logs.cpu()  # the only wait for the device
         of_texts = iter(logs.split([n for n, _ in texts]))
         finite_masks = iter(logs.isfinite().all(dim=-1).tolist())  # of each mask
         answers = []
