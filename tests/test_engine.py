@@ -22,6 +22,7 @@ from harness.engine.encoded_prompts import EncodedPrompt, collate
 from harness.engine.image_features import ImageFeatureCache
 from harness.engine.model_runner import Prefilled
 from harness.engine.scheduling import LOOKAHEAD, RequestQueue
+from harness.engine.vision_passes import VisionPasses
 from harness.models.generative import GenerativeModel
 from harness.models.loading import LoadOptions, load
 from harness.models.streaming import StreamingModel
@@ -68,6 +69,9 @@ class Counts:
     def batch_key(self, prompt: EncodedPrompt) -> str:
         return prompt.image_digest[:1]
 
+    def pixels(self, prompt: EncodedPrompt) -> int:
+        return 100
+
     def encode_images(self, prompts: Sequence[EncodedPrompt]) -> list[torch.Tensor]:
         return [torch.zeros(1) for _ in prompts]
 
@@ -108,6 +112,25 @@ class Counts:
         total = ((words * (places + 1)) * valid).sum(-1)
         chosen = torch.nn.functional.one_hot(total.nan_to_num().long() % WORDS, WORDS).float()
         return torch.where(total.isnan()[:, None], torch.nan, chosen)
+
+
+class Encoder(Counts):
+    """A vision encoder whose features are the digest's letter, with memory for so many images."""
+
+    def __init__(self, most: int = 10**6) -> None:
+        super().__init__()
+        self.most = most
+        self.passes: list[list[str]] = []
+        self.failed: list[int] = []
+
+    def encode_images(self, prompts: Sequence[EncodedPrompt]) -> list[torch.Tensor]:
+        if len(prompts) > self.most:
+            self.failed.append(len(prompts))
+            raise torch.OutOfMemoryError("out of memory")
+        self.passes.append([prompt.image_digest for prompt in prompts])
+        return [
+            torch.full((100,), float(ord(p.image_digest)), dtype=torch.float32) for p in prompts
+        ]
 
 
 def counted(prompt: Sequence[int], most: int) -> tuple[int, ...]:
@@ -321,17 +344,41 @@ def test_prompts_of_similar_length_are_prefilled_together() -> None:
 def test_image_features_are_kept_within_their_bytes() -> None:
     """The images used last are kept; one that is used twice is encoded once."""
     features = ImageFeatureCache(3 * 400)
-    calls: list[str] = []
-
-    def encode(prompts: Sequence[EncodedPrompt]) -> list[torch.Tensor]:
-        calls.extend(prompt.image_digest for prompt in prompts)
-        return [torch.zeros(100) for _ in prompts]
-
+    runner = Encoder()
+    vision = VisionPasses(runner, features, max_pixels=10**6)
     for digests in ("ab", "ac", "d", "a", "b"):
-        features.of([encoded([1], image_digest=digest) for digest in digests], encode)
-    assert calls == ["a", "b", "c", "d", "b"]
-    assert features.of([encoded([1]), encoded([1], "b"), encoded([1], "b")], encode)[0] is None
-    assert calls == ["a", "b", "c", "d", "b"]
+        vision.of([encoded([1], image_digest=digest) for digest in digests])
+    assert "".join("".join(each) for each in runner.passes) == "abcdb"
+    assert vision.of([encoded([1]), encoded([1], "b"), encoded([1], "b")])[0] is None
+    assert "".join("".join(each) for each in runner.passes) == "abcdb"
+
+
+def test_a_vision_pass_holds_so_many_pixels_and_serves_what_comes_next() -> None:
+    """Images beyond the budget are a pass of their own; what is left of the last one is filled with
+    the images of requests that come next, once each, and these are not encoded again."""
+    runner = Encoder()
+    vision = VisionPasses(runner, ImageFeatureCache(0), max_pixels=300)
+    asked = [encoded([1], digest) for digest in "abcd"]
+    following = [encoded([1], digest) for digest in "efaegh"]
+    found = vision.of(asked, following)
+    assert [chr(int(each[0])) for each in found] == list("abcd")
+    assert runner.passes == [["a", "b", "c"], ["d", "e", "f"]]
+    found = vision.of(following[:2], following[4:])
+    assert [chr(int(each[0])) for each in found] == ["e", "f"]
+    assert len(runner.passes) == 2
+
+
+def test_a_vision_pass_that_does_not_fit_makes_later_ones_smaller() -> None:
+    """Memory runs out once; the size that fits is kept."""
+    runner = Encoder(most=2)
+    vision = VisionPasses(runner, ImageFeatureCache(0), max_pixels=800)
+    found = vision.of([encoded([1], digest) for digest in "abcdefgh"])
+    assert [chr(int(each[0])) for each in found] == list("abcdefgh")
+    assert runner.failed == [8, 4]
+    vision.of([encoded([1], digest) for digest in "ijkl"])
+    assert runner.failed == [8, 4]
+    with pytest.raises(torch.OutOfMemoryError):
+        VisionPasses(Encoder(most=0), ImageFeatureCache(0), max_pixels=800).of([encoded([1], "a")])
 
 
 def make_prompts(number: int, seed: int) -> list[Prompt]:

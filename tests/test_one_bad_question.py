@@ -70,6 +70,9 @@ def test_it_is_an_error_row(command, model: Path, tmp_path: Path, at: int, how: 
 class NoMemory:
     """A runner whose memory is too small for one image."""
 
+    def pixels(self, prompt: Any) -> int:
+        return 1
+
     def encode_images(self, prompts: Any) -> list[torch.Tensor]:
         raise torch.OutOfMemoryError("out of memory")
 

@@ -11,22 +11,22 @@ from dataclasses import dataclass
 import torch
 
 from harness.core.errors import NOT_FINITE, SampleError
+from harness.engine.budget import PassBudget
 from harness.engine.decode_step import NO_TOKEN, DecodeStep
 from harness.engine.encoded_prompts import EncodedPrompt
 from harness.engine.image_features import ImageFeatureCache
 from harness.engine.kv_cache import SlotCache
-from harness.engine.memory import is_out_of_memory, release
+from harness.engine.memory import attempt, is_out_of_memory, release
 from harness.engine.model_runner import ModelRunner
-from harness.engine.prefill import MAX_PREFILL_TOKENS, prefill
+from harness.engine.prefill import prefill
 from harness.engine.scheduling import Request, RequestQueue
+from harness.engine.vision_passes import VisionPasses
 
 log = logging.getLogger(__name__)
 
 REFILL_FRACTION = 1 / 8
 """Requests are admitted when this fraction of all slots is free: prompts that are prefilled
 together take less time than one after the other, which outweighs that a few slots wait."""
-CACHE_BLOCK = 64
-"""The capacity of the KV cache grows by so many tokens at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,7 @@ class Engine:
         slots: requests at once; halved for good where memory runs out.
         features: kept from one run to the next.
         capacity: tokens that each slot has memory for from the start; it grows as prompts need it.
+        budget: of one pass; made smaller for good where memory runs out.
         clock: seconds, monotonic.
     """
 
@@ -84,17 +85,26 @@ class Engine:
         stop: StopConditions,
         features: ImageFeatureCache,
         capacity: int = 0,
+        budget: PassBudget = PassBudget(),  # noqa: B008  # frozen
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.slots = slots
         self._requested_slots = slots
+        self._requested_budget = budget
+        self._max_tokens = budget.tokens
         self._runner = runner
-        self._stop = stop
-        self._features = features
+        self.stop = stop
+        """May be replaced between two runs."""
+        self._vision = VisionPasses(runner, features, max_pixels=budget.pixels)
         self._capacity = capacity
         self._clock = clock
         self._running: list[Request] = []  # the i-th has slot i: the batch has no gaps
         self._allocate()
+
+    @property
+    def budget(self) -> PassBudget:
+        """What goes into one pass now."""
+        return PassBudget(self._max_tokens, self._vision.max_pixels)
 
     def _allocate(self) -> None:
         layers = self._runner.cross_attention_layers
@@ -117,9 +127,7 @@ class Engine:
         while free := self.slots - len(self._running):
             queue.fetch(free)
             key = queue.batch_key
-            chosen = queue.next_batch(
-                free, any_key=not self._running, max_tokens=MAX_PREFILL_TOKENS
-            )
+            chosen = queue.next_batch(free, any_key=not self._running, max_tokens=self._max_tokens)
             if not chosen:
                 return
             if queue.batch_key != key:
@@ -130,40 +138,46 @@ class Engine:
         """Prefill some requests, and retire those that are finished with their first token. A batch
         that fails is halved, until the prompt that is at fault, or the size that fits, is found."""
         started = self._clock()
-        try:
-            tokens = self._fill_slots(chosen)
-        except Exception as error:  # noqa: BLE001  # here a bad sample becomes an error row
-            self._share_time(chosen, started)
-            release(self._runner.device)
-            if len(chosen) > 1:
-                middle = len(chosen) // 2
-                yield from self._prefill(chosen[:middle], queue)
-                yield from self._prefill(chosen[middle:], queue)
-            elif is_out_of_memory(error) and self.slots > 1:
-                queue.requeue(chosen[0])
-                self._halve_slots(queue, error)
-            else:
-                yield _completion(chosen[0], error)
-                if is_out_of_memory(error):  # the others may well fit
-                    self.slots = self._requested_slots
-                    self._allocate()
-            return
+        upcoming = queue.upcoming(self.slots - len(self._running) - len(chosen))
+        tokens, error = attempt(lambda: self._fill_slots(chosen, upcoming))
         self._share_time(chosen, started)
-        yield from self._append_tokens(chosen, tokens)
+        if error is None:
+            yield from self._append_tokens(chosen, tokens)
+            return
+        release(self._runner.device)
+        out_of_memory = is_out_of_memory(error)
+        if len(chosen) > 1:
+            middle = len(chosen) // 2
+            if out_of_memory:
+                self._max_tokens = middle * max(request.length for request in chosen)
+                for request in reversed(chosen[middle:]):
+                    queue.requeue(request)
+            yield from self._prefill(chosen[:middle], queue)
+            if not out_of_memory:
+                yield from self._prefill(chosen[middle:], queue)
+        elif out_of_memory and self.slots > 1:
+            queue.requeue(chosen[0])
+            self._halve_slots(queue, error)
+        else:
+            yield _completion(chosen[0], error)
+            if out_of_memory:  # the others may well fit
+                self.slots = self._requested_slots
+                self._max_tokens = self._requested_budget.tokens
+                self._vision.max_pixels = self._requested_budget.pixels
+                self._allocate()
 
-    def _fill_slots(self, chosen: Sequence[Request]) -> list[int]:
+    def _fill_slots(self, chosen: Sequence[Request], upcoming: Sequence[Request]) -> list[int]:
         """Prefill requests into the slots after the occupied ones; returns their first tokens."""
         longest = max(request.prompt.length for request in chosen)
-        capacity = max(self._capacity, longest + self._stop.max_new_tokens)
         first = len(self._running)
         tokens = prefill(
             chosen,
             range(first, first + len(chosen)),
             runner=self._runner,
-            features=self._features,
-            cache=self._cache,
+            vision=self._vision,
+            upcoming=upcoming,
             step=self._step,
-            capacity=-(-capacity // CACHE_BLOCK) * CACHE_BLOCK,
+            capacity=max(self._capacity, longest + self.stop.max_new_tokens),
         )
         self._running += chosen
         return tokens
@@ -175,11 +189,10 @@ class Engine:
             return
         started = self._clock()
         occupied = len(self._running)
-        try:
-            kv_length = max(request.cached for request in self._running) + 1
-            # The only wait for the device: a finished request is not in the next step.
-            tokens: list[int] = self._step.run(occupied, kv_length).tolist()
-        except Exception as error:  # noqa: BLE001  # as above
+        kv_length = max(request.cached for request in self._running) + 1
+        # The only wait for the device: a finished request is not in the next step.
+        tokens, error = attempt(lambda: self._step.run(occupied, kv_length).tolist())
+        if error is not None:
             if occupied == 1:
                 yield _completion(self._running.pop(), error)
             elif is_out_of_memory(error):
@@ -217,7 +230,7 @@ class Engine:
                 self._cache.clear_slot(self._running.index(request))
                 continue
             request.tokens.append(token)
-            if self._stop.met(request.tokens, request.prompt.length):
+            if self.stop.met(request.tokens, request.prompt.length):
                 finished.append((request, None))
         for request, _ in finished:
             self._free_slot(request)
@@ -253,7 +266,7 @@ class Engine:
         for request in reversed(self._running):
             queue.requeue(request)
         self._running = []
-        self._features.clear()
+        self._vision.clear()
         del self._cache, self._step
         release(self._runner.device)
         self._allocate()

@@ -8,17 +8,18 @@ KV length are rounded up to a few sizes, and each size is captured when it first
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from harness.engine.kv_cache import SlotCache
-from harness.engine.model_runner import ModelRunner
+from harness.engine.kv_cache import CACHE_BLOCK, GRAPH_BLOCK, SlotCache
+from harness.engine.memory import is_out_of_memory, release
+from harness.engine.model_runner import ModelRunner, Prefilled
+from harness.engine.staging import Staging
 
 log = logging.getLogger(__name__)
 
-GRAPH_BLOCK = 256
-"""The KV length of a CUDA graph is a multiple of so many tokens."""
 NO_TOKEN = -1
 """In place of the token of a row whose logits are not all finite."""
 
@@ -38,11 +39,32 @@ class DecodeStep:
         """The last token of each slot, (S,)."""
         self.positions = torch.zeros_like(self.tokens)
         """Where its keys and values are written, (S,)."""
+        self._staging = Staging(runner.device)
         self._runner = runner
         self._cache = cache
         self._uses_graphs = runner.device.type == "cuda"
-        self._graphs: dict[tuple[int, int, int], Any] = {}
+        self._graphs: dict[tuple[int, int], Any] = {}
+        self._too_large: set[tuple[int, int]] = set()
+        """Sizes whose capture ran out of memory."""
         self._memory_pool: Any = None
+
+    def insert(
+        self, slots: range, prefilled: Prefilled, lengths: Sequence[int], *, capacity: int
+    ) -> torch.Tensor:
+        """Put prompts of these lengths into slots; returns the first token of each.
+
+        Args:
+            capacity: tokens that each slot has memory for, at least.
+        """
+        cache, step_inputs = prefilled.cache, prefilled.step_inputs
+        block = GRAPH_BLOCK if self._uses_graphs else CACHE_BLOCK
+        replaced = self._cache.reserve(capacity, block=block)
+        if self._cache.insert(slots, cache, lengths, step_inputs) or replaced:
+            self._drop_graphs()
+        first = greedy_tokens(prefilled.logits)
+        self.tokens[slots.start : slots.stop] = first
+        self.positions[slots.start : slots.stop] = self._staging([torch.tensor(lengths)])
+        return first
 
     def move(self, source: int, target: int) -> None:
         """Copy one slot's token and position to another."""
@@ -59,16 +81,10 @@ class DecodeStep:
         # Free slots of the graph write where nothing is attended to.
         self.positions[occupied:slots] = 0
         self.tokens[occupied:slots] = 0  # NO_TOKEN has no embedding
-        key = slots, length, self._cache.capacity
-        if key not in self._graphs:
-            self._drop_graphs_of_other_capacities()
-            try:
-                self._graphs[key] = self._capture(slots, length)
-            except RuntimeError as error:
-                log.warning("Decode steps run without CUDA graphs: %s", str(error).split("\n")[0])
-                self._uses_graphs = False
-                return self.run_eagerly(occupied, kv_length)
-        self._graphs[key].replay()
+        graph = self._graph(slots, length)
+        if graph is None:
+            return self.run_eagerly(occupied, kv_length)
+        graph.replay()
         return self.tokens[:occupied]
 
     def run_eagerly(self, slots: int, kv_length: int) -> torch.Tensor:
@@ -81,24 +97,61 @@ class DecodeStep:
         positions.add_(1)
         return tokens
 
-    def _capture(self, slots: int, kv_length: int) -> Any:
+    def _drop_graphs(self) -> None:
+        """Drop all graphs, as when the memory is replaced that they read, and their memory pool: a
+        pool whose last graph is gone cannot be used again."""
+        self._graphs.clear()
+        self._too_large.clear()
+        self._memory_pool = None
+
+    def _graph(self, slots: int, kv_length: int) -> Any:
+        """The graph of this size, captured when it first occurs; None: such a step is launched
+        kernel by kernel."""
+        size = slots, kv_length
+        if size in self._graphs or size in self._too_large:
+            return self._graphs.get(size)
+        if self._capture(slots, kv_length) and self._graphs:
+            # The graphs of other sizes may hold what this one needs.
+            self._drop_graphs()
+            release(self._runner.device)
+            self._capture(slots, kv_length)
+        if size not in self._graphs:
+            self._too_large.add(size)
+        return self._graphs.get(size)
+
+    def _capture(self, slots: int, kv_length: int) -> bool:
+        """Capture the graph of this size; returns whether memory ran out. Any other failure ends
+        the use of graphs."""
         before = self.tokens.clone(), self.positions.clone()
-        stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        try:
+            self._graphs[slots, kv_length] = self._captured(slots, kv_length, before)
+        except RuntimeError as error:
+            # What ends the capture may fail in its turn.
+            if is_out_of_memory(error) or is_out_of_memory(error.__context__ or error):
+                return True
+            log.warning("Decode steps run without CUDA graphs: %s", str(error).split("\n")[0])
+            self._uses_graphs = False
+        finally:
+            self._restore(before)
+        return False
+
+    def _captured(
+        self, slots: int, kv_length: int, before: tuple[torch.Tensor, torch.Tensor]
+    ) -> Any:
+        stream: Any = torch.cuda.Stream(self._runner.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             # Kernels are chosen, and memory is taken, before the capture.
             self.run_eagerly(slots, kv_length)
         torch.cuda.current_stream().wait_stream(stream)
-        self.tokens.copy_(before[0])
-        self.positions.copy_(before[1])
+        self._restore(before)
         graph: Any = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._memory_pool):
+        # Another thread may allocate meanwhile: that of the prefetched prompts takes pinned memory.
+        with torch.cuda.graph(graph, pool=self._memory_pool, capture_error_mode="thread_local"):
             self.run_eagerly(slots, kv_length)
         self._memory_pool = graph.pool()
         return graph
 
-    def _drop_graphs_of_other_capacities(self) -> None:
-        """Drop graphs that were captured before the cache grew: they read memory that is no longer
-        the cache's own."""
-        for key in [key for key in self._graphs if key[2] != self._cache.capacity]:
-            del self._graphs[key]
+    def _restore(self, before: tuple[torch.Tensor, torch.Tensor]) -> None:
+        self.tokens.copy_(before[0])
+        self.positions.copy_(before[1])

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
 
 import torch
-
-from harness.engine.encoded_prompts import EncodedPrompt
 
 
 class ImageFeatureCache:
@@ -20,32 +17,23 @@ class ImageFeatureCache:
         self.hits = 0
         """How often an image did not have to be encoded again."""
 
-    def of(
-        self,
-        prompts: Sequence[EncodedPrompt],
-        encode_images: Callable[[Sequence[EncodedPrompt]], list[torch.Tensor]],
-    ) -> list[torch.Tensor | None]:
-        """The features of each prompt's images, those that are not kept from `encode_images`; None
-        for a prompt without an image."""
-        found = {p.image_digest: self._get(p.image_digest) for p in prompts if p.image_digest}
-        new = {p.image_digest: p for p in prompts if found.get(p.image_digest, p) is None}
-        for digest, features in zip(new, encode_images(list(new.values())), strict=True):
-            found[digest] = features
-            self._put(digest, features)
-        return [found.get(prompt.image_digest) for prompt in prompts]
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._features
 
     def clear(self) -> None:
         self._features.clear()
         self._held = 0
 
-    def _get(self, digest: str) -> torch.Tensor | None:
+    def get(self, digest: str) -> torch.Tensor | None:
+        """The features of the images with this digest; None where they are not kept."""
         found = self._features.get(digest)
         if found is not None:
             self.hits += 1
             self._features.move_to_end(digest)
         return found
 
-    def _put(self, digest: str, features: torch.Tensor) -> None:
+    def put(self, digest: str, features: torch.Tensor) -> None:
+        """Keep features; the ones that were used the longest ago go."""
         if digest in self._features:
             return
         size = features.numel() * features.element_size()

@@ -17,6 +17,21 @@ import torch
 from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
+CACHE_BLOCK = 64
+"""The capacity of a slot is a multiple of so many tokens."""
+GRAPH_BLOCK = 256
+"""The same where decode steps are CUDA graphs, which are fixed to their KV length."""
+GROWTH = 5 / 4
+"""A capacity that is too small grows by this factor at least: with each growth what is cached is
+copied, and CUDA graphs are captured anew."""
+
+
+def capacity_for(length: int, *, held: int, block: int) -> int:
+    """Tokens that each slot gets memory for, so that `length` fit; `held` if they do already."""
+    if length <= held:
+        return held
+    return -(-max(length, int(held * GROWTH)) // block) * block
+
 
 class SlotCache(Cache):
     """The cache of a decode step: a row for each occupied slot, which writes at its own position.
@@ -43,33 +58,40 @@ class SlotCache(Cache):
         held = [t for layer in self._layers for t in (layer.all_keys, layer.all_values)]
         return sum(t.numel() * t.element_size() for t in held if t is not None)
 
-    def reserve(self, capacity: int) -> None:
-        """Take memory for at least so many tokens in each slot; what is there stays."""
-        if capacity <= self.capacity:
-            return
+    def reserve(self, length: int, *, block: int = CACHE_BLOCK) -> bool:
+        """Take memory for at least so many tokens in each slot; what is there stays. Returns
+        whether the memory is another now."""
+        capacity = capacity_for(length, held=self.capacity, block=block)
+        if capacity == self.capacity:
+            return False
         self.capacity = capacity
         for layer in self._layers:
             if isinstance(layer, _SelfAttention):
                 layer.resize(capacity)
+        return True
 
     def insert(
         self,
-        slots: Sequence[int],
+        slots: range,
         prompts: Cache,
         lengths: Sequence[int],
         step_inputs: Mapping[str, torch.Tensor],
-    ) -> None:
-        """Copy the prompts' keys and values, which are padded on the left, to their slots."""
+    ) -> bool:
+        """Copy the prompts' keys and values, which are padded on the left, to their slots. Returns
+        whether the memory is another now."""
         while len(self._layers) < len(prompts.layers):
             crosses = len(self._layers) in self._cross_attention_layers
             self._layers.append(_CrossAttention() if crosses else _SelfAttention())
+        replaced = False
         for layer, source in zip(self._layers, prompts.layers, strict=True):
             if getattr(source, "is_initialized", False):  # a layer may have been left out
-                layer.insert(slots, source, lengths, self.slots, self.capacity)
+                replaced |= layer.insert(slots, source, lengths, self.slots, self.capacity)
         for name, value in step_inputs.items():
-            if name not in self._all_step_inputs:
-                self._all_step_inputs[name] = value.new_zeros((self.slots, *value.shape[1:]))
-            self._all_step_inputs[name][list(slots)] = value
+            held = self._all_step_inputs.get(name)
+            grown = self._all_step_inputs[name] = _holding(held, value, self.slots)
+            replaced |= grown is not held
+            _write(grown, slots, value)
+        return replaced
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy one slot's contents to another."""
@@ -112,9 +134,10 @@ class _Layer(CacheLayerMixin):
         raise NotImplementedError
 
     def insert(
-        self, slots: Sequence[int], source: Any, lengths: Sequence[int], total: int, capacity: int
-    ) -> None:
-        """Copy prompts, padded on the left, to slots, of which there are `total`."""
+        self, slots: range, source: Any, lengths: Sequence[int], total: int, capacity: int
+    ) -> bool:
+        """Copy prompts, padded on the left, to slots, of which there are `total`; returns whether
+        memory was taken for it."""
         raise NotImplementedError
 
     def move(self, source: int, target: int, length: int) -> None:
@@ -126,13 +149,6 @@ class _Layer(CacheLayerMixin):
         if self.is_initialized:
             self.all_keys[slot] = 0
             self.all_values[slot] = 0
-
-    def _allocate(self, source: Any, slots: int, capacity: int) -> None:
-        """Zeros, not whatever is there: what is masked is multiplied by 0, and must be a number."""
-        for name, like in (("all_keys", source.keys), ("all_values", source.values)):
-            _, heads, _, width = like.shape
-            setattr(self, name, like.new_zeros((slots, heads, capacity, width)))
-        self.is_initialized = True
 
     def begin_step(self, rows: torch.Tensor, kv_length: int, positions: torch.Tensor) -> None:
         self._rows, self._kv_length, self._positions = rows, kv_length, positions
@@ -160,13 +176,19 @@ class _SelfAttention(_Layer):
     """Self-attention: each step writes one token for each row."""
 
     def insert(
-        self, slots: Sequence[int], source: Any, lengths: Sequence[int], total: int, capacity: int
-    ) -> None:
-        if not self.is_initialized:
-            self._allocate(source, total, capacity)
+        self, slots: range, source: Any, lengths: Sequence[int], total: int, capacity: int
+    ) -> bool:
+        fresh = not self.is_initialized
+        if fresh:
+            for name, like in (("all_keys", source.keys), ("all_values", source.values)):
+                _, heads, _, width = like.shape
+                # Zeros: what is masked is multiplied by 0, and must be a number.
+                setattr(self, name, like.new_zeros((total, heads, capacity, width)))
+            self.is_initialized = True
         for row, (slot, length) in enumerate(zip(slots, lengths, strict=True)):
             self.all_keys[slot, :, :length] = source.keys[row, :, -length:]
             self.all_values[slot, :, :length] = source.values[row, :, -length:]
+        return fresh
 
     def resize(self, capacity: int) -> None:
         if not self.is_initialized:
@@ -197,13 +219,15 @@ class _CrossAttention(_Layer):
     """Cross-attention: the images' keys, the same at every step."""
 
     def insert(
-        self, slots: Sequence[int], source: Any, lengths: Sequence[int], total: int, capacity: int
-    ) -> None:
+        self, slots: range, source: Any, lengths: Sequence[int], total: int, capacity: int
+    ) -> bool:
         del lengths, capacity
-        if not self.is_initialized:
-            self._allocate(source, total, source.keys.shape[2])
-        self.all_keys[list(slots)] = source.keys
-        self.all_values[list(slots)] = source.values
+        held = self.all_keys
+        for name, value in (("all_keys", source.keys), ("all_values", source.values)):
+            setattr(self, name, _holding(getattr(self, name), value, total))
+            _write(getattr(self, name), slots, value)
+        self.is_initialized = True
+        return held is not self.all_keys
 
     def move(self, source: int, target: int, length: int) -> None:
         del length
@@ -219,3 +243,25 @@ class _CrossAttention(_Layer):
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         raise NotImplementedError("a decode step has no images")
+
+
+def _holding(held: torch.Tensor | None, value: torch.Tensor, slots: int) -> torch.Tensor:
+    """`held`, or where a row of `value` has no place in it a larger one: a row for each slot, zeros
+    where nothing was written."""
+    sizes = value.shape[1:]
+    if held is None:
+        return value.new_zeros((slots, *sizes))
+    if all(own <= there for own, there in zip(sizes, held.shape[1:], strict=True)):
+        return held
+    larger = map(max, zip(sizes, held.shape[1:], strict=True))
+    grown = held.new_zeros((slots, *larger))
+    grown[tuple(map(slice, held.shape))] = held
+    return grown
+
+
+def _write(held: torch.Tensor, slots: range, value: torch.Tensor) -> None:
+    """Write rows into slots, zeros after them."""
+    rows = held[slots.start : slots.stop]
+    if rows.shape != value.shape:
+        rows.zero_()
+    rows[tuple(map(slice, value.shape))] = value

@@ -1,10 +1,17 @@
-"""How many slots fit into memory, and what running out of it looks like."""
+"""What is free on a device, what a pass takes of it, and what running out of it looks like."""
 
 from __future__ import annotations
 
+import logging
 import os
+import traceback
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 CACHE_FRACTION = 0.8
 """The fraction of the free memory that slots may take; the rest is for what nobody has measured."""
@@ -12,11 +19,23 @@ MAX_SLOTS = {"cuda": 128, "cpu": 32}
 """Slots beyond which a request does not get cheaper, by device type."""
 
 
-def slots_that_fit(device: torch.device, *, bytes_per_slot: int, reserved: int) -> int:
-    """How many slots fit into the memory that is free, with other bytes reserved."""
-    free = int(free_memory(device) * CACHE_FRACTION) - reserved
-    limit = MAX_SLOTS.get(device.type, MAX_SLOTS["cuda"])
-    return max(1, min(limit, free // max(bytes_per_slot, 1)))
+def attempt(run: Callable[[], T]) -> tuple[T | Any, Exception | None]:
+    """What `run` returns, or the error that it raises.
+
+    The error comes without its traceback and its context: they hold the frames that it went
+    through, and these the tensors of the pass that failed, which a retry has no room next to.
+    """
+    try:
+        return run(), None
+    except Exception as error:  # what it is about is for the caller to say
+        log.debug("A pass failed", exc_info=True)
+        found: BaseException | None = error
+        while found is not None:
+            traceback.clear_frames(found.__traceback__)
+            found.__traceback__ = None
+            before, found.__context__ = found.__context__, None
+            found = found.__cause__ or before
+        return None, error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -44,9 +63,18 @@ def free_memory(device: torch.device) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def peak_memory(device: torch.device) -> int:
-    """The most bytes that torch has held on a device; 0 on a CPU, where it does not count."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+def spent(device: torch.device, run: Callable[[], T]) -> tuple[T, int]:
+    """What `run` returns, and the most bytes that it held on the device beyond those that were held
+    before; 0 on a CPU, where torch does not count them.
+
+    The peak is measured anew, so that no earlier pass hides this one.
+    """
+    if device.type != "cuda":
+        return run(), 0
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    made = run()
+    return made, max(0, torch.cuda.max_memory_allocated(device) - before)
 
 
 def release(device: torch.device) -> None:

@@ -36,6 +36,9 @@ class ModelRunner(Protocol):
     def batch_key(self, prompt: EncodedPrompt) -> Hashable:
         """Prompts with different keys cannot be in one batch."""
 
+    def pixels(self, prompt: EncodedPrompt) -> int:
+        """How many pixels the vision encoder gets for a prompt, over all tiles of its images."""
+
     def encode_images(self, prompts: Sequence[EncodedPrompt]) -> list[torch.Tensor]:
         """The image features of each prompt; every prompt has an image."""
 

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
-from harness.engine.decode_step import DecodeStep, greedy_tokens
-from harness.engine.image_features import ImageFeatureCache
-from harness.engine.kv_cache import SlotCache
+from harness.engine.decode_step import DecodeStep
 from harness.engine.model_runner import ModelRunner
 from harness.engine.scheduling import Request
-
-MAX_PREFILL_TOKENS = 8192
-"""Prompt tokens of one pass: more would need memory and gain nothing."""
+from harness.engine.vision_passes import VisionPasses
 
 
 def prefill(
@@ -21,8 +15,8 @@ def prefill(
     slots: range,
     *,
     runner: ModelRunner,
-    features: ImageFeatureCache,
-    cache: SlotCache,
+    vision: VisionPasses,
+    upcoming: Sequence[Request],
     step: DecodeStep,
     capacity: int,
 ) -> list[int]:
@@ -30,18 +24,15 @@ def prefill(
     of each request.
 
     Args:
+        upcoming: the requests that come next, whose images may be encoded in the same pass.
         step: is given each slot's first token and position.
         capacity: tokens that each slot has memory for, at least.
     """
     prompts = [request.prefill_input for request in requests]
-    found = runner.prefill(prompts, features.of(prompts, runner.encode_images))
+    features = vision.of(prompts, [request.prompt for request in upcoming])
+    found = runner.prefill(prompts, features)
     lengths = [prompt.length for prompt in prompts]
-    cache.reserve(capacity)
-    cache.insert(slots, found.cache, lengths, found.step_inputs)
-    tokens = greedy_tokens(found.logits)
-    step.tokens[slots.start : slots.stop] = tokens
-    step.positions[slots.start : slots.stop] = torch.tensor(lengths)
-    first: list[int] = tokens.tolist()
+    first: list[int] = step.insert(slots, found, lengths, capacity=capacity).tolist()
     for request, length in zip(requests, lengths, strict=True):
         request.cached = length
     return first

@@ -80,6 +80,10 @@ class RequestQueue:
         request.cached = 0
         self._waiting.insert(0, request)
 
+    def upcoming(self, number: int) -> list[Request]:
+        """So many of the requests that are likely to be prefilled next."""
+        return [r for r in self._waiting if self._key_of(r) == self.batch_key][:number]
+
     def next_batch(self, slots: int, *, any_key: bool, max_tokens: int) -> list[Request]:
         """The requests to prefill together now, at most `slots`; none where none has the key of the
         running batch.

@@ -6,7 +6,7 @@ sequence, one for images that cross-attention attends to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,9 +47,11 @@ class CrossAttention:
     """Images are keys of cross-attention layers."""
 
     inputs: tuple[str, ...]
-    """The inputs of the vision encoder."""
+    """The inputs of the vision encoder, the pixels first."""
     encode: Callable[..., Any]
     """(model, its inputs) -> what the layers attend to, (B, tiles, patches, D)."""
+    used_tiles: Callable[[Mapping[str, Any]], Sequence[int]]
+    """(inputs of a prompt) -> how many of each image's tiles are not empty; they come first."""
     layers: Callable[[Any], tuple[int, ...]]
     """The numbers of the layers."""
     tiles: Callable[[Any], int]

@@ -21,17 +21,25 @@ from harness.engine.cache_argument import kv_argument
 from harness.engine.encoded_prompts import (
     EncodedPrompt,
     collate,
-    concatenate_padded,
     pixel_shapes,
 )
 from harness.engine.kv_cache import SlotCache
 from harness.engine.model_runner import Prefilled
+from harness.engine.staging import Staging
 from harness.families.engine_traits import CrossAttention, ImageTokens
 from harness.families.family import ModelFamily
 from harness.models.context_length import rope_switch_length
 
 KERNELS = ("sdpa", "eager")
 """Kernels of attention that take a mask of any kind, as rows of unequal length need one."""
+CHANNELS = 3
+"""Of a pixel."""
+_MASK = "cross_attention_mask"
+_TEXT_INPUTS = ("input_ids", "attention_mask", _MASK)
+_STEP_INPUTS = (_MASK,)
+_OFFSET = "position_offset"
+"""What is added to the number of a generated token for its position, (B, 1); the model does not get
+it."""
 
 
 def runner_for(model: PreTrainedModel, family: ModelFamily) -> FamilyRunner | None:
@@ -54,11 +62,19 @@ def runner_for(model: PreTrainedModel, family: ModelFamily) -> FamilyRunner | No
     return ImageTokenRunner(model, traits)
 
 
+def _without_images(prompt: EncodedPrompt) -> EncodedPrompt:
+    """The prompt without the inputs of the vision encoder."""
+    inputs = {name: prompt.inputs[name] for name in _TEXT_INPUTS if name in prompt.inputs}
+    return replace(prompt, inputs=inputs)
+
+
 class FamilyRunner(ABC):
     """A `harness.engine.model_runner.ModelRunner`: tokens, positions and masks, which all families
     have in common."""
 
     cross_attention_layers: Collection[int] = ()
+    _image_inputs: Collection[str]
+    """The inputs of the vision encoder."""
 
     def __init__(
         self,
@@ -70,6 +86,7 @@ class FamilyRunner(ABC):
     ) -> None:
         text = model.config.get_text_config()
         self.device = model.device
+        self._staging = Staging(model.device)
         self.rope_switch_length = rope_switch_length(text)
         self._model: Any = model
         self._language_model = language_model
@@ -80,6 +97,11 @@ class FamilyRunner(ABC):
     @abstractmethod
     def batch_key(self, prompt: EncodedPrompt) -> Hashable:
         """See `harness.engine.model_runner.ModelRunner`."""
+
+    def pixels(self, prompt: EncodedPrompt) -> int:
+        """See `harness.engine.model_runner.ModelRunner`."""
+        given = [prompt.inputs[name] for name in self._image_inputs if name in prompt.inputs]
+        return sum(value.numel() for value in given if value.is_floating_point()) // CHANNELS
 
     @abstractmethod
     def encode_images(self, prompts: Sequence[EncodedPrompt]) -> list[torch.Tensor]:
@@ -94,13 +116,18 @@ class FamilyRunner(ABC):
     ) -> dict[str, Any]:
         """What the language model takes of a batch of prompts and of its image features."""
 
+    def image_growth(self, prompt: EncodedPrompt) -> float:
+        """How many times the bytes that a prompt holds besides its tokens another one may hold."""
+        del prompt
+        return 1.0
+
     def prefill(
         self, prompts: Sequence[EncodedPrompt], features: Sequence[torch.Tensor | None]
     ) -> Prefilled:
         """See `harness.engine.model_runner.ModelRunner`."""
         cache = DynamicCache()
         batch = collate([_without_images(prompt) for prompt in prompts], pad=0)
-        batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
+        batch = {name: self._staging([value]) for name, value in batch.items()}
         mask = batch["attention_mask"].long()
         given = self._prefill_inputs(batch, prompts, [f for f in features if f is not None])
         positions, step_inputs = self._positions(mask, prompts)
@@ -176,12 +203,11 @@ class FamilyRunner(ABC):
     ) -> dict[str, torch.Tensor]:
         """Inputs of several prompts, on the model's device; pixels in its dtype, sizes as they
         are."""
-        moved = {}
-        for name in names:
-            value = concatenate_padded([prompt.inputs[name] for prompt in prompts])
-            dtype = self._model.dtype if value.is_floating_point() else None
-            moved[name] = value.to(self.device, dtype, non_blocking=True)
-        return moved
+        dtype = self._model.dtype
+        return {
+            name: self._staging([prompt.inputs[name] for prompt in prompts], dtype)
+            for name in names
+        }
 
 
 class ImageTokenRunner(FamilyRunner):
@@ -195,6 +221,7 @@ class ImageTokenRunner(FamilyRunner):
             expands_mask=traits.expands_mask,
         )
         self._traits = traits
+        self._image_inputs = traits.inputs
         self._embedding: Any = model.get_input_embeddings()
 
     def batch_key(self, prompt: EncodedPrompt) -> Hashable:
@@ -237,7 +264,7 @@ class ImageTokenRunner(FamilyRunner):
         places = torch.zeros(ids.shape, dtype=torch.bool)
         for row, prompt in zip(places, prompts, strict=True):
             row[len(row) - prompt.length :] = self._image_places(prompt)[0]
-        places = places.to(self.device, non_blocking=True)
+        places = self._staging([places])
         embeddings = self._embedding(ids.masked_fill(places, 0))  # (B, T, D)
         if not features:
             return {"inputs_embeds": embeddings}
@@ -264,7 +291,7 @@ class ImageTokenRunner(FamilyRunner):
                 found = self._traits.positions(self._model, prompt.inputs)
             positions[:, row, mask.shape[1] - prompt.length :] = found
             offsets.append([int(found.max()) + 1 - prompt.length])
-        return positions.to(self.device), {_OFFSET: torch.tensor(offsets, device=self.device)}
+        return self._staging([positions]), {_OFFSET: self._staging([torch.tensor(offsets)])}
 
     def _image_places(self, prompt: EncodedPrompt) -> torch.Tensor:
         """Where images stand, (1, T) of bool. An image token that the model generated is a word."""
@@ -281,28 +308,100 @@ class ImageTokenRunner(FamilyRunner):
 
 
 class CrossAttentionRunner(FamilyRunner):
-    """A family whose images are keys of cross-attention, which the prefill makes."""
+    """A family whose images are keys of cross-attention, which the prefill makes.
+
+    An image has a fixed number of tiles, the last of which may be empty. The vision encoder attends
+    to them, and so do prompt tokens in front of the image, so that both get them; tokens after it
+    do not, and so their keys are dropped after the prefill.
+    """
 
     def __init__(self, model: PreTrainedModel, traits: CrossAttention) -> None:
         super().__init__(model, model)
         self.cross_attention_layers = traits.layers(model.config)
         self._traits = traits
+        self._image_inputs = traits.inputs
         self._tiles = traits.tiles(model.config)
 
     def batch_key(self, prompt: EncodedPrompt) -> Hashable:
         """Its number of images: a prompt without any skips layers, and keys have one size."""
         return prompt.inputs["pixel_values"].shape[1] if prompt.image_digest else 0
 
+    def image_growth(self, prompt: EncodedPrompt) -> float:
+        """An image without an empty tile has more keys."""
+        used = self._used_tiles(prompt)
+        return self._tiles * len(used) / sum(used) if used else 1.0
+
     def encode_images(self, prompts: Sequence[EncodedPrompt]) -> list[torch.Tensor]:
         """What cross-attention attends to, (tiles, patches, D) for each prompt."""
-        if not prompts:
-            return []
-        inputs = self._to_device(prompts, self._traits.inputs)
+        used = [self._used_tiles(prompt) for prompt in prompts]
+        pixels, *others = self._traits.inputs
+        inputs = self._to_device(prompts, others)
+        inputs[pixels] = self._tiles_to_device([prompt.inputs[pixels] for prompt in prompts], used)
         features = self._traits.encode(self._model, **inputs)
         features = features.reshape(len(prompts), -1, *features.shape[-2:])
         # Another prompt of this batch may have more images.
-        tiles = [self._tiles * prompt.inputs["pixel_values"].shape[1] for prompt in prompts]
-        return [part[:own].clone() for part, own in zip(features, tiles, strict=True)]
+        return [
+            part[: self._tiles * len(own)].clone() for part, own in zip(features, used, strict=True)
+        ]
+
+    def _used_tiles(self, prompt: EncodedPrompt) -> Sequence[int]:
+        """How many tiles of each image are not empty; nothing for a prompt without an image."""
+        return self._traits.used_tiles(prompt.inputs) if prompt.image_digest else ()
+
+    def _tiles_to_device(
+        self, pixels: Sequence[torch.Tensor], used: Sequence[Sequence[int]]
+    ) -> torch.Tensor:
+        """Pixels, (1, images, tiles, C, H, W) each, as one batch. Empty tiles are zeros, and made
+        where they are needed."""
+        filled = [
+            part[0, image, :tiles]
+            for part, own in zip(pixels, used, strict=True)
+            for image, tiles in enumerate(own)
+        ]
+        there = self._staging(filled, self._model.dtype)
+        images = max(map(len, used))
+        batch = there.new_zeros((len(pixels), images, self._tiles, *there.shape[1:]))
+        first = 0
+        for row, own in enumerate(used):
+            for image, tiles in enumerate(own):
+                batch[row, image, :tiles] = there[first : first + tiles]
+                first += tiles
+        return batch
+
+    def prefill(
+        self, prompts: Sequence[EncodedPrompt], features: Sequence[torch.Tensor | None]
+    ) -> Prefilled:
+        """See `harness.engine.model_runner.ModelRunner`."""
+        found = super().prefill(prompts, features)
+        used = [self._used_tiles(prompt) for prompt in prompts]
+        if any(sum(own) < self._tiles * len(own) for own in used):
+            layers: Sequence[Any] = found.cache.layers
+            for number in self.cross_attention_layers:
+                layer = layers[number]
+                layer.keys = self._without_empty_tiles(layer.keys, used)
+                layer.values = self._without_empty_tiles(layer.values, used)
+            mask = found.step_inputs[_MASK].flatten(2)[:, :, :, None]  # (B, 1, tiles, 1)
+            mask = self._without_empty_tiles(mask, used).unflatten(2, (1, -1))[..., 0]
+            found = found._replace(step_inputs={**found.step_inputs, _MASK: mask})
+        return found
+
+    def _without_empty_tiles(
+        self, rows: torch.Tensor, used: Sequence[Sequence[int]]
+    ) -> torch.Tensor:
+        """(B, H, tiles * n, D) with those of empty tiles left out, zeros on the right where a row
+        has fewer of them than others."""
+        own = self._tiles * max(map(len, used))
+        size = rows.shape[2] // own
+        longest = max(map(sum, used))
+        made = rows.new_zeros((*rows.shape[:2], longest * size, rows.shape[3]))
+        for row, images in enumerate(used):
+            first = 0
+            for image, tiles in enumerate(images):
+                start = image * self._tiles * size
+                part = rows[row, :, start : start + tiles * size]
+                made[row, :, first : first + tiles * size] = part
+                first += tiles * size
+        return made
 
     def _prefill_inputs(
         self,
@@ -316,18 +415,5 @@ class CrossAttentionRunner(FamilyRunner):
         return {
             "input_ids": batch["input_ids"],
             "cross_attention_states": torch.cat(list(features)),
-            "cross_attention_mask": batch["cross_attention_mask"],
+            _MASK: batch[_MASK],
         }
-
-
-_TEXT_INPUTS = ("input_ids", "attention_mask", "cross_attention_mask")
-_STEP_INPUTS = ("cross_attention_mask",)
-_OFFSET = "position_offset"
-"""What is added to the number of a generated token for its position, (B, 1); the model does not get
-it."""
-
-
-def _without_images(prompt: EncodedPrompt) -> EncodedPrompt:
-    """The prompt without the inputs of the vision encoder."""
-    inputs = {name: prompt.inputs[name] for name in _TEXT_INPUTS if name in prompt.inputs}
-    return replace(prompt, inputs=inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,17 +13,24 @@ from transformers import Cache
 from harness.core.abilities import TimedOutput
 from harness.core.errors import SampleError, reason
 from harness.core.types import Decoding, Output
+from harness.engine.budget import PassBudget, PassMemory, plan_slots
 from harness.engine.continuous_batching import Completion, Engine, StopConditions
 from harness.engine.encoded_prompts import EncodedPrompt
 from harness.engine.image_features import ImageFeatureCache
-from harness.engine.memory import is_out_of_memory, peak_memory, release, slots_that_fit
-from harness.engine.prefill import MAX_PREFILL_TOKENS
+from harness.engine.kv_cache import CACHE_BLOCK, GRAPH_BLOCK, capacity_for
+from harness.engine.memory import free_memory, is_out_of_memory, release, spent
+from harness.engine.vision_passes import VisionPasses
 from harness.models.choice_scoring import flat_options
 from harness.models.generative import GenerativeModel
 from harness.models.model_runners import FamilyRunner
 
 IMAGE_FEATURE_BYTES = 1 << 29
 """Image features are kept up to so many bytes."""
+CACHE_FRACTION = 0.8
+"""The fraction of the free memory that may be planned with; the rest is for what nobody has
+measured."""
+MAX_SLOTS = {"cuda": 128, "cpu": 32}
+"""Slots beyond which a request does not get cheaper, by device type."""
 
 
 class StreamingModel(GenerativeModel):
@@ -38,6 +46,8 @@ class StreamingModel(GenerativeModel):
         super().__init__(*arguments, **options)
         self._runner = runner
         self._features = ImageFeatureCache(IMAGE_FEATURE_BYTES)
+        self._budget = PassBudget()
+        self._capacity = 0
         self.slots = 0
         """Slots that the last stream ended with: fewer than asked for where memory ran out."""
 
@@ -69,44 +79,88 @@ class StreamingModel(GenerativeModel):
     def slots_that_fit(self, prepared: Sequence[EncodedPrompt], decoding: Decoding) -> int:
         """How many slots to have: see `harness.core.abilities.StreamingModel`.
 
-        The longest of the prompts is prefilled; its keys and values, with capacity for the answer
-        and for a prompt a quarter longer, are what a slot takes. On an accelerator that many slots
-        are then filled and take two decode steps; if they do not fit, half of them do. A prompt on
-        which the model fails says nothing of the others, so that the next longest is tried; 1 where
-        all of them fail, or the memory is too small for one.
+        The longest of the prompts is prefilled, and the one with most pixels; their keys and
+        values, with capacity for the answer and for a prompt a quarter longer, are what a slot
+        takes, and what the passes take is set aside for full ones. On an accelerator that many
+        slots are then filled, after a full vision pass, and take two decode steps; if they do not
+        fit, half of them do. A prompt on which the model fails says nothing of the others, so that
+        the next longest is tried; 1 where all of them fail, or the memory is too small for one.
         """
-        for prompt in sorted(prepared, key=lambda prompt: prompt.length, reverse=True):
+        ordered = sorted(prepared, key=lambda prompt: prompt.length, reverse=True)
+        for first, longest in enumerate(ordered):
             try:
-                return self._slots_that_fit(prompt, decoding)
+                widest = max(ordered[first:], key=self._pixels)
+                return self._slots_that_fit(longest, widest, decoding)
             except Exception as error:  # noqa: BLE001  # here a bad sample becomes an error row, later
                 release(self._device)
                 if is_out_of_memory(error):
                     break
         return 1
 
-    def _slots_that_fit(self, longest: EncodedPrompt, decoding: Decoding) -> int:
-        before = peak_memory(self._device)
-        features = self._features.of([longest], self._runner.encode_images)
-        cache = self._runner.prefill([longest], features).cache
-        spent = peak_memory(self._device) - before
-        capacity = longest.length + longest.length // 4 + decoding.max_new_tokens
-        layers = self._runner.cross_attention_layers
-        per_token, per_prompt = cache_bytes(cache, longest.length, layers)
-        del cache
-        # The prefill of many prompts takes more than that of one.
-        slots = slots_that_fit(
-            self._device,
-            bytes_per_slot=per_token * capacity + per_prompt,
-            reserved=max(spent * MAX_PREFILL_TOKENS // longest.length, 0),
+    def _pixels(self, prompt: EncodedPrompt) -> int:
+        return self._runner.pixels(prompt) if prompt.image_digest else 0
+
+    def _slots_that_fit(
+        self, longest: EncodedPrompt, widest: EncodedPrompt, decoding: Decoding
+    ) -> int:
+        """The same, by the longest prompt and the one with most pixels."""
+        accelerated = self._device.type == "cuda"
+        capacity = capacity_for(
+            longest.length + longest.length // 4 + decoding.max_new_tokens,
+            held=0,
+            block=GRAPH_BLOCK if accelerated else CACHE_BLOCK,
         )
-        if self._device.type != "cuda":
-            return slots
-        copies = iter([(number, longest) for number in range(slots)])
-        few = Decoding(max_new_tokens=3)
-        for done in self._run(copies, few, slots=slots, capacity=capacity):
-            if done.error is not None:
-                raise done.error
-        return self.slots
+        held, passes = self._measured(longest)
+        if widest is not longest:
+            also_held, also = self._measured(widest)
+            held = max(held[0], also_held[0]), max(held[1], also_held[1])
+            passes = replace(passes, pixels=also.pixels, vision_bytes=also.vision_bytes)
+        slots, self._budget = plan_slots(
+            int(free_memory(self._device) * CACHE_FRACTION),
+            bytes_per_slot=held[0] * capacity + held[1],
+            passes=passes,
+            kept=IMAGE_FEATURE_BYTES if accelerated else 0,
+            limit=MAX_SLOTS.get(self._device.type, MAX_SLOTS["cuda"]),
+        )
+        if accelerated:
+            self._capacity = capacity
+            self._fill(widest, slots)
+            slots = self.slots
+        return slots
+
+    def _measured(self, prompt: EncodedPrompt) -> tuple[tuple[int, int], PassMemory]:
+        """What a prompt holds in the KV cache, per token and besides, and what its passes take."""
+        runner, pixels = self._runner, self._pixels(prompt)
+        features: list[torch.Tensor | None] = [None]
+        vision_bytes = 0
+        if prompt.image_digest:
+            features, vision_bytes = spent(self._device, lambda: [*runner.encode_images([prompt])])
+        found, prefill_bytes = spent(self._device, lambda: runner.prefill([prompt], features))
+        passes = PassMemory(
+            tokens=prompt.length,
+            prefill_bytes=prefill_bytes,
+            pixels=pixels,
+            vision_bytes=vision_bytes,
+        )
+        layers = runner.cross_attention_layers
+        per_token, per_prompt = cache_bytes(found.cache, prompt.length, layers)
+        return (per_token, int(per_prompt * runner.image_growth(prompt))), passes
+
+    def _fill(self, prompt: EncodedPrompt, slots: int) -> None:
+        """Run so many copies of a prompt for two decode steps. The first have images of their own,
+        as many as a full vision pass holds."""
+        pixels = self._pixels(prompt)
+        images = max(1, self._budget.pixels // pixels) if pixels else 1
+        copies = (
+            replace(prompt, image_digest=f"{number % images}") if pixels else prompt
+            for number in range(slots)
+        )
+        try:
+            for done in self._run(enumerate(copies), Decoding(max_new_tokens=3), slots=slots):
+                if done.error is not None:
+                    raise done.error
+        finally:
+            self._features.clear()  # those digests are of no image
 
     def generate(self, prepared: Sequence[EncodedPrompt], decoding: Decoding) -> list[Output]:
         """One output per prompt, in order; greedy ones do not depend on the batch."""
@@ -131,7 +185,6 @@ class StreamingModel(GenerativeModel):
         decoding: Decoding,
         *,
         slots: int,
-        capacity: int = 0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> Iterator[Completion]:
         engine = Engine(
@@ -144,19 +197,21 @@ class StreamingModel(GenerativeModel):
                 self.context,
             ),
             features=self._features,
-            capacity=capacity,
+            capacity=self._capacity,
+            budget=self._budget,
             clock=clock,
         )
         self.slots = engine.slots
         for done in engine.run(prompts):
-            self.slots = engine.slots
+            self.slots, self._budget = engine.slots, engine.budget
             yield done
 
     def _option_logits(
         self, prompts: Sequence[EncodedPrompt], options: Sequence[Sequence[Sequence[int]]]
     ) -> torch.Tensor:
         """Logits of all tokens of all options, in one pass after the prompts' prefill."""
-        features = self._features.of(prompts, self._runner.encode_images)
+        vision = VisionPasses(self._runner, self._features, max_pixels=self._budget.pixels)
+        features = vision.of(prompts)
         logits, cache, step_inputs = self._runner.prefill(prompts, features)
         owner, padded = flat_options(options, self._device)
         first = logits[owner][:, None]  # (N, 1, V)

@@ -75,6 +75,7 @@ FAMILY = ModelFamily(
     engine=CrossAttention(
         inputs=("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask"),
         encode=_encode,
+        used_tiles=lambda inputs: inputs["aspect_ratio_mask"][0].sum(dim=-1).tolist(),
         layers=lambda config: tuple(config.get_text_config().cross_attention_layers),
         tiles=lambda config: int(config.vision_config.max_num_tiles),
     ),
