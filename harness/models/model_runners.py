@@ -162,7 +162,7 @@ class FamilyRunner(ABC):
         offset = step_inputs.pop(_OFFSET, 0)
         output = self._language_model(
             input_ids=tokens[:, None],
-            attention_mask=valid.long() if self._flat_mask else valid[:, None, None, :],
+            attention_mask=valid.long() if self._flat_mask else self._bias(valid),
             position_ids=positions[:, None] + self._first_position + offset,
             use_cache=True,
             **kv_argument(cache),
@@ -170,6 +170,12 @@ class FamilyRunner(ABC):
         )
         logits: torch.Tensor = output.logits[:, -1].float()
         return logits
+
+    def _bias(self, valid: torch.Tensor) -> torch.Tensor:
+        """What is added to attention scores, (B, 1, 1, kv_length). Of a mask every layer would make
+        the same again."""
+        bias = torch.where(valid, 0.0, -torch.inf).to(self._model.dtype)
+        return bias[:, None, None, :]
 
     def score(
         self,
