@@ -69,6 +69,10 @@ SIZED = Need(
     _has_size, "--weights random; only --size mini, of what comes with the package, stands alone"
 )
 VLLM = Need(lambda given: given["engine"] == "vllm", "--engine vllm")
+DECODES = Need(
+    lambda given: given.get("engine", "harness") == "harness" and not given.get("device_map"),
+    "--engine harness, on one device",
+)
 WRITES = Need(lambda given: given.get("mode") != "loglikelihood", "--mode generate")
 CHOOSES = Need(lambda given: given["mode"] == "loglikelihood", "that --mode")
 SAMPLED = Need(lambda given: given["temperature"] > 0, "a --temperature")
@@ -337,6 +341,16 @@ class ModelOptions:
             needs=(LOCAL,),
         ),
     ] = "harness"
+    compiles: Annotated[
+        bool,
+        Option(
+            "Compile the engine's decode step with torch.compile, on a GPU under its CUDA graphs, "
+            "untried there. The first answers wait for the compiler.",
+            panel=MODEL,
+            flag="compile",
+            needs=(DECODES, LOCAL),
+        ),
+    ] = False
     engine_args: Annotated[
         Mapping[str, Any],
         Option(

@@ -12,6 +12,7 @@
     kv_cache              keys and values of all slots, in memory that is taken once
     prefill               run prompts, and put their keys and values into free slots
     decode_step           one token for every occupied slot; a CUDA graph on a GPU
+    compilation           the decode step, compiled by torch
     continuous_batching   the loop: admit, decode, retire
 
 A request leaves the batch the moment it is finished, and the next one takes its slot. Decoding is

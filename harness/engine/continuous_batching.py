@@ -12,7 +12,7 @@ import torch
 
 from harness.core.errors import NOT_FINITE, SampleError
 from harness.engine.budget import PassBudget
-from harness.engine.decode_step import NO_TOKEN, DecodeStep
+from harness.engine.decode_step import NO_TOKEN, DecodeStep, decode
 from harness.engine.encoded_prompts import EncodedPrompt
 from harness.engine.image_features import ImageFeatureCache
 from harness.engine.kv_cache import SlotCache
@@ -74,6 +74,7 @@ class Engine:
         features: kept from one run to the next.
         capacity: tokens that each slot has memory for from the start; it grows as prompts need it.
         budget: of one pass; made smaller for good where memory runs out.
+        decode: see `harness.engine.decode_step.DecodeStep`.
         clock: seconds, monotonic.
     """
 
@@ -86,6 +87,7 @@ class Engine:
         features: ImageFeatureCache,
         capacity: int = 0,
         budget: PassBudget = PassBudget(),  # noqa: B008  # frozen
+        decode: Callable[..., None] = decode,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.slots = slots
@@ -97,6 +99,7 @@ class Engine:
         """May be replaced between two runs."""
         self._vision = VisionPasses(runner, features, max_pixels=budget.pixels)
         self._capacity = capacity
+        self._decode_call = decode
         self._clock = clock
         self._running: list[Request] = []  # the i-th has slot i: the batch has no gaps
         self._allocate()
@@ -109,7 +112,7 @@ class Engine:
     def _allocate(self) -> None:
         layers = self._runner.cross_attention_layers
         self._cache = SlotCache(self.slots, cross_attention_layers=layers)
-        self._step = DecodeStep(self._runner, self._cache)
+        self._step = DecodeStep(self._runner, self._cache, self._decode_call)
 
     @torch.inference_mode()
     def run(self, prompts: Iterator[tuple[int, EncodedPrompt]]) -> Iterator[Completion]:

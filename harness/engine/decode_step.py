@@ -8,7 +8,7 @@ KV length are rounded up to a few sizes, and each size is captured when it first
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -31,10 +31,32 @@ def greedy_tokens(logits: torch.Tensor) -> torch.Tensor:
     return torch.where(finite, logits.argmax(dim=-1), NO_TOKEN)
 
 
-class DecodeStep:
-    """Runs decode steps from the last tokens and positions of all slots, which it keeps."""
+def decode(
+    runner: ModelRunner,
+    cache: SlotCache,
+    tokens: torch.Tensor,
+    positions: torch.Tensor,
+    kv_length: int,
+) -> None:
+    """Run one step of the first slots: their last tokens, (B,), become the next ones, and their
+    positions, (B,), those that follow; the longest has `kv_length` tokens with this one."""
+    valid = torch.arange(kv_length, device=tokens.device) <= positions[:, None]  # (B, kv)
+    cache.begin_step(len(tokens), kv_length, positions)
+    logits = runner.decode_step(tokens, positions, valid, cache)
+    tokens.copy_(greedy_tokens(logits))
+    positions.add_(1)
 
-    def __init__(self, runner: ModelRunner, cache: SlotCache) -> None:
+
+class DecodeStep:
+    """Runs decode steps from the last tokens and positions of all slots, which it keeps.
+
+    Args:
+        decode: `decode`, or what `harness.engine.compilation` makes of it.
+    """
+
+    def __init__(
+        self, runner: ModelRunner, cache: SlotCache, decode: Callable[..., None] = decode
+    ) -> None:
         self.tokens = torch.zeros(cache.slots, dtype=torch.long, device=runner.device)
         """The last token of each slot, (S,)."""
         self.positions = torch.zeros_like(self.tokens)
@@ -42,6 +64,7 @@ class DecodeStep:
         self._staging = Staging(runner.device)
         self._runner = runner
         self._cache = cache
+        self._decode = decode
         self._uses_graphs = runner.device.type == "cuda"
         self._graphs: dict[tuple[int, int], Any] = {}
         self._too_large: set[tuple[int, int]] = set()
@@ -89,12 +112,8 @@ class DecodeStep:
 
     def run_eagerly(self, slots: int, kv_length: int) -> torch.Tensor:
         """The same, launched kernel by kernel."""
-        tokens, positions = self.tokens[:slots], self.positions[:slots]
-        valid = torch.arange(kv_length, device=tokens.device) <= positions[:, None]  # (B, kv)
-        self._cache.begin_step(slots, kv_length, positions)
-        logits = self._runner.decode_step(tokens, positions, valid, self._cache)
-        tokens.copy_(greedy_tokens(logits))
-        positions.add_(1)
+        tokens = self.tokens[:slots]
+        self._decode(self._runner, self._cache, tokens, self.positions[:slots], kv_length)
         return tokens
 
     def _drop_graphs(self) -> None:

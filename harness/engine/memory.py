@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from harness.core.errors import HarnessError
+
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -27,6 +29,8 @@ def attempt(run: Callable[[], T]) -> tuple[T | Any, Exception | None]:
     """
     try:
         return run(), None
+    except HarnessError:
+        raise  # it is not about this pass
     except Exception as error:  # what it is about is for the caller to say
         log.debug("A pass failed", exc_info=True)
         found: BaseException | None = error

@@ -58,6 +58,8 @@ class LoadOptions:
     """The user's, in place of the checkpoint's way of wording a prompt."""
     engine: str = "harness"
     """harness: the decoding engine, where it knows the architecture; transformers: `generate`."""
+    compiles: bool = False
+    """Compile the decoding engine's decode step."""
 
 
 def load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
@@ -147,7 +149,14 @@ def _assemble(
         return GenerativeModel(model, processor, **arguments)
     runner = runner_for(model, family) if options.engine == "harness" else None
     if runner is not None:
-        return StreamingModel(model, processor, runner=runner, **arguments)
+        return StreamingModel(
+            model, processor, runner=runner, compiles=options.compiles, **arguments
+        )
+    if options.compiles:
+        raise HarnessError(
+            f"--compile is the decoding engine's, which does not run {checkpoint.name}.",
+            remedy="Leave --compile out.",
+        )
     if not is_tested(checkpoint.model_type):
         _say_generic(checkpoint.model_type, prompt_format.origin)
     elif options.engine == "harness":

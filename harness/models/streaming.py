@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,9 @@ from harness.core.abilities import TimedOutput
 from harness.core.errors import SampleError, reason
 from harness.core.types import Decoding, Output
 from harness.engine.budget import PassBudget, PassMemory, plan_slots
+from harness.engine.compilation import compiled_decode
 from harness.engine.continuous_batching import Completion, Engine, StopConditions
+from harness.engine.decode_step import decode
 from harness.engine.encoded_prompts import EncodedPrompt
 from harness.engine.image_features import ImageFeatureCache
 from harness.engine.kv_cache import CACHE_BLOCK, GRAPH_BLOCK, capacity_for
@@ -42,14 +44,24 @@ class StreamingModel(GenerativeModel):
 
     engine = "harness"
 
-    def __init__(self, *arguments: Any, runner: FamilyRunner, **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, runner: FamilyRunner, compiles: bool = False, **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
         self._runner = runner
+        self.decode = compiled_decode(self._device) if compiles else decode
+        """One decode step, as `harness.engine.decode_step.decode` or compiled."""
+        self._compiles = compiles
         self._features = ImageFeatureCache(IMAGE_FEATURE_BYTES)
         self._budget = PassBudget()
         self._capacity = 0
         self.slots = 0
         """Slots that the last stream ended with: fewer than asked for where memory ran out."""
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        compiled = {"compiled": True} if self._compiles else {}
+        return {**super().description, **compiled}
 
     def forget_images(self) -> None:
         """Drop all image features, as after a change of the vision encoder's weights."""
@@ -199,6 +211,7 @@ class StreamingModel(GenerativeModel):
             features=self._features,
             capacity=self._capacity,
             budget=self._budget,
+            decode=self.decode,
             clock=clock,
         )
         self.slots = engine.slots

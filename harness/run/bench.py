@@ -177,6 +177,7 @@ def _streamed(
         slots=len(rows),
         stop=StopConditions(load.new_tokens, end_tokens=frozenset()),
         features=ImageFeatureCache(0),  # images are encoded each time
+        decode=model.decode,
     )
 
     def answer(some: Sequence[EncodedPrompt], tokens: int) -> None:

@@ -124,6 +124,7 @@ class Weights(LocalModel):
                 processor_args=self.options.processor_args,
                 chat_template=self.template,
                 engine=self.options.engine,
+                compiles=self.options.compiles,
             ),
         )
         self.load_seconds = time.perf_counter() - started

@@ -1,0 +1,78 @@
+"""The decode step, compiled by torch: fewer kernels, each of which does the work of several.
+
+A step is one graph without breaks. Its shapes are dynamic, so that the number of slots, the KV
+length and the capacity need no other one: there are at most MAX_GRAPHS, because torch makes one of
+its own for a single slot, and another where all slots are occupied.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import torch
+
+from harness.core.errors import Exit, HarnessError
+from harness.engine.decode_step import decode
+
+MAX_GRAPHS = 3
+
+
+def compiled_decode(device: torch.device, *, backend: str = "inductor") -> Callable[..., None]:
+    """`decode`, compiled when it first runs.
+
+    Args:
+        backend: of torch.compile; "eager" compiles nothing and runs the graph that was found.
+
+    Raises:
+        HarnessError: there is no compiler for this device; when it runs, what it says.
+    """
+    _check_compiler(device)
+    compiled: Callable[..., Any] = torch.compile(
+        decode, fullgraph=True, dynamic=True, backend=backend
+    )
+
+    @wraps(decode)
+    def run(*arguments: Any) -> None:
+        from torch._dynamo.exc import TorchDynamoException
+        from torch.fx.experimental import _config
+
+        settings: Any = _config
+
+        try:
+            # Sizes that are equal by chance stay apart, or other ones would need another graph.
+            with settings.patch(use_duck_shape=False):
+                compiled(*arguments)
+        except TorchDynamoException as error:
+            raise HarnessError(
+                "--compile: torch cannot compile the decode step of this model.",
+                known=" ".join(str(error).split())[:500],
+                remedy="Leave --compile out.",
+            ) from error
+
+    return run
+
+
+def _check_compiler(device: torch.device) -> None:
+    """Refuse a device that torch has no compiler for."""
+    if device.type == "cuda":
+        if importlib.util.find_spec("triton") is None:
+            raise HarnessError(
+                "--compile needs Triton on a GPU, and it is not installed.",
+                remedy="pip install triton, or leave --compile out.",
+                code=Exit.MISSING,
+            )
+        return
+    name = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(name) is None:
+        raise HarnessError(
+            f"--compile needs a C++ compiler on this device, and {name} is not here.",
+            remedy="Install one (apt install g++) or name it in the variable CXX, or leave "
+            "--compile out.",
+            code=Exit.MISSING,
+        )
