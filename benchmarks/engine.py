@@ -4,16 +4,17 @@
     python benchmarks/engine.py --model moondream --device cuda
     python benchmarks/engine.py --model phi-3.5 --device cuda
 
-Ways of answering take turns in one run: one question at a time, as the paper's loop has it; fixed
-batches of 16; the engine; and lmms-eval where it is installed. Seconds are the clock's or, with
---clock processor, the processor's own, which other work on the machine changes little. Loading is
-outside, and so is preprocessing, but for lmms-eval's.
+Ways of answering take turns in one run, on the same questions: one question at a time, as the
+paper's loop has it; fixed batches of 16; the engine; and lmms-eval where it is installed. Seconds
+are the clock's or, with --clock processor, the processor's own, which other work on the machine
+changes little. Loading is outside, and so is preprocessing, but for lmms-eval's.
 
 Random weights cost what trained ones cost, but they seldom end an answer. So that lengths are
 spread as trained models' are, a share of all tokens ends one: --ends 0.01 gives answers of about a
 hundred tokens, some of a few and some of all that are allowed. All ways have the same ends, and
 must give the same texts; where they do not, their share is told, and in float32 it is an error.
-The last line is one JSON document.
+A ratio holds for the lengths that are printed with it. What the engine reaches is set against a
+matrix product and a copy that are measured in the same run. The last line is one JSON document.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,11 +40,33 @@ from harness.checkpoints.resolve import find_checkpoint
 from harness.core import environment
 from harness.core.prompts import user_text
 from harness.core.types import Decoding, Output, Prompt
+from harness.engine.decode_step import decode
 from harness.families.tiny import build
 from harness.families.tiny.chat import build_llava
 from harness.models.loading import LoadOptions, load
+from harness.run.bench import Ceilings, probe
 
 Way = Callable[[], Sequence[Output | str]]
+
+
+@dataclass
+class Work:
+    """What the engine's decode steps did."""
+
+    steps: int = 0
+    tokens: int = 0
+    """Over all steps, one for each occupied slot."""
+    columns: int = 0
+    """Keys that they attended to, over all slots and steps."""
+
+    def decode(
+        self, runner: Any, cache: Any, tokens: torch.Tensor, positions: Any, kv_length: int
+    ) -> None:
+        """A decode step, counted."""
+        self.steps += 1
+        self.tokens += len(tokens)
+        self.columns += len(tokens) * kv_length
+        decode(runner, cache, tokens, positions, kv_length)
 
 
 def build_40m(folder: Path) -> None:
@@ -137,19 +161,18 @@ def lmms_eval(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=["40m", "moondream", "phi-3.5"], default="40m")
-    parser.add_argument("--questions", type=int, default=96)
+    parser.add_argument("--questions", type=int, default=64)
     parser.add_argument("--max-new-tokens", type=int, default=512)
     parser.add_argument("--ends", type=float, default=0.01, help="share of tokens that end")
     parser.add_argument("--slots", type=int, default=32, help="of the engine")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--single", type=int, default=16, help="questions of one at a time")
+    parser.add_argument("--ways", nargs="*", help="those whose name begins so; default: all")
     parser.add_argument("--side", type=int, default=224, help="of a picture, in pixels")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     parser.add_argument("--dtype", default="")
     given = parser.parse_args()
     given.dtype = dtype = given.dtype or ("float32" if given.device == "cpu" else "bfloat16")
-    single = min(given.single, given.questions)
     prompts = draw(given.questions, given.side)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / given.model
@@ -162,15 +185,15 @@ def main() -> None:
         theirs: Any = load(checkpoint, LoadOptions(engine="transformers", **options))
         ours: Any = load(checkpoint, LoadOptions(**options))
         ends = end_often((theirs, ours), given.ends)
-        peer = lmms_eval(folder, prompts[:single], given, ends)
+        peer = lmms_eval(folder, prompts, given, ends)
     decoding = Decoding(max_new_tokens=given.max_new_tokens)
     rows = theirs.prepare(prompts)
 
-    def generated(size: int, number: int) -> list[Output]:
+    def generated(size: int) -> list[Output]:
         return [
             output
-            for start in range(0, number, size)
-            for output in theirs.generate(rows[start : start + size][: number - start], decoding)
+            for start in range(0, len(rows), size)
+            for output in theirs.generate(rows[start : start + size], decoding)
         ]
 
     def streamed() -> list[Output]:
@@ -180,13 +203,18 @@ def main() -> None:
         }
         return [found[number] for number in range(len(rows))]
 
-    ways: dict[str, tuple[Way, int]] = {
-        "engine": (streamed, given.questions),
-        "generate, batches of 16": (lambda: generated(16, given.questions), given.questions),
-        "generate, one at a time": (lambda: generated(1, single), single),
-        **({"lmms-eval, one at a time": (peer, single)} if peer else {}),
+    ways: dict[str, Way] = {
+        "engine": streamed,
+        "generate, batches of 16": lambda: generated(16),
+        "generate, one at a time": lambda: generated(1),
+        **({"lmms-eval, one at a time": peer} if peer else {}),
     }
-    taken, expected, differing = compete(ways, given, before=ours.forget)
+    if given.ways:
+        ways = {name: way for name, way in ways.items() if name.startswith(tuple(given.ways))}
+    ceilings = probe(given.device, dtype)
+    work = Work()
+    ours.decode = work.decode
+    taken, expected, differing = compete(ways, given, before=ours.forget_images)
     if dtype == "float32" and differing:
         raise SystemExit(f"{differing} answers differ")
     told = {
@@ -201,12 +229,40 @@ def main() -> None:
         "prompt_tokens": [min(r.length for r in rows), max(r.length for r in rows)],
         **summary(taken, sorted(output.tokens for output in expected)),
         "differing_answers": differing,
+        "engine": shares(ours, rows, work, ceilings, taken["engine"]),
     }
     print(json.dumps(told))
 
 
+def shares(
+    model: Any, rows: Sequence[Any], work: Work, ceilings: Ceilings, taken: Sequence[float]
+) -> dict[str, float]:
+    """What the engine reached, over all rounds: tokens a second, and the shares of the measured
+    matrix product and of the measured bandwidth. Counted are the language model's weights, each
+    multiplied with every token and read in every step, and the keys and values; the vision encoder
+    is left out of both, though its time is not."""
+    text = model.network.config.get_text_config()
+    vision = sum(p.numel() for n, p in model.network.named_parameters() if "vision" in n)
+    embedding = model.network.get_input_embeddings().weight.numel()
+    weights = sum(p.numel() for p in model.network.parameters()) - vision - embedding
+    width = text.num_hidden_layers * text.hidden_size
+    heads = text.num_key_value_heads / text.num_attention_heads
+    rounds, seconds = len(taken), sum(taken) * len(rows)
+    prompts = rounds * sum(row.length for row in rows)
+    flops = 2 * weights * (prompts + work.tokens) + 4 * width * work.columns
+    size = model.network.dtype.itemsize
+    moved = size * (weights * work.steps + 2 * width * heads * work.columns)
+    return {
+        "answer_tokens_per_second": (work.tokens + rounds * len(rows)) / seconds,
+        "matmul_share": flops / seconds / ceilings.flops,
+        "bandwidth_share": moved / seconds / ceilings.bandwidth,
+        "flops_of_a_matmul": ceilings.flops,
+        "bytes_per_second_of_a_copy": ceilings.bandwidth,
+    }
+
+
 def compete(
-    ways: dict[str, tuple[Way, int]], given: argparse.Namespace, before: Callable[[], None]
+    ways: dict[str, Way], given: argparse.Namespace, before: Callable[[], None]
 ) -> tuple[dict[str, list[float]], list[Output], int]:
     """Seconds a question of each way and round, the first way's answers, and how many differ."""
     clock = time.process_time if given.clock == "processor" else time.perf_counter
@@ -214,16 +270,16 @@ def compete(
     expected: list[Output] = []
     differing = 0
     for _ in range(given.rounds):
-        for name, (way, number) in ways.items():
+        for name, way in ways.items():
             before()
             if given.device != "cpu":
                 torch.cuda.synchronize()
             started = clock()
             found = way()
-            taken[name].append((clock() - started) / number)
+            taken[name].append((clock() - started) / given.questions)
             print(f"{name}: {1 / taken[name][-1]:.3f} questions/s", flush=True)
             expected = expected or [one for one in found if isinstance(one, Output)]
-            pairs = zip(map(text_of, found), map(text_of, expected), strict=False)
+            pairs = zip(map(text_of, found), map(text_of, expected), strict=True)
             differing = max(differing, sum(one != other for one, other in pairs))
     return taken, expected, differing
 
