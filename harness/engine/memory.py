@@ -10,15 +10,11 @@ from typing import Any, TypeVar
 
 import torch
 
+from harness.core.devices import release_memory
 from harness.core.errors import HarnessError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-CACHE_FRACTION = 0.8
-"""The fraction of the free memory that slots may take; the rest is for what nobody has measured."""
-MAX_SLOTS = {"cuda": 128, "cpu": 32}
-"""Slots beyond which a request does not get cheaper, by device type."""
 
 
 def attempt(run: Callable[[], T]) -> tuple[T | Any, Exception | None]:
@@ -83,5 +79,4 @@ def spent(device: torch.device, run: Callable[[], T]) -> tuple[T, int]:
 
 def release(device: torch.device) -> None:
     """Give what torch keeps for later back to the device."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+    release_memory(str(device))
