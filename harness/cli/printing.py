@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
 
 def scope(record: RunRecord) -> str:
-    """What n is a count of, and whether they are real: "2,017 of 4,241, image questions"."""
+    """What n is a count of, and whether they are real: "20 of 2,017 image questions, of 4,241 in
+    all"."""
     counts = record.counts
     answered = counts.done - counts.failed
-    words = f"{counts.available:,} of {counts.total:,}, {record.task.unit}"
+    words = f"{counts.available:,} {record.task.unit}"
     if answered < counts.available:
-        words = f"{answered:,} of {counts.available:,} ({words})"
+        words = f"{answered:,} of {words}"
+    if counts.available < counts.total:
+        words += f", of {counts.total:,} in all"
     if counts.failed:
         words += f"; {counts.failed:,} failed"
     if record.is_silent:

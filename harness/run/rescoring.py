@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from harness.core.errors import HarnessError
 from harness.core.files.paths import safe_name
@@ -56,8 +57,7 @@ def rescore(folder: RunFolder, task: Task, *, extractor: str, command: Sequence[
             fingerprint={**record.fingerprint, "extractor": extractor},
             command=list(command),
         )
-        own = folder.path.resolve()
-        target = RunFolder(own.parent.parent / safe_name(name) / own.name)
+        target = RunFolder(_sibling(folder.path, safe_name(name)))
     record = replace(record, settings={**record.settings, "extractor": extractor})
     metrics = list(metrics_of(task, tokenize=tokenize_of(record)))
     if predictions == before:
@@ -72,3 +72,10 @@ def rescore(folder: RunFolder, task: Task, *, extractor: str, command: Sequence[
 def _needs_model(name: str) -> bool:
     found = metric(name)
     return found is not None and found.needs_model
+
+
+def _sibling(run: Path, model: str) -> Path:
+    """The folder of another model's run of the same split; as relative as `run` is, where that
+    names the model."""
+    own = run if len(run.parts) > 1 and ".." not in run.parts else run.resolve()
+    return own.parent.parent / model / own.name

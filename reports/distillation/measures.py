@@ -41,6 +41,12 @@ TAGS = (
 )
 
 
+def titled(key: str) -> tuple[str, int]:
+    """The title and the scale of a measure by its key; of an unknown one the key itself."""
+    known = {name: (title, scale) for name, title, _, scale in (*MEASURES, *DEPENDENCE, *TAGS)}
+    return known.get(key, (key.replace("_", " "), 1))
+
+
 def measure_cell(value: Value, scale: int) -> Cell:
     """A measure `scale` times, with its interval and its n."""
     if value.value is None:

@@ -75,12 +75,20 @@ def export(
         if run not in fitting
     ]
     if not fitting:
-        raise reasons[0]
+        raise reasons[0] if len(reasons) == 1 else _none_fits(form, reasons)
     files = write_folder(out, partial(made.write, fitting, dataset))
     if not files:
         none = HarnessError(f"The runs in {runs} hold no answers.", code=Exit.MISSING)
         raise broken[0] if broken else none
     return Export("", files, (*broken, *reasons))
+
+
+def _none_fits(form: str, reasons: Sequence[HarnessError]) -> HarnessError:
+    """The error that names every run, and why it is left out."""
+    return HarnessError(
+        f"--format {form}: none of the {len(reasons)} runs can be written.",
+        known="\n".join(reason.what for reason in reasons),
+    )
 
 
 def _of_task(run: RunData, task: Task) -> RunData:

@@ -179,12 +179,19 @@ def print_quality(title: str, figures: Mapping[str, Any]) -> None:
 
 def print_values(title: str, values: Mapping[str, Any]) -> None:
     """A table of Values, or of what they are as JSON."""
+    from reports.distillation.measures import titled
+
     rows = []
     for name, value in values.items():
         found = value if isinstance(value, dict) else asdict(value)
-        shown = MISSING if found["value"] is None else f"{found['value']:.4g}"
-        ends = MISSING if found["low"] is None else f"{found['low']:.3f} to {found['high']:.3f}"
-        rows.append((name, shown, ends, f"{found['n']:,}"))
+        words, scale = titled(name)
+        unit, digits = ("%", 1) if scale == 100 else ("", 3)
+        shown, low, high = (
+            MISSING if each is None else f"{each * scale:,.{digits}f}"
+            for each in (found["value"], found["low"], found["high"])
+        )
+        ends = MISSING if found["low"] is None else f"{low} to {high}"
+        rows.append((words, f"{shown}{unit if shown != MISSING else ''}", ends, f"{found['n']:,}"))
     table(title, ("measure", "value", "95% interval", "n"), rows)
 
 
