@@ -399,6 +399,8 @@ def test_written_answers_as_mmmus_evaluation_compares_them(
         ("The sizes are [1, 2, 3].", "[1, 2, 3]"),
         ("Seven", "7"),
         ("First 5.\nThen 6.\nIt is 8.", "8"),
+        ("There are 8. We take 3. So there are 5 left.", "5"),
+        ("0, 2, 4", "[0, 2, 4]"),
         ("The final answer is: -3.5°", "-3.5"),
         ("increasing", "increasing"),
         ("It can be 5 or 6.", None),
@@ -459,10 +461,10 @@ def test_one_file_has_options_and_written_answers(tmp_path: Path) -> None:
         tmp_path,
         "mmmu",
         [
-            {"raw": "(B)", "choices": ["x", "y"], "target": 1, "category": "Art"},
+            {"raw": "(B)", "options": "['x', 'y']", "target": "B", "category": "Art"},
             {"raw": "x) no", "choices": ["x", "y"], "target": "x", "category": "Art"},
             {"raw": "It is 7.001", "answers": ["7"], "category": "Math"},
-            {"raw": "B", "target": "(B)", "category": "Math"},
+            {"raw": "B", "target": "(B)", "category": "Math", "options": "[]"},
         ],
     )
     assert value(run, "mmmu_accuracy") == 0.75

@@ -20,6 +20,7 @@ from harness.data.answer_keys import (
     field_of,
     target_of,
 )
+from harness.data.literals import text_list
 from harness.data.rows import Row
 from harness.extract.listed import listed_options
 
@@ -27,6 +28,7 @@ TARGETS = ("target", "answers", "answer")
 """Fields that hold the right answer, the first of them that a row has."""
 UNLISTED = "unlisted options"
 """Metadata of an answer whose options are not in its row: nobody knows how many there were."""
+_NONE = (None, [], "[]", "")
 _FEWEST = 4
 """Options at least that are assumed where a row has none and its answer is a letter."""
 _WITH_OPTIONS = frozenset({"multiple-choice", "multiple_choice", "multi-choice", "multi_choice"})
@@ -46,8 +48,8 @@ def answer_key(
     Raises:
         DataError: a field does not fit.
     """
+    row = _single(_with_list(row))
     listed = bool(row.fields.get(field_of(row, CHOICES)))
-    row = _single(row)
     if answers == "text":
         return (), _written(row) if listed else target_of(row, (), TARGETS)
     if listed:
@@ -75,7 +77,11 @@ def letter_of(fields: Row | Mapping[str, Any], answers: str) -> str:
     if isinstance(fields, Row):
         fields = _single(fields).fields
     kind = fields.get("question_type")
-    if any(fields.get(name) for name in CHOICES) or answers == "text" or kind in _WRITTEN:
+    if (
+        any(fields.get(name) not in _NONE for name in CHOICES)
+        or answers == "text"
+        or kind in _WRITTEN
+    ):
         return ""
     name = next((name for name in TARGETS if fields.get(name) is not None), TARGETS[0])
     value = fields.get(name)
@@ -88,6 +94,14 @@ def letter_of(fields: Row | Mapping[str, Any], answers: str) -> str:
 def letters_up_to(found: Iterable[str]) -> str:
     """The letters of options, from A to the last that any answer has."""
     return LETTERS[: max([_FEWEST, *(LETTERS.index(letter) + 1 for letter in found if letter)])]
+
+
+def _with_list(row: Row) -> Row:
+    """The row with the options that it has as the text of a list."""
+    name = field_of(row, CHOICES)
+    if not isinstance(row.fields.get(name), str):
+        return row
+    return replace(row, fields={**row.fields, name: text_list(row, name)})
 
 
 def _is_place(row: Row) -> bool:

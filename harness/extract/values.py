@@ -5,6 +5,7 @@ ask a judge; what comes to no one value is unparsed.
     "3 + 4 = 7, so the answer is 7 (cm)."  -> "7"              answer phrase
     "Sizes: [1, 2, 3]"                     -> "[1, 2, 3]"      list
     "seven"                                -> "7"              number word
+    "8 less 3. So 5 are left."             -> "5"              last sentence
     "5 or 6"                               -> None             several numbers
 """
 
@@ -36,6 +37,7 @@ _NAMES = (
     *("nineteen", "twenty"),
 )
 _WORDS = MappingProxyType({name: str(number) for number, name in enumerate(_NAMES)})
+_SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
 _SHORT = 5
 """Words of an answer without a number that is taken as it is."""
 
@@ -61,9 +63,10 @@ def extract_value(
         if found.answer is not None:
             return found
     found = _value(text, "", first=False)
-    if found.answer is not None or "\n" not in text:
+    sentences = _SENTENCES.split(text.strip())
+    if found.answer is not None or len(sentences) == 1:
         return found
-    return _value(text.strip().rpartition("\n")[2], "last line", first=False)
+    return _value(sentences[-1], "last sentence", first=False)
 
 
 def _value(text: str, rule: str, *, first: bool) -> Extraction:
@@ -74,7 +77,10 @@ def _value(text: str, rule: str, *, first: bool) -> Extraction:
         return Extraction(lists[-1], rule or "list")
     if "=" in text and (after := _NUMBER.search(text, text.rindex("=") + 1)):
         return Extraction(plain_number(after[0]), rule or "after the equals sign")
-    numbers = list(dict.fromkeys(plain_number(found[0]) for found in _NUMBER.finditer(text)))
+    every = [plain_number(found[0]) for found in _NUMBER.finditer(text)]
+    if len(every) > 1 and not _NUMBER.sub("", text).strip(" ,;()."):
+        return Extraction(f"[{', '.join(every)}]", rule or "list")
+    numbers = list(dict.fromkeys(every))
     if len(numbers) == 1 or (numbers and first):
         return Extraction(numbers[0], rule or "the only number")
     if numbers:

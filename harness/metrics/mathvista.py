@@ -14,6 +14,7 @@ from harness.core.types import Metric, Prediction
 
 PRECISION, ANSWER_TYPE = "precision", "answer_type"
 """Metadata of a sample: the decimals that are compared; and integer, float, list or text."""
+_MOST_DECIMALS = 12
 _MORE_WORDS = 3
 """An answer of so many more words than the longest option is one to find the nearest option of."""
 
@@ -43,7 +44,8 @@ def values_match(answer: str, target: str, metadata: Mapping[str, str | float]) 
         return given is not None and int(given) == int(number)
     if kind == "float" and number is not None:
         decimals = metadata.get(PRECISION)
-        digits = int(decimals) if isinstance(decimals, int | float) else _decimals(target)
+        known = isinstance(decimals, int | float) and 0 <= decimals <= _MOST_DECIMALS
+        digits = int(decimals) if known else _decimals(target)  # type: ignore[arg-type]
         return given is not None and math.isclose(
             round(given, digits), round(number, digits), abs_tol=10.0 ** -(digits + 3)
         )
@@ -69,7 +71,7 @@ def _number(text: str) -> float | None:
 
 
 def _decimals(target: str) -> int:
-    return len(target.strip().strip("$%").partition(".")[2])
+    return min(len(target.strip().strip("$%").partition(".")[2]), _MOST_DECIMALS)
 
 
 def _listed(text: str) -> list[object] | None:

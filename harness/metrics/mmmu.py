@@ -145,6 +145,7 @@ MMMU_GUESSED = Metric(
     higher_is_better=False,
     interval="wilson",
     meaning="answers in which the official reading finds no option; they count as wrong here",
+    by_topic=False,
 )
 MMMU_EXTRACTED = Metric(
     "mmmu_extracted",
