@@ -26,6 +26,7 @@ import pytest
 from PIL import Image
 
 from harness.core.errors import HarnessError
+from harness.core.image_marks import IMAGE_MARK
 from harness.core.images import decode
 from harness.core.options import ServerOptions
 from harness.core.types import Decoding, Prompt
@@ -260,6 +261,21 @@ def test_a_question_is_one_user_turn_with_its_pictures_first(server: Server) -> 
     }
     assert output.prompt == "An example.\n\nText"
     assert (output.tokens_in, output.tokens, output.finish) == (11, 3, "stop")
+
+
+def test_pictures_are_sent_at_their_marks(server: Server) -> None:
+    """As parts among the texts, in their order; the record calls them by words."""
+    model = make_model(server)
+    red, blue = (Image.new("RGB", (5, 3), colour) for colour in ("red", "blue"))
+    asked = prompt(f"Is {IMAGE_MARK} left of {IMAGE_MARK}?", images=(red, blue))
+    (output,) = model.generate(model.prepare([asked]), GREEDY)
+    (request,) = server.questions
+    content = request.body["messages"][0]["content"]
+    assert [part.get("text", "picture") for part in content] == [
+        "Is ", "picture", " left of ", "picture", "?",
+    ]  # fmt: skip
+    assert content[1]["image_url"]["url"] != content[3]["image_url"]["url"]
+    assert output.prompt == "Is <image 1> left of <image 2>?"
 
 
 def test_a_question_without_a_picture_is_text(server: Server) -> None:

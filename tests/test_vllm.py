@@ -17,6 +17,7 @@ from PIL import Image
 
 import harness
 from harness.core.errors import Exit, HarnessError
+from harness.core.image_marks import IMAGE_MARK
 from harness.core.options import ModelOptions
 from harness.core.types import Decoding, Prompt
 from harness.sources import vllm
@@ -90,6 +91,10 @@ def test_a_batch_is_handed_over_whole(calls: Calls, folder: Path) -> None:
     assert turn["content"][0]["image_pil"] is prompts[0].images[0]
     assert turn["content"][2]["text"].startswith("What is it?")
     assert "<image>" not in second[0]["content"][0]["text"]
+    marked = prompt(f"Is {IMAGE_MARK} or {IMAGE_MARK} it?", images=2)
+    (question,) = model.prepare([marked])
+    kinds = [part["type"] for part in question.messages[0]["content"]]
+    assert kinds == ["text", "image_pil", "text", "image_pil", "text"]
     assert calls.templates[0]
     assert (how.temperature, how.seed, how.max_tokens) == (0, None, 32)
     assert [output.finish for output in outputs] == ["stop", "stop"]

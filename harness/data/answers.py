@@ -28,7 +28,7 @@ TARGETS = ("target", "answers", "answer")
 """Fields that hold the right answer, the first of them that a row has."""
 UNLISTED = "unlisted options"
 """Metadata of an answer whose options are not in its row: nobody knows how many there were."""
-_NONE = (None, [], "[]", "")
+_NONE: tuple[object, ...] = (None, [], "[]", "")
 _FEWEST = 4
 """Options at least that are assumed where a row has none and its answer is a letter."""
 _WITH_OPTIONS = frozenset({"multiple-choice", "multiple_choice", "multi-choice", "multi_choice"})
