@@ -274,3 +274,53 @@ def test_one_broken_run_does_not_hide_the_others(command, tmp_path: Path) -> Non
     page = tmp_path / "page.html"
     assert command("report", "--runs", runs, "--out", page).code == 3
     assert "good" in page.read_text()
+
+
+def test_a_changed_file_says_what_has_changed(command, tmp_path: Path) -> None:
+    """Which answers differ, which questions are new, other or gone; --fresh restarts. The same file
+    again is not scored again."""
+    runs = ("--runs", tmp_path / "runs", "-m", "x", "-t", "scienceqa")
+    rows = choice_rows(["A", "B", "B", "A"])
+    assert command("score", write(tmp_path / "a.jsonl", rows), *runs).code == 0
+    again = command("score", tmp_path / "a.jsonl", *runs)
+    assert again.code == 0
+    assert "Nothing to do: a.jsonl is scored, and has not changed." in again.stderr
+    assert "Accuracy" in again.stdout
+    changed = [
+        {**rows[0], "raw": "B"},
+        {**rows[1], "question": "Who?"},
+        rows[2],
+        {**rows[3], "id": 7},
+    ]
+    refused = command("score", write(tmp_path / "a.jsonl", changed), *runs)
+    assert refused.code == 2
+    assert "1 answer differs (0), 1 question differs (1), 1 question is new (7), " in refused.stderr
+    assert "--fresh" in refused.stderr
+    assert command("score", tmp_path / "a.jsonl", *runs, "--fresh").code == 0
+
+
+def test_a_folder_of_files_is_a_run_for_each(command, tmp_path: Path) -> None:
+    """Named by their files; one that does not fit the task does not stop the others, and a file that
+    the pattern does not fit is left out."""
+    folder = tmp_path / "outputs"
+    folder.mkdir()
+    for name, raws in (("one", ["A", "B"]), ("two", ["B", "B"])):
+        write(folder / f"outputs_{name}_5shots.jsonl", choice_rows(raws))
+    write(folder / "choices.jsonl", [{"id": 1}])
+    (folder / "notes.txt").write_text("not ours")
+    made = command(
+        "score", folder, "-t", "scienceqa", "--runs", tmp_path / "runs", "--name",
+        "outputs_{model}_*shots", "--json",
+    )  # fmt: skip
+    assert made.code == 0
+    assert "Left out: choices.jsonl" in made.stderr
+    values = {
+        run["model"]["name"]: run["metrics"]["accuracy"]["value"] for run in made.json["runs"]
+    }
+    assert values == {"one": 0.5, "two": 1.0}
+    every = command("score", folder, "-t", "scienceqa", "--runs", tmp_path / "all")
+    assert every.code == 3
+    assert "choices.jsonl, line 1" in every.stderr
+    assert "outputs_two_5shots" in every.stdout
+    for arguments in (("-m", "x"), ("--name", "outputs"), ("--name", "no-{model}")):
+        assert command("score", folder, "-t", "scienceqa", *arguments).code in (2, 3)

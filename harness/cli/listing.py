@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
@@ -13,9 +13,6 @@ from harness.cli.options import AsJson, refuse_absent
 from harness.core.errors import Exit
 from harness.core.options import Runs
 from harness.core.terminal import print_json, say
-
-if TYPE_CHECKING:
-    from harness.run.records import RunRecord
 
 FIRST_RUN = "harness eval --model phi-3.5 --size mini --task scienceqa-mini --limit 50"
 
@@ -133,8 +130,7 @@ def _plain(value: object) -> object:
 @app.command("runs")
 def list_runs(*, runs: Runs, as_json: AsJson) -> None:
     """List the runs on disk."""
-    from harness.cli.printing import scope
-    from harness.core.terminal import table
+    from harness.cli.printing import print_runs
     from harness.run.folder import read_runs
 
     refuse_absent(runs)
@@ -147,19 +143,5 @@ def list_runs(*, runs: Runs, as_json: AsJson) -> None:
         raise typer.Exit(broken[0].code if broken else Exit.OK)
     if not found and not broken:
         return say(f"There are no runs in {runs}. This makes one, offline: {FIRST_RUN}")
-    rows = []
-    for path, record in found:
-        rows.append((str(path), record.status, *_decisive(record), scope(record)))
-    table("Runs", ("folder", "status", "metric", "score", "n"), rows)
+    print_runs([(str(path), record) for path, record in found])
     raise typer.Exit(broken[0].code if broken else Exit.OK)
-
-
-def _decisive(record: RunRecord) -> tuple[str, str]:
-    """The metric by which runs are ranked, and its figure."""
-    from harness.core.terminal import MISSING
-    from harness.run.figure_text import figure, title
-
-    name = record.decisive
-    if name is None or name not in record.metrics:
-        return MISSING, MISSING
-    return title(record, name), figure(record, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -79,10 +79,42 @@ def print_run(record: RunRecord, folder: str) -> None:
     out.print(harmless(f"Run: {folder}"), markup=False, soft_wrap=True)
 
 
+def print_runs(runs: Sequence[tuple[str, RunRecord]]) -> None:
+    """A row for each run, with its folder: the score that decides, what is no answer, and n."""
+    rows: list[list[str]] = []
+    for folder, record in runs:
+        name = record.decisive
+        known = name is not None and name in record.metrics
+        score = (title(record, name), figure(record, name)) if name and known else (MISSING,) * 2
+        rows.append([folder, record.status, *score, not_answered(record), scope(record)])
+    headings = ["folder", "status", "metric", "score", "not answered", "n"]
+    if not any(row[4] for row in rows):
+        for row in (headings, *rows):
+            del row[4]
+    table("Runs", headings, rows)
+
+
+def not_answered(record: RunRecord) -> str:
+    """How many questions have no answer, by why; empty where all have one: "3 failed, 2 cut"."""
+    counts = record.counts
+    found = (
+        (counts.failed, "failed"),
+        (counts.cut or 0, "cut"),
+        (counts.unparsed, "unparsed"),
+        (counts.available - counts.done, "missing"),
+        (len(record.settings.get("skipped") or ()), "skipped"),
+    )
+    return ", ".join(f"{number:,} {what}" for number, what in found if number > 0)
+
+
 def _outcomes(record: RunRecord) -> str:
     """How many questions and answers are no good as they are, and why."""
     counts, limit = record.counts, (record.settings.get("decoding") or {}).get("max_new_tokens")
     said = [f"{count(counts.unparsed, 'unparsed answer')}"]
+    if counts.failed:
+        said.append(f"{count(counts.failed, 'question')} failed, in no score")
+    if (missing := counts.available - counts.done) > 0:
+        said.append(f"{count(missing, 'question')} not asked, in no score")
     if counts.cut is not None:
         at = f" of {limit} new tokens" if limit else ""
         said.append(f"{count(counts.cut, 'answer')} cut at the token limit{at}")

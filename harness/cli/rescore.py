@@ -38,6 +38,7 @@ def rescore(
     An extractor other than ours makes a run of its own.
     """
     from harness.cli.printing import print_result
+    from harness.core.progress import make
     from harness.run.folder import RunFolder
     from harness.run.rescoring import rescore as extract_again
     from tasks import load_task
@@ -49,5 +50,6 @@ def rescore(
         load_task(task or record.task.name),
         extractor=extractor,
         command=["harness", *sys.argv[1:]],
+        progress=make,
     )
     print_result(made, as_json=as_json)

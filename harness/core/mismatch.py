@@ -62,7 +62,7 @@ def stop_on_mismatch(
         raise error(
             f"These settings differ from those of {what}: {', '.join(found)}.",
             known=listed(found),
-            remedy=_remedy(made_by, command),
+            remedy=remedy(made_by, command),
         )
 
 
@@ -73,7 +73,13 @@ def listed(found: Mapping[str, tuple[Any, Any]]) -> str:
     )
 
 
-def _remedy(made_by: Sequence[str], command: Sequence[str]) -> str:
+def remedy(made_by: Sequence[str], command: Sequence[str]) -> str:
+    """How to resume what is there, or to restart.
+
+    Args:
+        made_by: the command that made it.
+        command: the command that is under way.
+    """
     earlier, current = ([part for part in each if part != FRESH] for each in (made_by, command))
     # A record can come from anywhere: only a command of this package is repeated. One that is the
     # current one would stop here again: data, weights or a file have changed.

@@ -6,19 +6,24 @@ import multiprocessing
 import os
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
 
 
-def worker_pool(workers: int) -> ProcessPoolExecutor:
+def worker_pool(workers: int, begin: Callable[[], None] | None = None) -> ProcessPoolExecutor:
     """A pool whose processes end with this one.
 
     Forked where the platform forks safely: such workers need no importable main module. They may
     touch pure Python and numpy only, never the parent's torch.
+
+    Args:
+        workers: processes.
+        begin: what each of them calls first; forked ones need not be able to import it.
     """
     method = "fork" if sys.platform == "linux" else "spawn"
     context = multiprocessing.get_context(method)
-    return ProcessPoolExecutor(workers, context, initializer=_end_with_parent)
+    return ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(begin,))
 
 
 def available_cores() -> int:
@@ -26,6 +31,12 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _begin(begin: Callable[[], None] | None) -> None:
+    _end_with_parent()
+    if begin:
+        begin()
 
 
 def _end_with_parent() -> None:

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from harness.checkpoints.catalog import find
 from harness.core import environment
-from harness.core.errors import DataError, SampleError
+from harness.core.errors import DataError, Exit, HarnessError, SampleError
 from harness.core.images import ImageRef
+from harness.core.mismatch import EXTRACTION, differences, remedy
 from harness.core.options import TOKENIZE, Tokenize
-from harness.core.types import LENGTH, STOP, Prediction, Task
+from harness.core.progress import Make, Silent
+from harness.core.types import LENGTH, STOP, Metric, Prediction, RunMetric, Task
 from harness.data.answer_keys import PAGE, bad
 from harness.data.answers import UNLISTED, answer_key, letter_of, letters_up_to
+from harness.data.fingerprint import extraction
 from harness.data.json_rows import jsonl_rows
 from harness.data.pictures import found
 from harness.data.rows import Row
+from harness.metrics.figures import described_by
+from harness.metrics.questions import NAMED_ONLY
+from harness.run.changed_answers import changes
+from harness.run.extraction import extract_all
 from harness.run.folder import RunFolder
-from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo
+from harness.run.records import Counts, MetricInfo, ModelInfo, RunRecord, TaskInfo
 from harness.run.scoring import Run, extract_again, metrics_of, write_scored
+
+MODEL = "{model}"
+"""What stands for the model's name in a pattern of file names."""
 
 
 def score_file(
@@ -35,8 +47,10 @@ def score_file(
     tokenize: Tokenize = TOKENIZE,
     bertscore: str | None = None,
     command: Sequence[str] = (),
+    progress: Make = Silent,
 ) -> Run:
-    """A run made of answers that were made elsewhere.
+    """A run made of answers that were made elsewhere; the one that is there, where it was made of
+    the same answers in the same way.
 
     Args:
         path: JSONL with rows {id, raw, choices, target}, target the place of the right option, its
@@ -45,32 +59,130 @@ def score_file(
             and the answer is a letter, the options are letters. `topic` or `category`, `group`,
             `question` and `image` where they are known, and `finish_reason` or `finished`.
         label: the model's name; one of the catalogue brings its title and size along.
-        tokenize: how BLEU splits a text.
+        fresh: move the run that is there aside.
         skip_invalid: leave out, and count, rows that do not fit.
+        tokenize: how BLEU splits a text.
+        progress: shows how many answers are extracted.
 
     Raises:
         DataError: a row does not fit; names its line and field.
-        HarnessError: the run that is there was made of other answers.
+        HarnessError: the run that is there was made of other answers: says what has changed.
     """
     metrics = metrics_of(task, tokenize=tokenize, bertscore=bertscore)
     predictions, skipped = _read_answers(path, task, skip_invalid=skip_invalid)
     if not predictions:
         raise DataError(f"{path} holds no rows.", known="\n".join(skipped[:3]), remedy=PAGE)
     record = _record(path, task, predictions, skipped, label=label, split=split, command=command)
+    metric_settings = {"tokenize": tokenize, "bertscore": bertscore}
+    record = replace(record, settings={**record.settings, **metric_settings})
     folder = RunFolder.of(runs, task=task.name, model=label, split=split)
     with folder.locked():
         old = None if fresh else folder.read_record()
         if old is not None:
-            # By the answers themselves: earlier versions hashed what was extracted with them.
             stored = folder.read_predictions()
-            then = {"answers": _answers_hash(stored)} if stored else {}
-            folder.stop_on_mismatch(
-                replace(old, fingerprint={**old.fingerprint, **then}),
-                record.fingerprint,
-                command=command,
-            )
+            _stop_if_changed(folder, old, record, stored=stored, now=predictions, path=path)
+            if stored and _is_done(old, record, metrics):
+                return Run(folder.path, old, skipped, unchanged=True)
+        extract = partial(extract_again, read=task.extract)
+        predictions = extract_all(predictions, extract, progress=progress)
         made = write_scored(folder, record, predictions, metrics, fresh=fresh)
     return replace(made, skipped=skipped)
+
+
+def _stop_if_changed(
+    folder: RunFolder,
+    old: RunRecord,
+    record: RunRecord,
+    *,
+    stored: Sequence[Prediction],
+    now: Sequence[Prediction],
+    path: Path,
+) -> None:
+    """Raises HarnessError where the run that is there was made of other answers."""
+    # By the answers themselves: earlier versions hashed what was extracted with them.
+    then = {"answers": _answers_hash(stored)} if stored else {}
+    before = {**old.fingerprint, **then}
+    before.pop(EXTRACTION, None)
+    said = changes(stored, now) if stored and differences(before, record.fingerprint) else ""
+    if not said:
+        folder.stop_on_mismatch(
+            replace(old, fingerprint=before), record.fingerprint, command=record.command
+        )
+        return
+    raise HarnessError(
+        f"The run in {folder.path} was made of other answers than those of {path}.",
+        known=f"{said[:1].upper()}{said[1:]}.",
+        remedy=remedy(old.command, record.command),
+    )
+
+
+def _is_done(old: RunRecord, new: RunRecord, metrics: Sequence[Metric | RunMetric]) -> bool:
+    """Whether a run of the same answers has all figures that it would get now."""
+    described = described_by(metrics)
+    return (
+        old.status == "complete"
+        and old.fingerprint.get(EXTRACTION) == new.fingerprint[EXTRACTION]
+        and all(old.settings.get(key) == new.settings.get(key) for key in _OPTIONS)
+        # Nobody knows what a user's function gives.
+        and all(isinstance(metric, Metric) for metric in metrics)
+        and {metric.name: MetricInfo.of(metric) for metric in described} == dict(old.metric_info)
+        and not any(m.needs_model and old.metrics[m.name].value is None for m in described)
+    )
+
+
+_OPTIONS = ("tokenize", "bertscore", "skipped")
+"""Settings that change figures or counts, and no answer."""
+
+
+def answer_files(folder: Path, pattern: str = MODEL) -> tuple[list[tuple[Path, str]], list[Path]]:
+    """The JSONL files of a folder with what each model is called; and those that do not fit.
+
+    Args:
+        folder: of files, packed or not.
+        pattern: of a file's name without its ending: `{model}` stands for the name, * for anything.
+
+    Raises:
+        HarnessError: no such file, a pattern without {model}, or two files of one model.
+    """
+    files = sorted(path for path in folder.iterdir() if path.is_file() and _stem(path))
+    named = [(path, model_of(path, pattern)) for path in files]
+    found = [(path, label) for path, label in named if label]
+    if not found:
+        raise HarnessError(
+            f"{folder} holds no file of answers{f' that --name {pattern} fits' if files else ''}.",
+            known=f"There are {', '.join(path.name for path in files[:5])}." if files else "",
+            remedy="It takes files that end in .jsonl, .jsonl.gz or .jsonl.xz.",
+            code=Exit.MISSING,
+        )
+    labels = [label for _, label in found]
+    if double := next((label for label in labels if labels.count(label) > 1), ""):
+        twice = " and ".join(path.name for path, label in found if label == double)
+        raise HarnessError(
+            f"{twice} are both called {double}.", remedy="--name gives each file another name."
+        )
+    return found, [path for path, label in named if not label]
+
+
+def model_of(path: Path, pattern: str = MODEL) -> str:
+    """What the model of a file is called, by its name; "" where the pattern does not fit.
+
+    Raises:
+        HarnessError: the pattern has no {model}, or several.
+    """
+    if pattern.count(MODEL) != 1:
+        raise HarnessError(
+            f"--name {pattern}: must have {MODEL} once, which stands for the model's name.",
+            remedy="Such as --name 'outputs_{model}_5shots'.",
+        )
+    before, after = (".*".join(map(re.escape, part.split("*"))) for part in pattern.split(MODEL))
+    fits = re.fullmatch(f"{before}(.+?){after}", _stem(path) or path.stem)
+    return fits[1] if fits else ""
+
+
+def _stem(path: Path) -> str:
+    """The name of a JSONL file without its ending; "" for another file."""
+    stem, ending, packed = path.name.partition(".jsonl")
+    return stem if ending and packed in ("", ".gz", ".xz") else ""
 
 
 def _record(
@@ -107,6 +219,7 @@ def _record(
             "mode": "scored",
             "data": _questions_hash(predictions),
             "answers": _answers_hash(predictions),
+            EXTRACTION: f"sha256:{extraction(task)}",
         },
         counts=Counts(
             total=len(predictions) + len(skipped),
@@ -125,7 +238,7 @@ def _record(
 def _read_answers(
     path: Path, task: Task, *, skip_invalid: bool
 ) -> tuple[list[Prediction], list[str]]:
-    """The answers of a file, extracted; and why rows were skipped. Raises DataError."""
+    """The answers of a file, not extracted yet; and why rows were skipped. Raises DataError."""
     predictions: list[Prediction] = []
     skipped: list[str] = []
     where: dict[str, str] = {}
@@ -177,9 +290,8 @@ def _answers_hash(predictions: Sequence[Prediction]) -> str:
     """Of what the file says, and not of what was extracted from it."""
     digest = sha256()
     for p in predictions:
-        digest.update(
-            _repr((p.sample_id, p.raw, p.target, p.choices, p.question, p.topic, p.images))
-        )
+        images = tuple(image.removeprefix(NAMED_ONLY) for image in p.images)
+        digest.update(_repr((p.sample_id, p.raw, p.target, p.choices, p.question, p.topic, images)))
         for more in (p.group, dict(p.metadata)):
             if more:
                 digest.update(_repr(more))
@@ -199,7 +311,7 @@ def _prediction(row: Row, task: Task, *, letters: str) -> Prediction:
     """One row of answers made elsewhere; raises DataError."""
     choices, target = answer_key(row, task.answers, letters=letters)
     unlisted = {UNLISTED: 1.0} if choices == tuple(letters) else {}
-    prediction = Prediction(
+    return Prediction(
         sample_id=_text(row, "id", number_too=True),
         raw=_text(row, "raw"),
         answer=None,
@@ -213,7 +325,6 @@ def _prediction(row: Row, task: Task, *, letters: str) -> Prediction:
         images=tuple(_digest(image) for image in row.images),
         finish=_finish(row),
     )
-    return extract_again(prediction, task.extract)
 
 
 def _finish(row: Row) -> str:
@@ -231,7 +342,8 @@ def _digest(image: ImageRef) -> str:
     try:
         return image.digest()
     except SampleError:
-        return sha256(image.label.encode("utf-8", "backslashreplace")).hexdigest()
+        name = sha256(image.label.encode("utf-8", "backslashreplace")).hexdigest()
+        return f"{NAMED_ONLY}{name}"
 
 
 def _text(row: Row, name: str, *, default: str | None = None, number_too: bool = False) -> str:

@@ -117,6 +117,8 @@ class Settings(TypedDict, total=False):
     processor_args: Mapping[str, Any]
     model: Mapping[str, Any] | None
     skipped: Sequence[str]
+    tokenize: str
+    bertscore: str | None
 
 
 class Fingerprint(TypedDict, total=False):

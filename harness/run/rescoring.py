@@ -8,13 +8,23 @@ from pathlib import Path
 
 from harness.core.errors import HarnessError
 from harness.core.files.paths import safe_name
+from harness.core.progress import Make, Silent
 from harness.core.types import Prediction, Task
 from harness.metrics.registry import metric
+from harness.run.extraction import extract_all
 from harness.run.folder import RunFolder
+from harness.run.records import RunRecord
 from harness.run.scoring import Run, extract_again, metrics_of, tokenize_of, write_scored
 
 
-def rescore(folder: RunFolder, task: Task, *, extractor: str, command: Sequence[str] = ()) -> Run:
+def rescore(
+    folder: RunFolder,
+    task: Task,
+    *,
+    extractor: str,
+    command: Sequence[str] = (),
+    progress: Make = Silent,
+) -> Run:
     """Extract the answers of a run again by another rule, without a model.
 
     `ours` brings the run itself up to date; any other extractor makes a run next to it, called
@@ -26,27 +36,14 @@ def rescore(folder: RunFolder, task: Task, *, extractor: str, command: Sequence[
     from harness.extract import EXTRACTORS
 
     record = folder.existing_record()
-    if extractor not in EXTRACTORS:
-        raise HarnessError(
-            f"No extractor called {extractor!r}.", known=f"There are {', '.join(EXTRACTORS)}."
-        )
-    if task.answers == "text" and extractor != "ours":
-        raise HarnessError(
-            f"{extractor} reads letters of options; {task.title} has written answers.",
-            remedy="--extractor ours",
-        )
-    if other := record.fingerprint.get("extractor"):
-        raise HarnessError(
-            f"{folder.path} is itself a run whose answers {other} extracted.",
-            remedy=f"Use the run next to it, whose name does not end in +{other}.",
-        )
+    _stop_if_unfit(record, task, extractor=extractor, path=folder.path)
     other_rule = None if extractor == "ours" else EXTRACTORS[extractor]
 
     def again(p: Prediction) -> Prediction:
         return extract_again(p, other_rule if other_rule and p.choices else task.extract)
 
     before = folder.existing_predictions()
-    predictions = [again(p) for p in before]
+    predictions = extract_all(before, again, progress=progress)
     target = folder
     if extractor != "ours":
         name = f"{record.model.name}+{extractor}"
@@ -67,6 +64,26 @@ def rescore(folder: RunFolder, task: Task, *, extractor: str, command: Sequence[
     beyond = [again(p) for p in folder.read_beyond()] if target is folder else []
     with target.locked():
         return write_scored(target, record, predictions, metrics, beyond=beyond)
+
+
+def _stop_if_unfit(record: RunRecord, task: Task, *, extractor: str, path: Path) -> None:
+    """Raises HarnessError where the answers of a run cannot be extracted by this rule."""
+    from harness.extract import EXTRACTORS
+
+    if extractor not in EXTRACTORS:
+        raise HarnessError(
+            f"No extractor called {extractor!r}.", known=f"There are {', '.join(EXTRACTORS)}."
+        )
+    if task.answers == "text" and extractor != "ours":
+        raise HarnessError(
+            f"{extractor} reads letters of options; {task.title} has written answers.",
+            remedy="--extractor ours",
+        )
+    if other := record.fingerprint.get("extractor"):
+        raise HarnessError(
+            f"{path} is itself a run whose answers {other} extracted.",
+            remedy=f"Use the run next to it, whose name does not end in +{other}.",
+        )
 
 
 def _needs_model(name: str) -> bool:

@@ -37,6 +37,8 @@ class Run:
     record: RunRecord
     skipped: Sequence[str] = ()
     """Why rows of a file of answers are not in it."""
+    unchanged: bool = False
+    """It was there before, made of the same answers in the same way."""
 
 
 def metrics_of(

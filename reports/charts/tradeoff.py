@@ -288,9 +288,7 @@ def _chart(
         [(c.costs[axis.key], metric.sign * c.score) for c in shown], axis.better, leads
     )
     places = [(x(c.costs[axis.key]), y(c.score)) for c in shown]
-    whiskers = [
-        (None, None) if c.low is None or c.high is None else (y(c.high), y(c.low)) for c in shown
-    ]
+    whiskers = [_whisker(c, y) for c in shown]
     steps = _steps([places[i] for i in sorted(leading)], axis.better)
     pairs = _pairs(shown)
     level = None if chance is None else y(chance)
@@ -331,6 +329,11 @@ def _chart(
         ),
         absent=tuple(c.name for c in order if c not in shown),
     )
+
+
+def _whisker(c: Candidate, y: Callable[[float], float]) -> tuple[float | None, float | None]:
+    """The ends of its interval; None: it has none."""
+    return (None, None) if c.low is None or c.high is None else (y(c.high), y(c.low))
 
 
 def _labels(
