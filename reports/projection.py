@@ -41,6 +41,7 @@ PROJECTION = (
     "assumed; pictures are taken to be prepared ahead. The paper does not say how many questions "
     "Table 2 has."
 )
+NONE_OF_MINIS = "Nothing is projected from a mini: the paper's tables are of the published weights."
 
 
 def projected(figures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -46,11 +46,13 @@ class Checkpoint:
 
     @property
     def title(self) -> str:
-        """What tables print: the row's title where it runs under its own name."""
+        """What tables print: the row's title where it runs under its own name. A mini is named
+        one, so that its figures never pass for those of the model."""
         spec = self.spec if self.named else None
-        if spec and self.name == spec.name:
-            return spec.title
-        return f"{spec.title}-mini" if spec and self.name == f"{spec.name}-mini" else self.name
+        known = {spec.name: spec.title, f"{spec.name}-mini": spec.title} if spec else {}
+        title = known.get(self.name, self.name)
+        is_named_mini = self.mini or self.name.endswith("-mini")
+        return f"{title}-mini" if is_named_mini and not title.endswith("-mini") else title
 
     @property
     def size(self) -> str:

@@ -28,7 +28,8 @@ def check(
     from harness.cli.printing import print_check
     from harness.sources.registry import find_source
 
-    needed = download(options.model) if not options.weights else None
+    from_hub = not options.weights and options.size != "mini"
+    needed = download(options.model) if from_hub else None
     if needed:
         size_of = f"{needed['repo']}: {needed['gigabytes']:.1f} GB"
         say(f"{size_of}, downloaded where it is not here yet.", err=True)

@@ -260,6 +260,12 @@ def print_bench(report: Mapping[str, Any]) -> None:
     for figures in report["figures"]:
         if figures["error"]:
             console().print(harmless(f"{figures['model']}: {figures['error']}"), soft_wrap=True)
+    if report["projected"]:
+        _print_projection(report)
+    console().print(harmless(report["projection"]), soft_wrap=True)
+
+
+def _print_projection(report: Mapping[str, Any]) -> None:
     parameters = {
         name: f"{description['parameters'] / 1e6:.1f}M"
         for name, description in report["models"].items()
@@ -280,7 +286,6 @@ def print_bench(report: Mapping[str, Any]) -> None:
             for row in report["projected"]
         ],
     )
-    console().print(harmless(report["projection"]), soft_wrap=True)
 
 
 def _bench_row(figures: Mapping[str, Any]) -> list[str]:

@@ -44,8 +44,10 @@ def _part(label: object) -> str:
 
 
 def title(run: RunRecord) -> str:
-    """The model as tables name it."""
-    return sanitize.text(run.model.title or run.model.name, limit=80)
+    """The model as tables name it; a mini is named one, whatever the record calls it."""
+    found = sanitize.text(run.model.title or run.model.name, limit=80)
+    is_mini = getattr(run.model, "mini", False) is True
+    return f"{found}-mini" if is_mini and not found.endswith("-mini") else found
 
 
 def size(run: RunRecord) -> str:
@@ -91,6 +93,8 @@ def questions(run: RunRecord) -> str:
     unit = sanitize.text(run.task.unit, limit=60) or "questions"
     if available is None or total is None:
         return unit
+    if available == total:
+        return f"{total:,} {unit}"
     return f"{available:,} of {total:,}, {unit}"
 
 

@@ -157,7 +157,7 @@ def _model(run: RunRecord) -> dict[str, Any]:
     described = sanitize.mapping(sanitize.mapping(run.settings).get("model"))
     library = sanitize.text(sanitize.mapping(run.environment).get("transformers"))
     model: dict[str, Any] = {
-        "name": run.model.title or run.model.name,
+        "name": runs.title(run),
         "id": _model_id(run),
         "additional_details": _strings(
             {
