@@ -625,7 +625,7 @@ def test_every_eval_ever_has_runs_and_the_papers_rows_apart() -> None:
     vilt = next(d for d in documents if d["model_info"]["name"] == "ViLT")
     printed = {r["evaluation_result_id"]: r["score_details"] for r in vilt["evaluation_results"]}
     assert printed["accuracy/chemistry"]["score"] == 42.35
-    assert "No whole number" in printed["accuracy/chemistry"]["details"]["remarks"]
+    assert "does not fit n = 94" in printed["accuracy/chemistry"]["details"]["remarks"]
 
 
 def test_every_eval_ever_has_a_line_for_each_answer() -> None:

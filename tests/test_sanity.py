@@ -60,10 +60,12 @@ def test_a_measured_share_stands_for_its_count_exactly(k: int, n: int) -> None:
     assert k == 0 or whole_count(exact(k / n, n=n + 1)) is None
 
 
-def test_an_impossible_share_is_told_with_its_neighbours() -> None:
-    """The reason names the two counts between which the figure lies."""
+def test_a_printed_share_that_fits_no_count_is_told_with_its_neighbours() -> None:
+    """The reason names the two counts between which the figure lies. Its n is not printed, and of
+    another one there are such shares: so it is not called impossible."""
     (finding,) = check({"accuracy/chemistry": figure("42.35", n=94, percent=True)})
-    assert finding.kind == "impossible"
+    assert finding.kind == "misfit"
+    assert finding.reason.startswith("42.35% does not fit n = 94: ")
     assert "39 would be 41.49%" in finding.reason
     assert "40 would be 42.55%" in finding.reason
 
@@ -118,20 +120,35 @@ def test_rouge2_is_below_rouge1(one: str, two: str, doubted: bool) -> None:
     assert said(row) == ([("doubtful", ("rouge1", "rouge2"))] if doubted else [])
 
 
+def test_a_measured_share_that_fits_no_count_cannot_be() -> None:
+    """A record states its own n."""
+    (finding,) = check({"accuracy": exact(0.301, n=59)})
+    assert finding.kind == "impossible"
+
+
+def test_a_cut_figure_is_told_with_the_digits_that_show_it() -> None:
+    """1,590 of 2,017 is 78.8299%: with three decimals it would look like 78.83."""
+    (finding,) = check({"accuracy": figure("78.82", n=2017, percent=True)})
+    assert "1,590 of 2,017 is 78.8299%, printed 78.82%." in finding.reason
+
+
 @pytest.mark.parametrize(
-    ("high", "words"),
+    ("n", "high", "kind", "words"),
     [
-        (0.30, "so is its whole 95% interval"),
-        (0.45, "chance is within its 95% interval"),
-        (None, "random guessing. "),
+        (100, 0.30, "doubtful", "so is its whole 95% interval"),
+        (100, 0.45, "remark", "chance is within its 95% interval"),
+        (100, None, "doubtful", "so is its whole 95% interval"),  # Wilson's, 0.343
+        (20, None, "remark", "chance is within its 95% interval"),  # Wilson's, 0.469
+        (None, None, "remark", "for random guessing."),
     ],
 )
-def test_below_chance_says_how_sure_that_is(high: float | None, words: str) -> None:
-    """An accuracy below chance is doubted; the reason tells whether its interval is below too."""
-    accuracy = Figure(value=Fraction(1, 4), text="25.00%", n=100, high=high)
+def test_below_chance_is_doubted_where_the_whole_interval_is(
+    n: int | None, high: float | None, kind: str, words: str
+) -> None:
+    """The reason says how sure it is; where chance is within the interval it is worth knowing."""
+    accuracy = Figure(value=Fraction(1, 4), text="25.00%", n=n, high=high)
     (finding,) = check({"accuracy": accuracy, "chance": exact(0.4)})
-    assert finding.kind == "doubtful"
-    assert words in finding.reason
+    assert (finding.kind, words in finding.reason) == (kind, True)
 
 
 def test_at_chance_nothing_is_said() -> None:

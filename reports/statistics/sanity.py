@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-Kind = Literal["impossible", "doubtful", "remark", "missing"]
-"""impossible: cannot be right; doubtful: hard to believe; remark: worth knowing; missing: why a
-figure is not there."""
+from harness.metrics.statistics import wilson
+
+Kind = Literal["impossible", "misfit", "doubtful", "remark", "missing"]
+"""impossible: cannot be right, whatever its n; misfit: not of this n, though of another; doubtful:
+hard to believe; remark: worth knowing; missing: why a figure is not there."""
 
 ACCURACY = "accuracy"
 
@@ -93,14 +95,7 @@ def counts_are_whole(row: Row) -> Iterator[Finding]:
             continue  # another rule's business
         found = whole_count(figure)
         if found is None:
-            k = int(figure.value * figure.n)
-            yield Finding(
-                "impossible",
-                (metric,),
-                f"No whole number of right answers out of {figure.n:,} gives {figure.text}: "
-                f"{k:,} would be {_percent(Fraction(k, figure.n))}, "
-                f"{k + 1:,} would be {_percent(Fraction(k + 1, figure.n))}.",
-            )
+            yield _not_whole(metric, figure, figure.n)
         elif found[1] == "cut":
             cut.append((metric, figure, found[0]))
     if cut:
@@ -109,8 +104,22 @@ def counts_are_whole(row: Row) -> Iterator[Finding]:
             "remark",
             tuple(metric for metric, _, _ in cut),
             f"Cut off after the last digit instead of rounded, as in {figure.name}: {k:,} of "
-            f"{figure.n:,} is {_percent(Fraction(k, figure.n or 1), 3)}, printed {figure.text}.",
+            f"{figure.n:,} is {_percent(Fraction(k, figure.n or 1), 4)}, printed {figure.text}.",
         )
+
+
+def _not_whole(metric: str, figure: Figure, n: int) -> Finding:
+    """A record states its n; that of a printed figure is somebody's count, and where figures are
+    printed with few digits, those of another n fit."""
+    k = int(figure.value * n)
+    nearest = (
+        f"{k:,} would be {_percent(Fraction(k, n))}, "
+        f"{k + 1:,} would be {_percent(Fraction(k + 1, n))}."
+    )
+    if figure.step:
+        return Finding("misfit", (metric,), f"{figure.text} does not fit n = {n:,}: {nearest}")
+    no_count = f"No whole number of right answers out of {n:,} gives {figure.text}: {nearest}"
+    return Finding("impossible", (metric,), no_count)
 
 
 def f1_is_within_its_means(row: Row) -> Iterator[Finding]:
@@ -157,25 +166,24 @@ def rouge2_is_below_rouge1(row: Row) -> Iterator[Finding]:
 
 
 def accuracy_beats_chance(row: Row) -> Iterator[Finding]:
-    """Below the mean of 1/(number of choices), a model does worse than guessing blindly."""
+    """Below the mean of 1/(number of choices), a model does worse than guessing blindly. That is
+    hard to believe only where its whole interval is below."""
     try:
         accuracy, chance = row[ACCURACY], row["chance"]
     except KeyError:
         return
     if accuracy.value >= chance.value:
         return
-    if accuracy.high is None:
-        sure = ""
-    elif accuracy.high < chance.value:
-        sure = ", and so is its whole 95% interval"
+    high = accuracy.high
+    if high is None and accuracy.n and 0 <= accuracy.value <= 1:
+        high = wilson(round(accuracy.value * accuracy.n), accuracy.n).high
+    below = f"Below chance: {accuracy.text} against {chance.text} for random guessing"
+    if high is not None and high < chance.value:
+        reason = f"{below}, and so is its whole 95% interval. Often a sign of unparsed answers."
+        yield Finding("doubtful", (ACCURACY,), reason)
     else:
-        sure = ", though chance is within its 95% interval"
-    yield Finding(
-        "doubtful",
-        (ACCURACY,),
-        f"Below chance: {accuracy.text} against {chance.text} for random guessing{sure}. Often a "
-        "sign of unparsed answers.",
-    )
+        within = ", though chance is within its 95% interval" if high is not None else ""
+        yield Finding("remark", (ACCURACY,), f"{below}{within}.")
 
 
 def accuracy_covers_the_split(row: Row) -> Iterator[Finding]:

@@ -32,6 +32,7 @@ def as_printed(paper: PaperTable) -> Table:
                 meaning=column.meaning,
                 implied_unit="min" if time else paper.unit,
                 n=column.n,
+                also=", ours" if column.n else "",
                 best="ascending" if time else "descending",
             )
         )

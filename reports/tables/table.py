@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from reports.statistics.sanity import Finding
 from reports.statistics.sanity import Kind as KindOfFinding
@@ -34,7 +34,10 @@ class KindOfNote:
 
 KINDS: Mapping[KindOfFinding, KindOfNote] = {
     "impossible": KindOfNote(
-        "✗", "Cannot be right", "Arithmetically impossible, given its n or the rest of its row."
+        "✗", "Cannot be right", "Arithmetically impossible, whatever its n, or by its own record."
+    ),
+    "misfit": KindOfNote(
+        "≠", "Does not fit n", "Of no whole number of these questions, though of others."
     ),
     "doubtful": KindOfNote("⚠", "Doubtful", "Possible, but implausible."),
     "remark": KindOfNote("†", "Worth knowing", "Relevant to a fair comparison."),
@@ -77,6 +80,10 @@ class Cell:
     """Where `also` leads: a fragment of the page."""
     tone: Tone = ""
     """Background colour in a heat map; the figure says the same."""
+    about: str = ""
+    """More of it in a sentence, where the cell itself is kept short."""
+    best: bool = False
+    """It is marked as the best of its column: paired tests leave no doubt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +100,8 @@ class Heading:
     """The unit where the table's caption says it for all columns; for exports."""
     n: int | None = None
     """The n of all its cells, where that is one number for the whole table."""
+    also: str = ""
+    """What follows that n: " of 1,050"."""
     kind: Kind = "number"
     best: Direction = "descending"
     """The order that has the best figure on top."""
@@ -123,6 +132,8 @@ class Group:
     """Which questions, in words."""
     chance: str = ""
     """What blind guessing gets on them."""
+    origin: str = ""
+    """How all of its rows came about, where they do not say it themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +192,56 @@ def table(
         row_title=row_title,
         sorted_by=sorted_by,
     )
+
+
+def condensed(it: Table) -> Table:
+    """The table as people read it: what all figures of a column or all rows of a group have in
+    common is said once, in its heading."""
+    shared = [
+        _only(
+            row.cells[place].n
+            for group in it.groups
+            for row in group.rows
+            if row.cells[place].value is not None
+        )
+        for place in range(len(it.headings))
+    ]
+    headings = (
+        heading if heading.n is not None else replace(heading, n=n)
+        for heading, n in zip(it.headings, shared, strict=True)
+    )
+    return replace(
+        it,
+        headings=tuple(headings),
+        groups=tuple(_condensed(group, shared) for group in it.groups),
+    )
+
+
+def _condensed(group: Group, shared: Sequence[int | None]) -> Group:
+    origin = (_only(row.origin for row in group.rows) if group.title else None) or ""
+    told = group.title.split(" \N{MIDDLE DOT} ")
+    rest = ", ".join(part for part in origin.split(", ") if part not in told)
+    rows = [
+        replace(
+            row,
+            origin="" if origin else row.origin,
+            cells=tuple(
+                cell if n is None else replace(cell, n=None)
+                for cell, n in zip(row.cells, shared, strict=True)
+            ),
+        )
+        for row in group.rows
+    ]
+    return replace(group, rows=tuple(rows), origin=rest)
+
+
+_T = TypeVar("_T")
+
+
+def _only(found: Iterable[_T | None]) -> _T | None:
+    """What all of them are; None where they differ."""
+    known = set(found)
+    return known.pop() if len(known) == 1 else None
 
 
 def labelled(it: Table, label: str) -> Table:
