@@ -94,6 +94,13 @@ def _round(highest: float) -> list[float]:
     return [n * apart for n in range(number + 1)]
 
 
+def between(low: float, high: float) -> list[float]:
+    """Round numbers from the last that is not above `low` to the first that is not below `high`."""
+    apart = _round(max(high - low, 1e-4))[1]
+    first, last = math.floor(low / apart + 1e-9), math.ceil(high / apart - 1e-9)
+    return [number * apart for number in range(first, max(last, first + 1) + 1)]
+
+
 def labels(
     places: Sequence[Place],
     whiskers: Sequence[tuple[float | None, float | None]],

@@ -17,8 +17,8 @@ from reports.statistics.ranks import Rank
 from reports.statistics.sanity import Finding
 from reports.tables.table import Cell, Heading, Kind, Strip, missing
 
-MAX_TOPICS = 7
-"""Topics with a column of their own, where the paper does not name them: as many as in Table 1."""
+MAX_TOPICS = 10
+"""Topics with a column of their own, where the paper does not name them."""
 MAX_METRICS = 20
 """Columns for metrics, those of the paper aside; all figures stand in the provenance."""
 
@@ -360,20 +360,28 @@ def scale(shown: MetricFormat, paper: PaperTable | None) -> tuple[Column, ...]:
 def by_topic(
     group: Sequence[RunRecord], shown: MetricFormat, paper: PaperTable | None
 ) -> list[Column]:
-    """A metric by topic: the paper's topics, or the largest of the data, and all the others
-    together, where there are any and the metric has a mean over them."""
+    """A metric by topic: the paper's topics where most questions are of them, else the largest of
+    the data; and all the others together, where they are not most and the metric has a mean over
+    them."""
     sizes = runs.topics(group, shown.name)
-    if paper:
-        columns = [
-            _topic(shown, column.metric, column.key, column.meaning) for column in paper.topics
-        ]
-    else:
+    columns = [
+        _topic(shown, column.metric, column.key, column.meaning)
+        for column in (paper.topics if paper else ())
+        if column.metric in sizes
+    ]
+    if not _most(columns, sizes):
         columns = [_topic(shown, name, runs.topic(name)) for name in list(sizes)[:MAX_TOPICS]]
     figures = [column.key for column in columns]
-    if columns and set(sizes) - set(figures) and shown.scope in ("sample", "group"):
+    has_rest = set(sizes) - set(figures) and _most(columns, sizes)
+    if has_rest and shown.scope in ("sample", "group"):
         fill = other_topics(shown, figures)
         columns.append(replace(_topic(shown, "other", "Other", "all other topics"), fill=fill))
     return columns
+
+
+def _most(columns: Sequence[Column], sizes: Mapping[str, int]) -> bool:
+    """Whether at least half of all questions are of the topics of these columns."""
+    return 2 * sum(sizes[column.key] for column in columns) >= sum(sizes.values())
 
 
 def _topic(shown: MetricFormat, figure: str, title: str, meaning: str = "") -> Column:
