@@ -39,6 +39,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, which is not installed")
 
 QUESTIONS = 40
+SIDES = ("first", "second")
 PAGES = 7
 """Pages that the hostile strings are on, some of every kind on each."""
 
@@ -276,6 +277,11 @@ def test_comparisons_are_those_of_the_command(show: Callable[..., Page], runs: P
         found = page.evaluate("JSON.parse(document.getElementById('paired-result').dataset.result)")
         known = compare(folders[first], folders[second])
         same(found, known)
+        titles = [page.locator(f"#{side}-select option:checked").inner_text() for side in SIDES]
+        sentence = page.inner_text("#paired-result .sentence")
+        shown, _, verdict = sentence.partition(": ")
+        assert sorted(shown.split(" vs. ")) == sorted(titles)
+        assert page.locator(f"#scienceqa-1-pairs td[title='{verdict.removesuffix('.')}']").count()
     page.click("#paired-result .primary")
     one, two = expected(runs, first), expected(runs, second)
     apart = (one["right"] & two["wrong"]) | (one["wrong"] & two["right"])
@@ -555,7 +561,8 @@ def test_lower_scores_may_be_better(show: Callable[..., Page], tmp_path: Path) -
     page = show("#?compare=weak,strong", file)
     assert page.locator("#standing tbody th").first.inner_text().endswith("Strong")
     sentence = " ".join(page.inner_text("#paired-result .sentence").split())
-    assert sentence.startswith("Strong is better than Weak by ")
+    assert sentence.startswith("Strong vs. Weak: ")
+    assert sentence.endswith(": Strong is better.")
     assert "in letters off (95% interval" in sentence
 
 

@@ -384,6 +384,6 @@ def test_a_distillation_of_graded_answers(metric: Metric, tmp_path: Path) -> Non
     assert made.scatter.score == metric.title
     assert made.teacher_lead is not None
     assert f"Student has a better {made.score} than Strong" in made.teacher_lead.words
-    assert "significantly better" in made.comparisons[0]
+    assert made.comparisons[0].endswith(": significant.")
     assert made.input_output is not None
     assert metric.title in made.input_output.outputs[0].verdict

@@ -202,21 +202,56 @@ def test_measured_figures_have_n_and_interval(full: str) -> None:
 
 
 def test_a_missing_figure_is_a_dash_with_its_reason() -> None:
-    """Never 0; a topic that the data lacks, a metric not computed and a time not taken."""
+    """Never 0; a topic that the run lacks, a metric not computed and a time not taken."""
     paper = load()
-    (row,) = results.scores([choice_run()], paper.table("scienceqa")).groups[0].rows
-    biology = row.cells[4]
-    assert (biology.text, biology.value) == (MISSING, None)
-    assert [(finding.kind, finding.reason) for finding in biology.findings] == [
+    metrics = dict(choice_run().metrics)
+    del metrics["accuracy/physics"]
+    less = choice_run(name="less", title="Less", metrics=metrics, timing={})
+    table = results.scores([choice_run(), less], paper.table("scienceqa"))
+    row = next(row for row in table.groups[0].rows if row.title == "Less")
+    physics = row.cells[[heading.title for heading in table.headings].index("PHY")]
+    assert (physics.text, physics.value) == (MISSING, None)
+    assert [(finding.kind, finding.reason) for finding in physics.findings] == [
         ("missing", "the run has no question of this topic.")
     ]
+    notes = {note.finding.reason: note.where for note in table.notes}
+    assert notes["not timed, or not available on that machine."].startswith(
+        "Less, Time, s/question"
+    )
     table = results.scores([text_run()], paper.table("vqaonline"))
     notes = {note.finding.reason: note.where for note in table.notes}
     assert notes["roberta-large is not at hand."] == "ViLT, Avg F1"
     assert notes["the run has no such metric."] == "ViLT, Avg precision, Avg recall"
-    assert notes["not timed, or not available on that machine."].startswith(
-        "ViLT, Time, s/question"
-    )
+
+
+def test_columns_are_those_that_some_run_has() -> None:
+    """No topic that the data lack, and no time where no run was timed."""
+    titles = [h.title for h in results.scores([choice_run()], load().table("scienceqa")).headings]
+    assert [title for title in titles if title in ("GEO", "PHY", "BIO", "USH", "Other")] == [
+        "GEO",
+        "PHY",
+        "USH",
+        "Other",
+    ]
+    assert "Time" in titles
+    assert "Time" not in [h.title for h in results.scores([text_run()], None).headings]
+
+
+@pytest.mark.parametrize("number", [5, 10, 14, 57])
+def test_topics_are_those_of_the_data(number: int) -> None:
+    """The ten largest where there are more; the others together unless they are most; and none of
+    the paper's, which these are not."""
+    topics = {f"accuracy/subject {n:02}": share(3, 10) for n in range(number)}
+    metrics = {"accuracy": share(3 * number, 10 * number), **topics}
+    metrics["accuracy/physics"] = share(1, 2)
+    paper = load().table("scienceqa")
+    table = results.scores([choice_run(metrics=metrics)], paper)
+    titles = [heading.title for heading in table.headings if "/" in heading.key]
+    shown = titles[: min(number, 10)]
+    assert shown == [f"subject {n:02}" for n in range(len(shown))]
+    assert ("Other" in [heading.title for heading in table.headings]) == (number in (10, 14))
+    whole = results.every_topic([choice_run(metrics=metrics)], paper)
+    assert (whole is not None) == (number >= 10)
 
 
 def test_rows_are_best_first_within_their_questions() -> None:
@@ -244,9 +279,12 @@ def test_rows_are_best_first_within_their_questions() -> None:
     ],
 )
 def test_a_row_says_how_it_came_about(counts: Counts, status: str, words: str) -> None:
-    """In words, in the row itself."""
-    assert runs.origin(choice_run(counts=counts, status=status)) == words
-    assert f">{words}</a>" in render([choice_run(counts=counts, status=status)])
+    """In words, in the row itself where the rows of its questions differ, or once above them."""
+    run = choice_run(counts=counts, status=status)
+    assert runs.origin(run) == words
+    assert f"chance 35.0% · {words}</span>" in render([run])
+    other = choice_run(counts=replace(counts, done=0), name="other", title="Other")
+    assert f'<span class="sub">{words}</span>' in render([run, other])
 
 
 def test_the_rules_run_on_measured_rows() -> None:
@@ -345,13 +383,13 @@ def test_the_description_of_a_metric_is_all_that_the_page_knows() -> None:
 def test_topics_without_a_column_are_pooled() -> None:
     """The mean over them, weighted by n; its interval from theirs: 3/4 of a and 1/4 of b, with
     halves 0.3 and 0.4, give sqrt((0.75 * 0.3)^2 + (0.25 * 0.4)^2) = 0.2462."""
-    topics = {f"credit/{n}": Value(value=0.5, n=50, low=0.4, high=0.6) for n in range(7)}
+    topics = {f"credit/{n}": Value(value=0.5, n=50, low=0.4, high=0.6) for n in range(10)}
     topics |= {
         "credit/a": Value(value=0.4, n=30, low=0.1, high=0.7),
         "credit/b": Value(value=0.8, n=10, low=0.4, high=1.2),
     }
     about = {"credit": MetricInfo(title="Credit", unit="%", scope="sample", interval="bootstrap")}
-    metrics = {"credit": Value(value=0.5, n=390), **topics}
+    metrics = {"credit": Value(value=0.5, n=540), **topics}
     record = choice_run(name="x", metrics=metrics, metric_info=about)
     table = results.scores([record], None)
     (place,) = [n for n, heading in enumerate(table.headings) if heading.title == "Other"]
@@ -723,7 +761,7 @@ def test_tables_are_sorted_by_their_headings(full: str, tmp_path: Path) -> None:
         ["descending", ["Mine", "Moondream"]],
     ]
     assert sorted_headings == 1
-    assert status == "Sorted by Overall %, descending"
+    assert status == "Sorted by Overall, descending"
     assert console == ""
 
 
@@ -761,5 +799,5 @@ def test_a_link_to_a_run_opens_it(full: str, tmp_path: Path) -> None:
     page.write_text(full, encoding="utf-8")
     dumped, console = browse(f"{page.as_uri()}#run:scienceqa:mine:test", tmp_path)
     opened = [a["id"] for tag, a in Page(dumped).elements if tag == "details" and "open" in a]
-    assert opened == ["run:scienceqa:mine:test"]
+    assert opened == ["provenance", "run:scienceqa:mine:test"]
     assert console == ""

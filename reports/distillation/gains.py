@@ -49,7 +49,8 @@ def gains(models: Models, trained: Mapping[str, int], *, name: str) -> Table | N
             Heading(
                 key="words",
                 title="Result",
-                meaning=f"{test} at 5%, Holm correction over the topics",
+                meaning=f"{test} at 5%, Holm correction over the topics; of all questions over "
+                "all pairs of runs",
                 kind="text",
                 best="ascending",
             ),

@@ -16,7 +16,7 @@ from reports.inputs.material import Distillation, RunData
 from reports.statistics.answers import Answers
 from reports.statistics.paired import shared
 from reports.tables import heatmap
-from reports.tables.heatmap import Change, Changes, changes_of
+from reports.tables.heatmap import Change, Changes, Tested, changes_of, untested
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,8 @@ class Models:
     teacher: ModelRun | None
     change: Mapping[str, Change]
     """Topic -> the student against its base; "" is all questions; empty: one of them is missing."""
+    tested: Tested
+    """The test of two runs among those of all pairs."""
     structures: Mapping[ModelRun, Structure]
     """Of the teacher, the base and the student, as far as they are there."""
 
@@ -88,12 +90,15 @@ class Models:
         return changes_of(metric, (c.difference * metric.scale for c in self.change.values()))
 
 
-def models_of(found: Distillation, answers: Mapping[str, Answers]) -> Models:
+def models_of(
+    found: Distillation, answers: Mapping[str, Answers], tested: Tested = untested
+) -> Models:
     """Choose a run for each model of a distillation.
 
     Args:
         found: the distillation.
         answers: by run id.
+        tested: the tests of all pairs of runs.
     """
     student = _model_run(found.training.runs if found.training else (), answers)
     task = student.evidence.record.task.name if student else ""
@@ -105,7 +110,8 @@ def models_of(found: Distillation, answers: Mapping[str, Answers]) -> Models:
         base=base,
         control=_model_run(found.control.runs if found.control else (), answers, task, anchor),
         teacher=teacher,
-        change=heatmap.changes(base.answers, student.answers) if base and student else {},
+        change=heatmap.changes(base.answers, student.answers, tested) if base and student else {},
+        tested=tested,
         structures={model: model.structure() for model in (teacher, base, student) if model},
     )
 

@@ -30,7 +30,7 @@ from reports.distillation.training import loss_curve, trained_questions
 from reports.inputs import runs, sanitize
 from reports.inputs.material import Distillation
 from reports.statistics.answers import Answers
-from reports.tables.heatmap import Legend
+from reports.tables.heatmap import Legend, Tested, untested
 from reports.tables.table import Table, labelled
 
 
@@ -73,15 +73,22 @@ class Panel:
         return tuple(t for t in (self.gains, self.kept, self.quality, self.tags) if t)
 
 
-def panel(found: Distillation, answers: Mapping[str, Answers], *, picture: Picture) -> Panel:
+def panel(
+    found: Distillation,
+    answers: Mapping[str, Answers],
+    tested: Tested = untested,
+    *,
+    picture: Picture,
+) -> Panel:
     """Make the panel of a distillation.
 
     Args:
         found: what it left on disk, and its runs.
         answers: by run id.
+        tested: the tests of all pairs of runs.
         picture: the address of a picture that an answer names.
     """
-    models, trained = models_of(found, answers), trained_questions(found)
+    models, trained = models_of(found, answers, tested), trained_questions(found)
     student = models.student
     name = f"distillation:{safe_name(sanitize.text(found.name))}"
     label = runs.label(student.evidence.record) if student else ""

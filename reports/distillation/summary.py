@@ -25,14 +25,27 @@ def headline(models: Models) -> Iterable[str]:
         f"{metric.difference(whole.difference)} {metric.difference_unit}, from {base.title} "
         f"{metric.figure(whole.first)} to {student.title} {metric.figure(whole.second)}."
     )
-    significant = "significant" if whole.certain else "not significant"
     ends = metric.ends(whole.low, whole.high)
-    yield f"{on_questions(base, student, whole.n)}, 95% interval {ends}: {significant}."
+    on = on_questions(base, student, whole.n)
+    yield f"{on}, 95% interval {ends}{_verdict(models, base, whole)}."
     topics = {topic: each for topic, each in change.items() if topic}
     yield _certain_topics(topics, metric)
     for names, verb in ((_changed(topics, metric, certain=False, sign=s), v) for s, v in SIGNS):
         if names:
             yield f"{verb}, but not significant: {few(names)}."
+
+
+def _verdict(models: Models, other: ModelRun, whole: Change) -> str:
+    """The student against another model: its verdict among all pairs of runs, where they are tested
+    together, so that the page has one for two runs."""
+    student = models.student
+    assert student is not None  # a change is one of the student
+    pair = models.tested(other.answers.run, student.answers.run)
+    if pair is None:
+        return ": significant" if whole.certain else ": not significant"
+    metric = student.answers.metric
+    found = pair.verdict(metric, other.title, student.title, noun=metric.counts)
+    return f"; {found.probabilities}: {found.conclusion}"
 
 
 SIGNS = ((1, "Higher"), (-1, "Lower"))
@@ -136,21 +149,14 @@ def comparisons(found: Distillation, models: Models) -> Iterable[str]:
     ):
         if student is None or other is None:
             continue
-        whole = heatmap.changes(other.answers, student.answers).get("")
+        whole = heatmap.changes(other.answers, student.answers, models.tested).get("")
         if whole is None:
             continue
         metric = student.answers.metric
-        words = (
-            "significantly better"
-            if whole.certain and whole.gain > 0
-            else "significantly worse"
-            if whole.certain
-            else "not significant"
-        )
         yield (
             f"Compared with {other.title} ({what}): {metric.difference(whole.difference)} "
             f"{metric.difference_unit} (95% interval {metric.ends(whole.low, whole.high)}, "
-            f"{_number(other, student, whole.n)}), {words}."
+            f"{_number(other, student, whole.n)}){_verdict(models, other, whole)}."
         )
 
 

@@ -33,19 +33,20 @@ from reports.page.provenance import Provenance, provenance
 from reports.page.reading import Reader
 from reports.page.samples.groups import Group, collect
 from reports.page.samples.payload import payload
-from reports.page.sections import TaskSection, order, sections
-from reports.page.summary import summary
+from reports.page.sections import TaskSection, order, overview, sections, tested
+from reports.page.summary import evidence, summary
 from reports.statistics.answers import Answers
 from reports.tables.heatmap import POINTS
-from reports.tables.table import KINDS, Table
+from reports.tables.table import KINDS, Table, condensed
 from tasks import scienceqa, vqaonline
 
 __all__ = ["TaskSection", "render", "sections"]
 
-STYLES = ("style.css", "samples.css")
+STYLES = ("style.css", "tables.css", "samples.css")
 SCRIPTS = (
     "script.js",
     "address.js",
+    "names.js",
     "answers.js",
     "paired.js",
     "scores.js",
@@ -86,23 +87,27 @@ def render(
         packed = payload(material, groups, samples=samples, pictures=pictures, packing=reader.pack)
     shown_sections = sections(ordered, answers)
     panels = [
-        panel(each, answers, picture=partial(_picture, pictures))
+        panel(each, answers, partial(tested, shown_sections), picture=partial(_picture, pictures))
         for each in sorted(material.distillations, key=lambda each: each.name)
     ]
     tasks = {str(run.task.name) for run in ordered}
     template = _environment().get_template("leaderboard.html.j2")
+    asked = summary(shown_sections, panels, paper)
     return template.render(
         **_style_and_script(),
         paper=paper,
         sections=shown_sections,
         panels=panels,
-        summary=summary(shown_sections, panels, paper),
+        overview=overview(shown_sections),
+        summary=asked,
+        said_of=partial(evidence, asked),
         points=POINTS.legend,
         measured_runs=len(ordered),
         provenances=[_provenance(run) for run in ordered],
         attributions=[data.ATTRIBUTION for task, data in DATA_SETS.items() if task in tasks],
         generated=_source_date() if generated is None else generated,
         kinds=KINDS,
+        condensed=condensed,
         counted=counted,
         frame=geometry,
         files_of=_saved,

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from harness.core.files.paths import safe_name
 from harness.run.records import RunRecord
 from reports.charts import tradeoff
+from reports.charts.intervals import IntervalPlot, interval_plot
 from reports.charts.tradeoff import Chart
 from reports.inputs import runs, sanitize
 from reports.inputs.metrics import MetricFormat
@@ -24,6 +25,7 @@ from reports.statistics.paired import RunScores
 from reports.statistics.ranks import Pair, PairwiseTests, Rank, pairwise_tests
 from reports.tables import extractors, heatmap, pairs, paper_rows, results
 from reports.tables.heatmap import HeatMap
+from reports.tables.models_by_tasks import TaskRuns, models_by_tasks
 from reports.tables.run_sets import RunSet, run_sets
 from reports.tables.table import Table, labelled
 
@@ -62,6 +64,10 @@ class RunGroup:
     sampled: int | None
     """Answers of each run that were compared, where that is not all of them."""
     matrix: Table | None
+    plot: IntervalPlot | None
+    """Of many runs: their scores, and the groups that tests cannot separate."""
+    heat: Table | None
+    """Of many runs: the matrix as a heat map."""
     pairs: Table | None
     charts: tuple[Chart, ...]
     heatmaps: tuple[HeatMap, ...]
@@ -81,7 +87,11 @@ class TaskSection:
     name: str
     label: str
     """"mini (synthetic)", where all its runs are."""
+    runs: tuple[RunRecord, ...]
+    """In the order of their groups."""
     scores: Table | None
+    not_measured: tuple[str, ...]
+    """Models of the paper's table without a run."""
     costs: Table | None
     run_groups: tuple[RunGroup, ...]
     extractors: Table | None
@@ -92,13 +102,31 @@ class TaskSection:
     printed_heatmaps: tuple[HeatMap, ...]
     paper: PaperTable | None
     borrowed: bool
-    """The paper's table is of the task that this one stands in for: not the same questions."""
+    """The paper's table is of the task that this one stands in for: not the same questions, and
+    shown with that task alone."""
     key: tuple[tuple[str, str], ...]
     """What the headings stand for: (heading, in words)."""
+    costs_key: tuple[tuple[str, str], ...]
+    """The same of the table of costs."""
     signatures: tuple[tuple[str, str], ...]
     """How figures are computed: (metric, signature)."""
     timing: tuple[str, ...]
     """What "inference time" means in these runs."""
+
+    @property
+    def tested(self) -> bool:
+        """Whether some of its runs are tested against each other."""
+        return any(each.tests for each in self.run_groups)
+
+    @property
+    def has_topics(self) -> bool:
+        return self.topics is not None or any(each.heatmaps for each in self.run_groups)
+
+    @property
+    def paper_name(self) -> str:
+        """The beginning of the ids of the paper's table, whether it is its own or borrowed."""
+        task = self.name.removesuffix(MINI) if self.borrowed else self.name
+        return f"task-{safe_name(sanitize.text(task))}"
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -132,6 +160,27 @@ def sections(
     """
     paper, ordered = load(), sorted(records, key=order)
     return [_section(task, ordered, answers, paper=paper) for task in _tasks(ordered, paper)]
+
+
+def overview(found: Sequence[TaskSection]) -> Table | None:
+    """Models by tasks, over all sections."""
+    return models_by_tasks(
+        [
+            TaskRuns(
+                title=each.title,
+                section=each.id,
+                runs=each.runs,
+                tested=[group.tests.ranks for group in each.run_groups if group.tests],
+            )
+            for each in found
+        ]
+    )
+
+
+def tested(found: Sequence[TaskSection], first: str, second: str) -> Pair | None:
+    """The test of two runs, the second against the first, among those of all pairs."""
+    known = (group.tests for section in found for group in section.run_groups if group.tests)
+    return next((pair for tests in known if (pair := tests.pair(first, second))), None)
 
 
 def order(run: RunRecord) -> tuple[str, str, str, str]:
@@ -169,9 +218,10 @@ def _section(
         ],
         answers,
     )
-    scores = _scores(ours, table, run_groups, borrowed=borrowed)
+    scores = _scores(ours, table, run_groups)
     costs = results.costs([_as_set(each) for each in run_groups])
-    printed = paper_rows.as_printed(table) if table else None
+    own_table = None if borrowed else table
+    printed = paper_rows.as_printed(own_table) if own_table else None
     labels = {runs.label(run) for run in ours}
     label = labels.pop() if len(labels) == 1 else ""
 
@@ -181,23 +231,28 @@ def _section(
     ordered = [run for each in run_groups for run in each.runs]
     return TaskSection(
         id=f"task:{name}",
-        title=_title(task, ours, None if borrowed else table),
+        title=_title(task, ours, own_table),
         name=task,
         label=label,
+        runs=tuple(ordered),
         scores=named(scores),
+        not_measured=tuple(results.not_run(ours, table, mini=borrowed) if ours and table else ()),
         costs=named(costs),
         run_groups=run_groups,
         extractors=named(extractors.extractor_table(ordered, answers, name=f"{name}-extractors")),
         topics=named(results.every_topic(ours, table)),
-        difference=paper_rows.differences(ordered, table) if table and not borrowed else None,
+        difference=paper_rows.differences(ordered, own_table) if own_table else None,
         reported=printed,
-        printed_charts=tuple(tradeoff.paper_charts(table, name=f"{name}-printed") if table else ()),
+        printed_charts=tuple(
+            tradeoff.paper_charts(own_table, name=f"{name}-printed") if own_table else ()
+        ),
         printed_heatmaps=tuple(
-            heatmap.paper_heatmaps(table, name=f"{name}-printed") if table else ()
+            heatmap.paper_heatmaps(own_table, name=f"{name}-printed") if own_table else ()
         ),
         paper=table,
         borrowed=borrowed,
-        key=_key(*((scores, costs) if scores else (printed,))),
+        key=_key(scores or printed),
+        costs_key=_key(costs),
         signatures=_signatures(ours),
         timing=tuple(sorted({text for run in ours if (text := _definition(run))})),
     )
@@ -207,8 +262,6 @@ def _scores(
     records: Sequence[RunRecord],
     paper: PaperTable | None,
     run_groups: Sequence[RunGroup],
-    *,
-    borrowed: bool,
 ) -> Table | None:
     if not records:
         return None
@@ -224,7 +277,6 @@ def _scores(
         ranks,
         ranked_by=" or ".join(ranked_by),
         sets=[_as_set(each) for each in run_groups],
-        complete=borrowed,
     )
 
 
@@ -274,6 +326,12 @@ def _run_group(
         if tests and any(len(each.scored.scores) < each.answered for each in known)
         else None,
         matrix=labelled(matrix, label) if matrix else None,
+        plot=interval_plot(among, tests, metric, name=f"{name}-intervals")
+        if tests and metric and not matrix
+        else None,
+        heat=pairs.heat_map(among, tests, metric, name=f"{name}-heat")
+        if tests and metric
+        else None,
         pairs=labelled(pairs.every_pair(among, tests, metric, name=f"{name}-pairs"), label)
         if tests and metric
         else None,

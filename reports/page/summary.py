@@ -1,7 +1,8 @@
 """The summary of the page: five questions and their answers, in sentences.
 
 Every number here stands in a table below as well; where something was not measured, the answer is
-the paper's, as its lead says.
+the paper's, as its lead says. The page opens with the answers in short; what they rest on stands
+with the tables.
 """
 
 from __future__ import annotations
@@ -33,14 +34,43 @@ class Statement:
     """The evidence."""
     link: str = ""
     """The fragment with the details."""
+    section: str = ""
+    """The id of the section that it is about; empty: it is about none, or about the paper."""
+    is_printed: bool = False
+    """It is about what the paper reports."""
+
+
+IN_SHORT = 3
+"""Statements that an answer has in short."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """A question of the opening with its answer, part by part."""
 
+    lead: str
+    """In a word or two."""
     text: str
     answer: tuple[Statement, ...]
+
+    @property
+    def printed(self) -> tuple[Statement, ...]:
+        """What the paper says."""
+        return tuple(part for part in self.answer if part.is_printed)
+
+    @property
+    def _told(self) -> tuple[Statement, ...]:
+        """What is measured; only where nothing is, what the paper says."""
+        return tuple(part for part in self.answer if not part.is_printed) or self.answer
+
+    @property
+    def in_short(self) -> tuple[Statement, ...]:
+        return self._told[:IN_SHORT]
+
+    @property
+    def more(self) -> int:
+        """Statements that are left out in short."""
+        return len(self._told) - len(self.in_short)
 
 
 def summary(
@@ -49,25 +79,33 @@ def summary(
     """The questions that the page answers in ten seconds."""
     asked = (
         (
+            "Best",
             "Which model is best, and is the difference significant?",
             [*_best(sections), *_best_printed(paper)],
         ),
         (
+            "Distillation",
             "What did distillation gain, and what did it lose?",
             [*_gained(panels), *_gained_printed(paper)],
         ),
         (
+            "Teacher",
             "What did the teacher get right that the student did not?",
             [*_teacher_lead(panels), *_teacher_lead_printed(paper)],
         ),
-        ("How long does a question take?", [*_pace(sections), *_pace_printed(paper)]),
-        ("Which numbers of the paper cannot be right?", list(_wrong(sections, paper))),
+        ("Speed", "How long does a question take?", [*_pace(sections), *_pace_printed(paper)]),
+        ("The paper", "Which numbers of the paper cannot be right?", list(_wrong(sections, paper))),
     )
-    return [Question(text=text, answer=tuple(answer)) for text, answer in asked if answer]
+    return [
+        Question(lead=lead, text=text, answer=tuple(answer))
+        for lead, text, answer in asked
+        if answer
+    ]
 
 
-def _lead(section: TaskSection) -> str:
-    return f"{section.title}, {section.label}" if section.label else section.title
+def evidence(asked: Sequence[Question], section: TaskSection) -> list[Statement]:
+    """What the answers about a section rest on."""
+    return [part for each in asked for part in each.answer if part.section == section.id]
 
 
 # Which model is best
@@ -77,7 +115,13 @@ def _best(sections: Sequence[TaskSection]) -> Iterable[Statement]:
     for section in sections:
         if section.run_groups and (found := _best_of(section.run_groups[0])):
             verdict, text = found
-            yield Statement(lead=_lead(section), verdict=verdict, text=text, link=f"#{section.id}")
+            yield Statement(
+                lead=section.title,
+                verdict=verdict,
+                text=text,
+                link=f"#{section.id}",
+                section=section.id,
+            )
 
 
 def _best_of(group: RunGroup) -> tuple[str, str] | None:
@@ -189,6 +233,7 @@ def _best_printed(paper: Paper) -> Iterable[Statement]:
             verdict=verdict,
             text=f"{text}. The paper publishes no predictions, so there is no paired test.",
             link=_printed_link(table),
+            is_printed=True,
         )
 
 
@@ -215,12 +260,8 @@ def _gained(panels: Sequence[Panel]) -> Iterable[Statement]:
         if panel.headline:
             first, *rest = panel.headline
             yield Statement(
-                lead=_named(panel), verdict=first, text=" ".join(rest), link=f"#{panel.id}"
+                lead=panel.title, verdict=first, text=" ".join(rest), link=f"#{panel.id}"
             )
-
-
-def _named(panel: Panel) -> str:
-    return f"{panel.title}, {panel.label}" if panel.label else panel.title
 
 
 def _distilled(paper: Paper) -> Iterable[tuple[PaperTable, PaperRow, PaperRow, PaperRow]]:
@@ -259,6 +300,7 @@ def _gained_printed(paper: Paper) -> Iterable[Statement]:
             f"{old}{table.unit} to {new}{table.unit}.",
             text=f"{text}. The two rows have different extractors.",
             link=_printed_link(table),
+            is_printed=True,
         )
 
 
@@ -270,7 +312,7 @@ def _teacher_lead(panels: Sequence[Panel]) -> Iterable[Statement]:
     for panel in panels:
         if panel.teacher_lead is not None:
             yield Statement(
-                lead=_named(panel),
+                lead=panel.title,
                 verdict=panel.teacher_lead.verdict,
                 text=panel.teacher_lead.words,
                 link=f"#{panel.id}-teacher-lead",
@@ -289,6 +331,7 @@ def _teacher_lead_printed(paper: Paper) -> Iterable[Statement]:
             f"{ahead[-1][0]} ({fixed(ahead[-1][1], 2, sign='+')}); the paper shows no single "
             "question.",
             link=_printed_link(table),
+            is_printed=True,
         )
 
 
@@ -311,10 +354,11 @@ def _pace(sections: Sequence[TaskSection]) -> Iterable[Statement]:
         slowest = f"Slowest: {_timed(slow)}. " if slow[1] not in (fast[1], best[1]) else ""
         link = f"#{section.costs.id}" if section.costs else ""
         yield Statement(
-            lead=_lead(section),
+            lead=section.title,
             verdict=_fastest(best, fast, section.run_groups[0]),
             text=f"{slowest}Medians, each on the machine in its provenance.",
             link=link,
+            section=section.id,
         )
 
 
@@ -340,12 +384,14 @@ def _pace_printed(paper: Paper) -> Iterable[Statement]:
         found = sorted(
             (minutes(row.cells["inference_minutes"]) * 60 / n, row.model) for row in table.rows
         )
-        named = [f"{model} ({duration(seconds)})" for seconds, model in found]
+        named = [f"{model} (about {duration(seconds)})" for seconds, model in found]
         yield Statement(
             lead="In the paper",
             verdict=f"Fastest: {named[0]}. Slowest: {named[-1]}.",
-            text=f"{', '.join(named[1:-1])}: reported minutes divided by {n:,} questions.",
+            text=f"{', '.join(named[1:-1])}: reported minutes divided by {n:,} questions "
+            "(our count).",
             link=_printed_link(table),
+            is_printed=True,
         )
 
 
@@ -355,7 +401,7 @@ def _pace_printed(paper: Paper) -> Iterable[Statement]:
 def _wrong(sections: Sequence[TaskSection], paper: Paper) -> Iterable[Statement]:
     for table in paper.tables:
         titles = {column.metric: column.key for column in table.columns}
-        found: dict[str, list[str]] = {"impossible": [], "doubtful": []}
+        found: dict[str, list[str]] = {"impossible": [], "misfit": [], "doubtful": []}
         for row in table.rows:
             for finding in table.findings(row):
                 if finding.kind in found:
@@ -365,25 +411,28 @@ def _wrong(sections: Sequence[TaskSection], paper: Paper) -> Iterable[Statement]
                         if metric in row.cells
                     )
                     found[finding.kind].append(f"{row.model} {cells}")
-        doubts = _unique(found["doubtful"])
+        wrong, misfits, doubts = (", ".join(dict.fromkeys(each)) for each in found.values())
         yield Statement(
             lead=f"Table {table.number}, {table.title}",
-            verdict=f"{_unique(found['impossible']) or 'None'}.",
+            verdict=" ".join(
+                (
+                    f"{wrong} cannot be right." if wrong else "None is impossible.",
+                    *((f"Not of our n: {misfits}.",) if misfits else ()),
+                )
+            ),
             text=(f"Doubtful: {doubts}. " if doubts else "")
             + "Each is marked in the table, with its reason below it.",
             link=_printed_link(table),
+            is_printed=True,
         )
     for section in sections:
         if section.scores:
             notes = [n for n in section.scores.notes if n.finding.kind == "impossible"]
             if notes:
                 yield Statement(
-                    lead=f"Measured here, {_lead(section)}",
+                    lead=f"Measured here, {section.title}",
                     verdict=f"{'; '.join(n.where for n in notes[:5])}.",
                     text="The same checks run on our rows: something went wrong in these runs.",
                     link=f"#{section.scores.id}",
+                    section=section.id,
                 )
-
-
-def _unique(texts: Sequence[str]) -> str:
-    return ", ".join(dict.fromkeys(texts))

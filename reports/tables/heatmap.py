@@ -6,7 +6,7 @@ good, and two hues for worse and better.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -20,6 +20,7 @@ from reports.inputs.paper import PaperTable
 from reports.numbers import fixed
 from reports.statistics.answers import Answers
 from reports.statistics.paired import difference, figure, shared
+from reports.statistics.ranks import Pair
 from reports.tables import columns
 from reports.tables.rows import run_row
 from reports.tables.table import Cell, Group, Heading, Row, Table, Tone, missing, table
@@ -274,7 +275,7 @@ class Change:
     second: float
     """The score of each."""
     p: float
-    """Holm's, over all topics of the two runs; of the whole by itself."""
+    """Holm's: of a topic over all topics of the two runs, of the whole over all pairs of runs."""
     sign: int = 1
     """-1: less is better."""
 
@@ -288,7 +289,15 @@ class Change:
         return self.difference * self.sign
 
 
-def changes(first: Answers, second: Answers) -> dict[str, Change]:
+Tested = Callable[[str, str], Pair | None]
+"""Of two runs by their ids: their test among those of all pairs; None: they are in no such test."""
+
+
+def untested(_first: str, _second: str) -> None:
+    """Where no pairs are tested together."""
+
+
+def changes(first: Answers, second: Answers, tested: Tested = untested) -> dict[str, Change]:
     """Topic -> what the second run makes of the questions that both answered; the whole under "",
     topics from the most questions to the fewest. None where they are scored by other metrics."""
     if first.metric.name != second.metric.name:
@@ -312,10 +321,13 @@ def changes(first: Answers, second: Answers) -> dict[str, Change]:
                 p=1.0 if d.p is None else d.p,
                 sign=first.metric.sign,
             )
-    tested = [topic for topic in topics if topic in found]
-    corrected = holm([found[topic].p for topic in tested])
-    for topic, p in zip(tested, corrected, strict=True):
+    measured = [topic for topic in topics if topic in found]
+    corrected = holm([found[topic].p for topic in measured])
+    for topic, p in zip(measured, corrected, strict=True):
         found[topic] = replace(found[topic], p=p)
+    pair = tested(first.run, second.run)
+    if pair and pair.p is not None and "" in found:
+        found[""] = replace(found[""], p=pair.p)
     return found
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 from harness.run.records import RunRecord
 from harness.run.verdicts import probability
 from reports.inputs import runs
 from reports.inputs.metrics import MetricFormat
+from reports.numbers import fixed
 from reports.statistics.ranks import Pair, PairwiseTests
+from reports.tables.heatmap import Changes, changes_of
 from reports.tables.table import Cell, Group, Heading, Row, Table, Tone, missing, table
 
 MAX_MATRIX = 12
-"""Runs that a matrix is drawn for; of more, the list of pairs is all."""
+"""Runs of a matrix with all its figures; of more, it is a heat map, with a plot of the scores."""
+MAX_HEAT = 60
+"""Runs of a heat map; of more, its 3,600 cells would tell nobody anything."""
 
 
 def matrix(
@@ -53,6 +58,54 @@ def matrix(
             for other in group
         ],
         groups=[Group(rows=tuple(rows))],
+    )
+
+
+def heat_map(
+    group: Sequence[RunRecord], found: PairwiseTests, metric: MetricFormat, *, name: str
+) -> Table | None:
+    """The matrix of many runs: a rounded difference in each cell, and the verdict in a sentence;
+    columns are numbered as rows are. None of few runs, and of too many."""
+    if not MAX_MATRIX < len(group) <= MAX_HEAT:
+        return None
+    known = {runs.run_id(run): runs.title(run) for run in group}
+    tints = changes_of(
+        metric,
+        (p.difference.difference * metric.scale for p in found.pairs if p.difference),
+    )
+    rows = []
+    for number, run in enumerate(group, start=1):
+        own = runs.run_id(run)
+        cells = [_heat(found.pair(other, own), known, metric, tints=tints) for other in known]
+        rows.append(replace(_row(run, cells), title=f"{number} {known[own]}"))
+    unit = "percentage points" if metric.unit == "%" else metric.title
+    return table(
+        name,
+        f"Row minus column, in {unit}; tinted where certain",
+        [
+            Heading(key=key, title=str(number), meaning=title, implied_unit=unit, best=metric.best)
+            for number, (key, title) in enumerate(known.items(), start=1)
+        ],
+        groups=[Group(rows=tuple(rows))],
+    )
+
+
+def _heat(
+    pair: Pair | None, titles: Mapping[str, str], metric: MetricFormat, *, tints: Changes
+) -> Cell:
+    """The second of `pair`, which is the row, minus the first."""
+    if pair is None:
+        return Cell(text="", kind="text")
+    said = pair.verdict(metric, titles[pair.first], titles[pair.second], noun=metric.counts)
+    about = f"{titles[pair.second]} vs. {titles[pair.first]}: {said.text}."
+    if pair.difference is None:
+        return replace(missing("no question in common"), about=about)
+    size = pair.difference.difference * metric.scale
+    return Cell(
+        text=fixed(size, 0 if metric.unit == "%" else 2, sign="+"),
+        value=size,
+        tone=tints.tone(size) if pair.certain else "even",
+        about=about,
     )
 
 
@@ -146,7 +199,7 @@ def _pair_row(one: RunRecord, two: RunRecord, found: PairwiseTests, metric: Metr
                 n=pair.n,
                 tone="gain2" if pair.better else "even",
             ),
-            Cell(text=said.conclusion, kind="text"),
+            Cell(text=said.conclusion, about=said.text, kind="text"),
         ]
         if counted:
             counts = (pair.only_second, pair.only_first, pair.both, pair.neither)

@@ -3,7 +3,7 @@ stand together, best first."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -19,7 +19,7 @@ from reports.tables import columns
 from reports.tables.columns import Column
 from reports.tables.rows import run_row
 from reports.tables.run_sets import RunSet, run_sets
-from reports.tables.table import Group, Heading, Row, Table, missing, table
+from reports.tables.table import Group, Heading, Row, Table, table
 
 
 def scores(
@@ -29,7 +29,6 @@ def scores(
     *,
     ranked_by: str = "",
     sets: Sequence[RunSet] = (),
-    complete: bool = False,
 ) -> Table:
     """All metrics of a task, the decisive one by topic too: the paper's columns and what else
     there is.
@@ -40,13 +39,12 @@ def scores(
         ranks: by run id, as far as they are known; none: no such column.
         ranked_by: the title of the metric that they compare.
         sets: the runs as they stand together; none: as their records say.
-        complete: with a row of dashes for each model of the paper that was not run.
     """
     main = main_metric(records, paper)
     chosen = _scores(records, paper, main)
     names = {name for run in records for name in run.metrics}
     chosen += [c for c in columns.OUTCOMES if c.key in names or _any(c, records)]
-    chosen += [columns.MINUTES, *columns.PACE]
+    chosen += [c for c in (columns.MINUTES, *columns.PACE) if _known(c, records)]
     if ranks:
         chosen.insert(0, columns.ranked(ranks, ranked_by))
     in_percent = main is not None and main.unit == "%"
@@ -57,7 +55,6 @@ def scores(
         sets or run_sets(records),
         chosen=chosen,
         headline=_headline(chosen, main),
-        more=_not_run(records, paper, chosen) if complete and paper else (),
     )
 
 
@@ -98,32 +95,25 @@ def _as_the_paper(paper: PaperTable, known: Mapping[str, MetricFormat]) -> list[
     ]
 
 
-def _not_run(
-    records: Sequence[RunRecord], paper: PaperTable, chosen: Sequence[Column]
-) -> Sequence[Group]:
-    """The paper's models that have no run of this task."""
+def not_run(records: Sequence[RunRecord], paper: PaperTable, *, mini: bool) -> Iterator[str]:
+    """The paper's models that have no run of this task, as titles; `mini`: as minis."""
     names = {str(run.model.name) for run in records}
-    rows = []
     for spec in CATALOG:
         printed = paper.row(spec.name)
         if {spec.name, f"{spec.name}-mini"} & names or (printed is None and spec.repo is not None):
             continue
-        reason = "not measured yet"
-        rows.append(
-            Row(
-                title=printed.model if printed else spec.title,
-                size=printed.size if printed else spec.size,
-                role=spec.role,
-                origin=reason,
-                cells=tuple(missing(reason, kind=column.kind) for column in chosen),
-            )
-        )
-    return [Group(title="Models of the paper without a run", rows=tuple(rows))] if rows else []
+        title = printed.model if printed else spec.title
+        yield f"{title}-mini" if mini else title
 
 
 def _any(column: Column, records: Sequence[RunRecord]) -> bool:
     """Whether there is something to count: a column of zeros says nothing."""
     return any(column.fill(run).value for run in records)
+
+
+def _known(column: Column, records: Sequence[RunRecord]) -> bool:
+    """Whether any run has it: answers that were made elsewhere are not timed."""
+    return any(column.fill(run).value is not None for run in records)
 
 
 def costs(sets: Sequence[RunSet]) -> Table | None:
@@ -154,7 +144,10 @@ def every_topic(records: Sequence[RunRecord], paper: PaperTable | None = None) -
     if not in_scores and paper:
         main = formats(records).get(paper.decisive, main)
     names = runs.topics(records, main.name)
-    if not names or (in_scores and len(names) <= columns.MAX_TOPICS):
+    shown = (
+        {column.key for column in columns.by_topic(records, main, paper)} if in_scores else set()
+    )
+    if set(names) <= shown:
         return None
     percent = main.unit == "%"
     title = f"{main.in_words} in percent" if percent else main.title
@@ -211,7 +204,6 @@ def _table(
     *,
     chosen: Sequence[Column],
     headline: str,
-    more: Sequence[Group] = (),
 ) -> Table:
     place = [column.key for column in chosen].index(headline)
     sign = 1 if chosen[place].lower_is_better else -1
@@ -240,7 +232,7 @@ def _table(
         f"{runs.task_id(sets[0].runs[0])}-{name}",
         caption,
         [column.heading for column in chosen],
-        groups=groups + list(more),
+        groups=groups,
         sorted_by=headline if is_sorted else "",
     )
 

@@ -156,17 +156,25 @@ function significant(p) {
   return p < 1e-4 || p >= 0.1 ? Number(p.toPrecision(2)).toString() : p.toFixed(p < 0.01 ? 4 : 3);
 }
 
-function pairedSentence(result, first, second) {
+// The table of pairs has the verdict, corrected for all pairs; it is of our extractor.
+function testedVerdict(group, first, second) {
+  if (view.extractor !== "ours" && !(isFixed(first) && isFixed(second))) return null;
+  const keys = [first.key, second.key].sort().join();
+  for (const row of document.querySelectorAll('tr[id^="compare="]')) {
+    const ids = row.id.slice("compare=".length).split(",").map((id) => id.split(":"));
+    if (ids.map((id) => id[2]).sort().join() !== keys) continue;
+    if (`${ids[0][1]}.${ids[0][3]}` !== group.key.split("~")[0]) continue;
+    return row.cells[2].title && `${row.cells[0].dataset.sort}: ${row.cells[2].title}.`;
+  }
+  return null;
+}
+
+function ownVerdict(result, first, second) {
   const { metric } = view.group;
-  const [more, less, sign] = result.difference >= 0 ? [second, first, 1] : [first, second, -1];
-  const [better, worse] = metric?.higher ?? true ? [more, less] : [less, more];
-  const ends = [sign * result.low, sign * result.high].sort((a, b) => a - b);
-  const [size_, low, high] = [sign * result.difference, ...ends].map((value) => inUnit(metric, value));
-  const about = isGraded(view.group) ? ` in ${metric.words}` : "";
-  const size = `${size_}${unitOfDifference(metric)}${about} (95% interval ${low} to ${high})`;
-  if (result.difference === 0) return [named(second), " and ", named(first), ` are equal: ${size}.`];
-  if (ends[0] <= 0) return [named(better), " is ahead of ", named(worse), ` by ${size}: not significant.`];
-  return [named(better), " is better than ", named(worse), ` by ${size}.`];
+  const size = `${result.difference > 0 ? "+" : ""}${inUnit(metric, result.difference)}`;
+  const unit = isGraded(view.group) && !metric.percent ? ` ${metric.title}` : " points";
+  const p = result.p < 1e-4 ? "p <0.0001" : `p = ${significant(result.p)}`;
+  return `${second.title} vs. ${first.title}: ${size}${unit} on ${counted(result.n, "shared question")}; ${p} alone, not corrected for other pairs.`;
 }
 
 function drawPaired() {
@@ -218,12 +226,12 @@ function drawPaired() {
     at("filters").scrollIntoView({ block: "start" });
   });
   box.replaceChildren(
-    make("p.sentence", ...pairedSentence(result, first, second)),
-    make("p.small", isGraded(group)
-      ? `${counted(result.n, "question")} that both answered. Paired bootstrap: p ${significant(result.p)}, uncorrected.`
-      : `${counted(result.n, "question")} that both answered, ${extractorWords().name}. `
-      + `Exact McNemar p = ${significant(result.p)}, uncorrected. `
-      + (result.clustered ? "Interval clustered by image or group." : "Bonett–Price interval.")),
+    make("p.sentence", make("bdi", testedVerdict(group, first, second) || ownVerdict(result, first, second))),
+    make("p.small", `${counted(result.n, "question")} that both answered`
+      + (isGraded(group) ? ". Paired bootstrap" : `, ${extractorWords().name}. Exact McNemar`)
+      + `; 95% interval of ${second.title} minus ${first.title}: `
+      + `${inUnit(group.metric, result.low)} to ${inUnit(group.metric, result.high)}`
+      + (isGraded(group) ? "." : result.clustered ? ", clustered by image or group." : " (Bonett–Price).")),
     make("div.two", table), ...(group.shown ? [make("p", jump)] : []));
   box.dataset.result = JSON.stringify(result);
 }
@@ -317,9 +325,9 @@ function drawRow(group, place) {
     thumbnail(group, i),
     make("span.what",
       make("span.asks", make("bdi", group.questions[i] || "(no text)")),
-      make("span.about",
-        make("span", make("bdi", `#${group.ids[i]}`), " · ", make("bdi", group.topics[group.topic[i]])),
-        make("span.hidden", isMarked(group) && !isGraded(group) ? `, ${right} of ${asked} right` : ""), marks)));
+      make("span.about", make("bdi", `#${group.ids[i]}`), " · ", make("bdi", group.topics[group.topic[i]]),
+        make("span.hidden", isMarked(group) && !isGraded(group) ? `, ${right} of ${asked} right` : "")),
+      marks));
   row.id = `${SAMPLE}-${place}`;
   row.style.transform = `translateY(${place * ROW}px)`;
   row.setAttribute("role", "option");

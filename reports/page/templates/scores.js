@@ -14,8 +14,6 @@ function inUnit(metric, value, digits) {
   return isPercent ? percent(value, digits ?? 1) : value.toFixed(4).replace("-", "−");
 }
 
-const unitOfDifference = (metric) => (metric === null || metric.percent ? " points" : "");
-
 function meanScore(run) {
   const scored = run.scores.filter((score) => score !== null);
   return { n: scored.length, mean: scored.reduce((sum, score) => sum + score, 0) / scored.length };

@@ -29,7 +29,8 @@ function sort(heading, order) {
     body.append(...rows);
   }
   sorted.set(table.id, [column, order]);
-  status.textContent = `Sorted by ${heading.textContent.trim()}, ${order}`;
+  const name = heading.querySelector("bdi, abbr") ?? heading;
+  status.textContent = `Sorted by ${name.textContent.trim()}, ${order}`;
 }
 
 for (const heading of document.querySelectorAll("th[data-best]")) {
@@ -58,7 +59,7 @@ for (const theme of ["auto", "light", "dark"]) {
   select.append(option);
 }
 label.append("Theme ", select);
-document.getElementById("controls").append(label);
+document.getElementById("controls").prepend(label);
 select.value = ["light", "dark"].includes(stored.get()) ? stored.get() : "auto";
 useTheme(select.value);
 select.addEventListener("change", () => { useTheme(select.value); stored.set(select.value); });
@@ -76,11 +77,3 @@ function reveal() {
 }
 addEventListener("hashchange", reveal);
 reveal();
-
-// Paper has nothing to click on.
-let closed = [];
-addEventListener("beforeprint", () => {
-  closed = [...document.querySelectorAll("details:not([open])")];
-  for (const part of closed) part.open = true;
-});
-addEventListener("afterprint", () => { for (const part of closed) part.open = false; });

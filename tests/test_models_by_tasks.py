@@ -1,0 +1,147 @@
+"""The first table of the page: models by tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.core.types import Value
+from harness.run.records import Counts, MetricInfo, RunRecord, TaskInfo
+from reports.inputs.runs import run_id
+from reports.statistics.ranks import Rank
+from reports.tables.models_by_tasks import TaskRuns, models_by_tasks
+from reports.tables.table import Table
+from tests.test_leaderboard import Page, choice_run, render
+
+
+def run(model: str, name: str, value: float, **parts: Any) -> RunRecord:
+    """A run of 200 questions."""
+    info = {"score": MetricInfo(title="Score", unit="%", scope="sample", interval="wilson")}
+    usual = {
+        "task": TaskInfo(name=name, title=name.upper(), split="test"),
+        "metrics": {"score": Value(value=value, n=200, low=value - 0.05, high=value + 0.05)},
+        "metric_info": info,
+        "counts": Counts(total=200, available=200, done=200, unparsed=2),
+    }
+    return choice_run(name=model, title=model.title(), **{**usual, **parts})
+
+
+def made(
+    *tasks: tuple[Sequence[RunRecord], Sequence[Mapping[str, Rank]]],
+) -> Table:
+    found = models_by_tasks(
+        [
+            TaskRuns(
+                title=str(records[0].task.title),
+                section=f"task:{records[0].task.name}",
+                runs=records,
+                tested=tested,
+            )
+            for records, tested in tasks
+        ]
+    )
+    assert found is not None
+    return found
+
+
+def cells(table: Table) -> dict[str, list[str]]:
+    return {row.title: [cell.text for cell in row.cells] for row in table.groups[0].rows}
+
+
+def test_a_cell_has_score_interval_n_and_rank() -> None:
+    """The n is said once in the heading where all have it; a sentence has all of it."""
+    a, b = run("a", "x", 0.5), run("b", "x", 0.4)
+    ranks = {run_id(a): Rank(1, 1), run_id(b): Rank(2, 2)}
+    table = made(([b, a], [ranks]))
+    assert cells(table) == {"A": ["50.00"], "B": ["40.00"]}
+    (heading,) = table.headings
+    assert (heading.title, heading.unit, heading.n) == ("X", "score, %", 200)
+    first = table.groups[0].rows[0].cells[0]
+    assert first.about == (
+        "score 50.00%, 95% interval 45.0\N{EN DASH}55.0, n 200, 2 answers unparsed, rank 1 of 2."
+    )
+
+
+@pytest.mark.parametrize(
+    ("ranks", "best"),
+    [
+        ((Rank(1, 1), Rank(2, 2)), [True, False]),
+        ((Rank(1, 2), Rank(1, 2)), [False, False]),
+        ((Rank(1, 1), None), [False, False]),
+        ((None, None), [False, False]),
+    ],
+)
+def test_the_best_is_marked_only_where_it_is_certain(
+    ranks: tuple[Rank | None, Rank | None], best: list[bool]
+) -> None:
+    """Paired tests put it before all others of its column, and every one of them was tested."""
+    records = [run("a", "x", 0.5), run("b", "x", 0.4)]
+    known = {run_id(r): rank for r, rank in zip(records, ranks, strict=True) if rank}
+    table = made((records, [known] if known else []))
+    assert [row.cells[0].best for row in table.groups[0].rows] == best
+
+
+def test_a_model_without_a_run_has_a_dash() -> None:
+    """It is below those with a score in the first column, and its cell says so."""
+    table = made(([run("a", "x", 0.5)], []), ([run("b", "y", 0.9), run("a", "y", 0.1)], []))
+    assert cells(table) == {"A": ["50.00", "10.00"], "B": ["\N{EM DASH}", "90.00"]}
+    assert table.groups[0].rows[1].cells[0].about == "Not measured."
+
+
+def test_splits_and_minis_have_columns_of_their_own() -> None:
+    """Their questions, or their weights, are others: one column would compare them."""
+    other = run("a", "x", 0.3, task=TaskInfo(name="x", title="X", split="dev"))
+    mini = run("a", "x", 0.2, task=TaskInfo(name="x", title="X", split="test", synthetic=True))
+    table = made(([run("a", "x", 0.5), other, mini], []))
+    assert [heading.title for heading in table.headings] == [
+        "X, test",
+        "X, dev",
+        "X, test, mini (synthetic)",
+    ]
+
+
+def test_a_partial_run_says_so() -> None:
+    """In its cell; in the heading where all runs of the column are alike."""
+    part = Counts(total=1000, available=1000, done=200)
+    a, b = run("a", "x", 0.5, counts=part), run("b", "x", 0.4)
+    table = made(([a, b], []))
+    assert [row.cells[0].also for row in table.groups[0].rows] == ["200 of 1,000", ""]
+    table = made(([a, run("b", "x", 0.4, counts=part)], []))
+    assert [row.cells[0].also for row in table.groups[0].rows] == ["", ""]
+    assert table.headings[0].also == " of 1,000"
+
+
+def test_less_may_be_better() -> None:
+    """The heading says so, and the least is first."""
+    info = {"score": MetricInfo(title="Word errors", unit="", higher_is_better=False)}
+    table = made(([run("a", "x", 0.5, metric_info=info), run("b", "x", 0.4, metric_info=info)], []))
+    assert [row.title for row in table.groups[0].rows] == ["B", "A"]
+    assert table.headings[0].unit == "word errors, less is better"
+
+
+def test_models_of_one_title_are_told_apart() -> None:
+    """By the names of their runs."""
+    records = [
+        replace(each, model=replace(each.model, title="Same"))
+        for each in (run("a", "x", 0.5), run("b", "x", 0.4))
+    ]
+    assert list(cells(made((records, [])))) == ["Same (a)", "Same (b)"]
+
+
+def test_twenty_models_by_twenty_tasks() -> None:
+    """One table at the top of the page, and the tasks' own tables closed below it."""
+    records = [
+        run(f"model-{m:02}", f"task-{t:02}", 0.3 + m / 40 + t / 100)
+        for m in range(20)
+        for t in range(20)
+    ]
+    page = Page(render(records))
+    ids = [name for tag, name in page.having("id") if tag == "table"]
+    assert ids[0] == "models-by-tasks"
+    assert len([name for _, name in page.having("data-task")]) > 40
+    described = [title for tag, title in page.having("title") if tag == "td"]
+    assert len(described) == 400
+    assert all("n 200" in title for title in described)
