@@ -378,6 +378,39 @@ def test_the_summary_gives_the_rank_of_the_best(material: Material, runs: Path) 
     assert "(ranks 1\N{EN DASH}2: not separable). " in words
 
 
+def test_the_evidence_leads_to_the_questions_that_decide(
+    material: Material, science: TaskSection
+) -> None:
+    """The section of a task says what its first line rests on, and leads to the first two runs;
+    without a script, to their row among all pairs."""
+    page = Page(render(material))
+    first, second = map(run_id, science.run_groups[0].runs[:2])
+    links = [a["href"] for tag, a in page.elements if tag == "a" and "href" in a]
+    ids = [name for _, name in page.having("id")]
+    assert f"#{compare_id(first, second)}" in links
+    assert compare_id(first, second) in ids
+    assert "The questions that decide it" in page.text
+
+
+def test_the_summary_in_short_has_five_answers(material: Material) -> None:
+    """What is measured, at most three tasks each; what the paper says only where nothing is."""
+    measured = {found.record.task.name for found in material.runs}
+    answers = {found.run: found for run in material.runs if (found := read(run))}
+    asked = summary(sections(material.records, answers), [], load())
+    assert [each.lead for each in asked] == [
+        "Best",
+        "Distillation",
+        "Teacher",
+        "Speed",
+        "The paper",
+    ]
+    assert len(asked[0].in_short) == len(measured)
+    assert not any(part.is_printed for part in asked[0].in_short)
+    assert all(part.is_printed for part in asked[1].in_short)
+    twenty = replace(asked[0], answer=asked[0].answer[:1] * 20)
+    assert (len(twenty.in_short), twenty.more) == (3, 17)
+
+
 def test_the_summary_says_what_one_run_can_say() -> None:
     """No rank, no comparison, and what guessing would get."""
     found = said(Material(runs=[RunData(choice_run())]))

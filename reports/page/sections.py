@@ -199,11 +199,7 @@ def _section(
     task: str, records: Sequence[RunRecord], answers: Mapping[str, Answers], *, paper: Paper
 ) -> TaskSection:
     ours = [run for run in records if str(run.task.name) == task]
-    table = paper.table(task)
-    borrowed = table is None and task.endswith(MINI)
-    if borrowed and (original := paper.table(task.removesuffix(MINI))):
-        table = replace(original, task=task)
-    borrowed = borrowed and table is not None
+    table, borrowed = _paper_table(task, paper)
     name = safe_name(sanitize.text(task))
     run_groups = _checked(
         [
@@ -256,6 +252,15 @@ def _section(
         signatures=_signatures(ours),
         timing=tuple(sorted({text for run in ours if (text := _definition(run))})),
     )
+
+
+def _paper_table(task: str, paper: Paper) -> tuple[PaperTable | None, bool]:
+    """The paper's table of a task, and whether it is that of the task that this one stands in
+    for."""
+    if found := paper.table(task):
+        return found, False
+    original = paper.table(task.removesuffix(MINI)) if task.endswith(MINI) else None
+    return (replace(original, task=task) if original else None), original is not None
 
 
 def _scores(

@@ -36,6 +36,8 @@ class Statement:
     """The fragment with the details."""
     section: str = ""
     """The id of the section that it is about; empty: it is about none, or about the paper."""
+    compare: str = ""
+    """The fragment that leads to the questions which decide between two runs."""
     is_printed: bool = False
     """It is about what the paper reports."""
 
@@ -121,6 +123,7 @@ def _best(sections: Sequence[TaskSection]) -> Iterable[Statement]:
                 text=text,
                 link=f"#{section.id}",
                 section=section.id,
+                compare=_decided_by(section.run_groups[0]),
             )
 
 
@@ -148,6 +151,13 @@ def _best_of(group: RunGroup) -> tuple[str, str] | None:
         rank, why = _significance(group, scored)
     texts = [*why, *([_capital("; ".join(basis))] if basis else ())]
     return f"{verdict} ({rank}).", " ".join(f"{text}." for text in texts)
+
+
+def _decided_by(group: RunGroup) -> str:
+    """Where the first two of a group are compared; empty where they are not."""
+    first, second = [*map(runs.run_id, group.runs), "", ""][:2]
+    pair = group.tests.pair(first, second) if group.tests else None
+    return runs.compare_link(first, second) if pair and pair.difference else ""
 
 
 def _capital(text: str) -> str:

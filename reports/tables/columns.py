@@ -363,6 +363,8 @@ def by_topic(
     """A metric by topic: the paper's topics where most questions are of them, else the largest of
     the data; and all the others together, where they are not most and the metric has a mean over
     them."""
+    if paper and not paper.topics:
+        return []
     sizes = runs.topics(group, shown.name)
     columns = [
         _topic(shown, column.metric, column.key, column.meaning)
