@@ -7,10 +7,12 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from distill.rationales import teacher
 from harness.core.errors import Exit, HarnessError
 from harness.engine import prefetch
 from harness.engine.prefetch import PREFETCH_FACTOR, ahead, default_workers
@@ -85,6 +87,21 @@ def test_workers_go_by_cores_and_device(monkeypatch: pytest.MonkeyPatch) -> None
     assert default_workers("cuda") == prefetch.MAX_DEFAULT_WORKERS
     monkeypatch.setattr(prefetch, "can_fork", lambda: False)
     assert default_workers("cuda") == 0
+
+
+def test_a_teacher_prepares_ahead_as_an_evaluation_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU, where the questions pay for the processes; a server does its own preparing."""
+    monkeypatch.setattr(prefetch, "available_cores", lambda: 64)
+
+    def workers(device: str, samples: int, *, prepares_ahead: bool = True) -> int:
+        capabilities = SimpleNamespace(prepares_ahead=prepares_ahead)
+        source: Any = SimpleNamespace(capabilities=capabilities, device=device)
+        return teacher._workers(source, samples)
+
+    assert workers("cuda", 64) == 4
+    assert workers("cuda", 10_000) == prefetch.MAX_DEFAULT_WORKERS
+    assert workers("cuda", 15) == workers("cpu", 64) == 0
+    assert workers("cuda", 64, prepares_ahead=False) == 0
 
 
 def predictions(folder: Path) -> list[dict[str, Any]]:

@@ -92,7 +92,13 @@ def _ask_round(model: Model, teacher: Teacher, work: Work, each: Round) -> None:
     runner = _runner(model, teacher, work, each)
     with progress.make(label, total=len(asked), done=done, unit="samples") as bar:
         batches = work.batches(each, whole=not runner.streams)
-        for predictions in _at_least(rows, runner.answers(batches, slots=rows)):
+        answers = runner.answers(
+            batches,
+            slots=rows,
+            workers=teacher.workers(len(asked) - done),
+            among=list(asked.values()),
+        )
+        for predictions in _at_least(rows, answers):
             with interrupts.shielded():
                 replaced = work.replaces
                 new = _record(teacher, work, each, predictions)

@@ -26,6 +26,8 @@ class Teacher:
     load: Callable[[], Model]
     fingerprint: Callable[[], str]
     """Of its weights; empty where a server gives none, or was not asked yet."""
+    workers: Callable[[int], int] = lambda _samples: 0
+    """Processes that prepare so many questions ahead of it."""
     rendering: Callable[[], Mapping[str, str | None]] = dict
     """`harness.core.abilities.TemplatedModel.rendering`; empty until the model is loaded."""
 
@@ -54,5 +56,15 @@ def teacher_of(source: Source, *, max_new_tokens: int | None = None) -> Teacher:
         },
         load=source.load,
         fingerprint=lambda: source.weights_hash,
+        workers=lambda samples: _workers(source, samples),
         rendering=lambda: source.rendering,
     )
+
+
+def _workers(source: Source, samples: int) -> int:
+    """As many as an evaluation starts unasked."""
+    if not source.capabilities.prepares_ahead:
+        return 0
+    from harness.engine.prefetch import workers_for
+
+    return workers_for(source.device, samples)

@@ -24,6 +24,8 @@ PREFETCH_FACTOR = 2
 """Items that each worker may be ahead."""
 MAX_DEFAULT_WORKERS = 8
 """Workers that are started unasked: more would be faster than any model."""
+WORTH_A_WORKER = 16
+"""Samples that make up for starting a process."""
 
 
 def default_workers(device: str) -> int:

@@ -32,8 +32,6 @@ log = logging.getLogger(__name__)
 
 WARM_UP = 4
 """Samples that are asked before the clock runs."""
-WORTH_A_WORKER = 16
-"""Samples that make up for starting a process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,9 +235,9 @@ def _workers(job: Job, number: int) -> int:
     """Processes that prepare ahead: as many as were asked for, else as pay for so many samples."""
     if job.options.workers is not None or not job.source.capabilities.prepares_ahead:
         return job.options.workers or 0
-    from harness.engine.prefetch import default_workers
+    from harness.engine.prefetch import workers_for
 
-    return min(default_workers(job.source.device), number // WORTH_A_WORKER)
+    return workers_for(job.source.device, number)
 
 
 def _sessions(job: Job, old: RunRecord | None, answered: int) -> Sequence[Mapping[str, Any]]:
