@@ -12,7 +12,7 @@ import torch
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import HarnessError
 from harness.core.types import Decoding
-from harness.engine.compilation import MAX_GRAPHS, compiled_decode
+from harness.engine.compilation import MAX_GRAPHS, CompiledDecode
 from harness.engine.decode_step import DecodeStep, decode
 from harness.engine.kv_cache import SlotCache
 from harness.models.loading import LoadOptions, load
@@ -26,6 +26,7 @@ def loaded(folder: Path, **options: Any) -> Any:
     return load(find_checkpoint(str(folder)), LoadOptions(device="cpu", dtype="float32", **options))
 
 
+@pytest.mark.parametrize("own_lengths", [False, True], ids=["masked", "own"])
 @pytest.mark.parametrize(
     "family",
     [
@@ -33,8 +34,11 @@ def loaded(folder: Path, **options: Any) -> Any:
         for name in FAMILIES
     ],
 )
-def test_a_step_is_one_full_graph_of_dynamic_shapes(tiny: Callable[..., Path], family: str) -> None:
-    """No break, and no more than three graphs whatever the slots, the lengths and the capacity."""
+def test_a_step_is_one_full_graph_of_dynamic_shapes(
+    tiny: Callable[..., Path], family: str, own_lengths: bool
+) -> None:
+    """No break, and no more than three graphs whatever the slots, the lengths and the capacity; also
+    where attention reads each slot's own tokens."""
     from torch._dynamo.utils import counters
 
     model = loaded(tiny(family))
@@ -42,7 +46,7 @@ def test_a_step_is_one_full_graph_of_dynamic_shapes(tiny: Callable[..., Path], f
     rows = [row for row in model.prepare(make_prompts(8, 1)) if row.image_digest][:4]
     torch._dynamo.reset()
     counters.clear()
-    compiled = compiled_decode(torch.device("cpu"), backend="eager")
+    compiled = CompiledDecode(torch.device("cpu"), backend="eager", own_lengths=own_lengths)
     with torch.inference_mode():
         found = runner.prefill(rows, runner.encode_images(rows))
         lengths = [row.length for row in rows]

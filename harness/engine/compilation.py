@@ -12,50 +12,55 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from functools import wraps
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 
 from harness.core.errors import Exit, HarnessError
 from harness.engine.decode_step import decode
+from harness.engine.model_runner import ModelRunner
 
 MAX_GRAPHS = 3
 
 
-def compiled_decode(device: torch.device, *, backend: str = "inductor") -> Callable[..., None]:
+class CompiledDecode:
     """`decode`, compiled when it first runs.
 
     Args:
         backend: of torch.compile; "eager" compiles nothing and runs the graph that was found.
+        own_lengths: attention reads each slot's own tokens, where the runner has such a kernel, and
+            a step is the same for all KV lengths; None: on a GPU.
 
     Raises:
         HarnessError: there is no compiler for this device; when it runs, what it says.
     """
-    _check_compiler(device)
-    compiled: Callable[..., Any] = torch.compile(
-        decode, fullgraph=True, dynamic=True, backend=backend
-    )
 
-    @wraps(decode)
-    def run(*arguments: Any) -> None:
+    def __init__(
+        self, device: torch.device, *, backend: str = "inductor", own_lengths: bool | None = None
+    ) -> None:
+        _check_compiler(device)
+        self.own_lengths = device.type == "cuda" if own_lengths is None else own_lengths
+        self._compiled: Callable[..., Any] = torch.compile(
+            decode, fullgraph=True, dynamic=True, backend=backend
+        )
+
+    def __call__(self, runner: ModelRunner, *arguments: Any) -> None:
         from torch._dynamo.exc import TorchDynamoException
         from torch.fx.experimental import _config
 
         settings: Any = _config
-
+        kernel = runner.reading_own_lengths() if self.own_lengths else nullcontext()
         try:
             # Sizes that are equal by chance stay apart, or other ones would need another graph.
-            with settings.patch(use_duck_shape=False):
-                compiled(*arguments)
+            with settings.patch(use_duck_shape=False), kernel:
+                self._compiled(runner, *arguments)
         except TorchDynamoException as error:
             raise HarnessError(
                 "--compile: torch cannot compile the decode step of this model.",
                 known=" ".join(str(error).split())[:500],
                 remedy="Leave --compile out.",
             ) from error
-
-    return run
 
 
 def _check_compiler(device: torch.device) -> None:

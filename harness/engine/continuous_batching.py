@@ -12,7 +12,7 @@ import torch
 
 from harness.core.errors import NOT_FINITE, SampleError
 from harness.engine.budget import PassBudget
-from harness.engine.decode_step import NO_TOKEN, DecodeStep, decode
+from harness.engine.decode_step import NO_TOKEN, Decode, DecodeStep, decode
 from harness.engine.encoded_prompts import EncodedPrompt
 from harness.engine.image_features import ImageFeatureCache
 from harness.engine.kv_cache import SlotCache
@@ -87,7 +87,7 @@ class Engine:
         features: ImageFeatureCache,
         capacity: int = 0,
         budget: PassBudget = PassBudget(),  # noqa: B008  # frozen
-        decode: Callable[..., None] = decode,
+        decode: Decode = decode,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.slots = slots

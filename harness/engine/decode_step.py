@@ -8,8 +8,8 @@ KV length are rounded up to a few sizes, and each size is captured when it first
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 
@@ -47,16 +47,24 @@ def decode(
     positions.add_(1)
 
 
+class Decode(Protocol):
+    """`decode`, or what `harness.engine.compilation` makes of it."""
+
+    def __call__(
+        self,
+        runner: ModelRunner,
+        cache: SlotCache,
+        tokens: torch.Tensor,
+        positions: torch.Tensor,
+        kv_length: int,
+        /,
+    ) -> None: ...
+
+
 class DecodeStep:
-    """Runs decode steps from the last tokens and positions of all slots, which it keeps.
+    """Runs decode steps from the last tokens and positions of all slots, which it keeps."""
 
-    Args:
-        decode: `decode`, or what `harness.engine.compilation` makes of it.
-    """
-
-    def __init__(
-        self, runner: ModelRunner, cache: SlotCache, decode: Callable[..., None] = decode
-    ) -> None:
+    def __init__(self, runner: ModelRunner, cache: SlotCache, decode: Decode = decode) -> None:
         self.tokens = torch.zeros(cache.slots, dtype=torch.long, device=runner.device)
         """The last token of each slot, (S,)."""
         self.positions = torch.zeros_like(self.tokens)
@@ -65,6 +73,7 @@ class DecodeStep:
         self._runner = runner
         self._cache = cache
         self._decode = decode
+        self._own_lengths = getattr(decode, "own_lengths", False)
         self._uses_graphs = runner.device.type == "cuda"
         self._graphs: dict[tuple[int, int], Any] = {}
         self._too_large: set[tuple[int, int]] = set()
@@ -97,6 +106,8 @@ class DecodeStep:
     def run(self, occupied: int, kv_length: int) -> torch.Tensor:
         """The next token of the first `occupied` slots, the longest of which has `kv_length` tokens
         with this one; `tokens` and `positions` then are those of the following step."""
+        if self._own_lengths:  # one step for all lengths
+            kv_length = self._cache.capacity
         if not self._uses_graphs:
             return self.run_eagerly(occupied, kv_length)
         slots = min(1 << (occupied - 1).bit_length(), self._cache.slots)

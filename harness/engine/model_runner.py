@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 import torch
@@ -46,6 +47,10 @@ class ModelRunner(Protocol):
         self, prompts: Sequence[EncodedPrompt], features: Sequence[torch.Tensor | None]
     ) -> Prefilled:
         """Run prompts with their image features; None for a prompt without an image."""
+
+    def reading_own_lengths(self) -> AbstractContextManager[None]:
+        """While it lasts, the attention of decode steps reads each slot's own tokens, if there is a
+        kernel that does, and `kv_length` is the capacity."""
 
     def decode_step(
         self,

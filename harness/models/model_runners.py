@@ -10,7 +10,8 @@ traits, see `harness.families.engine_traits`. Families without any have no runne
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,7 @@ from harness.engine.staging import Staging
 from harness.families.engine_traits import CrossAttention, ImageTokens
 from harness.families.family import ModelFamily
 from harness.models.context_length import rope_switch_length
+from harness.models.slot_attention import in_use, slot_mask
 
 KERNELS = ("sdpa", "eager")
 """Kernels of attention that take a mask of any kind, as rows of unequal length need one."""
@@ -92,6 +94,8 @@ class FamilyRunner(ABC):
         self._language_model = language_model
         self._first_position = first_position
         self._window: int | None = getattr(text, "sliding_window", None)
+        self._text_config = text
+        self._own_lengths = False
         self._flat_mask = expands_mask or text._attn_implementation != "sdpa"  # noqa: SLF001  # no public name
 
     @abstractmethod
@@ -160,9 +164,12 @@ class FamilyRunner(ABC):
             valid &= torch.arange(valid.shape[1], device=valid.device) > first
         step_inputs = dict(cache.step_inputs)
         offset = step_inputs.pop(_OFFSET, 0)
+        mask: Any = valid.long() if self._flat_mask else self._bias(valid)
+        if self._own_lengths:
+            mask = slot_mask(positions, valid.shape[1], self._window)
         output = self._language_model(
             input_ids=tokens[:, None],
-            attention_mask=valid.long() if self._flat_mask else self._bias(valid),
+            attention_mask=mask,
             position_ids=positions[:, None] + self._first_position + offset,
             use_cache=True,
             **kv_argument(cache),
@@ -170,6 +177,19 @@ class FamilyRunner(ABC):
         )
         logits: torch.Tensor = output.logits[:, -1].float()
         return logits
+
+    @contextmanager
+    def reading_own_lengths(self) -> Iterator[None]:
+        """See `harness.engine.model_runner.ModelRunner`."""
+        if self._flat_mask:
+            yield
+            return
+        self._own_lengths = True
+        try:
+            with in_use(self._text_config):
+                yield
+        finally:
+            self._own_lengths = False
 
     def _bias(self, valid: torch.Tensor) -> torch.Tensor:
         """What is added to attention scores, (B, 1, 1, kv_length). Of a mask every layer would make

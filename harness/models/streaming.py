@@ -14,9 +14,9 @@ from harness.core.abilities import TimedOutput
 from harness.core.errors import SampleError, reason
 from harness.core.types import Decoding, Output
 from harness.engine.budget import PassBudget, PassMemory, plan_slots
-from harness.engine.compilation import compiled_decode
+from harness.engine.compilation import CompiledDecode
 from harness.engine.continuous_batching import Completion, Engine, StopConditions
-from harness.engine.decode_step import decode
+from harness.engine.decode_step import Decode, decode
 from harness.engine.encoded_prompts import EncodedPrompt
 from harness.engine.image_features import ImageFeatureCache
 from harness.engine.kv_cache import CACHE_BLOCK, GRAPH_BLOCK, capacity_for
@@ -49,7 +49,7 @@ class StreamingModel(GenerativeModel):
     ) -> None:
         super().__init__(*arguments, **options)
         self._runner = runner
-        self.decode = compiled_decode(self._device) if compiles else decode
+        self.decode: Decode = CompiledDecode(self._device) if compiles else decode
         """One decode step, as `harness.engine.decode_step.decode` or compiled."""
         self._compiles = compiles
         self._features = ImageFeatureCache(IMAGE_FEATURE_BYTES)
