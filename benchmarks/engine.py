@@ -42,7 +42,6 @@ from harness.core.prompts import user_text
 from harness.core.types import Decoding, Output, Prompt
 from harness.engine.decode_step import decode
 from harness.families.tiny import build
-from harness.families.tiny.chat import build_llava
 from harness.models.loading import LoadOptions, load
 from harness.run.bench import Ceilings, probe
 
@@ -71,7 +70,7 @@ class Work:
 
 def build_40m(folder: Path) -> None:
     """A LLaVA of 40 million parameters: CLIP of 6 layers, Llama of 11."""
-    build_llava(folder)
+    build("llava", folder)
     config = transformers.LlavaConfig.from_pretrained(folder)
     for part, sizes in (
         (config.vision_config, (256, 1024, 6, 8)),
