@@ -38,6 +38,11 @@ def default_workers(device: str) -> int:
     return max(0, min(MAX_DEFAULT_WORKERS, available_cores() - 1))
 
 
+def workers_for(device: str, samples: int) -> int:
+    """The same, and no more than pay for so many samples."""
+    return min(default_workers(device), samples // WORTH_A_WORKER)
+
+
 def can_fork() -> bool:
     """Whether workers can be forked; on a Mac a fork of a process with threads is unsafe."""
     return "fork" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
