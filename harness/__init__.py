@@ -17,7 +17,7 @@ sys.modules.setdefault("kernels", None)  # type: ignore[arg-type]
 refuse_shadow()
 
 if TYPE_CHECKING:
-    from harness.api import Run, compare, evaluate, load_run
+    from harness.api import Run, Runs, compare, evaluate, load_run
     from harness.api.task_parts import (
         Contributions,
         DataOptions,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         short_answer,
     )
 
-_RUNS = ("Run", "compare", "evaluate", "load_run")
+_RUNS = ("Run", "Runs", "compare", "evaluate", "load_run")
 __all__ = [
     "Contributions",
     "DataOptions",
@@ -58,6 +58,7 @@ __all__ = [
     "Reference",
     "Row",
     "Run",
+    "Runs",
     "Sample",
     "SampleSet",
     "Style",

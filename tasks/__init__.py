@@ -97,12 +97,22 @@ def load_task(name_or_path: str) -> Task:
     if name_or_path.endswith(".py"):
         path = user_path(name_or_path)
         return _guarded(_task_in(_execute(path), name_or_path), path)
+    if name_or_path.endswith(".toml") or name_or_path in _groups():
+        raise HarnessError(
+            f"{name_or_path} is a group of tasks, and here one task is needed.",
+            remedy="harness eval takes groups.",
+        )
     close = closest(name_or_path, TASKS)
     raise HarnessError(
         f"There is no task {name_or_path!r}.",
         known=f"The tasks are {', '.join(TASKS)}.",
         remedy=f"Did you mean {close}?" if close else "A task of your own is a path: ./mine.py",
     )
+
+
+def _groups() -> set[str]:
+    """The names of the groups: see `tasks.groups`."""
+    return {path.stem for path in (Path(__file__).parent / "groups").glob("*.toml")}
 
 
 def _task_in(module: ModuleType, label: str) -> Task:

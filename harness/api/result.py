@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, Value
 from harness.run.figure_text import by_topic, figure, interval, title
 from harness.run.folder import RunFolder
+from harness.run.means import Mean, means
 from harness.run.records import RunRecord
 from harness.run.scores import scored_predictions
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from harness.api.several import Failure
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,3 +98,39 @@ class Run:
             f"<table><caption>{escape(self._title())}</caption>"
             f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
         )
+
+
+class Runs(Sequence[Run]):
+    """The runs of one model on several tasks, in the order of the tasks."""
+
+    def __init__(self, runs: Sequence[Run], *, failures: Sequence[Failure] = ()) -> None:
+        self._runs = tuple(runs)
+        self.failures = tuple(failures)
+        """The tasks of which there is no run, each with its error."""
+
+    @overload
+    def __getitem__(self, place: int) -> Run: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Run, ...]: ...
+    def __getitem__(self, place: int | slice) -> Run | tuple[Run, ...]:
+        return self._runs[place]
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    @property
+    def means(self) -> list[Mean]:
+        """The mean of each metric that decides two tasks or more; unlike metrics have none."""
+        return means(run.record for run in self._runs)
+
+    def __repr__(self) -> str:
+        lines = [_decisive_line(run) for run in self._runs]
+        lines += [f"{each.task}: {each.error.what}" for each in self.failures]
+        return "\n".join([*lines, *(mean.words for mean in self.means)])
+
+
+def _decisive_line(run: Run) -> str:
+    record, name = run.record, run.record.decisive
+    if name is None or name not in record.metrics:
+        return f"{record.task.name}: no score"
+    return f"{record.task.name}: {title(record, name)} {figure(record, name)}, n {run.n:,}"

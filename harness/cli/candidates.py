@@ -24,7 +24,7 @@ def complete_objectives(incomplete: str) -> list[tuple[str, str]]:
 
 
 def complete_tasks(incomplete: str) -> list[str]:
-    """The tasks that begin so."""
-    from tasks import TASKS
+    """The tasks, and the groups of tasks, that begin so."""
+    from tasks import TASKS, groups
 
-    return [name for name in TASKS if name.startswith(incomplete)]
+    return [name for name in (*TASKS, *groups.names()) if name.startswith(incomplete)]

@@ -1,10 +1,10 @@
-"""`harness eval`: models on tasks."""
+"""`harness eval`: models on tasks, and on groups of tasks."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ import typer
 from harness.cli.commands import App
 from harness.cli.configuration import configuration_of
 from harness.cli.messages import print_failures, print_silence, show_error
-from harness.cli.options import TASK, AsJson, DryRun
+from harness.cli.options import TASKS, AsJson, DryRun
 from harness.cli.signature import Expand
 from harness.core import processes
 from harness.core.errors import Exit, HarnessError
@@ -23,8 +23,9 @@ from harness.core.terminal import print_json, quieten_libraries
 from harness.core.types import DATA, DataOptions
 
 if TYPE_CHECKING:
+    from harness.api.several import Failure, Item
     from harness.run.scoring import Run
-    from harness.run.task_data import Data
+    from tasks.groups import Entry
 
 app = App()
 
@@ -33,6 +34,7 @@ app = App()
     configurable=True,
     epilog="Examples:\n\n"
     "harness eval --model phi-3.5 --task scienceqa\n\n"
+    "harness eval --model moondream --task small-vlm\n\n"
     "harness eval --model ./my-checkpoint --task scienceqa --data ./scienceqa --limit 200\n\n"
     "harness eval --model moondream --weights ./my-moondream --task scienceqa --batch-size 16",
 )
@@ -40,7 +42,7 @@ def eval(
     ctx: typer.Context,
     *,
     models: Annotated[list[ModelOptions], Expand(each="model")],
-    task: Annotated[list[str], replace(TASK, commas=True)],
+    task: Annotated[list[str], TASKS],
     data: Annotated[
         list[str] | None,
         replace(DATA, help=f"{DATA.help} For several tasks: TASK=PATH, once each.", default=None),
@@ -50,66 +52,80 @@ def eval(
     dry_run: DryRun,
     as_json: AsJson,
 ) -> None:
-    """Run models on tasks. Re-run the same command to resume."""
+    """Run models on tasks, or on groups of tasks. Re-run the same command to resume."""
     _refuse_twice("--model", [options.model for options in models])
     _refuse_twice("--task", task)
-    paths = _data_paths(data or [], task)
-    if questions.revision and len(paths) == len(task):
+    from tasks.groups import expand
+
+    entries = expand(task)
+    paths = _data_paths(data or [], [entry.task for entry in entries])
+    if questions.revision and len(paths) == len(entries):
         raise HarnessError("--revision applies only to the Hub data set; remove it or --data.")
     quieten_libraries()
-    loaded = _load_data(task, paths, questions)
     configuration = configuration_of(ctx)
     how = replace(how, command=["harness", *sys.argv[1:]], configuration=configuration)
+    items = _items(entries, paths, how, questions=questions)
     if dry_run:
         from harness.cli.dry_run import print_dry_run
         from harness.run.preview import preview
 
-        found = [preview(model, data, how) for model in models for data in loaded.values()]
+        found = [preview(model, each.data, each.options) for model in models for each in items]
         print_dry_run(configuration, found, as_json=as_json)
         return
     from harness.tracking.registry import check_trackers
 
     check_trackers(how.tracking)
-    done, errors = _evaluate_all(models, loaded, how, as_json=as_json)
-    if as_json and processes.here().first:
-        from harness.cli.printing import run_json
-
-        print_json(
-            {"runs": [run_json(run) for run in done], "errors": [e.to_json() for e in errors]}
-        )
-    if errors:
-        raise typer.Exit(errors[0].code)
+    done, failures = _evaluate_all(models, items, as_json=as_json)
+    if processes.here().first:
+        _conclude(done, failures, as_json=as_json)
+    if failures:
+        raise typer.Exit(failures[0].error.code)
     if not processes.here().first:
         return
     if any(run.record.counts.failed or run.record.is_silent for run in done):
         raise typer.Exit(Exit.FAILED_SAMPLES)
 
 
+def _items(
+    entries: Sequence[Entry],
+    paths: Mapping[str, Path],
+    how: RunOptions,
+    *,
+    questions: DataOptions,
+) -> list[Item]:
+    """The tasks with their data, which are read when a run first needs them."""
+    from harness.api.several import item
+    from tasks import load_task
+
+    return [
+        item(entry, load_task(entry.task), how, questions=questions, path=paths.get(entry.task))
+        for entry in entries
+    ]
+
+
 def _evaluate_all(
-    models: Sequence[ModelOptions], data: Mapping[str, Data], how: RunOptions, *, as_json: bool
-) -> tuple[list[Run], list[HarnessError]]:
+    models: Sequence[ModelOptions], items: Sequence[Item], *, as_json: bool
+) -> tuple[list[Run], list[Failure]]:
     """Run every model on every task; after an error the next run starts."""
-    from harness.run.evaluate import evaluate
+    from harness.api.several import Failure, evaluate_each
     from harness.sources.registry import find_source
 
     done: list[Run] = []
-    errors: list[HarnessError] = []
+    failures: list[Failure] = []
     for options in models:
         try:
             source = find_source(options)
         except HarnessError as error:
-            errors.append(show_error(error))
+            failures.append(Failure(model=options.model, task="", error=show_error(error)))
             continue
-        for task, each in data.items():
-            try:
-                own = {"model": [options.model], "task": [task]}
-                of_run = replace(how, configuration={**how.configuration, **own})
-                done.append(evaluate(source, each, of_run))
-            except HarnessError as error:
-                errors.append(show_error(error))
+        for made in evaluate_each(source, items, model=options.model):
+            if isinstance(made, Failure):
+                show_error(made.error)
+                failures.append(made)
             else:
-                _print(done[-1], as_json=as_json)
-    return done, errors
+                done.append(made)
+                _print(made, as_json=as_json)
+    return done, failures
 
 
 def _print(run: Run, *, as_json: bool) -> None:
@@ -124,14 +140,22 @@ def _print(run: Run, *, as_json: bool) -> None:
         print_run(run.record, str(run.folder))
 
 
-def _load_data(
-    tasks: Sequence[str], paths: Mapping[str, Path], questions: DataOptions
-) -> dict[str, Data]:
-    """The tasks by what they were called, with their data, read when a run first needs them."""
-    from harness.run.task_data import Data
-    from tasks import load_task
+def _conclude(done: Sequence[Run], failures: Sequence[Failure], *, as_json: bool) -> None:
+    """Print what all runs came to: as JSON, or as a table where there are several."""
+    from harness.cli.printing import run_json
+    from harness.cli.summary import print_summary
+    from harness.run.means import means
 
-    return {name: Data(load_task(name), replace(questions, path=paths.get(name))) for name in tasks}
+    if as_json:
+        print_json(
+            {
+                "runs": [run_json(run) for run in done],
+                "errors": [failure.to_json() for failure in failures],
+                "means": [asdict(mean) for mean in means(run.record for run in done)],
+            }
+        )
+    elif len(done) + len(failures) > 1:
+        print_summary([run.record for run in done], failures)
 
 
 def _refuse_twice(option: str, given: Sequence[str]) -> None:

@@ -17,6 +17,9 @@ MOST_CHOICES = 26
 """Options of a question that is asked from the shell."""
 
 TASK = Option("A task of `harness list tasks`, or ./mine.py.")
+TASKS = Option(
+    "A task or a group of `harness list tasks`, ./mine.py, or a group in ./mine.toml.", commas=True
+)
 AsJson: TypeAlias = Annotated[
     bool, Option("Print one JSON document, nothing else.", panel=OUTPUT, flag="json", default=False)
 ]
