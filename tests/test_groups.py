@@ -193,6 +193,8 @@ def test_python_takes_a_list_of_tasks_and_groups(mixed: str, tiny: Any, tmp_path
         harness.evaluate(tiny("vilt"), ["scienceqa"], data="x")
     with pytest.raises(HarnessError, match="data is for 'gq', which is not evaluated"):
         harness.evaluate(tiny("vilt"), ["gqa"], data={"gq": "x"})
+    with pytest.raises(HarnessError, match="list without a task"):
+        harness.evaluate(tiny("vilt"), [])
 
 
 def record(task: str, metric: str, value: float | None, **changes: Any) -> RunRecord:

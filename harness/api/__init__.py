@@ -117,6 +117,8 @@ def _all_named(tasks: Sequence[str | Path | Task], paths: Mapping[str, Path]) ->
             found += _named(task)
         else:
             found += [(entry, load_task(entry.task)) for entry in expand([str(task)])]
+    if not found:
+        raise HarnessError("task is a list without a task.", remedy='task=["scienceqa"]')
     names = [entry.task for entry, _ in found]
     for name in paths:
         if name not in names:

@@ -50,6 +50,7 @@ def item(
         questions: likewise.
         path: the data that the command names for this task.
     """
+    path = path or questions.path
     own = {
         "task": [entry.task],
         **({"data": [str(entry.data)]} if entry.data and path is None else {}),
