@@ -29,7 +29,7 @@ from distill.examples import Example
 from distill.training.estimate import estimate, flops_of, matrix_rate, parameters_of
 from distill.training.features import PICTURES_AT_ONCE
 from distill.training.state import optimizer_settings
-from distill.training.student import MoondreamStudent
+from distill.training.student import Student
 from harness.core import environment, timing
 from harness.core.devices import synchronize
 from harness.core.images import ImageRef
@@ -69,7 +69,7 @@ def measure(
     expected = estimate(examples, base=base, config=config, task=TASK, device=device)
     timing.reset_peak_device_memory(device)
     with tempfile.TemporaryDirectory() as features:
-        student = MoondreamStudent(base, config, TASK, features=Path(features), device=device)
+        student = Student(base, config, TASK, features=Path(features), device=device)
         picture_seconds = {
             number: _seconds_per_picture(student, examples, at_once=number)
             for number in (1, PICTURES_AT_ONCE)
@@ -92,9 +92,9 @@ def measure(
     step_seconds = sorted(seconds[2:])[steps // 2]
     sequences = [(len(row.ids), sum(weight > 0 for weight in row.weights)) for row in rows]
     lengths, targets = zip(*sequences, strict=True)
-    shape = student._model.config  # noqa: SLF001  # its sizes
-    parts, _ = parameters_of(shape, config)
-    flops = flops_of(shape, parts, sequences, replace(config, epochs=1), images=0)
+    parts, _ = parameters_of(student.network, config)
+    shape, once = student.network.model.config, replace(config, epochs=1)
+    flops = flops_of(shape, parts, sequences, once, image_tokens=0)
     rate = matrix_rate(config.precision, device)
     name = torch.cuda.get_device_name(device) if cuda else "CPU"
     peak = next((value for key, value in PEAKS.items() if key in name), None)
@@ -125,7 +125,7 @@ def measure(
 
 
 def _seconds_per_picture(
-    student: MoondreamStudent, examples: Sequence[Example], *, at_once: int
+    student: Student, examples: Sequence[Example], *, at_once: int
 ) -> float:
     """Seconds to encode and keep a picture, the first pass left out."""
     pictures = [

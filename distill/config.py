@@ -33,6 +33,12 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _parts(text: str) -> tuple[str, ...]:
+    """Parts with commas between them; `language` stands for the text model's three."""
+    names = [LANGUAGE if name == "language" else (name,) for name in _names(text)]
+    return tuple(part for each in names for part in each)
+
+
 def _objective(name: str) -> str:
     return find_objective(name).name
 
@@ -42,7 +48,8 @@ def _objective_settings(given: Sequence[str]) -> dict[str, Any]:
 
 
 Part = Literal["vision", "projector", "embeddings", "layers", "head"]
-"""What can be frozen or trained each on its own. The last three are the text model."""
+"""What can be frozen or trained each on its own. The last three are the language model."""
+LANGUAGE: tuple[Part, ...] = ("embeddings", "layers", "head")
 TeacherInput = Literal["question", "answer", "lecture", "solution"]
 INPUTS: tuple[TeacherInput, ...] = get_args(TeacherInput)
 FORMER: Mapping[str, str] = types.MappingProxyType({"target": "objective"})
@@ -177,14 +184,14 @@ class DistillConfig:
     train: Annotated[
         tuple[Part, ...],
         Option(
-            "Parts to train, with commas between: vision, projector, embeddings, layers, head; "
-            "the others are frozen. Default: the text model, which is the last three.",
+            "Parts to train, with commas between: vision, projector, language, or of the last one "
+            "embeddings, layers, head; the others are frozen. Default: language.",
             panel=TRAINING,
             given=str,
-            parse=_names,
+            parse=_parts,
             flag="train-parts",
         ),
-    ] = ("embeddings", "layers", "head")
+    ] = LANGUAGE
     """Everything else is frozen."""
     lora_rank: Annotated[
         int | None,
@@ -199,7 +206,7 @@ class DistillConfig:
         tuple[str, ...] | None,
         Option(
             "Linear layers to adapt with --lora-rank, by the last part of their names, with commas "
-            "between: q_proj,v_proj. Default: all of the parts to train.",
+            "between: q_proj,v_proj. Default: those of attention and MLP in the parts to train.",
             panel=TRAINING,
             given=str,
             parse=_names,
@@ -208,6 +215,17 @@ class DistillConfig:
     lora_alpha: float = 16.0
     """An adapter's output is multiplied by lora_alpha / lora_rank."""
     lora_dropout: float = 0.0
+
+    quantize: Annotated[
+        Literal["nf4"] | None,
+        Option(
+            "With --lora-rank: hold the frozen language model in 4 bits while adapters are trained "
+            "(QLoRA); needs bitsandbytes and an NVIDIA GPU. Default: none.",
+            panel=TRAINING,
+            given=str,
+        ),
+    ] = None
+    """nf4: QLoRA (Dettmers et al., 2023). The adapter is merged into the base's own weights."""
 
     # How it is computed; the paper does not say.
     precision: Annotated[
@@ -234,6 +252,18 @@ class DistillConfig:
     """Of the data's order and of dropout."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
+    packing: Annotated[
+        bool,
+        Option(
+            "Put several short examples of a batch into one sequence, without attention between "
+            "them: less padding.",
+            panel=TRAINING,
+        ),
+    ] = False
+    """It changes time and memory, not the loss."""
+    logits_at_once: int | None = None
+    """Target tokens whose logits over the vocabulary are computed at once, and again for the
+    gradient: less memory, not another loss. None: all of a micro-batch."""
     parallel: Annotated[
         Literal["ddp", "fsdp2"],
         Option(
@@ -268,6 +298,8 @@ class DistillConfig:
             raise refusal(
                 "accumulation", self.accumulation, f"It must divide batch_size, {self.batch_size}."
             )
+        if self.quantize is not None and self.lora_rank is None:
+            raise refusal("quantize", self.quantize, "Weights in 4 bits need lora_rank.")
         if self.lora_targets is not None and self.lora_rank is None:
             raise refusal("lora_targets", self.lora_targets, "It needs lora_rank.")
         if self.all_in_float16 and self.optimizer != "adam8bit":
@@ -338,7 +370,7 @@ class DistillConfig:
 _NO_OUTCOME = frozenset(
     [
         *("max_new_tokens", "samples", "sample", "teacher_input"),
-        *("accumulation", "gradient_checkpointing", "parallel"),
+        *("accumulation", "gradient_checkpointing", "packing", "logits_at_once", "parallel"),
         *("checkpoint_every", "keep_checkpoints", "feature_cache_gb"),
     ]
 )
@@ -363,6 +395,7 @@ _RANGES: Mapping[str, Range] = types.MappingProxyType(
         "floor": SHARE,
         "clip": POSITIVE,
         "lora_rank": POSITIVE,
+        "logits_at_once": POSITIVE,
         "lora_alpha": POSITIVE,
         "lora_dropout": BELOW_ONE,
         "bucket": POSITIVE,

@@ -13,8 +13,10 @@ from distill.objectives.objective import Objective
 from distill.options import EvaluationOptions
 from distill.questions import Questions
 from distill.training.card import fill_results
+from distill.training.tokens import asked_as
 from harness.core.files.paths import safe_name
 from harness.core.options import GenerationOptions, ModelOptions, RunOptions
+from harness.core.types import Style
 from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
 from harness.run.scoring import Run
@@ -41,11 +43,11 @@ def evaluate_student(
     """
     name = workspace.name + suffix
     reasons = objective.style == "structured"
+    asked = asked_as(folder, objective)
     source = Weights(
         ModelOptions(
-            # The catalogue's row is asked for a rationale; a folder is asked for a letter.
-            model="moondream-kd" if reasons else str(folder),
-            weights=str(folder) if reasons else None,
+            model=asked.model,
+            weights=asked.weights,
             name=name,
             runs=workspace.runs,
             device=evaluation.device,
@@ -62,6 +64,7 @@ def evaluate_student(
         evaluation,
         fresh=workspace.fresh or outdated,
         conclude=evaluation.conclude and reasons,  # else there is no reasoning to conclude from
+        style=asked.style,
     )
     return evaluate(source, test, options)
 
@@ -77,13 +80,20 @@ def evaluate_base(
 
 
 def _run_options(
-    workspace: Workspace, evaluation: EvaluationOptions, *, fresh: bool, conclude: bool
+    workspace: Workspace,
+    evaluation: EvaluationOptions,
+    *,
+    fresh: bool,
+    conclude: bool,
+    style: Style | None = None,
 ) -> RunOptions:
     return RunOptions(
         runs=workspace.runs,
         limit=evaluation.limit,
         batch_size=evaluation.batch_size,
-        generation=GenerationOptions(max_new_tokens=evaluation.max_new_tokens, conclude=conclude),
+        generation=GenerationOptions(
+            max_new_tokens=evaluation.max_new_tokens, conclude=conclude, style=style
+        ),
         tracking=workspace.tracking,
         fresh=fresh,
         bertscore=evaluation.bertscore,

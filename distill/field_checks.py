@@ -7,7 +7,7 @@ import math
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from harness.core.errors import HarnessError
 
@@ -16,6 +16,7 @@ Range = tuple[Callable[[float], bool], str]
 POSITIVE: Range = (lambda v: v > 0 and math.isfinite(v), "above 0")
 NOT_NEGATIVE: Range = (lambda v: v >= 0 and math.isfinite(v), "0 or more")
 BELOW_ONE: Range = (lambda v: 0 <= v < 1, "0 or more, and below 1")
+_UNIONS = (types.UnionType, Union)
 SHARE: Range = (lambda v: 0 <= v <= 1, "from 0 to 1")
 
 
@@ -45,7 +46,7 @@ def _fits(value: Any, hint: Any) -> bool:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return isinstance(value, str) and value in arguments
-    if origin is types.UnionType:
+    if origin in _UNIONS:
         return any(_fits(value, each) for each in arguments)
     if origin is tuple:
         return isinstance(value, tuple) and all(_fits(each, arguments[0]) for each in value)
@@ -63,7 +64,7 @@ def _words(hint: Any) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return " or ".join(arguments)
-    if origin is types.UnionType:
+    if origin in _UNIONS:
         return " or ".join(_words(each) for each in arguments)
     if origin is tuple:
         return f"a list of {_words(arguments[0])}"

@@ -19,7 +19,7 @@ from distill.config import preset
 from distill.examples import Example
 from distill.training import checkpointing
 from distill.training.estimate import estimate
-from distill.training.student import MoondreamStudent
+from distill.training.student import Student
 from distill.training.students import Training
 from distill.training.train import train
 from harness.cli.distill.printing import evaluation_commands
@@ -121,7 +121,7 @@ def test_the_logits_are_equal_merged_and_unmerged(
     whole: Path, tiny: Callable[..., Path], examples: list[Example], tmp_path: Path
 ) -> None:
     """Peft's own forward pass, with the adapter beside the weights of the base."""
-    student = MoondreamStudent(
+    student = Student(
         tiny("moondream"), replace(LORA, lora_rank=None, lora_targets=None), TASK, features=tmp_path
     )
     batch = student.encode(examples[:2])
@@ -131,7 +131,9 @@ def test_the_logits_are_equal_merged_and_unmerged(
         if folder != whole / "student":
             model = peft.PeftModel.from_pretrained(model, whole / "adapter")
         with torch.no_grad():
-            made = model.eval()(input_ids=batch.ids, image_features=batch.features).logits
+            made = model.eval()(
+                input_ids=batch.ids, image_features=torch.stack(batch.features)
+            ).logits
         found.append(made)
     assert torch.allclose(*found, atol=1e-4)
     assert torch.equal(*(logits.argmax(-1) for logits in found))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -15,9 +15,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import harness.models  # noqa: F401  # makes Moondream known to the auto classes
-from distill.config import DistillConfig, preset
+from distill.config import DistillConfig, Part, preset
 from distill.examples import Example
-from distill.training.student import PARTS, MoondreamStudent
+from distill.training.network import parts_of_parameters
+from distill.training.student import Student
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core.errors import HarnessError, SampleError
 from harness.core.images import ImageRef
@@ -44,11 +45,11 @@ def examples(drawn: Path) -> list[Example]:
 
 
 @pytest.fixture
-def make(tiny, tmp_path: Path) -> Callable[..., MoondreamStudent]:
+def make(tiny, tmp_path: Path) -> Callable[..., Student]:
     """A student from the tiny checkpoint."""
 
-    def student(config: DistillConfig = FP32, name: str = "features") -> MoondreamStudent:
-        return MoondreamStudent(tiny("moondream"), config, TASK, features=tmp_path / name)
+    def student(config: DistillConfig = FP32, name: str = "features") -> Student:
+        return Student(tiny("moondream"), config, TASK, features=tmp_path / name)
 
     return student
 
@@ -61,12 +62,12 @@ def with_picture(example: Example, *, size: tuple[int, int]) -> Example:
     return replace(example, sample=replace(example.sample, images=(picture,)))
 
 
-def words(student: MoondreamStudent, text: str) -> list[int]:
+def words(student: Student, text: str) -> list[int]:
     ids: list[int] = tokenizer(student)(text, add_special_tokens=False)["input_ids"]
     return ids
 
 
-def tokenizer(student: MoondreamStudent) -> Any:
+def tokenizer(student: Student) -> Any:
     return student._processor.tokenizer
 
 
@@ -132,7 +133,7 @@ def test_padding_is_on_the_right_with_the_end_token(make, examples: list[Example
         assert batch.weights[at].tolist() == [*row.weights, *[0.0] * rest]
     assert batch.tokens == sum(len(row.ids) for row in rows)
     assert batch.targets == batch.weight == sum(sum(w > 0 for w in row.weights) for row in rows)
-    assert batch.features.shape == (4, IMAGE_TOKENS, 64)
+    assert [each.shape for each in batch.features] == [(IMAGE_TOKENS, 64)] * 4
     assert torch.equal(batch.features[2], student.encode([some[2]]).features[0])
 
 
@@ -207,14 +208,9 @@ def test_data_cannot_write_control_tokens(make, examples: list[Example]) -> None
 def test_every_parameter_has_its_part(make) -> None:
     """Parts neither overlap nor leave anything out."""
     student = make()
-    names = [name.removeprefix("model.") for name, _ in student.module.named_parameters()]
-    for name in names:
-        owners = [
-            part
-            for part, starts in PARTS.items()
-            if any(name.startswith(f"{start}.") for start in starts)
-        ]
-        assert len(owners) == 1, name
+    found = parts_of_parameters(student.network.model, student.network.traits)
+    assert {len(parts) for parts in found.values()} == {1}
+    assert set().union(*found.values()) == set(get_args(Part))
 
 
 @pytest.mark.parametrize(
@@ -260,7 +256,7 @@ def test_a_half_precision_base_keeps_its_frozen_bits(tiny, examples, tmp_path: P
     model.save_pretrained(base)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (base / name).write_bytes((tiny("moondream") / name).read_bytes())
-    student = MoondreamStudent(base, preset("paper"), TASK, features=tmp_path / "features")
+    student = Student(base, preset("paper"), TASK, features=tmp_path / "features")
     kept = {name: p.dtype for name, p in student.module.named_parameters()}
     assert kept["model.lm_head.weight"] == torch.float32
     assert kept["model.model.vision_tower.post_layernorm.weight"] == torch.bfloat16
@@ -308,7 +304,7 @@ def test_lora_trains_adapters_and_merges_them(
     student.export(out)
     before, after = (load_file(f / "model.safetensors") for f in (student._base, out))
     assert before.keys() == after.keys()
-    merged = MoondreamStudent(out, FP32, TASK, features=out / "features")
+    merged = Student(out, FP32, TASK, features=out / "features")
     assert merged.loss(merged.encode(examples[:4])).item() == pytest.approx(adapted, abs=1e-4)
 
 
@@ -327,13 +323,13 @@ def test_features_are_computed_once(make, examples: list[Example], tmp_path: Pat
     (file,) = folder.rglob("*.safetensors")
     kept = first.encode(some)
     uncached = make(replace(FP32, feature_cache_gb=0.0), "none").encode(some)
-    assert torch.equal(kept.features, uncached.features)
+    assert all(map(torch.equal, kept.features, uncached.features))
     assert not (tmp_path / "none").exists()
     features = load_file(file)
     assert [each.shape for each in features.values()] == [(IMAGE_TOKENS, 64)] * 4
     # What is on disk is what is used: other numbers in it are seen.
     save_file({name: torch.zeros_like(each) for name, each in features.items()}, file)
-    assert not make().encode(some).features.any()
+    assert not torch.stack(make().encode(some).features).any()
 
 
 def test_a_picture_has_the_features_it_has_alone(make, examples: list[Example]) -> None:
@@ -360,12 +356,12 @@ def test_encoding_resumes(make, examples: list[Example], tmp_path: Path) -> None
 
 def test_features_of_earlier_versions_are_read(make, examples, tmp_path: Path) -> None:
     """They wrote a file for each picture, named after it."""
-    expected = make().encode(examples[:1]).features
+    (expected,) = make().encode(examples[:1]).features
     (file,) = (tmp_path / "features").rglob("*.safetensors")
     ((digest, features),) = load_file(file).items()
     file.unlink()
     save_file({"features": features * 2}, file.with_name(f"{digest}.safetensors"))
-    assert torch.equal(make().encode(examples[:1]).features, expected * 2)
+    assert torch.equal(make().encode(examples[:1]).features[0], expected * 2)
 
 
 @pytest.mark.parametrize("bytes_", [b"", b"no safetensors", None], ids=["empty", "junk", "shape"])
@@ -374,11 +370,11 @@ def test_damaged_features_are_computed_again(make, examples, tmp_path: Path, byt
     from safetensors.torch import save
 
     student = make()
-    good = student.encode(examples[:1]).features
+    (good,) = student.encode(examples[:1]).features
     (file,) = (tmp_path / "features").rglob("*.safetensors")
     whole = file.read_bytes()
     file.write_bytes(save({"features": torch.zeros(2, 2)}) if bytes_ is None else bytes_)
-    assert torch.equal(make().encode(examples[:1]).features, good)
+    assert torch.equal(make().encode(examples[:1]).features[0], good)
     assert file.read_bytes() == whole
 
 
@@ -397,10 +393,10 @@ def test_the_cache_stays_within_its_limit(make, examples: list[Example], tmp_pat
 
 def test_features_of_other_weights_are_not_used(make, tiny, examples, tmp_path: Path) -> None:
     """Weights and precision are part of a feature's name."""
-    first = make().encode(examples[:1]).features
-    other = MoondreamStudent(tiny("moondream", 1), FP32, TASK, features=tmp_path / "features")
-    assert not torch.equal(other.encode(examples[:1]).features, first)
-    half = make(preset("paper")).encode(examples[:1]).features
+    (first,) = make().encode(examples[:1]).features
+    other = Student(tiny("moondream", 1), FP32, TASK, features=tmp_path / "features")
+    assert not torch.equal(other.encode(examples[:1]).features[0], first)
+    (half,) = make(preset("paper")).encode(examples[:1]).features
     assert half.dtype == torch.bfloat16
 
 

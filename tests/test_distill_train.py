@@ -29,7 +29,7 @@ from distill.training.card import Sources, fill_results
 from distill.training.curve import loss_svg, smoothed
 from distill.training.estimate import UTILISATION, estimate
 from distill.training.schedule import learning_rate
-from distill.training.student import MoondreamStudent
+from distill.training.student import Student
 from distill.training.train import train
 from harness.core.errors import DataError, HarnessError
 from harness.core.images import ImageRef
@@ -475,7 +475,7 @@ def test_adam_step_by_hand(run, tiny, examples: list[Example], tmp_path: Path) -
     config = replace(FP32, batch_size=21, checkpoint_every=50)
     run(tmp_path / "run", config)
     rate = learning_rate(1, 1, config)
-    student = MoondreamStudent(tiny("moondream"), config, TASK, features=tmp_path / "features")
+    student = Student(tiny("moondream"), config, TASK, features=tmp_path / "features")
     student.loss(student.encode(examples)).backward()
     after = checkpointing.load(tmp_path / "run" / "checkpoints" / "step-00000001").model
     for name, weight in student.module.named_parameters():

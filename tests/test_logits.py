@@ -27,7 +27,7 @@ from distill.rationales.kept import load_examples
 from distill.rationales.logit_collection import check_teacher, collect_logits
 from distill.rationales.logits import keep_highest, read_logits
 from distill.rationales.prompt import teacher_task
-from distill.training.student import MoondreamStudent
+from distill.training.student import Student
 from distill.training.students import Training, train_student
 from distill.training.train import train
 from harness import cli
@@ -183,7 +183,7 @@ def test_what_is_kept_are_the_teachers_own_logits(
     assert collected["counts"] == {"examples": 6, "there": 6, "failed": {}}
     record = json.loads((workspace.folder / "logits.json").read_text())
     assert record["teacher"]["title"] == "Moondream"
-    student = MoondreamStudent(tiny("moondream"), CONFIG, TASK, features=tmp_path)
+    student = Student(tiny("moondream"), CONFIG, TASK, features=tmp_path)
     model: Any = load(
         find_checkpoint("moondream", weights=str(tiny("moondream", 1))),
         LoadOptions(device="cpu", dtype="float32"),
@@ -287,7 +287,7 @@ def test_the_loss_is_that_of_plain_forward_passes(
     examples: list[Example], tiny: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Padding and batching change nothing: the mean of the examples' own losses by their tokens."""
-    student = MoondreamStudent(tiny("moondream"), CONFIG, TASK, features=tmp_path)
+    student = Student(tiny("moondream"), CONFIG, TASK, features=tmp_path)
     batch = student.encode(examples)
     total = 0.0
     for example in examples:
@@ -295,7 +295,9 @@ def test_the_loss_is_that_of_plain_forward_passes(
         alone = student.encode([example])
         with torch.no_grad():
             model: Any = student._model
-            logits = model(input_ids=alone.ids, image_features=alone.features).logits[0]
+            logits = model(input_ids=alone.ids, image_features=torch.stack(alone.features)).logits[
+                0
+            ]
         places = [place for place, label in enumerate(row.labels) if label != -100]
         labels = torch.tensor([row.labels[place] for place in places])
         logits = logits[[place - 1 for place in places]]
@@ -312,11 +314,13 @@ def test_the_gradient_is_that_of_the_loss(
     examples: list[Example], tiny: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Against central differences through the whole tiny student, in float64."""
-    student = MoondreamStudent(tiny("moondream"), CONFIG, TASK, features=tmp_path)
+    student = Student(tiny("moondream"), CONFIG, TASK, features=tmp_path)
     student.module.double()
     batch = student.encode(examples[:2])
     assert batch.features is not None
-    exact = replace(batch, weights=batch.weights.double(), features=batch.features.double())
+    exact = replace(
+        batch, weights=batch.weights.double(), features=[f.double() for f in batch.features]
+    )
     assert gradient_error(student, exact) < 1e-6
 
 
@@ -348,7 +352,7 @@ def test_the_teacher_itself_has_nothing_to_learn(
     examples: list[Example], tiny: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Of all its logits, asked in the same words: the divergence is what float16 leaves of it."""
-    student = MoondreamStudent(
+    student = Student(
         tiny("moondream"),
         replace(CONFIG, objective_settings={"top_k": 512, "weight": 1.0}),
         TASK,
@@ -357,7 +361,7 @@ def test_the_teacher_itself_has_nothing_to_learn(
     batch = student.encode(examples[:2])
     with torch.no_grad():
         model: Any = student._model
-        logits = model(input_ids=batch.ids, image_features=batch.features).logits
+        logits = model(input_ids=batch.ids, image_features=torch.stack(batch.features)).logits
     shifted = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
     kept = keep_highest(shifted.flatten(0, 1), shifted.shape[-1])
     shape = (*batch.ids.shape, -1)

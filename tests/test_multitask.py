@@ -17,7 +17,7 @@ from distill.objectives import objective_of
 from distill.objectives.multitask import PREFIX, Multitask
 from distill.training.estimate import estimate
 from distill.training.fingerprint import fingerprint
-from distill.training.student import MoondreamStudent
+from distill.training.student import Student
 from distill.training.train import train
 from harness.core.errors import HarnessError, SampleError
 from harness.core.structured import Rationale
@@ -80,7 +80,7 @@ def test_the_loss_is_the_sum_of_two_means(
     """Of a plain forward pass over each target alone: long rationales count as much as short
     ones, and letters as much as both."""
     config = replace(CONFIG, objective_settings=settings, **changes)
-    student = MoondreamStudent(tiny("moondream"), config, TASK, features=tmp_path)
+    student = Student(tiny("moondream"), config, TASK, features=tmp_path)
     some = examples[:3]
     means: list[list[float]] = [[], []]
     for example in some:
@@ -99,10 +99,8 @@ def test_the_question_of_the_answer_is_the_one_that_is_evaluated(
     tiny: Callable[..., Path], examples: list[Example], tmp_path: Path
 ) -> None:
     """The control's tokens; the prefix stands in the question of the rationale."""
-    multitask = MoondreamStudent(tiny("moondream"), CONFIG, TASK, features=tmp_path)
-    control = MoondreamStudent(
-        tiny("moondream"), CONFIG.with_objective("answer"), TASK, features=tmp_path
-    )
+    multitask = Student(tiny("moondream"), CONFIG, TASK, features=tmp_path)
+    control = Student(tiny("moondream"), CONFIG.with_objective("answer"), TASK, features=tmp_path)
     answer, rationale = multitask.rows(examples[0])
     assert answer.ids == control.rows(examples[0])[0].ids
     text = multitask._processor.tokenizer.decode(rationale.ids)

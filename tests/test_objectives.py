@@ -30,7 +30,7 @@ from distill.objectives.objective import (
 )
 from distill.objectives.structured import Structured
 from distill.training import checkpointing
-from distill.training.student import Batch, MoondreamStudent
+from distill.training.student import Batch, Student
 from distill.training.train import train
 from harness import cli
 from harness.core.errors import HarnessError, SampleError
@@ -269,7 +269,7 @@ def test_the_former_option_is_understood(
     assert json.loads(shown.stdout)["config"]["objective"] == "answer"
 
 
-def gradient_error(student: MoondreamStudent, batch: Batch) -> float:
+def gradient_error(student: Student, batch: Batch) -> float:
     """How far the slope of the loss along a direction is from what the gradient says, in norms of
     the gradient; the worst of three directions, by central differences."""
     parameters = list(student.trainable())
@@ -297,7 +297,7 @@ def test_the_gradient_is_that_of_the_loss(
 ) -> None:
     """Against central differences through the whole tiny student, in float64."""
     config = replace(FP32, objective=name)
-    student = MoondreamStudent(tiny("moondream"), config, TASK, features=tmp_path / "features")
+    student = Student(tiny("moondream"), config, TASK, features=tmp_path / "features")
     student.module.double()
     batch = student.encode(examples[:2])
     assert batch.features is not None

@@ -169,14 +169,14 @@ def test_each_language_model_gets_its_own_turns(
     tiny: Callable[..., Path], tmp_path: Path, language: str
 ) -> None:
     """With and without a picture; what was always asked as it is now needs no rule."""
-    from harness.models.loading import _load_processor
+    from harness.models.loading import processor_of
     from harness.models.prompt_format import prompt_format_for
 
     turns = dict(line.split(" ", 1) for line in TURNS.splitlines())
     wanted = re.sub(r"(?<!<)\|(?!>)", "\n", turns[language])
     folder = copied(tiny("llava-next"), tmp_path / language, **NEXT[language])
     checkpoint = find_checkpoint(str(folder))
-    render = prompt_format_for(_load_processor(checkpoint, {}), checkpoint, None)
+    render = prompt_format_for(processor_of(checkpoint, {}), checkpoint, None)
     for images, shown in (((), ""), ((PICTURE,), "<image>\n")):
         prompt = Prompt(text="Why?", question="Why?", images=images, style="plain")
         assert render(prompt) == wanted.replace("@", shown)

@@ -83,10 +83,10 @@ def _measured(
 ) -> dict[str, Dependence]:
     import torch
 
-    from distill.training.student import MoondreamStudent
+    from distill.training.student import Student
 
     precision: Any = resolve_dtype("auto", device)
-    student = MoondreamStudent(
+    student = Student(
         base, DistillConfig(precision=precision), task, features=folder / FEATURES, device=device
     )
     student.module.eval()

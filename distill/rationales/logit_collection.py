@@ -31,7 +31,7 @@ from distill.rationales.logits import (
 from distill.rationales.prompt import PROMPT_VERSION, teacher_task
 from distill.rationales.store import Store
 from distill.rationales.teacher import teacher_of
-from distill.training.tokens import IGNORED, row_maker
+from distill.training.tokens import RowMaker, checkpoint_of
 from harness.core import progress
 from harness.core.errors import ContextError, DataError, Exit, HarnessError, SampleError
 from harness.core.options import is_remote
@@ -248,16 +248,15 @@ def _compute(
 
 def _targets(work: _Work, base: Path) -> Callable[[Example], list[int]]:
     """A function from an example to the tokens of its target, as the student learns them."""
-    from transformers import AutoProcessor
+    from harness.models.loading import processor_of
 
-    from harness.checkpoints import pretrained
-
-    processor: Any = pretrained.load(AutoProcessor, base)
-    rows = row_maker(processor, base, work.objective, work.questions.data.task)
+    checkpoint = checkpoint_of(base, work.objective)
+    processor = processor_of(checkpoint, {})
+    rows = RowMaker(processor, checkpoint, work.objective, work.questions.data.task)
 
     def tokens(example: Example) -> list[int]:
-        (row,) = rows(example)
-        return [label for label in row.labels if label != IGNORED]
+        (target,) = work.objective.targets(example)
+        return rows.target_tokens(target)[0]
 
     return tokens
 

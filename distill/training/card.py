@@ -37,12 +37,12 @@ class Sources:
 
 
 def card(
-    config: DistillConfig, sources: Sources, *, image_tokens: int, record: Mapping[str, Any]
+    config: DistillConfig, sources: Sources, *, image_tokens: str, record: Mapping[str, Any]
 ) -> str:
     """The text of README.md.
 
     Args:
-        image_tokens: tokens per picture, of Table 3.
+        image_tokens: tokens per question's pictures, of Table 3, in words.
         record: what distill.json says of the finished run.
     """
     counts, losses = record["counts"], record["losses"]
@@ -108,7 +108,7 @@ def _adapter(config: DistillConfig) -> str:
     )
 
 
-def _table_3(config: DistillConfig, image_tokens: int) -> dict[str, tuple[str]]:
+def _table_3(config: DistillConfig, image_tokens: str) -> dict[str, tuple[str]]:
     """The settings that Table 3 of the paper lists."""
     values = {
         "Optimizer": config.optimizer,

@@ -1,28 +1,33 @@
 """What a training run will take, before anyone spends a night: samples, steps, memory, disk, time.
 
-Nothing is loaded but the tokenizer; no picture is decoded. Every figure comes with its formula.
+No weights are read. Pictures are processed only where the number of their tokens goes by their
+size. Every figure comes with its formula.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from distill.config import DistillConfig
+from distill.config import DistillConfig, Part
 from distill.examples import Example
 from distill.objectives import objective_of
 from distill.training.lora import adapted_layers
 from distill.training.schedule import order
-from distill.training.student import PARTS
-from distill.training.tokens import IGNORED, Row, row_maker
+from distill.training.tokens import IGNORED, RowMaker, checkpoint_of
+from harness.checkpoints.checkpoint import Checkpoint
 from harness.core.devices import synchronize
 from harness.core.errors import SampleError
 from harness.core.types import Task
+from harness.families import family_of
 from tasks import scienceqa
+
+if TYPE_CHECKING:
+    from distill.training.network import Network
 
 UTILISATION = 0.4
 """Share of the device's rate for plain matrix products that training is taken to reach."""
@@ -99,21 +104,25 @@ def estimate(
     Raises:
         HarnessError: `base` is not a checkpoint.
     """
-    from transformers import AutoConfig, AutoProcessor
+    from harness.models.context_length import context_length
+    from harness.models.loading import processor_of
 
-    from harness.checkpoints import pretrained
-
-    shape = pretrained.load(AutoConfig, base)
-    processor: Any = pretrained.load(AutoProcessor, base)
-    rows = row_maker(processor, base, objective_of(config), task)
-    found, left_out = _sequences(examples, rows, context=shape.text_config.max_position_embeddings)
-    lengths = [max(length for length, _ in each) for each in found]
-    sequences = [pair for each in found for pair in each]
-    parts, adapters = parameters_of(shape, config)
+    checkpoint = checkpoint_of(base, objective_of(config))
+    network = empty_network(checkpoint)
+    processor = processor_of(checkpoint, {})
+    if network.family.repair:
+        network.family.repair(network.model, processor, checkpoint)
+    shape = network.model.config
+    rows = RowMaker(processor, checkpoint, objective_of(config), task)
+    found, left_out = _sequences(examples, rows, network, context=context_length(shape))
+    lengths = [max(length for length, _ in each.sequences) for each in found]
+    sequences = [pair for each in found for pair in each.sequences]
+    parts, adapters = parameters_of(network, config)
+    image_tokens = sum(each.image_tokens for each in found)
     steps = order(lengths, config)
     size = config.micro_batch_size
     micro = [s[i : i + size] for s in steps for i in range(0, len(s), size)]
-    flops = flops_of(shape, parts, sequences, config, images=len(found))
+    flops = flops_of(shape, parts, sequences, config, image_tokens=image_tokens)
     rate = matrix_rate(config.precision, device)
     trained = adapters or sum(parts[part] for part in config.train)
     return Estimate(
@@ -129,10 +138,14 @@ def estimate(
             config,
             total=sum(parts.values()),
             trained=trained,
-            tokens=max((_padded_tokens([found[i] for i in m]) for m in micro), default=0),
-            targets=max((sum(n for i in m for _, n in found[i]) for m in micro), default=0),
+            tokens=max((_padded_tokens([found[i].sequences for i in m]) for m in micro), default=0),
+            targets=max(
+                (sum(n for i in m for _, n in found[i].sequences) for m in micro), default=0
+            ),
         ),
-        disk=_disk(shape, config, images=len(lengths), total=sum(parts.values()), trained=trained),
+        disk=_disk(
+            shape, config, image_tokens=image_tokens, total=sum(parts.values()), trained=trained
+        ),
         flops=flops,
         device_flops=rate,
         seconds=flops / (UTILISATION * rate),
@@ -144,15 +157,23 @@ _Lengths = tuple[int, int]
 """Tokens of a sequence, and those of its target."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Example:
+    """The sizes of an example."""
+
+    sequences: Sequence[_Lengths]
+    image_tokens: int
+
+
 def _sequences(
-    examples: Sequence[Example], rows: Callable[[Example], tuple[Row, ...]], *, context: int
-) -> tuple[list[list[_Lengths]], dict[str, int]]:
+    examples: Sequence[Example], rows: RowMaker, network: Network, *, context: int | None
+) -> tuple[list[_Example], dict[str, int]]:
     """The sequences of each example that fits; reason -> examples of the others.
 
     Args:
-        context: tokens that a sequence may have.
+        context: tokens that a sequence may have; None: it is not known.
     """
-    found: list[list[_Lengths]] = []
+    found: list[_Example] = []
     left_out: Counter[str] = Counter()
     for example in examples:
         try:
@@ -160,10 +181,11 @@ def _sequences(
         except SampleError as error:
             left_out[str(error)] += 1
             continue
-        if max(len(row.ids) for row in made) > context:
+        if context is not None and max(len(row.ids) for row in made) > context:
             left_out[f"longer than the context of {context} tokens"] += 1
             continue
-        found.append([(len(r.ids), sum(label != IGNORED for label in r.labels)) for r in made])
+        sizes = [(len(r.ids), sum(label != IGNORED for label in r.labels)) for r in made]
+        found.append(_Example(sizes, network.image_tokens(made[0].prompt)))
     return found, dict(left_out)
 
 
@@ -173,25 +195,37 @@ def _padded_tokens(batch: Sequence[Sequence[_Lengths]]) -> int:
     return len(lengths) * max(lengths)
 
 
-def parameters_of(shape: Any, config: DistillConfig) -> tuple[dict[str, int], int]:
-    """Parameters of each part, and those of adapters (0 without), counted on a model without
-    memory."""
+def empty_network(checkpoint: Checkpoint) -> Network:
+    """The network of a checkpoint without memory for its weights."""
     import torch
+    from transformers import AutoConfig, AutoModelForImageTextToText
 
-    from harness.models import MoondreamForConditionalGeneration
+    import harness.models  # noqa: F401  # registers the project's own classes
+    from distill.training.network import Network
+    from harness.checkpoints import pretrained
 
     with torch.device("meta"):
-        model = MoondreamForConditionalGeneration(shape)
-    prefixes = {part: tuple(f"{name}." for name in names) for part, names in PARTS.items()}
-    parts: Counter[str] = Counter()
-    for name, parameter in model.named_parameters():
-        parts[next(p for p, start in prefixes.items() if name.startswith(start))] += (
-            parameter.numel()
+        model = AutoModelForImageTextToText.from_config(
+            pretrained.load(AutoConfig, checkpoint.folder)
         )
+    return Network(model, family_of(checkpoint.model_type))
+
+
+def parameters_of(network: Network, config: DistillConfig) -> tuple[dict[str, int], int]:
+    """Parameters of each part, and those of adapters (0 without). One that is in two parts, as
+    embeddings that are the head, counts once; `other` are never trained."""
+    from distill.training.network import parts_of_parameters
+
+    model = network.model
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    parts = Counter[str](dict.fromkeys(get_args(Part), 0))
+    for name, owners in parts_of_parameters(model, network.traits).items():
+        order = [part for part in get_args(Part) if part in owners]
+        parts[order[0] if order else "other"] += sizes[name]
     if config.lora_rank is None:
         return dict(parts), 0
-    trained = [start for part in config.train for start in prefixes[part]]
-    layers: Any = [model.get_submodule(name) for name in adapted_layers(model, config, trained)]
+    names = adapted_layers(model, config, network.traits)
+    layers: Any = [model.get_submodule(name) for name in names]
     sides = sum(layer.in_features + layer.out_features for layer in layers)
     return dict(parts), config.lora_rank * sides
 
@@ -201,7 +235,7 @@ def _memory(
 ) -> dict[str, int]:
     half = config.all_in_float16
     mixed = config.precision != "float32" and not half
-    text = shape.text_config
+    text = shape.get_text_config()
     each, frozen = (2 if half else 4), (4 if config.precision == "float32" else 2)
     saved = _SAVED_FLOAT16 if half else _SAVED_MIXED if mixed else _SAVED_FLOAT32
     held = total if config.lora_rank else total - trained
@@ -221,10 +255,10 @@ def _memory(
 
 
 def _disk(
-    shape: Any, config: DistillConfig, *, images: int, total: int, trained: int
+    shape: Any, config: DistillConfig, *, image_tokens: int, total: int, trained: int
 ) -> dict[str, int]:
     size = 4 if config.precision == "float32" else 2
-    features = images * shape.image_seq_length * shape.text_config.hidden_size * size
+    features = image_tokens * shape.get_text_config().hidden_size * size
     if {"vision", "projector"} & set(config.train):
         features = 0
     each = 2 if config.all_in_float16 else 4
@@ -242,11 +276,11 @@ def flops_of(
     sequences: Sequence[_Lengths],
     config: DistillConfig,
     *,
-    images: int,
+    image_tokens: int,
 ) -> float:
-    """Floating-point operations of training on these sequences and of encoding so many images once;
-    a multiply-add is two."""
-    text = shape.text_config
+    """Floating-point operations of training on these sequences and of encoding pictures of so many
+    tokens once; a multiply-add is two."""
+    text = shape.get_text_config()
     lengths, targets = zip(*sequences, strict=True) if sequences else ((), ())
     quadratic = 6.0 * text.num_hidden_layers * text.hidden_size * sum(n * n for n in lengths)
     training: float = (
@@ -254,7 +288,7 @@ def flops_of(
     )
     if config.gradient_checkpointing:
         training *= 4 / 3
-    seen: float = 2.0 * (parts["vision"] + parts["projector"]) * shape.image_seq_length * images
+    seen: float = 2.0 * (parts["vision"] + parts["projector"]) * image_tokens
     return config.epochs * training + seen
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.core.files.atomic import write_atomically
 from harness.core.images import ImageRef
@@ -28,16 +29,34 @@ _HEADER_BYTES = 160
 """What a picture's entry in a file takes in addition to its numbers, at most."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """The pictures of a question, which are encoded and kept together: in some families the way a
+    picture is divided goes by how many there are."""
+
+    images: tuple[ImageRef, ...]
+
+    def digest(self) -> str:
+        """Of the only picture its own; raises SampleError."""
+        digests = [image.digest() for image in self.images]
+        return digests[0] if len(digests) == 1 else sha256(" ".join(digests).encode()).hexdigest()
+
+    def decode(self) -> list[Image]:
+        """The pictures in RGB, upright; raises SampleError."""
+        return [image.decode() for image in self.images]
+
+
 class FeatureStore:
-    """`store(images)` is the embeddings of each picture, (T, D), on the CPU."""
+    """`store(pictures)` is the embeddings of the pictures of each question, (T, D) or, for
+    cross-attention, (tiles, T, D), on the CPU."""
 
     def __init__(
         self,
         folder: Path,
-        encode: Callable[[Sequence[Image]], Sequence[torch.Tensor]],
+        encode: Callable[[Sequence[list[Image]]], Sequence[torch.Tensor]],
         *,
-        key: dict[str, Any],
-        shape: tuple[int, int],
+        key: Sequence[object],
+        width: int,
         dtype: torch.dtype,
         limit: float,
         writers: int = 1,
@@ -48,21 +67,22 @@ class FeatureStore:
             folder: where features are kept, those of other weights and precisions too.
             encode: from pictures to the embeddings of each.
             key: fingerprint of the weights, geometry: what `encode` depends on.
-            shape: (T, D).
+            width: that D is a multiple of.
             limit: bytes that `folder` may take.
             writers: processes that add to it at the same time, each its share of what is left.
         """
-        name = sha256(json.dumps([key, shape, str(dtype)], sort_keys=True).encode()).hexdigest()
+        name = sha256(json.dumps([*key, str(dtype)], sort_keys=True).encode()).hexdigest()
         self._folder = folder / name[:16]
         self._encode = encode
-        self._shape = shape
+        self._width = width
         self._dtype = dtype
         used = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
         self._room = (limit - used) / writers
+        self._largest = 0  # bytes of the features that took most
         self._read_files: set[Path] = set()
         self._places: dict[str, tuple[Path, str]] = {}  # picture -> its file, and its tensor there
 
-    def __call__(self, images: Sequence[ImageRef]) -> list[torch.Tensor]:
+    def __call__(self, images: Sequence[Pictures]) -> list[torch.Tensor]:
         """Read what is kept, encode the others together, and keep them if there is room.
 
         Raises:
@@ -78,7 +98,7 @@ class FeatureStore:
         found = kept | self._add(pictures)
         return [found[digest] for digest in digests]  # type: ignore[misc]  # none is missing now
 
-    def missing(self, images: Sequence[ImageRef]) -> Mapping[str, Image]:
+    def missing(self, images: Sequence[Pictures]) -> Mapping[str, list[Image]]:
         """The pictures that are not kept, by digest; raises SampleError where one is unusable."""
         return {
             digest: image.decode()
@@ -86,20 +106,13 @@ class FeatureStore:
             if not self._is_kept(digest := image.digest())
         }
 
-    def keep(self, pictures: Mapping[str, Image]) -> None:
+    def keep(self, pictures: Mapping[str, list[Image]]) -> None:
         """Encode and keep as many of `pictures` as there is room for; see `missing`."""
-        self._add(dict(list(pictures.items())[: self._room_left]))
+        smallest = self._largest or _HEADER_BYTES  # how large they are shows with the first ones
+        count = max(0, int(self._room // smallest))
+        self._add(dict(list(pictures.items())[:count]))
 
-    @property
-    def _size(self) -> int:
-        return self._shape[0] * self._shape[1] * self._dtype.itemsize + _HEADER_BYTES
-
-    @property
-    def _room_left(self) -> int:
-        """Pictures that there is room for."""
-        return max(0, int(self._room // self._size))
-
-    def _add(self, pictures: Mapping[str, Image]) -> dict[str, torch.Tensor]:
+    def _add(self, pictures: Mapping[str, list[Image]]) -> dict[str, torch.Tensor]:
         """Encode `pictures`, and keep what there is room for."""
         found: dict[str, torch.Tensor] = {}
         digests = list(pictures)
@@ -110,9 +123,24 @@ class FeatureStore:
                 digest: features.to("cpu", self._dtype)
                 for digest, features in zip(batch, encoded, strict=True)
             }
-            self._write({digest: made[digest] for digest in batch[: self._room_left]})
+            self._write(self._fitting(made))
             found |= made
         return found
+
+    def _fitting(self, features: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """As many of `features` as there is room for, from the first one on."""
+        fitting, room = {}, self._room
+        for digest, each in features.items():
+            size = each.numel() * each.element_size() + _HEADER_BYTES
+            self._largest = max(self._largest, size)
+            room -= size
+            if room < 0:
+                break
+            fitting[digest] = each
+        return fitting
+
+    def _are_features(self, shape: Sequence[int]) -> bool:
+        return len(shape) in {2, 3} and shape[-1] > 0 and shape[-1] % self._width == 0
 
     def _write(self, features: Mapping[str, torch.Tensor]) -> None:
         """Write one file of `features`."""
@@ -141,10 +169,10 @@ class FeatureStore:
             try:
                 with safe_open(path, framework="pt") as file:
                     names = list(file.keys())
-                    shapes = {tuple(file.get_slice(name).get_shape()) for name in names}
+                    shapes = [file.get_slice(name).get_shape() for name in names]
             except (OSError, SafetensorError):
-                names, shapes = [], set()
-            if shapes == {self._shape}:
+                names, shapes = [], []
+            if names and all(map(self._are_features, shapes)):
                 for name in names:
                     self._places[path.stem if name == _SINGLE else name] = (path, name)
             else:
@@ -161,7 +189,7 @@ class FeatureStore:
                 features: torch.Tensor = file.get_tensor(name)
         except (OSError, SafetensorError):
             features = None  # type: ignore[assignment]
-        if features is not None and features.shape == self._shape and features.dtype == self._dtype:
+        if features is not None and features.dtype == self._dtype:
             return features
         self._forget(path)
         return None

@@ -20,7 +20,7 @@ def fingerprint(examples: Sequence[Example], objective: Objective, task: Task) -
     digests = image_digests([example.sample for example in examples])
     total = sha256()
     for example in examples:
-        question = task.prompt(blank(example.sample), "direct").text
+        question = task.prompt(blank(example.sample), objective.style).text
         try:
             targets = [_content(target) for target in objective.targets(example)]
         except SampleError:

@@ -23,7 +23,7 @@ from distill.training.parallel import Processes
 from distill.training.record import TrainingRun
 from distill.training.schedule import learning_rate
 from distill.training.state import TrainingState
-from distill.training.student import Batch, MoondreamStudent
+from distill.training.student import Batch, Student
 from distill.training.tracked import begin, log_step
 from harness.core import timing
 from harness.core.errors import Exit, HarnessError
@@ -41,7 +41,7 @@ class TrainingLoop:
     def __init__(
         self,
         run: TrainingRun,
-        student: MoondreamStudent,
+        student: Student,
         steps: Sequence[Sequence[Example]],
         processes: Processes,
     ) -> None:

@@ -15,18 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from distill.config import DistillConfig
+from distill.training.network import part_of
 from harness.core.errors import HarnessError
+from harness.families.training_traits import TrainingTraits
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 """Of the tensors' names in peft's files."""
 
 
-def adapted_layers(model: nn.Module, config: DistillConfig, prefixes: Sequence[str]) -> list[str]:
-    """Names of the linear layers that get an adapter.
-
-    Args:
-        prefixes: of the names of the trained parts, each with its dot.
+def adapted_layers(model: nn.Module, config: DistillConfig, traits: TrainingTraits) -> list[str]:
+    """Names of the linear layers that get an adapter: those that are asked for, else those of
+    attention and MLP in the parts to train. The head is adapted only where it is named.
 
     Raises:
         HarnessError: there is no linear layer, or none of the name that is asked for.
@@ -34,8 +34,10 @@ def adapted_layers(model: nn.Module, config: DistillConfig, prefixes: Sequence[s
     layers = {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and f"{name}.".startswith(tuple(prefixes))
+        if isinstance(module, nn.Linear) and part_of(name, traits) in config.train
     }
+    if config.lora_targets is None:
+        layers.pop(traits.head, None)
     if not layers:
         raise HarnessError(
             f"train {', '.join(config.train)}: there is no linear layer to adapt.",
@@ -49,8 +51,28 @@ def adapted_layers(model: nn.Module, config: DistillConfig, prefixes: Sequence[s
                 "that.",
                 known=f"There are {', '.join(sorted(kinds))}.",
             )
+    head = layers.get(traits.head)
+    named = traits.head.rpartition(".")[2] in (config.lora_targets or ())
+    if head is not None and named and head.weight is _embeddings(model):
+        raise HarnessError(
+            f"--lora-targets {traits.head}: it is the table of embeddings, which a merged adapter "
+            "would change.",
+            remedy="Leave it out.",
+        )
     wanted = kinds if config.lora_targets is None else set(config.lora_targets)
     return [name for name in layers if name.rpartition(".")[2] in wanted]
+
+
+def _embeddings(model: nn.Module) -> object:
+    found: Any = model
+    return found.get_input_embeddings().weight
+
+
+def names_within_adapters(model: nn.Module, names: Sequence[str]) -> list[str]:
+    """The names of these parameters once their layers are adapted."""
+    there = {name for name, _ in model.named_parameters()}
+    inner = {name: ".base_layer.".join(name.rsplit(".", 1)) for name in names}
+    return [name if name in there else inner[name] for name in names]
 
 
 def add_adapters(

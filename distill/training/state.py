@@ -19,7 +19,7 @@ from distill.training.checkpointing import Snapshot
 from distill.training.loss_scale import LossScale
 from distill.training.parallel import Processes
 from distill.training.schedule import learning_rate
-from distill.training.student import MoondreamStudent
+from distill.training.student import Student
 from harness.core.errors import DataError
 
 
@@ -28,7 +28,7 @@ class TrainingState:
 
     def __init__(
         self,
-        student: MoondreamStudent,
+        student: Student,
         steps: Sequence[Sequence[Example]],
         config: DistillConfig,
         processes: Processes,

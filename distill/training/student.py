@@ -1,154 +1,118 @@
-"""The student: what the training loop needs of a model, and Moondream as one.
-
-This module alone knows the parts of the model, which of them are frozen, and how batches are
-padded: on the right, with the end token.
-"""
+"""The student: a model of any family that has training traits, what of it is trained, its batches
+and its loss, and the checkpoint that it leaves."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from PIL import Image
 from torch import Tensor, nn
 
-from distill.config import DistillConfig, Part
+from distill.config import DistillConfig
 from distill.examples import Example
 from distill.objectives import objective_of
 from distill.objectives.objective import Objective, TargetTokens, TopLogits
 from distill.rationales.logits import read_logits
-from distill.training.features import FeatureStore
-from distill.training.lora import adapted_layers, adapter_deltas, add_adapters, save_adapter
-from distill.training.tokens import IGNORED, Row, row_maker
+from distill.training.base_model import load_base, load_unchanged
+from distill.training.batches import Batch, joined_padded, one_by_one, packed, padded, sequences_of
+from distill.training.features import FeatureStore, Pictures
+from distill.training.lora import (
+    adapted_layers,
+    adapter_deltas,
+    add_adapters,
+    names_within_adapters,
+    save_adapter,
+)
+from distill.training.network import Network, Sequences, hash_parameters, parts_of_parameters
+from distill.training.tokens import IGNORED, Row, RowMaker, checkpoint_of
 from harness.checkpoints.folder import SUFFIXES, weights_fingerprint
 from harness.core.errors import SampleError
 from harness.core.types import Task
-
-PARTS: Mapping[Part, tuple[str, ...]] = {
-    "vision": ("model.vision_tower",),
-    "projector": ("model.projector",),
-    "embeddings": ("model.language_model.embed_tokens",),
-    "layers": ("model.language_model.layers", "model.language_model.final_layernorm"),
-    "head": ("lm_head",),
-}
-"""Every parameter of Moondream lies in one of these."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """Examples of one forward pass, padded on the right."""
-
-    ids: Tensor
-    """(B, L)"""
-    labels: Tensor
-    """(B, L); IGNORED where nothing is learned."""
-    weights: Tensor
-    """(B, L), in float32."""
-    features: Tensor | None = None
-    """(N, T, D): embeddings of the N pictures, in order; None where there are none or where the
-    encoder is trained."""
-    teacher: TopLogits | None = None
-    """(B, L, K), at the places of the labels, 0 elsewhere; None where the objective needs none."""
-    pixels: Mapping[str, Tensor] | None = None
-    """The processor's pixel_values and image_grids, where the encoder is trained."""
-    tokens: int
-    """Length of all sequences, padding left out."""
-
-    @property
-    def weight(self) -> float:
-        """The sum of the weights of all target tokens: what the batch's mean loss stands for."""
-        return float(self.weights.sum())
-
-    @property
-    def targets(self) -> int:
-        """Target tokens."""
-        return int((self.labels != IGNORED).sum())
-
-    def muted(self) -> Batch:
-        """The same with nothing to learn: its loss is 0."""
-        return replace(
-            self,
-            labels=torch.full_like(self.labels, IGNORED),
-            weights=torch.zeros_like(self.weights),
-            tokens=0,
-        )
-
-
-class Student(Protocol):
-    """What the training loop needs, and no more."""
-
-    module: nn.Module
-    """Computes the loss; accelerate may put a wrapper around it."""
-
-    def trainable(self) -> Iterable[nn.Parameter]:
-        """The parameters that are learned."""
-
-    def length(self, example: Example) -> int:
-        """Tokens of its longest sequence; raises SampleError where the example cannot be used."""
-
-    def unusable_pictures(self, examples: Sequence[Example]) -> Mapping[str, str]:
-        """Why pictures cannot be used, by sample id; what can be computed of the others once is."""
-
-    def encode(self, examples: Sequence[Example]) -> Batch: ...
-
-    def loss(self, batch: Batch) -> Tensor:
-        """The objective's loss: a mean over the batch's target tokens, by their weights."""
-
-    def shard(self, processes: int) -> None:
-        """Spread what is trained over all processes."""
-
-    def learned(self, *, wanted: bool = True) -> Mapping[str, Tensor]:
-        """The trained parameters by name, whole and on the CPU. Where they are spread every process
-        must call this, `wanted` or not; those that do not want them get nothing."""
-
-    def export(self, folder: Path, learned: Mapping[str, Tensor] | None = None) -> None:
-        """Write a checkpoint in the base's own layout and type; `learned` as `learned()` gives it,
-        None: as it is here."""
+from harness.engine.encoded_prompts import EncodedPrompt
+from harness.models.context_length import context_length
 
 
 class TargetLoss(nn.Module):
     """The objective's loss, with logits computed where there are labels and nowhere else."""
 
     def __init__(
-        self, model: nn.Module, objective: Objective, autocast: torch.dtype | None
+        self,
+        network: Network,
+        objective: Objective,
+        autocast: torch.dtype | None,
+        *,
+        chunk: int | None = None,
     ) -> None:
+        """Args: chunk: target tokens whose logits are computed, and computed again for the
+        gradient, at once; None: all."""
         super().__init__()
-        self.model = model
+        self.model = network.model
+        self._network = network
         self._objective = objective
         self._autocast = autocast
+        self._chunk = chunk
 
     def forward(
         self,
-        ids: Tensor,
+        sequences: Sequences,
         labels: Tensor,
         weights: Tensor,
+        *,
+        features: Sequence[Tensor] = (),
+        pictured: Sequence[EncodedPrompt] = (),
+        owners: Sequence[int] = (),
         teacher: tuple[Tensor, Tensor] | None = None,
-        **images: Any,
     ) -> Tensor:
         """See `distill.objectives.objective.Objective.loss`."""
-        model: Any = self.model
-        with torch.autocast(ids.device.type, self._autocast, enabled=self._autocast is not None):
-            # Without a mask: padding comes last, where causal attention never looks,
-            # and the kernels for plain causal attention are the fastest.
-            hidden = model.model(input_ids=ids, use_cache=False, **images).last_hidden_state
-            learned = labels[:, 1:] != IGNORED  # (B, L - 1)
-            logits = model.lm_head(hidden[:, :-1][learned])  # (targets, vocabulary)
-        return self._objective.loss(
-            TargetTokens(
-                logits=logits,
-                labels=labels[:, 1:][learned],
-                weights=weights[:, 1:][learned],
-                teacher=TopLogits(*(each[:, 1:][learned] for each in teacher)) if teacher else None,
+        kind = sequences.ids.device.type
+        with torch.autocast(kind, self._autocast, enabled=self._autocast is not None):
+            if pictured:
+                features = self._network.encode_images(pictured)
+            hidden = self._network.hidden_states(sequences, features, owners)
+        learned = labels[:, 1:] != IGNORED  # (B, L - 1)
+        return self._loss(
+            hidden[:, :-1][learned],  # (targets, D)
+            labels[:, 1:][learned],
+            weights[:, 1:][learned],
+            teacher=tuple(each[:, 1:][learned] for each in teacher) if teacher else (),
+        )
+
+    def _loss(
+        self, hidden: Tensor, labels: Tensor, weights: Tensor, *, teacher: Sequence[Tensor]
+    ) -> Tensor:
+        """The loss of all target tokens, in parts where that saves memory."""
+        chunk = self._chunk
+        if chunk is None or len(labels) <= chunk:
+            return self._loss_at_once(hidden, labels, weights, *teacher)
+        parts = []
+        for values in zip(
+            *(each.split(chunk) for each in (hidden, labels, weights, *teacher)), strict=True
+        ):
+            part = torch.utils.checkpoint.checkpoint(
+                self._loss_at_once, *values, use_reentrant=False
             )
+            parts.append(part * values[2].sum())
+        total = weights.sum().clamp(min=torch.finfo(torch.float32).tiny)
+        return torch.stack(parts).sum() / total
+
+    def _loss_at_once(
+        self, hidden: Tensor, labels: Tensor, weights: Tensor, *teacher: Tensor
+    ) -> Tensor:
+        with torch.autocast(hidden.device.type, self._autocast, enabled=self._autocast is not None):
+            logits = self._network.head(hidden)  # (targets, vocabulary)
+        tops = TopLogits(*teacher) if teacher else None
+        return self._objective.loss(
+            TargetTokens(logits=logits, labels=labels, weights=weights, teacher=tops)
         )
 
 
-class MoondreamStudent:
-    """Moondream, from a folder in its published layout."""
+class Student:
+    """A checkpoint of a family that can be trained, in its published layout."""
 
     def __init__(
         self,
@@ -169,51 +133,54 @@ class MoondreamStudent:
             processes: how many share the folder of features.
 
         Raises:
-            HarnessError: LoRA has nothing to adapt.
+            HarnessError: LoRA has nothing to adapt, or a setting is not for this family.
         """
-        from transformers import AutoModelForImageTextToText, AutoProcessor
-
-        import harness.models  # noqa: F401  # makes Moondream known to the auto classes
-        from harness.checkpoints import pretrained
-
         self._base = base
         self._config = config
         self._device = torch.device(device)
         half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(config.precision)
         self._autocast = None if config.all_in_float16 else half
-        kept = half if config.all_in_float16 else torch.float32
-        model: Any = pretrained.load_model(AutoModelForImageTextToText, base, dtype=kept)
-        self._processor: Any = pretrained.load(AutoProcessor, base)
+        kept = half if config.all_in_float16 and half else torch.float32
         objective = objective_of(config)
-        self.rows = row_maker(self._processor, base, objective, task)
+        self._checkpoint = checkpoint_of(base, objective)
+        loaded = load_base(
+            self._checkpoint,
+            config,
+            dtype=kept,
+            device=device,
+        )
+        self._processor: Any = loaded.processor
+        self.network = loaded.network
+        model = loaded.model
+        self.rows = RowMaker(self._processor, self._checkpoint, objective, task)
         """From an example to its tokens, a row for each target."""
-        self.context: int = model.config.text_config.max_position_embeddings
-        """Tokens that a sequence may have."""
+        self.context = context_length(model.config)
+        """Tokens that a sequence may have; None: it is not known."""
+        self._parts = parts_of_parameters(model, self.network.traits)
         self._freeze(model, half)
-        if model.config.text_config.hidden_act == "gelu_new":
-            # The same function in one kernel, and without its seven intermediate results.
-            for layer in model.model.language_model.layers:
-                layer.mlp.activation_fn = nn.GELU(approximate="tanh")
-        if config.gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
-        model.to(self._device).train()
         self._model = model
-        self.module: nn.Module = TargetLoss(model, objective, self._autocast)
-        side: int = model.config.vision_config.image_size
+        self.module: nn.Module = TargetLoss(
+            self.network, objective, self._autocast, chunk=config.logits_at_once
+        )
         self._store = FeatureStore(
             features,
             self._encode_images,
-            key={"weights": weights_fingerprint(base), "image_size": side},
-            shape=(model.config.image_seq_length, model.config.text_config.hidden_size),
+            key=self._features_key(),
+            width=self.network.width,
             dtype=half or torch.float32,
             limit=config.feature_cache_gb * 1e9,
             writers=processes,
         )
+        self._image_tokens: set[int] = set()
 
     @property
-    def image_tokens(self) -> int:
-        """Tokens that stand for one picture: 729 for the published model."""
-        return int(self._model.config.image_seq_length)
+    def image_tokens(self) -> str:
+        """Tokens that stand for the pictures of a question, in words: 729 for the published
+        Moondream."""
+        counts = sorted(self._image_tokens)
+        return (
+            f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0] if counts else 0}"
+        )
 
     @property
     def _learns_logits(self) -> bool:
@@ -224,7 +191,19 @@ class MoondreamStudent:
         """Whether each image needs encoding only once."""
         return not {"vision", "projector"} & set(self._config.train)
 
+    @property
+    def vision_is_frozen(self) -> bool:
+        """Whether the weights of the vision encoder stay as they are; with LoRA those of the base
+        always do."""
+        return "vision" not in self._config.train or self._config.lora_rank is not None
+
+    def hash_encoder(self) -> str:
+        """The hash of the vision encoder's weights, but for adapters."""
+        names = [name for name, parts in self._parts.items() if "vision" in parts]
+        return hash_parameters(self._model, names_within_adapters(self._model, names))
+
     def trainable(self) -> Iterable[nn.Parameter]:
+        """The parameters that are learned."""
         return [p for p in self._model.parameters() if p.requires_grad]
 
     def length(self, example: Example) -> int:
@@ -238,67 +217,78 @@ class MoondreamStudent:
         length = max(len(row.ids) for row in rows)
         if self._learns_logits:
             _teacher_logits(example, rows)
-        if length > self.context:
+        if self.context is not None and length > self.context:
             raise SampleError(f"longer than the context of {self.context} tokens")
+        if example.sample.images:
+            self._image_tokens.add(self.network.image_tokens(rows[0].prompt))
         return length
 
     def unusable_pictures(self, examples: Sequence[Example]) -> dict[str, str]:
         """Encode the pictures of `examples` together and keep their embeddings, as far as there is
         room; sample id -> why a picture cannot be used."""
         unusable: dict[str, str] = {}
-        pictures: dict[str, Image.Image] = {}
+        found: dict[str, Sequence[Image.Image]] = {}
         for example in examples:
+            if not example.sample.images:
+                continue
+            pictures = Pictures(example.sample.images)
             try:
                 if self.encoder_is_frozen:
-                    pictures |= self._store.missing(example.sample.images)
+                    found |= self._store.missing([pictures])
                 else:
-                    for image in example.sample.images:
-                        image.decode()
+                    pictures.decode()
             except SampleError as error:
                 unusable[example.sample.id] = f"its picture cannot be used: {error}"
-        if pictures:
-            self._store.keep(pictures)
+        if found:
+            self._store.keep(found)
         return unusable
 
     def encode(self, examples: Sequence[Example]) -> Batch:
-        of_each = [self.rows(example) for example in examples]
-        rows = [row for each in of_each for row in each]
-        images = [
-            image
-            for example, each in zip(examples, of_each, strict=True)
-            for image in example.sample.images * len(each)
-        ]
-        features: Tensor | None = None
-        pixels: Mapping[str, Tensor] | None = None
-        if images and self.encoder_is_frozen:
-            features = torch.stack(self._store(images))
-        elif images:
-            pictures = [image.decode() for image in images]
-            pixels = dict(self._processor.image_processor.preprocess(pictures, return_tensors="pt"))
+        """The examples as one batch."""
+        of_each = [(example, self.rows(example)) for example in examples]
+        rows = [row for _, each in of_each for row in each]
+        owned = [example for example, each in of_each for _ in each]
+        lengths = [len(row.ids) for row in rows]
+        groups = packed(lengths) if self._config.packing else one_by_one(lengths)
+        places = {row: number for number, group in enumerate(groups) for row in group}
+        pictured = [row for group in groups for row in group if owned[row].sample.images]
+        features: Sequence[Tensor] | None = None
+        prompts: Sequence[EncodedPrompt] | None = None
+        if pictured and self.encoder_is_frozen:
+            features = self._store([Pictures(owned[row].sample.images) for row in pictured])
+        elif pictured:
+            prompts = [
+                self.rows.with_pixels(owned[row].sample, rows[row].prefix) for row in pictured
+            ]
         return Batch(
-            ids=_padded([row.ids for row in rows], self._processor.tokenizer.eos_token_id),
-            labels=_padded([row.labels for row in rows], IGNORED),
-            weights=_padded([row.weights for row in rows], 0.0),
-            teacher=self._teacher(examples, of_each) if self._learns_logits else None,
+            sequences=sequences_of(
+                rows, groups, self.network, pad=self._processor.tokenizer.eos_token_id
+            ),
+            labels=joined_padded([row.labels for row in rows], groups, IGNORED),
+            weights=joined_padded([row.weights for row in rows], groups, 0.0),
+            teacher=self._teacher(of_each, groups) if self._learns_logits else None,
             features=features,
-            pixels=pixels,
-            tokens=sum(len(row.ids) for row in rows),
+            pictured=prompts,
+            owners=[places[row] for row in pictured],
+            tokens=sum(lengths),
         )
 
     def loss(self, batch: Batch) -> Tensor:
-        images = dict(batch.pixels or {})
+        """The objective's loss: a mean over the batch's target tokens, by their weights."""
+        images: dict[str, Any] = {"owners": batch.owners}
         if batch.features is not None:
-            images["image_features"] = batch.features
-        on_device: dict[str, Any] = {n: tensor.to(self._device) for n, tensor in images.items()}
+            images["features"] = [each.to(self._device) for each in batch.features]
+        if batch.pictured is not None:
+            images["pictured"] = batch.pictured
         if (teacher := batch.teacher) is not None:
-            on_device["teacher"] = tuple(
+            images["teacher"] = tuple(
                 each.to(self._device) for each in (teacher.ids, teacher.logits)
             )
         loss: Tensor = self.module(
-            batch.ids.to(self._device),
+            batch.sequences.to(self._device),
             batch.labels.to(self._device),
             batch.weights.to(self._device),
-            **on_device,
+            **images,
         )
         return loss
 
@@ -310,23 +300,28 @@ class MoondreamStudent:
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-        model: Any = self._model
-        apart = PARTS["vision"] + PARTS["projector"] if self.encoder_is_frozen else ()
-        named = self._model.named_parameters()
+        named = dict(self._model.named_parameters())
+        apart = {
+            named[name]
+            for name, parts in self._parts.items()
+            if self.encoder_is_frozen and name in named and not parts - {"vision", "projector"}
+        }
         how: dict[str, Any] = {
             "mesh": init_device_mesh(self._device.type, (processes,)),
-            "ignored_params": {p for name, p in named if name.startswith(apart)} if apart else None,
+            "ignored_params": apart or None,
         }
         of_layers = MixedPrecisionPolicy(
             param_dtype=self._autocast,
             reduce_dtype=torch.float32 if self._autocast else None,
             cast_forward_inputs=False,  # between layers autocast keeps float32, as unsharded
         )
-        for layer in model.model.language_model.layers:
+        for layer in self.network.language.layers:
             fully_shard(layer, mp_policy=of_layers, **how)
         fully_shard(self.module, **how)
 
     def learned(self, *, wanted: bool = True) -> dict[str, Tensor]:
+        """The trained parameters by name, whole and on the CPU. Where they are spread every process
+        must call this, `wanted` or not; those that do not want them get nothing."""
         from torch.distributed.tensor import DTensor
 
         found = {}
@@ -341,13 +336,13 @@ class MoondreamStudent:
 
     def export(self, folder: Path, learned: Mapping[str, Tensor] | None = None) -> None:
         """Write the trained weights into a copy of the base: published names, the base's own type,
-        its tokenizer and config. What was frozen is the base's to the bit; adapters are merged."""
-        from transformers import AutoModelForImageTextToText
+        its tokenizer and config. What was frozen is the base's to the bit; adapters are merged.
 
-        from harness.checkpoints import pretrained
-
+        Args:
+            learned: as `learned()` gives it; None: as it is here.
+        """
         found = self.learned() if learned is None else learned
-        whole: Any = pretrained.load_model(AutoModelForImageTextToText, self._base, dtype="auto")
+        whole = load_unchanged(self._checkpoint)
         parameters = dict(whole.named_parameters())
         with torch.no_grad():
             if self._config.lora_rank is None:
@@ -369,37 +364,49 @@ class MoondreamStudent:
 
     def _freeze(self, model: nn.Module, half: torch.dtype | None) -> None:
         """Freeze what is not trained, in the type `half`; None: as it is."""
-        prefixes = tuple(f"{name}." for part in self._config.train for name in PARTS[part])
+        trained = set(self._config.train)
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name.startswith(prefixes))
+            wanted = bool(self._parts[name] & trained)
+            parameter.requires_grad_(wanted and parameter.is_floating_point())
         if self._config.lora_rank is not None:
-            layers = adapted_layers(model, self._config, prefixes)
+            layers = adapted_layers(model, self._config, self.network.traits)
             add_adapters(model, layers, self._config, rank=self._config.lora_rank)
         if half is not None:
             for parameter in model.parameters():
-                if not parameter.requires_grad:
+                if not parameter.requires_grad and parameter.is_floating_point():
                     parameter.data = parameter.data.to(half)
 
     @staticmethod
-    def _teacher(examples: Sequence[Example], rows: Sequence[Sequence[Row]]) -> TopLogits:
-        """The teacher's logits at the labels of each row."""
-        found = [_teacher_logits(*each) for each in zip(examples, rows, strict=True)]
-        longest = max(len(row.ids) for (row,) in rows)
-        shape = (len(found), longest, found[0].ids.shape[1])
-        ids, logits = torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.float16)
-        for place, (each, (row,)) in enumerate(zip(found, rows, strict=True)):
-            end = len(row.ids)  # the target comes last
-            ids[place, end - len(each.ids) : end] = each.ids
-            logits[place, end - len(each.ids) : end] = each.logits
-        return TopLogits(ids, logits)
+    def _teacher(
+        of_each: Sequence[tuple[Example, Sequence[Row]]], groups: Sequence[Sequence[int]]
+    ) -> TopLogits:
+        """The teacher's logits at the labels of each row, (B, L, K)."""
+        ids, logits = [], []
+        for example, (row,) in of_each:
+            found = _teacher_logits(example, [row])
+            before = (0, 0, len(row.ids) - len(found.ids), 0)  # the target comes last
+            ids.append(nn.functional.pad(found.ids, before))
+            logits.append(nn.functional.pad(found.logits, before))
+        joined = [
+            [torch.cat([each[row] for row in group]) for group in groups] for each in (ids, logits)
+        ]
+        return TopLogits(*(padded(each, 0) for each in joined))
+
+    def _features_key(self) -> list[object]:
+        """What features depend on, apart from their type; the settings of the processor are among
+        the weights' files."""
+        config = self.network.model.config
+        about: dict[str, object] = {"weights": weights_fingerprint(self._base)}
+        side = getattr(config.vision_config, "image_size", None)
+        if self.network.traits.tokens is None:
+            return [about]
+        # As earlier versions kept those of Moondream.
+        return [about | {"image_size": side}, [config.image_seq_length, self.network.width]]
 
     @torch.no_grad()
-    def _encode_images(self, images: Sequence[Image.Image]) -> list[Tensor]:
-        """The embeddings of each picture, (T, D)."""
-        inputs = self._processor.image_processor.preprocess(list(images), return_tensors="pt")
-        pixels = inputs["pixel_values"].to(self._device)
-        features: Tensor = self._model.get_image_features(pixels, inputs["image_grids"])
-        return list(features)
+    def _encode_images(self, pictures: Sequence[Sequence[Image.Image]]) -> list[Tensor]:
+        """The embeddings of the pictures of each question."""
+        return self.network.encode_images([self.rows.with_pictures(each) for each in pictures])
 
 
 def _teacher_logits(example: Example, rows: Sequence[Row]) -> TopLogits:
@@ -410,9 +417,3 @@ def _teacher_logits(example: Example, rows: Sequence[Row]) -> TopLogits:
     if len(found.ids) != sum(label != IGNORED for label in row.labels):
         raise SampleError("its logits are of another target")
     return found
-
-
-def _padded(rows: Sequence[Sequence[float]], value: float) -> Tensor:
-    """(B, L) of the longest row; whole numbers stay such."""
-    tensors = [torch.tensor(row) for row in rows]
-    return nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value)

@@ -68,7 +68,7 @@ from tasks import scienceqa
 if TYPE_CHECKING:
     import torch
 
-    from distill.training.student import MoondreamStudent
+    from distill.training.student import Student
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def train(
     A run that is complete is left as it is.
 
     Args:
-        base: the checkpoint to train, in Moondream's published layout.
+        base: the checkpoint to train, in its published layout.
         out: the run's folder; see above.
         device: as torch names it; with several processes only its kind, and each has its own.
         task: words the questions.
@@ -168,7 +168,7 @@ def _train(run: TrainingRun, lesson: _Lesson, processes: Processes, *, fresh: bo
     import torch
 
     from distill.training.loop import TrainingLoop
-    from distill.training.student import MoondreamStudent
+    from distill.training.student import Student
 
     config, device = run.config, processes.device
     if config.precision == "float32":
@@ -176,7 +176,7 @@ def _train(run: TrainingRun, lesson: _Lesson, processes: Processes, *, fresh: bo
     on_gpu = [torch.device(device)] if device.startswith("cuda") else []
     with torch.random.fork_rng(devices=on_gpu):
         torch.manual_seed(config.seed)
-        student = MoondreamStudent(
+        student = Student(
             lesson.base,
             config,
             lesson.task,
@@ -191,6 +191,7 @@ def _train(run: TrainingRun, lesson: _Lesson, processes: Processes, *, fresh: bo
         run.record["steps"] = len(steps)
         run.count(lesson.examples, usable.examples, usable.left_out)
         _describe_session(run, student, processes)
+        before = student.hash_encoder() if processes.first else ""
         loop = TrainingLoop(run, student, steps, processes)
         if processes.first:
             with run.writing():
@@ -199,6 +200,7 @@ def _train(run: TrainingRun, lesson: _Lesson, processes: Processes, *, fresh: bo
         losses = loop.run()
     learned = student.learned(wanted=processes.first)
     if processes.first:
+        run.record["encoder"] = _prove_frozen(student, before)
         with run.writing():
             _finish(run, student, losses, learned=learned)
     processes.wait()
@@ -218,7 +220,7 @@ class _Usable:
 
 def _find_usable(
     run: TrainingRun,
-    student: MoondreamStudent,
+    student: Student,
     examples: Sequence[Example],
     processes: Processes,
 ) -> _Usable:
@@ -243,7 +245,7 @@ def _find_usable(
     return found
 
 
-def _check(student: MoondreamStudent, examples: Sequence[Example], progress: Make) -> _Usable:
+def _check(student: Student, examples: Sequence[Example], progress: Make) -> _Usable:
     lengths: dict[str, int] = {}
     left_out: dict[str, str] = {}
     for example in examples:
@@ -269,7 +271,7 @@ def _move_old_aside(run: TrainingRun, processes: Processes) -> None:
     processes.wait()
 
 
-def _describe_session(run: TrainingRun, student: MoondreamStudent, processes: Processes) -> None:
+def _describe_session(run: TrainingRun, student: Student, processes: Processes) -> None:
     """Record what the session runs on, and from which step."""
     config = run.config
     run.record["image_tokens"] = student.image_tokens
@@ -291,9 +293,26 @@ def _describe_session(run: TrainingRun, student: MoondreamStudent, processes: Pr
         )
 
 
+def _prove_frozen(student: Student, before: str) -> dict[str, Any]:
+    """What the record says of the vision encoder: its hash before and after this session.
+
+    Raises:
+        HarnessError: it is frozen, and has changed.
+    """
+    after, frozen = student.hash_encoder(), student.vision_is_frozen
+    if frozen and after != before:
+        raise HarnessError(
+            "The vision encoder is frozen, and its weights have changed.",
+            known=f"Before: {before}. After: {after}.",
+            remedy="Report this: it is a fault of the program.",
+            code=Exit.UNEXPECTED,
+        )
+    return {"frozen": frozen, "before": before, "after": after}
+
+
 def _finish(
     run: TrainingRun,
-    student: MoondreamStudent,
+    student: Student,
     losses: Sequence[float],
     *,
     learned: Mapping[str, torch.Tensor],

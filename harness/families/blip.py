@@ -54,4 +54,5 @@ FAMILY = ModelFamily(
     encode=_encode,
     repair=_repair,
     counts_padding=True,
+    untrainable="its text decoder attends to the picture in every layer and writes captions",
 )

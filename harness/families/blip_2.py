@@ -10,4 +10,6 @@ FAMILY = ModelFamily(
     turn=lambda _images, text: f"Question: {text} Answer:",
     max_images=1,
     needs_image=True,
+    untrainable="its Q-Former stands before language models of "
+    "several kinds, which training does not know",
 )

@@ -9,4 +9,5 @@ FAMILY = ModelFamily(
     title="Chameleon",
     turn=lambda images, text: f"{text}{'<image>' * images}",
     placeholder=lambda _number: "<image>",
+    untrainable="it has no vision encoder: pictures are tokens of its vocabulary",
 )

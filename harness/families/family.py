@@ -14,6 +14,7 @@ from typing import Any
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.core.types import Model, Prompt
 from harness.families.engine_traits import CrossAttention, ImageTokens
+from harness.families.training_traits import TrainingTraits
 
 Turn = Callable[[int, str], str]
 """(number of images before the text, the user's text) -> the prompt."""
@@ -123,8 +124,12 @@ class ModelFamily:
     cell_tokens: Callable[[Any, Mapping[str, Any]], Any] | None = None
     """(network, pixels) -> the image tokens of each cell of a mini's picture, (N, views, cells, D),
     row by row; None: the family has no minis whose vision encoder is aligned by it."""
-    distillable: bool = False
-    """`harness distill` can train it as a student."""
+    training: TrainingTraits | None = None
+    """None: `harness distill` cannot train it as a student."""
+    untrainable: str = (
+        "which of its modules see pictures and which write text is not known for this type"
+    )
+    """Why it cannot, for the error."""
     builders: Mapping[str, Builder] = field(default_factory=_nothing)
     """Name -> what writes such a checkpoint with random weights, for tests and trials."""
 

@@ -27,4 +27,5 @@ FAMILY = ModelFamily(
     needs_image=True,
     encode=encode_flat,
     complete_processor=_without_tasks,
+    untrainable="its answers are written by an encoder-decoder, which training does not know",
 )

@@ -33,4 +33,6 @@ FAMILY = ModelFamily(
     max_images=1,
     encode=partial(encode_flat, return_legacy_image_output=False),
     complete_processor=_repair_patches,
+    untrainable="it has no vision encoder: patches of the picture "
+    "go into its language model as they are",
 )

@@ -24,4 +24,5 @@ FAMILY = ModelFamily(
     turn=lambda _images, text: text,
     max_images=1,
     encode=_encode,
+    untrainable="picture and words are read by one transformer",
 )

@@ -15,4 +15,5 @@ FAMILY = ModelFamily(
     max_images=1,
     needs_image=True,
     encode=encode_flat,
+    untrainable="it transcribes pages, and is asked nothing",
 )

@@ -29,4 +29,5 @@ FAMILY = ModelFamily(
     turn=lambda images, text: f"User:{_IMAGE * images}{text}\nAssistant:",
     placeholder=lambda _number: _IMAGE,
     encode=_encode,
+    untrainable="training does not know the layers that attend to its pictures",
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness.families.engine_traits import ImageTokens
 from harness.families.family import ModelFamily
+from harness.families.training_traits import CONNECTOR
 
 
 def build(folder: Path, *, seed: int = 0) -> None:
@@ -63,4 +64,5 @@ FAMILY = ModelFamily(
     title="Idefics 3",
     engine=ImageTokens(inputs=("pixel_values", "pixel_attention_mask")),
     builders={"idefics3": build},
+    training=CONNECTOR,
 )

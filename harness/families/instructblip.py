@@ -10,4 +10,5 @@ FAMILY = ModelFamily(
     turn=lambda _images, text: text,
     max_images=1,
     needs_image=True,
+    untrainable="its picture features depend on the question",
 )

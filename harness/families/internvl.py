@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from harness.families.engine_traits import ImageTokens
 from harness.families.family import ModelFamily
+from harness.families.training_traits import TOWER
 
 FAMILY = ModelFamily(
     name="internvl",
     title="InternVL",
     engine=ImageTokens(),
+    training=TOWER,
 )

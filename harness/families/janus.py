@@ -8,6 +8,7 @@ from typing import Any
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.families.engine_traits import ImageTokens
 from harness.families.family import ModelFamily
+from harness.families.training_traits import TrainingTraits
 
 
 def _repair(network: Any, processor: Any, checkpoint: Checkpoint) -> None:
@@ -24,4 +25,5 @@ FAMILY = ModelFamily(
     title="Janus",
     repair=_repair,
     engine=ImageTokens(),
+    training=TrainingTraits(vision=("model.vision_model",), projector=("model.aligner",)),
 )

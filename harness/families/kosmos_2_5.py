@@ -16,4 +16,5 @@ FAMILY = ModelFamily(
     needs_image=True,
     encode=encode_flat,
     counts_padding=True,
+    untrainable="it transcribes pages, and is asked nothing",
 )

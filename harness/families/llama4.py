@@ -23,4 +23,5 @@ FAMILY = ModelFamily(
     name="llama4",
     title="Llama 4",
     repair=_repair,
+    untrainable="training does not know its mixture of experts",
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.families.engine_traits import ImageTokens
 from harness.families.family import ModelFamily
+from harness.families.training_traits import TOWER
 
 
 def fill_processor(processor: Any, config: Mapping[str, Any]) -> None:
@@ -53,4 +54,5 @@ FAMILY = ModelFamily(
     # Pixtral is published as this type, with pictures in their own shape.
     engine=ImageTokens(inputs=("pixel_values", "image_sizes")),
     builders={"llava": build},
+    training=TOWER,
 )

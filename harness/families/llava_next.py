@@ -12,6 +12,7 @@ from typing import Any
 from harness.families.engine_traits import ImageTokens
 from harness.families.family import ModelFamily, Template
 from harness.families.llava import fill_processor
+from harness.families.training_traits import TILED_TOWER
 
 _MISTRAL = (
     "{% for message in messages %}{% if message.role == 'user' %}[INST] "
@@ -196,4 +197,5 @@ FAMILY = ModelFamily(
     engine=ImageTokens(inputs=("pixel_values", "image_sizes")),
     cell_tokens=cell_tokens,
     builders={"llava-next": build},
+    training=TILED_TOWER,
 )

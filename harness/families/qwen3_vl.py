@@ -10,6 +10,7 @@ from typing import Any
 from harness.families.engine_traits import ImageTokens
 from harness.families.family import ModelFamily
 from harness.families.qwen_vl import positions
+from harness.families.training_traits import MERGER
 
 
 def _encode(network: Any, **inputs: Any) -> Any:
@@ -44,4 +45,5 @@ FAMILY = ModelFamily(
         language_model=_language_model,
         positions=positions,
     ),
+    training=MERGER,
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.families.engine_traits import ImageTokens
 from harness.families.family import ModelFamily
+from harness.families.training_traits import MERGER
 
 
 def positions(network: Any, inputs: Mapping[str, Any]) -> Any:
@@ -24,4 +25,5 @@ FAMILY = ModelFamily(
     name="qwen_vl",
     title="Qwen-VL",
     engine=ImageTokens(inputs=("pixel_values", "image_grid_thw"), positions=positions),
+    training=MERGER,
 )

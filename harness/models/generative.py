@@ -13,7 +13,6 @@ from hashlib import sha256
 from typing import Any
 
 import torch
-from PIL.Image import Image
 from transformers import (
     GenerationConfig,
     LogitsProcessorList,
@@ -35,6 +34,7 @@ from harness.models.choice_scoring import (
 )
 from harness.models.context_length import context_length, rope_switch_length
 from harness.models.logits_processors import FiniteSteps, ForcedTokens, StopText
+from harness.models.prompt_encoding import encode_text
 from harness.models.prompt_format import PromptFormat
 
 _NO_TOKEN = 1 << 30
@@ -140,12 +140,7 @@ class GenerativeModel:
 
     def _encode(self, prompt: Prompt) -> EncodedPrompt:
         text = self._prompt_format(prompt) + self._escape(prompt.answer_prefix)
-        bos = self._tokenizer.bos_token
-        arguments: dict[str, Any] = {}
-        if bos and text.startswith(bos):
-            arguments["add_special_tokens"] = False  # the template has put it there already
-        inputs = self._family.encode(self._processor, text, prompt.images, **arguments)
-        return EncodedPrompt(text, dict(inputs), _digest(prompt.images))
+        return encode_text(self._processor, self._family, text, prompt.images)
 
     def _batch(self, prompts: Sequence[EncodedPrompt]) -> dict[str, torch.Tensor]:
         """Prompts as one batch, on the device; pixels in the model's dtype."""
@@ -403,15 +398,6 @@ def _parameters_by_device(model: PreTrainedModel) -> dict[str, int] | None:
         label = f"cuda:{device}" if isinstance(device, int) else str(device)
         found[label] = found.get(label, 0) + parameter.numel()
     return found
-
-
-def _digest(images: Sequence[Image]) -> str:
-    """A hash of the decoded images; empty where there are none."""
-    digest = sha256()
-    for image in images:
-        digest.update(f"{image.mode} {image.size}".encode())
-        digest.update(image.tobytes())
-    return digest.hexdigest() if images else ""
 
 
 def _end_tokens(model: PreTrainedModel, tokenizer: Any) -> list[int]:

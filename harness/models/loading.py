@@ -51,6 +51,8 @@ class LoadOptions:
     """sdpa, eager, flash_attention_2 ...; None: the library's choice."""
     quantize: str | None = None
     """nf4: weights in 4 bits, by bitsandbytes; the dtype is then that of the computation."""
+    unquantized: tuple[str, ...] = ()
+    """Modules whose weights keep the dtype all the same."""
     device_map: str | Mapping[str, str] | None = None
     """auto: over all devices, as accelerate finds; or module -> device. None: all on `device`."""
     processor_args: Mapping[str, Any] = field(default_factory=dict)
@@ -89,13 +91,13 @@ def _load(checkpoint: Checkpoint, options: LoadOptions) -> Model:
     family = family_of(checkpoint.model_type)
     if family.check_folder:
         family.check_folder(checkpoint.folder)
-    processor = _load_processor(checkpoint, options.processor_args)
+    processor = processor_of(checkpoint, options.processor_args)
     if family.own_model:
-        model = _load_model(checkpoint, options)
+        model = network_of(checkpoint, options)
         return family.own_model.assemble(model, processor, options.device)
     _refuse_other_kinds(checkpoint.folder)
     format_ = prompt_format_for(processor, checkpoint, options.chat_template)
-    model = _load_model(checkpoint, options)
+    model = network_of(checkpoint, options)
     return _assemble(model, processor, checkpoint, options, prompt_format=format_)
 
 
@@ -113,7 +115,7 @@ def assemble(model: PreTrainedModel, checkpoint: Checkpoint, options: LoadOption
     """
     try:
         family = family_of(checkpoint.model_type)
-        processor = _load_processor(checkpoint, options.processor_args)
+        processor = processor_of(checkpoint, options.processor_args)
         if family.own_model:
             return family.own_model.assemble(model, processor, options.device)
         format_ = prompt_format_for(processor, checkpoint, options.chat_template)
@@ -189,7 +191,7 @@ def load_prompt_text(
         HarnessError: the folder cannot be used as it is (exit 3).
     """
     try:
-        processor = _load_processor(checkpoint, arguments)
+        processor = processor_of(checkpoint, arguments)
         if own := family_of(checkpoint.model_type).own_model:
             return own.prompt_text(checkpoint.folder, processor)
         return prompt_format_for(processor, checkpoint, template)
@@ -208,7 +210,12 @@ def _refuse_other_kinds(folder: Path) -> None:
         raise ValueError(f"{config.model_type} is no image-text model of transformers")
 
 
-def _load_model(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel:
+def network_of(checkpoint: Checkpoint, options: LoadOptions) -> PreTrainedModel:
+    """The network of a checkpoint on its device, whole, with an adapter merged into it.
+
+    Raises:
+        HarnessError: its weights are not all there, or do not fit.
+    """
     own = family_of(checkpoint.model_type).own_model
     load_weights = (
         own.load_weights if own else partial(pretrained.load_model, AutoModelForImageTextToText)
@@ -314,10 +321,11 @@ def _quantization(options: LoadOptions) -> BitsAndBytesConfig:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=DTYPES[options.dtype],
+        llm_int8_skip_modules=list(options.unquantized) or None,
     )
 
 
-def _load_processor(checkpoint: Checkpoint, arguments: Mapping[str, Any]) -> Any:
+def processor_of(checkpoint: Checkpoint, arguments: Mapping[str, Any]) -> Any:
     """The folder's processor, with what older folders leave empty filled from the config."""
     family = family_of(checkpoint.model_type)
     try:

@@ -205,16 +205,24 @@ def evaluation_commands(
         data: the user's own.
     """
     from distill.training.students import find_base
+    from distill.training.tokens import asked_as
 
-    asked = ["--task", task, *(["--data", str(data)] if data else [])]
-    reasons = objective_of(training.config).style == "structured"
-    model = ["moondream-kd", "--weights"] if reasons else []
-    yield shlex.join(["harness", "eval", "--model", *model, str(student), *asked])
+    objective = objective_of(training.config)
     adapter = student.parent / ADAPTER
+    models: list[tuple[Path, list[str]]] = [(student, [])]
     if adapter.is_dir():
-        base = str(find_base(training).folder)
+        models.append((find_base(training).folder, ["--adapter", str(adapter)]))
+    for folder, more in models:
+        asked = asked_as(folder, objective)
         yield shlex.join(
-            ["harness", "eval", "--model", *model, base, "--adapter", str(adapter), *asked]
+            [
+                *("harness", "eval", "--model", asked.model),
+                *(["--weights", asked.weights] if asked.weights else []),
+                *more,
+                *(["--style", asked.style] if asked.style else []),
+                *("--task", task),
+                *(["--data", str(data)] if data else []),
+            ]
         )
 
 

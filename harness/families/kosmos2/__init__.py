@@ -9,6 +9,7 @@ from typing import Any
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.families.engine_traits import ImageTokens
 from harness.families.family import ModelFamily
+from harness.families.training_traits import TrainingTraits
 
 
 def _turn(images: int, text: str) -> str:
@@ -59,4 +60,10 @@ FAMILY = ModelFamily(
     ),
     cell_tokens=_cell_tokens,
     builders={"kosmos-2": _build},
+    training=TrainingTraits(
+        vision=("vision_model",),
+        projector=("image_to_text_projection",),
+        language="text_model.model",
+        head="text_model.lm_head",
+    ),
 )

@@ -15,6 +15,7 @@ from harness.checkpoints.checkpoint import Checkpoint
 from harness.families.engine_traits import CrossAttention
 from harness.families.family import ModelFamily, Template
 from harness.families.mllama.trained_state import VISION_STATE, trained_state
+from harness.families.training_traits import TrainingTraits
 
 _TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -81,4 +82,5 @@ FAMILY = ModelFamily(
     ),
     cell_tokens=_cell_tokens,
     builders={"llava-cot": _build},
+    training=TrainingTraits(vision=("model.vision_model",)),
 )

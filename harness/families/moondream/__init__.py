@@ -10,12 +10,18 @@ from typing import Any
 from harness.families.engine_traits import ImageTokens
 from harness.families.family import ModelFamily
 from harness.families.moondream.revisions import refuse_other_revisions
+from harness.families.training_traits import TrainingTraits
 
 
 def _turn(images: int, text: str) -> str:
     """`<image>`, then Question and Answer, as in the model's own code and in the paper's."""
     pictures = "<image>\n\n" * images
     return f"{pictures}Question: {text}\n\nAnswer:"
+
+
+def _tokens(processor: Any, text: str) -> list[int]:
+    found: list[int] = processor._encode(text, bos=True)  # noqa: SLF001  # its one way without pixels
+    return found
 
 
 def _register() -> None:
@@ -45,6 +51,6 @@ FAMILY = ModelFamily(
     check_folder=refuse_other_revisions,
     engine=ImageTokens(inputs=("pixel_values", "image_grids")),
     cell_tokens=_cell_tokens,
-    distillable=True,
     builders={"moondream": _build},
+    training=TrainingTraits(projector=("model.projector",), tokens=_tokens),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.families.engine_traits import ImageTokens
 from harness.families.family import ModelFamily
+from harness.families.training_traits import TrainingTraits
 
 
 def _turn(images: int, text: str) -> str:
@@ -51,4 +52,9 @@ FAMILY = ModelFamily(
     engine=ImageTokens(inputs=("pixel_values", "image_sizes")),
     cell_tokens=_cell_tokens,
     builders={"phi-3.5": _build},
+    training=TrainingTraits(
+        vision=("model.vision_embed_tokens.img_processor",),
+        projector=("model.vision_embed_tokens",),
+        language="model",
+    ),
 )

@@ -51,4 +51,6 @@ FAMILY = ModelFamily(
         no_template="fills masks in a sentence",
     ),
     builders={"vilt": _build, "vilt-vqa": _build_vqa},
+    untrainable="one encoder reads words and picture together and scores "
+    "answers: it has no language model that writes",
 )
