@@ -105,7 +105,14 @@ def distill(plan: Plan, *, on_run: Callable[[Run], None] = lambda _: None) -> Ou
     if record:  # before training: a student is not needed to see what it will learn from
         write_quality(workspace, questions, dependence=dependence)
     students = {
-        suffix: train_student(workspace, questions, training, examples=examples, suffix=suffix)
+        suffix: train_student(
+            workspace,
+            questions,
+            training,
+            examples=examples,
+            suffix=suffix,
+            teaching=plan.teaching,
+        )
         for suffix in ("", *training.controls)
     }
     runs = _evaluate(plan, students, on_run)
@@ -135,7 +142,7 @@ def _check(plan: Plan) -> int:
     check_trackers(plan.workspace.tracking)
     overlap = count_overlap(plan.questions, plan.test)
     base = find_base(plan.training)
-    if plan.objective.top_logits:
+    if plan.objective.top_logits or plan.objective.sampling:
         check_teacher(plan.teaching, base.folder)
     check_packages(plan.training.config, plan.training.resolved_device())
     return overlap

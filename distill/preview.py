@@ -66,6 +66,8 @@ def preview(plan: Plan) -> Preview:
 def _missing(plan: Plan) -> Iterator[HarnessError]:
     """What is in the way of everything else than the teacher's prompt."""
     checks: list[Callable[[], object]] = [lambda: check_trackers(plan.workspace.tracking)]
+    if plan.objective.sampling:
+        checks.append(lambda: check_teacher(plan.teaching, find_base(plan.training).folder))
     if plan.objective.top_logits and read_logits_record(plan.workspace) is None:
         checks.append(lambda: check_teacher(plan.teaching, find_base(plan.training).folder))
     for check in checks:

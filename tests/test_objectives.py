@@ -30,7 +30,8 @@ from distill.objectives.objective import (
 )
 from distill.objectives.structured import Structured
 from distill.training import checkpointing
-from distill.training.student import Batch, Student
+from distill.training.batches import Batch
+from distill.training.student import Student
 from distill.training.train import train
 from harness import cli
 from harness.core.errors import HarnessError, SampleError

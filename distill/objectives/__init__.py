@@ -14,6 +14,7 @@ from distill.objectives.answer import Answer
 from distill.objectives.logits import Logits
 from distill.objectives.multitask import Multitask
 from distill.objectives.objective import Objective
+from distill.objectives.on_policy import OnPolicy
 from distill.objectives.structured import Structured
 from harness.core.errors import HarnessError
 from harness.core.suggestions import did_you_mean
@@ -23,6 +24,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "answer": Answer,
     "multitask": Multitask,
     "logits": Logits,
+    "on-policy": OnPolicy,
 }
 """Name -> objective."""
 

@@ -44,13 +44,22 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the student writes the answers that it learns from."""
+
+    temperature: float
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class TopLogits:
-    """The teacher's highest logits at target tokens."""
+    """The teacher's highest logits at target tokens; those of all tokens, on-policy."""
 
     ids: Tensor
-    """(T, K), of the tokens that they are of."""
+    """(T, K), of the tokens that they are of; (T, 0): of all, in their order."""
     logits: Tensor
-    """(T, K), as differences from the highest one of each row, in float16."""
+    """(T, K), as differences from the highest one of each row, in float16; of all tokens, (T, V),
+    in float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +107,12 @@ class Objective(ABC):
         """How many of the teacher's logits it needs at each target token, the highest ones; 0:
         none. An objective that needs any has one target."""
         return 0
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """Where the student learns from answers of its own, with the teacher in memory: how it
+        writes them. None: its targets are there before training."""
+        return None
 
     @abstractmethod
     def targets(self, example: Example) -> tuple[Target, ...]:

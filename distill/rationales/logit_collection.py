@@ -67,9 +67,9 @@ def collect_logits(
         Interrupted: asked to stop; the same call resumes.
     """
     examples = load_examples(workspace, questions)
-    _refuse_server(teaching)
+    refuse_server(teaching)
     try:
-        teacher = _find(teaching)
+        teacher = find_teacher(teaching)
     except HarnessError as error:
         record = _complete(workspace, questions, examples, objective)
         if record is None:
@@ -133,12 +133,12 @@ def _fingerprint(
     }
 
 
-def _find(teaching: Teaching) -> Weights:
+def find_teacher(teaching: Teaching) -> Weights:
     """The teacher, if its weights are here; raises HarnessError."""
     return Weights(replace(teaching.teacher, engine="transformers"))
 
 
-def _refuse_server(teaching: Teaching) -> None:
+def refuse_server(teaching: Teaching) -> None:
     """Refuse a teacher whose weights a server has; raises HarnessError."""
     if is_remote(teaching.teacher.model):
         raise HarnessError(
@@ -150,9 +150,9 @@ def _refuse_server(teaching: Teaching) -> None:
 
 def check_teacher(teaching: Teaching, base: Path) -> None:
     """Refuse a teacher whose logits cannot be learned; raises HarnessError."""
-    _refuse_server(teaching)
+    refuse_server(teaching)
     try:
-        teacher = _find(teaching)
+        teacher = find_teacher(teaching)
     except HarnessError:
         return  # it may not be needed any more: see `collect_logits`
     check_vocabularies(teacher, base)

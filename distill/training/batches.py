@@ -35,7 +35,7 @@ class Batch:
     owners: Sequence[int] = ()
     """The sequence of each of these rows."""
     teacher: TopLogits | None = None
-    """(B, L, K), at the places of the labels, 0 elsewhere; None where the objective needs none."""
+    """Of the target tokens, in the order of the sequences; None where the objective needs none."""
     tokens: int
     """Length of all rows, padding left out."""
 
@@ -60,6 +60,7 @@ class Batch:
             self,
             labels=torch.full_like(self.labels, IGNORED),
             weights=torch.zeros_like(self.weights),
+            teacher=self.teacher and TopLogits(self.teacher.ids[:0], self.teacher.logits[:0]),
             tokens=0,
         )
 

@@ -18,12 +18,13 @@ import torch
 from distill.examples import Example
 from distill.layout import LOG
 from distill.training import checkpointing
+from distill.training.batches import Batch
 from distill.training.checkpointing import Log
 from distill.training.parallel import Processes
 from distill.training.record import TrainingRun
 from distill.training.schedule import learning_rate
 from distill.training.state import TrainingState
-from distill.training.student import Batch, Student
+from distill.training.student import Student
 from distill.training.tracked import begin, log_step
 from harness.core import timing
 from harness.core.errors import Exit, HarnessError
@@ -67,7 +68,7 @@ class TrainingLoop:
                     self._stop_together()
                     # A step is taken whole or not at all.
                     with interrupts.shielded():
-                        line, batches = self._step(batches)
+                        line, batches = self._step(batches or self._encode(self._done))
                         self._keep(line)
                     losses.append(line["loss"])
                     bar.advance(tokens=line["tokens"], loss=line["loss"])
@@ -154,7 +155,8 @@ class TrainingLoop:
             sum(batch.targets for batch in batches),
         )
         loss = self._backward(batches, weight)
-        upcoming = self._encode(step)  # while an accelerator is still at work
+        # While an accelerator is still at work, unless the student as it will be writes answers.
+        upcoming = [] if self._student.writes_answers else self._encode(step)
         norm = self._clip()
         while not math.isfinite(norm) and self._state.loss_scale.shrink():
             optimizer.zero_grad()

@@ -133,7 +133,7 @@ class Network:
         one_pass = isinstance(self.images, CrossAttention) or self.images.pads
         if not one_pass and len({pixel_shapes(prompt.inputs) for prompt in prompts}) > 1:
             return [found for each in prompts for found in self.encode_images([each])]
-        dtype, device = self._pixels
+        dtype, device = self.pixel_dtype, self.model.device
         inputs = {}
         for name in self.images.inputs:
             if name in prompts[0].inputs:
@@ -154,11 +154,12 @@ class Network:
         return list(features.split(counts))
 
     @property
-    def _pixels(self) -> tuple[torch.dtype, torch.device]:
-        """The type and the device of the vision encoder."""
+    def pixel_dtype(self) -> torch.dtype:
+        """The type of the vision encoder."""
         vision = self.modules_of("vision")
-        first = next(p for module in vision for p in module.parameters() if p.is_floating_point())
-        return first.dtype, first.device
+        return next(
+            p.dtype for module in vision for p in module.parameters() if p.is_floating_point()
+        )
 
     def switches(self, length: int) -> bool:
         """Whether a row goes by its highest position, and padding to `length` could change it."""

@@ -19,7 +19,7 @@ from distill.objectives import objective_of
 from distill.objectives.objective import Objective, TargetTokens, TopLogits
 from distill.rationales.logits import read_logits
 from distill.training.base_model import load_base, load_unchanged
-from distill.training.batches import Batch, joined_padded, one_by_one, packed, padded, sequences_of
+from distill.training.batches import Batch, joined_padded, one_by_one, packed, sequences_of
 from distill.training.features import FeatureStore, Pictures
 from distill.training.lora import (
     adapted_layers,
@@ -29,6 +29,7 @@ from distill.training.lora import (
     save_adapter,
 )
 from distill.training.network import Network, Sequences, hash_parameters, parts_of_parameters
+from distill.training.own_answers import SampledAnswers, Score
 from distill.training.tokens import IGNORED, Row, RowMaker, checkpoint_of
 from harness.checkpoints.folder import SUFFIXES, weights_fingerprint
 from harness.core.errors import SampleError
@@ -79,7 +80,7 @@ class TargetLoss(nn.Module):
             hidden[:, :-1][learned],  # (targets, D)
             labels[:, 1:][learned],
             weights[:, 1:][learned],
-            teacher=tuple(each[:, 1:][learned] for each in teacher) if teacher else (),
+            teacher=teacher or (),
         )
 
     def _loss(
@@ -162,6 +163,12 @@ class Student:
         self.module: nn.Module = TargetLoss(
             self.network, objective, self._autocast, chunk=config.logits_at_once
         )
+        self._answers = (
+            SampledAnswers(self.network, self._processor, sampling, self._autocast)
+            if (sampling := objective.sampling)
+            else None
+        )
+        self._score: Score | None = None
         self._store = FeatureStore(
             features,
             self._encode_images,
@@ -187,6 +194,11 @@ class Student:
         return objective_of(self._config).top_logits > 0
 
     @property
+    def writes_answers(self) -> bool:
+        """Whether a batch depends on the student as it is when the batch is made."""
+        return self._answers is not None
+
+    @property
     def encoder_is_frozen(self) -> bool:
         """Whether each image needs encoding only once."""
         return not {"vision", "projector"} & set(self._config.train)
@@ -201,6 +213,10 @@ class Student:
         """The hash of the vision encoder's weights, but for adapters."""
         names = [name for name, parts in self._parts.items() if "vision" in parts]
         return hash_parameters(self._model, names_within_adapters(self._model, names))
+
+    def learn_from(self, score: Score) -> None:
+        """Let `score` be the teacher of the student's own answers."""
+        self._score = score
 
     def trainable(self) -> Iterable[nn.Parameter]:
         """The parameters that are learned."""
@@ -246,6 +262,8 @@ class Student:
     def encode(self, examples: Sequence[Example]) -> Batch:
         """The examples as one batch."""
         of_each = [(example, self.rows(example)) for example in examples]
+        if self._answers is not None:
+            of_each = self._answered(of_each)
         rows = [row for _, each in of_each for row in each]
         owned = [example for example, each in of_each for _ in each]
         lengths = [len(row.ids) for row in rows]
@@ -266,7 +284,7 @@ class Student:
             ),
             labels=joined_padded([row.labels for row in rows], groups, IGNORED),
             weights=joined_padded([row.weights for row in rows], groups, 0.0),
-            teacher=self._teacher(of_each, groups) if self._learns_logits else None,
+            teacher=self._teacher(of_each, groups),
             features=features,
             pictured=prompts,
             owners=[places[row] for row in pictured],
@@ -376,21 +394,35 @@ class Student:
                 if not parameter.requires_grad and parameter.is_floating_point():
                     parameter.data = parameter.data.to(half)
 
-    @staticmethod
-    def _teacher(
-        of_each: Sequence[tuple[Example, Sequence[Row]]], groups: Sequence[Sequence[int]]
-    ) -> TopLogits:
-        """The teacher's logits at the labels of each row, (B, L, K)."""
-        ids, logits = [], []
-        for example, (row,) in of_each:
-            found = _teacher_logits(example, [row])
-            before = (0, 0, len(row.ids) - len(found.ids), 0)  # the target comes last
-            ids.append(nn.functional.pad(found.ids, before))
-            logits.append(nn.functional.pad(found.logits, before))
-        joined = [
-            [torch.cat([each[row] for row in group]) for group in groups] for each in (ids, logits)
+    def _answered(
+        self, of_each: Sequence[tuple[Example, Sequence[Row]]]
+    ) -> list[tuple[Example, tuple[Row, ...]]]:
+        """The same with an answer that the student writes now in each row."""
+        assert self._answers is not None
+        prompts = [self.rows.with_pixels(example.sample) for example, _ in of_each]
+        answers = self._answers(prompts)
+        return [
+            (example, (row.followed_by(answer),))
+            for (example, (row,)), answer in zip(of_each, answers, strict=True)
         ]
-        return TopLogits(*(padded(each, 0) for each in joined))
+
+    def _teacher(
+        self, of_each: Sequence[tuple[Example, Sequence[Row]]], groups: Sequence[Sequence[int]]
+    ) -> TopLogits | None:
+        """The teacher's logits at the target tokens, in the order of the sequences."""
+        if self._answers is not None:
+            assert self._score is not None
+            whole = [self._score(example, row.answer) for example, (row,) in of_each]
+            found = [TopLogits(torch.zeros(len(each), 0), each) for each in whole]
+        elif self._learns_logits:
+            found = [_teacher_logits(example, rows) for example, rows in of_each]
+        else:
+            return None
+        order = [row for group in groups for row in group]
+        return TopLogits(
+            torch.cat([found[row].ids for row in order]),
+            torch.cat([found[row].logits for row in order]),
+        )
 
     def _features_key(self) -> list[object]:
         """What features depend on, apart from their type; the settings of the processor are among

@@ -9,10 +9,13 @@ from pathlib import Path
 from distill.config import DistillConfig
 from distill.examples import Example, gold
 from distill.layout import FEATURES, Workspace, folder_of
+from distill.objectives import objective_of
 from distill.questions import Questions
+from distill.rationales.collect import Teaching
 from distill.rationales.kept import read_rationales
 from distill.rationales.logits import read_logits_record
 from distill.rationales.store import Store
+from distill.rationales.teacher_scores import TeacherScores
 from distill.training.card import Sources
 from distill.training.estimate import Estimate, estimate
 from distill.training.requirements import check_base
@@ -72,12 +75,14 @@ def train_student(
     *,
     examples: Sequence[Example],
     suffix: str = "",
+    teaching: Teaching | None = None,
 ) -> Path:
     """Train the student or, with a `suffix`, one of the controls on `examples`, or resume it;
     returns the student's folder.
 
     Args:
         questions: that the examples are of.
+        teaching: the teacher, for an objective that needs it in memory.
     """
     base = find_base(training)
     name, task = workspace.name + suffix, questions.data.task
@@ -90,11 +95,15 @@ def train_student(
         home=out,
         runs=workspace.runs,
     )
+    config = training.config_of(suffix)
+    scores = None
+    if objective_of(config).sampling and teaching is not None:
+        scores = TeacherScores(teaching, questions, base.folder)
     return train(
         examples,
         base=base.folder,
         out=out,
-        config=training.config_of(suffix),
+        config=config,
         device=training.resolved_device(),
         task=task,
         sources=_sources(workspace, questions, training, base=base),
@@ -102,6 +111,7 @@ def train_student(
         fresh=workspace.fresh,
         progress=progress.make,
         trackers=Trackers(tracked),
+        scores=scores,
     )
 
 

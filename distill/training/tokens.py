@@ -48,6 +48,21 @@ class Row:
     prefix: str
     """What the target puts before the question."""
 
+    @property
+    def answer(self) -> list[int]:
+        """The target's tokens."""
+        return [label for label in self.labels if label != IGNORED]
+
+    def followed_by(self, answer: Sequence[int]) -> Row:
+        """The same question with another target, each of whose tokens weighs 1."""
+        start = self.ids[: self.prompt.length]
+        return replace(
+            self,
+            ids=(*start, *answer),
+            labels=(*[IGNORED] * len(start), *answer),
+            weights=(*[0.0] * len(start), *[1.0] * len(answer)),
+        )
+
 
 def distilled_row(model_type: str) -> ModelSpec | None:
     """The row of the catalogue by which students of this `model_type` are evaluated that write
@@ -73,7 +88,7 @@ def asked_as(folder: Path, objective: Objective) -> Asked:
     row = distilled_row(find_checkpoint(str(folder)).model_type) if reasons else None
     if row is not None:
         return Asked(row.name, str(folder), None)
-    return Asked(str(folder), None, objective.style if reasons else None)
+    return Asked(str(folder), None, None if objective.style == "direct" else objective.style)
 
 
 def checkpoint_of(base: Path, objective: Objective) -> Checkpoint:

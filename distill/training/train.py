@@ -68,6 +68,7 @@ from tasks import scienceqa
 if TYPE_CHECKING:
     import torch
 
+    from distill.rationales.teacher_scores import TeacherScores
     from distill.training.student import Student
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class _Lesson:
     base: Path
     task: Task
     features: Path
+    scores: TeacherScores | None = None
 
 
 def train(
@@ -96,6 +98,7 @@ def train(
     fresh: bool = False,
     progress: Make = Silent,
     trackers: Trackers | None = None,
+    scores: TeacherScores | None = None,
 ) -> Path:
     """Train a student on `examples`, or resume an interrupted run; returns the student's folder.
 
@@ -110,6 +113,7 @@ def train(
         features: folder of image features, to share it between runs; None: in `out`.
         fresh: start over; a run that is there is moved aside before the first step.
         trackers: are closed at the end; None: nothing is tracked.
+        scores: the teacher of the student's own answers, for an objective that samples them.
 
     Raises:
         HarnessError: the run in `out` was made with other settings, which the message lists;
@@ -120,7 +124,14 @@ def train(
     processes = parallel.start(config, device)
     check_base(base)
     check_packages(config, processes.device)
-    lesson = _Lesson(examples=examples, base=base, task=task, features=features or out / FEATURES)
+    _check_sampling(config, processes, scores)
+    lesson = _Lesson(
+        examples=examples,
+        base=base,
+        task=task,
+        features=features or out / FEATURES,
+        scores=scores,
+    )
     with checkpointing.locked(out) if processes.first else contextlib.nullcontext():
         known = _fingerprint(lesson, config)
         old = None if fresh else _old_record(out, known)
@@ -138,12 +149,32 @@ def train(
             return _train(run, lesson, processes, fresh=fresh)
 
 
+def _check_sampling(
+    config: DistillConfig, processes: Processes, scores: TeacherScores | None
+) -> None:
+    """Refuse what an objective on the student's own answers cannot do; raises HarnessError."""
+    if objective_of(config).sampling is None:
+        return
+    if scores is None:
+        raise HarnessError(
+            f"The objective {config.objective} needs a teacher in memory.",
+            remedy="--teacher with a model or a folder whose vocabulary is the student's",
+        )
+    if processes.several:
+        raise HarnessError(
+            f"The objective {config.objective} trains in one process; {processes.count} were "
+            "launched.",
+            remedy="Start one process.",
+        )
+
+
 def _fingerprint(lesson: _Lesson, config: DistillConfig) -> dict[str, Any]:
     """What must be equal for a run to be resumed."""
     return {
         "data": f"sha256:{fingerprint(lesson.examples, objective_of(config), lesson.task)}",
         "weights": weights_fingerprint(lesson.base),
         **config.outcome(),
+        **({"scores": lesson.scores.fingerprint} if lesson.scores else {}),
     }
 
 
@@ -184,6 +215,8 @@ def _train(run: TrainingRun, lesson: _Lesson, processes: Processes, *, fresh: bo
             device=device,
             processes=processes.count,
         )
+        if lesson.scores is not None:
+            student.learn_from(lesson.scores)
         usable = _find_usable(run, student, lesson.examples, processes)
         if fresh:
             _move_old_aside(run, processes)
