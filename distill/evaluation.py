@@ -11,7 +11,7 @@ from typing import Any
 from distill.layout import CARD, Workspace
 from distill.objectives.objective import Objective
 from distill.options import EvaluationOptions
-from distill.questions import Questions
+from distill.questions import Questions, is_own, title_of
 from distill.training.card import fill_results
 from distill.training.tokens import asked_as
 from harness.core.files.paths import safe_name
@@ -132,7 +132,9 @@ def fill_card(
         structure: how its own answers are built, as quality.json has it.
     """
     label = next((f", {run.record.label}" for run in runs if run.record.label), "")
-    where = f"{test.task.title}, {test.options.split}{label}"
+    if is_own(test):
+        label = ""  # what the models are is said above
+    where = f"{title_of(test)}, {test.options.split}{label}"
     rows = [
         f"{where}; settings: preset `{preset}`, as in the table above.\n",
         "| Model | Questions | Accuracy | 95% interval |",

@@ -310,6 +310,25 @@ class Student:
         )
         return loss
 
+    def answered(self, examples: Sequence[Example]) -> list[tuple[float, bool]]:
+        """Of the one target of each example: its mean negative log-likelihood in nats per token,
+        and whether the student would write it greedily, to its end."""
+        found = []
+        for batch in map(self.encode, ([example] for example in examples)):
+            moved = batch.sequences.to(self._device)
+            features = [each.to(self._device) for each in batch.features or ()]
+            with torch.autocast(
+                self._device.type, self._autocast, enabled=self._autocast is not None
+            ):
+                hidden = self.network.hidden_states(moved, features, batch.owners)
+                labels = batch.labels[0, 1:].to(self._device)
+                learned = labels != IGNORED
+                logits = self.network.head(hidden[0, :-1][learned]).float()
+            losses = nn.functional.cross_entropy(logits, labels[learned])
+            right = bool((logits.argmax(-1) == labels[learned]).all())
+            found.append((float(losses), right))
+        return found
+
     def shard(self, processes: int) -> None:
         """Spread the parameters over all processes (FSDP2), layer by layer: a layer's are together
         only while it computes. In half precision they travel in it, and gradients are summed in

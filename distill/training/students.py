@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from distill.config import DistillConfig
 from distill.examples import Example, gold
-from distill.layout import FEATURES, Workspace, folder_of
+from distill.layout import FEATURES, SIGHT, STUDENT, Workspace, folder_of
 from distill.objectives import objective_of
-from distill.questions import Questions
+from distill.quality.sight import Sight, measure_sight
+from distill.questions import Questions, title_of
 from distill.rationales.collect import Teaching
 from distill.rationales.kept import read_rationales
 from distill.rationales.logits import read_logits_record
@@ -23,8 +25,12 @@ from distill.training.tracked import AXIS
 from distill.training.train import train
 from harness.checkpoints.catalog import find
 from harness.checkpoints.checkpoint import Checkpoint
+from harness.checkpoints.folder import weights_fingerprint
 from harness.core import progress
 from harness.core.devices import resolve_device
+from harness.core.errors import DataError
+from harness.core.files.json_files import load_json, write_json
+from harness.core.json_values import json_object
 from harness.core.options import ModelOptions
 from harness.core.structured import Rationale
 from harness.run.records import SYNTHETIC
@@ -115,6 +121,39 @@ def train_student(
     )
 
 
+def check_sight(
+    workspace: Workspace, questions: Questions, training: Training, *, test_split: str
+) -> Sight | None:
+    """Whether a student that was trained on answers looks at its pictures, on questions of the test
+    split or, where the data has none, on those that it was trained on. None: it was not trained on
+    answers alone, or there are no pictures. What was measured for the same weights is kept."""
+    config = training.config
+    if objective_of(config).style != "direct" or objective_of(config).needs:
+        return None
+    folder = workspace.folder / STUDENT
+    known = {"student": weights_fingerprint(folder), "split": test_split}
+    path = workspace.folder / SIGHT
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # measured again
+        there = json_object(load_json(path))
+        if there["fingerprint"] == known:
+            return Sight(**there["sight"]) if there["sight"] else None
+    data, unseen = questions.data, True
+    try:
+        samples = data.task.load(replace(data.options, split=test_split)).samples
+    except DataError:
+        samples, unseen = questions.selected(), False
+    found = measure_sight(
+        samples,
+        student=folder,
+        config=config,
+        task=data.task,
+        unseen=unseen,
+        device=training.resolved_device(),
+    )
+    write_json(path, {"fingerprint": known, "sight": asdict(found) if found else None})
+    return found
+
+
 def estimate_training(
     workspace: Workspace, questions: Questions, training: Training, *, suffix: str = ""
 ) -> Estimate:
@@ -153,6 +192,6 @@ def _sources(
         teacher_licence=teacher.get("licence", ""),
         logits=logits.get("title") or logits.get("name", ""),
         logits_licence=logits.get("licence", ""),
-        data=f"{data.task.title}, {samples.source}{revision}, {data.options.split}",
+        data=f"{title_of(data)}, {samples.source}{revision}, {data.options.split}",
         data_licence=samples.licence,
     )

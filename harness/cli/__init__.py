@@ -29,6 +29,7 @@ from harness.cli import (
     rescore,
     score,
     show,
+    train,
 )
 from harness.cli.commands import App
 from harness.cli.messages import Harmless, process_label, rank, show_error
@@ -63,6 +64,7 @@ for commands in (
     explain,
     compare,
     completion,
+    train,
 ):
     app.add_typer(commands.app)
 app.add_typer(listing.app, name="list")

@@ -160,6 +160,15 @@ LogitChanges: TypeAlias = Annotated[
 TrainingChanges: TypeAlias = Annotated[
     dict[str, Any], Expand(changes=DistillConfig, panels=(SAMPLES, TRAINING))
 ]
+PlainTrainingChanges: TypeAlias = Annotated[
+    dict[str, Any],
+    Expand(
+        changes=DistillConfig,
+        panels=(SAMPLES, TRAINING),
+        without=("objective", "objective_settings", "without"),
+    ),
+]
+"""Of what training on answers alone can be set to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +194,7 @@ class TestOptions:
     ] = None
 
 
+TestSplit: TypeAlias = Annotated[TestOptions, Expand(only=("split",))]
 ImageDependence: TypeAlias = Annotated[
     bool,
     Option(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from distill.config import DistillConfig
 from distill.layout import ADAPTER, TRAINING, Workspace
 from distill.objectives import objective_of, own_settings
+from distill.options import EvaluationOptions
 from harness.cli.configuration import to_toml
 from harness.core.files.json_files import read_json
 from harness.core.terminal import MISSING, print_json, say, table
@@ -18,7 +19,9 @@ from harness.core.terminal import MISSING, print_json, say, table
 if TYPE_CHECKING:
     from distill.pipeline import Outcome, Plan
     from distill.preview import Preview
-    from distill.rationales.collect import TeacherEstimate
+    from distill.quality.sight import Sight
+    from distill.questions import Questions
+    from distill.rationales.collect import TeacherEstimate, Teaching
     from distill.training.students import Training
 
 
@@ -193,6 +196,81 @@ def print_values(title: str, values: Mapping[str, Any]) -> None:
         ends = MISSING if found["low"] is None else f"{low} to {high}"
         rows.append((words, f"{shown}{unit if shown != MISSING else ''}", ends, f"{found['n']:,}"))
     table(title, ("measure", "value", "95% interval", "n"), rows)
+
+
+def preview_of_training(
+    workspace: Workspace,
+    questions: Questions,
+    training: Training,
+    teaching: Teaching,
+    *,
+    as_json: bool,
+) -> None:
+    """Show what training alone would take."""
+    from distill.pipeline import Plan
+
+    plan = Plan(
+        workspace=workspace,
+        questions=questions,
+        teaching=teaching,
+        training=training,
+        test=questions.data,
+        evaluation=EvaluationOptions(),
+    )
+    print_preview(plan, as_json=as_json)
+
+
+def show_trained(
+    workspace: Workspace,
+    questions: Questions,
+    training: Training,
+    student: Path,
+    *,
+    task: str,
+    test_split: str,
+    as_json: bool,
+) -> None:
+    """Show a student that was trained, whether it looks at its pictures, and how to evaluate it.
+
+    Args:
+        task: as the command line names it.
+    """
+    from distill.training.students import check_sight
+
+    sight = check_sight(workspace, questions, training, test_split=test_split)
+    data = questions.data.options.path
+    commands = list(evaluation_commands(student, training, task=task, data=data))
+    if as_json:
+        print_json(
+            {
+                "preset": training.preset,
+                **training_record(workspace),
+                "student": str(student),
+                "sight": sight.to_json() if sight else None,
+                "evaluate": commands,
+            }
+        )
+        return
+    say(f"Student: {student}")
+    if sight is not None:
+        for line in _sight_lines(sight):
+            say(line)
+    for line in commands:
+        say(line)
+
+
+def _sight_lines(sight: Sight) -> Iterator[str]:
+    which = "questions that it was trained on" if sight.seen else "test questions"
+    yield (
+        f"Pictures: of {sight.questions:,} {which} {sight.right:,} are answered word for word, "
+        f"{sight.right_without:,} with grey pictures in place of theirs (p = {sight.p:.2g}); the "
+        f"pictures save {sight.gain:.3f} nats per token."
+    )
+    if sight.blind:
+        yield (
+            "The student is blind: it answers as well without the pictures. Train longer, on more "
+            "questions, or on answers in words in place of letters."
+        )
 
 
 def evaluation_commands(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from distill.options import EvaluationOptions, RationaleOptions
+from distill.options import RationaleOptions
 from harness.cli.commands import App
 from harness.cli.distill.options import (
     AllQuestions,
     BaseOptions,
     ConfigOptions,
-    TeacherOptions,
+    LocalTeacher,
+    TestSplit,
     TrackedWorkspace,
     TrainingChanges,
     TrainingHardware,
@@ -23,10 +24,10 @@ from harness.cli.distill.plan import (
     training_of,
     with_command,
 )
-from harness.cli.distill.printing import evaluation_commands, print_preview, training_record
+from harness.cli.distill.printing import preview_of_training, show_trained
 from harness.cli.options import AsJson, DryRun
 from harness.core import processes
-from harness.core.terminal import print_json, quieten_libraries, say
+from harness.core.terminal import quieten_libraries
 
 app = App()
 
@@ -47,6 +48,8 @@ def train(
     preset: ConfigOptions,
     changes: TrainingChanges,
     workspace: TrackedWorkspace,
+    teacher: LocalTeacher,
+    test: TestSplit,
     hardware: TrainingHardware,
     dry_run: DryRun,
     as_json: AsJson,
@@ -57,19 +60,9 @@ def train(
     config = config_of(preset, changes)
     chosen = recorded_questions(ctx, workspace, questions, config)
     training = training_of(base, config, hardware, preset=preset.preset)
+    teaching = teaching_of(teacher, RationaleOptions(), hardware, config=config)
     if dry_run:
-        from distill.pipeline import Plan
-
-        teaching = teaching_of(TeacherOptions(), RationaleOptions(), hardware, config=config)
-        plan = Plan(
-            workspace=workspace,
-            questions=chosen,
-            teaching=teaching,
-            training=training,
-            test=chosen.data,
-            evaluation=EvaluationOptions(),
-        )
-        print_preview(plan, as_json=as_json)
+        preview_of_training(workspace, chosen, training, teaching, as_json=as_json)
         return
     from distill.objectives import objective_of
     from distill.rationales.kept import load_examples
@@ -79,16 +72,17 @@ def train(
 
     check_trackers(workspace.tracking)
     examples = load_examples(workspace, chosen, objective=objective_of(config))
-    student = train_student(workspace, chosen, training, examples=examples)
+    student = train_student(workspace, chosen, training, examples=examples, teaching=teaching)
     end_process_group()
     if not processes.here().first:
         return
-    if as_json:
-        print_json({"preset": preset.preset, **training_record(workspace), "student": str(student)})
-    else:
-        say(f"Student: {student}")
-        task = questions.task if is_given(ctx, "task") else chosen.data.task.name
-        for line in evaluation_commands(
-            student, training, task=task, data=chosen.data.options.path
-        ):
-            say(line)
+    task = questions.task if is_given(ctx, "task") else chosen.data.task.name
+    show_trained(
+        workspace,
+        chosen,
+        training,
+        student,
+        task=task,
+        test_split=test.split,
+        as_json=as_json,
+    )
