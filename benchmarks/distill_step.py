@@ -196,7 +196,7 @@ def measure_way(base: Path, config: DistillConfig, steps: int, answer: Any) -> N
             for batch in batches:
                 part = student.loss(batch) * (batch.weight / weight)
                 part.backward()
-                parts.append(float(part))
+                parts.append(float(part.detach()))
             student.module.zero_grad()
             seconds.append(time.perf_counter() - started)
             losses.append(sum(parts))
