@@ -180,17 +180,17 @@ def _cross(rows: Sequence[Row], groups: Sequence[Sequence[int]]) -> Tensor | Non
         if mask is None or not row.prompt.image_digest:
             grown.append(torch.zeros(len(row.ids), 0, tiles, dtype=torch.long))
         else:
-            own = mask[0]
-            last = own[-1:].expand(len(row.ids) - len(own), -1, -1)
-            grown.append(torch.cat([own, last]))
+            asked = mask[0]
+            last = asked[-1:].expand(len(row.ids) - len(asked), -1, -1)
+            grown.append(torch.cat([asked, last]))
     made = []
     for group in groups:
         pictures = sum(grown[row].shape[1] for row in group)
         before, parts = 0, []
-        for row in group:
-            own = grown[row].shape[1]
+        for number in group:
+            own = grown[number].shape[1]
             sides = (0, 0, before, pictures - before - own)
-            parts.append(nn.functional.pad(grown[row], sides))
+            parts.append(nn.functional.pad(grown[number], sides))
             before += own
         made.append(torch.cat(parts))
     most = max(each.shape[1] for each in made)

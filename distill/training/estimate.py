@@ -204,10 +204,9 @@ def empty_network(checkpoint: Checkpoint) -> Network:
     from distill.training.network import Network
     from harness.checkpoints import pretrained
 
+    build: Any = AutoModelForImageTextToText
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(
-            pretrained.load(AutoConfig, checkpoint.folder)
-        )
+        model = build.from_config(pretrained.load(AutoConfig, checkpoint.folder))
     return Network(model, family_of(checkpoint.model_type))
 
 

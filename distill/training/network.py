@@ -45,8 +45,18 @@ class Sequences:
     cross-attention."""
 
     def to(self, device: torch.device) -> Sequences:
-        moved = {name: getattr(self, name) for name in self.__slots__}
-        return Sequences(**{n: t if t is None else t.to(device) for n, t in moved.items()})
+        """The same on another device."""
+
+        def moved(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device)
+
+        return Sequences(
+            ids=self.ids.to(device),
+            places=self.places.to(device),
+            positions=moved(self.positions),
+            attends=moved(self.attends),
+            cross=moved(self.cross),
+        )
 
 
 def part_of(name: str, traits: TrainingTraits) -> Part | None:
@@ -92,7 +102,8 @@ def image_places(
         return torch.zeros_like(ids, dtype=torch.bool)
     if images.mask:
         return prompt.inputs[images.mask][0].bool()
-    return (ids == config.image_token_id) | (ids < 0)  # negative: Phi-3.5's own processor's
+    # Negative: as Phi-3.5's own processor has them.
+    return ids.eq(config.image_token_id) | ids.lt(0)
 
 
 class Network:
@@ -151,7 +162,7 @@ class Network:
         counts = [int(self.places(prompt).sum()) for prompt in prompts]
         if sum(counts) != len(features):
             raise ValueError(f"{sum(counts)} image tokens for {len(features)} image embeddings")
-        return list(features.split(counts))
+        return list(torch.split(features, counts))
 
     @property
     def pixel_dtype(self) -> torch.dtype:
@@ -217,7 +228,7 @@ class Network:
         if features:
             # What is wider than the embeddings goes into later layers.
             together = torch.cat(list(features)).to(embeddings.device, embeddings.dtype)
-            first, *later = together.split(self.width, -1)
+            first, *later = torch.split(together, self.width, -1)
             embeddings = embeddings.masked_scatter(batch.places[..., None], first)
             if later:
                 given = {"visual_pos_masks": batch.places, "deepstack_visual_embeds": later}

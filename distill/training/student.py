@@ -92,7 +92,7 @@ class TargetLoss(nn.Module):
             return self._loss_at_once(hidden, labels, weights, *teacher)
         parts = []
         for values in zip(
-            *(each.split(chunk) for each in (hidden, labels, weights, *teacher)), strict=True
+            *(torch.split(each, chunk) for each in (hidden, labels, weights, *teacher)), strict=True
         ):
             part = torch.utils.checkpoint.checkpoint(
                 self._loss_at_once, *values, use_reentrant=False
@@ -243,7 +243,7 @@ class Student:
         """Encode the pictures of `examples` together and keep their embeddings, as far as there is
         room; sample id -> why a picture cannot be used."""
         unusable: dict[str, str] = {}
-        found: dict[str, Sequence[Image.Image]] = {}
+        found: dict[str, list[Image.Image]] = {}
         for example in examples:
             if not example.sample.images:
                 continue
