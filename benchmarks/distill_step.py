@@ -223,6 +223,7 @@ def measure_savings(config: DistillConfig, steps: int) -> dict[str, Any]:
             work = (Path(folder), replace(config, **changes), steps, theirs)
             process = get_context("spawn").Process(target=measure_way, args=work)
             process.start()
+            theirs.close()  # a process that dies is then noticed
             found[name] = ours.recv()
             process.join()
     plain = found["plain"]

@@ -48,17 +48,7 @@ def load_base(
         HarnessError: the folder cannot be used, or a setting is not for this family.
     """
     family = family_of(checkpoint.model_type)
-    assert family.training is not None
-    model: Any = network_of(
-        checkpoint,
-        LoadOptions(
-            device=device,
-            dtype=str(dtype).removeprefix("torch."),
-            quantize=config.quantize,
-            # What is not adapted keeps its type: pictures are then encoded as without 4 bits.
-            unquantized=(*family.training.vision, *family.training.projector, family.training.head),
-        ),
-    )
+    model: Any = network_of(checkpoint, load_options(family, config, dtype=dtype, device=device))
     processor = processor_of(checkpoint, {})
     if family.repair:
         family.repair(model, processor, checkpoint)
@@ -70,6 +60,21 @@ def load_base(
     model.train()
     _hold_still(network, config)
     return BaseModel(network, processor, family)
+
+
+def load_options(
+    family: ModelFamily, config: DistillConfig, *, dtype: torch.dtype, device: str
+) -> LoadOptions:
+    """How a base is put on its device. With QLoRA only its language model is in 4 bits: pictures
+    are encoded, and logits computed, as without."""
+    assert family.training is not None
+    whole = (*family.training.vision, *family.training.projector, family.training.head)
+    return LoadOptions(
+        device=device,
+        dtype=str(dtype).removeprefix("torch."),
+        quantize=config.quantize,
+        unquantized=whole if config.quantize else (),
+    )
 
 
 def load_unchanged(checkpoint: Checkpoint) -> Any:
