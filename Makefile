@@ -78,7 +78,7 @@ test-slow: setup
 	$(PYTEST) -m slow
 
 test-families: setup
-	$(PYTEST) tests/test_families.py
+	$(PYTEST) tests/test_families.py tests/test_students.py
 
 # A release is installed over .venv's packages, in an environment of its own. Of torch that of .venv
 # is kept where it is the one that is asked for.

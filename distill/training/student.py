@@ -169,15 +169,7 @@ class Student:
             else None
         )
         self._score: Score | None = None
-        self._store = FeatureStore(
-            features,
-            self._encode_images,
-            key=self._features_key(),
-            width=self.network.width,
-            dtype=half or torch.float32,
-            limit=config.feature_cache_gb * 1e9,
-            writers=processes,
-        )
+        self._store = self._feature_store(features, half or torch.float32, writers=processes)
         self._image_tokens: set[int] = set()
 
     @property
@@ -441,6 +433,18 @@ class Student:
         return TopLogits(
             torch.cat([found[row].ids for row in order]),
             torch.cat([found[row].logits for row in order]),
+        )
+
+    def _feature_store(self, folder: Path, dtype: torch.dtype, *, writers: int) -> FeatureStore:
+        """Where the features of pictures are kept."""
+        return FeatureStore(
+            folder,
+            self._encode_images,
+            key=self._features_key(),
+            width=self.network.width,
+            dtype=dtype,
+            limit=self._config.feature_cache_gb * 1e9,
+            writers=writers,
         )
 
     def _features_key(self) -> list[object]:

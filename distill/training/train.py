@@ -125,13 +125,8 @@ def train(
     check_base(base)
     check_packages(config, processes.device)
     _check_sampling(config, processes, scores)
-    lesson = _Lesson(
-        examples=examples,
-        base=base,
-        task=task,
-        features=features or out / FEATURES,
-        scores=scores,
-    )
+    cache = features or out / FEATURES
+    lesson = _Lesson(examples=examples, base=base, task=task, features=cache, scores=scores)
     with checkpointing.locked(out) if processes.first else contextlib.nullcontext():
         known = _fingerprint(lesson, config)
         old = None if fresh else _old_record(out, known)
