@@ -19,6 +19,7 @@ from distill.config import DistillConfig
 from distill.examples import Example
 from distill.layout import DEPENDENCE, FEATURES
 from distill.quality.measures import mean, share
+from distill.quality.sight import grey
 from harness.checkpoints.folder import weights_fingerprint
 from harness.core import progress
 from harness.core.devices import resolve_dtype
@@ -52,7 +53,7 @@ def image_dependence(
     The result is kept in `folder`, and taken from there as long as examples and base are the same.
 
     Args:
-        base: the student before training, in Moondream's layout.
+        base: the student before training.
         folder: of the distillation.
     """
     usable = [e for e in examples if e.rationale and e.sample.images]
@@ -98,6 +99,8 @@ def _measured(
         for example in examples:
             bar.advance()
             blind = replace(example, sample=replace(example.sample, images=()))
+            if student.network.family.needs_image:
+                blind = grey(example)
             try:
                 student.length(example)
             except SampleError:

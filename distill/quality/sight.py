@@ -88,7 +88,7 @@ def measure_sight(
             for start in range(0, len(pictured), _AT_ONCE):
                 batch = [each for each in pictured[start : start + _AT_ONCE] if _fits(model, each)]
                 if batch:
-                    pairs = (model.answered(batch), model.answered([_grey(e) for e in batch]))
+                    pairs = (model.answered(batch), model.answered([grey(e) for e in batch]))
                     found += zip(*pairs, strict=True)
                 bar.advance(min(_AT_ONCE, len(pictured) - start))
     return _summary(found, unseen=unseen) if found else None
@@ -106,7 +106,7 @@ def _fits(model: Any, example: Example) -> bool:
     return not model.unusable_pictures([example])
 
 
-def _grey(example: Example) -> Example:
+def grey(example: Example) -> Example:
     """The same with a grey picture of the same size in the place of each."""
     return replace(
         example,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from harness.families.engine_traits import ImageTokens
 from harness.families.family import ModelFamily
-from harness.families.training_traits import TOWER
 
 FAMILY = ModelFamily(
     name="perception_lm",
     title="PerceptionLM",
     engine=ImageTokens(pads=False),  # a tile of padding would be one more picture
-    training=TOWER,
 )

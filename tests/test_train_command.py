@@ -1,0 +1,98 @@
+"""`harness train`: plain training on questions of one's own, and whether the student looks."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from distill.own_questions import task_for
+from distill.quality.sight import Sight
+from harness.core.types import DataOptions
+
+COLOURS = ("red", "green", "blue", "white")
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    """Questions answered in a word: eight to train on, four others to test on."""
+    folder = tmp_path / "colours"
+    (folder / "images").mkdir(parents=True)
+    for split, count in (("train", 8), ("test", 4)):
+        lines = []
+        for number in range(count):
+            colour = COLOURS[number % len(COLOURS)]
+            name = f"images/{split}-{number}.png"
+            Image.new("RGB", (30 + number, 30), colour).save(folder / name)
+            row = {"id": f"{split}-{number}", "question": "Which colour?", "answer": colour}
+            lines.append(json.dumps({**row, "image": name}))
+        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_own_questions_in_words(
+    command, words: Path, tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The task goes by the answers; the student has a name of its own, is told to be blind, and is
+    evaluated by the command that is printed. Its card calls the questions by their folder."""
+    asked = (
+        *("train", "--data", words, "--base-weights", tiny("moondream")),
+        *("--batch-size", 4, "--precision", "float32", "--runs", tmp_path / "runs"),
+    )
+    result = command(*asked)
+    assert result.code == 0, result.stderr
+    assert "Task: gqa, by the form of the answers" in result.stderr
+    folder = tmp_path / "runs" / "distill" / "moondream-colours"
+    student, pictures, blind, evaluation = result.stdout.splitlines()
+    assert student == f"Student: {folder / 'student'}"
+    assert "of 4 test questions 0 are answered word for word, 0 with grey pictures" in pictures
+    assert blind.startswith("The student is blind")
+    assert evaluation == f"harness eval --model {folder / 'student'} --task gqa --data {words}"
+    assert "| Questions | colours, " in (folder / "student" / "README.md").read_text()
+    sight = (folder / "sight.json").stat().st_mtime_ns
+    assert command(*asked, "--json").json["sight"]["blind"]
+    assert (folder / "sight.json").stat().st_mtime_ns == sight
+    evaluated = command(*shlex.split(evaluation)[1:], "--runs", tmp_path / "runs", "--limit", 2)
+    assert evaluated.code == 0, evaluated.stderr
+
+
+@pytest.mark.parametrize(
+    ("row", "task"),
+    [
+        ({"question": "q", "choices": ["x", "y"], "answer": 0}, "scienceqa"),
+        ({"question": "q", "answer": "a red car"}, "gqa"),
+        ({"question": "q", "answers": ["It is so because of the light."]}, "vqaonline"),
+    ],
+)
+def test_the_task_goes_by_the_answers(tmp_path: Path, row: dict[str, object], task: str) -> None:
+    """Options, a few words, sentences."""
+    (tmp_path / "train.jsonl").write_text(json.dumps(row) + "\n")
+    assert task_for(DataOptions(path=tmp_path, split="train")) == task
+
+
+@pytest.mark.parametrize(
+    ("right", "without", "p", "gain", "blind"),
+    [
+        (80, 66, 0.01, 1.0, False),
+        (68, 67, 0.9, 1.0, True),
+        (66, 80, 0.01, 1.0, True),
+        (0, 0, 1.0, 1.0, False),
+        (0, 0, 1.0, 0.1, True),
+    ],
+)
+def test_who_is_blind(right: int, without: int, p: float, gain: float, blind: bool) -> None:
+    """Whose answers are no better with the pictures; where none is right, their likelihood."""
+    found = Sight(
+        questions=100,
+        right=right,
+        right_without=without,
+        p=p,
+        gain=gain,
+        gain_error=0.1,
+        seen=False,
+    )
+    assert found.blind is blind
