@@ -513,6 +513,22 @@ def test_options_in_the_text_of_a_question_are_known(question: str, tmp_path: Pa
     assert (value(run, "accuracy"), value(run, "chance")) == (1.0, 0.3333)
 
 
+def test_letters_are_places_where_all_keys_of_a_file_are_letters(tmp_path: Path) -> None:
+    """Also where another option's text is that letter; a row alone can be meant in two ways."""
+    odd = {"raw": "A", "choices": ["E", "B", "A"], "target": "A", "category": "t"}
+    plain = {"raw": "(B)", "choices": ["x", "y"], "target": "(B)"}
+    for task in ("mmmu", "blink"):
+        run = scored(tmp_path, task, [odd, plain])
+        targets = [p.target for p in RunFolder(run.folder).existing_predictions()]
+        assert targets == [0, 1]
+    for wrong in (5, "['x'", {"A": "x"}):
+        with pytest.raises(DataError, match="line 1, field 'choices': must be a list"):
+            scored(tmp_path, "blink", [{**odd, "choices": wrong}, plain])
+    for rows in ([odd], [odd, {**plain, "target": "y"}]):
+        with pytest.raises(DataError, match="this can be 2 of them"):
+            scored(tmp_path, "blink", rows)
+
+
 def test_options_in_a_row_of_written_answers_are_their_texts(tmp_path: Path) -> None:
     """Where the right one is named by its place."""
     rows = [

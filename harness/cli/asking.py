@@ -13,6 +13,7 @@ from harness.cli.picture_tokens import PictureInput, picture_input
 from harness.core import images, structured
 from harness.core.errors import NOT_FINITE, DataError, Exit, HarnessError, SampleError, reason
 from harness.core.finish import is_cut, is_finished
+from harness.core.image_marks import without_marks
 from harness.core.options import GenerationOptions
 from harness.core.types import (
     REFUSAL,
@@ -56,10 +57,11 @@ def put_question(source: Source, question: Question, generation: GenerationOptio
     task = load_task("scienceqa" if question.choices else "vqaonline")
     own: Style = spec.style if spec and source.checkpoint.named else "direct"
     style = generation.style or own
-    sample = Sample(id="question", question=question.text, target=0, choices=question.choices)
+    asked = without_marks(question.text)
+    sample = Sample(id="question", question=asked, target=0, choices=question.choices)
     prompt = Prompt(
-        text=task.prompt(sample, style).text,
-        question=question.text,
+        text=without_marks(task.prompt(sample, style).text),
+        question=asked,
         choices=question.choices,
         images=tuple(map(_picture, question.images)),
         style=style,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -18,7 +18,7 @@ from harness.core.options import TOKENIZE, Tokenize
 from harness.core.progress import Make, Silent
 from harness.core.types import LENGTH, STOP, Metric, Prediction, RunMetric, Task
 from harness.data.answer_keys import PAGE, bad
-from harness.data.answers import UNLISTED, answer_key, letter_of, letters_up_to
+from harness.data.answers import KeyForm
 from harness.data.fingerprint import extraction
 from harness.data.json_rows import jsonl_rows
 from harness.data.pictures import found
@@ -250,11 +250,13 @@ def _read_answers(
             raise DataError(error.what, known=error.known, remedy=mend) from error
         skipped.append(error.what)
 
-    rows = list(jsonl_rows(path, skip=skip))
-    letters = _letters(rows, task)
+    rows: Iterable[Row] = jsonl_rows(path, skip=skip)
+    if task.answers != "text":  # all are needed to know how they write their keys
+        rows = list(rows)
+    form = KeyForm.of(rows, task.answers)
     for row in rows:
         try:
-            prediction = _prediction(row, task, letters=letters)
+            prediction = _prediction(row, task, form)
             _refuse_double(prediction.sample_id, row.where, where)
         except DataError as error:
             skip(error)
@@ -302,26 +304,20 @@ def _repr(value: object) -> bytes:
     return repr(value).encode("utf-8", "backslashreplace")
 
 
-def _letters(rows: Sequence[Row], task: Task) -> str:
-    """The letters of options, for rows that list none."""
-    return letters_up_to(letter_of(row, task.answers) for row in rows)
-
-
-def _prediction(row: Row, task: Task, *, letters: str) -> Prediction:
+def _prediction(row: Row, task: Task, form: KeyForm) -> Prediction:
     """One row of answers made elsewhere; raises DataError."""
-    choices, target = answer_key(row, task.answers, letters=letters)
-    unlisted = {UNLISTED: 1.0} if choices == tuple(letters) else {}
+    key = form.key(row)
     return Prediction(
         sample_id=_text(row, "id", number_too=True),
         raw=_text(row, "raw"),
         answer=None,
         rule="",
-        target=target,
+        target=key.target,
         question=_text(row, "question", default=""),
-        choices=choices,
+        choices=key.choices,
         topic=_text(row, "topic", default="") or _text(row, "category", default=""),
         group=_text(row, "group", default="", number_too=True),
-        metadata={**task.about(row.fields), **unlisted},
+        metadata={**task.about(row.fields), **key.metadata},
         images=tuple(_digest(image) for image in row.images),
         finish=_finish(row),
     )
