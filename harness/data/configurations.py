@@ -83,10 +83,7 @@ def _from_copy(
         folder = hub.snapshot(repo, options.revision, every)
         revision = folder.name if folder else options.revision
         options = replace(options, download=False, revision=revision)
-    parts = {
-        name: from_repository(options, repo, each, columns, configuration=name)
-        for name, each in patterns.items()
-    }
+    parts = {name: from_repository(options, repo, each, columns) for name, each in patterns.items()}
     return _joined(parts, name=repo, published=True)
 
 

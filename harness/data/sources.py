@@ -157,22 +157,10 @@ def _from_hub(options: DataOptions, repos: Sequence[str], pattern: str, columns:
     return from_repository(options, repos[-1], pattern, columns)
 
 
-def from_repository(
-    options: DataOptions,
-    repo: str,
-    pattern: str,
-    columns: Columns,
-    *,
-    configuration: str = "",
-) -> Source:
-    """The rows of one repository on the hub, as `open_source` has them.
-
-    Args:
-        configuration: the one whose prepared copy is looked for; "": any.
-
-    Raises:
-        DataError: the split is neither here nor downloadable.
-    """
+def from_repository(options: DataOptions, repo: str, pattern: str, columns: Columns) -> Source:
+    """The rows of one repository on the hub, as `open_source` has them; raises DataError where the
+    split is neither here nor downloadable."""
+    configuration = _configuration(pattern)
     split, revision = options.split, options.revision
     names = same_split(split)
     there: set[str] = set()
@@ -199,6 +187,12 @@ def from_repository(
                 source = Source(rows, repo, revision=commit, published=True)
                 return _renamed(source, columns)
     raise hub.missing(repo, split, revision, there=there, configuration=configuration)
+
+
+def _configuration(pattern: str) -> str:
+    """The configuration whose files a pattern names, which have its folder; "": the only one."""
+    folder = pattern.rpartition("/")[0]
+    return "" if folder == "data" or "*" in folder else folder
 
 
 def _image_patterns(path: Path) -> list[str]:
