@@ -18,12 +18,13 @@ from PIL import Image
 import harness
 from harness.core.errors import DataError, HarnessError, SampleError
 from harness.core.image_marks import IMAGE_MARK as MARK
-from harness.core.types import DataOptions, Prediction, Sample, SampleSet
+from harness.core.types import DataOptions, Output, Prediction, Sample, SampleSet
 from harness.extract import extract_choice
 from harness.extract.values import extract_value
 from harness.metrics.mathvista import nearest_option, values_match
 from harness.metrics.mmmu import answers_match, option_of
 from harness.run.answers_file import score_file
+from harness.run.conclusions import conclude
 from harness.run.folder import RunFolder
 from harness.run.rescoring import rescore
 from harness.run.task_data import Data
@@ -435,8 +436,9 @@ def test_values_are_compared_as_mathvista_does(
 
 
 def test_the_nearest_option_is_never_a_guess() -> None:
-    """Of two that are as near there is none, and none of a long text."""
+    """Of two that are as near there is none, and none that is not half alike."""
     assert nearest_option("increases", ["decrease", "increase"]) == 1
+    assert nearest_option("I don't know", ["yes", "no"]) is None
     assert nearest_option("", ["a", "b"]) is None
     assert nearest_option("ab", ["a", "b"]) is None
     assert nearest_option("I do not see any of these in the picture", ["a", "b"]) is None
@@ -587,6 +589,14 @@ def test_mmmu_is_evaluated_with_pictures_among_the_words(tiny, tmp_path: Path) -
     assert "<image 3>" in third.error
     assert "letter from the given choices" in run.record.settings["instruction"]
     assert "single word or phrase" in run.record.settings["instruction"]
+
+
+def test_written_answers_have_no_options_to_conclude_with() -> None:
+    """What the model wrote stays, whatever its reasoning."""
+    sample = Sample(id="a", question="How many?", target="7")
+    output = Output(raw="<REASONING> 3 and 4 </REASONING>", prompt="", tokens_in=1, tokens=9)
+    nothing: Any = None
+    assert conclude(nothing, nothing, [(sample, output, 0)]) == [output]
 
 
 def test_a_task_of_your_own_may_have_both_kinds(tmp_path: Path) -> None:

@@ -15,21 +15,22 @@ from harness.core.types import Metric, Prediction
 PRECISION, ANSWER_TYPE = "precision", "answer_type"
 """Metadata of a sample: the decimals that are compared; and integer, float, list or text."""
 _MOST_DECIMALS = 12
-_MORE_WORDS = 3
-"""An answer of so many more words than the longest option is one to find the nearest option of."""
+_ALIKE = 0.5
+"""Similarity, 1 - edits / longest length, from which an option is taken for what a text means:
+below it the official evaluation takes the nearest one too, which is a guess."""
 
 
 def nearest_option(text: str, choices: Sequence[str]) -> int | None:
-    """The option with the fewest edits to a text; None for a text much longer than all of them,
-    and where two are as near."""
-    words = max(len(choice.split()) for choice in choices) + _MORE_WORDS
+    """The option with the fewest edits to a text; None where it is not half alike, and where two
+    are as near."""
     text = text.strip()
-    if not text or len(text.split()) > words:
-        return None
     edits = [Levenshtein.distance(text, choice) for choice in choices]
-    least = min(edits)
-    nearest = {choices[place] for place, each in enumerate(edits) if each == least}
-    return edits.index(least) if len(nearest) == 1 else None
+    place = edits.index(min(edits))
+    if {choices[other] for other, each in enumerate(edits) if each == min(edits)} != {
+        choices[place]
+    }:
+        return None
+    return place if Levenshtein.normalized_similarity(text, choices[place]) >= _ALIKE else None
 
 
 def values_match(answer: str, target: str, metadata: Mapping[str, str | float]) -> bool:
@@ -114,7 +115,8 @@ MATHVISTA_ACCURACY = Metric(
     _by_rule,
     interval="wilson",
     meaning="answers extracted by rule, not by the judge; then the official comparison: the "
-    "nearest option, whole numbers, numbers rounded to the question's precision, lists",
+    "nearest option if it is half alike, whole numbers, numbers rounded to the question's "
+    "precision, lists",
 )
 MATHVISTA_EXTRACTED = Metric(
     "mathvista_extracted",
