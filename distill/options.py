@@ -140,7 +140,7 @@ class Round:
 
 def check_filter(keep: Filter, task: Task) -> None:
     """Refuse a filter that the task's answers cannot be judged by; raises HarnessError."""
-    if keep == "agrees" and task.answers == "text":
+    if keep == "agrees" and task.answers != "choice":
         raise HarnessError(
             f"--filter agrees compares options; {task.title} has written answers.",
             remedy="--filter format",

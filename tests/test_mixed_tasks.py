@@ -239,6 +239,18 @@ def test_a_picture_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert [image.getpixel((0, 0)) for image in prompt.images] == [(255, 255, 255), (255, 0, 0)]
 
 
+def test_a_list_of_pictures_is_numbered_by_its_order(tmp_path: Path) -> None:
+    """In one's own JSONL, in either spelling of the field."""
+    for colour in ("red", "blue"):
+        Image.new("RGB", (6, 4), colour).save(tmp_path / f"{colour}.png")
+    for field in ("image", "images"):
+        row = {field: ["red.png", "blue.png"], "question": "Is <image 2> it?", "answer": "no"}
+        (tmp_path / "validation.jsonl").write_text(json.dumps(row) + "\n")
+        (sample,) = loaded("mmmu", path=tmp_path).samples
+        images = load_task("mmmu").prompt(sample, "direct").images
+        assert [image.getpixel((0, 0)) for image in images] == [(255, 0, 0), (0, 0, 255)]
+
+
 def test_written_answers_of_mmmu(tmp_path: Path) -> None:
     """A list of accepted answers in a text, and the hint for short answers."""
     sample = only("mmmu", tmp_path, college(**WRITTEN), "validation")

@@ -338,8 +338,12 @@ def test_a_row_of_the_hub_becomes_a_sample(
 
 @pytest.mark.parametrize("case", CASES, ids=ids)
 def test_a_copy_of_the_files_is_read_too(case: Case, tmp_path: Path) -> None:
-    """As a folder, with the same samples."""
-    assert only(case, path=write(tmp_path, case)).target == case.target
+    """As a folder, with the same samples; the style `plain` asks the bare question."""
+    sample = only(case, path=write(tmp_path, case))
+    assert sample.target == case.target
+    plain = load_task(case.task).prompt(sample, "plain")  # --style overrides the wording
+    assert SHORT not in plain.text
+    assert plain.instruction is None
 
 
 @pytest.mark.parametrize("case", CASES, ids=ids)
