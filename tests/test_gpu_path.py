@@ -220,6 +220,21 @@ def test_graphs_after_a_cache_growth_are_captured_into_a_pool_of_their_own(
     assert dict(gpu.pools) == {1: 0, 2: 1}
 
 
+def test_so_many_graphs_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was not used for longest is captured again when its size occurs."""
+    gpu = pretend_gpu.install(monkeypatch)
+    monkeypatch.setattr(decode_step, "MAX_CUDA_GRAPHS", 2)
+    with gpu, torch.no_grad():
+        step, insert = steps_on(gpu)
+        insert(1000)
+        captures = []
+        for kv_length in (4, 300, 5, 600, 6, 301):
+            step.run(1, kv_length)
+            captures.append(len(gpu.captures))
+    assert captures == [1, 2, 2, 3, 3, 4]
+    assert gpu.pools[1] == 2
+
+
 def test_a_capture_that_runs_out_of_memory_ends_no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other graphs give up their memory, and it is tried again; where there are none, steps of
     this size run without one, and those of other sizes with theirs. Any other failure ends them."""

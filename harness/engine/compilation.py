@@ -29,18 +29,18 @@ class CompiledDecode:
 
     Args:
         backend: of torch.compile; "eager" compiles nothing and runs the graph that was found.
-        own_lengths: attention reads each slot's own tokens, where the runner has such a kernel, and
-            a step is the same for all KV lengths; None: on a GPU.
+        own_lengths: attention reads each slot's own tokens, with a kernel that the runner has, and
+            a step is the same for all KV lengths.
 
     Raises:
         HarnessError: there is no compiler for this device; when it runs, what it says.
     """
 
     def __init__(
-        self, device: torch.device, *, backend: str = "inductor", own_lengths: bool | None = None
+        self, device: torch.device, *, backend: str = "inductor", own_lengths: bool = False
     ) -> None:
         _check_compiler(device)
-        self.own_lengths = device.type == "cuda" if own_lengths is None else own_lengths
+        self.own_lengths = own_lengths
         self._compiled: Callable[..., Any] = torch.compile(
             decode, fullgraph=True, dynamic=True, backend=backend
         )

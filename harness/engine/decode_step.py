@@ -20,6 +20,8 @@ from harness.engine.staging import Staging
 
 log = logging.getLogger(__name__)
 
+MAX_CUDA_GRAPHS = 32
+"""Graphs that are kept; the one that was not used for longest goes."""
 NO_TOKEN = -1
 """In place of the token of a row whose logits are not all finite."""
 
@@ -138,8 +140,11 @@ class DecodeStep:
         """The graph of this size, captured when it first occurs; None: such a step is launched
         kernel by kernel."""
         size = slots, kv_length
-        if size in self._graphs or size in self._too_large:
-            return self._graphs.get(size)
+        if size in self._graphs:
+            self._graphs[size] = self._graphs.pop(size)  # the last one is the one used last
+            return self._graphs[size]
+        if size in self._too_large:
+            return None
         if self._capture(slots, kv_length) and self._graphs:
             # The graphs of other sizes may hold what this one needs.
             self._drop_graphs()
@@ -147,6 +152,8 @@ class DecodeStep:
             self._capture(slots, kv_length)
         if size not in self._graphs:
             self._too_large.add(size)
+        elif len(self._graphs) > MAX_CUDA_GRAPHS:
+            del self._graphs[next(iter(self._graphs))]
         return self._graphs.get(size)
 
     def _capture(self, slots: int, kv_length: int) -> bool:
@@ -176,7 +183,7 @@ class DecodeStep:
         torch.cuda.current_stream().wait_stream(stream)
         self._restore(before)
         graph: Any = torch.cuda.CUDAGraph()
-        # Another thread may allocate meanwhile: that of the prefetched prompts takes pinned memory.
+        # What another thread allocates meanwhile, pinned memory too, is not part of it.
         with torch.cuda.graph(graph, pool=self._memory_pool, capture_error_mode="thread_local"):
             self.run_eagerly(slots, kv_length)
         self._memory_pool = graph.pool()

@@ -49,8 +49,8 @@ class ModelRunner(Protocol):
         """Run prompts with their image features; None for a prompt without an image."""
 
     def reading_own_lengths(self) -> AbstractContextManager[None]:
-        """While it lasts, the attention of decode steps reads each slot's own tokens, if there is a
-        kernel that does, and `kv_length` is the capacity."""
+        """While it lasts, the attention of decode steps reads each slot's own tokens, and
+        `kv_length` is the capacity; for a runner whose attention can."""
 
     def decode_step(
         self,

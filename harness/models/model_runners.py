@@ -102,6 +102,11 @@ class FamilyRunner(ABC):
     def batch_key(self, prompt: EncodedPrompt) -> Hashable:
         """See `harness.engine.model_runner.ModelRunner`."""
 
+    @property
+    def takes_blocks(self) -> bool:
+        """Whether its attention can read each slot's own tokens: see `reading_own_lengths`."""
+        return not self._flat_mask
+
     def pixels(self, prompt: EncodedPrompt) -> int:
         """See `harness.engine.model_runner.ModelRunner`."""
         given = [prompt.inputs[name] for name in self._image_inputs if name in prompt.inputs]
@@ -181,9 +186,6 @@ class FamilyRunner(ABC):
     @contextmanager
     def reading_own_lengths(self) -> Iterator[None]:
         """See `harness.engine.model_runner.ModelRunner`."""
-        if self._flat_mask:
-            yield
-            return
         self._own_lengths = True
         try:
             with in_use(self._text_config):

@@ -49,8 +49,11 @@ class StreamingModel(GenerativeModel):
     ) -> None:
         super().__init__(*arguments, **options)
         self._runner = runner
-        self.decode: Decode = CompiledDecode(self._device) if compiles else decode
+        self.decode: Decode = decode
         """One decode step, as `harness.engine.decode_step.decode` or compiled."""
+        if compiles:
+            own_lengths = self._device.type == "cuda" and runner.takes_blocks
+            self.decode = CompiledDecode(self._device, own_lengths=own_lengths)
         self._compiles = compiles
         self._features = ImageFeatureCache(IMAGE_FEATURE_BYTES)
         self._budget = PassBudget()
