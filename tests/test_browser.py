@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -209,6 +211,63 @@ def test_a_sample_says_all_that_was_recorded(show: Callable[..., Page], runs: Pa
     assert p.question in text
     gold = page.locator("#detail .right-choice").inner_text()
     assert str(p.choices[int(p.target)]) in gold
+
+
+def test_a_browser_unpacks_what_was_recorded(show: Callable[..., Page], runs: Path) -> None:
+    """Every text, answer, rule and prompt of every run, block by block."""
+    page = show()
+    found = page.evaluate("""async () => {
+      const [group] = index.groups, rows = {};
+      for (const [place, run] of group.runs.entries()) {
+        rows[run.key] = [];
+        for (let i = 0; i < group.ids.length; i += 1) {
+          const { question, answers } = await entry(group, i), it = answers[place];
+          rows[run.key].push([group.ids[i], question, it.raw, it.read, it.rule, it.prompt]);
+        }
+      }
+      return rows;
+    }""")
+    assert len(found) == len(league.KINDS) + 1
+    for name, rows in found.items():
+        recorded = answers(runs, name).values()
+        assert rows == [
+            [p.sample_id, p.question, p.raw, p.answer, p.rule, p.prompt] for p in recorded
+        ]
+
+
+def test_a_browser_that_cannot_unpack_says_so(context: BrowserContext, page_file: Path) -> None:
+    """In a sentence; the tables are there and can be sorted, and nothing fails."""
+    seen = Seen()
+    context.add_init_script("delete window.DecompressionStream")
+    page = context.new_page()
+    seen.watch(page)
+    page.goto(page_file.as_uri() + "#?sample=3")
+    assert page.is_visible("#cannot-unpack")
+    assert not page.is_visible("#browser")
+    page.click("#scienceqa-measured th[data-best] button >> nth=1")
+    assert "sort=scienceqa-measured" in page.url
+    assert "sample=3" in page.url
+    assert seen.everything == []
+
+
+def test_large_files_of_tables_are_unpacked_when_they_are_saved(
+    runs: Path, show: Callable[..., Page], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have the bytes that small ones have in their addresses."""
+    material, _ = reporting.gather(runs)
+    small = render(material, samples="none")
+    monkeypatch.setattr("reports.page.saved_files.LARGE", 0)
+    file = tmp_path / "page.html"
+    file.write_text(render(material, samples="none"), encoding="utf-8")
+    assert len(file.read_text()) < len(small)
+    page = show("", file)
+    with page.expect_download() as download:
+        page.click("a[data-packed][download='scienceqa-measured.csv']")
+    kept = re.search(
+        r'download="scienceqa-measured.csv" href="data:text/csv;base64,([^"]*)"', small
+    )
+    assert kept is not None
+    assert Path(download.value.path()).read_bytes() == base64.b64decode(kept[1])
 
 
 def expected(runs: Path, name: str) -> dict[str, set[str]]:

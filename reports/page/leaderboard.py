@@ -7,7 +7,6 @@ The same records give the same bytes.
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +22,6 @@ from harness.core.errors import HarnessError
 from harness.run.records import RunRecord
 from reports.charts import geometry
 from reports.distillation.panel import panel
-from reports.export.formats import downloads
 from reports.inputs.material import Material, Pictures, RunData, SampleChoice
 from reports.inputs.paper import load
 from reports.numbers import counted
@@ -33,11 +31,13 @@ from reports.page.provenance import Provenance, provenance
 from reports.page.reading import Reader
 from reports.page.samples.groups import Group, collect
 from reports.page.samples.payload import payload
+from reports.page.saved_files import SavedFiles, as_bytes, in_base64
+from reports.page.saved_files import address as address_of
 from reports.page.sections import TaskSection, order, overview, sections, tested
 from reports.page.summary import evidence, summary
 from reports.statistics.answers import Answers
 from reports.tables.heatmap import POINTS
-from reports.tables.table import KINDS, Table, condensed
+from reports.tables.table import KINDS, condensed
 from tasks import scienceqa, vqaonline
 
 __all__ = ["TaskSection", "render", "sections"]
@@ -110,8 +110,8 @@ def render(
         condensed=condensed,
         counted=counted,
         frame=geometry,
-        files_of=_saved,
-        address_of=_address,
+        saved_files=SavedFiles(),
+        record_address=_record_address,
         payload=packed,
     )
 
@@ -166,7 +166,7 @@ def _environment() -> Environment:
 
 def _hash(text: str) -> str:
     """The source expression by which a content security policy knows an inline element."""
-    return "sha256-" + _base64(sha256(text.encode()).digest())
+    return "sha256-" + in_base64(sha256(text.encode()).digest())
 
 
 def _source_date() -> str:
@@ -188,18 +188,9 @@ def _provenance(run: RunRecord) -> Provenance:
     return provenance(run, dataset=data.REPO if data else None)
 
 
-def _saved(table: Table) -> list[tuple[str, str, str]]:
-    """(format, file name, address) of a table's files, each within the page."""
-    return [(each.title, each.name, _address(each.mime, each.text)) for each in downloads(table)]
-
-
-def _address(mime: str, text: str) -> str:
-    """An address that holds the text itself."""
-    return f"data:{mime};base64,{_base64(text.encode('utf-8', 'backslashreplace'))}"
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+def _record_address(record: str) -> str:
+    """The address that holds a run's record."""
+    return address_of("application/json", as_bytes(record))
 
 
 def _picture(pictures: Pictures | None, digests: Sequence[str]) -> str:

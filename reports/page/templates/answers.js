@@ -16,10 +16,11 @@ function bytes(id) {
   return found;
 }
 
-function unzip(packed) {
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).json();
+function unzipped(packed) {
+  return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip")));
 }
+
+const unzip = (packed) => unzipped(packed).json();
 
 // At most so many blocks stay unpacked: the one used longest ago goes.
 function once(id, unpack) {

@@ -28,3 +28,17 @@ for (const link of document.querySelectorAll("a[data-sample]")) {
     });
   }
 }
+
+// Large files of tables are packed: they are unpacked when they are saved.
+for (const link of canUnpack ? document.querySelectorAll("a[data-packed]") : []) {
+  link.closest(".files").hidden = false;
+  link.addEventListener("click", async (event) => {
+    event.preventDefault();
+    const file = await unzipped(bytes(link.dataset.packed)).arrayBuffer();
+    const saved = make("a"), url = URL.createObjectURL(new Blob([file], { type: link.dataset.mime }));
+    saved.download = link.download;
+    saved.href = url;
+    saved.click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  });
+}

@@ -696,9 +696,10 @@ function show(group, pairs) {
 
 parts.push({
   read(pairs) {
-    if (!index.groups.length || !canUnpack) return;
+    if (!index.groups.length) return;
     const group = index.groups.find((each) => each.key === pairs.get("data")) ?? index.groups[0];
     awaited = pairs;
+    if (!canUnpack) return;
     choose(group, () => { if (awaited === pairs) show(group, pairs); });
   },
   write(pairs) {
