@@ -141,7 +141,7 @@ def same(path: Path, one: Path) -> None:
         assert found[name] == expected[name], name
     assert sum(session["samples"] for session in found["sessions"]) == found["counts"]["done"]
     assert {file.name for file in path.iterdir()} - {".launch"} == {
-        *(".lock", "run.json", "predictions.jsonl")
+        *(".lock", "run.json", "status.json", "predictions.jsonl")
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,7 +11,7 @@ import typer
 from harness.cli.commands import App
 from harness.cli.messages import show_error
 from harness.cli.options import AsJson, PageOut, refuse_absent
-from harness.core.declarations import Option
+from harness.core.declarations import OUTPUT, Option
 from harness.core.errors import Exit, HarnessError
 from harness.core.files.paths import user_path
 from harness.core.options import Runs
@@ -64,12 +64,45 @@ def report(
             default=None,
         ),
     ],
+    watch: Annotated[
+        bool,
+        Option(
+            "Write the page again whenever runs change, until it is interrupted.",
+            panel=OUTPUT,
+            default=False,
+        ),
+    ],
+    serve: Annotated[
+        bool,
+        Option(
+            "Show the page to this machine's browsers, with how far runs are that go on; implies "
+            "--watch.",
+            panel=OUTPUT,
+            default=False,
+        ),
+    ],
+    port: Annotated[
+        int,
+        Option(
+            "Port of 127.0.0.1 for --serve; 0: any that is free.",
+            panel=OUTPUT,
+            default=0,
+            metavar="NUMBER",
+        ),
+    ],
+    browse: Annotated[
+        bool, Option("Open the page in the browser.", panel=OUTPUT, flag="open", default=False)
+    ],
     as_json: AsJson,
 ) -> None:
     """Write the leaderboard: one self-contained HTML page, the paper's rows and the measured."""
     refuse_absent(runs)
     from reports.page.report import ReportOptions
 
+    if port and not serve:
+        raise HarnessError("--port is for --serve.")
+    if as_json and (watch or serve):
+        raise HarnessError("--json is for one page: drop it, or --watch and --serve.")
     if data and (samples == "none" or images == "none"):
         raise HarnessError("--data is for pictures, and the page is to have none.")
     how = ReportOptions(
@@ -78,7 +111,67 @@ def report(
         tasks=task or (),
         data=_moved_data(data or []),
     )
-    _write_report(runs, out, how, as_json=as_json)
+    if serve:
+        _serve(runs, out, how, port=port, browse=browse)
+        return
+    made = _write_report(runs, out, how, as_json=as_json)
+    if browse:
+        _open(out.resolve().as_uri())
+    if watch:
+        _watch(runs, out, how)
+    elif made.broken:
+        raise typer.Exit(made.broken[0].code)
+
+
+def _watch(runs: Path, out: Path, how: ReportOptions) -> None:
+    from reports.page.watching import Watch
+
+    say(f"Watching {runs}; press Ctrl-C to stop.", err=True)
+    Watch(runs, _repeatedly(runs, out, how)).forever()
+
+
+def _serve(runs: Path, out: Path, how: ReportOptions, *, port: int, browse: bool) -> None:
+    from reports.page.serving import PageServer
+    from reports.page.watching import Watch, running
+
+    server = PageServer(port, lambda: running(runs))
+    write = _repeatedly(runs, out, how)
+
+    def make() -> None:
+        write()
+        server.show(out.read_text(encoding="utf-8"))
+
+    watch = Watch(runs, make)
+    try:
+        watch.look()
+        server.start()
+        say(f"{server.url} shows {runs}; press Ctrl-C to stop.", err=True)
+        if browse:
+            _open(server.url)
+        watch.forever()
+    finally:
+        server.close()
+
+
+def _repeatedly(runs: Path, out: Path, how: ReportOptions) -> Callable[[], None]:
+    """Writes the page; says what it cannot show once, not with each page."""
+    said: set[str] = set()
+
+    def write() -> None:
+        made = _made(runs, out, how)
+        for line in [*map(str, made.broken), *made.notes]:
+            if line not in said:
+                say(line, err=True)
+        said.update([*map(str, made.broken), *made.notes])
+
+    return write
+
+
+def _open(address: str) -> None:
+    import webbrowser
+
+    if not webbrowser.open(address):
+        say(f"No browser could be started: open {address} yourself.", err=True)
 
 
 def _moved_data(given: Sequence[str]) -> dict[str, Path]:
@@ -96,18 +189,21 @@ def _moved_data(given: Sequence[str]) -> dict[str, Path]:
     return paths
 
 
-def _write_report(
-    runs: Path, out: Path, how: ReportOptions | None = None, *, as_json: bool = False
-) -> None:
-    from harness.cli.printing import count
+def _made(runs: Path, out: Path, how: ReportOptions) -> Report:
     from reports.page.report import write_report
 
     if out.exists() and not out.is_file():  # a device would be replaced by a file
         raise _unwritable(out, "it is no file")
     try:
-        made = write_report(runs, out, how)
+        return write_report(runs, out, how)
     except OSError as error:
         raise _unwritable(out, error.strerror) from error
+
+
+def _write_report(runs: Path, out: Path, how: ReportOptions, *, as_json: bool) -> Report:
+    from harness.cli.printing import count
+
+    made = _made(runs, out, how)
     for one in made.broken:
         show_error(one)
     for note in [*made.notes, *_large(made)]:
@@ -117,8 +213,7 @@ def _write_report(
         print_json({**written, "notes": list(made.notes)})
     else:
         say(f"{out}: {count(made.runs, 'measured run')} and the paper's rows")
-    if made.broken:
-        raise typer.Exit(made.broken[0].code)
+    return made
 
 
 def _large(made: Report) -> list[str]:

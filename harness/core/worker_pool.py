@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -41,7 +42,8 @@ def _begin(begin: Callable[[], None] | None) -> None:
 
 def _end_with_parent() -> None:
     """Let a worker die with the process that started it, however that one ends: a forked worker
-    would otherwise hold its locks and memory for ever."""
+    would otherwise hold its locks and memory for ever. An interrupt is that one's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None  # this runs in workers only
     sentinel = parent.sentinel

@@ -23,6 +23,7 @@ from harness.run.runner import Runner, batches
 from harness.run.scoring import Run, scored
 from harness.run.session import Session
 from harness.run.shards import Claims
+from harness.run.status import StatusWriter, write_final
 from harness.run.task_data import Data
 from harness.run.tracked import begin, log_progress
 from harness.sources.source import Source
@@ -211,6 +212,7 @@ def _ask(
         answered_from=time.time(),
     )
     make = progress.make if processes.here().first else progress.Silent
+    status = StatusWriter(job.folder.path, total=total, done=known)
     with make(label, total=total, done=known, unit="samples") as bar:
         for new in runner.answers(
             itertools.chain([begun] if begun else [], pending),
@@ -229,6 +231,8 @@ def _ask(
                 log_progress(
                     job.trackers, session.predictions, before=before, done=known, total=total
                 )
+                if processes.here().first:
+                    status.update(session.predictions, done=known)
 
 
 def _workers(job: Job, number: int) -> int:
@@ -262,6 +266,7 @@ def finish(job: Job, record: RunRecord, predictions: Sequence[Prediction]) -> Ru
     if beyond:
         log.info("%d answers beyond --limit are kept in %s", len(beyond), job.folder.beyond_path)
     job.folder.write_record(record)
+    write_final(job.folder.path, record, total=len(job.selected))
     return Run(job.folder.path, record)
 
 

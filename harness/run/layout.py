@@ -4,6 +4,7 @@
     RUNS/TASK/MODEL/SPLIT/predictions.jsonl    one line for each answer
     RUNS/TASK/MODEL/SPLIT/beyond-limit.jsonl   answers that the last --limit leaves out
     RUNS/TASK/MODEL/SPLIT/shards/              several processes' answers, see harness.run.shards
+    RUNS/TASK/MODEL/SPLIT/status.json          how far the run is, see harness.run.status
     RUNS/TASK/MODEL/SPLIT/tracking.json        by what its trackers know it, see harness.tracking
 
 It imports nothing heavy.
@@ -14,6 +15,7 @@ from __future__ import annotations
 RUN_RECORD = "run.json"
 PREDICTIONS = "predictions.jsonl"
 BEYOND_LIMIT = "beyond-limit.jsonl"
+STATUS = "status.json"
 LOCK = ".lock"
 SHARDS = "shards"
 CLAIMS = "claims"

@@ -17,6 +17,10 @@ from harness.run.records import checked_prediction
 _CHUNK = 2**20
 
 
+class RunChanged(HarnessError):  # noqa: N818  # a state, not a mistake
+    """A run's answers were replaced while a page was made of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class PredictionsFile:
     """The answers of a run on disk."""
@@ -66,9 +70,9 @@ class PredictionsFile:
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise self.changed() from error
 
-    def changed(self) -> HarnessError:
+    def changed(self) -> RunChanged:
         """The error where the file no longer has what was read."""
-        return HarnessError(
+        return RunChanged(
             f"{self.path} was changed while the page was made.",
             remedy="Run the same command again.",
         )
