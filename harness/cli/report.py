@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
@@ -19,6 +19,37 @@ from harness.core.terminal import print_json, say
 
 if TYPE_CHECKING:
     from reports.page.report import Report, ReportOptions
+
+
+WatchRuns: TypeAlias = Annotated[
+    bool,
+    Option(
+        "Write the page again whenever runs change, until it is interrupted.",
+        panel=OUTPUT,
+        default=False,
+    ),
+]
+ServePage: TypeAlias = Annotated[
+    bool,
+    Option(
+        "Show the page to this machine's browsers, with how far runs are that go on; implies "
+        "--watch.",
+        panel=OUTPUT,
+        default=False,
+    ),
+]
+Port: TypeAlias = Annotated[
+    int,
+    Option(
+        "Port of 127.0.0.1 for --serve; 0: any that is free.",
+        panel=OUTPUT,
+        default=0,
+        metavar="NUMBER",
+    ),
+]
+OpenPage: TypeAlias = Annotated[
+    bool, Option("Open the page in the browser.", panel=OUTPUT, flag="open", default=False)
+]
 
 
 app = App()
@@ -64,35 +95,10 @@ def report(
             default=None,
         ),
     ],
-    watch: Annotated[
-        bool,
-        Option(
-            "Write the page again whenever runs change, until it is interrupted.",
-            panel=OUTPUT,
-            default=False,
-        ),
-    ],
-    serve: Annotated[
-        bool,
-        Option(
-            "Show the page to this machine's browsers, with how far runs are that go on; implies "
-            "--watch.",
-            panel=OUTPUT,
-            default=False,
-        ),
-    ],
-    port: Annotated[
-        int,
-        Option(
-            "Port of 127.0.0.1 for --serve; 0: any that is free.",
-            panel=OUTPUT,
-            default=0,
-            metavar="NUMBER",
-        ),
-    ],
-    browse: Annotated[
-        bool, Option("Open the page in the browser.", panel=OUTPUT, flag="open", default=False)
-    ],
+    watch: WatchRuns,
+    serve: ServePage,
+    port: Port,
+    browse: OpenPage,
     as_json: AsJson,
 ) -> None:
     """Write the leaderboard: one self-contained HTML page, the paper's rows and the measured."""
