@@ -11,6 +11,7 @@ import torch
 from harness.core import devices
 from harness.core.devices import Accelerators, resolve_device, resolve_dtype
 from harness.core.errors import HarnessError
+from harness.engine.memory import free_memory
 from harness.engine.prefetch import ahead
 from harness.models.loading import LoadOptions, load
 
@@ -96,6 +97,15 @@ def test_a_mac_is_waited_for_and_gives_memory_back(
     devices.synchronize("cpu")
     devices.release_memory("cpu")
     assert asked == ["synchronize", "empty_cache"]
+
+
+def test_the_memory_of_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its system recommends, less what is held already; never less than nothing."""
+    monkeypatch.setattr(torch.mps, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 10)
+    for held, free in ((3, 7), (12, 0)):
+        monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda held=held: held)
+        assert free_memory(torch.device("mps")) == free
 
 
 def test_float32_is_float32(tiny, monkeypatch: pytest.MonkeyPatch) -> None:

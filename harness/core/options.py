@@ -289,7 +289,9 @@ class ModelOptions:
     ] = None
     device: Annotated[
         str,
-        Option("Where the model runs: auto, cpu, cuda, cuda:1 ...", panel=MODEL, needs=(LOCAL,)),
+        Option(
+            "Where the model runs: auto, cpu, cuda, cuda:1 or mps.", panel=MODEL, needs=(LOCAL,)
+        ),
     ] = "auto"
     device_map: Annotated[
         Literal["auto"] | None,

@@ -53,6 +53,10 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         torch.cuda.empty_cache()
         return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "mps":
+        torch.mps.empty_cache()
+        held: int = torch.mps.driver_allocated_memory()
+        return max(0, torch.mps.recommended_max_memory() - held)
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             for line in lines:
