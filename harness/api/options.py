@@ -14,12 +14,16 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from harness.core.declarations import Option
 from harness.core.errors import HarnessError
+from harness.core.judge_options import JudgeOptions
 from harness.core.options import GenerationOptions, ModelOptions, RunOptions, ServerOptions
 from harness.core.suggestions import did_you_mean
 from harness.core.tracking_options import TrackingOptions
 from harness.core.types import DataOptions
 
-_OWNERS = (DataOptions, ModelOptions, ServerOptions, GenerationOptions, TrackingOptions, RunOptions)
+_OWNERS = (
+    *(DataOptions, ModelOptions, ServerOptions, GenerationOptions, TrackingOptions),
+    *(JudgeOptions, RunOptions),
+)
 IN_PLACE = frozenset({"weights", "size", "adapter", "quantize", "model_revision"}) | frozenset(
     {"device", "device_map", "dtype", "attn"}
 )
@@ -138,6 +142,7 @@ def choose(given: Mapping[str, Any], *, model: str, task: str, in_place: bool) -
             **filled[RunOptions],
             generation=GenerationOptions(**filled[GenerationOptions]),
             tracking=TrackingOptions(**filled[TrackingOptions]),
+            judging=JudgeOptions(**filled[JudgeOptions]),
             configuration=_configuration({**values, "model": [model], "task": [task]}),
         ),
     )

@@ -59,7 +59,7 @@ def print_run(record: RunRecord, folder: str) -> None:
         about, value = record.about(name), record.metrics[name]
         words = f"  {topic}" if topic else title(record, name)
         rows.append((words, figure(record, name), interval(record, name), f"{value.n:,}"))
-        is_told = value.value is None or about.interval != "wilson"
+        is_told = value.value is None or about.interval != "wilson" or value.caveat
         if value.note and not topic and is_told and name not in CONTEXT:
             notes.setdefault(value.note, []).append(about.title)
     table(heading, ("metric", "value", "95% interval", "n"), rows)

@@ -8,6 +8,7 @@ from typing import Annotated
 from harness.cli.commands import App
 from harness.cli.options import AsJson, RunArgument
 from harness.core.declarations import Option
+from harness.core.judge_options import JudgeOptions
 
 app = App()
 
@@ -31,25 +32,29 @@ def rescore(
             default=None,
         ),
     ],
+    judging: JudgeOptions,
     as_json: AsJson,
 ) -> None:
-    """Extract a run's answers again and score them again, without a model.
+    """Extract a run's answers again and score them again, without the model that wrote them.
 
     An extractor other than ours makes a run of its own.
     """
     from harness.cli.printing import print_result
     from harness.core.progress import make
     from harness.run.folder import RunFolder
+    from harness.run.judging import check_judge, judged
     from harness.run.rescoring import rescore as extract_again
     from tasks import load_task
 
     folder = RunFolder(run)
     record = folder.existing_record()
+    chosen = load_task(task or record.task.name)
+    check_judge(judging, chosen)
     made = extract_again(
         folder,
-        load_task(task or record.task.name),
+        chosen,
         extractor=extractor,
         command=["harness", *sys.argv[1:]],
         progress=make,
     )
-    print_result(made, as_json=as_json)
+    print_result(judged(made, chosen, judging, progress=make), as_json=as_json)

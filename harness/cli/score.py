@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harness.run.scoring import Run
 
 app = App()
+_SCORING = ("tokenize", "bertscore", "judge", "url", "tokens", "concurrency")
 
 
 @app.command(
@@ -64,7 +65,7 @@ def score(
         str, Option("Split that the answers are of. Default: the task's own.", default="")
     ],
     skip_invalid: Annotated[bool, Option("Leave out, count and list rows that do not fit.")],
-    how: Annotated[RunOptions, Expand(only=("tokenize", "bertscore", "runs", "fresh"))],
+    how: Annotated[RunOptions, Expand(only=(*_SCORING, "runs", "fresh"))],
     as_json: AsJson,
 ) -> None:
     """Score answers that were made elsewhere, without a model, as runs like any other."""
@@ -99,7 +100,9 @@ def _score(
     """Score one file; says what was skipped, and that there is nothing to do."""
     from harness.core.progress import make
     from harness.run.answers_file import score_file
+    from harness.run.judging import check_judge, judged
 
+    check_judge(how.judging, task)
     run = score_file(
         file,
         task,
@@ -116,7 +119,7 @@ def _score(
     print_first(run.skipped, "Skipped", "see `skipped` in run.json")
     if run.unchanged:
         say(f"Nothing to do: {file.name} is scored, and has not changed.", err=True)
-    return run
+    return judged(run, task, how.judging, progress=make)
 
 
 def _finish_one(run: Run, *, as_json: bool) -> None:

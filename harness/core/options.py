@@ -23,6 +23,7 @@ from harness.core.declarations import (
     Option,
 )
 from harness.core.errors import HarnessError
+from harness.core.judge_options import JudgeOptions
 from harness.core.tracking_options import TrackingOptions
 from harness.core.types import Mode, OptionForm, Style
 
@@ -452,6 +453,7 @@ class RunOptions:
     runs: Runs
     generation: GenerationOptions = field(default_factory=GenerationOptions)
     tracking: TrackingOptions = field(default_factory=TrackingOptions)
+    judging: JudgeOptions = field(default_factory=JudgeOptions)
     sample: SampleSelection = "first"
     limit: Annotated[
         int | None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
@@ -17,6 +18,8 @@ from harness.core.options import OPENAI
 
 KEYS = ("HARNESS_API_KEY", "OPENAI_API_KEY")
 """Environment variables that hold the key; the first one that is set counts, empty as no key."""
+JUDGE_KEYS = ("HARNESS_JUDGE_API_KEY", "OPENAI_API_KEY")
+"""The same for a judge: the key of a model's server is not sent to the judge's."""
 PROXY = "HARNESS_PROXY"
 """Environment variable with a proxy to go through. Those that other programs obey are not read."""
 LEAST_SECRET = 8
@@ -146,13 +149,13 @@ def is_private(url: str) -> bool:
     return parts.scheme == "https" or host in {"localhost", "::1"} or host.startswith("127.")
 
 
-def read_key() -> Key | None:
+def read_key(names: Sequence[str] = KEYS) -> Key | None:
     """The key in the environment; None where there is none, or it is empty.
 
     Raises:
         HarnessError: it holds what no header can; the message does not.
     """
-    for name in KEYS:
+    for name in names:
         value = os.environ.get(name)
         if value is None:
             continue

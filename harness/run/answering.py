@@ -16,6 +16,7 @@ from harness.core.options import RunOptions
 from harness.core.types import Decoding, Metric, Prediction, RunMetric, Sample
 from harness.metrics.figures import described_by
 from harness.run.folder import PredictionsChanged, RunFolder
+from harness.run.judgements import judge_metrics
 from harness.run.layout import PREDICTIONS
 from harness.run.prompting import PromptSettings
 from harness.run.records import Counts, MetricInfo, ModelInfo, RunRecord, TaskInfo
@@ -259,7 +260,8 @@ def finish(job: Job, record: RunRecord, predictions: Sequence[Prediction]) -> Ru
     ordered = sorted(predictions, key=lambda p: order[p.sample_id])
     ours = [p for p in ordered if p.sample_id in wanted]
     beyond = [p for p in ordered if p.sample_id not in wanted]
-    record, ours = scored(record, ours, job.metrics)
+    judges = judge_metrics(job.folder.path, ours)
+    record, ours = scored(record, ours, [*job.metrics, *judges])
     job.folder.check_predictions()  # scoring can take long
     if ours != list(predictions) or job.folder.beyond_path.exists():
         job.folder.rewrite(ours, beyond=beyond)

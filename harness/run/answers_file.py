@@ -28,6 +28,7 @@ from harness.metrics.questions import NAMED_ONLY
 from harness.run.changed_answers import changes
 from harness.run.extraction import extract_all
 from harness.run.folder import RunFolder
+from harness.run.judgements import PREFIX
 from harness.run.records import Counts, MetricInfo, ModelInfo, RunRecord, TaskInfo
 from harness.run.scoring import Run, extract_again, metrics_of, write_scored
 
@@ -125,7 +126,8 @@ def _is_done(old: RunRecord, new: RunRecord, metrics: Sequence[Metric | RunMetri
         and all(old.settings.get(key) == new.settings.get(key) for key in _OPTIONS)
         # Nobody knows what a user's function gives.
         and all(isinstance(metric, Metric) for metric in metrics)
-        and {metric.name: MetricInfo.of(metric) for metric in described} == dict(old.metric_info)
+        and {metric.name: MetricInfo.of(metric) for metric in described}
+        == {name: info for name, info in old.metric_info.items() if not name.startswith(PREFIX)}
         and not any(m.needs_model and old.metrics[m.name].value is None for m in described)
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness.core import processes
+from harness.core import processes, progress
 from harness.core.errors import DataError, HarnessError
 from harness.core.files.locks import InUse
 from harness.core.interrupts import Interrupted, interrupts
@@ -22,6 +22,7 @@ from harness.data.selection import select
 from harness.run import shards
 from harness.run.answering import Job, answer, finish, new_record, try_out
 from harness.run.folder import RunFolder
+from harness.run.judging import check_judge, judged
 from harness.run.records import RunRecord
 from harness.run.runner import batches
 from harness.run.scoring import Run, extract_again, metrics_of
@@ -46,6 +47,7 @@ def evaluate(source: Source, data: Data, options: RunOptions) -> Run:
     selected = select(
         data.samples.samples, limit=options.limit, how=options.sample, seed=options.seed
     )
+    check_judge(options.judging, data.task)
     task, model, split = data.task.name, source.checkpoint.name, data.options.split
     job = Job(
         source=source,
@@ -66,6 +68,7 @@ def evaluate(source: Source, data: Data, options: RunOptions) -> Run:
     )
     with Trackers(tracked) as trackers:
         run = _run(replace(job, trackers=trackers))
+        run = judged(run, data.task, options.judging, progress=progress.make)
         log_results(trackers, run, data.samples.samples)
     return run
 

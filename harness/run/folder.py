@@ -24,7 +24,15 @@ from harness.core.files.set_aside import set_aside
 from harness.core.json_types import check_depth
 from harness.core.mismatch import stop_on_mismatch
 from harness.core.types import Prediction
-from harness.run.layout import BEYOND_LIMIT, LOCK, PREDICTIONS, RUN_RECORD, SHARDS, STATUS
+from harness.run.layout import (
+    BEYOND_LIMIT,
+    JUDGEMENTS,
+    LOCK,
+    PREDICTIONS,
+    RUN_RECORD,
+    SHARDS,
+    STATUS,
+)
 from harness.run.record_fields import DEPTH
 from harness.run.records import (
     RunRecord,
@@ -91,7 +99,8 @@ class RunFolder:
     @property
     def _parts(self) -> tuple[Path, ...]:
         ours = (self.predictions_path, self.record_path, self.beyond_path, self.shards_path)
-        return *ours, self.path / STATUS, self.path / TRACKING_RECORD
+        own = (STATUS, JUDGEMENTS, TRACKING_RECORD)
+        return *ours, *(self.path / name for name in own)
 
     @contextlib.contextmanager
     def locked(self, *, shared: bool = False, wait: bool = False) -> Iterator[None]:

@@ -3,6 +3,7 @@
     RUNS/TASK/MODEL/SPLIT/run.json             what was run, its metrics and its state
     RUNS/TASK/MODEL/SPLIT/predictions.jsonl    one line for each answer
     RUNS/TASK/MODEL/SPLIT/beyond-limit.jsonl   answers that the last --limit leaves out
+    RUNS/TASK/MODEL/SPLIT/judgements.jsonl     what judges say of them, see harness.run.judgements
     RUNS/TASK/MODEL/SPLIT/shards/              several processes' answers, see harness.run.shards
     RUNS/TASK/MODEL/SPLIT/status.json          how far the run is, see harness.run.status
     RUNS/TASK/MODEL/SPLIT/tracking.json        by what its trackers know it, see harness.tracking
@@ -16,6 +17,7 @@ RUN_RECORD = "run.json"
 PREDICTIONS = "predictions.jsonl"
 BEYOND_LIMIT = "beyond-limit.jsonl"
 STATUS = "status.json"
+JUDGEMENTS = "judgements.jsonl"
 LOCK = ".lock"
 SHARDS = "shards"
 CLAIMS = "claims"

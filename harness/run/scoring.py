@@ -22,6 +22,7 @@ from harness.core.types import (
 )
 from harness.metrics.figures import described_by, figures
 from harness.run.folder import RunFolder
+from harness.run.judgements import judge_metrics
 from harness.run.records import MetricInfo, RunRecord
 from harness.run.runner import CONCLUDED
 from harness.run.shuffling import extract_answer
@@ -166,7 +167,8 @@ def write_scored(
         beyond: answers that are kept and not scored: see `--limit`.
         fresh: what is in the folder is moved aside.
     """
-    record, predictions = scored(record, predictions, metrics)
+    judges = [] if fresh else judge_metrics(folder.path, predictions)
+    record, predictions = scored(record, predictions, [*metrics, *judges])
     if fresh:  # now that there is something to put in its place
         folder.move_aside()
     folder.rewrite(predictions, beyond=beyond)
