@@ -622,7 +622,7 @@ def test_lower_scores_may_be_better(show: Callable[..., Page], tmp_path: Path) -
     sentence = " ".join(page.inner_text("#paired-result .sentence").split())
     assert sentence.startswith("Strong vs. Weak: ")
     assert sentence.endswith(": Strong is better.")
-    assert "in letters off (95% interval" in sentence
+    assert "Letters off on 60 shared questions" in sentence
 
 
 NONSENSE = (

@@ -411,6 +411,20 @@ def test_the_summary_in_short_has_five_answers(material: Material) -> None:
     assert (len(twenty.in_short), twenty.more) == (3, 17)
 
 
+def test_many_tasks_are_summed_up(known: dict[str, Answers], material: Material) -> None:
+    """In how many tasks a best model is certain, which ones, and no list of all tasks."""
+    (science, *_) = sections(material.records, known)
+    best = science.run_groups[0].runs[0].model.title
+    asked = summary([science] * 5, [], load())[0]
+    (total,) = asked.in_short
+    assert science.run_groups[0].tests is not None
+    certain = science.run_groups[0].tests.ranks[run_id(science.run_groups[0].runs[0])].certain
+    assert (total.lead, total.link, asked.more) == ("5 tasks", "#models", 0)
+    assert total.verdict == (
+        f"A certain best in 5: {best} (5 tasks)." if certain else "No task has a certain best."
+    )
+
+
 def test_the_summary_says_what_one_run_can_say() -> None:
     """No rank, no comparison, and what guessing would get."""
     found = said(Material(runs=[RunData(choice_run())]))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from harness.core.types import Value
 from harness.run.records import Counts, MetricInfo, RunRecord, TaskInfo
 from reports.inputs.runs import run_id
 from reports.statistics.ranks import Rank
 from reports.tables.models_by_tasks import TaskRuns, models_by_tasks
-from reports.tables.table import Table
+from reports.tables.table import Cell, Group, Heading, Row, Table, condensed, table
 from tests.test_leaderboard import Page, choice_run, render
 
 
@@ -55,11 +58,11 @@ def test_a_cell_has_score_interval_n_and_rank() -> None:
     """The n is said once in the heading where all have it; a sentence has all of it."""
     a, b = run("a", "x", 0.5), run("b", "x", 0.4)
     ranks = {run_id(a): Rank(1, 1), run_id(b): Rank(2, 2)}
-    table = made(([b, a], [ranks]))
-    assert cells(table) == {"A": ["50.00"], "B": ["40.00"]}
-    (heading,) = table.headings
+    found = made(([b, a], [ranks]))
+    assert cells(found) == {"A": ["50.00"], "B": ["40.00"]}
+    (heading,) = found.headings
     assert (heading.title, heading.unit, heading.n) == ("X", "score, %", 200)
-    first = table.groups[0].rows[0].cells[0]
+    first = found.groups[0].rows[0].cells[0]
     assert first.about == (
         "score 50.00%, 95% interval 45.0\N{EN DASH}55.0, n 200, 2 answers unparsed, rank 1 of 2."
     )
@@ -80,23 +83,23 @@ def test_the_best_is_marked_only_where_it_is_certain(
     """Paired tests put it before all others of its column, and every one of them was tested."""
     records = [run("a", "x", 0.5), run("b", "x", 0.4)]
     known = {run_id(r): rank for r, rank in zip(records, ranks, strict=True) if rank}
-    table = made((records, [known] if known else []))
-    assert [row.cells[0].best for row in table.groups[0].rows] == best
+    found = made((records, [known] if known else []))
+    assert [row.cells[0].best for row in found.groups[0].rows] == best
 
 
 def test_a_model_without_a_run_has_a_dash() -> None:
     """It is below those with a score in the first column, and its cell says so."""
-    table = made(([run("a", "x", 0.5)], []), ([run("b", "y", 0.9), run("a", "y", 0.1)], []))
-    assert cells(table) == {"A": ["50.00", "10.00"], "B": ["\N{EM DASH}", "90.00"]}
-    assert table.groups[0].rows[1].cells[0].about == "Not measured."
+    found = made(([run("a", "x", 0.5)], []), ([run("b", "y", 0.9), run("a", "y", 0.1)], []))
+    assert cells(found) == {"A": ["50.00", "10.00"], "B": ["\N{EM DASH}", "90.00"]}
+    assert found.groups[0].rows[1].cells[0].about == "Not measured."
 
 
 def test_splits_and_minis_have_columns_of_their_own() -> None:
     """Their questions, or their weights, are others: one column would compare them."""
     other = run("a", "x", 0.3, task=TaskInfo(name="x", title="X", split="dev"))
     mini = run("a", "x", 0.2, task=TaskInfo(name="x", title="X", split="test", synthetic=True))
-    table = made(([run("a", "x", 0.5), other, mini], []))
-    assert [heading.title for heading in table.headings] == [
+    found = made(([run("a", "x", 0.5), other, mini], []))
+    assert [heading.title for heading in found.headings] == [
         "X, test",
         "X, dev",
         "X, test, mini (synthetic)",
@@ -107,19 +110,19 @@ def test_a_partial_run_says_so() -> None:
     """In its cell; in the heading where all runs of the column are alike."""
     part = Counts(total=1000, available=1000, done=200)
     a, b = run("a", "x", 0.5, counts=part), run("b", "x", 0.4)
-    table = made(([a, b], []))
-    assert [row.cells[0].also for row in table.groups[0].rows] == ["200 of 1,000", ""]
-    table = made(([a, run("b", "x", 0.4, counts=part)], []))
-    assert [row.cells[0].also for row in table.groups[0].rows] == ["", ""]
-    assert table.headings[0].also == " of 1,000"
+    found = made(([a, b], []))
+    assert [row.cells[0].also for row in found.groups[0].rows] == ["200 of 1,000", ""]
+    found = made(([a, run("b", "x", 0.4, counts=part)], []))
+    assert [row.cells[0].also for row in found.groups[0].rows] == ["", ""]
+    assert found.headings[0].also == " of 1,000"
 
 
 def test_less_may_be_better() -> None:
     """The heading says so, and the least is first."""
     info = {"score": MetricInfo(title="Word errors", unit="", higher_is_better=False)}
-    table = made(([run("a", "x", 0.5, metric_info=info), run("b", "x", 0.4, metric_info=info)], []))
-    assert [row.title for row in table.groups[0].rows] == ["B", "A"]
-    assert table.headings[0].unit == "word errors, less is better"
+    found = made(([run("a", "x", 0.5, metric_info=info), run("b", "x", 0.4, metric_info=info)], []))
+    assert [row.title for row in found.groups[0].rows] == ["B", "A"]
+    assert found.headings[0].unit == "word errors, less is better"
 
 
 def test_models_of_one_title_are_told_apart() -> None:
@@ -145,3 +148,96 @@ def test_twenty_models_by_twenty_tasks() -> None:
     described = [title for tag, title in page.having("title") if tag == "td"]
     assert len(described) == 400
     assert all("n 200" in title for title in described)
+
+
+def test_what_a_caption_says_is_not_said_in_each_row() -> None:
+    """Nor what the title of a group says; what is left stands in the title, or in the rows."""
+    pairs = table(
+        "x",
+        "Pairs \N{MIDDLE DOT} mini (synthetic)",
+        [Heading(key="a", title="A")],
+        groups=[
+            Group(rows=(Row(title="one", cells=(Cell(),), origin="mini (synthetic)"),)),
+            Group(rows=(Row(title="two", cells=(Cell(),), origin="mini (synthetic), measured"),)),
+            Group(
+                title="All",
+                rows=(Row(title="three", cells=(Cell(),), origin="mini (synthetic), measured"),),
+            ),
+        ],
+    )
+    groups = condensed(pairs).groups
+    assert [(group.origin, group.rows[0].origin) for group in groups] == [
+        ("", ""),
+        ("", "measured"),
+        ("measured", ""),
+    ]
+
+
+# In a browser
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Iterator[Callable[[str], Any]]:
+    """`shown("#?...")` opens a page of three models by two tasks at that address."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("needs Chromium, which is not installed")
+    file = tmp_path / "page.html"
+    names = ("alpha", "beta", "gamma")
+    records = [
+        run(name, task, 0.3 + place / 10)
+        for place, name in enumerate(names)
+        for task in ("first", "second")
+    ]
+    file.write_text(render(records), encoding="utf-8")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 400, "height": 800})
+
+        def opened(address: str) -> Any:
+            page.goto("about:blank")
+            page.goto(file.as_uri() + address)
+            return page
+
+        yield opened
+        browser.close()
+
+
+VISIBLE = """
+() => {
+  const table = document.getElementById("models-by-tasks");
+  const seen = (all) => [...all].filter((each) => each.offsetParent !== null);
+  return [
+    seen(table.querySelectorAll("tbody tr")).map((row) => row.dataset.model),
+    seen(table.querySelectorAll("thead th[data-task]")).map((cell) => cell.dataset.task),
+    seen(document.querySelectorAll("main section[data-task]")).map((part) => part.dataset.task),
+  ];
+}
+"""
+
+
+def test_filters_cells_and_the_full_view_at_400_px(shown: Callable[[str], Any]) -> None:
+    """Names filter rows, columns and sections and stand in the address, as the full view does; a
+    cell says its n where it is tapped and where the arrow keys lead; the column of names takes at
+    most a quarter of the width."""
+    page = shown("")
+    page.fill("#models-filter", "ALPHA, gam")
+    page.fill("#tasks-filter", "second")
+    page.check("#full-view")
+    wanted = [["Gamma", "Alpha"], ["SECOND"], ["SECOND"]]
+    assert page.evaluate(VISIBLE) == wanted
+    assert page.inner_text("#filtered") == "2 of 3 models, 1 of 2 tasks"
+    again = shown("#" + page.url.partition("#")[2])
+    assert again.evaluate(VISIBLE) == wanted
+    assert again.input_value("#models-filter") == "ALPHA, gam"
+    assert again.is_checked("#full-view")
+    page = shown("")
+    page.locator("#models-by-tasks td").first.click()
+    told = page.inner_text("#models-by-tasks-cell")
+    assert told.startswith("Gamma \N{MIDDLE DOT} FIRST: score 50.00%")
+    assert "n 200" in told
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    assert page.inner_text("#models-by-tasks-cell").startswith("Beta \N{MIDDLE DOT} SECOND")
+    widths = page.evaluate("[...document.querySelectorAll('th.head')].map((th) => th.offsetWidth)")
+    assert 0 < max(widths) <= 100

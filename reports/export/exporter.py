@@ -15,7 +15,9 @@ from reports.inputs import sanitize
 from reports.inputs.discovery import gather
 from reports.inputs.material import Material, RunData
 from reports.page.leaderboard import TaskSection, sections
+from reports.page.sections import overview
 from reports.statistics.answers import read
+from reports.tables.table import Table
 from tasks import load_task
 
 
@@ -50,8 +52,7 @@ def export(
     if form in TABLE_FORMATS:
         if dataset is not None:
             raise HarnessError(f"--dataset does not apply to --format {form}; remove it.")
-        found = [table for section in _sections(material, task) for table in section.tables]
-        return _document(TABLE_FORMATS[form].write(found), out, broken)
+        return _document(TABLE_FORMATS[form].write(_tables(material, task)), out, broken)
     if out is None:
         raise HarnessError(
             f"--format {form} writes a folder of files.", remedy="Name the folder with --out."
@@ -94,6 +95,13 @@ def _none_fits(form: str, reasons: Sequence[HarnessError]) -> HarnessError:
 def _of_task(run: RunData, task: Task) -> RunData:
     """The run with its own task, where that is it."""
     return replace(run, task=task) if run.record.task.name == task.name else run
+
+
+def _tables(material: Material, task: str | None) -> list[Table]:
+    """The tables of the page, models by tasks first, or those of `task`."""
+    found = _sections(material, task)
+    first = overview(found) if task is None else None
+    return [*([first] if first else ()), *(table for each in found for table in each.tables)]
 
 
 def _document(text: str, out: Path | None, broken: Sequence[HarnessError]) -> Export:

@@ -8,6 +8,7 @@ with the tables.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,8 @@ class Statement:
     """The fragment that leads to the questions which decide between two runs."""
     is_printed: bool = False
     """It is about what the paper reports."""
+    is_total: bool = False
+    """It sums up the others, which are many."""
 
 
 IN_SHORT = 3
@@ -62,8 +65,11 @@ class Question:
 
     @property
     def _told(self) -> tuple[Statement, ...]:
-        """What is measured; only where nothing is, what the paper says."""
-        return tuple(part for part in self.answer if not part.is_printed) or self.answer
+        """What is measured, summed up where it is much; only where nothing is measured, what the
+        paper says."""
+        total = tuple(part for part in self.answer if part.is_total)
+        measured = tuple(part for part in self.answer if not part.is_printed)
+        return total or measured or self.answer
 
     @property
     def in_short(self) -> tuple[Statement, ...]:
@@ -114,6 +120,9 @@ def evidence(asked: Sequence[Question], section: TaskSection) -> list[Statement]
 
 
 def _best(sections: Sequence[TaskSection]) -> Iterable[Statement]:
+    ranked = [section.run_groups[0] for section in sections if section.run_groups]
+    if len(ranked) > IN_SHORT:
+        yield _certain_bests(ranked)
     for section in sections:
         if section.run_groups and (found := _best_of(section.run_groups[0])):
             verdict, text = found
@@ -125,6 +134,29 @@ def _best(sections: Sequence[TaskSection]) -> Iterable[Statement]:
                 section=section.id,
                 compare=_decided_by(section.run_groups[0]),
             )
+
+
+def _certain_bests(groups: Sequence[RunGroup]) -> Statement:
+    """In how many tasks one model is certainly the best, and which."""
+    found = Counter(
+        runs.title(group.runs[0])
+        for group in groups
+        if group.tests and group.tests.ranks.get(runs.run_id(group.runs[0])) == Rank(1, 1)
+    )
+    shown = [
+        f"{title} ({counted(number, 'task')})" for title, number in found.most_common(IN_SHORT)
+    ]
+    if len(found) > len(shown):
+        shown.append(f"{len(found) - len(shown)} more")
+    return Statement(
+        lead=counted(len(groups), "task"),
+        verdict=f"A certain best in {found.total():,}: {', '.join(shown)}."
+        if found
+        else "No task has a certain best.",
+        text="The first model of a task is certain where paired tests put it before every other.",
+        link="#models",
+        is_total=True,
+    )
 
 
 def _best_of(group: RunGroup) -> tuple[str, str] | None:

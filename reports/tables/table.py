@@ -213,18 +213,20 @@ def condensed(it: Table) -> Table:
     return replace(
         it,
         headings=tuple(headings),
-        groups=tuple(_condensed(group, shared) for group in it.groups),
+        groups=tuple(_condensed(group, shared, it.caption) for group in it.groups),
     )
 
 
-def _condensed(group: Group, shared: Sequence[int | None]) -> Group:
-    origin = (_only(row.origin for row in group.rows) if group.title else None) or ""
-    told = group.title.split(" \N{MIDDLE DOT} ")
+def _condensed(group: Group, shared: Sequence[int | None], caption: str) -> Group:
+    """The group, with what its title or the table's caption says of its rows left out of them."""
+    origin = _only(row.origin for row in group.rows) or ""
+    told = f"{group.title} \N{MIDDLE DOT} {caption}".split(" \N{MIDDLE DOT} ")
     rest = ", ".join(part for part in origin.split(", ") if part not in told)
+    in_rows = "" if group.title else rest
     rows = [
         replace(
             row,
-            origin="" if origin else row.origin,
+            origin=in_rows if origin else row.origin,
             cells=tuple(
                 cell if n is None else replace(cell, n=None)
                 for cell, n in zip(row.cells, shared, strict=True)
@@ -232,7 +234,7 @@ def _condensed(group: Group, shared: Sequence[int | None]) -> Group:
         )
         for row in group.rows
     ]
-    return replace(group, rows=tuple(rows), origin=rest)
+    return replace(group, rows=tuple(rows), origin=rest if group.title else "")
 
 
 _T = TypeVar("_T")
