@@ -45,12 +45,15 @@ NONE_OF_MINIS = "Nothing is projected from a mini: the paper's tables are of the
 
 
 def projected(figures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Minutes for each row of the paper's tables, as far as its model was measured.
+    """Minutes for each row of the paper's tables, as far as its model was measured; none where
+    minis alone were: their minutes would stand beside the paper's.
 
     Args:
         figures: those of `harness.run.bench.measure`.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    if all(str(one["model"]).endswith("-mini") for one in figures):
+        return rows
     for table in paper.load().tables:
         questions = table.n or VQAONLINE_SUBSET
         for row in table.rows:

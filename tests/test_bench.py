@@ -34,6 +34,17 @@ def test_projection_is_the_arithmetic_that_it_states() -> None:
     assert len(rows) == 13
 
 
+def test_nothing_is_projected_from_a_mini() -> None:
+    """Its minutes never stand beside the paper's; another model's do, with the mini in the same
+    measurement."""
+    mini = asdict(Figures(model="moondream-mini", batch=1, words=9, new_tokens=9, read_seconds=1.0))
+    assert projected([mini]) == []
+    vilt = asdict(Figures(model="vilt", batch=4, words=9, new_tokens=9, read_seconds=2.0))
+    minutes = {row["model"]: row["projected_minutes"] for row in projected([mini, vilt])}
+    assert minutes["moondream"] is None
+    assert minutes["vilt"] is not None
+
+
 def test_bench_measures_each_load_and_says_what_is_projected(command) -> None:
     """One document: ceilings, figures of each load, projected minutes beside the paper's."""
     common = ("--weights", "random", "--size", "tiny", "--device", "cpu")

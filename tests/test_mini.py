@@ -16,7 +16,9 @@ from safetensors.torch import load_file
 
 from harness.checkpoints.checkpoint import MINI_MARK
 from harness.checkpoints.resolve import find_checkpoint
+from harness.cli.checking import download
 from harness.core.errors import Exit, HarnessError
+from harness.core.options import ModelOptions
 from harness.core.progress import Silent
 from harness.families import family_of
 from harness.families.tiny import build
@@ -330,3 +332,10 @@ def test_whatever_is_made_from_a_mini_is_marked_as_one(
     assert found.mini
     assert found.size == "1.3M"
     assert found.licence == "Apache-2.0"
+    assert found.title == "Moondream-mini"
+
+
+def test_a_mini_needs_no_download() -> None:
+    """It comes with the package; the published weights of the same name are downloaded."""
+    assert download(ModelOptions(model="moondream", size="mini")) is None
+    assert (download(ModelOptions(model="moondream")) or {})["repo"] == "vikhyatk/moondream2"

@@ -64,12 +64,11 @@ def bench(
         for options in models
     ]
     measured = measuring.measure(sources, loads, report=lambda words: say(words, err=True))
-    # A mini is not the paper's model: its minutes would stand beside the paper's.
-    has_model = any(options.size != "mini" for options in models)
+    projected = projection.projected(measured["figures"])
     shown = {
         **measured,
-        "projected": projection.projected(measured["figures"]) if has_model else [],
-        "projection": projection.PROJECTION if has_model else projection.NONE_OF_MINIS,
+        "projected": projected,
+        "projection": projection.PROJECTION if projected else projection.NONE_OF_MINIS,
     }
     if as_json:
         print_json(shown)

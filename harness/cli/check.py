@@ -28,9 +28,7 @@ def check(
     from harness.cli.printing import print_check
     from harness.sources.registry import find_source
 
-    from_hub = not options.weights and options.size != "mini"
-    needed = download(options.model) if from_hub else None
-    if needed:
+    if needed := download(options):
         size_of = f"{needed['repo']}: {needed['gigabytes']:.1f} GB"
         say(f"{size_of}, downloaded where it is not here yet.", err=True)
     report = try_out(find_source(options))

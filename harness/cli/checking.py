@@ -16,6 +16,7 @@ from harness.cli.picture_tokens import picture_tokens
 from harness.core import timing
 from harness.core.abilities import BoundedModel, TemplatedModel
 from harness.core.errors import Exit, HarnessError, reason
+from harness.core.options import ModelOptions
 from harness.core.types import Decoding, Model, Output, Prompt, Sample
 from harness.families.engine_traits import CrossAttention
 from harness.families.tested import is_tested
@@ -146,9 +147,10 @@ def _timed(
     return answers, sum(made) / seconds if len(made) == len(answers) else None
 
 
-def download(model: str) -> Mapping[str, Any] | None:
-    """The download that a model of the catalogue needs; None for other models."""
-    spec = find(model)
-    if spec is None or spec.repo is None:
+def download(options: ModelOptions) -> Mapping[str, Any] | None:
+    """The download that a model of the catalogue needs; None for other models, for weights that are
+    given, and for a mini, which comes with the package."""
+    spec = find(options.model)
+    if options.weights or options.size == "mini" or spec is None or spec.repo is None:
         return None
     return {"repo": spec.repo, "revision": spec.revision, "gigabytes": spec.gigabytes}

@@ -39,6 +39,7 @@ const AGAINST_GRADED = {
 };
 const against = (group) => (isGraded(group) ? AGAINST_GRADED : AGAINST);
 const SAMPLE = "sample", ROW = 68, CUT = 200;
+const MANY = 12;  // runs above which what repeats the tables is closed
 
 const view = {
   group: index.groups[0], sample: -1, topic: "", model: "", outcome: "", text: "", extractor: "ours",
@@ -571,6 +572,7 @@ function draw(changes) {
   const touches = (...names) => names.some((name) => name in changes);
   const only = Object.keys(changes).every((name) => name === SAMPLE);
   if (touches("group", "extractor")) drawStanding();
+  if (touches("group")) at("standing-part").open = view.group.runs.length <= MANY;
   if (touches("group", "extractor", "first", "second")) drawPaired();
   if (!only) {
     const old = found;
