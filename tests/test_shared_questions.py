@@ -22,6 +22,7 @@ from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo
 from harness.run.scoring import scored
 from harness.run.verdicts import LEVEL, verdict
 from reports.distillation.panel import panel
+from reports.export.formats import delimited, json_document, markdown
 from reports.inputs.discovery import gather
 from reports.inputs.material import RunData
 from reports.inputs.paper import load
@@ -405,3 +406,51 @@ def test_the_gain_of_a_distillation_is_of_shared_questions(tmp_path: Path) -> No
     student = {p.sample_id: p.scores["accuracy"] for p in kept}
     assert whole.cells[1].value == pytest.approx(100 * sum(student.values()) / 48)
     assert whole.cells[3].n == 48
+
+
+def test_errors_are_not_answers() -> None:
+    """Failed, cut, unparsed and missing questions are counted beside the score, in tables and in
+    exports; where none is, nothing stands there."""
+    whole = run("whole", draws(1, 60, 0.6))
+    predictions = [
+        replace(p, error="no connection", scores={}) if number < 2 else p
+        for number, p in enumerate(run("some", draws(2, 60, 0.5)).predictions())
+        if number < 55
+    ]
+    predictions[10] = replace(predictions[10], answer=None, scores={})
+    predictions[11] = replace(predictions[11], finish="length")
+    record, predictions = scored(run("some", {}).record, predictions, [ACCURACY])
+    found = section([whole, RunData(record, lambda: predictions)])
+    assert found.scores is not None
+    place = [heading.key for heading in found.scores.headings].index("accuracy")
+    cells = {row.title: row.cells[place] for row in found.scores.groups[0].rows}
+    assert cells["Some"].also == "2 failed, 1 cut, 1 unparsed, 5 missing"
+    assert cells["Whole"].also == ""
+    for write in (delimited.write, markdown.write, json_document.write):
+        assert "2 failed, 1 cut, 1 unparsed, 5 missing" in write([found.scores])
+
+
+def test_the_score_over_parsed_answers_stands_where_it_changes_a_rank() -> None:
+    """A run of which a third is unparsed is behind, and ahead where it has answers; where all have
+    the same ranks there is no such column."""
+    silent = run("silent", dict.fromkeys(range(180), True))
+    predictions = [
+        replace(p, answer=None, scores={}) if number % 3 == 0 else p
+        for number, p in enumerate(silent.predictions())
+    ]
+    record, predictions = scored(silent.record, predictions, [ACCURACY])
+    silent = RunData(record, lambda: predictions)
+    steady = run("steady", {n: n % 10 > 1 for n in range(180)})
+    found = section([silent, steady])
+    assert found.scores is not None
+    keys = [heading.key for heading in found.scores.headings]
+    shown = {row.title: row.cells for row in found.scores.groups[0].rows}
+    parsed = keys.index("accuracy-parsed")
+    assert (shown["Silent"][parsed].text, shown["Silent"][parsed].n) == ("100.00", 120)
+    assert (shown["Steady"][parsed].text, shown["Steady"][parsed].n) == ("80.00", 180)
+    assert shown["Silent"][keys.index("rank")].text == "2"
+    assert shown["Silent"][keys.index("rank-parsed")].text == "1"
+    assert "Over parsed answers alone it has rank 2, and Silent is first" in best(found)
+    other = section([steady, run("low", dict.fromkeys(range(180), False))])
+    assert other.scores is not None
+    assert "accuracy-parsed" not in [heading.key for heading in other.scores.headings]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 from harness.core.files.paths import safe_name
@@ -24,6 +25,7 @@ from reports.statistics.comparable import rivals
 from reports.statistics.paired import RunScores
 from reports.statistics.ranks import Pair, PairwiseTests, Rank, pairwise_tests
 from reports.tables import extractors, heatmap, pairs, paper_rows, results
+from reports.tables.answered import parsed_columns, tests_of_parsed, without_answer
 from reports.tables.heatmap import HeatMap
 from reports.tables.models_by_tasks import TaskRuns, models_by_tasks
 from reports.tables.run_sets import RunSet, run_sets
@@ -61,6 +63,10 @@ class RunGroup:
     """None: fewer than two have predictions."""
     rivals: tuple[Rival, ...]
     """Runs of other groups that are significantly better than the best one of this group."""
+    parsed: PairwiseTests | None
+    """Over parsed answers alone; None: their ranks are those of `tests`."""
+    without_answer: Mapping[str, str]
+    """Run id -> how many questions have no answer, by why."""
     sampled: int | None
     """Answers of each run that were compared, where that is not all of them."""
     matrix: Table | None
@@ -214,7 +220,7 @@ def _section(
         ],
         answers,
     )
-    scores = _scores(ours, table, run_groups)
+    scores = _scores(ours, table, run_groups, answers)
     costs = results.costs([_as_set(each) for each in run_groups])
     own_table = None if borrowed else table
     printed = paper_rows.as_printed(own_table) if own_table else None
@@ -267,6 +273,7 @@ def _scores(
     records: Sequence[RunRecord],
     paper: PaperTable | None,
     run_groups: Sequence[RunGroup],
+    answers: Mapping[str, Answers],
 ) -> Table | None:
     if not records:
         return None
@@ -282,13 +289,19 @@ def _scores(
         ranks,
         ranked_by=" or ".join(ranked_by),
         sets=[_as_set(each) for each in run_groups],
+        parsed=parsed_columns(answers, [(e.parsed, e.metric) for e in run_groups]),
     )
 
 
 def _as_set(group: RunGroup) -> RunSet:
     """The runs of a group as tables take them."""
     ordered = group.tests is not None and not group.tests.is_same
-    return RunSet(runs=group.runs, apart=group.apart, is_ordered=ordered)
+    return RunSet(
+        runs=group.runs,
+        apart=group.apart,
+        is_ordered=ordered,
+        without_answer=group.without_answer,
+    )
 
 
 def _run_group(
@@ -309,14 +322,12 @@ def _run_group(
         by_topic: whether there are heat maps: a task of the paper has them if its table has topics.
     """
     ordered = results.best_first(found.runs)
-    known = [each for run in ordered if (each := answers.get(runs.run_id(run)))]
-    known = [each for each in known if each.metric.name == known[0].metric.name]
+    known = _scored_alike(ordered, answers)
     metric = known[0].metric if known[1:] else None
     tests = _tests([each.scored for each in known], metric) if metric else None
     if tests and not tests.is_same:
         ordered = _by_tests(ordered, tests)
     among = [run for run in ordered if tests and runs.run_id(run) in tests.ranks]
-    sampled = [len(each.scored.scores) for each in known]
     label = runs.label(ordered[0])
     matrix = pairs.matrix(among, tests, metric, name=f"{name}-matrix") if tests and metric else None
     return RunGroup(
@@ -327,9 +338,9 @@ def _run_group(
         metric=metric,
         tests=tests,
         rivals=(),
-        sampled=max(sampled)
-        if tests and any(len(each.scored.scores) < each.answered for each in known)
-        else None,
+        parsed=tests_of_parsed(known, tests, partial(_tests, metric=metric)) if metric else None,
+        without_answer=without_answer(ordered, answers),
+        sampled=_sampled(known) if tests else None,
         matrix=labelled(matrix, label) if matrix else None,
         plot=interval_plot(among, tests, metric, name=f"{name}-intervals")
         if tests and metric and not matrix
@@ -350,6 +361,19 @@ def _run_group(
             )
         ),
     )
+
+
+def _scored_alike(group: Sequence[RunRecord], answers: Mapping[str, Answers]) -> list[Answers]:
+    """The answers of those runs that are scored by the metric of the first one."""
+    known = [each for run in group if (each := answers.get(runs.run_id(run)))]
+    return [each for each in known if each.metric.name == known[0].metric.name]
+
+
+def _sampled(known: Sequence[Answers]) -> int | None:
+    """How many answers of each run are compared; None: all of them."""
+    sizes = [len(each.scored.scores) for each in known]
+    whole = all(size == each.answered for size, each in zip(sizes, known, strict=True))
+    return None if whole else max(sizes)
 
 
 def _by_tests(ordered: Sequence[RunRecord], tests: PairwiseTests) -> list[RunRecord]:

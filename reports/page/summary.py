@@ -213,10 +213,23 @@ def _significance(group: RunGroup, scored: Sequence[RunRecord]) -> tuple[str, li
             why.append(
                 f"Significantly better than each of the {others} other runs{_on(group, best)}"
             )
-        return "rank 1", [*why, *_own_figures(group, scored)]
+        return "rank 1", [*why, *_own_figures(group, scored), *_of_parsed(group, best)]
     why += [_against_rival(rival, group) for rival in group.rivals[:1]]
     name = f"ranks {rank.best}\N{EN DASH}{rank.worst}: not separable"
-    return name, [*why, *_own_figures(group, scored)]
+    return name, [*why, *_own_figures(group, scored), *_of_parsed(group, best)]
+
+
+def _of_parsed(group: RunGroup, best: str) -> list[str]:
+    """The rank of the best run over parsed answers alone, where it is another one."""
+    if group.parsed is None or group.tests is None:
+        return []
+    rank = group.parsed.ranks[best]
+    if rank == group.tests.ranks[best]:
+        return []
+    first = group.parsed.order[0]
+    run = next(run for run in group.runs if runs.run_id(run) == first)
+    place = f"rank {rank.best}" if rank.certain else f"ranks {rank.best}\N{EN DASH}{rank.worst}"
+    return [f"Over parsed answers alone it has {place}, and {runs.title(run)} is first"]
 
 
 def _on(group: RunGroup, leader: str) -> str:

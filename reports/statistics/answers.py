@@ -57,9 +57,30 @@ class Answers:
     """The scores of all answers; of at most `MAX_SCORED` texts that are scored for the page."""
     topics: Mapping[str, str]
     """Sample id -> topic, of those that are scored."""
+    unparsed: Sequence[str] = ()
+    """Ids of answers that no rule can parse."""
+    failed: Sequence[str] = ()
+    """Ids of questions that failed."""
     by_extractor: tuple[ExtractorResult, ...] = ()
     """By each of the extractors, ours as recorded; none for written answers, and for a run that was
     not parsed by ours: chosen by likelihood, or rescored with another extractor."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all answers are scored, and not `MAX_SCORED` of them."""
+        return len(self.scored.questions) == self.answered
+
+    @property
+    def asked(self) -> Sequence[str]:
+        """The ids of the questions that the run was asked, where it is whole."""
+        return [*self.scored.questions, *self.failed]
+
+    @property
+    def parsed(self) -> RunScores:
+        """The scores of the answers that a rule can parse."""
+        lacking = set(self.unparsed)
+        scores = {key: s for key, s in self.scored.scores.items() if key not in lacking}
+        return replace(self.scored, scores=scores)
 
 
 def read(
@@ -89,6 +110,8 @@ def read(
         answered=len(found),
         scored=scores,
         topics={key: topics[key] for key in scores.scores},
+        unparsed=[p.sample_id for p in used if p.answer is None],
+        failed=[p.sample_id for p in every if p.error is not None],
         by_extractor=tuple(
             _by_extractor(every, extract_others(record, every) if extracted is None else extracted)
         ),

@@ -350,6 +350,11 @@ def metric(shown: MetricFormat, title: str = "", meaning: str | None = None) -> 
     )
 
 
+def renamed(column: Column, key: str, *, title: str = "", fill: Fill | None = None) -> Column:
+    """A column like another one, of other figures."""
+    return replace(column, key=key, title=title or column.title, fill=fill or column.fill)
+
+
 def scale(shown: MetricFormat, paper: PaperTable | None) -> tuple[Column, ...]:
     """The picture of a percentage; none of another number, whose ends nobody knows."""
     if shown.unit != "%":

@@ -19,7 +19,7 @@ from reports.tables import columns
 from reports.tables.columns import Column
 from reports.tables.rows import run_row
 from reports.tables.run_sets import RunSet, run_sets
-from reports.tables.table import Group, Heading, Row, Table, table
+from reports.tables.table import Cell, Group, Heading, Row, Table, table
 
 
 def scores(
@@ -29,6 +29,7 @@ def scores(
     *,
     ranked_by: str = "",
     sets: Sequence[RunSet] = (),
+    parsed: Sequence[Column] = (),
 ) -> Table:
     """All metrics of a task, the decisive one by topic too: the paper's columns and what else
     there is.
@@ -39,12 +40,17 @@ def scores(
         ranks: by run id, as far as they are known; none: no such column.
         ranked_by: the title of the metric that they compare.
         sets: the runs as they stand together; none: as their records say.
+        parsed: columns of the answers that could be parsed, next to the decisive metric.
     """
     main = main_metric(records, paper)
     chosen = _scores(records, paper, main)
     names = {name for run in records for name in run.metrics}
     chosen += [c for c in columns.OUTCOMES if c.key in names or _any(c, records)]
     chosen += [c for c in (columns.MINUTES, *columns.PACE) if _known(c, records)]
+    if main is not None:
+        place = next(n for n, column in enumerate(chosen) if column.key == main.name)
+        chosen[place + 1 : place + 1] = parsed
+        chosen[place] = _with_counts(chosen[place], sets)
     if ranks:
         chosen.insert(0, columns.ranked(ranks, ranked_by))
     in_percent = main is not None and main.unit == "%"
@@ -56,6 +62,16 @@ def scores(
         chosen=chosen,
         headline=_headline(chosen, main),
     )
+
+
+def _with_counts(column: Column, sets: Sequence[RunSet]) -> Column:
+    """The column with how many questions have no answer below each figure."""
+    counts = {name: words for each in sets for name, words in each.without_answer.items()}
+
+    def fill(run: RunRecord) -> Cell:
+        return replace(column.fill(run), also=counts.get(runs.run_id(run), ""))
+
+    return replace(column, fill=fill)
 
 
 def main_metric(

@@ -4,7 +4,7 @@ set share enough questions. Runs with a label, "mini (synthetic)", never stand w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from harness.run.records import RunRecord
@@ -24,6 +24,8 @@ class RunSet:
     asked other questions."""
     is_ordered: bool = False
     """Best first, by paired tests: their own figures are of different questions."""
+    without_answer: Mapping[str, str] = field(default_factory=dict)
+    """Run id -> how many questions have no answer, by why."""
 
     @property
     def title(self) -> str:

@@ -33,8 +33,10 @@ COLUMNS = (
     "n",
     "printed",
     "notes",
+    "also",
 )
-"""`value`, `low` and `high` are in `unit`; `printed` is what the page shows."""
+"""`value`, `low` and `high` are in `unit`; `printed` is what the page shows, `also` what stands
+below it, such as how many questions have no answer."""
 
 _FORMULA = re.compile(r"(^|[;|]\s*)(?=[=+\-@＝＋－＠])")  # noqa: RUF001  # spreadsheets take these too
 """At the start of a cell, and after what some spreadsheets take for a separator of cells."""
@@ -66,6 +68,7 @@ def _lines(table: Table) -> Iterator[list[str]]:
                 *("" if number is None else repr(number) for number in numbers),
                 "" if missing else guarded(cell.text),
                 guarded(" ".join(f"[{each.kind}] {each.reason}" for each in cell.findings)),
+                guarded(cell.also),
             ]
 
 

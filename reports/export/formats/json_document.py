@@ -61,5 +61,6 @@ def _cell(heading: Heading, cell: Cell) -> dict[str, Any]:
         "high": cell.high,
         "n": samples(heading, cell),
         "printed": None if is_missing(cell) else shown(cell.text),
+        "also": shown(cell.also) or None,
         "notes": [{"kind": each.kind, "reason": shown(each.reason)} for each in cell.findings],
     }

@@ -87,10 +87,13 @@ def _row(table: Table, row: Row, described: Sequence[str]) -> str:
 
 
 def _cell(table: Table, cell: Cell) -> str:
-    """The figure, its interval and n in brackets, and the numbers of its notes."""
+    """The figure, its interval, its n and what it was counted from in brackets, and the numbers of
+    its notes."""
     inside = [cell.interval] if cell.interval else []
     if cell.n is not None:
         inside.append(f"n {cell.n:,}")
+    if cell.also:
+        inside.append(cell.also)
     parts = [
         escaped(cell.text) or MISSING,
         f"({escaped(', '.join(inside))})" if inside else "",
