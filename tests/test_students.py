@@ -88,11 +88,15 @@ def example(number: int, size: tuple[int, int] | None) -> Example:
 
 
 EXAMPLES = [example(0, (64, 48)), example(1, (33, 90)), example(2, (64, 48)), example(3, None)]
+LONG = replace(example(4, (64, 48)), rationale=Rationale("It asks. " * 60, "A map.", "So.", "B"))
+UNPACKED = ("llava-cot", "kosmos-2")
+"""Whose rows cannot be kept apart in one sequence."""
 
 
 def usable(student: Student) -> list[Example]:
     """Some families need a picture."""
-    return [e for e in EXAMPLES if e.sample.images or not student.network.family.needs_image]
+    needed = student.network.family.needs_image
+    return [e for e in (*EXAMPLES, LONG) if e.sample.images or not needed]
 
 
 def plain_losses(student: Student, examples: list[Example]) -> list[float]:
@@ -131,9 +135,11 @@ def test_the_loss_is_that_of_a_plain_forward_pass(
     assert not student.unusable_pictures(examples)
     assert student.loss(student.encode(examples)).item() == expected
     parts: Any = ("vision", "projector")
-    config = replace(FP32, packing=True, logits_at_once=5, train=parts)
+    config = replace(FP32, packing=name not in UNPACKED, logits_at_once=5, train=parts)
     other = Student(base(name), config, TASK, features=tmp_path)
-    loss = other.loss(other.encode(examples))
+    batch = other.encode(examples)
+    assert (len(batch.ids) < len(examples)) is config.packing
+    loss = other.loss(batch)
     assert loss.item() == expected
     loss.backward()
     assert any(p.grad is not None and p.grad.any() for p in other.trainable())
@@ -214,6 +220,14 @@ def test_what_cannot_be_a_student(
     assert words in str(caught.value)
     assert "Students can be" in str(caught.value)
     assert "Qwen-VL" in str(caught.value)
+
+
+def test_packing_is_refused_where_examples_cannot_be_kept_apart(
+    base: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Cross-attention would look at the pictures of others."""
+    with pytest.raises(HarnessError, match=r"Llama 3\.2 Vision cannot keep the examples"):
+        Student(base("llava-cot"), replace(FP32, packing=True), TASK, features=tmp_path)
 
 
 def test_language_is_three_parts() -> None:

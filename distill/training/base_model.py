@@ -55,6 +55,11 @@ def load_base(
     network = Network(model, family)
     _switch_dropout_off(model)
     _fuse_gelu(network)
+    if config.packing and not network.packs:
+        raise HarnessError(
+            f"--packing: {family.title} cannot keep the examples of one sequence apart.",
+            remedy="Leave it out; --set bucket=8 puts examples of one length together.",
+        )
     if config.gradient_checkpointing:
         _recompute_activations(model, family)
     model.train()

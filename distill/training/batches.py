@@ -104,7 +104,7 @@ def sequences_of(
         places=padded(_joined(at_places, groups), False),
         positions=_positions(rows, groups, network),
         attends=_attends(rows, groups, network),
-        cross=_cross(rows, groups),
+        cross=_cross(rows),
     )
 
 
@@ -168,30 +168,20 @@ def _attends(
     return attends & (owner[:, :, None] == owner[:, None, :])
 
 
-def _cross(rows: Sequence[Row], groups: Sequence[Sequence[int]]) -> Tensor | None:
-    """To which tiles each token attends, (B, L, pictures, tiles): to those of its own row, the
-    answer to as many as the prompt's last token. None: there is no cross-attention."""
+def _cross(rows: Sequence[Row]) -> Tensor | None:
+    """To which tiles each token attends, (B, L, pictures, tiles), the answer to as many as the
+    prompt's last token. None: there is no cross-attention. Such rows are never packed."""
     masks = [row.prompt.inputs.get(CROSS_MASK) for row in rows]
     tiles = next((mask.shape[-1] for mask in masks if mask is not None), None)
     if tiles is None:
         return None
+    most = max(mask.shape[2] for mask in masks if mask is not None)
     grown = []
     for row, mask in zip(rows, masks, strict=True):
-        if mask is None or not row.prompt.image_digest:
-            grown.append(torch.zeros(len(row.ids), 0, tiles, dtype=torch.long))
-        else:
-            asked = mask[0]
-            last = asked[-1:].expand(len(row.ids) - len(asked), -1, -1)
-            grown.append(torch.cat([asked, last]))
-    made = []
-    for group in groups:
-        pictures = sum(grown[row].shape[1] for row in group)
-        before, parts = 0, []
-        for number in group:
-            own = grown[number].shape[1]
-            sides = (0, 0, before, pictures - before - own)
-            parts.append(nn.functional.pad(grown[number], sides))
-            before += own
-        made.append(torch.cat(parts))
-    most = max(each.shape[1] for each in made)
-    return padded([nn.functional.pad(each, (0, 0, 0, most - each.shape[1])) for each in made], 0)
+        own = torch.zeros(len(row.ids), most, tiles, dtype=torch.long)
+        if mask is not None and row.prompt.image_digest:
+            asked, pictures = mask.shape[1:3]
+            own[:asked, :pictures] = mask[0]
+            own[asked:, :pictures] = mask[0, -1]
+        grown.append(own)
+    return padded(grown, 0)

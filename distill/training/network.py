@@ -172,6 +172,12 @@ class Network:
             p.dtype for module in vision for p in module.parameters() if p.is_floating_point()
         )
 
+    @property
+    def packs(self) -> bool:
+        """Whether rows in one sequence can be kept apart: not where the mask has two dimensions,
+        nor where a token without pictures of its own attends to all that there are."""
+        return isinstance(self.images, ImageTokens) and not self.images.expands_mask
+
     def switches(self, length: int) -> bool:
         """Whether a row goes by its highest position, and padding to `length` could change it."""
         return self._rope_switch is not None and length > self._rope_switch
