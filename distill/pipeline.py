@@ -25,12 +25,13 @@ from distill.objectives.objective import Objective
 from distill.options import EvaluationOptions
 from distill.quality.dependence import Dependence, image_dependence
 from distill.quality.record import write_quality
+from distill.quality.sight import Sight
 from distill.questions import Questions
 from distill.rationales.collect import Teaching, collect_rationales
 from distill.rationales.kept import load_examples
 from distill.rationales.logit_collection import check_teacher, collect_logits
 from distill.training.requirements import check_packages
-from distill.training.students import Training, find_base, train_student
+from distill.training.students import Training, check_sight, find_base, train_student
 from harness.run.scoring import Run
 from harness.run.task_data import Data
 from harness.tracking.registry import check_trackers
@@ -71,6 +72,8 @@ class Outcome:
     students: Mapping[str, Path]
     """Name -> folder of the trained model."""
     runs: Sequence[Run]
+    sights: Mapping[str, Sight]
+    """Name -> whether a student that was trained on answers looks at its pictures."""
     overlap: int
     """Test questions that are among the training questions, images and all."""
 
@@ -126,12 +129,25 @@ def distill(plan: Plan, *, on_run: Callable[[Run], None] = lambda _: None) -> Ou
             tested=plan.test.samples.samples,
         )
     _fill_cards(plan, students, runs, quality=quality)
+    sights = {
+        workspace.name + suffix: sight
+        for suffix in students
+        if (sight := _sight(plan, suffix)) is not None
+    }
     return Outcome(
+        sights=sights,
         rationales=record,
         quality=quality,
         students={workspace.name + suffix: folder for suffix, folder in students.items()},
         runs=runs,
         overlap=overlap,
+    )
+
+
+def _sight(plan: Plan, suffix: str) -> Sight | None:
+    split = plan.test.options.split
+    return check_sight(
+        plan.workspace, plan.questions, plan.training, test_split=split, suffix=suffix
     )
 
 

@@ -122,17 +122,26 @@ def train_student(
 
 
 def check_sight(
-    workspace: Workspace, questions: Questions, training: Training, *, test_split: str
+    workspace: Workspace,
+    questions: Questions,
+    training: Training,
+    *,
+    test_split: str,
+    suffix: str = "",
 ) -> Sight | None:
     """Whether a student that was trained on answers looks at its pictures, on questions of the test
     split or, where the data has none, on those that it was trained on. None: it was not trained on
-    answers alone, or there are no pictures. What was measured for the same weights is kept."""
-    config = training.config
+    answers alone, or there are no pictures. What was measured for the same weights is kept.
+
+    Args:
+        suffix: of a control; "": the student itself.
+    """
+    config = training.config_of(suffix)
     if objective_of(config).style != "direct" or objective_of(config).needs:
         return None
-    folder = workspace.folder / STUDENT
+    home = folder_of(workspace.runs, workspace.name + suffix)
+    folder, path = home / STUDENT, home / SIGHT
     known = {"student": weights_fingerprint(folder), "split": test_split}
-    path = workspace.folder / SIGHT
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # measured again
         there = json_object(load_json(path))
         if there["fingerprint"] == known:

@@ -29,6 +29,7 @@ from harness.cli.distill.plan import (
     config_of,
     controls_of,
     is_given,
+    named_after,
     questions_of,
     refuse_several,
     teaching_of,
@@ -90,7 +91,7 @@ def distill(
     config = config_of(preset, changes)
     chosen = questions_of(questions, config)
     plan = Plan(
-        workspace=with_command(ctx, workspace),
+        workspace=named_after(ctx, with_command(ctx, workspace), base),
         questions=chosen,
         teaching=teaching_of(teacher, rationales, hardware, config=config),
         training=training_of(
@@ -108,10 +109,10 @@ def distill(
     if dry_run:
         print_preview(plan, as_json=as_json)
         return
-    _run(plan, out, as_json=as_json)
+    _run(plan, out, task=questions.task, as_json=as_json)
 
 
-def _run(plan: Plan, page: Path, *, as_json: bool) -> None:
+def _run(plan: Plan, page: Path, *, task: str, as_json: bool) -> None:
     """All stages, then the page; raises typer.Exit where samples failed."""
     from distill import pipeline
     from harness.cli.printing import print_run
@@ -123,7 +124,7 @@ def _run(plan: Plan, page: Path, *, as_json: bool) -> None:
 
     outcome = pipeline.distill(plan, on_run=show)
     write_report(plan.workspace.runs, page)
-    print_outcome(plan, outcome, as_json=as_json)
+    print_outcome(plan, outcome, task=task, as_json=as_json)
     if not as_json:
         say(f"Page: {page}")
     if _has_failures(outcome):

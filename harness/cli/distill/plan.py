@@ -50,6 +50,13 @@ def with_command(ctx: typer.Context, workspace: Workspace) -> Workspace:
     return replace(workspace, command=command, configuration=configuration_of(ctx))
 
 
+def named_after(ctx: typer.Context, workspace: Workspace, base: BaseOptions) -> Workspace:
+    """The workspace under the name of a base that is not the paper's, where none is given."""
+    if is_given(ctx, "name") or base.base == BaseOptions().base:
+        return workspace
+    return replace(workspace, name=f"{Path(base.base).name}-kd")
+
+
 def config_of(options: ConfigOptions, changes: Mapping[str, Any]) -> DistillConfig:
     """The preset with the fields that options change; raises HarnessError."""
     given = dict(changes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,8 +128,12 @@ def _gigabytes(size: float) -> str:
     return f"{size / 1e9:.2f} GB"
 
 
-def print_outcome(plan: Plan, outcome: Outcome, *, as_json: bool) -> None:
-    """Show what the stages have given."""
+def print_outcome(plan: Plan, outcome: Outcome, *, task: str, as_json: bool) -> None:
+    """Show what the stages have given, and how the students are evaluated again.
+
+    Args:
+        task: as the command line names it.
+    """
     preset = plan.training.preset
     if as_json:
         print_json(
@@ -138,6 +142,7 @@ def print_outcome(plan: Plan, outcome: Outcome, *, as_json: bool) -> None:
                 "rationales": outcome.rationales,
                 "quality": outcome.quality,
                 "students": {name: str(folder) for name, folder in outcome.students.items()},
+                "sights": {name: sight.to_json() for name, sight in outcome.sights.items()},
                 "overlap": outcome.overlap,
                 "runs": [
                     {"folder": str(run.folder), **run.record.to_json()} for run in outcome.runs
@@ -152,8 +157,15 @@ def print_outcome(plan: Plan, outcome: Outcome, *, as_json: bool) -> None:
         if plan.objective.style == "structured":
             figures = outcome.quality["students"][plan.workspace.name]
             print_values(f"Answers of {plan.workspace.name}", figures["structure"])
-    for folder in outcome.students.values():
+    for name, folder in outcome.students.items():
         say(f"Student: {folder} (preset {preset})")
+        suffix = name.removeprefix(plan.workspace.name)
+        training = replace(plan.training, config=plan.training.config_of(suffix))
+        if name in outcome.sights:
+            for line in _sight_lines(outcome.sights[name]):
+                say(line)
+        for line in evaluation_commands(folder, training, task=task, data=plan.test.options.path):
+            say(line)
 
 
 def print_rationales(workspace: Workspace, record: Mapping[str, Any]) -> None:
