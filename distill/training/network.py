@@ -82,10 +82,15 @@ def parts_of_parameters(model: nn.Module, traits: TrainingTraits) -> dict[str, s
     return found
 
 
-def hash_parameters(model: nn.Module, names: Sequence[str]) -> str:
-    """The sha256 of these parameters: their names, types, shapes and bits."""
+def hash_parameters(model: nn.Module, names: Sequence[str]) -> str | None:
+    """The sha256 of these parameters: their names, types, shapes and bits. None where one is spread
+    over several processes."""
+    from torch.distributed.tensor import DTensor
+
     digest = sha256()
     parameters = dict(model.named_parameters())
+    if any(isinstance(parameters[name], DTensor) for name in names):
+        return None
     for name in sorted(names):
         tensor = parameters[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

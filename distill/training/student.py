@@ -201,8 +201,9 @@ class Student:
         always do."""
         return "vision" not in self._config.train or self._config.lora_rank is not None
 
-    def hash_encoder(self) -> str:
-        """The hash of the vision encoder's weights, but for adapters."""
+    def hash_encoder(self) -> str | None:
+        """The hash of the vision encoder's weights, but for adapters; None where they are spread
+        over several processes, as those of a trained one are."""
         names = [name for name, parts in self._parts.items() if "vision" in parts]
         return hash_parameters(self._model, names_within_adapters(self._model, names))
 

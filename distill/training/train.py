@@ -219,7 +219,7 @@ def _train(run: TrainingRun, lesson: _Lesson, processes: Processes, *, fresh: bo
         run.record["steps"] = len(steps)
         run.count(lesson.examples, usable.examples, usable.left_out)
         _describe_session(run, student, processes)
-        before = student.hash_encoder() if processes.first else ""
+        before = student.hash_encoder() if processes.first else None
         loop = TrainingLoop(run, student, steps, processes)
         if processes.first:
             with run.writing():
@@ -321,14 +321,14 @@ def _describe_session(run: TrainingRun, student: Student, processes: Processes) 
         )
 
 
-def _prove_frozen(student: Student, before: str) -> dict[str, Any]:
+def _prove_frozen(student: Student, before: str | None) -> dict[str, Any]:
     """What the record says of the vision encoder: its hash before and after this session.
 
     Raises:
         HarnessError: it is frozen, and has changed.
     """
     after, frozen = student.hash_encoder(), student.vision_is_frozen
-    if frozen and after != before:
+    if frozen and None not in {after, before} and after != before:
         raise HarnessError(
             "The vision encoder is frozen, and its weights have changed.",
             known=f"Before: {before}. After: {after}.",

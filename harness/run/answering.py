@@ -289,7 +289,7 @@ def new_record(
             revision=samples.revision,
             licence=samples.licence,
             unit=samples.unit,
-            synthetic=data.task.synthetic,
+            synthetic=data.task.synthetic and data.options.path is None,
         ),
         model=ModelInfo(
             name=checkpoint.name,
