@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from harness.engine.decode_step import Decode, decode
 from harness.engine.encoded_prompts import EncodedPrompt
 from harness.engine.image_features import ImageFeatureCache
 from harness.engine.kv_cache import CACHE_BLOCK, GRAPH_BLOCK, capacity_for
-from harness.engine.memory import free_memory, is_out_of_memory, release, spent
+from harness.engine.memory import attempt, free_memory, is_out_of_memory, release, spent
 from harness.engine.vision_passes import VisionPasses
 from harness.models.choice_scoring import flat_options
 from harness.models.generative import GenerativeModel
@@ -103,13 +104,13 @@ class StreamingModel(GenerativeModel):
         """
         ordered = sorted(prepared, key=lambda prompt: prompt.length, reverse=True)
         for first, longest in enumerate(ordered):
-            try:
-                widest = max(ordered[first:], key=self._pixels)
-                return self._slots_that_fit(longest, widest, decoding)
-            except Exception as error:  # noqa: BLE001  # here a bad sample becomes an error row, later
-                release(self._device)
-                if is_out_of_memory(error):
-                    break
+            widest = max(ordered[first:], key=self._pixels)
+            slots, error = attempt(partial(self._slots_that_fit, longest, widest, decoding))
+            if error is None:
+                return int(slots)
+            release(self._device)
+            if is_out_of_memory(error):
+                break
         return 1
 
     def _pixels(self, prompt: EncodedPrompt) -> int:

@@ -19,14 +19,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.core import environment, timing
 from harness.core.devices import synchronize
-from harness.core.errors import HarnessError, SampleError, reason
+from harness.core.errors import SampleError, reason
 from harness.core.types import Decoding, Model, Prompt
 from harness.engine.continuous_batching import Engine, StopConditions
 from harness.engine.decode_step import DecodeStep
 from harness.engine.encoded_prompts import EncodedPrompt
 from harness.engine.image_features import ImageFeatureCache
 from harness.engine.kv_cache import SlotCache
-from harness.engine.memory import is_out_of_memory, release
+from harness.engine.memory import attempt, is_out_of_memory, release
 from harness.models.streaming import StreamingModel, cache_bytes
 from harness.synthetic.questions import questions
 
@@ -149,16 +149,18 @@ def _measured(name: str, model: Model, load: Load, ceilings: Ceilings, device: s
     plain = Figures(model=name, **asdict(load))
     where = torch.device(device)
     timing.reset_peak_device_memory(device)
-    try:
+
+    def run() -> Figures:
         if isinstance(model, StreamingModel):
             return _streamed(plain, model, load, ceilings, where)
         return _whole(plain, model, load, where)
-    except HarnessError:
-        raise  # it is not about this load
-    except Exception as error:  # noqa: BLE001  # a load that a model cannot bear is a row too
-        release(where)
-        why = f"out of memory: {error}" if is_out_of_memory(error) else reason(error)
-        return replace(plain, error=" ".join(why.split())[:200])
+
+    found, error = attempt(run)  # a load that a model cannot bear is a row too
+    if error is None:
+        return found
+    release(where)
+    why = f"out of memory: {error}" if is_out_of_memory(error) else reason(error)
+    return replace(plain, error=" ".join(why.split())[:200])
 
 
 def _streamed(
