@@ -230,7 +230,7 @@ def make_page(
         peak = 0
         while process.poll() is None:
             peak = max(peak, memory_of(process.pid))
-            time.sleep(0.02)
+            time.sleep(0.1)
         assert process.stderr is not None
         sys.stderr.write(process.stderr.read())
         assert process.returncode == 0

@@ -1,6 +1,6 @@
 """The answers of all runs, read in a stream: those of one run in memory at a time.
 
-Large files are read by two processes, and what was read of one is kept for the next page.
+Where there are many, two processes read them, and what was read is kept for the next page.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from reports.page.samples.columns import Columns, columns_of
 from reports.statistics.answers import Answers, ExtractorResult, extract_others, read, with_scores
 from reports.statistics.paired import RunScores, Scoring
 
-WORTH_KEEPING = 2**20
-"""Bytes of a file of answers from which on what was read of it is kept."""
+WORTH_KEEPING = 2**22
+"""Bytes of all answers from which on what was read of them is kept."""
 WORTH_PROCESSES = 2**25
 """Bytes of answers from which on other processes read them."""
 PROCESSES = 2
@@ -65,10 +65,12 @@ class Reader:
 
     def read(self, runs: Sequence[RunData]) -> list[ReadRun]:
         """What a page keeps of these runs, in their order."""
-        sizes = [_worth_keeping(run) for run in runs]
-        large = [run for run, size in zip(runs, sizes, strict=True) if size]
-        jobs = [_Job(replace(run, predictions=list), self._cache) for run in large]
-        found = iter(self._map(_read_large, jobs, sum(sizes)))
+        sizes = [_passable_bytes(run) for run in runs]
+        if sum(sizes) < WORTH_KEEPING:
+            sizes = [0] * len(sizes)
+        kept = [run for run, size in zip(runs, sizes, strict=True) if size]
+        jobs = [_Job(replace(run, predictions=list), self._cache) for run in kept]
+        found = iter(self._map(_read_to_keep, jobs, sum(sizes)))
         return [
             (_from_json(run, made) if size and (made := next(found)) else None) or _read_here(run)
             for run, size in zip(runs, sizes, strict=True)
@@ -111,11 +113,10 @@ class _Job:
     cache: PageCache | None
 
 
-def _worth_keeping(run: RunData) -> int:
-    """The bytes of a run's file; 0 where what is read of it is not kept, and cannot be passed from
-    one process to another: of a small file, and where a user's own code scores its answers."""
-    size = run.file.size if run.file and run.task is None else 0
-    return size if size >= WORTH_KEEPING else 0
+def _passable_bytes(run: RunData) -> int:
+    """The bytes of a run's file; 0 where what is read of it can be neither kept nor passed from one
+    process to another, because a user's own code scores its answers."""
+    return run.file.size if run.file and run.task is None else 0
 
 
 def _read_here(run: RunData) -> ReadRun:
@@ -137,7 +138,7 @@ def _read(run: RunData, predictions: Sequence[Prediction], ends: Sequence[int]) 
     )
 
 
-def _read_large(job: _Job) -> tuple[str, bytes] | None:
+def _read_to_keep(job: _Job) -> tuple[str, bytes] | None:
     """The digest of a run's file, and what is kept of it as JSON; None where the file cannot be
     read, or where what it gives is no JSON."""
     run, cache = job.run, job.cache
