@@ -94,6 +94,16 @@ def test_a_copy_with_some_answers_is_refused(tmp_path: Path) -> None:
         load_task("docvqa").load(options)
 
 
+def test_mmmu_has_a_question_mark_where_the_answer_is(tmp_path: Path) -> None:
+    """For questions with options and for those without."""
+    row = {"question": "q", "options": "['a', 'b']", "answer": "?"}
+    rows = [{"id": "test_Art_1", **row}, {"id": "test_Art_2", **row, "options": "[]"}]
+    (tmp_path / "test.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    options = DataOptions(path=tmp_path, split="test", text_only=True)
+    made = load_task("mmmu").load(options).samples
+    assert [(sample.choices, sample.target) for sample in made] == [(("a", "b"), None), ((), None)]
+
+
 @pytest.mark.parametrize("asked", ["test-dev", "testdev"])
 def test_test_dev_has_two_spellings(asked: str, tmp_path: Path) -> None:
     """As VQA's authors write it, and as the files on the hub are called."""
@@ -175,6 +185,10 @@ SERVED = {
     "aokvqa": (
         {"sample_id": "2Kc", "answer": 1, "choices": ("hat", "rain coat")},
         {"2Kc": {"multiple_choice": "rain coat"}},
+    ),
+    "mmmu": (
+        {"sample_id": "test_Art_1", "answer": 1, "choices": ("x", "y")},
+        {"test_Art_1": "B"},
     ),
     "aokvqa-direct": ({"sample_id": "2Kc", "answer": "coat"}, {"2Kc": {"direct_answer": "coat"}}),
 }

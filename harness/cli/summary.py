@@ -38,10 +38,9 @@ def print_summary(records: Sequence[RunRecord], failures: Sequence[Failure]) -> 
 def _row(record: RunRecord) -> tuple[str, ...]:
     name = record.decisive
     known = name is not None and name in record.metrics
-    model = f"{record.model.title} ({record.label})" if record.label else record.model.title
     return (
-        model,
-        f"{record.task.name}",
+        record.model.title,
+        record.task.name,
         title(record, name) if known and name else MISSING,
         figure(record, name) if known and name else MISSING,
         interval(record, name) if known and name else MISSING,
