@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 
 import harness
+from harness.api.several import item, judged_where_written
 from harness.core.errors import HarnessError
 from harness.core.judge_options import JudgeOptions
-from harness.core.types import Prediction, Reference
+from harness.core.options import RunOptions
+from harness.core.types import DataOptions, Prediction, Reference
 from harness.remote.judge import prompt_of, verdict_in
 from harness.run.folder import RunFolder
 from harness.run.judgements import read_judgements
+from tasks import load_task
+from tasks.groups import Entry
 from tests.conftest import Result
 from tests.faulty import Request, Said, Server, completion
 
@@ -289,6 +293,20 @@ def test_options_need_no_judge(
         *by(judge),
     )
     assert "--judge is for written answers" in done.stderr
+
+
+def test_of_a_group_written_answers_alone_are_judged() -> None:
+    """Tasks with options are asked without the judge; where all have options it is refused."""
+    how = RunOptions(runs=Path("runs"), judging=JudgeOptions(judge="openai:x", url="http://x/v1"))
+
+    def judges(*names: str) -> list[str | None]:
+        items = [
+            item(Entry(task=name), load_task(name), how, questions=DataOptions()) for name in names
+        ]
+        return [each.options.judging.judge for each in judged_where_written(items)]
+
+    assert judges("scienceqa", "textvqa", "mathvista") == [None, "openai:x", "openai:x"]
+    assert judges("scienceqa") == ["openai:x"]
 
 
 def test_the_key_of_a_models_server_is_not_sent_to_the_judge(

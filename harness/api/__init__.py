@@ -140,7 +140,7 @@ def _evaluate(
 ) -> Runs:
     """The runs of a model, whether it has a name or is in memory."""
     # Imported here: `import harness` is quick.
-    from harness.api.several import item
+    from harness.api.several import item, judged_where_written
     from harness.tracking.registry import check_trackers
 
     if isinstance(model, tuple):
@@ -159,10 +159,12 @@ def _evaluate(
     if not by_name and "runs" not in options:
         temporary = TemporaryDirectory(prefix="harness-runs-")
         run = _moved(run, Path(temporary.name))
-    items = [
-        item(entry, task, run, questions=chosen.data, path=paths.get(entry.task))
-        for entry, task in asked
-    ]
+    items = judged_where_written(
+        [
+            item(entry, task, run, questions=chosen.data, path=paths.get(entry.task))
+            for entry, task in asked
+        ]
+    )
     with random_states.kept():
         if by_name:
             return _collected(_source(chosen.model), items, model=name, temporary=temporary)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.core.errors import HarnessError
+from harness.core.judge_options import JudgeOptions
 from harness.core.options import RunOptions
 from harness.core.types import DataOptions, Task
 from harness.run.evaluate import evaluate
@@ -72,6 +73,18 @@ def item(
             configuration={**how.configuration, **own},
         ),
     )
+
+
+def judged_where_written(items: Sequence[Item]) -> list[Item]:
+    """The items, those whose answers are options without a judge, where others are written."""
+    if all(each.data.task.answers == "choice" for each in items):
+        return list(items)  # a judge is refused
+    return [
+        replace(each, options=replace(each.options, judging=JudgeOptions()))
+        if each.data.task.answers == "choice"
+        else each
+        for each in items
+    ]
 
 
 def evaluate_each(source: Source, items: Iterable[Item], *, model: str) -> Iterator[Run | Failure]:

@@ -94,13 +94,19 @@ def _items(
     questions: DataOptions,
 ) -> list[Item]:
     """The tasks with their data, which are read when a run first needs them."""
-    from harness.api.several import item
+    from harness.api.several import item, judged_where_written
+    from harness.run.judging import check_judge
     from tasks import load_task
 
-    return [
-        item(entry, load_task(entry.task), how, questions=questions, path=paths.get(entry.task))
-        for entry in entries
-    ]
+    items = judged_where_written(
+        [
+            item(entry, load_task(entry.task), how, questions=questions, path=paths.get(entry.task))
+            for entry in entries
+        ]
+    )
+    for each in items:
+        check_judge(each.options.judging, each.data.task)
+    return items
 
 
 def _evaluate_all(
