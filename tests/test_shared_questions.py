@@ -26,7 +26,7 @@ from reports.export.formats import delimited, json_document, markdown
 from reports.inputs.discovery import gather
 from reports.inputs.material import RunData
 from reports.inputs.paper import load
-from reports.page.sections import RunGroup, TaskSection, sections
+from reports.page.sections import RunGroup, TaskSection, overview, sections
 from reports.page.summary import summary
 from reports.statistics.answers import Answers, read
 from reports.statistics.comparable import comparable
@@ -129,6 +129,10 @@ def test_a_better_figure_of_its_own_does_not_come_first() -> None:
     assert found.scores is not None
     assert [row.title for row in found.scores.groups[0].rows] == ["Ahead", "Behind"]
     assert found.scores.sorted_by == ""
+    models = overview([found])
+    assert models is not None
+    assert [row.title for row in models.groups[0].rows] == ["Ahead", "Behind"]
+    assert models.sorted_by == ""
     assert (
         "Behind has 95.56% on 450 questions of its own; against it Ahead has +2.2 points"
         in best(found)

@@ -177,6 +177,7 @@ def overview(found: Sequence[TaskSection]) -> Table | None:
                 section=each.id,
                 runs=each.runs,
                 tested=[group.tests.ranks for group in each.run_groups if group.tests],
+                is_ordered=any(g.tests and not g.tests.is_same for g in each.run_groups),
             )
             for each in found
         ]

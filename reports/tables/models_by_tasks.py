@@ -31,6 +31,8 @@ class TaskRuns:
     runs: Sequence[RunRecord]
     tested: Sequence[Mapping[str, Rank]]
     """Ranks by run id; one mapping for all runs that are tested against each other."""
+    is_ordered: bool = False
+    """`runs` are best first by paired tests: their own figures are of different questions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,16 @@ class _Column:
     """By the key of their row."""
     ranks: Mapping[str, Rank]
     """Empty where some of them were not tested against the others."""
+    is_ordered: bool
+    """`runs` are best first."""
+
+    @property
+    def places(self) -> dict[str, float]:
+        """The key of a row -> its place in this column, best first."""
+        if self.is_ordered:
+            return {key: place for place, key in enumerate(self.runs)}
+        figures = ((key, runs.figure(run, self.metric.name)) for key, run in self.runs.items())
+        return {key: -self.metric.sign * (figure.value or 0.0) for key, figure in figures}
 
 
 def models_by_tasks(tasks: Sequence[TaskRuns]) -> Table | None:
@@ -55,6 +67,8 @@ def models_by_tasks(tasks: Sequence[TaskRuns]) -> Table | None:
         for key, run in column.runs.items():
             models.setdefault(key, run)
     titles = Counter(map(runs.title, models.values()))
+    places = [column.places for column in found]
+    best_first = sorted(models, key=lambda key: [(key not in p, p.get(key, 0.0)) for p in places])
     rows = [
         Row(
             title=_row_title(run, titles),
@@ -63,30 +77,21 @@ def models_by_tasks(tasks: Sequence[TaskRuns]) -> Table | None:
             origin=", ".join(filter(None, (runs.label(run), "measured"))),
             cells=tuple(_cell(column, column.runs.get(key)) for column in found),
         )
-        for key, run in models.items()
+        for key in best_first
+        for run in [models[key]]
     ]
-    rows.sort(
-        key=lambda row: [
-            _place(column, cell) for column, cell in zip(found, row.cells, strict=True)
-        ]
-    )
     return table(
         NAME,
         "Score of each model in each task, with its 95% interval",
         [column.heading for column in found],
         groups=[Group(rows=tuple(rows))],
-        sorted_by=found[0].heading.key,
+        sorted_by="" if found[0].is_ordered else found[0].heading.key,
     )
 
 
 def _row_title(run: RunRecord, titles: Mapping[str, int]) -> str:
     title = runs.title(run)
     return title if titles[title] == 1 else f"{title} ({sanitize.text(run.model.name, limit=60)})"
-
-
-def _place(column: _Column, cell: Cell) -> tuple[bool, float]:
-    """Best first, missing last."""
-    return cell.value is None, -column.metric.sign * (cell.value or 0.0)
 
 
 def _columns(task: TaskRuns) -> list[_Column]:
@@ -136,6 +141,7 @@ def _column(task: TaskRuns, split: str, found: Sequence[RunRecord]) -> _Column |
         metric=metric,
         runs=scored,
         ranks=ranks,
+        is_ordered=task.is_ordered,
     )
 
 
