@@ -17,9 +17,11 @@ from harness.run.folder import RunFolder
 from reports.distillation.panel import Panel, panel
 from reports.inputs import discovery as reporting
 from reports.inputs.material import Distillation, Material, Training
+from reports.inputs.paper import load
 from reports.inputs.runs import run_id
 from reports.numbers import fixed
 from reports.page.leaderboard import render
+from reports.page.summary import summary
 from reports.statistics.answers import read
 from reports.tables import heatmap
 from tests import league, made_up
@@ -113,6 +115,15 @@ def test_topics_that_change_are_named_and_none_is_said_to_be_none(material: Mate
     assert worse.startswith("Significantly better: ")
     assert worse.endswith("No topic is significantly worse.")
     assert all(" but not significant: " in each for each in rest)
+
+
+def test_the_summary_in_short_names_gain_and_teacher(made: Panel) -> None:
+    """The gain with its conclusion, and what the teacher alone gets right, each in a sentence."""
+    asked = {each.lead: each.in_short[0].verdict for each in summary([], [made], load())}
+    assert asked["Distillation"].startswith(made.headline[0].removesuffix("."))
+    assert asked["Distillation"].endswith("significant.")
+    assert made.teacher_lead is not None
+    assert asked["Teacher"] == f"The teacher alone is right in {made.teacher_lead.verdict}"
 
 
 def test_training_counts_are_those_of_the_record(made: Panel) -> None:

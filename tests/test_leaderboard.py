@@ -349,6 +349,15 @@ def test_groups_that_look_alike_are_told_apart() -> None:
     assert [title.rpartition(" · ")[2] for title in titles] == ["data sha256:12", "data sha256:99"]
 
 
+def test_details_of_cost_stand_in_the_full_view_alone(full: str) -> None:
+    """Tokens per second and memory: heading and cells have its class, which the style hides."""
+    table = re.search(r'<table id="scienceqa-measured">.*?</table>', full, re.DOTALL)
+    assert table
+    headings = re.findall(r'<th scope="col" class=" full".*?<abbr[^>]*>([^<]*)', table[0])
+    assert headings == ["tokens/s", "Memory"]
+    assert table[0].count('<td class="full"') == 2 * len(headings)
+
+
 def test_somebodys_own_task_has_a_section() -> None:
     """Metrics that the page does not know are printed as they are, without a reported table."""
     task = TaskInfo(name="mine", title="My task", split="dev")

@@ -48,6 +48,8 @@ class Panel:
     """Name and value."""
     score: str
     """What its models are compared by, within a sentence."""
+    is_right_or_wrong: bool
+    """Its answers are right or wrong, not graded."""
     gains: Table | None
     legend: Legend
     """Of the differences in it."""
@@ -103,6 +105,7 @@ def panel(
         headline=tuple(summary.headline(models)),
         facts=tuple((term, text) for term, text in summary.facts(found, models) if text),
         score=student.answers.metric.in_words if student else "score",
+        is_right_or_wrong=student is not None and student.answers.scored.test == "mcnemar",
         gains=named(gains(models, trained, name=name)),
         legend=models.tints.legend,
         comparisons=tuple(summary.comparisons(found, models)),

@@ -425,14 +425,13 @@ def _tests(scored: Sequence[RunScores], metric: MetricFormat) -> PairwiseTests:
     )
 
 
-def _key(*shown: Table | None) -> tuple[tuple[str, str], ...]:
-    """What the headings of these tables stand for, each once."""
-    headings = [heading for table in shown if table for heading in table.headings]
+def _key(shown: Table | None) -> tuple[tuple[str, str], ...]:
+    """What the headings of a table stand for, each once."""
     return tuple(
         dict.fromkeys(
             (f"{heading.title} {heading.unit}".removesuffix("%").strip(), heading.meaning)
-            for heading in headings
-            if heading.meaning
+            for heading in (shown.headings if shown else ())
+            if heading.meaning and not heading.is_detail
         )
     )
 

@@ -314,8 +314,12 @@ def _gained(panels: Sequence[Panel]) -> Iterable[Statement]:
     for panel in panels:
         if panel.headline:
             first, *rest = panel.headline
+            conclusion = rest[0].rpartition(": ")[2].rstrip(".") if rest else "not tested"
             yield Statement(
-                lead=panel.title, verdict=first, text=" ".join(rest), link=f"#{panel.id}"
+                lead=panel.title,
+                verdict=f"{first.rstrip('.')}: {conclusion}.",
+                text=" ".join(rest),
+                link=f"#{panel.id}",
             )
 
 
@@ -368,7 +372,9 @@ def _teacher_lead(panels: Sequence[Panel]) -> Iterable[Statement]:
         if panel.teacher_lead is not None:
             yield Statement(
                 lead=panel.title,
-                verdict=panel.teacher_lead.verdict,
+                verdict=f"The teacher alone is right in {panel.teacher_lead.verdict}"
+                if panel.is_right_or_wrong
+                else f"The teacher scores better in {panel.teacher_lead.verdict}",
                 text=panel.teacher_lead.words,
                 link=f"#{panel.id}-teacher-lead",
             )

@@ -39,6 +39,8 @@ class Column:
     """The unit where the table's caption says it."""
     lower_is_better: bool = False
     kind: Kind = "number"
+    is_detail: bool = False
+    """Only the page's full view shows it."""
 
     @property
     def heading(self) -> Heading:
@@ -50,6 +52,7 @@ class Column:
             unit=self.unit,
             implied_unit=self.implied_unit,
             kind=self.kind,
+            is_detail=self.is_detail,
             best="ascending" if ascending else "descending",
         )
 
@@ -325,7 +328,13 @@ def ranked(ranks: Mapping[str, Rank], by: str) -> Column:
 
 PACE = (
     _seconds("p50", "median"),
-    Column("tokens_per_second", "tokens/s", timed("tokens_per_second"), "generated tokens"),
+    Column(
+        "tokens_per_second",
+        "tokens/s",
+        timed("tokens_per_second"),
+        "generated tokens",
+        is_detail=True,
+    ),
     Column(
         "memory",
         "Memory",
@@ -333,6 +342,7 @@ PACE = (
         "peak accelerator memory, or main memory without an accelerator",
         "GiB",
         lower_is_better=True,
+        is_detail=True,
     ),
 )
 """What a question costs, in short; all of it is in COST."""

@@ -103,6 +103,8 @@ class Heading:
     also: str = ""
     """What follows that n: " of 1,050"."""
     kind: Kind = "number"
+    is_detail: bool = False
+    """Only the page's full view shows the column."""
     best: Direction = "descending"
     """The order that has the best figure on top."""
 
