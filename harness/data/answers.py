@@ -6,7 +6,7 @@ the right option by its place, its letter or its text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
@@ -86,16 +86,15 @@ class KeyForm:
     def key(self, row: Row) -> AnswerKey:
         """The options and the right answer of a row; raises DataError where a field does not
         fit."""
+        if self.answers == "text":
+            return AnswerKey((), target_of(row, (), TARGETS))
         row = _plain(row)
         name = field_of(row, TARGETS)
-        if self.answers == "text":
-            return AnswerKey((), _written(row) if _is_listed(row) else target_of(row, (), TARGETS))
         if _is_listed(row):
             choices = choice_list(row)
             keyed = by_letter(row, name) if self.by_letter else row
             return AnswerKey(choices, target_of(keyed, choices, TARGETS))
-        is_letter = _letter(row.fields.get(name)) and _wants_option(row, self.answers)
-        if is_letter or (self.answers == "choice" and _is_place(row)):
+        if _letter(row.fields.get(name)) and _wants_option(row, self.answers):
             return self._unlisted(by_letter(row, name), name)
         choices = choice_list(row) if self.answers == "choice" else ()
         return AnswerKey(choices, target_of(row, (), TARGETS))
@@ -133,25 +132,11 @@ def _plain(row: Row) -> Row:
     place of a list of it."""
     fields = dict(row.fields)
     name = field_of(row, CHOICES)
-    if isinstance(fields.get(name), str):
+    listed = fields.get(name)
+    if isinstance(listed, str) and listed.startswith("["):
         fields[name] = text_list(row, name)
     accepted = fields.get("answers")
     if isinstance(accepted, list) and len(accepted) == 1 and fields.get("target") is None:
         only = accepted[0]
         fields["answers"] = only if isinstance(only, str | int) else accepted
     return replace(row, fields=fields)
-
-
-def _is_place(row: Row) -> bool:
-    value = row.fields.get(field_of(row, TARGETS))
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _written(row: Row) -> Target:
-    """The accepted texts of a row that lists options too, such as yes and no: a place is that of
-    the option whose text is wanted."""
-    if not _is_place(row):
-        return target_of(row, (), TARGETS)
-    choices: Sequence[str] = choice_list(row)
-    place = choice_target(row, choices, TARGETS)
-    return None if place is None else choices[place]

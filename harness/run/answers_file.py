@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -252,20 +252,23 @@ def _read_answers(
             raise DataError(error.what, known=error.known, remedy=mend) from error
         skipped.append(error.what)
 
-    rows: Iterable[Row] = jsonl_rows(path, skip=skip)
-    if task.answers != "text":  # all are needed to know how they write their keys
-        rows = list(rows)
-    form = KeyForm.of(rows, task.answers)
-    for row in rows:
+    read: list[Row | DataError] = []  # errors in their places
+    for row in jsonl_rows(path, skip=read.append):
+        read += [row]
+    form = KeyForm.of((each for each in read if isinstance(each, Row)), task.answers)
+    for each in read:
+        if isinstance(each, DataError):
+            skip(each)
+            continue
         try:
-            prediction = _prediction(row, task, form)
-            _refuse_double(prediction.sample_id, row.where, where)
+            prediction = _prediction(each, task, form)
+            _refuse_double(prediction.sample_id, each.where, where)
         except DataError as error:
             skip(error)
             continue
-        where[prediction.sample_id] = row.where
+        where[prediction.sample_id] = each.where
         predictions.append(prediction)
-        splits.append(_text(row, "split", default=""))
+        splits.append(_text(each, "split", default=""))
     return _by_split(predictions, splits), skipped
 
 
