@@ -17,6 +17,7 @@ from harness.core.errors import HarnessError
 from harness.core.interrupts import Interrupted
 from harness.core.progress import Lines
 from harness.mini import demo
+from harness.mini.pace import Pace, cpu_speed
 from harness.run.compare import compare
 from harness.run.folder import RunFolder
 from harness.synthetic.questions import parse_id
@@ -193,6 +194,34 @@ def test_what_remains_is_told_by_the_speed_so_far() -> None:
         clock=lambda: float(next(clock)),
     )
     assert told == ["[1/3] a", "[2/3] b", "[3/3] c  (about 0:20 left in all)"]
+
+
+def test_the_machine_is_measured_first() -> None:
+    """The demo says how long it takes at that speed, and before a stage that the machine has become
+    busy; a machine that is a little slower is not."""
+    speeds = iter([90e9, 80e9, 30e9])
+    told: list[str] = []
+    demo._run_stages(
+        [demo.Stage(name, 100.0, lambda: None) for name in ("a", "b", "c")],
+        told.append,
+        recorded_bytes=lambda: 0,
+        clock=lambda: 0.0,
+        pace=Pace(lambda: next(speeds)),
+    )
+    assert told == [
+        "This machine does 90 GFLOPS in a matrix product: the demo takes about 11:39 here.",
+        "[1/3] a",
+        "[2/3] b",
+        "The machine is busy with something else: 30 of 90 GFLOPS. As it is now, 11:39 are left.",
+        "[3/3] c",
+    ]
+
+
+def test_a_faster_machine_takes_less_time() -> None:
+    """In proportion; of a demo that resumes it is the most that it can take."""
+    assert "about 11:39 here" in Pace(lambda: 90e9).begins(300, resumed=False)
+    assert "at most 5:50 here" in Pace(lambda: 180e9).begins(300, resumed=True)
+    assert cpu_speed() > 1e8
 
 
 def test_what_was_half_done_says_nothing_of_the_speed() -> None:

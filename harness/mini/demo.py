@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from harness.core.types import DataOptions
 from harness.mini import distillation
 from harness.mini.distillation import BATCH, DISTILLED, RUNS, STUDENT, TEACHER
+from harness.mini.pace import Pace
 
 if TYPE_CHECKING:
     from distill.pipeline import Outcome, Plan
@@ -146,7 +147,13 @@ def _run(
             distil,
         )
     )
-    _run_stages(stages, report, recorded_bytes=lambda: _recorded_bytes(plan.workspace.runs))
+    pace = Pace() if extent == FULL and plan.training.resolved_device() == "cpu" else None
+    _run_stages(
+        stages,
+        report,
+        recorded_bytes=lambda: _recorded_bytes(plan.workspace.runs),
+        pace=pace,
+    )
     return "\n".join(summary([*runs, *outcomes[-1].runs], outcomes[-1], extent, out))
 
 
@@ -206,14 +213,20 @@ def _run_stages(
     *,
     recorded_bytes: Callable[[], int],
     clock: Callable[[], float] = time.monotonic,
+    pace: Pace | None = None,
 ) -> None:
-    """Run each stage; the remaining time is estimated from the stages that ran as a whole."""
+    """Run each stage; the remaining time is estimated from the stages that ran as a whole, and at
+    first from the machine's `pace`."""
     from harness.core.progress import duration
 
     spent = worth = 0.0
     resumed = recorded_bytes() > 0  # the first stage that has work left may have done some before
+    if pace:
+        report(pace.begins(sum(stage.cost for stage in stages), resumed=resumed))
     for number, stage in enumerate(stages, start=1):
         left = sum(later.cost for later in stages[number - 1 :])
+        if pace and number > 1 and (slower := pace.slower(left)):
+            report(slower)
         about = f"  (about {duration(left * spent / worth)} left in all)" if worth else ""
         report(f"[{number}/{len(stages)}] {stage.title}{about}")
         started, before = clock(), recorded_bytes()

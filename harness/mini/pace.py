@@ -1,0 +1,71 @@
+"""How long the demo takes on this machine, and whether other work slows the machine down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.core.progress import duration
+
+REFERENCE = 90e9
+"""Floating point operations a second of a matrix product in float32 on the machine where a unit of
+cost was timed: two cores, AVX2."""
+SECONDS_PER_COST = 2.33
+"""There: the whole demo took 12 min 50 s for 330 units."""
+BUSY = 0.5
+"""A machine that does less than this fraction of what it did first is busy with something else."""
+
+
+def cpu_speed() -> float:
+    """Floating point operations a second of a matrix product in float32, measured in a fraction of
+    a second."""
+    from harness.run.bench import probe
+
+    return probe("cpu", "float32").flops
+
+
+class Pace:
+    """What the machine does now, beside what it did when the demo began.
+
+    Args:
+        measure: gives its speed, in operations a second.
+    """
+
+    def __init__(self, measure: Callable[[], float] = cpu_speed) -> None:
+        self._measure = measure
+        self._first = measure()
+
+    def begins(self, cost: float, *, resumed: bool) -> str:
+        """The line that says how long the demo takes.
+
+        Args:
+            cost: of all stages.
+            resumed: whether some of them may be done already.
+        """
+        most = "at most" if resumed else "about"
+        return (
+            f"This machine does {_giga(self._first)} GFLOPS in a matrix product: "
+            f"the demo takes {most} {duration(self._seconds(cost, self._first))} here."
+        )
+
+    def slower(self, cost: float) -> str:
+        """The line for a machine that has become busy; "" for one that has not.
+
+        Args:
+            cost: of the stages that are left.
+        """
+        now = self._measure()
+        if now >= BUSY * self._first:
+            return ""
+        return (
+            "The machine is busy with something else: "
+            f"{_giga(now)} of {_giga(self._first)} GFLOPS. "
+            f"As it is now, {duration(self._seconds(cost, now))} are left."
+        )
+
+    @staticmethod
+    def _seconds(cost: float, speed: float) -> float:
+        return cost * SECONDS_PER_COST * REFERENCE / speed
+
+
+def _giga(speed: float) -> str:
+    return f"{speed / 1e9:.0f}"
