@@ -26,6 +26,8 @@ from reports.export.formats import delimited, json_document, markdown
 from reports.inputs.discovery import gather
 from reports.inputs.material import RunData
 from reports.inputs.paper import load
+from reports.page.samples.columns import columns_of
+from reports.page.samples.groups import Group, collect
 from reports.page.sections import RunGroup, TaskSection, overview, sections
 from reports.page.summary import summary
 from reports.statistics.answers import Answers, read
@@ -458,3 +460,19 @@ def test_the_score_over_parsed_answers_stands_where_it_changes_a_rank() -> None:
     other = section([steady, run("low", dict.fromkeys(range(180), False))])
     assert other.scores is not None
     assert "accuracy-parsed" not in [heading.key for heading in other.scores.headings]
+
+
+def test_the_samples_list_shows_changed_questions_apart() -> None:
+    """Two runs side by side are compared where their pair is: of 100 questions two have another
+    text in one run, which has rows of its own for them."""
+    one, two = draws(1, 100, 0.9), draws(2, 100, 0.5)
+    made = [run("one", one), run("two", two, other=(3, 7))]
+    groups: list[Group] = []
+    for each in made:
+        collect(groups, each, columns_of(each.record, each.predictions(), {}))
+    (group,) = groups
+    first, second = (set(each.scores.scores) for each in group.runs)
+    assert second - first == {"3~2", "7~2"}
+    (tests,) = [each.tests for each in section(made).run_groups]
+    assert tests is not None
+    assert len(first & second) == tests.pairs[0].n == 98

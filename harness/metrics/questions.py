@@ -48,6 +48,14 @@ def are_same(first: Digest, second: Digest) -> bool:
     )
 
 
+def merged(first: Digest, second: Digest) -> Digest:
+    """What two runs know together of one question."""
+    return b"".join(
+        two if one == UNKNOWN else one
+        for one, two in zip(_parts(first), _parts(second), strict=True)
+    )
+
+
 def joint(members: Iterable[tuple[str, Digest]]) -> Digest:
     """The digest of a group of questions, from those of its members by id."""
     ordered = sorted(members)

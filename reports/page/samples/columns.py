@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, Self
 
 from distill.quality.answers import reasoning_to_error
 from harness.core.types import Answer, Prediction
 from harness.metrics.clusters import clusters
+from harness.metrics.questions import PARTS, UNKNOWN, Digest, digests
 from harness.run.records import RunRecord
 from reports.inputs import runs
 from reports.inputs.metrics import MetricFormat, scored_by
 from reports.page.samples.verdicts import FAILED, OTHERS, RECORDED, verdict_of
 from reports.statistics.paired import RunScores
 
-_DIGITS = 16
-"""Of a digest of a question's options and answer."""
+_WIDTH = len(UNKNOWN) * PARTS
+"""Bytes of a question's digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Columns:
     images: Sequence[Sequence[str]]
     """Digests of its pictures."""
     contents: str
-    """`_DIGITS` of a digest of its options and its target, one after another."""
+    """The digest of each question in hex, one after another: see harness.metrics.questions."""
     worded: str
     """1: the question has a text; 0: it has none."""
     chosen: bool
@@ -55,8 +55,10 @@ class Columns:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         return cls(**data)
 
-    def content(self, place: int) -> str:
-        return self.contents[place * _DIGITS : (place + 1) * _DIGITS]
+    def questions(self) -> list[Digest]:
+        """The digest of each question."""
+        found = bytes.fromhex(self.contents)
+        return [found[start : start + _WIDTH] for start in range(0, len(found), _WIDTH)]
 
     def span(self, place: int) -> tuple[int, int]:
         """Where the line of an answer begins and ends in its file."""
@@ -98,7 +100,7 @@ def columns_of(
         topics=[p.topic for p in predictions],
         groups=[p.group for p in predictions],
         images=[p.images for p in predictions],
-        contents="".join(map(_content, predictions)),
+        contents=b"".join(digests(predictions).values()).hex(),
         worded="".join("1" if p.question else "0" for p in predictions),
         chosen=chosen,
         verdicts=verdicts,
@@ -128,8 +130,3 @@ def run_scores(record: RunRecord, columns: Columns) -> RunScores:
         scores={i: s for i, s in zip(columns.ids, marked, strict=False) if s is not None},
         clusters=dict(zip(answered, columns.clusters or (), strict=False)),
     )
-
-
-def _content(p: Prediction) -> str:
-    text = repr((p.choices, p.target)).encode("utf-8", "surrogatepass")
-    return blake2b(text, digest_size=_DIGITS // 2).hexdigest()

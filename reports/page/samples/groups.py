@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from harness.metrics.questions import Digest, are_same, merged
 from harness.run.records import RunRecord
 from reports.inputs import sanitize
 from reports.inputs.material import RunData, SampleChoice
@@ -19,8 +20,8 @@ from reports.statistics.paired import RunScores, figure
 class Sample:
     """A question, as the first run that was asked it has it."""
 
-    content: str
-    """A digest of its options and its target."""
+    content: Digest
+    """What its runs know of it: see harness.metrics.questions."""
     topic: str
     group: str
     asked: GroupRun
@@ -102,19 +103,32 @@ class Group:
         return (low, high) if self.metric is None or self.metric.higher_is_better else (high, low)
 
     def takes(self, record: RunRecord, columns: Columns) -> bool:
-        """Whether these are answers to questions of this group: of one task and split, of the same
-        data or with some question in common, and none that is another question here."""
+        """Whether these are answers to questions of this group: of one task and split, and of the
+        same data or with some question in common; and most that have the same id are the same."""
         task = self.runs[0].record.task
         if (task.name, task.split) != (record.task.name, record.task.split):
             return False
         common = [
-            (known, place)
-            for place, i in enumerate(columns.ids)
+            (known, content)
+            for i, content in zip(columns.ids, columns.questions(), strict=True)
             if (known := self.samples.get(i)) is not None
         ]
         if not common and _data(record) not in self.data:
             return False
-        return all(known.content == columns.content(place) for known, place in common)
+        same = sum(are_same(known.content, content) for known, content in common)
+        return 2 * same >= len(common)
+
+    def with_own_ids(self, columns: Columns) -> Columns:
+        """The columns with another id, "7~2", for each question that is another one here."""
+        ids = list(map(self._own_id, columns.ids, columns.questions()))
+        return columns if ids == list(columns.ids) else replace(columns, ids=ids)
+
+    def _own_id(self, sample_id: str, content: Digest) -> str:
+        found, number = sample_id, 1
+        while (known := self.samples.get(found)) and not are_same(known.content, content):
+            number += 1
+            found = f"{sample_id}~{number}"
+        return found
 
 
 def collect(groups: list[Group], source: RunData, columns: Columns) -> None:
@@ -126,15 +140,17 @@ def collect(groups: list[Group], source: RunData, columns: Columns) -> None:
     if group is None:
         group = Group({}, [], set())
         groups.append(group)
+    columns = group.with_own_ids(columns)
     run = _run(source, columns)
     group.runs.append(run)
     group.data.add(_data(record))
+    asked = columns.questions()
     for place, sample_id in enumerate(columns.ids):
         worded = run if columns.worded[place] == "1" else None
         known = group.samples.get(sample_id)
         if known is None:
             known = Sample(
-                content=columns.content(place),
+                content=asked[place],
                 topic=columns.topics[place],
                 group=columns.groups[place],
                 asked=run,
@@ -143,6 +159,8 @@ def collect(groups: list[Group], source: RunData, columns: Columns) -> None:
             )
             group.samples[sample_id] = known
         # Answers made elsewhere need not bring all of it.
+        if known.content != asked[place]:
+            known.content = merged(known.content, asked[place])
         known.worded = known.worded or worded
         known.topic = known.topic or columns.topics[place]
         images = tuple(columns.images[place])
