@@ -226,3 +226,20 @@ def test_a_mean_is_of_one_metric_and_says_which_tasks() -> None:
     )
     assert not means(runs[:2])
     assert json.dumps(mean.tasks) == '["a", "c"]'
+
+
+def test_the_runs_of_a_group_are_exported_together(
+    mixed: str, tiny: Any, command: Callable[..., Result], tmp_path: Path
+) -> None:
+    """Tables of its tasks and no others, models by tasks among them; a user's own task too."""
+    options: Any = {"name": "v", "mode": "loglikelihood", "runs": tmp_path / "runs", "limit": 2}
+    harness.evaluate(tiny("vilt"), [mixed], **options)
+    arguments = ("export", "--format", "json", "--runs", tmp_path / "runs")
+    tables = {table["id"] for table in command(*arguments, "--task", mixed).json["tables"]}
+    assert {name.partition("-")[0] for name in tables} >= {"scienceqa", "mine"}
+    assert not any(name.startswith("vqaonline") for name in tables)
+    only = {table["id"] for table in command(*arguments, "--task", "mine").json["tables"]}
+    assert {name.partition("-")[0] for name in only} == {"mine"}
+    missing = command(*arguments, "--task", "gqa")
+    assert missing.code == 2
+    assert "There are tables of mine, scienceqa, vqaonline." in missing.stderr

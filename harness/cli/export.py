@@ -46,7 +46,8 @@ def export(
     task: Annotated[
         str | None,
         Option(
-            "Only the runs of this task, or of the task in ./mine.py. Default: all.", default=None
+            "Only the runs of this task or group, ./mine.py or ./mine.toml. Default: all.",
+            default=None,
         ),
     ],
     runs: Runs,

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from harness.core.errors import Exit, HarnessError
-from harness.core.types import Task
 from reports.export.destination import write_document, write_folder
 from reports.export.formats import FOLDER_FORMATS, TABLE_FORMATS
 from reports.inputs import sanitize
 from reports.inputs.discovery import gather
-from reports.inputs.material import Material, RunData
+from reports.inputs.material import Material
 from reports.page.leaderboard import TaskSection, sections
 from reports.page.sections import overview
 from reports.statistics.answers import read
 from reports.tables.table import Table
 from tasks import load_task
+from tasks.groups import is_group, load_group
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +40,20 @@ def export(
     Args:
         form: a key of TABLE_FORMATS or of FOLDER_FORMATS.
         runs: the folder of run folders.
-        task: only this task's runs and tables, by its name or the file of a user's own; None: all.
+        task: only this task's runs and tables, or those of a group's tasks, by its name or the file
+            of a user's own; None: all.
         out: the file of a table format, None to get its text; the folder of the others.
         dataset: the hub's data set that the questions are; None: as the runs say.
     """
     material, broken = gather(runs)
-    if task is not None and task.endswith(".py"):
-        own = load_task(task)
-        task = own.name
-        material = replace(material, runs=[_of_task(run, own) for run in material.runs])
+    there = {run.record.task.name for run in material.runs}
+    names: Collection[str] | None = None
+    if task is not None:
+        material, names = _only(material, task)
     if form in TABLE_FORMATS:
         if dataset is not None:
             raise HarnessError(f"--dataset does not apply to --format {form}; remove it.")
-        return _document(TABLE_FORMATS[form].write(_tables(material, task)), out, broken)
+        return _document(TABLE_FORMATS[form].write(_tables(material, names, there)), out, broken)
     if out is None:
         raise HarnessError(
             f"--format {form} writes a folder of files.", remedy="Name the folder with --out."
@@ -63,7 +64,7 @@ def export(
             remedy="Write it as ORG/NAME.",
         )
     made = FOLDER_FORMATS[form]
-    chosen = [run for run in material.runs if task in {None, run.record.task.name}]
+    chosen = material.runs
     if not chosen:
         raise broken[0] if broken else _no_run(task, runs)
     fitting = [run for run in chosen if not made.unfit(run, dataset)]
@@ -92,15 +93,26 @@ def _none_fits(form: str, reasons: Sequence[HarnessError]) -> HarnessError:
     )
 
 
-def _of_task(run: RunData, task: Task) -> RunData:
-    """The run with its own task, where that is it."""
-    return replace(run, task=task) if run.record.task.name == task.name else run
+def _only(material: Material, task: str) -> tuple[Material, Collection[str]]:
+    """The runs of a task, or of a group's tasks, with their tasks where they are files of a user's;
+    and the names of these tasks."""
+    asked = [entry.task for entry in load_group(task).entries] if is_group(task) else [task]
+    own = [load_task(name) for name in asked if name.endswith(".py")]
+    names = [*(name for name in asked if not name.endswith(".py")), *(each.name for each in own)]
+    chosen = [run for run in material.runs if run.record.task.name in names]
+    by_name = {each.name: each for each in own}
+    runs = [replace(run, task=by_name.get(run.record.task.name, run.task)) for run in chosen]
+    return replace(material, runs=runs), names
 
 
-def _tables(material: Material, task: str | None) -> list[Table]:
-    """The tables of the page, models by tasks first, or those of `task`."""
-    found = _sections(material, task)
-    first = overview(found) if task is None else None
+def _tables(material: Material, names: Collection[str] | None, there: set[str]) -> list[Table]:
+    """The tables of the page, models by tasks first; or those of the tasks with these names.
+
+    Args:
+        there: the tasks of all runs, for the error.
+    """
+    found = _sections(material, names, there)
+    first = overview(found) if names is None or len(names) > 1 else None
     return [*([first] if first else ()), *(table for each in found for table in each.tables)]
 
 
@@ -111,25 +123,22 @@ def _document(text: str, out: Path | None, broken: Sequence[HarnessError]) -> Ex
     return Export("", (out,), tuple(broken))
 
 
-def _sections(material: Material, task: str | None) -> Sequence[TaskSection]:
-    """The page's sections, all of them or that of `task`."""
-    chosen = [run for run in material.runs if task in {None, run.record.task.name}]
-    answers = {each.run: each for run in chosen if (each := read(run))}
-    found = sections([run.record for run in chosen], answers)
-    if task is None:
+def _sections(
+    material: Material, names: Collection[str] | None, there: set[str]
+) -> Sequence[TaskSection]:
+    """The page's sections, all of them or those of the tasks with these names."""
+    answers = {each.run: each for run in material.runs if (each := read(run))}
+    found = sections(material.records, answers)
+    if names is None:
         return found
-    named = [section for section in found if section.name == task]
+    named = [section for section in found if section.name in names]
     if not named:
-        known = sorted({*(section.name for section in found), *_tasks(material)})
+        known = sorted({section.name for section in found} | there)
         raise HarnessError(
-            f"--task {task}: there is no run of it, and the paper has no table of it.",
+            f"--task {', '.join(names)}: there is no run of it, and the paper has no table of it.",
             known=f"There are tables of {', '.join(known)}.",
         )
     return named
-
-
-def _tasks(material: Material) -> set[str]:
-    return {run.record.task.name for run in material.runs}
 
 
 def _no_run(task: str | None, runs: Path) -> HarnessError:

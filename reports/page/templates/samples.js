@@ -447,6 +447,7 @@ function drawSteps() {
 
 function drawGold(group, asked) {
   if (!asked.choices.length) {
+    if (!asked.target.length) return make("p.small", "The accepted answers are not public.");
     if (asked.target.length === 1) {
       return make("div", make("h5", "Reference"), make("div.passage", make("bdi", asked.target[0][0])));
     }
