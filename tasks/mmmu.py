@@ -62,7 +62,8 @@ def _question(row: Row) -> Sample:
     Its lines are kept, and pictures stay named in it."""
     fields = dict(row.fields)
     options = text_list(row, "options") if fields.get("options") is not None else []
-    if options or fields.get("choices") is not None:
+    in_columns = "options" not in row.columns and bool(fields.get("A"))
+    if options or in_columns or fields.get("choices") is not None:
         fields["options"] = options or None
         sample = choice_question(by_letter(replace(row, fields=fields)))
     else:

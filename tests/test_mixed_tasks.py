@@ -3,6 +3,7 @@ questions and written answers in others; and answers that were made elsewhere.""
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -249,6 +250,23 @@ def test_a_list_of_pictures_is_numbered_by_its_order(tmp_path: Path) -> None:
         (sample,) = loaded("mmmu", path=tmp_path).samples
         images = load_task("mmmu").prompt(sample, "direct").images
         assert [image.getpixel((0, 0)) for image in images] == [(255, 0, 0), (0, 0, 255)]
+
+
+def test_columns_of_a_table_number_their_pictures(tmp_path: Path) -> None:
+    """Of a tab-separated file, by path or as base64; an empty cell leaves a gap."""
+    Image.new("RGB", (6, 4), "blue").save(tmp_path / "blue.png")
+    encoded = base64.b64encode(picture("red")["bytes"]).decode()  # type: ignore[arg-type]
+    lines = [
+        "index\tquestion\tA\tB\tanswer\timage_1\timage_2\timage_3",
+        f"7\tIs <image 3> left of <image 1>?\tno\tyes\tB\t{encoded}\t\tblue.png",
+    ]
+    (tmp_path / "val.tsv").write_text("\n".join(lines))
+    for task in ("mmmu", "blink"):
+        (sample,) = loaded(task, path=tmp_path).samples
+        prompt = load_task(task).prompt(sample, "direct")
+        assert prompt.text.startswith(f"Is {MARK} left of {MARK}?")
+        assert prompt.text.endswith("(A) no\n(B) yes")
+        assert [each.getpixel((0, 0)) for each in prompt.images] == [(0, 0, 255), (255, 0, 0)]
 
 
 def test_written_answers_of_mmmu(tmp_path: Path) -> None:
