@@ -126,10 +126,11 @@ def _best(sections: Sequence[TaskSection]) -> Iterable[Statement]:
     for section in sections:
         if section.run_groups and (found := _best_of(section.run_groups[0])):
             verdict, text = found
+            apart = [_capital(each.apart) for each in section.run_groups if each.apart]
             yield Statement(
                 lead=section.title,
                 verdict=verdict,
-                text=text,
+                text=" ".join([text, *(f"{reason}." for reason in apart)]),
                 link=f"#{section.id}",
                 section=section.id,
                 compare=_decided_by(section.run_groups[0]),
@@ -213,9 +214,11 @@ def _significance(group: RunGroup, scored: Sequence[RunRecord]) -> tuple[str, li
             why.append(
                 f"Significantly better than each of the {others} other runs{_on(group, best)}"
             )
-        return "rank 1", [*why, *_own_figures(group, scored), *_of_parsed(group, best)]
+        more = [*_own_figures(group, scored), *_of_parsed(group, best)]
+        return f"rank 1{_among(group, best)}", [*why, *more]
     why += [_against_rival(rival, group) for rival in group.rivals[:1]]
-    name = f"ranks {rank.best}\N{EN DASH}{rank.worst}: not separable"
+    places = f"ranks {rank.best}\N{EN DASH}{rank.worst}"
+    name = f"{places}{_among(group, best)}: not separable"
     return name, [*why, *_own_figures(group, scored), *_of_parsed(group, best)]
 
 
@@ -232,15 +235,30 @@ def _of_parsed(group: RunGroup, best: str) -> list[str]:
     return [f"Over parsed answers alone it has {place}, and {runs.title(run)} is first"]
 
 
+def _among(group: RunGroup, leader: str) -> str:
+    """Of how many runs a rank is, and on which questions, where each pair may share others."""
+    number = _shared(group, leader)
+    if group.tests is None or group.metric is None or not number:
+        return ""
+    return f" of {len(group.tests.ranks)} runs, on {number} shared {group.metric.counts}s"
+
+
 def _on(group: RunGroup, leader: str) -> str:
     """On which questions a run is compared with the others, where each pair may share others."""
-    tests, metric = group.tests, group.metric
-    if tests is None or metric is None or tests.is_same:
+    number = _shared(group, leader)
+    if group.metric is None or not number:
+        return ""
+    return f", on the {number} {group.metric.counts}s that it shares with each"
+
+
+def _shared(group: RunGroup, leader: str) -> str:
+    """How many questions a run shares with each of the others; empty where all are the same."""
+    tests = group.tests
+    if tests is None or tests.is_same:
         return ""
     counts = [pair.n for pair in tests.pairs if leader in (pair.first, pair.second)]
     few, many = min(counts), max(counts)
-    number = f"{many:,}" if few == many else f"{few:,} to {many:,}"
-    return f", on the {number} {metric.counts}s that it shares with each"
+    return f"{many:,}" if few == many else f"{few:,} to {many:,}"
 
 
 def _against_rival(rival: Rival, group: RunGroup) -> str:
