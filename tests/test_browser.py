@@ -754,6 +754,19 @@ def test_nothing_scrolls_sideways(show: Callable[..., Page]) -> None:
         assert (a["y"] + a["height"] <= b["y"]) == (width < 960)
 
 
+def test_the_page_is_short(show: Callable[..., Page]) -> None:
+    """Eight models on two tasks and a distillation, as it opens: less than 7,000 px at 1280 px,
+    less than 4,500 words, and eight printed pages at most, with the counts of the two compared."""
+    page = show()
+    assert page.evaluate("document.documentElement.scrollHeight") < 7000
+    assert len(page.inner_text("body").split()) < 4500
+    printed = page.pdf(prefer_css_page_size=True)
+    assert 0 < len(re.findall(rb"/Type\s*/Page[^s]", printed)) <= 8
+    page.emulate_media(media="print")
+    assert page.locator(".two-by-two .both button").is_visible()
+    assert not page.locator("nav").first.is_visible()
+
+
 KINDS_OF_TEXT = """
 () => {
   const seen = new Set();
