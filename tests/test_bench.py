@@ -138,3 +138,24 @@ def test_drawn_questions_differ(tmp_path: Path) -> None:
     prompts = bench.draw(6, 20)
     assert len({prompt.images[0].tobytes() for prompt in prompts}) == 6
     assert all(len(prompt.text.split()) > 20 for prompt in prompts)
+
+
+def test_the_machine_alone(command) -> None:
+    """Its speed in the type that is asked for, with its name; no model is loaded."""
+    told = command("bench", "--machine", "--device", "cpu", "--json")
+    assert told.code == 0
+    (reached,) = told.json["ceilings"]
+    assert (reached["device"], reached["dtype"]) == ("cpu", "float32")
+    assert reached["flops"] > 1e8
+    assert reached["bytes_per_second"] > 1e7
+    assert told.json["environment"]["cpu"]
+    shown = command("bench", "--machine", "--device", "cpu")
+    assert "GFLOP/s" in shown.stdout
+
+
+@pytest.mark.parametrize("given", [(), ("--machine", "--model", "moondream")], ids=str)
+def test_a_model_or_the_machine(command, given: tuple[str, ...]) -> None:
+    """One of the two is to be measured."""
+    told = command("bench", *given)
+    assert told.code == 2
+    assert "Give --model NAME or --machine" in told.stderr

@@ -20,9 +20,11 @@ app = App()
 @app.command(
     epilog="Examples:\n\n"
     "harness bench --model moondream --weights random --device cuda --batch 1 --batch 64\n\n"
-    "harness bench --model llava-next --weights random --size tiny --new-tokens 16"
+    "harness bench --model llava-next --weights random --size tiny --new-tokens 16\n\n"
+    "harness bench --machine"
 )
 def bench(
+    ctx: typer.Context,
     *,
     models: Annotated[
         list[ModelOptions],
@@ -31,7 +33,11 @@ def bench(
             panels=("", MODEL, OUTPUT),
             without=("name", "device_map", "engine", "engine_args"),
             shared={"weights": "random"},
+            defaults={"model": []},
         ),
+    ],
+    machine: Annotated[
+        bool, Option("Measure the device alone, without a model; --device chooses it.")
     ],
     batch: Annotated[
         list[int] | None, Option("Questions at once. Default: 1 and 16.", minimum=1, default=None)
@@ -45,14 +51,23 @@ def bench(
     as_json: AsJson,
 ) -> None:
     """Estimate speed, and the run time of the paper's tables, on your device."""
+    if machine == bool(models):
+        raise HarnessError(
+            "harness bench measures models, or the machine alone.",
+            remedy="Give --model NAME or --machine.",
+        )
     if remote := [options.model for options in models if is_remote(options.model)]:
         raise HarnessError(f"harness bench measures models that are loaded here, not {remote[0]}.")
     quieten_libraries()
-    from harness.cli.printing import print_bench
+    from harness.cli.printing import print_bench, print_ceilings
     from harness.run import bench as measuring
     from harness.sources.weights import Weights
     from reports import projection
 
+    if machine:
+        found = measuring.measure_device(ctx.params["device"], ctx.params["dtype"])
+        print_json(found) if as_json else print_ceilings(found)
+        return
     loads = [
         measuring.Load(batch=rows, words=length, new_tokens=tokens)
         for rows in batch or [1, 16]

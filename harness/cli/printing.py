@@ -241,14 +241,19 @@ def _abilities(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def print_bench(report: Mapping[str, Any]) -> None:
-    """The tables of `harness bench`: what was measured, then what is projected from it."""
+def print_ceilings(report: Mapping[str, Any]) -> None:
+    """What each device can do in each type."""
     for ceiling in report["ceilings"]:
         table(
             f"What {ceiling['device']} reaches in {ceiling['dtype']}",
-            ["matrix product, TFLOP/s", "copy, GB/s"],
-            [[_digits(ceiling["flops"] / 1e12), _digits(ceiling["bytes_per_second"] / 1e9)]],
+            ["matrix product, GFLOP/s", "copy, GB/s"],
+            [[_digits(ceiling["flops"] / 1e9), _digits(ceiling["bytes_per_second"] / 1e9)]],
         )
+
+
+def print_bench(report: Mapping[str, Any]) -> None:
+    """The tables of `harness bench`: what was measured, then what is projected from it."""
+    print_ceilings(report)
     table(
         "Measured",
         [

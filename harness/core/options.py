@@ -65,7 +65,10 @@ def _has_size(given: Mapping[str, Any]) -> bool:
 
 
 REMOTE = Need(lambda given: any(map(is_remote, _models(given))), "--{model} openai:NAME")
-LOCAL = Need(lambda given: not all(map(is_remote, _models(given))), "a {model} that is loaded here")
+LOCAL = Need(
+    lambda given: bool(given.get("machine")) or not all(map(is_remote, _models(given))),
+    "a {model} that is loaded here",
+)
 SIZED = Need(
     _has_size, "--weights random; only --size mini, of what comes with the package, stands alone"
 )

@@ -18,7 +18,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.core import environment, timing
-from harness.core.devices import synchronize
+from harness.core.devices import resolve_device, resolve_dtype, synchronize
 from harness.core.errors import SampleError, reason
 from harness.core.types import Decoding, Model, Prompt
 from harness.engine.continuous_batching import Engine, StopConditions
@@ -123,12 +123,32 @@ def measure(
     device = models[0][1].device
     return {
         "environment": environment.describe(device),
-        "ceilings": [
-            {"device": d, "dtype": t, "flops": c.flops, "bytes_per_second": c.bandwidth}
-            for (d, t), c in ceilings.items()
-        ],
+        "ceilings": [_shown(*place, reached) for place, reached in ceilings.items()],
         "models": described,
         "figures": [asdict(figures) for figures in found],
+    }
+
+
+def measure_device(device: str, dtype: str) -> dict[str, Any]:
+    """The document of `harness bench --machine`: what a device can do, without a model.
+
+    Args:
+        device, dtype: as `--device` and `--dtype` give them.
+    """
+    device = resolve_device(device)
+    dtype = resolve_dtype(dtype, device)
+    return {
+        "environment": environment.describe(device),
+        "ceilings": [_shown(device, dtype, probe(device, dtype))],
+    }
+
+
+def _shown(device: str, dtype: str, reached: Ceilings) -> dict[str, Any]:
+    return {
+        "device": device,
+        "dtype": dtype,
+        "flops": reached.flops,
+        "bytes_per_second": reached.bandwidth,
     }
 
 
