@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
 
 from harness.core.types import Prediction
-from harness.run.records import RunRecord
+from harness.run.records import Counts, RunRecord
 from reports.charts.geometry import between
 from reports.charts.intervals import inseparable
 from reports.inputs.material import Material, RunData
 from reports.inputs.runs import run_id
 from reports.page.leaderboard import render
-from reports.page.sections import RunGroup, sections
+from reports.page.sections import RunGroup, overview, sections
 from reports.statistics.answers import read
 from tests.test_leaderboard import Page, choice_run, share
 
@@ -149,6 +150,27 @@ def test_a_cell_of_the_heat_map_names_both(many: list[RunData]) -> None:
             assert (cell.tone == "even") == ("not significant" in verdict)
             mirrored = rows[j].cells[i]
             assert cell.value == pytest.approx(-(mirrored.value or 0.0))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_the_best_may_lack_questions(order: tuple[int, ...]) -> None:
+    """A run with nine tenths of the questions is first, and certain, in whichever order they are
+    found: what it lacks is not wrong."""
+    low, middle, high = (league(9)[place] for place in (0, 4, 8))
+    few = tuple(high.predictions())[: N * 9 // 10]
+    right = sum(p.answer == 0 for p in few)
+    asked = Counts(total=len(few), available=len(few), done=len(few))
+    metrics = {"accuracy": share(right, len(few))}
+    lacking = RunData(
+        replace(high.record, metrics=metrics, counts=asked, fingerprint={"data": "less"}),
+        lambda: few,
+    )
+    found = [(low, middle, lacking)[place] for place in order]
+    answers = {each.run: each for run in found if (each := read(run))}
+    table = overview(sections([each.record for each in found], answers))
+    assert table is not None
+    rows = [(row.title, row.cells[0].best, row.cells[0].n) for row in table.groups[0].rows]
+    assert rows == [("Model 08", True, 54), ("Model 04", False, 60), ("Model 00", False, 60)]
 
 
 def test_the_table_of_every_pair_is_closed(many: list[RunData]) -> None:
