@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,9 @@ from harness.core.declarations import MODEL, OUTPUT, Option
 from harness.core.errors import Exit, HarnessError
 from harness.core.options import ModelOptions, is_remote
 from harness.core.terminal import print_json, quieten_libraries, say
+
+if TYPE_CHECKING:
+    from harness.run.bench import Load
 
 app = App()
 
@@ -61,8 +65,6 @@ def bench(
     quieten_libraries()
     from harness.cli.printing import print_bench, print_ceilings
     from harness.run import bench as measuring
-    from harness.sources.weights import Weights
-    from reports import projection
 
     if machine:
         found = measuring.measure_device(ctx.params["device"], ctx.params["dtype"])
@@ -74,20 +76,26 @@ def bench(
         for length in words or [64]
         for tokens in new_tokens or [64]
     ]
+    shown = _measured(models, loads)
+    print_json(shown) if as_json else print_bench(shown)
+    if all(figures["error"] for figures in shown["figures"]):
+        raise typer.Exit(Exit.CHECK_FAILED)
+
+
+def _measured(models: Sequence[ModelOptions], loads: Sequence[Load]) -> dict[str, Any]:
+    """The document: what was measured, and what is projected from it."""
+    from harness.run.bench import measure
+    from harness.sources.weights import Weights
+    from reports import projection
+
     sources = [
         (f"{options.model}-mini" if options.size == "mini" else options.model, Weights(options))
         for options in models
     ]
-    measured = measuring.measure(sources, loads, report=lambda words: say(words, err=True))
+    measured = measure(sources, loads, report=lambda words: say(words, err=True))
     projected = projection.projected(measured["figures"])
-    shown = {
+    return {
         **measured,
         "projected": projected,
         "projection": projection.PROJECTION if projected else projection.NONE_OF_MINIS,
     }
-    if as_json:
-        print_json(shown)
-    else:
-        print_bench(shown)
-    if all(figures["error"] for figures in shown["figures"]):
-        raise typer.Exit(Exit.CHECK_FAILED)
