@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.core.prompts import bracketed
 from harness.core.types import DataOptions, Extraction, Prompt, Sample, SampleSet, Style, Task
-from harness.data.answer_keys import CHOICES, field_of
+from harness.data.answer_keys import CHOICES, bad, field_of
 from harness.data.published import published_split
 from harness.data.rows import Row
 from harness.data.schema import choice_question, open_question
@@ -56,7 +56,7 @@ def load(options: DataOptions) -> SampleSet:
         columns={
             "pid": "id",
             "metadata": "metadata",
-            **{name: name for name in (ANSWER_TYPE, PRECISION, UNIT)},
+            **{name: name for name in ("question_type", ANSWER_TYPE, PRECISION, UNIT)},
         },
         licence=LICENCE,
         hidden={"test"},
@@ -66,6 +66,8 @@ def load(options: DataOptions) -> SampleSet:
 def _question(row: Row) -> Sample:
     fields = dict(row.fields)
     choices = fields.get(field_of(row, CHOICES))
+    if fields.get("question_type") == "multi_choice" and not choices:
+        raise bad(row, field_of(row, CHOICES), "must be a list of texts")
     about = fields.get("metadata")
     if isinstance(about, Mapping) and not fields.get("topic"):
         fields["topic"] = about.get("task")

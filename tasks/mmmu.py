@@ -14,7 +14,7 @@ from harness.core.image_marks import placed
 from harness.core.prompts import LETTER, SHORT, bracketed
 from harness.core.submissions import letter_or_text
 from harness.core.types import DataOptions, Prompt, Sample, SampleSet, Style, Submission, Task
-from harness.data.answer_keys import by_letter
+from harness.data.answer_keys import bad, by_letter
 from harness.data.configurations import CONFIGURATION
 from harness.data.literals import text_list
 from harness.data.published import published_split
@@ -63,7 +63,10 @@ def _question(row: Row) -> Sample:
     fields = dict(row.fields)
     options = text_list(row, "options") if fields.get("options") is not None else []
     in_columns = "options" not in row.columns and bool(fields.get("A"))
-    if options or in_columns or fields.get("choices") is not None:
+    listed = options or in_columns or fields.get("choices") is not None
+    if fields.get("question_type") == "multiple-choice" and not listed:
+        raise bad(row, "options", "must be a list of texts, or Python's text of one")
+    if listed:
         fields["options"] = options or None
         sample = choice_question(by_letter(replace(row, fields=fields)))
     else:

@@ -304,7 +304,9 @@ def test_a_hole_in_the_answer_key_is_refused(
     ("task", "split", "row", "gone"),
     [
         ("mmmu", "validation", college(), "answer"),
+        ("mmmu", "validation", college(), "options"),
         ("mathvista", "testmini", figure(), "answer"),
+        ("mathvista", "testmini", figure(question_type="multi_choice"), "choices"),
         ("blink", "val", glance(), "choices"),
     ],
 )
