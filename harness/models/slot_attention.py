@@ -19,6 +19,7 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+from transformers.utils import output_capturing
 
 NAME = "slot_attention"
 BLOCK = 128
@@ -87,3 +88,7 @@ def in_use(config: Any) -> Iterator[None]:
         yield
     finally:
         config._attn_implementation = usual  # noqa: SLF001
+        # A compiled call leaves this note of the library as it is within the call: the next vision
+        # encoder would have no hidden states.
+        collector = output_capturing._active_collector  # noqa: SLF001  # as above
+        collector.compiling, collector.global_var = False, None
