@@ -38,6 +38,7 @@ from PIL import Image
 
 from harness.checkpoints.resolve import find_checkpoint
 from harness.core import environment
+from harness.core.devices import synchronize
 from harness.core.prompts import user_text
 from harness.core.types import Decoding, Output, Prompt
 from harness.engine.decode_step import decode
@@ -271,8 +272,7 @@ def compete(
     for _ in range(given.rounds):
         for name, way in ways.items():
             before()
-            if given.device != "cpu":
-                torch.cuda.synchronize()
+            synchronize(given.device)
             started = clock()
             found = way()
             taken[name].append((clock() - started) / given.questions)
