@@ -153,12 +153,12 @@ def test_what_cannot_be_trained_is_told_before_the_night(
     command, arguments: dict[str, Any], tiny, tmp_path: Path
 ) -> None:
     """Before the teacher is asked for anything, and in a dry run too where the base is wrong."""
-    other = {**arguments, "--base": tiny("llava")}
+    other = {**arguments, "--base": tiny("vilt")}
     del other["--base-weights"]
     eight = {**arguments, "--set": "optimizer=adam8bit", "--device": "cpu"}
     for given, code, message in (
-        ([*options(other)], 3, "only Moondream can be distilled into"),
-        ([*options(other), "--dry-run"], 3, "only Moondream can be distilled into"),
+        ([*options(other)], 3, "ViLT, which cannot be trained as a student"),
+        ([*options(other), "--dry-run"], 3, "ViLT, which cannot be trained as a student"),
         ([*options(eight)], 2, "8-bit Adam needs"),
     ):
         result = command("distill", *given)
