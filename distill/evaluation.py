@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,38 @@ def count_overlap(questions: Questions, test: Data) -> int:
     return both
 
 
+@dataclass(frozen=True, slots=True)
+class _Deciding:
+    """The metric that runs are compared by."""
+
+    name: str
+    title: str
+    percent: bool
+    """Whether it is shown so."""
+
+
+def _deciding(runs: Sequence[Run]) -> _Deciding | None:
+    """The first metric of the task that a run has; None: there is none."""
+    for run in runs:
+        for name, value in run.record.metrics.items():
+            if value.value is not None and name in run.record.metric_info:
+                about = run.record.about(name)
+                return _Deciding(name, about.title, about.unit == "%")
+    return None
+
+
+def _row(run: Run, metric: _Deciding, name: str) -> str:
+    """The row of a run in the card of the student called `name`."""
+    found = run.record.metrics[metric.name]
+    own = " (this model)" if run.record.model.name == name else ""
+    values = [each or 0.0 for each in (found.value, found.low, found.high)]
+    if metric.percent:
+        value, low, high = (f"{100 * v:.{n}f}" for v, n in zip(values, (2, 1, 1), strict=True))
+    else:
+        value, low, high = (f"{v:.3f}" for v in values)
+    return f"| {safe_name(run.record.model.name)}{own} | {found.n} | {value} | {low} to {high} |"
+
+
 def fill_card(
     folder: Path,
     test: Data,
@@ -135,21 +167,13 @@ def fill_card(
     if is_own(test):
         label = ""  # what the models are is said above
     where = f"{title_of(test)}, {test.options.split}{label}"
+    metric = _deciding(runs)
     rows = [
         f"{where}; settings: preset `{preset}`, as in the table above.\n",
-        "| Model | Questions | Accuracy | 95% interval |",
+        f"| Model | Questions | {metric.title if metric else 'Score'} | 95% interval |",
         "|---|---|---|---|",
+        *(_row(run, metric, name) for run in runs if metric and metric.name in run.record.metrics),
     ]
-    for run in runs:
-        accuracy = run.record.metrics.get("accuracy")
-        if accuracy is None or accuracy.value is None:
-            continue
-        own = " (this model)" if run.record.model.name == name else ""
-        low, high = 100 * (accuracy.low or 0), 100 * (accuracy.high or 0)
-        rows.append(
-            f"| {safe_name(run.record.model.name)}{own} | {accuracy.n} | "
-            f"{100 * accuracy.value:.2f} | {low:.1f} to {high:.1f} |"
-        )
     if structure is not None:
         tags, wrong = structure["all_tags"], structure["reasoning_to_error"]
         if tags["value"] is not None:
