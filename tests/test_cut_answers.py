@@ -203,7 +203,7 @@ def test_rows_that_are_no_question_are_left_out_where_that_is_asked_for(
     assert "--skip-invalid" in refused.stderr
     done = command(*arguments, "--skip-invalid")
     assert done.code == 0
-    assert "2 of 11" in done.stdout
+    assert "2 questions, of 11 in all" in done.stdout
     assert done.stderr.count("Skipped: ") == 5
     assert "... and 4 more" in done.stderr
     record = RunFolder(next((tmp_path / "r").glob("*/*/*"))).existing_record()

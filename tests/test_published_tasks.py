@@ -500,6 +500,7 @@ PUBLISHED = [
 ]
 
 
+@pytest.mark.process  # large files are extracted by several
 @pytest.mark.parametrize(("file", "task", "scores"), PUBLISHED, ids=[row[1] for row in PUBLISHED])
 def test_published_answers_have_their_published_scores(
     file: str, task: str, scores: dict[str, float], real_data: Path, tmp_path: Path

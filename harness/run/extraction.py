@@ -17,7 +17,7 @@ Extract = Callable[[Prediction], Prediction]
 _CHUNK = 128
 """Answers that a worker takes at a time: some tenths of a second."""
 _WORTH_WORKERS = 1000
-"""Answers; fewer are extracted before a pool has started."""
+"""Answers with options; fewer are extracted before a pool has started, as are written answers."""
 
 
 def extract_all(
@@ -39,7 +39,7 @@ def extract_all(
         HarnessError: a worker died.
     """
     if workers is None:
-        is_worth_it = len(predictions) >= _WORTH_WORKERS and can_fork()
+        is_worth_it = sum(bool(p.choices) for p in predictions) >= _WORTH_WORKERS and can_fork()
         workers = available_cores() if is_worth_it else 1
     chunks = [predictions[start : start + _CHUNK] for start in range(0, len(predictions), _CHUNK)]
     total = len(predictions)
