@@ -226,6 +226,9 @@ def test_mmbench_takes_a_spreadsheet(tmp_path: Path) -> None:
         unkeyed(7, question="q", answer=None),
     )
     made = export("submission", tmp_path / "runs", task=None, out=tmp_path / "out", dataset=None)
+    assert made.notes == (
+        "m on mmbench: 1 of 2 answers are unparsed or failed; the server counts them as wrong.",
+    )
     with zipfile.ZipFile(made.files[0]) as packed:
         assert packed.testzip() is None
         for name in packed.namelist():

@@ -82,6 +82,8 @@ def export(
     written = write(form, runs, task=task, out=out, dataset=dataset)
     for one in written.broken:
         show_error(one)
+    for note in written.notes:
+        say(note, err=True)
     if as_json:
         print_json({"format": form, "files": [str(path) for path in written.files]})
     elif written.files:

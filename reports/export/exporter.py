@@ -30,6 +30,8 @@ class Export:
     files: tuple[Path, ...]
     broken: tuple[HarnessError, ...]
     """Why other runs are left out."""
+    notes: tuple[str, ...] = ()
+    """What has to be known of those that are written."""
 
 
 def export(
@@ -82,7 +84,8 @@ def export(
     if not files:
         none = HarnessError(f"The runs in {runs} hold no answers.", code=Exit.MISSING)
         raise broken[0] if broken else none
-    return Export("", files, (*broken, *reasons))
+    notes = tuple(said for run in fitting if (said := made.note(run)))
+    return Export("", files, (*broken, *reasons), notes)
 
 
 def _none_fits(form: str, reasons: Sequence[HarnessError]) -> HarnessError:

@@ -56,13 +56,15 @@ class FolderFormat:
     """(runs, the hub's data set that their questions are, where the user says it) -> the files."""
     unfit: Callable[[RunData, str | None], str] = lambda _run, _dataset: ""
     """Why a run cannot be written; empty: it can."""
+    note: Callable[[RunData], str] = lambda _run: ""
+    """What whoever uses the files has to know of a run."""
 
 
 FOLDER_FORMATS: Mapping[str, FolderFormat] = {
     "lm-eval": FolderFormat("lm-evaluation-harness", lm_eval.write),
     "hf": FolderFormat("Hugging Face", hugging_face.write, hugging_face.unfit),
     "every-eval-ever": FolderFormat("Every Eval Ever", every_eval_ever.write),
-    "submission": FolderFormat("Submission", submission.write, submission.unfit),
+    "submission": FolderFormat("Submission", submission.write, submission.unfit, submission.note),
 }
 
 

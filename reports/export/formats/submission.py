@@ -34,6 +34,18 @@ def unfit(run: RunData, dataset: str | None) -> str:
     return ""
 
 
+def note(run: RunData) -> str:
+    """How many answers are missing, which the server does not tell."""
+    answers = run.predictions()
+    missing = sum(p.answer is None for p in answers)
+    if not missing:
+        return ""
+    return (
+        f"{run.record.model.name} on {run.record.task.name}: {missing:,} of {len(answers):,} "
+        "answers are unparsed or failed; the server counts them as wrong."
+    )
+
+
 def write(evidence: Sequence[RunData], dataset: str | None) -> Iterator[File]:
     """TASK-SPLIT-MODEL.json, or .xlsx, for each run that has answers."""
     del dataset
