@@ -7,78 +7,19 @@ with the tables.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from harness.run.records import RunRecord
 from reports.distillation.panel import Panel
 from reports.inputs import runs
 from reports.inputs.metrics import decisive
-from reports.inputs.paper import Paper, PaperRow, PaperTable, minutes
+from reports.inputs.paper import Paper
 from reports.numbers import counted, duration, fixed
+from reports.page import printed
 from reports.page.sections import Rival, RunGroup, TaskSection
+from reports.page.statements import IN_SHORT, Question, Statement
 from reports.statistics.ranks import Rank
-from reports.statistics.sanity import Figure
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
-    """One part of an answer."""
-
-    lead: str
-    """What it is about: a task, "in the paper"."""
-    verdict: str
-    """The answer in a few words."""
-    text: str
-    """The evidence."""
-    link: str = ""
-    """The fragment with the details."""
-    section: str = ""
-    """The id of the section that it is about; empty: it is about none, or about the paper."""
-    compare: str = ""
-    """The fragment that leads to the questions which decide between two runs."""
-    is_printed: bool = False
-    """It is about what the paper reports."""
-    is_total: bool = False
-    """It sums up the others, which are many."""
-
-
-IN_SHORT = 3
-"""Statements that an answer has in short."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """A question of the opening with its answer, part by part."""
-
-    lead: str
-    """In a word or two."""
-    text: str
-    answer: tuple[Statement, ...]
-
-    @property
-    def printed(self) -> tuple[Statement, ...]:
-        """What the paper says."""
-        return tuple(part for part in self.answer if part.is_printed)
-
-    @property
-    def _told(self) -> tuple[Statement, ...]:
-        """What is measured, summed up where it is much; only where nothing is measured, what the
-        paper says."""
-        total = tuple(part for part in self.answer if part.is_total)
-        measured = tuple(part for part in self.answer if not part.is_printed)
-        return total or measured or self.answer
-
-    @property
-    def in_short(self) -> tuple[Statement, ...]:
-        return self._told[:IN_SHORT]
-
-    @property
-    def more(self) -> int:
-        """Statements that are left out in short."""
-        return len(self._told) - len(self.in_short)
 
 
 def summary(
@@ -89,20 +30,24 @@ def summary(
         (
             "Best",
             "Which model is best, and is the difference significant?",
-            [*_best(sections), *_best_printed(paper)],
+            [*_best(sections), *printed.best(paper)],
         ),
         (
             "Distillation",
             "What did distillation gain, and what did it lose?",
-            [*_gained(panels), *_gained_printed(paper)],
+            [*_gained(panels), *printed.gained(paper)],
         ),
         (
             "Teacher",
             "What did the teacher get right that the student did not?",
-            [*_teacher_lead(panels), *_teacher_lead_printed(paper)],
+            [*_teacher_lead(panels), *printed.teacher_lead(paper)],
         ),
-        ("Speed", "How long does a question take?", [*_pace(sections), *_pace_printed(paper)]),
-        ("The paper", "Which numbers of the paper cannot be right?", list(_wrong(sections, paper))),
+        ("Speed", "How long does a question take?", [*_pace(sections), *printed.pace(paper)]),
+        (
+            "The paper",
+            "Which numbers of the paper cannot be right?",
+            [*printed.wrong(paper), *_wrong(sections)],
+        ),
     )
     return [
         Question(lead=lead, text=text, answer=tuple(answer))
@@ -288,43 +233,6 @@ def _own_figures(group: RunGroup, scored: Sequence[RunRecord]) -> list[str]:
     return [f"{runs.title(top)} has {own_figure}; {against}"]
 
 
-def _best_printed(paper: Paper) -> Iterable[Statement]:
-    for table in paper.tables:
-        metric = table.decisive
-        heading = next(column.key for column in table.columns if column.metric == metric)
-        first, second = sorted(table.rows, key=lambda row: -float(row.cells[metric]))[:2]
-        verdict = f"{first.model}, {heading} {first.cells[metric]}{table.unit}."
-        text = f"Second: {second.model}, {second.cells[metric]}{table.unit}"
-        ends = _unpaired(table.figures(first)[metric], table.figures(second)[metric])
-        if ends:
-            significant = ends[0] > 0 or ends[1] < 0
-            zero = "does not include 0" if significant else "includes 0"
-            shown = " to ".join(fixed(end * 100, 1, sign="+") for end in ends)
-            text += f"; the 95% interval of the difference, {shown} points, {zero}"
-        yield Statement(
-            lead=f"In the paper, {table.title}",
-            verdict=verdict,
-            text=f"{text}. The paper publishes no predictions, so there is no paired test.",
-            link=_printed_link(table),
-            is_printed=True,
-        )
-
-
-def _unpaired(one: Figure, two: Figure) -> tuple[float, float] | None:
-    """Newcombe's interval of the first minus the second, as of independent samples."""
-    if one.low is None or one.high is None or two.low is None or two.high is None:
-        return None
-    a, b = float(one.value), float(two.value)
-    return (
-        a - b - math.hypot(a - one.low, two.high - b),
-        a - b + math.hypot(one.high - a, b - two.low),
-    )
-
-
-def _printed_link(table: PaperTable) -> str:
-    return f"#{table.task}-reported"
-
-
 # What distillation did
 
 
@@ -341,50 +249,6 @@ def _gained(panels: Sequence[Panel]) -> Iterable[Statement]:
             )
 
 
-def _distilled(paper: Paper) -> Iterable[tuple[PaperTable, PaperRow, PaperRow, PaperRow]]:
-    """(table, student, distilled, teacher) where the paper has all three."""
-    for table in paper.tables:
-        rows = [table.row(name) for name in ("moondream", "moondream-kd", "llava-cot")]
-        if table.n is not None and rows[0] and rows[1] and rows[2]:
-            yield table, rows[0], rows[1], rows[2]
-
-
-def _by_topic(table: PaperTable, one: PaperRow, two: PaperRow) -> list[tuple[str, float]]:
-    """(topic, the second minus the first), largest first."""
-    found = [
-        (column.meaning, float(two.cells[column.metric]) - float(one.cells[column.metric]))
-        for column in table.columns
-        if column in table.topics
-    ]
-    return sorted(found, key=lambda pair: (-pair[1], pair[0]))
-
-
-def _gained_printed(paper: Paper) -> Iterable[Statement]:
-    for table, student, distilled, _ in _distilled(paper):
-        old, new = student.cells[table.decisive], distilled.cells[table.decisive]
-        topics = _by_topic(table, student, distilled)
-        up = [topic for topic in topics if topic[1] > 0]
-        down = [topic for topic in topics if topic[1] < 0]
-        text = (
-            f"Higher in {len(up)} of {len(topics)} topics, most in {up[0][0]} "
-            f"({fixed(up[0][1], 2, sign='+')})"
-        )
-        if down:
-            text += f"; lower in {_list(down)}"
-        yield Statement(
-            lead="In the paper",
-            verdict=f"{fixed(float(new) - float(old), 2, sign='+')} points, from "
-            f"{old}{table.unit} to {new}{table.unit}.",
-            text=f"{text}. The two rows have different extractors.",
-            link=_printed_link(table),
-            is_printed=True,
-        )
-
-
-def _list(topics: Sequence[tuple[str, float]]) -> str:
-    return ", ".join(f"{topic} ({fixed(size, 2, sign='+')})" for topic, size in topics)
-
-
 def _teacher_lead(panels: Sequence[Panel]) -> Iterable[Statement]:
     for panel in panels:
         if panel.teacher_lead is not None:
@@ -396,22 +260,6 @@ def _teacher_lead(panels: Sequence[Panel]) -> Iterable[Statement]:
                 text=panel.teacher_lead.words,
                 link=f"#{panel.id}-teacher-lead",
             )
-
-
-def _teacher_lead_printed(paper: Paper) -> Iterable[Statement]:
-    for table, _, distilled, teacher in _distilled(paper):
-        topics = _by_topic(table, distilled, teacher)
-        ahead = [topic for topic in topics if topic[1] > 0]
-        every = "every topic" if len(ahead) == len(topics) else counted(len(ahead), "topic")
-        yield Statement(
-            lead="In the paper",
-            verdict=f"{teacher.model} is ahead of {distilled.model} in {every}.",
-            text=f"Most in {ahead[0][0]} ({fixed(ahead[0][1], 2, sign='+')} points), least in "
-            f"{ahead[-1][0]} ({fixed(ahead[-1][1], 2, sign='+')}); the paper shows no single "
-            "question.",
-            link=_printed_link(table),
-            is_printed=True,
-        )
 
 
 # How long a question takes
@@ -455,55 +303,10 @@ def _timed(pair: tuple[float, RunRecord]) -> str:
     return f"{runs.title(pair[1])} ({duration(pair[0])} per question)"
 
 
-def _pace_printed(paper: Paper) -> Iterable[Statement]:
-    for table in paper.tables:
-        if table.n is None:
-            continue
-        n = table.n
-        found = sorted(
-            (minutes(row.cells["inference_minutes"]) * 60 / n, row.model) for row in table.rows
-        )
-        named = [f"{model} (about {duration(seconds)})" for seconds, model in found]
-        yield Statement(
-            lead="In the paper",
-            verdict=f"Fastest: {named[0]}. Slowest: {named[-1]}.",
-            text=f"{', '.join(named[1:-1])}: reported minutes divided by {n:,} questions "
-            "(our count).",
-            link=_printed_link(table),
-            is_printed=True,
-        )
-
-
 # Which numbers cannot be right
 
 
-def _wrong(sections: Sequence[TaskSection], paper: Paper) -> Iterable[Statement]:
-    for table in paper.tables:
-        titles = {column.metric: column.key for column in table.columns}
-        found: dict[str, list[str]] = {"impossible": [], "misfit": [], "doubtful": []}
-        for row in table.rows:
-            for finding in table.findings(row):
-                if finding.kind in found:
-                    cells = " = ".join(
-                        f"{titles[metric]} {row.cells[metric]}"
-                        for metric in finding.metrics
-                        if metric in row.cells
-                    )
-                    found[finding.kind].append(f"{row.model} {cells}")
-        wrong, misfits, doubts = (", ".join(dict.fromkeys(each)) for each in found.values())
-        yield Statement(
-            lead=f"Table {table.number}, {table.title}",
-            verdict=" ".join(
-                (
-                    f"{wrong} cannot be right." if wrong else "None is impossible.",
-                    *((f"Not of our n: {misfits}.",) if misfits else ()),
-                )
-            ),
-            text=(f"Doubtful: {doubts}. " if doubts else "")
-            + "Each is marked in the table, with its reason below it.",
-            link=_printed_link(table),
-            is_printed=True,
-        )
+def _wrong(sections: Sequence[TaskSection]) -> Iterable[Statement]:
     for section in sections:
         if section.scores:
             notes = [n for n in section.scores.notes if n.finding.kind == "impossible"]
