@@ -135,19 +135,25 @@ def test_models_of_one_title_are_told_apart() -> None:
 
 
 def test_twenty_models_by_twenty_tasks() -> None:
-    """One table at the top of the page, and the tasks' own tables closed below it."""
-    records = [
-        run(f"model-{m:02}", f"task-{t:02}", 0.3 + m / 40 + t / 100)
-        for m in range(20)
+    """One table, each of whose cells says its n."""
+    tasks = [
+        [run(f"model-{m:02}", f"task-{t:02}", 0.3 + m / 40 + t / 100) for m in range(20)]
         for t in range(20)
     ]
-    page = Page(render(records))
-    ids = [name for tag, name in page.having("id") if tag == "table"]
-    assert ids[0] == "models-by-tasks"
-    assert len([name for _, name in page.having("data-task")]) > 40
-    described = [title for tag, title in page.having("title") if tag == "td"]
-    assert len(described) == 400
-    assert all("n 200" in title for title in described)
+    found = made(*((records, []) for records in tasks))
+    assert len(found.headings) == len(found.groups[0].rows) == 20
+    assert all("n 200" in cell.about for row in found.groups[0].rows for cell in row.cells)
+
+
+@pytest.mark.parametrize("number", [4, 5])
+def test_tables_of_many_tasks_are_closed(number: int) -> None:
+    """The page opens with models by tasks; the tasks' own tables stand open where they are few."""
+    page = Page(render([run("model", f"task-{t}", 0.5) for t in range(number)]))
+    assert next(name for tag, name in page.having("id") if tag == "table") == "models-by-tasks"
+    sections = [a for tag, a in page.elements if tag == "section" and "data-task" in a]
+    assert len(sections) == number
+    closed = [tag for tag, a in page.elements if (tag, a.get("class")) == ("details", "part")]
+    assert len(closed) == 4 + (number if number > 4 else 0)
 
 
 def test_what_a_caption_says_is_not_said_in_each_row() -> None:
