@@ -205,7 +205,9 @@ def test_running_runs_are_told_whatever_their_status_says(tmp_path: Path) -> Non
     found = {run.title: run for run in running(tmp_path)}
     assert len(found) == 9
     assert found["m0 on scienceqa, test"].done == 0
+    assert found["m0 on scienceqa, test"].silent_minutes > 5
     real = found["real on scienceqa, test"]
+    assert real.silent_minutes == 0
     assert (real.done, real.total, real.score) == (8, 40, "accuracy 0.429 (0.158 to 0.750)")
 
 
@@ -346,6 +348,25 @@ def test_options_that_do_not_fit_are_refused(
     assert command("report", "--runs", tmp_path, "--port", 1).code == 2
     refused = command("report", "--runs", tmp_path, "--watch", "--json")
     assert (refused.code, "--json is for one page" in refused.stderr) == (2, True)
+
+
+def test_the_command_watches_until_it_is_interrupted(
+    command: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page is there before it says that it watches; what cannot be read is said once."""
+    run_folder(tmp_path / "runs")
+    run_folder(tmp_path / "runs", "broken").predictions_path.write_text("{}\n")
+
+    def twice(watch: Watch) -> None:
+        watch._write()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Watch, "forever", twice)
+    out = tmp_path / "page.html"
+    done = command("report", "--runs", tmp_path / "runs", "--out", out, "--watch")
+    assert (done.code, out.is_file()) == (130, True)
+    assert f"{out} is written again" in done.stderr
+    assert done.stderr.count("is not a prediction") == 1
 
 
 def test_the_command_serves_until_it_is_interrupted(

@@ -120,20 +120,25 @@ def report(
     if serve:
         _serve(runs, out, how, port=port, browse=browse)
         return
+    if watch:
+        _watch(runs, out, how, browse=browse)
+        return
     made = _write_report(runs, out, how, as_json=as_json)
     if browse:
         _open(out.resolve().as_uri())
-    if watch:
-        _watch(runs, out, how)
-    elif made.broken:
+    if made.broken:
         raise typer.Exit(made.broken[0].code)
 
 
-def _watch(runs: Path, out: Path, how: ReportOptions) -> None:
+def _watch(runs: Path, out: Path, how: ReportOptions, *, browse: bool) -> None:
     from reports.page.watching import Watch
 
-    say(f"Watching {runs}; press Ctrl-C to stop.", err=True)
-    Watch(runs, _repeatedly(runs, out, how)).forever()
+    watch = Watch(runs, _repeatedly(runs, out, how))
+    watch.first()
+    say(f"{out} is written again when {runs} changes; press Ctrl-C to stop.", err=True)
+    if browse:
+        _open(out.resolve().as_uri())
+    watch.forever()
 
 
 def _serve(runs: Path, out: Path, how: ReportOptions, *, port: int, browse: bool) -> None:
@@ -149,7 +154,7 @@ def _serve(runs: Path, out: Path, how: ReportOptions, *, port: int, browse: bool
 
     watch = Watch(runs, make)
     try:
-        watch.look()
+        watch.first()
         server.start()
         say(f"{server.url} shows {runs}; press Ctrl-C to stop.", err=True)
         if browse:

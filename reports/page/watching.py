@@ -17,6 +17,8 @@ from reports.inputs.predictions import RunChanged
 BETWEEN_PAGES = 1.0
 """Seconds from one page to the next, at least; and at least what the last one took to make."""
 BETWEEN_LOOKS = 0.5
+SILENT = 5
+"""Minutes after which it is said that a run has not said anything."""
 _WATCHED = (".json", ".jsonl")
 
 
@@ -63,6 +65,11 @@ class Watch:
         self._not_before = ended + max(BETWEEN_PAGES, ended - started)
         return True
 
+    def first(self) -> None:
+        """Make the first page."""
+        while not self.look():
+            self._sleep(BETWEEN_LOOKS)
+
     def forever(self) -> None:
         """Look until the process is interrupted."""
         while True:
@@ -99,16 +106,20 @@ class RunningRun:
     score: str
     """"accuracy 41.2 (36.0 to 46.5)", empty where nothing is scored."""
     seconds_left: float | None
+    silent_minutes: int
+    """Since it last said something, from `SILENT` on, else 0: it may have been killed."""
 
 
 def running(runs: Path) -> list[RunningRun]:
     """The runs under a folder that say of themselves that they go on."""
     found = []
+    now = time.time()
     for folder in find_runs(runs):
         status = read_status(folder.path)
         if status is None or status.get("status") != "running":
             continue
         task, model, split = folder.path.parts[-3:]
+        minutes = int((now - (sanitize.number(status.get("updated")) or 0.0)) / 60)
         found.append(
             RunningRun(
                 title=sanitize.text(f"{model} on {task}, {split}"),
@@ -116,6 +127,7 @@ def running(runs: Path) -> list[RunningRun]:
                 total=sanitize.whole(status.get("total")) or 0,
                 score=_score(sanitize.mapping(status.get("scores"))),
                 seconds_left=sanitize.number(status.get("seconds_left")),
+                silent_minutes=minutes if minutes >= SILENT else 0,
             )
         )
     return found

@@ -29,7 +29,8 @@
     bar.max = Math.max(run.total, 1);
     bar.value = run.done;
     text.textContent = `${run.done.toLocaleString("en-US")} of ${run.total.toLocaleString("en-US")}`
-      + (run.score ? `, ${run.score} so far` : "") + left(run.seconds_left);
+      + (run.score ? `, ${run.score} so far` : "")
+      + (run.silent_minutes ? `, no news for ${run.silent_minutes} min` : left(run.seconds_left));
     item.append(name, " ", bar, " ", text);
     return item;
   }
