@@ -40,8 +40,9 @@ class VisionPasses:
         Args:
             upcoming: prompts whose images may share the last pass.
         """
-        found = {p.image_digest: self._known(p.image_digest) for p in prompts if p.image_digest}
-        missing = {p.image_digest: p for p in prompts if found.get(p.image_digest, p) is None}
+        asked = {prompt.image_digest: prompt for prompt in prompts if prompt.image_digest}
+        found = {digest: self._known(digest) for digest in asked}
+        missing = {digest: asked[digest] for digest, kept in found.items() if kept is None}
         passes = list(self._passes(list(missing.values())))
         if passes:
             passes[-1] += self._that_fit(passes[-1], upcoming, besides=found.keys())
