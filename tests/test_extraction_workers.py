@@ -42,12 +42,12 @@ def test_processes_extract_what_one_does() -> None:
     again = partial(extract_again, read=lambda *text: extract_choice(*text, finished=True))
     told: list[int] = []
     counted = type("Told", (Counted,), {"told": told})
-    one = extract_all(raws(300), again)
-    several = extract_all(raws(300), again, workers=2, progress=counted)
+    one = extract_all(raws(1100), again)
+    several = extract_all(raws(1100), again, workers=2, progress=counted)
     assert one == several
     assert [p.answer for p in one[:4]] == [0, 1, 2, 0]
-    assert sum(told) == 300
-    assert len(told) == 3
+    assert sum(told) == 1100
+    assert len(told) == 9
 
 
 @pytest.mark.process

@@ -50,7 +50,7 @@ def instead(number: int, there: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
     [
         ((1, "closed"), 0, "stdout is closed: results are not printed."),
         ((1, "/dev/full"), 1, "Error: stdout cannot be written: No space left on device."),
-        ((1, "gone"), 1, ""),
+        ((1, "gone"), 0, ""),
         ((2, "closed"), 0, "harness"),
         ((2, "/dev/full"), 0, "harness"),
         ((2, "gone"), 0, "harness"),

@@ -43,6 +43,7 @@ def extract_all(
         workers = available_cores() if is_worth_it else 1
     chunks = [predictions[start : start + _CHUNK] for start in range(0, len(predictions), _CHUNK)]
     total = len(predictions)
+    progress = progress if total >= _WORTH_WORKERS else Silent  # the others take a second
     with progress("Extracting answers", total=total, done=0, unit="answers") as shown:
         if workers > 1:
             return _by_workers(chunks, extract, workers=workers, shown=shown)
