@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +16,11 @@ from harness.core.declarations import DECODING, MODEL, OUTPUT, SERVER, Option
 from harness.core.errors import Exit, HarnessError
 from harness.core.options import GenerationOptions, ModelOptions
 from harness.core.terminal import print_json, quieten_libraries
+
+if TYPE_CHECKING:
+    from harness.cli.asking import Question
+    from harness.cli.conversation import Settings
+    from harness.sources.source import Source
 
 app = App()
 
@@ -53,39 +59,41 @@ def ask(
         raise HarnessError("--question is empty.")
     check_choices(choices or [])
     quieten_libraries()
-    from harness.cli.asking import Question, lay_out, put_question
-    from harness.cli.conversation import (
-        Settings,
-        answer_lines,
-        converse,
-        described,
-        print_answers,
-        to_json,
-    )
+    from harness.cli.asking import Question
+    from harness.cli.conversation import Settings
     from harness.sources.registry import find_source
 
     sources = [find_source(options) for options in models]
-    asked = Question(text=question or "", images=tuple(image or ()), choices=tuple(choices or ()))
+    pictures = tuple(image or ())
+    asked = Question(text=question or "", images=pictures, choices=tuple(choices or ()))
     if question is None:
-        settings = Settings(asked, generation)
-        if sys.stdin.isatty() and sys.stdout.isatty() and not as_json:
-            from harness.cli.line_editor import line_editor
+        _answer_lines(sources, Settings(asked, generation), as_json=as_json)
+    else:
+        _answer(sources, asked, generation, as_json=as_json)
 
-            converse(sources, settings, line_editor())
-        elif answer_lines(sources, settings, sys.stdin):
-            raise typer.Exit(Exit.FAILED_SAMPLES)
-        return
-    answers = [put_question(source, asked, generation) for source in sources]
+
+def _answer_lines(sources: Sequence[Source], settings: Settings, *, as_json: bool) -> None:
+    """Answer what a user types in a terminal, or the lines of a pipe."""
+    from harness.cli.conversation import answer_lines, converse
+
+    if sys.stdin.isatty() and sys.stdout.isatty() and not as_json:
+        from harness.cli.line_editor import line_editor
+
+        converse(sources, settings, line_editor())
+    elif answer_lines(sources, settings, sys.stdin):
+        raise typer.Exit(Exit.FAILED_SAMPLES)
+
+
+def _answer(
+    sources: Sequence[Source], asked: Question, generation: GenerationOptions, *, as_json: bool
+) -> None:
+    """Print the answer of each model to one question."""
+    from harness.cli.asking import lay_out, put_question
+    from harness.cli.conversation import described, print_answers, to_json
+
+    answers = [(source, put_question(source, asked, generation)) for source in sources]
     if as_json:
-        documents = [
-            {**described(source, asked), **to_json(answer)}
-            for source, answer in zip(sources, answers, strict=True)
-        ]
+        documents = [{**described(s, asked), **to_json(answer)} for s, answer in answers]
         print_json(documents[0] if len(documents) == 1 else {"answers": documents})
     else:
-        print_answers(
-            [
-                (source.checkpoint.title, lay_out(answer, asked.choices))
-                for source, answer in zip(sources, answers, strict=True)
-            ]
-        )
+        print_answers([(s.checkpoint.title, lay_out(a, asked.choices)) for s, a in answers])
