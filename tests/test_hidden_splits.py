@@ -234,14 +234,22 @@ def test_mmbench_takes_a_spreadsheet(tmp_path: Path) -> None:
         for name in packed.namelist():
             ET.fromstring(packed.read(name))
         sheet = ET.fromstring(packed.read("xl/worksheets/sheet1.xml"))
+        shared = ET.fromstring(packed.read("xl/sharedStrings.xml"))
     space = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+    texts = ["".join(each.itertext()) for each in shared.iter(f"{space}si")]
     rows = [
-        ["".join(cell.itertext()) for cell in row.iter(f"{space}c")]
+        [
+            texts[int("".join(cell.itertext()))]
+            if cell.get("t") == "s"
+            else "".join(cell.itertext())
+            for cell in row.iter(f"{space}c")
+        ]
         for row in sheet.iter(f"{space}row")
     ]
+    assert not [*sheet.iter(f"{space}f")]
     assert rows == [
         ["index", "question", "A", "B", "C", "D", "prediction"],
-        ["1000241", "=1+1 <b> & \ufffd", "x", "y", "", "", "B"],
+        ["1000241", "=1+1 <b> & _x0001_", "x", "y", "", "", "B"],
         ["7", "q", "x", "y", "", "", "Z"],
     ]
 
