@@ -273,7 +273,8 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(
         "processor": processor, "data": drawn, "runs": tmp_path, "name": "m", "batch_size": 1,
         "limit": 6, "workers": 0,
     }  # fmt: skip
-    left[0] = 64 + 1 + 1 + 3  # those that are hashed, one to warm up, and three to answer
+    # Those that are hashed, one for the instruction, one to warm up, and three to answer.
+    left[0] = 64 + 1 + 1 + 1 + 3
     with pytest.raises(KeyboardInterrupt):
         harness.evaluate(model, task, **how)
     folder = tmp_path / "mine" / "m" / "test"
