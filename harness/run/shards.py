@@ -112,7 +112,7 @@ class Claims:
             found = str(parse_json(line)["sample_id"])
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{path} has a line that is not a prediction: {error}.",
+                f"{path} has a line that is not a prediction: {error}: {ascii(line[:40])[1:]}.",
                 remedy="Remove that line and run the same command again, or use --fresh.",
             ) from error
         self._news += found not in self._done
