@@ -7,7 +7,7 @@ RUNS/TASK/NAME/SPLIT.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,17 +107,7 @@ def distill(plan: Plan, *, on_run: Callable[[Run], None] = lambda _: None) -> Ou
         dependence = measure_dependence(workspace, questions, training, examples=examples)
     if record:  # before training: a student is not needed to see what it will learn from
         write_quality(workspace, questions, dependence=dependence)
-    students = {
-        suffix: train_student(
-            workspace,
-            questions,
-            training,
-            examples=examples,
-            suffix=suffix,
-            teaching=plan.teaching,
-        )
-        for suffix in ("", *training.controls)
-    }
+    students = _train(plan, examples)
     runs = _evaluate(plan, students, on_run)
     quality = None
     if record:
@@ -129,13 +119,8 @@ def distill(plan: Plan, *, on_run: Callable[[Run], None] = lambda _: None) -> Ou
             tested=plan.test.samples.samples,
         )
     _fill_cards(plan, students, runs, quality=quality)
-    sights = {
-        workspace.name + suffix: sight
-        for suffix in students
-        if (sight := _sight(plan, suffix)) is not None
-    }
     return Outcome(
-        sights=sights,
+        sights=_sights(plan, students),
         rationales=record,
         quality=quality,
         students={workspace.name + suffix: folder for suffix, folder in students.items()},
@@ -144,11 +129,35 @@ def distill(plan: Plan, *, on_run: Callable[[Run], None] = lambda _: None) -> Ou
     )
 
 
-def _sight(plan: Plan, suffix: str) -> Sight | None:
-    split = plan.test.options.split
-    return check_sight(
-        plan.workspace, plan.questions, plan.training, test_split=split, suffix=suffix
-    )
+def _train(plan: Plan, examples: Sequence[Example]) -> dict[str, Path]:
+    """Suffix of the student, and of each control -> its folder."""
+    return {
+        suffix: train_student(
+            plan.workspace,
+            plan.questions,
+            plan.training,
+            examples=examples,
+            suffix=suffix,
+            teaching=plan.teaching,
+        )
+        for suffix in ("", *plan.training.controls)
+    }
+
+
+def _sights(plan: Plan, suffixes: Iterable[str]) -> dict[str, Sight]:
+    """Name -> the sight of each student that was trained on answers."""
+    found = {}
+    for suffix in suffixes:
+        sight = check_sight(
+            plan.workspace,
+            plan.questions,
+            plan.training,
+            test_split=plan.test.options.split,
+            suffix=suffix,
+        )
+        if sight is not None:
+            found[plan.workspace.name + suffix] = sight
+    return found
 
 
 def _check(plan: Plan) -> int:
