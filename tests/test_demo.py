@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -17,7 +18,7 @@ from harness.core.errors import HarnessError
 from harness.core.interrupts import Interrupted
 from harness.core.progress import Lines
 from harness.mini import demo
-from harness.mini.pace import Pace, cpu_speed
+from harness.mini.pace import Pace, cpu_speed, share_cores
 from harness.run.compare import compare
 from harness.run.folder import RunFolder
 from harness.synthetic.questions import parse_id
@@ -215,6 +216,16 @@ def test_the_machine_is_measured_first() -> None:
         "The machine is busy with something else: 30 of 90 GFLOPS. As it is now, 11:39 are left.",
         "[3/3] c",
     ]
+
+
+def test_threads_that_wait_leave_their_cores(monkeypatch) -> None:
+    """To other work, which would otherwise slow each step down; a user's own setting stays."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    share_cores()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    share_cores()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 def test_a_faster_machine_takes_less_time() -> None:

@@ -37,6 +37,9 @@ def demo(
     same command to resume; --fresh starts over.
     """
     quieten_libraries()
+    from harness.mini.pace import share_cores
+
+    share_cores()  # before the next import, which brings torch
     from harness.mini import demo as whole
 
     command = ["harness", *sys.argv[1:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from harness.core.progress import duration
@@ -13,6 +14,15 @@ SECONDS_PER_COST = 2.33
 """There: the whole demo took 12 min 50 s for 330 units."""
 BUSY = 0.5
 """A machine that does less than this fraction of what it did first is busy with something else."""
+
+
+def share_cores() -> None:
+    """Let threads that wait for each other sleep, unless the environment says otherwise. Spinning,
+    they take the cores from the threads that they wait for as soon as other work runs.
+
+    To be called before torch is imported.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def cpu_speed() -> float:
