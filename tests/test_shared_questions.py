@@ -237,6 +237,18 @@ def test_a_better_run_that_is_ranked_apart_takes_the_first_rank_away() -> None:
     )
 
 
+def test_of_two_runs_that_are_ranked_apart_the_better_one_is_named() -> None:
+    """They share 80 of 100 questions: too few for a rank, enough to see which is better."""
+    worse = {n: n % 5 == 0 for n in range(100)}
+    better = {n: n % 5 > 0 for n in range(20, 120)}
+    for made in ((worse, better), (better, worse)):
+        found = section([run("first", made[0]), run("second", made[1])])
+        assert [len(group.runs) for group in found.run_groups] == [1, 1]
+        name = "First" if made[0] is better else "Second"
+        assert best(found).startswith(f"{name}, accuracy 80.00% ")
+        assert "share 80 of 100 questions, less than 90%" in best(found)
+
+
 def test_runs_in_a_circle_are_not_separable() -> None:
     """Each is better than the next on the questions that the two share: none is first."""
     circle = [("a", "b"), ("b", "c"), ("c", "a"), ("a", "d"), ("b", "d"), ("c", "d")]

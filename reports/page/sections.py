@@ -62,7 +62,7 @@ class RunGroup:
     tests: PairwiseTests | None
     """None: fewer than two have predictions."""
     rivals: tuple[Rival, ...]
-    """Runs of other groups that are significantly better than the best one of this group."""
+    """Runs of other groups that are significantly better than the first one of this group."""
     parsed: PairwiseTests | None
     """Over parsed answers alone; None: their ranks are those of `tests`."""
     without_answer: Mapping[str, str]
@@ -388,32 +388,30 @@ def _checked(groups: Sequence[RunGroup], answers: Mapping[str, Answers]) -> tupl
     not certain."""
     found = []
     for group in groups:
-        leader = group.tests.order[0] if group.tests else ""
-        if not group.tests or not group.metric or group.tests.ranks[leader] != Rank(1, 1):
-            found.append(group)
-            continue
+        leader = group.tests.order[0] if group.tests else runs.run_id(group.runs[0])
         others = {
             runs.run_id(run): run
             for other in groups
             if other is not group and runs.label(other.runs[0]) == runs.label(group.runs[0])
             for run in other.runs
         }
-        scored = [
-            known.scored
-            for name in others
-            if (known := answers.get(name)) and known.metric.name == group.metric.name
-        ]
-        better = tuple(
-            Rival(runs.title(others[pair.second]), pair)
-            for pair in rivals(
-                answers[leader].scored,
-                scored,
-                higher_is_better=group.metric.higher_is_better,
-            )
-        )
-        ranks = {**group.tests.ranks, leader: Rank(1, 1 + len(better))}
-        found.append(replace(group, tests=replace(group.tests, ranks=ranks), rivals=better))
+        if others and leader in answers:
+            group = replace(group, rivals=_rivals(answers[leader], others, answers))  # noqa: PLW2901
+        if group.tests and group.rivals and group.tests.ranks[leader] == Rank(1, 1):
+            ranks = {**group.tests.ranks, leader: Rank(1, 1 + len(group.rivals))}
+            group = replace(group, tests=replace(group.tests, ranks=ranks))  # noqa: PLW2901
+        found.append(group)
     return tuple(found)
+
+
+def _rivals(
+    leader: Answers, others: Mapping[str, RunRecord], answers: Mapping[str, Answers]
+) -> tuple[Rival, ...]:
+    """Those of some runs that are better than `leader` on the questions that they share with it."""
+    known = [found for name in others if (found := answers.get(name))]
+    scored = [found.scored for found in known if found.metric.name == leader.metric.name]
+    better = rivals(leader.scored, scored, higher_is_better=leader.metric.higher_is_better)
+    return tuple(Rival(runs.title(others[pair.second]), pair) for pair in better)
 
 
 def _tests(scored: Sequence[RunScores], metric: MetricFormat) -> PairwiseTests:

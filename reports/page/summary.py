@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from harness.run.records import RunRecord
 from reports.distillation.panel import Panel
 from reports.inputs import runs
-from reports.inputs.metrics import decisive
+from reports.inputs.metrics import MetricFormat, decisive
 from reports.inputs.paper import Paper
 from reports.numbers import counted, duration, fixed
 from reports.page import printed
@@ -65,11 +65,11 @@ def evidence(asked: Sequence[Question], section: TaskSection) -> list[Statement]
 
 
 def _best(sections: Sequence[TaskSection]) -> Iterable[Statement]:
-    ranked = [section.run_groups[0] for section in sections if section.run_groups]
+    ranked = [_first(section) for section in sections if section.run_groups]
     if len(ranked) > IN_SHORT:
         yield _certain_bests(ranked)
     for section in sections:
-        if section.run_groups and (found := _best_of(section.run_groups[0])):
+        if section.run_groups and (found := _best_of(_first(section))):
             verdict, text = found
             apart = [_capital(each.apart) for each in section.run_groups if each.apart]
             yield Statement(
@@ -78,8 +78,15 @@ def _best(sections: Sequence[TaskSection]) -> Iterable[Statement]:
                 text=" ".join([text, *(f"{reason}." for reason in apart)]),
                 link=f"#{section.id}",
                 section=section.id,
-                compare=_decided_by(section.run_groups[0]),
+                compare=_decided_by(_first(section)),
             )
+
+
+def _first(section: TaskSection) -> RunGroup:
+    """The group of most runs; of several, one whose first run no other run is better than."""
+    first = section.run_groups[0]
+    most = (each for each in section.run_groups if len(each.runs) == len(first.runs))
+    return next((each for each in most if not each.rivals), first)
 
 
 def _certain_bests(groups: Sequence[RunGroup]) -> Statement:
@@ -106,7 +113,7 @@ def _certain_bests(groups: Sequence[RunGroup]) -> Statement:
 
 
 def _best_of(group: RunGroup) -> tuple[str, str] | None:
-    """Of the group of most runs: (verdict, what it rests on)."""
+    """Of one group of runs: (verdict, what it rests on)."""
     metric = decisive(group.runs)
     scored = [
         run for run in group.runs if metric and runs.figure(run, metric.name).value is not None
@@ -124,7 +131,7 @@ def _best_of(group: RunGroup) -> tuple[str, str] | None:
     if metric.is_share and chance is not None:
         basis.append(f"chance {fixed(chance * 100, 1)}%")
     if len(scored) == 1:
-        rank, why = "the only run on these questions", ["No other run to compare with"]
+        rank, why = _alone(group, metric)
     else:
         rank, why = _significance(group, scored)
     texts = [*why, *([_capital("; ".join(basis))] if basis else ())]
@@ -140,6 +147,13 @@ def _decided_by(group: RunGroup) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def _alone(group: RunGroup, metric: MetricFormat) -> tuple[str, list[str]]:
+    """(what stands in place of a rank, why) of a run that is ranked with no other one."""
+    if group.rivals:
+        return "ranked with no other run", [_against_rival(group.rivals[0], group, metric)]
+    return "the only run on these questions", ["No other run to compare with"]
 
 
 def _significance(group: RunGroup, scored: Sequence[RunRecord]) -> tuple[str, list[str]]:
@@ -161,7 +175,7 @@ def _significance(group: RunGroup, scored: Sequence[RunRecord]) -> tuple[str, li
             )
         more = [*_own_figures(group, scored), *_of_parsed(group, best)]
         return f"rank 1{_among(group, best)}", [*why, *more]
-    why += [_against_rival(rival, group) for rival in group.rivals[:1]]
+    why += [_against_rival(rival, group, metric) for rival in group.rivals[:1]]
     places = f"ranks {rank.best}\N{EN DASH}{rank.worst}"
     name = f"{places}{_among(group, best)}: not separable"
     return name, [*why, *_own_figures(group, scored), *_of_parsed(group, best)]
@@ -206,10 +220,9 @@ def _shared(group: RunGroup, leader: str) -> str:
     return f"{many:,}" if few == many else f"{few:,} to {many:,}"
 
 
-def _against_rival(rival: Rival, group: RunGroup) -> str:
+def _against_rival(rival: Rival, group: RunGroup, metric: MetricFormat) -> str:
     """That a run which is ranked apart is better than the best one here."""
-    assert group.metric is not None  # it was tested
-    leader, metric = runs.title(group.runs[0]), group.metric
+    leader = runs.title(group.runs[0])
     found = rival.pair.verdict(metric, leader, rival.title, noun=metric.counts)
     return f"{rival.title}, ranked apart, against {leader}: {found.text}"
 
