@@ -243,3 +243,21 @@ def test_the_runs_of_a_group_are_exported_together(
     missing = command(*arguments, "--task", "gqa")
     assert missing.code == 2
     assert "There are tables of mine, scienceqa, vqaonline." in missing.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", ["vqa-rad/open.jsonl", "easy-vqa"])
+def test_tasks_with_written_answers_run_on_real_questions(
+    rows: str, real_data: Path, command: Callable[..., Result], tmp_path: Path
+) -> None:
+    """With a user's own data in the schema of JSONL, by a miniature, from end to end."""
+    names = ["textvqa", "vizwiz", "gqa", "docvqa", "aokvqa-direct", "mathvista"]
+    options = "".join(f'[options.{name}]\ndata = "{real_data / rows}"\n' for name in names)
+    done = command(
+        *("eval", "--model", "moondream", "--size", "mini", "--limit", 2, "--max-new-tokens", 8),
+        *("--task", group(tmp_path, f"tasks = {json.dumps(names)}\n{options}"), "--json"),
+        *("--runs", tmp_path / "runs"),
+    )
+    assert done.code == 0, done.stderr
+    assert [run["task"]["name"] for run in done.json["runs"]] == names
+    assert {run["counts"]["done"] for run in done.json["runs"]} == {2}
