@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from harness.core.errors import HarnessError
 from harness.core.types import Prediction, references
+from harness.core.worker_pool import worker_pool
 from harness.run.folder import RunFolder, find_runs
 from reports.inputs import discovery, sanitize
 from reports.inputs.material import Material, RunData
@@ -221,6 +223,19 @@ def test_other_processes_change_nothing(
     monkeypatch.setattr(reading, "WORTH_PROCESSES", 1)
     monkeypatch.setattr(reading, "available_cores", lambda: 2)
     assert page_of(runs) == plain
+
+
+@pytest.mark.process
+def test_workers_leave_interrupts_to_their_parent() -> None:
+    """Ctrl-C, which reaches them too, ends none of them in the middle of an answer, and a termination
+    ends them at once, whatever their parent does about it."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        with worker_pool(1) as pool:
+            found = [pool.submit(signal.getsignal, n) for n in (signal.SIGINT, signal.SIGTERM)]
+            assert [each.result() for each in found] == [signal.SIG_IGN, signal.SIG_DFL]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,11 @@ def _begin(begin: Callable[[], None] | None) -> None:
 
 def _end_with_parent() -> None:
     """Let a worker die with the process that started it, however that one ends: a forked worker
-    would otherwise hold its locks and memory for ever. An interrupt is that one's business."""
+    would otherwise hold its locks and memory for ever. An interrupt is that one's business; a
+    termination, by which a broken pool ends its workers, is not to wait for a handler of that one.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     assert parent is not None  # this runs in workers only
     sentinel = parent.sentinel

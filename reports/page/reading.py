@@ -101,7 +101,9 @@ class Reader:
         if size < WORTH_PROCESSES or len(jobs) < 2 or available_cores() < 2:
             return map(function, jobs)
         if self._pool is None:
-            self._pool = self._ending.enter_context(worker_pool(PROCESSES))
+            self._pool = worker_pool(PROCESSES)
+            # Interrupted, it waits for what its processes are at, not for all that is left.
+            self._ending.callback(self._pool.shutdown, cancel_futures=True)
         return self._pool.map(function, jobs)
 
 
