@@ -53,8 +53,14 @@ class PredictionsFile:
         cannot be read."""
         return RunFolder(self.path.parent).read_indexed()
 
-    def lines(self, spans: Iterable[tuple[int, int] | None]) -> Iterator[Prediction | None]:
+    def lines(
+        self, spans: Iterable[tuple[int, int] | None], known: dict[bytes, Prediction]
+    ) -> Iterator[Prediction | None]:
         """The answers between these offsets, which `read` has checked before; None stays None.
+
+        Args:
+            known: lines that were parsed already, of this file and of others, with their answers:
+                models often answer alike.
 
         Raises:
             HarnessError: the file is no longer the one that was read.
@@ -66,7 +72,10 @@ class PredictionsFile:
                         yield None
                         continue
                     file.seek(span[0])
-                    yield checked_prediction(parse_json(file.read(span[1] - span[0])))
+                    line = file.read(span[1] - span[0])
+                    if line not in known:
+                        known[line] = checked_prediction(parse_json(line))
+                    yield known[line]
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise self.changed() from error
 

@@ -84,8 +84,11 @@ class RunPlan:
     scores: tuple[tuple[float | None, ...], ...]
     """Of each metric that is listed, what it gave the answers."""
 
-    def read(self, ids: Sequence[str]) -> list[Prediction | None]:
+    def read(self, ids: Sequence[str], known: dict[bytes, Prediction]) -> list[Prediction | None]:
         """The answers to these questions.
+
+        Args:
+            known: see `PredictionsFile.lines`.
 
         Raises:
             HarnessError: the file is no longer the one that was read.
@@ -93,7 +96,7 @@ class RunPlan:
         if not isinstance(self.source, PredictionsFile):
             found = self.source()
             return [None if place is None else found[place] for place in self.places]
-        rows = list(self.source.lines(self.spans))
+        rows = list(self.source.lines(self.spans, known))
         if any(p is not None and p.sample_id != i for p, i in zip(rows, ids, strict=True)):
             raise self.source.changed()
         return rows
@@ -161,7 +164,8 @@ def pack(plan: BlockPlan) -> Packed:
     Raises:
         HarnessError: a file of answers is no longer the one that was read.
     """
-    rows = [run.read(plan.ids) for run in plan.runs]
+    known: dict[bytes, Prediction] = {}
+    rows = [run.read(plan.ids, known) for run in plan.runs]
     texts, answers = _Numbers(), _Answers()
     asked, first, index = [], [], []
     given: list[list[int]] = [[] for _ in rows]
