@@ -37,6 +37,14 @@ class PredictionsFile:
         except OSError:
             return 0
 
+    def state(self) -> tuple[int, int, int] | None:
+        """Which file it is, its size and when it was changed; None where there is none."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
     def digest(self) -> str:
         """Of all its bytes; empty where it cannot be read."""
         found = sha256()

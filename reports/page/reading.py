@@ -145,7 +145,7 @@ def _read_to_keep(job: _Job) -> tuple[str, bytes] | None:
     read, or where what it gives is no JSON."""
     run, cache = job.run, job.cache
     assert run.file is not None
-    digest = run.file.digest()
+    state, digest = run.file.state(), run.file.digest()
     key = key_of("run", digest, json.dumps(run.record.to_json(), sort_keys=True, default=str))
     kept = cache.get(key) if cache else None
     if kept is None:
@@ -154,7 +154,7 @@ def _read_to_keep(job: _Job) -> tuple[str, bytes] | None:
         except HarnessError:
             return None
         kept = _to_json(_read(run, predictions, ends))
-        if kept is None or run.file.digest() != digest:
+        if kept is None or run.file.state() != state:  # it is not what the digest is of
             return None
         if cache:
             cache.put(key, kept)
