@@ -187,7 +187,7 @@ def test_a_fresh_run_moves_the_old_one_at_its_first_answer(run, folder: Path) ->
     (aside,) = (path for path in folder.parent.iterdir() if path != folder)
     kept = snapshot(aside)
     assert kept == {name: before[name] for name in kept}
-    assert set(kept) == {"run.json", "predictions.jsonl"}
+    assert set(kept) == {"run.json", "predictions.jsonl", "status.json"}
     rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     assert len(rows) == 20
     assert 0 < sum(row["error"] is None for row in rows) < 20

@@ -21,6 +21,22 @@ if TYPE_CHECKING:
     from reports.page.report import Report, ReportOptions
 
 
+ShownSamples: TypeAlias = Annotated[
+    Literal["all", "errors", "none"],
+    Option(
+        "Questions that the page shows, with every answer; errors: those that some model got "
+        "wrong.",
+        default="all",
+    ),
+]
+ShownImages: TypeAlias = Annotated[
+    Literal["inline", "none"],
+    Option(
+        "Their pictures, small, as far as the data are at hand; none: a page that can be "
+        "published without the pictures' licence.",
+        default="inline",
+    ),
+]
 WatchRuns: TypeAlias = Annotated[
     bool,
     Option(
@@ -63,22 +79,8 @@ def report(
     *,
     runs: Runs,
     out: PageOut,
-    samples: Annotated[
-        Literal["all", "errors", "none"],
-        Option(
-            "Questions that the page shows, with every answer; errors: those that some model got "
-            "wrong.",
-            default="all",
-        ),
-    ],
-    images: Annotated[
-        Literal["inline", "none"],
-        Option(
-            "Their pictures, small, as far as the data are at hand; none: a page that can be "
-            "published without the pictures' licence.",
-            default="inline",
-        ),
-    ],
+    samples: ShownSamples,
+    images: ShownImages,
     data: Annotated[
         list[str] | None,
         Option(
