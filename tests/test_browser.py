@@ -381,6 +381,7 @@ def test_the_statistics_are_ours(show: Callable[..., Page]) -> None:
         assert (got["low"], got["high"]) == pytest.approx(statistics.wilson(k, n))
 
 
+@pytest.mark.slow
 def test_extractors_give_what_rescoring_gives(
     show: Callable[..., Page], runs: Path, tmp_path: Path
 ) -> None:
@@ -835,6 +836,7 @@ def test_a_long_list_has_few_elements(browser: Browser, tmp_path: Path) -> None:
 # What is left out
 
 
+@pytest.mark.slow
 def test_errors_alone_still_compare_all(browser: Browser, runs: Path, tmp_path: Path) -> None:
     """With --samples errors or none the figures are over every question; the list says what it
     leaves out, and with none there is no list."""
@@ -929,7 +931,7 @@ OPEN_ALL = """
 async () => {
   const wait = () => new Promise((done) => setTimeout(done));
   const elements = new Set();
-  let opened = 0;
+  let shown = 0;
   for (const group of index.groups) {
     await opened(group);
     Object.assign(view, fresh(group));
@@ -943,7 +945,7 @@ async () => {
       if (document.querySelectorAll("#detail details.answer").length !== group.runs.length) {
         throw new Error(`${sample} of ${group.title} is not there`);
       }
-      opened += 1;
+      shown += 1;
     }
     for (const element of document.querySelectorAll(".samples *")) {
       elements.add(element.tagName);
@@ -953,7 +955,7 @@ async () => {
   for (const heading of document.querySelectorAll("th[data-best]")) sort(heading, "ascending");
   for (const part of document.querySelectorAll("details")) part.open = true;
   remember();
-  return [opened, [...elements].sort()];
+  return [shown, [...elements].sort()];
 }
 """
 

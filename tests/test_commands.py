@@ -16,6 +16,7 @@ from tests.commands import harness
 pytestmark = pytest.mark.process
 
 
+@pytest.mark.slow
 def test_a_forked_command_is_one_of_its_own(tmp_path: Path, drawn: Path) -> None:
     """Arguments, folder, environment, streams, exit code, session: as if it had been started."""
     done = harness(

@@ -55,6 +55,7 @@ def answers(folder: Path) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.slow
 def test_every_part_of_the_paper_is_there(done) -> None:
     """Rows of both tables, rationales, the student, the control, and the page."""
     folder, _, _ = done
@@ -77,6 +78,7 @@ def test_every_part_of_the_paper_is_there(done) -> None:
         assert title in page
 
 
+@pytest.mark.slow
 def test_the_closing_summary_is_five_lines_of_what_the_records_say(done) -> None:
     """Each figure is that of the runs, and the page is named."""
     folder, _, lines = done
@@ -102,6 +104,7 @@ def test_the_closing_summary_is_five_lines_of_what_the_records_say(done) -> None
     assert "mini (synthetic)" in lines[4]
 
 
+@pytest.mark.slow
 def test_each_stage_is_told_with_what_remains_of_all(done) -> None:
     """The number of the stage, what it does and, from the second on, the time that is left."""
     _, told, _ = done
@@ -109,6 +112,7 @@ def test_each_stage_is_told_with_what_remains_of_all(done) -> None:
     assert all(re.search(r"about [\d:]+ left in all", line) for line in told[1:])
 
 
+@pytest.mark.slow
 def test_again_nothing_is_computed_twice(done) -> None:
     """The second time every run is found complete, and says the same; nothing says how long the
     stages would take."""
@@ -147,6 +151,7 @@ def test_interrupted_it_goes_on_where_it_was(
     assert answers(tmp_path) == answers(done[0])
 
 
+@pytest.mark.slow
 def test_two_at_once_are_refused(done) -> None:
     """The second is told so before it does anything, and which option helps."""
     with RunFolder(done[0]).locked(), pytest.raises(HarnessError, match="with --folder"):
@@ -161,6 +166,7 @@ def earlier(done, tmp_path: Path, monkeypatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_what_was_made_with_other_settings_is_refused(earlier: Path) -> None:
     """With the option that begins anew; nothing is touched."""
     before = answers(earlier)

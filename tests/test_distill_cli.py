@@ -132,6 +132,7 @@ def test_by_stages(command, arguments: dict[str, Any], tmp_path: Path) -> None:
     assert analysed.json["structure"]["all_tags"]["n"] == 6
 
 
+@pytest.mark.slow
 def test_a_student_that_was_trained_anew_is_evaluated_anew(
     command, arguments: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -347,6 +348,7 @@ def stop_after(
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_stopped_while_it_asks(command, arguments: dict[str, Any], tmp_path: Path) -> None:
     """Killed, then interrupted: nothing lost, nothing double, as if it had not happened."""
     asked = {name: arguments[name] for name in OF_RATIONALES}
@@ -389,6 +391,7 @@ def test_complete_rationales_outlive_their_teacher(
     assert command("distill", "rationales", *more).code == 3
 
 
+@pytest.mark.slow
 def test_real_questions(
     command, arguments: dict[str, Any], real_data: Path, tmp_path: Path
 ) -> None:

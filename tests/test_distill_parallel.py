@@ -338,6 +338,7 @@ def test_a_full_disk_of_one_process(run, whole: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_a_missing_shard(run, tmp_path: Path) -> None:
     """It is told, not read as zeros; and so is one that is cut."""
     out = tmp_path / "run"

@@ -906,7 +906,7 @@ CASES = [
         (
             "answers a folder",
             folder(ANSWERS),
-            r"answers\.jsonl cannot be read: Is a directory",
+            r"answers\.jsonl holds no file of answers\. It takes files that end in \.jsonl",
         ),
         ("answers of 0 bytes", content(ANSWERS, ""), r"answers\.jsonl holds no rows"),
         (
@@ -958,7 +958,7 @@ CASES = [
         nothing,
         f"{SCORE} --model model",
         2,
-        r"differ from those of the run in .*: mode, data, answers\..*--fresh",
+        r"The run in .* was made of other answers than those of .*--fresh",
     ),
     # Extraction again.
     Case(

@@ -230,6 +230,7 @@ def built(pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return made
 
 
+@pytest.mark.slow
 def test_a_mini_is_made_with_its_card(built, tmp_path: Path) -> None:
     """It loads and is marked; the card has what it was made with and what it scored."""
     folder = built(seed=3)

@@ -101,6 +101,7 @@ def test_an_unknown_split_is_told() -> None:
         questions("dev", count=3)
 
 
+@pytest.mark.slow
 def test_no_picture_is_in_two_splits() -> None:
     """By the bytes of the drawing, by the scene, and so with any question."""
     seen: dict[object, str] = {}

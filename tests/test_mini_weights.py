@@ -241,6 +241,7 @@ def test_without_the_picture_they_guess(name: str) -> None:
     assert blind <= guess + 3 * math.sqrt(guess * (1 - guess) / 100)
 
 
+@pytest.mark.slow
 def test_the_teacher_writes_rationales_that_are_sometimes_wrong() -> None:
     """Four tags, each closed; more conclusions are right than by chance, and not all."""
     items = pool().choice[:100]

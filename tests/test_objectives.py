@@ -34,6 +34,7 @@ from distill.training.batches import Batch
 from distill.training.student import Student
 from distill.training.train import train
 from harness import cli
+from harness.cli import signature
 from harness.core.errors import HarnessError, SampleError
 from harness.core.structured import Rationale, render
 from harness.core.types import DataOptions, Style
@@ -71,6 +72,7 @@ class Caption(Objective):
 @pytest.fixture
 def caption(monkeypatch: pytest.MonkeyPatch) -> DistillConfig:
     """... and its line in the registry."""
+    signature._hints(DistillConfig)  # kept for good, and made of the registry as it is
     monkeypatch.setitem(OBJECTIVES, "caption", Caption)
     return replace(FP32, objective="caption", objective_settings={"sharpness": 2.0})
 

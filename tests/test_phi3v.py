@@ -583,6 +583,7 @@ def long_text(length: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("length", [4095, 4096, 4097])
+@pytest.mark.slow
 def test_rope_factors_on_both_sides_of_the_switch(model, length) -> None:
     """Up to 4,096 tokens the short factors apply, from 4,097 on the long ones, to all positions."""
     ids = long_text(length)
@@ -631,6 +632,7 @@ def over_the_switch(model, processor):
 @pytest.mark.parametrize(
     "how", [{}, pytest.param({"cache_implementation": "static"}, marks=pytest.mark.slow)], ids=str
 )
+@pytest.mark.slow
 def test_decoding_over_the_switch_is_that_without_a_cache(model, over_the_switch, how) -> None:
     """When an answer passes 4,096 tokens the cache is made anew, pictures included, row by row."""
     inputs, expected = over_the_switch

@@ -226,7 +226,7 @@ def test_no_command_asks(command, tiny, drawn, tmp_path, monkeypatch, name) -> N
         (CONFIG, '{"model_type": "moondream1", "text_config": [1]}', "TypeError"),
         (CONFIG, '{"model_type": "moondream1", "vision_config": "x"}', "ValueError"),
         (CONFIG, "{", "cannot be read"),
-        (CONFIG, '{"model_type": "llama"}', "only Moondream"),
+        (CONFIG, '{"model_type": "llama"}', "is a llama, which cannot be trained"),
         ("tokenizer.json", "{}", "cannot be loaded as moondream1"),
         ("tokenizer.json", "[]", "cannot be loaded as moondream1"),
     ],

@@ -1403,6 +1403,7 @@ def test_a_server_that_comes_back_with_another_model_is_refused(
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_an_interrupt_does_not_wait_for_answers(drawn, tmp_path, server) -> None:
     """SIGTERM while requests are under way ends the command; what was answered is kept."""
     reached, release = threading.Event(), threading.Event()

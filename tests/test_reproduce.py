@@ -65,6 +65,7 @@ def score(command, drawn: Path, model: str) -> None:
     assert command("score", "answers.jsonl", "--task", "scienceqa", "--model", model).code == 0
 
 
+@pytest.mark.slow
 def test_every_command_without_weights(
     command, tiny: Callable[..., Path], drawn: Path, folder: Path
 ) -> None:
@@ -217,6 +218,7 @@ def published_shape(
 
 
 @pytest.mark.parametrize("name", ["paper", pytest.param("code", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_what_training_takes_is_what_the_dry_run_computes(
     command, name: str, published_shape: Path, drawn: Path, folder: Path
 ) -> None:

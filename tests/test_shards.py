@@ -155,7 +155,7 @@ def until(path: Path, number: int, process: BaseProcess) -> None:
     ("number", "more"),
     [
         pytest.param(2, {}, marks=pytest.mark.slow),
-        (3, {"limit": 24}),
+        pytest.param(3, {"limit": 24}, marks=pytest.mark.slow),
         (2, {"temperature": 0.7, "limit": 20}),
     ],
     ids=str,
@@ -235,6 +235,7 @@ def test_real_questions(answer: Answer, tmp_path: Path, tiny, real_data: Path) -
 
 @pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.process
+@pytest.mark.slow
 def test_the_others_do_what_a_killed_one_had_begun(
     answer: Answer, one: Path, tmp_path: Path, victim: int
 ) -> None:
@@ -304,6 +305,7 @@ def test_one_that_comes_late(answer: Answer, tmp_path: Path) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_failed_samples(answer: Answer, questions: Path, tmp_path: Path) -> None:
     """A corrupt picture is one error row whoever meets it, and is tried again by the next run."""
     line = json.loads((questions / "test.jsonl").read_text().splitlines()[5])
@@ -382,6 +384,7 @@ def test_fresh_on_several_machines(answer: Answer, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_gathering_may_be_cut(answer: Answer, one: Path, tmp_path: Path) -> None:
     """Killed when all is gathered and the shards are still there: they are not counted twice."""
     path = folder_of(tmp_path)

@@ -39,7 +39,7 @@ FP32 = preset("paper", precision="float32", learning_rate=1e-3, batch_size=2)
 OWN = ("llava", "llava-next", "phi-3.5", "llava-cot", "kosmos-2", "idefics3")
 """Families whose tiny checkpoints the project builds; the others are the tests' own."""
 OTHERS = ("smolvlm", "qwen2_vl", "qwen3_vl", "paligemma", "internvl")
-QUICK = ("llava-cot", "qwen2_vl", "paligemma")
+QUICK = ("llava-cot", "qwen2_vl")
 """One of each kind: cross-attention, positions in three dimensions, a prompt that attends to
 itself. Plain features in the sequence are Moondream's too."""
 EVERY = [
@@ -255,6 +255,7 @@ def test_features_of_several_depths_and_cross_attention_are_kept(
 
 
 @pytest.mark.parametrize("name", ["smolvlm", pytest.param("kosmos-2", marks=pytest.mark.families)])
+@pytest.mark.slow
 def test_an_adapter_answers_merged_and_apart(
     base: Callable[..., Path], name: str, tmp_path: Path
 ) -> None:
@@ -288,6 +289,7 @@ def test_an_adapter_answers_merged_and_apart(
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_a_resumed_run_is_the_same(
     base: Callable[..., Path], tmp_path: Path, changes: dict[str, Any]
 ) -> None:

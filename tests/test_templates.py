@@ -334,6 +334,7 @@ def test_the_fingerprint_covers_prompts_with_and_without_a_picture(
     assert len(hashes) == 3
 
 
+@pytest.mark.slow
 def test_older_runs_are_resumed_unless_their_prompts_were_others(
     command, tiny: Callable[..., Path], drawn: Path, tmp_path: Path
 ) -> None:

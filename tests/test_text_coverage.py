@@ -145,6 +145,7 @@ def minilm() -> Path:
     return Path(package.MODEL_DIR)
 
 
+@pytest.mark.slow
 def test_pairs_that_the_encoder_cuts_are_counted(minilm: Path) -> None:
     """Answer or reference; a text of just as many tokens as the encoder takes is whole."""
     long, fits = "whale " * 600, "whale " * 510

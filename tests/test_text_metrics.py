@@ -123,6 +123,7 @@ def test_lsum_takes_the_union_that_rouge_score_takes(prediction, reference):
     assert rouge([prediction], [reference])["rougeLsum"][0] == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_real_answers_score_as_in_the_reference_libraries(real):
     """Every published answer for BLEU; every thirtieth for ROUGE, whose reference is slow."""
     predictions, references = real
@@ -228,7 +229,10 @@ def minilm() -> Path:
     return Path(package.MODEL_DIR)
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 64])
+@pytest.mark.parametrize(
+    "batch_size",
+    [4, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 64))],
+)
 def test_bertscore_equals_bert_score(minilm, batch_size):
     """Short, long, cut, repeated and Unicode texts, whatever the batch."""
     from bert_score import BERTScorer

@@ -103,6 +103,7 @@ def test_a_training_that_is_resumed_goes_on_in_the_same_tracked_run(
     assert events.Images("examples/000")
 
 
+@pytest.mark.slow
 def test_a_distillation_tracks_training_and_evaluation(
     command: Callable[..., Any], tiny: Callable[..., Path], drawn: Path, tmp_path: Path
 ) -> None:

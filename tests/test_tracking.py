@@ -90,6 +90,7 @@ def fill(trackers: Trackers, *, first: int = 0) -> None:
 
 @pytest.mark.process
 @NEEDS["wandb"]
+@pytest.mark.slow
 def test_wandb_keeps_an_offline_run(offline: Path, tmp_path: Path) -> None:
     """Name, project, configuration, metrics over their axis, table and pictures; a second process
     goes on in the same run."""

@@ -34,6 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 @pytest.mark.process
+@pytest.mark.slow
 def test_every_command_and_block_runs(command: Callable[..., Any], folder: Path) -> None:
     """In the page's order, in one folder; what they track is where the page says."""
     for line in COMMANDS:

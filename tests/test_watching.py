@@ -311,6 +311,7 @@ def test_a_port_that_is_taken_is_named(server: PageServer) -> None:
 @pytest.mark.skipif(
     not (shutil.which("chromium") or shutil.which("chromium-browser")), reason="needs Chromium"
 )
+@pytest.mark.slow
 def test_an_open_page_notices(server: PageServer, tmp_path: Path) -> None:
     """It shows how far a run is with its interval, and says when there is a newer page."""
     from playwright.sync_api import sync_playwright
