@@ -126,5 +126,5 @@ def test_an_install_has_the_command_and_what_it_needs(tmp_path: Path) -> None:
     )
     assert "scienceqa-mini" in done.stdout
     assert {"harness", "tasks", "distill", "reports"} <= {path.name for path in tmp_path.iterdir()}
-    assert [*tmp_path.glob("reports/templates/*")]
+    assert [*tmp_path.glob("reports/page/templates/*.j2")]
     assert [*tmp_path.rglob("*.safetensors")]
