@@ -29,5 +29,6 @@ TASK = replace(
     title="ScienceQA-mini",
     load=load,
     questions=1050,
+    licence=LICENCE,
     synthetic=True,
 )

@@ -29,5 +29,6 @@ TASK = replace(
     title="VQAonline-mini",
     load=load,
     questions=250,
+    licence=LICENCE,
     synthetic=True,
 )

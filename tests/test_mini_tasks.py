@@ -550,3 +550,11 @@ def test_the_page_on_the_miniature_states_what_is_so() -> None:
     for row in rows:
         assert f"| {row} |" in text
     assert f"({len(FAMILIES)} kinds of questions)" in text
+
+
+def test_drawn_questions_are_under_the_packages_licence(command) -> None:
+    """Not under that of the data set whose schema they have."""
+    listed = {
+        each["name"]: each["licence"] for each in command("list", "tasks", "--json").json["tasks"]
+    }
+    assert {listed[name] for name in ("scienceqa-mini", "vqaonline-mini")} == {"Apache-2.0"}
