@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from harness.core.image_marks import placed
-from harness.core.prompts import LETTER, bracketed
-from harness.core.types import DataOptions, Prompt, Sample, SampleSet, Style, Task
+from harness.core.prompts import interleaved
+from harness.core.types import DataOptions, Sample, SampleSet, Task
 from harness.data.answer_keys import by_letter
 from harness.data.configurations import CONFIGURATION
 from harness.data.published import published_split
@@ -59,26 +58,12 @@ def _question(row: Row) -> Sample:
     return replace(sample, question=question or f"{sample.question} {CHOOSE}", topic=topic)
 
 
-def prompt(sample: Sample, style: Style) -> Prompt:
-    """The question and its options, "(A) x"; pictures come first, but for those that are named in
-    the text. Raises SampleError."""
-    text, images = placed("\n".join([sample.question, *bracketed(sample)]), sample.images)
-    return Prompt(
-        text=text,
-        question=sample.question,
-        choices=sample.choices,
-        images=tuple(image.decode() for image in images),
-        instruction=LETTER if style == "direct" else None,
-        style=style,
-    )
-
-
 TASK = Task(
     name="blink",
     title="BLINK",
     licence=LICENCE,
     load=load,
-    prompt=prompt,
+    prompt=interleaved,
     extract=extract_choice,
     metrics=(TOPIC_MEAN, ACCURACY),
     max_new_tokens=64,

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from harness.core.image_marks import placed
-from harness.core.prompts import LETTER, SHORT, bracketed
+from harness.core.prompts import interleaved
 from harness.core.submissions import letter_or_text
-from harness.core.types import DataOptions, Prompt, Sample, SampleSet, Style, Submission, Task
+from harness.core.types import DataOptions, Sample, SampleSet, Submission, Task
 from harness.data.answer_keys import bad, by_letter
 from harness.data.configurations import CONFIGURATION
 from harness.data.literals import text_list
@@ -78,26 +77,12 @@ def _question(row: Row) -> Sample:
     return replace(sample, question=lines(row.fields["question"]), topic=sample.topic or subject)
 
 
-def prompt(sample: Sample, style: Style) -> Prompt:
-    """The question and its options, "(A) x", with pictures where they are named; raises
-    SampleError."""
-    text, images = placed("\n".join([sample.question, *bracketed(sample)]), sample.images)
-    return Prompt(
-        text=text,
-        question=sample.question,
-        choices=sample.choices,
-        images=tuple(image.decode() for image in images),
-        instruction=(LETTER if sample.choices else SHORT) if style == "direct" else None,
-        style=style,
-    )
-
-
 TASK = Task(
     name="mmmu",
     title="MMMU",
     licence=LICENCE,
     load=load,
-    prompt=prompt,
+    prompt=interleaved,
     extract=extract_mixed,
     metrics=(MMMU_ACCURACY, MMMU_EXTRACTED, MMMU_GUESSED),
     answers="mixed",

@@ -30,9 +30,9 @@ from harness.cli.distill.plan import (
     training_of,
     with_command,
 )
-from harness.cli.distill.printing import preview_of_training, show_trained
+from harness.cli.distill.printing import preview_of_training
+from harness.cli.distill.train import train_and_show
 from harness.cli.options import AsJson, DryRun
-from harness.core import processes
 from harness.core.terminal import quieten_libraries, say
 from harness.core.types import DataOptions
 
@@ -71,26 +71,9 @@ def train(
         teaching = teaching_of(TeacherOptions(), RationaleOptions(), hardware, config=config)
         preview_of_training(workspace, chosen, training, teaching, as_json=as_json)
         return
-    from distill.objectives import objective_of
-    from distill.rationales.kept import load_examples
-    from distill.training.parallel import end_process_group
-    from distill.training.students import train_student
-    from harness.tracking.registry import check_trackers
-
-    check_trackers(workspace.tracking)
-    examples = load_examples(workspace, chosen, objective=objective_of(config))
-    student = train_student(workspace, chosen, training, examples=examples)
-    end_process_group()
-    if processes.here().first:
-        show_trained(
-            workspace,
-            chosen,
-            training,
-            student,
-            task=questions.task,
-            test_split=test.split,
-            as_json=as_json,
-        )
+    train_and_show(
+        workspace, chosen, training, task=questions.task, test_split=test.split, as_json=as_json
+    )
 
 
 def _task_for(options: DataOptions) -> str:

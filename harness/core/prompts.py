@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 from types import MappingProxyType
 
-from harness.core.image_marks import in_words
+from harness.core.image_marks import in_words, placed
 from harness.core.types import Prompt, Sample, Style, Task, gold_text
 
 _STRUCTURED = (
@@ -112,4 +112,22 @@ def lettered(sample: Sample, style: Style) -> Prompt:
         images=tuple(image.decode() for image in sample.images),
         style=style,
         instruction=LETTER if style == "direct" else None,
+    )
+
+
+def interleaved(sample: Sample, style: Style) -> Prompt:
+    """The question and its options, "(A) x", with pictures where the text names them; those that it
+    does not name come first. In the style `direct` a letter is asked for, or a short answer.
+
+    Raises:
+        SampleError: a picture cannot be decoded, or one that is named is not there.
+    """
+    text, images = placed("\n".join([sample.question, *bracketed(sample)]), sample.images)
+    return Prompt(
+        text=text,
+        question=sample.question,
+        choices=sample.choices,
+        images=tuple(image.decode() for image in images),
+        instruction=(LETTER if sample.choices else SHORT) if style == "direct" else None,
+        style=style,
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
+from distill.layout import Workspace
 from distill.options import RationaleOptions
 from harness.cli.commands import App
 from harness.cli.distill.options import (
@@ -28,6 +31,11 @@ from harness.cli.distill.printing import preview_of_training, show_trained
 from harness.cli.options import AsJson, DryRun
 from harness.core import processes
 from harness.core.terminal import quieten_libraries
+
+if TYPE_CHECKING:
+    from distill.questions import Questions
+    from distill.rationales.collect import Teaching
+    from distill.training.students import Training
 
 app = App()
 
@@ -64,6 +72,29 @@ def train(
     if dry_run:
         preview_of_training(workspace, chosen, training, teaching, as_json=as_json)
         return
+    task = questions.task if is_given(ctx, "task") else chosen.data.task.name
+    train_and_show(
+        workspace,
+        chosen,
+        training,
+        teaching=teaching,
+        task=task,
+        test_split=test.split,
+        as_json=as_json,
+    )
+
+
+def train_and_show(
+    workspace: Workspace,
+    chosen: Questions,
+    training: Training,
+    *,
+    task: str,
+    test_split: str,
+    teaching: Teaching | None = None,
+    as_json: bool,
+) -> None:
+    """Train on what the workspace has for the questions; the first process prints the student."""
     from distill.objectives import objective_of
     from distill.rationales.kept import load_examples
     from distill.training.parallel import end_process_group
@@ -71,18 +102,16 @@ def train(
     from harness.tracking.registry import check_trackers
 
     check_trackers(workspace.tracking)
-    examples = load_examples(workspace, chosen, objective=objective_of(config))
+    examples = load_examples(workspace, chosen, objective=objective_of(training.config))
     student = train_student(workspace, chosen, training, examples=examples, teaching=teaching)
     end_process_group()
-    if not processes.here().first:
-        return
-    task = questions.task if is_given(ctx, "task") else chosen.data.task.name
-    show_trained(
-        workspace,
-        chosen,
-        training,
-        student,
-        task=task,
-        test_split=test.split,
-        as_json=as_json,
-    )
+    if processes.here().first:
+        show_trained(
+            workspace,
+            chosen,
+            training,
+            student,
+            task=task,
+            test_split=test_split,
+            as_json=as_json,
+        )
