@@ -55,10 +55,6 @@ class Verdict:
     """"NAME is better", "not significant" ..."""
 
     @property
-    def is_certain(self) -> bool:
-        return self.better is not None
-
-    @property
     def probabilities(self) -> str:
         """The p-value alone and after the correction, in words."""
         if self.p is None:

@@ -96,7 +96,6 @@ def _metric(group: Group) -> dict[str, Any] | None:
         return None
     return {
         "title": metric.title,
-        "words": metric.in_words,
         "percent": metric.unit == "%",
         "higher": metric.higher_is_better,
         "graded": group.is_graded,
