@@ -94,6 +94,17 @@ def test_the_status_says_how_far_a_run_is(tmp_path: Path) -> None:
     assert (read_status(tmp_path) or {})["done"] == 12
 
 
+def test_a_long_run_is_not_held_up_by_its_status(tmp_path: Path) -> None:
+    """Writing takes a fiftieth of the time at most, however many answers there are."""
+    times = iter([0.0, 1.0, 3.0, 100.0, 101.1, 101.2])  # writing takes two seconds, then none
+    writer = StatusWriter(tmp_path, total=20, done=0, clock=lambda: next(times))
+    seen = []
+    for done in (10, 11, 12):
+        writer.update(answered(done, right=5), done=done)
+        seen.append((read_status(tmp_path) or {})["done"])
+    assert seen == [10, 10, 12]
+
+
 def test_a_shard_writes_the_status_of_its_run(tmp_path: Path) -> None:
     """Where several processes answer there is one status."""
     StatusWriter(tmp_path / "shards" / "0", total=2, done=0).update([], done=1)

@@ -21,7 +21,7 @@ from harness.core import progress
 from harness.core.errors import SampleError
 from harness.core.images import ImageRef
 from harness.core.types import Sample, Task
-from harness.metrics.statistics import mcnemar
+from harness.metrics.statistics import Z_95, mcnemar
 
 MOST = 200
 """Questions that are looked at."""
@@ -53,7 +53,7 @@ class Sight:
         their likelihood."""
         if self.right or self.right_without:
             return self.right <= self.right_without or self.p >= _SIGNIFICANT
-        return self.gain - 1.96 * self.gain_error <= 0
+        return self.gain - Z_95 * self.gain_error <= 0
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "blind": self.blind}

@@ -23,6 +23,7 @@ from harness.metrics.clusters import groups
 from harness.metrics.registry import CONTEXT
 from harness.metrics.statistics import (
     RESAMPLES,
+    Z_95,
     bootstrap,
     clustered_standard_error,
     percentile_interval,
@@ -35,7 +36,6 @@ Floats = NDArray[np.float64]
 _NO_ANSWERS = "not computed: no answers"
 NO_KEY = "not computed: the answers of this split are not public"
 _UNDEFINED = "not computed: undefined for these answers"
-_Z = 1.959963984540054  # of a two-sided 95% interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +272,7 @@ def _interval(
     column = rows.values[:, 0]
     low, high = wilson(round(float(column.sum())), n)
     if rows.clusters is not None and len(np.unique(rows.clusters)) > 1:
-        half = _Z * clustered_standard_error(column, rows.clusters.tolist())
+        half = Z_95 * clustered_standard_error(column, rows.clusters.tolist())
         mean = float(column.mean())
         if 2 * half > high - low:
             return max(0.0, mean - half), min(1.0, mean + half), "95% interval, clustered by group"

@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 Score = Callable[[Floats], Floats]
 """Means of per-pair statistics, (..., K) -> scores, (...)."""
 
+Z_95 = 1.959963984540054
+"""The normal quantile of a two-sided 95% interval."""
 RESAMPLES = 1000
 """Resamples of a bootstrap: the ends of a 95% interval are then the 25th values from either end."""
 

@@ -1,7 +1,7 @@
 """status.json of a run: how far it is, for whoever watches it or scripts around it.
 
-It is replaced at once, at most once a second while answers come in and when the run ends or stops.
-Nothing depends on it: run.json and predictions.jsonl are the run.
+It is replaced at once: while answers come in, at most once a second and in a fiftieth of the time,
+and when the run ends or stops. Nothing depends on it: run.json and predictions.jsonl are the run.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import Any
 
 from harness.core.files.json_files import load_json, write_json
 from harness.core.types import Prediction
-from harness.metrics.statistics import Interval, standard_error, wilson
+from harness.metrics.statistics import Z_95, Interval, standard_error, wilson
 from harness.run.layout import SHARDS, STATUS
 from harness.run.records import RunRecord
 
 SECONDS_BETWEEN = 1.0
-_Z = 1.959963984540054  # of a two-sided 95% interval
+SHARE = 0.02
+"""Of the time between two, that writing may take: its scores go over all answers so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,19 +72,18 @@ class StatusWriter:
         self._before = done
         self._clock = clock
         self._started = clock()
-        self._written = -math.inf
+        self._not_before = -math.inf
 
     def update(self, predictions: Sequence[Prediction], *, done: int) -> None:
-        """Write what there is now, unless that was done less than a second ago.
+        """Write what there is now, unless that was done a moment ago.
 
         Args:
             predictions: of this process, and of those before it.
             done: samples that are answered, by all processes.
         """
         now = self._clock()
-        if now - self._written < SECONDS_BETWEEN:
+        if now < self._not_before:
             return
-        self._written = now
         here, left = done - self._before, self._total - done
         pace = (now - self._started) / here if here > 0 else None
         answered = [p for p in predictions if p.error is None]
@@ -100,6 +100,7 @@ class StatusWriter:
                 updated=time.time(),
             ),
         )
+        self._not_before = now + max(SECONDS_BETWEEN, (self._clock() - now) / SHARE)
 
 
 def write_final(folder: Path, record: RunRecord, *, total: int) -> None:
@@ -161,7 +162,7 @@ def _interval(values: Sequence[float]) -> Interval | None:
         return wilson(int(sum(values)), len(values))
     if len(values) < 2:
         return None
-    mean, half = sum(values) / len(values), _Z * standard_error(values)
+    mean, half = sum(values) / len(values), Z_95 * standard_error(values)
     return Interval(mean - half, mean + half)
 
 

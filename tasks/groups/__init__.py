@@ -145,9 +145,9 @@ def _document(path: Path) -> dict[str, Any]:
 def _entries(name: str, path: Path, within: tuple[Path, ...]) -> Iterator[Entry]:
     """What a name or a path in the list of a file means."""
     if name.endswith(SUFFIX):
-        yield from _read(_beside(name, path), within).entries
+        yield from _read(_next_to(name, path), within).entries
     elif name.endswith(".py"):
-        yield Entry(task=str(_beside(name, path)))
+        yield Entry(task=str(_next_to(name, path)))
     elif name in TASKS:
         yield Entry(task=name)
     elif name in names():
@@ -160,7 +160,7 @@ def _entries(name: str, path: Path, within: tuple[Path, ...]) -> Iterator[Entry]
         )
 
 
-def _beside(name: str, path: Path) -> Path:
+def _next_to(name: str, path: Path) -> Path:
     """A path in a file, relative to the file's folder."""
     return path.parent / Path(name).expanduser()
 
@@ -170,7 +170,7 @@ def _with_options(entries: Sequence[Entry], options: object, path: Path) -> Iter
     if not isinstance(options, Mapping):
         raise HarnessError(f"{path}, options: must be a table by task.", remedy=PAGE)
     once = {entry.task: entry for entry in reversed(entries)}
-    known = {name: str(_beside(name, path)) if name.endswith(".py") else name for name in options}
+    known = {name: str(_next_to(name, path)) if name.endswith(".py") else name for name in options}
     for name, task in known.items():
         if task not in once:
             raise HarnessError(
@@ -204,4 +204,4 @@ def _options(where: str, values: object, path: Path) -> dict[str, Any]:
             allowed = f" It is one of {', '.join(get_args(Style))}." if key == "style" else ""
             raise HarnessError(f"{where}, {key}: {value!r} does not fit.{allowed}", remedy=PAGE)
     made = dict(values)
-    return made | {"data": _beside(made["data"], path)} if "data" in made else made
+    return made | {"data": _next_to(made["data"], path)} if "data" in made else made
