@@ -12,6 +12,7 @@ from harness.core.types import Prediction, Sample
 from harness.run.folder import RunFolder
 from harness.run.records import RunRecord
 from harness.run.scoring import Run
+from harness.run.status import scores_so_far
 from harness.tracking.tracker import Picture, Table
 from harness.tracking.trackers import Trackers
 
@@ -89,18 +90,9 @@ def log_progress(
         "progress/failed": len(predictions) - len(answered),
         "progress/unparsed": sum(p.answer is None for p in answered),
         "progress/tokens_per_second": speed,
-        **{f"progress/{name}": value for name, value in running_scores(answered).items()},
+        **{f"progress/{name}": mean.value for name, mean in scores_so_far(answered).items()},
     }
     trackers.log_metrics(values, step=done)
-
-
-def running_scores(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """The mean of each score that single answers have."""
-    found: dict[str, list[float]] = {}
-    for prediction in predictions:
-        for name, value in prediction.scores.items():
-            found.setdefault(name, []).append(value)
-    return {name: sum(values) / len(values) for name, values in found.items()}
 
 
 def log_results(trackers: Trackers, run: Run, samples: Sequence[Sample]) -> None:
