@@ -15,7 +15,7 @@ from harness.core.errors import DataError, Exit, HarnessError
 from harness.core.files.atomic import write_atomically
 from harness.core.files.paths import safe_name
 from harness.core.types import Prediction, Value
-from harness.run.folder import RunFolder, find_runs
+from harness.run.folder import RunFolder, find_runs, read_runs
 from harness.run.records import (
     Counts,
     MetricInfo,
@@ -184,7 +184,19 @@ def test_moving_aside_keeps_everything(folder: RunFolder, tmp_path: Path) -> Non
     assert RunFolder(aside).read_record() == RECORD
     assert folder.read_predictions() == []
     assert find_runs(tmp_path) == []
+    assert read_runs(tmp_path) == ([], [])
     assert folder.move_aside() is None
+
+
+def test_answers_without_a_record_are_told(folder: RunFolder, tmp_path: Path) -> None:
+    """A page or a list says that they are there, and that nothing says what they are of."""
+    with folder.locked():
+        folder.append(rows(1))
+        folder.write_record(RECORD)
+    folder.record_path.unlink()
+    found, (error,) = read_runs(tmp_path)
+    assert found == []
+    assert f"{folder.path} has predictions but no run.json" in str(error)
 
 
 @pytest.mark.parametrize(

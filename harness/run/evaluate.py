@@ -21,7 +21,7 @@ from harness.data.fingerprint import extraction
 from harness.data.selection import select
 from harness.run import shards
 from harness.run.answering import Job, answer, finish, new_record, try_out
-from harness.run.folder import RunFolder
+from harness.run.folder import RunFolder, without_record
 from harness.run.judging import check_judge, judged
 from harness.run.records import RunRecord
 from harness.run.runner import batches
@@ -164,10 +164,7 @@ def _known(job: Job) -> tuple[RunRecord | None, list[Prediction], dict[str, Any]
     raises HarnessError where it was made with something else."""
     old, predictions = job.folder.read_record(), job.folder.read_all()
     if old is None and predictions:
-        raise HarnessError(
-            f"{job.folder.path} has predictions but no run.json, which says what they are of.",
-            remedy="Use --fresh to move them aside.",
-        )
+        raise without_record(job.folder.path)
     known = early_fingerprint(job.source, job.data, job.settings)
     if old is not None:
         job.folder.stop_on_mismatch(old, known, command=job.options.command)

@@ -303,8 +303,20 @@ def _predictions(path: Path, ends: list[int] | None = None) -> list[Prediction]:
 
 def find_runs(runs: Path) -> list[RunFolder]:
     """Every run under `runs`, sorted by path; runs that were moved aside are left out."""
-    found = sorted(path.parent for path in runs.glob(f"*/*/*/{RUN_RECORD}"))
-    return [RunFolder(path) for path in found if not re.search(r"\.\d{8}-\d{6}", path.name)]
+    return list(map(RunFolder, _folders_with(RUN_RECORD, runs)))
+
+
+def _folders_with(name: str, runs: Path) -> list[Path]:
+    found = sorted(path.parent for path in runs.glob(f"*/*/*/{name}"))
+    return [path for path in found if not re.search(r"\.\d{8}-\d{6}", path.name)]
+
+
+def without_record(folder: Path) -> HarnessError:
+    """The error for answers of which nothing says what they are."""
+    return HarnessError(
+        f"{folder} has predictions but no {RUN_RECORD}, which says what they are of.",
+        remedy="Restore it, or use --fresh to move them aside.",
+    )
 
 
 def read_runs(runs: Path) -> tuple[list[tuple[Path, RunRecord]], list[HarnessError]]:
@@ -317,6 +329,11 @@ def read_runs(runs: Path) -> tuple[list[tuple[Path, RunRecord]], list[HarnessErr
                 found.append((folder.path, record))
         except HarnessError as error:
             broken.append(error)
+    broken += [
+        without_record(path)
+        for path in _folders_with(PREDICTIONS, runs)
+        if not (path / RUN_RECORD).exists()
+    ]
     return found, broken
 
 
