@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import contextlib
 import json
+import logging
 import shutil
 import signal
 import sys
@@ -102,6 +103,8 @@ def command(
 ) -> Iterator[Callable[..., Result]]:
     """`command(*arguments)` runs the command as the console script does, in this process."""
     handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    # A library that an earlier test imported may log to the stream of that test, closed by now.
+    monkeypatch.setattr(logging, "raiseExceptions", False)
 
     def run(*arguments: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
