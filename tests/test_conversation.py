@@ -124,9 +124,12 @@ def test_settings_hold_for_the_questions_that_follow(drawn: Path, tmp_path: Path
     )
     settings = changed(settings, "/params max-new-tokens=7 temperature=0.5")
     settings = changed(settings, "/style cot")
-    assert str(settings) == (
-        f"{spaced}; open; style cot; max_new_tokens 7, temperature 0.5, top_p 1.0"
-    )
+    assert str(settings).splitlines() == [
+        f"  /image    {spaced}",
+        "  /choices  none: an open question",
+        "  /style    cot",
+        "  /params   max_new_tokens=7 temperature=0.5 top_p=1.0",
+    ]
     assert changed(changed(settings, "/style"), "/image").question.images == ()
     assert changed(settings, "/style").generation.style is None
 

@@ -49,12 +49,16 @@ class Settings:
     generation: GenerationOptions = field(default_factory=GenerationOptions)
 
     def __str__(self) -> str:
-        pictures = ", ".join(map(str, self.question.images)) or "no picture"
-        choices = " | ".join(self.question.choices) or "open"
+        """The commands that give these settings, one a line."""
         own = "the model's own"
         values = {name: getattr(self.generation, name) for name in PARAMETERS}
-        shown = ", ".join(f"{n} {own if v is None else v}" for n, v in values.items())
-        return f"{pictures}; {choices}; style {self.generation.style or own}; {shown}"
+        shown = {
+            "/image": ", ".join(map(str, self.question.images)) or "none",
+            "/choices": " | ".join(self.question.choices) or "none: an open question",
+            "/style": self.generation.style or own,
+            "/params": " ".join(f"{n}={own if v is None else v}" for n, v in values.items()),
+        }
+        return _lines(shown)
 
 
 def changed(settings: Settings, line: str) -> Settings:
@@ -139,13 +143,13 @@ def converse(sources: Sequence[Source], settings: Settings, read: Callable[[], s
         with _working(f"Loading {source.checkpoint.title} ..."):
             source.load()
     say("A question, or a command:")
-    say(_help())
+    say(_lines(COMMANDS))
     say("Every question is put alone: the model does not see the ones before it.")
     while True:
         try:
             line = read().strip()
             if line == "/help":
-                say(_help())
+                say(_lines(COMMANDS))
             elif line.startswith("/"):
                 settings = changed(settings, line)
                 say(settings)
@@ -159,8 +163,8 @@ def converse(sources: Sequence[Source], settings: Settings, read: Callable[[], s
             show_error(error)
 
 
-def _help() -> str:
-    return "\n".join(f"  {name:9} {what}" for name, what in COMMANDS.items())
+def _lines(commands: Mapping[str, str]) -> str:
+    return "\n".join(f"  {name:9} {what}" for name, what in commands.items())
 
 
 def _show(sources: Sequence[Source], question: Question, generation: GenerationOptions) -> None:

@@ -22,7 +22,8 @@ class PictureInput:
 
     def __str__(self) -> str:
         """As people read it: "2,880 image tokens, 5 tiles of 336 x 336"."""
-        counted = "" if self.tokens is None else f"{self.tokens:,} image tokens"
+        noun = "image token" if self.tokens == 1 else "image tokens"
+        counted = "" if self.tokens is None else f"{self.tokens:,} {noun}"
         return ", ".join(filter(None, [counted, *map(_in_words, self.inputs.values())]))
 
 
