@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from distill.config import preset
@@ -25,8 +27,9 @@ from distill.questions import Questions
 from distill.rationales.collect import Teaching, collect_rationales
 from distill.rationales.kept import load_examples
 from distill.rationales.logit_collection import check_teacher, collect_logits
-from distill.rationales.logits import keep_highest, read_logits
+from distill.rationales.logits import folder_of_logits, keep_highest, read_logits
 from distill.rationales.prompt import teacher_task
+from distill.rationales.teacher_scores import TeacherScores
 from distill.training.student import Student
 from distill.training.students import Training, train_student
 from distill.training.train import train
@@ -71,6 +74,18 @@ def test_the_divergence_by_hand() -> None:
     assert float(divergence(teacher, student, 2.0)) == pytest.approx(expected, abs=1e-6)
 
 
+def test_the_others_count_as_one() -> None:
+    """Two kept tokens of four and what the other two amount to, temperature 2, by hand."""
+    teacher, student = torch.tensor([[3.0, 1.0, 2.0, -1.0]]), torch.tensor([[0.5, 2.0, -1.0, 1.0]])
+    kept = keep_highest(teacher, 2, temperature=2.0)
+    assert kept.ids.tolist() == [[0, 2]]
+    p, q = ((each[0] / 2).softmax(-1).tolist() for each in (teacher, student))
+    pairs = [(p[0], q[0]), (p[2], q[2]), (p[1] + p[3], q[1] + q[3])]
+    expected = sum(a * math.log(a / b) for a, b in pairs)
+    assert float(divergence(kept, student, 2.0)) == pytest.approx(expected, abs=1e-3)  # float16
+    assert abs(float(divergence(kept, teacher, 2.0))) < 1e-6
+
+
 def test_the_loss_is_the_weighted_mean_of_both() -> None:
     """(1 - a) times equation 1 and a tau^2 times the mean divergence, by torch's own functions."""
     torch.manual_seed(0)
@@ -93,13 +108,16 @@ def test_the_loss_is_the_weighted_mean_of_both() -> None:
 
 
 def test_the_highest_are_kept() -> None:
-    """In float16, as differences from the highest; of few tokens all."""
+    """In float16, as differences from the highest, the others together; of few tokens all."""
     logits = torch.tensor([[1.0, 5.0, 3.0, -2.0]])
-    kept = keep_highest(logits, 2)
+    kept = keep_highest(logits, 2, temperature=1.0)
     assert kept.ids.tolist() == [[1, 2]]
-    assert kept.logits.tolist() == [[0.0, -2.0]]
+    others = math.log(math.exp(1) + math.exp(-2)) - 5
+    assert kept.logits[0].tolist() == pytest.approx([0.0, -2.0, others], abs=2e-3)
     assert kept.logits.dtype == torch.float16
-    assert keep_highest(logits, 9).ids.tolist() == [[1, 2, 0, 3]]
+    every = keep_highest(logits, 9, temperature=1.0)
+    assert every.ids.tolist() == [[1, 2, 0, 3]]
+    assert every.logits.shape == (1, 4)
 
 
 @pytest.mark.parametrize(
@@ -203,10 +221,12 @@ def test_what_is_kept_are_the_teachers_own_logits(
     highest = logits[:, :500].topk(8)
     assert torch.equal(kept.ids, highest.indices)
     expected = highest.values - highest.values[:, :1]
-    assert torch.allclose(kept.logits.float(), expected, atol=2e-3)
+    assert torch.allclose(kept.logits[:, :8].float(), expected, atol=2e-3)
+    p = (kept.logits.float() / 2).softmax(-1)
+    assert torch.allclose(p[:, :8], (logits / 2).softmax(-1).gather(1, kept.ids), atol=1e-3)
     assert len(kept.ids) == len(tokens)
     assert example.logits is not None
-    assert example.logits.stat().st_size < 200 + len(tokens) * 8 * 4
+    assert example.logits.stat().st_size < 200 + len(tokens) * (8 * 4 + 2)
 
 
 def test_what_is_missing_is_computed(
@@ -244,10 +264,41 @@ def read_error(example: Example) -> str:
     return str(caught.value)
 
 
+@pytest.mark.usefixtures("collected")
+def test_logits_of_an_earlier_version_are_learned_as_they_are(
+    workspace: Workspace,
+    questions: Questions,
+    teaching: Teaching,
+    tiny: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """Without what the other tokens amount to, and for any temperature."""
+    other = Workspace(runs=tmp_path, name=workspace.name)
+    shutil.copytree(workspace.folder, other.folder)
+    record = json.loads((other.folder / "logits.json").read_text())
+    key = folder_of_logits(other, record["fingerprint"])
+    del record["fingerprint"]["temperature"]
+    key.rename(folder_of_logits(other, record["fingerprint"]))
+    (other.folder / "logits.json").write_text(json.dumps(record))
+    for path in other.folder.glob("logits/*/*"):
+        tensors = load_file(path)
+        save_file({**tensors, "logits": tensors["logits"][:, :8].contiguous()}, path)
+    times = {path: path.stat().st_mtime_ns for path in other.folder.glob("logits/*/*")}
+    collect_logits(other, questions, teaching, base=tiny("moondream"), objective=OBJECTIVE)
+    assert {p: p.stat().st_mtime_ns for p in other.folder.glob("logits/*/*")} == times
+    hotter = objective_of(replace(CONFIG, objective_settings={"top_k": 8, "temperature": 4.0}))
+    (example, *_) = load_examples(other, questions, objective=hotter)
+    kept = read_logits(example)
+    assert kept.logits.shape == kept.ids.shape
+
+
 def test_other_logits_are_not_learned(
     workspace: Workspace, questions: Questions, examples: list[Example]
 ) -> None:
-    """Fewer than the objective needs; damaged ones."""
+    """Fewer than the objective needs, or of another temperature; damaged ones."""
+    hotter = objective_of(replace(CONFIG, objective_settings={"top_k": 8, "temperature": 4.0}))
+    with pytest.raises(DataError, match=r"temperature: 2\.0 there, 4\.0 now"):
+        load_examples(workspace, questions, objective=hotter)
     more = objective_of(replace(CONFIG, objective_settings={"top_k": 9}))
     with pytest.raises(DataError, match="top_k: 8 there, 9 now"):
         load_examples(workspace, questions, objective=more)
@@ -258,19 +309,84 @@ def test_other_logits_are_not_learned(
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("name", ["llava-cot", "llava"])
+@pytest.mark.parametrize(
+    ("name", "words"), [("llava-cot", "The end tokens are"), ("phi-3.5", "Only the teacher has")]
+)
 def test_another_vocabulary_is_refused(
-    teaching: Teaching, tiny: Callable[..., Path], name: str
+    teaching: Teaching, tiny: Callable[..., Path], name: str, words: str
 ) -> None:
-    """In those words, with the first token that differs."""
+    """In those words, with what only one of them has."""
     other = replace(
         teaching, teacher=ModelOptions(model=str(tiny(name)), device="cpu", dtype="float32")
     )
     with pytest.raises(HarnessError) as caught:
         check_teacher(other, tiny("moondream"))
-    assert "only where the vocabularies are equal" in str(caught.value)
-    assert " there, and " in str(caught.value)
+    assert "only where the vocabularies are equal, or can be mapped" in str(caught.value)
+    assert words in str(caught.value)
     assert "--objective structured" in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def permuted(
+    teaching: Teaching, tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Teaching:
+    """The teacher with its ordinary tokens under other ids, and a special token of its own."""
+    folder = tmp_path_factory.mktemp("permuted") / "teacher"
+    shutil.copytree(tiny("moondream", 1), folder)
+    file = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = file["model"]["vocab"]
+    special = {each["id"] for each in file["added_tokens"]}
+    ids = sorted(set(vocabulary.values()) - special)
+    moved = dict(zip(ids, [*ids[7:], *ids[:7]], strict=True))
+    file["model"]["vocab"] = {token: moved.get(i, i) for token, i in vocabulary.items()}
+    added = {**file["added_tokens"][0], "id": max(vocabulary.values()) + 1, "content": "<|own|>"}
+    file["added_tokens"].append(added)
+    (folder / "tokenizer.json").write_text(json.dumps(file))
+    tensors = load_file(folder / "model.safetensors")
+    for name in ("embd.wte.weight", "lm_head.linear.weight", "lm_head.linear.bias"):
+        (key,) = (each for each in tensors if each.endswith(name))
+        rows = tensors[key].clone()
+        rows[list(moved.values())] = tensors[key][list(moved)]
+        tensors[key] = rows
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return replace(teaching, teacher=replace(teaching.teacher, weights=str(folder)))
+
+
+@pytest.fixture
+def mapped(
+    workspace: Workspace,
+    questions: Questions,
+    permuted: Teaching,
+    tiny: Callable[..., Path],
+    tmp_path: Path,
+) -> list[Example]:
+    """The examples with the logits of that teacher."""
+    there = Workspace(runs=tmp_path, name="kd")
+    shutil.copytree(workspace.folder, there.folder, ignore=shutil.ignore_patterns("logits*"))
+    collect_logits(there, questions, permuted, base=tiny("moondream"), objective=OBJECTIVE)
+    return load_examples(there, questions, objective=OBJECTIVE)
+
+
+def test_a_vocabulary_of_other_ids_is_mapped(
+    examples: list[Example], mapped: list[Example]
+) -> None:
+    """The same teacher with its tokens in another order gives the same logits."""
+    for found, plain in zip(map(read_logits, mapped), map(read_logits, examples), strict=True):
+        assert torch.equal(found.ids, plain.ids)
+        assert torch.allclose(found.logits, plain.logits, atol=1e-2)
+
+
+def test_scores_of_another_vocabulary_are_mapped(
+    questions: Questions, teaching: Teaching, permuted: Teaching, tiny: Callable[..., Path]
+) -> None:
+    """On-policy: the same at each of the student's tokens, whatever the teacher calls it."""
+    example = Example(questions.selected()[0], None)
+    found = [
+        TeacherScores(each, questions, tiny("moondream"))(example, [90, 300, 7, 91])
+        for each in (permuted, teaching)
+    ]
+    assert found[0].shape == (4, 500)
+    assert torch.allclose(*found, atol=1e-4)
 
 
 def test_a_server_gives_no_logits(teaching: Teaching, tiny: Callable[..., Path]) -> None:
@@ -303,7 +419,10 @@ def test_the_loss_is_that_of_plain_forward_passes(
         logits = logits[[place - 1 for place in places]]
         kept = read_logits(example)
         wanted = (kept.logits.float() / 2).softmax(-1)
-        found = (logits / 2).log_softmax(-1).gather(1, kept.ids)
+        every = (logits / 2).log_softmax(-1)
+        found = every.gather(1, kept.ids)
+        others = (1 - found.double().exp().sum(-1, keepdim=True)).log()
+        found = torch.cat([found, others.float()], dim=1)
         soft = (wanted * (wanted.log() - found)).sum()
         hard = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
         total += float(0.5 * hard + 0.5 * 4 * soft)
@@ -351,7 +470,8 @@ def test_a_run_learns_them_and_is_resumed(
 def test_the_teacher_itself_has_nothing_to_learn(
     examples: list[Example], tiny: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Of all its logits, asked in the same words: the divergence is what float16 leaves of it."""
+    """Asked in the same words, of all its logits or of a few: the divergence is what float16 leaves
+    of it."""
     student = Student(
         tiny("moondream"),
         replace(CONFIG, objective_settings={"top_k": 512, "weight": 1.0}),
@@ -363,8 +483,9 @@ def test_the_teacher_itself_has_nothing_to_learn(
         model: Any = student._model
         logits = model(input_ids=batch.ids, image_features=torch.stack(batch.features)).logits
     targets = logits[:, :-1][batch.labels[:, 1:] != -100]
-    itself = keep_highest(targets, targets.shape[-1])
-    assert 0 <= student.loss(replace(batch, teacher=itself)).item() < 1e-5
+    for count in (targets.shape[-1], 3):
+        itself = keep_highest(targets, count, temperature=2.0)
+        assert abs(student.loss(replace(batch, teacher=itself)).item()) < 1e-5
 
 
 def test_the_card_names_whose_logits_were_learned(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -26,8 +27,9 @@ class Logits(Structured):
         KL_i = sum_v p_tau(v | q', t_<i) log (p_tau(v | q', t_<i) / P_theta,tau(v | q, t_<i))
 
     for the question q' as the teacher was asked it. Of the teacher the top_k highest logits are
-    kept: p is its distribution over these tokens, P that of the student over the whole vocabulary.
-    It is defined only where both have the same vocabulary.
+    kept, and the probability of all other tokens together: v goes over these tokens and the others
+    as one, so that the divergence of equal distributions is 0. It is defined only where both
+    vocabularies are equal, or can be mapped: the same tokens by other ids.
     """
 
     name: ClassVar[str] = "logits"
@@ -47,6 +49,10 @@ class Logits(Structured):
     def top_logits(self) -> int:
         return self.top_k
 
+    @property
+    def logits_temperature(self) -> float:
+        return self.temperature
+
     def loss(self, tokens: TargetTokens) -> Tensor:
         assert tokens.teacher is not None
         found = divergence(tokens.teacher, tokens.exact_logits, self.temperature)
@@ -55,11 +61,18 @@ class Logits(Structured):
 
 
 def divergence(teacher: TopLogits, student: Tensor, temperature: float) -> Tensor:
-    """KL(teacher || student) at each token, (T,), in nats.
+    """KL(teacher || student) at each token, (T,), in nats. Where nothing of the teacher's other
+    tokens was kept, as by earlier versions, its distribution is that over its highest ones.
 
     Args:
         student: logits, (T, V).
     """
-    wanted = (teacher.logits.to(student.dtype) / temperature).log_softmax(-1)  # (T, K)
-    found = (student / temperature).log_softmax(-1).gather(1, teacher.ids)  # (T, K)
+    import torch
+
+    wanted = (teacher.logits.to(student.dtype) / temperature).log_softmax(-1)
+    every = (student / temperature).log_softmax(-1)
+    found = every.gather(1, teacher.ids)  # (T, K)
+    if wanted.shape[1] > found.shape[1]:
+        others = every.scatter(1, teacher.ids, -math.inf).logsumexp(-1, keepdim=True)
+        found = torch.cat([found, others], dim=1)
     return (wanted.exp() * (wanted - found)).sum(-1)

@@ -58,8 +58,9 @@ class TopLogits:
     ids: Tensor
     """(T, K), of the tokens that they are of; (T, 0): of all, in their order."""
     logits: Tensor
-    """(T, K), as differences from the highest one of each row, in float16; of all tokens, (T, V),
-    in float32."""
+    """(T, K) or, with that of all other tokens together at the objective's temperature, (T, K + 1),
+    as differences from the highest one of each row, in float16; of all tokens, (T, V), in
+    float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,11 @@ class Objective(ABC):
         """How many of the teacher's logits it needs at each target token, the highest ones; 0:
         none. An objective that needs any has one target."""
         return 0
+
+    @property
+    def logits_temperature(self) -> float:
+        """The temperature at which the other tokens count together."""
+        return 1.0
 
     @property
     def sampling(self) -> Sampling | None:

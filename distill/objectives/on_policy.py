@@ -40,7 +40,8 @@ class OnPolicy(Objective):
 
     It costs, in every step and for every question, an answer that the student generates with its
     pictures, and a forward pass of the teacher, which stays in memory next to the student: many
-    times the step of another objective. It is defined only where both have the same vocabulary.
+    times the step of another objective. It is defined only where both vocabularies are equal, or
+    can be mapped: the same tokens by other ids.
     """
 
     name: ClassVar[str] = "on-policy"
@@ -70,10 +71,10 @@ class OnPolicy(Objective):
 
     def loss(self, tokens: TargetTokens) -> Tensor:
         assert tokens.teacher is not None
-        teacher = tokens.teacher.logits
-        # Some heads have more rows than there are tokens.
-        student = tokens.exact_logits[:, : teacher.shape[1]]
-        found = generalised_jsd(teacher, student, self.beta)
+        teacher, student = tokens.teacher.logits, tokens.exact_logits
+        # Some heads have more rows than there are tokens; others none for what is never written.
+        size = min(teacher.shape[1], student.shape[1])
+        found = generalised_jsd(teacher[:, :size], student[:, :size], self.beta)
         return weighted_mean(found, tokens.weights)
 
 

@@ -4,18 +4,16 @@ question as it was asked it, followed by the target, and its logits there are ke
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.examples import Example
 from distill.layout import Workspace
-from distill.objectives.objective import Objective
+from distill.objectives.objective import Objective, TopLogits
 from distill.questions import Questions
 from distill.rationales.collect import Teaching
 from distill.rationales.kept import load_examples
@@ -31,6 +29,7 @@ from distill.rationales.logits import (
 from distill.rationales.prompt import PROMPT_VERSION, teacher_task
 from distill.rationales.store import Store
 from distill.rationales.teacher import teacher_of
+from distill.rationales.vocabularies import SharedTokens, share_tokens
 from distill.training.tokens import RowMaker, checkpoint_of
 from harness.core import progress
 from harness.core.errors import ContextError, DataError, Exit, HarnessError, SampleError
@@ -76,12 +75,14 @@ def collect_logits(
             raise
         log.warning("%s Its logits are complete, and are used as they are.", error.what)
         return record
-    known = _fingerprint(teacher, teaching, objective, vocabulary=check_vocabularies(teacher, base))
+    shared = share_tokens(teacher, base)
+    known = _fingerprint(workspace, teacher, teaching, objective, vocabulary=shared.hash)
     work = _Work(
         folder=folder_of_logits(workspace, known),
         questions=questions,
         objective=objective,
         teaching=teaching,
+        shared=shared,
         hinted={row["id"] for row in Store(workspace.folder).read_kept() if row.get("hinted")},
     )
     files = files_of(examples, work.folder, objective=objective, task=questions.data.task)
@@ -119,10 +120,16 @@ def _record(
 
 
 def _fingerprint(
-    teacher: Weights, teaching: Teaching, objective: Objective, *, vocabulary: str
+    workspace: Workspace,
+    teacher: Weights,
+    teaching: Teaching,
+    objective: Objective,
+    *,
+    vocabulary: str,
 ) -> dict[str, Any]:
-    """What the logits of a target depend on."""
-    return {
+    """What the logits of a target depend on. Those of an earlier version, which do not depend on a
+    temperature, are used as they are."""
+    made = {
         "teacher": teacher.weights_hash,
         "dtype": teacher.dtype,
         "teacher_input": sorted(teaching.options.inputs),
@@ -131,6 +138,10 @@ def _fingerprint(
         "top_k": objective.top_logits,
         **teacher.early_fingerprint,
     }
+    before = read_logits_record(workspace)
+    if before is not None and before["fingerprint"] == made:
+        return made
+    return {**made, "temperature": objective.logits_temperature}
 
 
 def find_teacher(teaching: Teaching) -> Weights:
@@ -155,37 +166,7 @@ def check_teacher(teaching: Teaching, base: Path) -> None:
         teacher = find_teacher(teaching)
     except HarnessError:
         return  # it may not be needed any more: see `collect_logits`
-    check_vocabularies(teacher, base)
-
-
-def check_vocabularies(teacher: Weights, base: Path) -> str:
-    """Refuse a teacher whose vocabulary is not the student's; returns the hash of theirs.
-
-    Raises:
-        HarnessError: says where they differ.
-    """
-    from transformers import AutoTokenizer
-
-    import harness.models  # noqa: F401  # makes Moondream known to the auto classes
-    from harness.checkpoints import pretrained
-
-    name, folder = teacher.checkpoint.name, teacher.checkpoint.folder
-    theirs, ours = (pretrained.load(AutoTokenizer, each) for each in (folder, base))
-    first, second = theirs.get_vocab(), ours.get_vocab()
-    if first == second and theirs.eos_token_id == ours.eos_token_id:
-        return sha256(json.dumps(sorted(first.items())).encode()).hexdigest()
-    token = next((each for each in sorted(second) if first.get(each) != second[each]), None)
-    if token is None:
-        where = f"The end tokens are {theirs.eos_token!r} and {ours.eos_token!r}."
-    else:
-        where = f"{token!r} is {first.get(token, 'none')} there, and {second[token]} here."
-    raise HarnessError(
-        f"The teacher's logits can be learned only where the vocabularies are equal: {name} has "
-        f"{len(first):,} tokens, the student {len(second):,}.",
-        known=where,
-        remedy="--teacher with the student's tokenizer, or --objective structured",
-        code=Exit.MISSING,
-    )
+    share_tokens(teacher, base)
 
 
 def _complete(
@@ -208,6 +189,7 @@ class _Work:
     questions: Questions
     objective: Objective
     teaching: Teaching
+    shared: SharedTokens
     hinted: set[str]
     """Ids of the questions whose kept rationale was written after a hint."""
 
@@ -217,6 +199,15 @@ class _Work:
         inputs = self.teaching.options.inputs
         asked = teacher_task(task, inputs, hinted=sample.id in self.hinted)
         return asked.prompt(sample, "structured")
+
+    def kept(self, logits: Tensor) -> TopLogits:
+        """What is kept of the logits of an example."""
+        return keep_highest(
+            logits,
+            self.objective.top_logits,
+            temperature=self.objective.logits_temperature,
+            shared=self.shared,
+        )
 
 
 def _compute(
@@ -237,11 +228,12 @@ def _compute(
     with progress.make(label, total=len(examples), done=len(examples) - len(missing)) as bar:
         for path, example in missing.items():
             try:
-                logits = target_logits(model, work.prompt(example), targets(example))
+                tokens = work.shared.by_teacher(targets(example))
+                logits = target_logits(model, work.prompt(example), tokens)
             except SampleError as error:
                 failed[example.sample.id] = str(error)
             else:
-                write_logits(path, keep_highest(logits, work.objective.top_logits))
+                write_logits(path, work.kept(logits))
             bar.advance()
     return failed
 
@@ -262,8 +254,8 @@ def _targets(work: _Work, base: Path) -> Callable[[Example], list[int]]:
 
 
 def target_logits(model: GenerativeModel, prompt: Prompt, tokens: Sequence[int]) -> Tensor:
-    """The logits by which `model` predicts each of `tokens` after the prompt and those before it,
-    (T, V), over the tokens of its tokenizer.
+    """The logits by which `model` predicts each of `tokens`, by its own ids, after the prompt and
+    those before it, (T, V).
 
     Raises:
         SampleError: the prompt cannot be made, or is too long with them.
@@ -283,4 +275,4 @@ def target_logits(model: GenerativeModel, prompt: Prompt, tokens: Sequence[int])
         inputs["logits_to_keep"] = len(tokens) + 1
     with torch.inference_mode():
         logits: Tensor = network(**inputs, use_cache=False).logits[0, -len(tokens) - 1 : -1]
-    return logits[:, : len(model.tokenizer)]
+    return logits

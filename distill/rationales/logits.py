@@ -2,14 +2,17 @@
 while the student is trained. This module alone knows the files.
 
     logits.json                 what they were computed with, and how many there are
-    logits/KEY/ID.safetensors   of one example, its highest ones: ids and logits, (T, K) each
+    logits/KEY/ID.safetensors   of one example, its highest ones: ids, (T, K), and logits,
+                                (T, K + 1), the last one that of all other tokens together
 
 KEY is the hash of what they were computed with, ID that of the example's question and target.
+Earlier versions kept nothing of the other tokens.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -19,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from distill.examples import Example
 from distill.layout import LOGITS, LOGITS_RECORD, Workspace
 from distill.objectives.objective import Objective, TopLogits
+from distill.rationales.vocabularies import SharedTokens
 from harness.core.errors import DataError, SampleError
 from harness.core.files.atomic import write_atomically
 from harness.core.files.json_files import read_json, write_json
@@ -33,12 +37,26 @@ FORMAT = 1
 _IDS, _LOGITS = "ids", "logits"
 
 
-def keep_highest(logits: Tensor, count: int) -> TopLogits:
-    """The `count` highest of each row of `logits`, (T, V), or all of them; on the CPU."""
+def keep_highest(
+    logits: Tensor, count: int, *, temperature: float, shared: SharedTokens | None = None
+) -> TopLogits:
+    """The `count` highest of each row of `logits`, (T, V), and what the others amount to at
+    `temperature`; on the CPU.
+
+    Args:
+        shared: the tokens that are kept, and by which ids; None: any, by the ids that they have.
+    """
     import torch
 
-    values, ids = logits.float().topk(min(count, logits.shape[1]), dim=-1)
-    return TopLogits(ids.cpu(), (values - values[:, :1]).to("cpu", torch.float16))
+    logits, size = logits.float(), logits.shape[1]
+    there, here = shared.within(size) if shared else (list(range(size)),) * 2
+    values, places = logits[:, there].topk(min(count, len(there)), dim=-1)
+    kept = torch.tensor(there, device=logits.device)[places]
+    if kept.shape[1] < size:
+        others = logits.scatter(1, kept, -math.inf) / temperature
+        values = torch.cat([values, temperature * others.logsumexp(-1, keepdim=True)], dim=1)
+    ids = torch.tensor(here)[places.cpu()]
+    return TopLogits(ids, (values - values[:, :1]).to("cpu", torch.float16))
 
 
 def write_logits(path: Path, kept: TopLogits) -> int:
@@ -106,15 +124,17 @@ def with_logits(
             f"{workspace.folder} has no logits of the teacher.",
             remedy=f"harness distill logits --name {workspace.name}",
         )
+    known = record["fingerprint"]
+    wanted = {"top_k": objective.top_logits, "temperature": objective.logits_temperature}
     stop_on_mismatch(
-        record["fingerprint"],
-        {"top_k": objective.top_logits},
+        known,
+        {name: value for name, value in wanted.items() if name in known},
         what=f"the logits in {workspace.folder}",
         made_by=record.get("command", ()),
         command=workspace.command,
         error=DataError,
     )
-    folder = folder_of_logits(workspace, record["fingerprint"])
+    folder = folder_of_logits(workspace, known)
     files = files_of(examples, folder, objective=objective, task=task)
     return [
         replace(example, logits=path if path.exists() else None)

@@ -12,12 +12,12 @@ from distill.examples import Example
 from distill.questions import Questions
 from distill.rationales.collect import Teaching
 from distill.rationales.logit_collection import (
-    check_vocabularies,
     find_teacher,
     refuse_server,
     target_logits,
 )
 from distill.rationales.prompt import PROMPT_VERSION, teacher_task
+from distill.rationales.vocabularies import share_tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,7 @@ class TeacherScores:
         """
         refuse_server(teaching)
         self._source = find_teacher(teaching)
-        self._vocabulary = check_vocabularies(self._source, base)
+        self._shared = share_tokens(self._source, base)
         self._task = teacher_task(questions.data.task, teaching.options.inputs)
         self._inputs = sorted(teaching.options.inputs)
 
@@ -49,7 +49,7 @@ class TeacherScores:
             "dtype": self._source.dtype,
             "teacher_input": self._inputs,
             "prompt_version": PROMPT_VERSION,
-            "vocabulary": self._vocabulary,
+            "vocabulary": self._shared.hash,
             **self._source.early_fingerprint,
         }
 
@@ -60,4 +60,5 @@ class TeacherScores:
     def __call__(self, example: Example, tokens: Sequence[int]) -> Tensor:
         """Raises SampleError where they do not fit into the teacher's context."""
         prompt = self._task.prompt(example.sample, "structured")
-        return target_logits(self._model, prompt, tokens).float().cpu()
+        logits = target_logits(self._model, prompt, self._shared.by_teacher(tokens))
+        return self._shared.by_student(logits.float()).cpu()
