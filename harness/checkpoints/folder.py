@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.checkpoints.hub import Repository
 from harness.checkpoints.pickled import without_safetensors
+from harness.checkpoints.quantized import is_scale
 from harness.core.errors import Exit, HarnessError
 
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja")
@@ -86,14 +87,15 @@ def _check_shards(folder: Path) -> None:
 
 
 def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor in the folder's *.safetensors; reads their headers only."""
+    """The shape of every weight in the folder's *.safetensors; reads their headers only."""
     from safetensors import safe_open
 
     shapes = {}
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="np") as file:
             for name in file.keys():  # noqa: SIM118  # no mapping
-                shapes[name] = tuple(file.get_slice(name).get_shape())
+                if not is_scale(name, path):
+                    shapes[name] = tuple(file.get_slice(name).get_shape())
     return shapes
 
 

@@ -41,6 +41,7 @@ from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 from transformers.models.auto.video_processing_auto import video_processor_class_from_name
 
 from harness.checkpoints.folder import read_json
+from harness.checkpoints.quantized import dequantized
 from harness.checkpoints.size_check import refuse_endless_counts, refuse_other_sizes
 from harness.checkpoints.tokenizer_guard import guard
 from harness.core.errors import Exit, HarnessError, SampleError
@@ -189,7 +190,8 @@ def load_model(part: Any, folder: Path, **arguments: Any) -> Any:
         HarnessError: as `load`; the weights are not those that config.json describes.
     """
     check_sizes(part, folder)
-    return load(part, folder, use_safetensors=True, **arguments)
+    with dequantized(folder) as whole:
+        return load(part, whole, use_safetensors=True, **arguments)
 
 
 def check_sizes(part: Any, folder: Path) -> None:

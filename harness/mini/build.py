@@ -11,6 +11,7 @@ Moondream-kd is not pretrained but distilled: from Moondream, by the project's o
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 import time
@@ -21,7 +22,8 @@ from typing import TYPE_CHECKING
 
 from harness.checkpoints.catalog import ModelSpec, find
 from harness.checkpoints.checkpoint import MINI_MARK
-from harness.checkpoints.folder import SUFFIXES
+from harness.checkpoints.folder import SUFFIXES, tensor_shapes
+from harness.checkpoints.quantized import quantize
 from harness.core import progress
 from harness.core.errors import HarnessError
 from harness.core.files.atomic import temporary_folder
@@ -113,6 +115,7 @@ def build_mini(settings: BuildSettings, *, show: Make = progress.make) -> Path:
         made = aside / "checkpoint"
         train = _distill if spec.role == "distilled" else _pretrain
         training = train(settings, made, show)
+        quantize(made)
         write_mark(made, spec.name)
         card = _card(spec, settings, made, training, measure(spec.name, made))
         (made / "README.md").write_text(card, encoding="utf-8")
@@ -200,16 +203,7 @@ def _distill(settings: BuildSettings, made: Path, show: Make) -> TrainingSummary
 
 def write_mark(folder: Path, name: str) -> None:
     """Write the file that marks a checkpoint as a mini, with its number of parameters."""
-    from safetensors import safe_open
-
-    with safe_open(folder / "model.safetensors", framework="np") as file:
-        shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118  # no mapping
-    parameters = 0
-    for shape in shapes:
-        size = 1
-        for length in shape:
-            size *= length
-        parameters += size
+    parameters = sum(math.prod(shape) for shape in tensor_shapes(folder).values())
     text = json.dumps({"model": name, "parameters": parameters, "synthetic": True}, indent=1)
     (folder / MINI_MARK).write_text(text + "\n", encoding="utf-8")
 
@@ -265,7 +259,7 @@ def _card(
             f"- Seed: {settings.seed}",
             f"- Time: {training.seconds / 60:.1f} CPU minutes of training, on {threads}",
             f"- Data: {training.data}",
-            "- Precision: trained in float32, kept in bfloat16",
+            "- Precision: trained in float32, kept in eight bits with a scale for each row",
             "- Licence: Apache-2.0",
             "",
             "## Validation, mini (synthetic)",

@@ -60,7 +60,7 @@ def pretrain(
     keep: Path | None = None,
     progress: Make = Silent,
 ) -> list[StageResult]:
-    """Write the checkpoint `name` to `folder`, its weights in bfloat16.
+    """Write the checkpoint `name` to `folder`, its weights in float32.
 
     Args:
         stages: None: those of the model's recipe.
@@ -186,16 +186,9 @@ def _restore(network: nn.Module, kept: Path, stage: Stage) -> StageResult:
 
 def _write(network: Any, folder: Path) -> None:
     """Replace the random weights by the trained ones; all else stays as it was built."""
-    network.to(torch.bfloat16)
     with temporary_folder(folder) as aside:
         network.save_pretrained(aside)
         shutil.move(aside / "model.safetensors", folder / "model.safetensors")
-    path = folder / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    for key in ("dtype", "torch_dtype"):
-        if key in config:
-            config[key] = "bfloat16"
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _fuse_activations(network: nn.Module) -> None:

@@ -25,6 +25,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from harness.checkpoints.quantized import dequantized
 from harness.core import processes
 from harness.core.errors import ContextError, Exit, HarnessError, no_likelihood, reason
 from harness.core.image_marks import in_order
@@ -382,7 +383,8 @@ def _start(folder: Path, arguments: Mapping[str, Any]) -> Any:
             remedy="Run one model by command, or by Python process.",
         )
     try:
-        _running[key] = _module().LLM(model=str(folder), **arguments)
+        with dequantized(folder) as whole:
+            _running[key] = _module().LLM(model=str(whole), **arguments)
     except _unusable() as error:
         raise HarnessError(
             f"vLLM cannot run {folder.name}.",
