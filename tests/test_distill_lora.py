@@ -17,6 +17,7 @@ from transformers import AutoModelForImageTextToText
 import harness.models  # noqa: F401  # makes Moondream known to the auto classes
 from distill.config import preset
 from distill.examples import Example
+from distill.layout import Workspace
 from distill.training import checkpointing
 from distill.training.estimate import estimate
 from distill.training.student import Student
@@ -140,20 +141,28 @@ def test_the_logits_are_equal_merged_and_unmerged(
 
 
 def test_the_commands_that_evaluate_a_student(whole: Path, tiny: Callable[..., Path]) -> None:
-    """Of its own data; by the folder alone where it answers without a rationale."""
+    """Of its own data, by its own name, next to the other runs; by the folder alone where it answers
+    without a rationale."""
     base = ModelOptions(model="moondream", weights=str(tiny("moondream")))
     training = Training(base=base, config=LORA, preset="paper")
     student, adapter = whole / "student", whole / "adapter"
-    own = "--task mine.py --data 'my data'"
-    assert list(evaluation_commands(student, training, task="mine.py", data=Path("my data"))) == [
+    workspace = Workspace(runs=Path("my runs"), name="kd")
+    own = "--task mine.py --data 'my data' --name kd --runs 'my runs'"
+    apart = own.replace("kd", "kd-adapter")
+    found = evaluation_commands(student, training, workspace, task="mine.py", data=Path("my data"))
+    assert list(found) == [
         f"harness eval --model moondream-kd --weights {student} {own}",
-        f"harness eval --model moondream-kd --weights {base.weights} --adapter {adapter} {own}",
+        f"harness eval --model moondream-kd --weights {base.weights} --adapter {adapter} {apart}",
     ]
     control = replace(training, config=LORA.with_objective("answer"))
-    assert list(evaluation_commands(student, control, task="scienceqa", data=None)) == [
-        f"harness eval --model {student} --task scienceqa",
-        f"harness eval --model {tiny('moondream')} --adapter {adapter} --task scienceqa",
+    usual = Workspace(runs=Path("runs"), name="moondream-kd")
+    named = "--task scienceqa --name moondream-kd"
+    assert list(evaluation_commands(student, control, usual, task="scienceqa", data=None)) == [
+        f"harness eval --model {student} {named}",
+        f"harness eval --model {tiny('moondream')} --adapter {adapter} {named}-adapter",
     ]
+    (shown, _) = evaluation_commands(student, training, usual, task="scienceqa", data=None)
+    assert "--name" not in shown
 
 
 def test_a_resumed_run_has_the_same_adapter(run, whole: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from distill.objectives import objective_of, own_settings
 from distill.options import EvaluationOptions
 from harness.cli.configuration import to_toml
 from harness.core.files.json_files import read_json
+from harness.core.options import RUNS
 from harness.core.terminal import MISSING, print_json, say, table
 
 if TYPE_CHECKING:
@@ -164,7 +165,9 @@ def print_outcome(plan: Plan, outcome: Outcome, *, task: str, as_json: bool) -> 
         if name in outcome.sights:
             for line in _sight_lines(outcome.sights[name]):
                 say(line)
-        for line in evaluation_commands(folder, training, task=task, data=plan.test.options.path):
+        workspace = replace(plan.workspace, name=name)
+        data = plan.test.options.path
+        for line in evaluation_commands(folder, training, workspace, task=task, data=data):
             say(line)
 
 
@@ -251,7 +254,7 @@ def show_trained(
 
     sight = check_sight(workspace, questions, training, test_split=test_split)
     data = questions.data.options.path
-    commands = list(evaluation_commands(student, training, task=task, data=data))
+    commands = list(evaluation_commands(student, training, workspace, task=task, data=data))
     if as_json:
         print_json(
             {
@@ -279,18 +282,25 @@ def _sight_lines(sight: Sight) -> Iterator[str]:
         f"pictures save {sight.gain:.3f} nats per token."
     )
     if sight.blind:
+        found = (
+            "seems blind: its answers are not significantly better with the pictures"
+            if sight.right > sight.right_without
+            else "is blind: it answers as well without the pictures"
+        )
         yield (
-            "The student is blind: it answers as well without the pictures. Train longer, on more "
-            "questions, or on answers in words in place of letters."
+            f"The student {found}. Train longer, on more questions, or on answers in words in "
+            "place of letters."
         )
 
 
 def evaluation_commands(
-    student: Path, training: Training, *, task: str, data: Path | None
+    student: Path, training: Training, workspace: Workspace, *, task: str, data: Path | None
 ) -> Iterator[str]:
-    """The commands that evaluate a student on its kind of data, its adapter by itself too.
+    """The commands that evaluate a student on its kind of data, its adapter by itself too. Each
+    run has a name of its own: all students lie in folders of one name.
 
     Args:
+        workspace: by its name; its runs are where the evaluation goes.
         task: as the command line names it.
         data: the user's own.
     """
@@ -299,10 +309,12 @@ def evaluation_commands(
 
     objective = objective_of(training.config)
     adapter = student.parent / ADAPTER
-    models: list[tuple[Path, list[str]]] = [(student, [])]
+    name, runs = workspace.name, workspace.runs
+    models: list[tuple[Path, str, list[str]]] = [(student, name, [])]
     if adapter.is_dir():
-        models.append((find_base(training).folder, ["--adapter", str(adapter)]))
-    for folder, more in models:
+        own = (find_base(training).folder, f"{name}-adapter", ["--adapter", str(adapter)])
+        models.append(own)
+    for folder, called, more in models:
         asked = asked_as(folder, objective)
         yield shlex.join(
             [
@@ -312,6 +324,8 @@ def evaluation_commands(
                 *(["--style", asked.style] if asked.style else []),
                 *("--task", task),
                 *(["--data", str(data)] if data else []),
+                *(["--name", called] if called != asked.model else []),
+                *(["--runs", str(runs)] if runs != RUNS.default else []),
             ]
         )
 
