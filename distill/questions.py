@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.core.errors import DataError
 from harness.core.options import Selection
 from harness.core.types import Sample
+from harness.data.fingerprint import image_digests
 from harness.data.selection import select
 from harness.run.task_data import Data
 
@@ -49,6 +51,27 @@ class Questions:
             **({"transparency": transparency} if transparency else {}),
             "sample": "first" if self.sample == "first" else stratified,
         }
+
+
+def unseen(samples: Sequence[Sample], trained: Sequence[Sample]) -> list[Sample]:
+    """Those of `samples` that are not in `trained`: no other is equal in question, options and
+    pictures."""
+
+    def words(sample: Sample) -> tuple[object, ...]:
+        return sample.question, sample.choices
+
+    both = {words(sample) for sample in trained} & {words(sample) for sample in samples}
+    known = {
+        (words(sample), *image_digests([sample]).values())
+        for sample in trained
+        if words(sample) in both
+    }
+    return [
+        sample
+        for sample in samples
+        if words(sample) not in both
+        or (words(sample), *image_digests([sample]).values()) not in known
+    ]
 
 
 def is_own(data: Data) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def words(tmp_path: Path) -> Path:
         for number in range(count):
             colour = COLOURS[number % len(COLOURS)]
             name = f"images/{split}-{number}.png"
-            Image.new("RGB", (30 + number, 30), colour).save(folder / name)
+            Image.new("RGB", (30 + number, 20 + len(split)), colour).save(folder / name)
             row = {"id": f"{split}-{number}", "question": "Which colour?", "answer": colour}
             lines.append(json.dumps({**row, "image": name}))
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
@@ -51,13 +52,16 @@ def test_own_questions_in_words(
     assert student == f"Student: {folder / 'student'}"
     assert "of 4 test questions 0 are answered word for word, 0 with grey pictures" in pictures
     assert blind.startswith("The student is blind")
-    assert evaluation == f"harness eval --model {folder / 'student'} --task gqa --data {words}"
+    own = f"--name moondream-colours --runs {tmp_path / 'runs'}"
+    asked_again = f"harness eval --model {folder / 'student'} --task gqa --data {words} {own}"
+    assert evaluation == asked_again
     assert "| Questions | colours, " in (folder / "student" / "README.md").read_text()
     sight = (folder / "sight.json").stat().st_mtime_ns
     assert command(*asked, "--json").json["sight"]["blind"]
     assert (folder / "sight.json").stat().st_mtime_ns == sight
-    evaluated = command(*shlex.split(evaluation)[1:], "--runs", tmp_path / "runs", "--limit", 2)
+    evaluated = command(*shlex.split(evaluation)[1:], "--limit", 2)
     assert evaluated.code == 0, evaluated.stderr
+    assert (tmp_path / "runs" / "gqa" / "moondream-colours" / "test" / "run.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -96,3 +100,34 @@ def test_who_is_blind(right: int, without: int, p: float, gain: float, blind: bo
         seen=False,
     )
     assert found.blind is blind
+
+
+def test_few_questions_are_no_proof_of_blindness() -> None:
+    """Five right answers that are all lost without the pictures cannot be significant; their
+    likelihood can."""
+    found = Sight(
+        questions=5, right=5, right_without=0, p=0.0625, gain=4.0, gain_error=1.0, seen=False
+    )
+    assert not found.blind
+    assert replace(found, gain=0.1).blind
+    assert replace(found, questions=20).blind
+
+
+def test_questions_that_were_trained_on_are_not_called_test_questions(
+    command, words: Path, tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Of a file without splits every question was trained on; else those that were are left out."""
+    (words / "train.jsonl").rename(words / "mine.jsonl")
+    (words / "test.jsonl").unlink()
+    asked = (
+        *("train", "--base-weights", tiny("moondream"), "--precision", "float32", "--json"),
+        *("--runs", tmp_path / "runs", "--data"),
+    )
+    sight = command(*asked, words).json["sight"]
+    assert (sight["questions"], sight["seen"]) == (8, True)
+    rows = [json.loads(line) for line in (words / "mine.jsonl").read_text().splitlines()]
+    (words / "mine.jsonl").rename(words / "train.jsonl")
+    rows += [{**rows[0], "id": "new", "image": "images/test-1.png"}]
+    (words / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[6:]))
+    sight = command(*asked, words, "--fresh").json["sight"]
+    assert (sight["questions"], sight["seen"]) == (1, False)

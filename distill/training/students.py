@@ -12,7 +12,7 @@ from distill.examples import Example, gold
 from distill.layout import FEATURES, SIGHT, STUDENT, Workspace, folder_of
 from distill.objectives import objective_of
 from distill.quality.sight import Sight, measure_sight
-from distill.questions import Questions, title_of
+from distill.questions import Questions, title_of, unseen
 from distill.rationales.collect import Teaching
 from distill.rationales.kept import read_rationales
 from distill.rationales.logits import read_logits_record
@@ -33,6 +33,7 @@ from harness.core.files.json_files import load_json, write_json
 from harness.core.json_values import json_object
 from harness.core.options import ModelOptions
 from harness.core.structured import Rationale
+from harness.core.types import Sample
 from harness.run.records import SYNTHETIC
 from harness.tracking.tracker import TrackedRun
 from harness.tracking.trackers import Trackers
@@ -130,8 +131,9 @@ def check_sight(
     suffix: str = "",
 ) -> Sight | None:
     """Whether a student that was trained on answers looks at its pictures, on questions of the test
-    split or, where the data has none, on those that it was trained on. None: it was not trained on
-    answers alone, or there are no pictures. What was measured for the same weights is kept.
+    split or, where the data has no others, on those that it was trained on. None: it was not
+    trained on answers alone, or there are no pictures. What was measured for the same weights is
+    kept.
 
     Args:
         suffix: of a control; "": the student itself.
@@ -146,17 +148,17 @@ def check_sight(
         there = json_object(load_json(path))
         if there["fingerprint"] == known:
             return Sight(**there["sight"]) if there["sight"] else None
-    data, unseen = questions.data, True
-    try:
-        samples = data.task.load(replace(data.options, split=test_split)).samples
-    except DataError:
-        samples, unseen = questions.selected(), False
+    data, trained = questions.data, questions.selected()
+    tested: Sequence[Sample] = ()
+    with contextlib.suppress(DataError):
+        tested = data.task.load(replace(data.options, split=test_split)).samples
+    others = unseen(tested, trained)
     found = measure_sight(
-        samples,
+        others or trained,
         student=folder,
         config=config,
         task=data.task,
-        unseen=unseen,
+        unseen=bool(others),
         device=training.resolved_device(),
     )
     write_json(path, {"fingerprint": known, "sight": asdict(found) if found else None})
