@@ -115,6 +115,7 @@ def test_a_judge_is_a_metric_of_its_own(
     assert "1 of 4 answers are unjudged" in done.stdout
     run = harness.load_run(tmp_path / "runs" / "textvqa" / "m" / "validation")
     assert run.record.decisive == "vqa_accuracy"
+    assert run.metrics["vqa_accuracy"].n == 4
     value = run.metrics[NAME]
     assert (value.value, value.n) == (pytest.approx(1 / 3), 3)
     assert [p.scores.get(NAME) for p in run.predictions] == [1, 0, None, 0]
