@@ -117,6 +117,34 @@ def test_a_prefix_has_no_labels(models, pool) -> None:
         assert said == whole.answer[whole.answer.index("<REASONING>") :]
 
 
+@pytest.mark.parametrize("kind", ["steps", "described letter"])
+def test_what_a_mini_is_taught_to_say_is_read_as_the_answer(kind: str) -> None:
+    """Of every kind of question: what it is asked, and the letter that is extracted."""
+    each = {(item.topic, item.skill): item for item in questions("train")[:400]}
+    pool = TrainingQuestions(
+        choice=list(each.values()),
+        open=[],
+        choice_task=load_task("scienceqa-mini"),
+        open_task=load_task("vqaonline-mini"),
+    )
+    for item, made in zip(pool.choice, examples.make_examples(pool, kind, Random(0)), strict=True):
+        assert item.caption in made.answer
+        found = pool.choice_task.extract(made.answer, item.choices, finished=True)
+        assert found.answer == item.answer, made.answer
+
+
+def test_a_mini_is_asked_in_the_style_of_its_recipe(tmp_path: Path) -> None:
+    """Its mark says so, where it is not its row's; the published row, and a folder that is not
+    asked for by the row's name, stay as they are."""
+    for name, style in (("phi-3.5", "cot"), ("moondream", "direct")):
+        folder = tmp_path / name
+        build(name, folder)
+        assert find_checkpoint(name, weights=str(folder)).style == "direct"
+        build_module.write_mark(folder, name)
+        assert find_checkpoint(name, weights=str(folder)).style == style
+        assert find_checkpoint(str(folder)).style == "direct"
+
+
 @pytest.mark.parametrize("name", ["moondream", "llava-cot", "phi-3.5", "llava-next", "kosmos-2"])
 def test_each_cell_has_a_token(models, pool, name: str) -> None:
     """A change in one cell of the picture moves that cell's token, of every view, the most."""

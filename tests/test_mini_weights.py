@@ -94,8 +94,8 @@ def asked(name: str, number: int) -> list[bool]:
 def _asked(name: str, number: int, change: Callable[[Prompt], Prompt]) -> list[bool]:
     task = load_task("scienceqa-mini")
     samples = task.load(DataOptions(split="validation")).samples[:number]
-    spec = next(spec for spec in CATALOG if spec.name == name)
-    prompts = [change(task.prompt(sample, spec.style)) for sample in samples]
+    style = resolve_weights(name, size="mini").style
+    prompts = [change(task.prompt(sample, style)) for sample in samples]
     model = mini(name)
     outputs = model.generate(model.prepare(prompts), Decoding(max_new_tokens=320))
     return [
@@ -195,8 +195,8 @@ def bleu(name: str, *, change: Callable[[list[Prompt]], list[Prompt]] = list) ->
     """Corpus BLEU of the 100 open validation questions, 0 to 1, as `harness eval` asks them."""
     task = load_task("vqaonline-mini")
     samples = task.load(DataOptions(split="validation")).samples
-    spec = next(spec for spec in CATALOG if spec.name == name)
-    prompts = change([task.prompt(sample, spec.style) for sample in samples])
+    style = resolve_weights(name, size="mini").style
+    prompts = change([task.prompt(sample, style) for sample in samples])
     model = mini(name)
     outputs = model.generate(model.prepare(prompts), Decoding(max_new_tokens=320))
     said = [task.extract(output.raw, ()).answer or "" for output in outputs]

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.checkpoints.catalog import ModelSpec
 from harness.checkpoints.folder import read_json
+from harness.core.types import Style
 
 MINI_MARK = "mini.json"
 """The file that makes a checkpoint a mini, and every student that was made from one."""
@@ -60,6 +61,15 @@ class Checkpoint:
         if self.mini:
             return f"{read_json(self.folder / MINI_MARK)['parameters'] / 1e6:.1f}M"
         return self.spec.size if self.spec and self.named else ""
+
+    @property
+    def style(self) -> Style:
+        """The prompt style it was trained for: a mini's own, where its mark names one, else the
+        row's. Weights that were not asked for by a row's name are asked for an answer at once."""
+        if self.spec is None or not self.named:
+            return "direct"
+        own: Style | None = read_json(self.folder / MINI_MARK).get("style") if self.mini else None
+        return own or self.spec.style
 
     @property
     def licence(self) -> str:

@@ -23,7 +23,6 @@ from harness.core.types import (
     Output,
     Prompt,
     Sample,
-    Style,
 )
 from harness.data.folder import read_image
 from harness.run.shuffling import extract_answer
@@ -55,8 +54,7 @@ def put_question(source: Source, question: Question, generation: GenerationOptio
     """Put one question; raises DataError where a picture cannot be used."""
     spec = source.checkpoint.spec
     task = load_task("scienceqa" if question.choices else "vqaonline")
-    own: Style = spec.style if spec and source.checkpoint.named else "direct"
-    style = generation.style or own
+    style = generation.style or source.checkpoint.style
     asked = without_marks(question.text)
     sample = Sample(id="question", question=asked, target=0, choices=question.choices)
     prompt = Prompt(

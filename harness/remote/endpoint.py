@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 from harness.checkpoints.catalog import CATALOG, ModelSpec, find
 from harness.core.errors import HarnessError
 from harness.core.options import OPENAI
+from harness.core.types import Style
 
 KEYS = ("HARNESS_API_KEY", "OPENAI_API_KEY")
 """Environment variables that hold the key; the first one that is set counts, empty as no key."""
@@ -47,6 +48,10 @@ class Endpoint:
     @property
     def named(self) -> bool:
         return self.spec is not None
+
+    @property
+    def style(self) -> Style:
+        return self.spec.style if self.spec else "direct"
 
     @property
     def title(self) -> str:

@@ -151,8 +151,7 @@ def _style(source: Source, wanted: GenerationOptions) -> Style:
         return wanted.style
     if wanted.mode == "loglikelihood":
         return "direct" if wanted.options == "letter" else "plain"
-    spec = source.checkpoint.spec
-    return spec.style if spec and source.checkpoint.named else "direct"
+    return source.checkpoint.style
 
 
 def _decoding(source: Source, task: Task, options: RunOptions, *, style: Style) -> Decoding:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 
 from harness.checkpoints.catalog import ModelSpec
 from harness.core.options import ModelOptions
-from harness.core.types import Model, Prompt
+from harness.core.types import Model, Prompt, Style
 from harness.families.family import ModelFamily
 
 
@@ -51,6 +51,10 @@ class Identity(Protocol):
     @property
     def named(self) -> bool:
         """Whether the user asked for `spec` by name."""
+
+    @property
+    def style(self) -> Style:
+        """The prompt style where none is asked for."""
 
     @property
     def model_type(self) -> str:
