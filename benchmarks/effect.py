@@ -1,7 +1,8 @@
-"""What structured rationales are worth to the miniature student, with answers alone as the control.
+"""What structured rationales are worth to a miniature student, with answers alone as the control.
 
     python benchmarks/effect.py --seeds 0 1 2 --out benchmarks/effect.json
     python benchmarks/effect.py --split validation --seeds 0 --set learning_rate=2e-3 ...
+    python benchmarks/effect.py --student phi-3.5 --until questions --folder runs/effect-phi ...
 
 The student before training, taught answers alone for as many steps and for as much time, and taught
 the teacher's rationales; the same questions in the same order. Settings are chosen with --split
@@ -24,10 +25,14 @@ from typing import Any
 from distill import pipeline
 from distill.layout import LOG, folder_of
 from harness.core.environment import describe
+from harness.core.files.atomic import temporary_folder
 from harness.core.options import ModelOptions, RunOptions
 from harness.core.types import DataOptions, Prediction
 from harness.metrics.statistics import mcnemar, paired_difference, wilson
 from harness.mini import distillation
+from harness.mini.build import training_questions, write_mark
+from harness.mini.pretraining import pretrain
+from harness.mini.recipes import RECIPES
 from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
 from harness.run.task_data import Data
@@ -47,6 +52,11 @@ def pairs(texts: Sequence[str]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--student", default=distillation.STUDENT, help="a mini")
+    parser.add_argument(
+        "--until", metavar="STAGE", help="the student as that stage of its recipe leaves it"
+    )
+    parser.add_argument("--keep", type=Path, help="what `harness mini pretrain --keep` left")
     parser.add_argument("--split", default="test")
     parser.add_argument("--folder", type=Path, default=Path("runs/effect"))
     parser.add_argument("--set", nargs="*", default=[], help="FIELD=VALUE of the student's config")
@@ -58,9 +68,9 @@ def main() -> None:
     data = Data(load_task(distillation.TASK), DataOptions(split=arguments.split))
     found: dict[str, list[list[Prediction]]] = {}
     seconds: dict[str, list[float]] = {}
-    mini = ModelOptions(model=distillation.STUDENT, size="mini", device="cpu", dtype="float32")
+    base = student_before(arguments)
     how = RunOptions(runs=arguments.folder / "runs", limit=arguments.limit, batch_size=64)
-    before = evaluate(Weights(mini), data, how)
+    before = evaluate(Weights(base), data, how)
     found["before"] = [RunFolder(before.folder).read_predictions()] * len(arguments.seeds)
     for seed in arguments.seeds:
         plan = distillation.plan(
@@ -78,6 +88,7 @@ def main() -> None:
             plan,
             training=replace(
                 plan.training,
+                base=base,
                 config=config,
                 controls={
                     STEPS: config.with_objective("answer", **{**changes, "epochs": config.epochs}),
@@ -100,6 +111,8 @@ def main() -> None:
             seconds.setdefault(label, []).append(sum(json.loads(line)["seconds"] for line in lines))
     report = {
         "what": "scienceqa-mini, mini (synthetic)",
+        "student": arguments.student,
+        "until": arguments.until,
         "split": arguments.split,
         "seeds": arguments.seeds,
         "config": plan.training.config.to_json(),
@@ -115,6 +128,30 @@ def main() -> None:
     if arguments.out:
         arguments.out.write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report))
+
+
+def student_before(arguments: argparse.Namespace) -> ModelOptions:
+    """The student before its distillation: the shipped mini or, trained here, what a stage of its
+    recipe leaves."""
+    shipped = ModelOptions(model=arguments.student, size="mini", device="cpu", dtype="float32")
+    if arguments.until is None:
+        return shipped
+    folder: Path = arguments.folder / f"{arguments.student}-{arguments.until}"
+    if not folder.exists():
+        stages = RECIPES[arguments.student].stages
+        number = 1 + [stage.name for stage in stages].index(arguments.until)
+        with temporary_folder(folder) as aside:
+            made = aside / "checkpoint"
+            pretrain(
+                arguments.student,
+                made,
+                questions=training_questions(),
+                stages=stages[:number],
+                keep=arguments.keep,
+            )
+            write_mark(made, arguments.student)
+            made.rename(folder)
+    return replace(shipped, model=str(folder), size="full")
 
 
 def of(predictions: Sequence[Prediction], steps: Sequence[int]) -> dict[str, bool]:

@@ -1,11 +1,13 @@
 """The shipped minis on their test splits, and without the pictures on validation.
 
     python benchmarks/minis.py --folder runs/minis
+    python benchmarks/minis.py --folder runs/minis --models phi-3.5 --out benchmarks/minis.json
 
 Every shipped checkpoint answers each test split once: what is in --folder already is not asked
-again. The controls ask the choice questions of the validation split in the same words, with the
-picture left out (ViLT, which cannot be asked without one, gets an empty one), and with the picture
-of another question of the topic. The last line of stdout is one JSON document.
+again, and of models that --models leaves out the figures of --out stay. The controls ask the choice
+questions of the validation split in the same words, with the picture left out (ViLT, which cannot
+be asked without one, gets an empty one), and with the picture of another question of the topic. The
+last line of stdout is one JSON document.
 """
 
 from __future__ import annotations
@@ -45,8 +47,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("runs/minis"))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--models", nargs="+", choices=weights.names(), default=weights.names())
     arguments = parser.parse_args()
-    found: dict[str, Any] = {name: measure(name, arguments.folder) for name in weights.names()}
+    there = arguments.out is not None and arguments.out.exists()
+    found: dict[str, Any] = json.loads(arguments.out.read_text())["models"] if there else {}
+    found |= {name: measure(name, arguments.folder) for name in arguments.models}
     report = {
         "what": "mini (synthetic)",
         "models": found,
@@ -94,7 +99,7 @@ def controls(name: str) -> dict[str, tuple[float, float | None, float | None, in
     samples = task.load(DataOptions(split="validation")).samples
     checkpoint = resolve_weights(name, size="mini")
     model: Any = load(checkpoint, LoadOptions(device="cpu", dtype="float32"))
-    style = checkpoint.spec.style if checkpoint.spec else "direct"
+    style = checkpoint.style
     none = (EMPTY,) if name == "vilt" else ()
     figures = {}
     for label, images in (
