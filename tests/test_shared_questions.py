@@ -30,7 +30,7 @@ from reports.page.samples.columns import columns_of
 from reports.page.samples.groups import Group, collect
 from reports.page.sections import RunGroup, TaskSection, overview, sections
 from reports.page.summary import summary
-from reports.statistics.answers import Answers, read
+from reports.statistics.answers import Answers, Computed, read
 from reports.statistics.comparable import comparable
 from reports.statistics.paired import RunScores, Scoring
 from reports.statistics.ranks import Rank, best_first, pairwise_tests, ranks
@@ -484,7 +484,13 @@ def test_the_samples_list_shows_changed_questions_apart() -> None:
     made = [run("one", one), run("two", two, other=(3, 7))]
     groups: list[Group] = []
     for each in made:
-        collect(groups, each, columns_of(each.record, each.predictions(), {}))
+        collect(
+            groups,
+            each,
+            columns_of(
+                each.record, each.predictions(), Computed.of(each.record, each.predictions())
+            ),
+        )
     (group,) = groups
     first, second = (set(each.scores.scores) for each in group.runs)
     assert second - first == {"3~2", "7~2"}

@@ -163,10 +163,13 @@ def extract_last_capital(raw: str, choices: Sequence[str]) -> Extraction:
 
     The original raises an IndexError where there is none.
     """
-    capitals = re.findall("[A-Z]", raw)
-    if not capitals:
+    last = _UP_TO_LAST_CAPITAL.match(raw)
+    if not last:
         return Extraction(None, "no capital letter")
-    return _labelled(capitals[-1], choices, rule="last capital letter")
+    return _labelled(last[1], choices, rule="last capital letter")
+
+
+_UP_TO_LAST_CAPITAL = re.compile(".*([A-Z])", re.DOTALL)
 
 
 def extract_exact_conclusion(raw: str, choices: Sequence[str]) -> Extraction:

@@ -5,6 +5,7 @@ Where there are many, two processes read them, and what was read is kept for the
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,7 +22,7 @@ from reports.inputs.predictions import PredictionsFile
 from reports.page.cache import PageCache, key_of
 from reports.page.samples.blocks import BlockPlan, Packed, pack
 from reports.page.samples.columns import Columns, columns_of
-from reports.statistics.answers import Answers, ExtractorResult, extract_others, read, with_scores
+from reports.statistics.answers import Answers, Computed, ExtractorResult, read, with_scores
 from reports.statistics.paired import RunScores, Scoring
 
 WORTH_KEEPING = 2**22
@@ -101,7 +102,8 @@ class Reader:
         if size < WORTH_PROCESSES or len(jobs) < 2 or available_cores() < 2:
             return map(function, jobs)
         if self._pool is None:
-            self._pool = worker_pool(PROCESSES)
+            # What they make has no cycles; looking for some takes an eighth of their time.
+            self._pool = worker_pool(PROCESSES, gc.disable)
             # Interrupted, it waits for what its processes are at, not for all that is left.
             self._ending.callback(self._pool.shutdown, cancel_futures=True)
         return self._pool.map(function, jobs)
@@ -132,11 +134,11 @@ def _read_here(run: RunData) -> ReadRun:
 
 def _read(run: RunData, predictions: Sequence[Prediction], ends: Sequence[int]) -> ReadRun:
     held = with_scores(run.record, predictions)
-    extracted = extract_others(run.record, held)
+    computed = Computed.of(run.record, held)
     return ReadRun(
         source=run,
-        answers=read(run.holding(held), extracted),
-        columns=columns_of(run.record, held, extracted, ends=ends),
+        answers=read(run.holding(held), computed),
+        columns=columns_of(run.record, held, computed, ends=ends),
     )
 
 

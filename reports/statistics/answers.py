@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from heapq import nsmallest
+from typing import Self
 
 from harness.core.errors import HarnessError
 from harness.core.types import Answer, Metric, Prediction
 from harness.extract import EXTRACTORS, extract_choice
 from harness.metrics.clusters import clusters
 from harness.metrics.figures import aggregate, contributions
-from harness.metrics.questions import digests
+from harness.metrics.questions import Digest, digests
 from harness.run.records import RunRecord
 from harness.run.scores import scored_predictions
 from harness.run.shuffling import extract_answer
@@ -83,13 +84,31 @@ class Answers:
         return replace(self.scored, scores=scores)
 
 
-def read(
-    evidence: RunData, extracted: Mapping[str, Sequence[Answer | None]] | None = None
-) -> Answers | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Computed:
+    """What is computed once of a run's answers, for its scores and for its samples."""
+
+    extracted: Mapping[str, Sequence[Answer | None]]
+    """Extractor -> what it finds in each output: see `_extracted`."""
+    questions: Mapping[str, Digest]
+    """Sample id -> the digest of its question."""
+    clusters: Sequence[int] | None
+    """Of the answers that did not fail: see harness.metrics.clusters."""
+
+    @classmethod
+    def of(cls, record: RunRecord, predictions: Sequence[Prediction]) -> Self:
+        return cls(
+            extracted=_extracted(record, predictions),
+            questions=digests(predictions),
+            clusters=clusters([p for p in predictions if p.error is None]),
+        )
+
+
+def read(evidence: RunData, computed: Computed | None = None) -> Answers | None:
     """Score the answers of a run; None without answers, or where none has a score.
 
     Args:
-        extracted: what other extractors find in them; None: it is found here.
+        computed: of these answers; None: it is computed here.
     """
     every = evidence.predictions()
     found = [p for p in every if p.error is None]
@@ -99,26 +118,27 @@ def read(
     choices = any(p.choices for p in found)
     compared = chosen(found) if not choices and _lacks_scores(record, found) else found
     used = with_scores(record, compared)
-    scored = next(_scored(evidence, used), None)
+    computed = computed or Computed.of(record, every)
+    together = dict(zip((p.sample_id for p in found), computed.clusters or (), strict=False))
+    scored = next(_scored(evidence, used, together), None)
     if scored is None:
         return None
     metric, scores = scored
+    asked = {p.sample_id: computed.questions[p.sample_id] for p in used}
     topics = {p.sample_id: sanitize.text(p.topic, limit=60) for p in used}
     return Answers(
         run=scores.name,
         metric=metric,
         answered=len(found),
-        scored=scores,
+        scored=replace(scores, questions=asked),
         topics={key: topics[key] for key in scores.scores},
         unparsed=[p.sample_id for p in used if p.answer is None],
         failed=[p.sample_id for p in every if p.error is not None],
-        by_extractor=tuple(
-            _by_extractor(every, extract_others(record, every) if extracted is None else extracted)
-        ),
+        by_extractor=tuple(_by_extractor(every, computed.extracted)),
     )
 
 
-def extract_others(
+def _extracted(
     record: RunRecord, predictions: Sequence[Prediction]
 ) -> dict[str, list[Answer | None]]:
     """What each extractor finds in the outputs of a run, ours as recorded; none for written
@@ -150,13 +170,14 @@ def with_scores(record: RunRecord, predictions: Sequence[Prediction]) -> Sequenc
 
 
 def _scored(
-    evidence: RunData, predictions: Sequence[Prediction]
+    evidence: RunData, predictions: Sequence[Prediction], together: Mapping[str, int]
 ) -> Iterator[tuple[MetricFormat, RunScores]]:
-    """The metrics that these answers can be scored by, the decisive one first."""
+    """The metrics that these answers can be scored by, the decisive one first.
+
+    Args:
+        together: the clusters, by sample id.
+    """
     record = evidence.record
-    together = clusters(predictions)
-    number = dict(zip((p.sample_id for p in predictions), together or (), strict=False))
-    asked = digests(predictions)
     name = runs.run_id(record)
     for metric in scored_by(record, (name for p in predictions for name in p.scores)):
         if metric.scope == "sample":
@@ -164,9 +185,9 @@ def _scored(
                 p.sample_id: p.scores[metric.name] for p in predictions if metric.name in p.scores
             }
             if scores:
-                yield metric, RunScores(name=name, scores=scores, clusters=number, questions=asked)
+                yield metric, RunScores(name=name, scores=scores, clusters=together)
         elif (code := evidence.code(metric.name)) and (found := _contributed(code, predictions)):
-            yield metric, replace(found, name=name, clusters=number, questions=asked)
+            yield metric, replace(found, name=name, clusters=together)
 
 
 def _contributed(code: Metric, predictions: Sequence[Prediction]) -> RunScores | None:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from distill.quality.answers import reasoning_to_error
-from harness.core.types import Answer, Prediction
-from harness.metrics.clusters import clusters
-from harness.metrics.questions import PARTS, UNKNOWN, Digest, digests
+from harness.core.types import Prediction
+from harness.metrics.questions import PARTS, UNKNOWN, Digest
 from harness.run.records import RunRecord
 from reports.inputs import runs
 from reports.inputs.metrics import MetricFormat, scored_by
 from reports.page.samples.verdicts import FAILED, OTHERS, RECORDED, verdict_of
+from reports.statistics.answers import Computed
 from reports.statistics.paired import RunScores
 
 _WIDTH = len(UNKNOWN) * PARTS
@@ -68,14 +68,14 @@ class Columns:
 def columns_of(
     record: RunRecord,
     predictions: Sequence[Prediction],
-    extracted: Mapping[str, Sequence[Answer | None]],
+    computed: Computed,
     *,
     ends: Sequence[int] = (),
 ) -> Columns:
     """The columns of a run's answers, with their scores.
 
     Args:
-        extracted: what each extractor finds in them.
+        computed: of these answers.
     """
     answered = [p for p in predictions if p.error is None]
     named = {name for p in answered for name in p.scores}
@@ -92,21 +92,21 @@ def columns_of(
             verdict_of(p, p.answer, score) for p, score in zip(predictions, shown, strict=True)
         )
     }
-    for name in OTHERS if extracted and binary else ():
-        verdicts[name] = "".join(map(verdict_of, predictions, extracted[name]))
+    for name in OTHERS if computed.extracted and binary else ():
+        verdicts[name] = "".join(map(verdict_of, predictions, computed.extracted[name]))
     misled = frozenset(reasoning_to_error(predictions).sample_ids)
     return Columns(
         ids=[p.sample_id for p in predictions],
         topics=[p.topic for p in predictions],
         groups=[p.group for p in predictions],
         images=[p.images for p in predictions],
-        contents=b"".join(digests(predictions).values()).hex(),
+        contents=b"".join(computed.questions.values()).hex(),
         worded="".join("1" if p.question else "0" for p in predictions),
         chosen=chosen,
         verdicts=verdicts,
         misled=[place for place, p in enumerate(predictions) if p.sample_id in misled],
         scores=scores,
-        clusters=clusters(answered),
+        clusters=computed.clusters,
         ends=ends,
     )
 
