@@ -78,6 +78,19 @@ def test_the_task_goes_by_the_answers(tmp_path: Path, row: dict[str, object], ta
     assert task_for(DataOptions(path=tmp_path, split="train")) == task
 
 
+def test_questions_with_and_without_options(
+    command, words: Path, tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    """May be in one file: the letter is learned of the ones, the word of the others."""
+    rows = [json.loads(line) for line in (words / "train.jsonl").read_text().splitlines()]
+    rows[:2] = [{**row, "choices": ["red", "green"]} for row in rows[:2]]
+    (words / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = ("train", "--base-weights", tiny("moondream"), "--precision", "float32", "--json")
+    result = command(*asked, "--runs", tmp_path / "runs", "--data", words)
+    assert "Task: mmmu, by the form of the answers" in result.stderr
+    assert result.json["counts"]["used"] == 8
+
+
 @pytest.mark.parametrize(
     ("right", "without", "p", "gain", "blind"),
     [
