@@ -567,6 +567,60 @@ def test_a_damaged_checkpoint_is_named(run, whole: Path, tmp_path: Path) -> None
     assert record(out)["status"] == "complete"
 
 
+def change_state(**changes: Any) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        state = json.loads((path / "state.json").read_text())
+        (path / "state.json").write_text(json.dumps({**state, **changes}))
+
+    return change
+
+
+def pipe(path: Path) -> None:
+    (path / "random.safetensors").unlink()
+    os.mkfifo(path / "random.safetensors")
+
+
+def link(path: Path) -> None:
+    other = path.parent.parent / "other.safetensors"
+    (path / "model.safetensors").rename(other)
+    (path / "model.safetensors").symlink_to(other)
+
+
+def short_moments(path: Path) -> None:
+    tensors = load_file(path / "optimizer.safetensors")
+    halves = {name: tensor[:1].contiguous() for name, tensor in tensors.items()}
+    save_file(halves, path / "optimizer.safetensors")
+
+
+def other_random(path: Path) -> None:
+    save_file({"cpu": torch.zeros(3, dtype=torch.uint8)}, path / "random.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (change_state(step=-5), "is damaged"),
+        (change_state(step="6"), "it is of step '6'"),
+        (change_state(order=None), "is damaged"),
+        (pipe, "not a regular file"),
+        (link, "leads out of its folder"),
+        (short_moments, "of another model"),
+        (other_random, "random numbers"),
+    ],
+    ids=["step", "text", "order", "pipe", "link", "moments", "random"],
+)
+def test_a_checkpoint_from_elsewhere_is_refused(
+    run, whole: Path, tmp_path: Path, damage: Callable[[Path], None], words: str
+) -> None:
+    """Its path is in the message; nothing is waited for, and no link is followed."""
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    (out / "distill.json").write_text(json.dumps({**record(out), "status": "running"}))
+    damage(out / "checkpoints" / "step-00000006")
+    with pytest.raises(DataError, match=rf"(?s)step-00000006.*{words}"):
+        run(out)
+
+
 def test_two_at_once(run, tmp_path: Path) -> None:
     """A folder that is being trained in is refused."""
     with checkpointing.locked(tmp_path), pytest.raises(HarnessError, match="Another process"):

@@ -25,7 +25,7 @@ from harness.core.errors import DataError
 from harness.core.files import locks
 from harness.core.files.atomic import publish_folder
 from harness.core.files.jsonl import append_lines, cut_after, whole_lines
-from harness.core.files.regular import MAX_JSON_BYTES, read_regular
+from harness.core.files.regular import MAX_JSON_BYTES, open_regular, read_regular
 from harness.core.json_values import json_object, parse_json
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def latest(folder: Path) -> Path | None:
 def latest_step(folder: Path) -> int:
     """The step of the newest checkpoint under `folder`; 0 where there is none."""
     path = latest(folder)
-    return int(path.name.removeprefix("step-")) if path else 0
+    return _step_of(path) if path else 0
 
 
 def save(folder: Path, snapshot: Snapshot, *, keep: int) -> Path:
@@ -144,7 +144,10 @@ def load(path: Path, *, like: Mapping[str, torch.Tensor] | None = None) -> Snaps
     from torch.distributed.checkpoint.api import CheckpointException
 
     try:
-        state = json.loads(read_regular(path / STATE, limit=MAX_JSON_BYTES, within=path))
+        for file in path.iterdir():
+            open_regular(file, within=path).close()
+        state = json_object(parse_json(read_regular(path / STATE, limit=MAX_JSON_BYTES)))
+        _check_state(path, state)
         random = load_file(path / RANDOM)
         for shard in state.pop("shards", ()):
             (path / shard).stat()  # without it a part would be read as zeros
@@ -160,7 +163,7 @@ def load(path: Path, *, like: Mapping[str, torch.Tensor] | None = None) -> Snaps
                 optimizer.setdefault(parameter, {})[key] = value
             else:
                 model[name] = value
-        step = state.pop("step")
+        step = int(state.pop("step"))
     except (
         *(OSError, ValueError, KeyError, AttributeError, TypeError),
         *(SafetensorError, CheckpointException),
@@ -171,6 +174,17 @@ def load(path: Path, *, like: Mapping[str, torch.Tensor] | None = None) -> Snaps
             "before it.",
         ) from error
     return Snapshot(step=step, model=model, optimizer=optimizer, random=random, state=state)
+
+
+def _check_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Refuse a state that is not that of the checkpoint at `path`; raises ValueError and others."""
+    if _step_of(path) != state["step"]:
+        raise ValueError(f"it is of step {state['step']!r}")
+    state["schedule"]["steps"], state["order"]["sha256"]
+
+
+def _step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def _load_shards(

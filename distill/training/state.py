@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ class TrainingState:
         found = {"steps": state["schedule"]["steps"], "sha256": state["order"]["sha256"]}
         shapes = ({n: t.shape for n, t in s.items()} for s in (snapshot.model, self.parameters))
         kept, ours = shapes
-        if found != expected or kept != ours:
+        if found != expected or kept != ours or not self._fits(snapshot.optimizer):
             raise DataError(
                 f"The checkpoint {path} was made with other samples, in another order, or of "
                 "another model.",
@@ -101,11 +101,30 @@ class TrainingState:
         whole["state"] = {places[name]: dict(kept) for name, kept in snapshot.optimizer.items()}
         self.optimizer.load_state_dict(whole)
         self.loss_scale.restore(state.get("loss_scale"))
-        torch.set_rng_state(snapshot.random["cpu"])
+        try:
+            torch.set_rng_state(snapshot.random["cpu"])
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise DataError(
+                f"The checkpoint {path} is damaged: its state of random numbers cannot be used.",
+                remedy="Remove that folder and run the same command again: it resumes from the "
+                "one before it.",
+            ) from error
         if self._processes.device.startswith("cuda") and "cuda" in snapshot.random:
             torch.cuda.set_rng_state(snapshot.random["cuda"], self._processes.device)
         if self._processes.device.startswith("mps") and "mps" in snapshot.random:
             torch.mps.set_rng_state(snapshot.random["mps"])
+
+    def _fits(self, optimizer: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether an optimizer's state is of these parameters: no other moments than theirs."""
+        moments = [
+            (self.parameters.get(name), kept.get(key))
+            for name, kept in optimizer.items()
+            for key in ("exp_avg", "exp_avg_sq")
+        ]
+        return optimizer.keys() <= self.parameters.keys() and all(
+            parameter is not None and (moment is None or moment.shape == parameter.shape)
+            for parameter, moment in moments
+        )
 
     def _random(self) -> dict[str, torch.Tensor]:
         states = {"cpu": torch.get_rng_state()}
