@@ -196,6 +196,8 @@ def _sources(
     spec = base.spec if base.named else find(training.base.model)
     title = base.title if base.named or spec is None else spec.title
     revision = f" @ {samples.revision}" if samples.revision else ""
+    # A card is passed on: where the files lie on this machine is nobody's business.
+    published = [] if data.options.path else [f"{samples.source}{revision}"]
     return Sources(
         base=f"{title}, {SYNTHETIC}" if base.mini else title,
         base_licence=base.licence or (spec.licence if spec else ""),
@@ -203,6 +205,6 @@ def _sources(
         teacher_licence=teacher.get("licence", ""),
         logits=logits.get("title") or logits.get("name", ""),
         logits_licence=logits.get("licence", ""),
-        data=f"{title_of(data)}, {samples.source}{revision}, {data.options.split}",
+        data=", ".join([title_of(data), *published, data.options.split]),
         data_licence=samples.licence,
     )
