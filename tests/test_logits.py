@@ -379,13 +379,14 @@ def test_a_vocabulary_of_other_ids_is_mapped(
 def test_scores_of_another_vocabulary_are_mapped(
     questions: Questions, teaching: Teaching, permuted: Teaching, tiny: Callable[..., Path]
 ) -> None:
-    """On-policy: the same at each of the student's tokens, whatever the teacher calls it."""
+    """On-policy: the same at each of the student's tokens, whatever the teacher calls it; and where
+    the student writes what is no token."""
     example = Example(questions.selected()[0], None)
     found = [
-        TeacherScores(each, questions, tiny("moondream"))(example, [90, 300, 7, 91])
+        TeacherScores(each, questions, tiny("moondream"))(example, [90, 300, 7, 509, 91])
         for each in (permuted, teaching)
     ]
-    assert found[0].shape == (4, 500)
+    assert found[0].shape == (5, 500)
     assert torch.allclose(*found, atol=1e-4)
 
 

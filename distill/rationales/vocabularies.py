@@ -30,13 +30,16 @@ class SharedTokens:
     """... and with the student, in rising order."""
     size: int
     """Tokens of the student."""
+    end: int
+    """The teacher's end token."""
     hash: str
     """Of both vocabularies."""
 
     def by_teacher(self, tokens: Sequence[int]) -> list[int]:
-        """The student's tokens, all of them shared, by the teacher's ids."""
+        """The student's tokens by the teacher's ids; what the teacher does not have, as the rows of
+        a head that stand for no token, is its end token."""
         ids = dict(zip(self.student, self.teacher, strict=True))
-        return [ids[token] for token in tokens]
+        return [ids.get(token, self.end) for token in tokens]
 
     def by_student(self, logits: Tensor) -> Tensor:
         """The teacher's logits of the student's tokens, (T, size), from those of its own, (T, V);
@@ -75,7 +78,8 @@ def share_tokens(teacher: Weights, base: Path) -> SharedTokens:
         student, them = zip(*shared, strict=True)
         content = sorted(ours.items()) if ours == theirs else shared
         key = sha256(json.dumps(content).encode()).hexdigest()
-        return SharedTokens(them, student, max(ours.values()) + 1, key)
+        end = theirs[tokenizers[0].eos_token]
+        return SharedTokens(them, student, max(ours.values()) + 1, end, key)
     raise HarnessError(
         "The teacher's logits can be learned only where the vocabularies are equal, or can be "
         f"mapped to each other: {name} has {len(theirs):,} tokens, the student {len(ours):,}.",
