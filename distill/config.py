@@ -275,6 +275,35 @@ class DistillConfig:
     """How several processes hold the model. ddp: each all of it; fsdp2: weights, gradients and
     moments of what is trained are spread over them."""
 
+    # Evaluation while it trains; the paper has none.
+    eval_every: Annotated[
+        int | None,
+        Option(
+            "Optimizer steps between evaluations on validation questions; the best student is "
+            "kept. Default: none.",
+            panel=TRAINING,
+        ),
+    ] = None
+    """Optimizer steps between evaluations, and one after the last step; the student is then the
+    best by validation. None: no evaluation, and the student is that of the last step."""
+    eval_limit: Annotated[
+        int,
+        Option("Validation questions, at most. Default: 64.", panel=TRAINING),
+    ] = 64
+    """Of the validation split or, where there is none, at most a tenth of the questions to learn,
+    which are held out."""
+    eval_patience: Annotated[
+        int | None,
+        Option(
+            "With --eval-every: end training after so many evaluations without a better student. "
+            "Default: train to the last step.",
+            panel=TRAINING,
+        ),
+    ] = None
+    best_by: Literal["score", "loss"] = "score"
+    """What makes a student the best one. score: the task's first metric and, of equal ones, the
+    loss; loss: the objective's own loss on the validation questions."""
+
     # Housekeeping.
     checkpoint_every: Annotated[
         int, Option("Optimizer steps between checkpoints. Default: the preset's.", panel=TRAINING)
@@ -302,6 +331,8 @@ class DistillConfig:
             raise refusal("quantize", self.quantize, "Weights in 4 bits need lora_rank.")
         if self.lora_targets is not None and self.lora_rank is None:
             raise refusal("lora_targets", self.lora_targets, "It needs lora_rank.")
+        if self.eval_every is None and self.eval_patience is not None:
+            raise refusal("eval_patience", self.eval_patience, "It needs eval_every.")
         if self.all_in_float16 and self.optimizer != "adam8bit":
             raise refusal(
                 "loss_scaling",
@@ -342,6 +373,7 @@ class DistillConfig:
         return kept | {
             "objective_settings": own_settings(objective_of(self), self) or None,
             "loss_scaling": scaled or None,
+            **(dict.fromkeys(_EVALUATION) if self.eval_every is None else {}),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -375,6 +407,9 @@ _NO_OUTCOME = frozenset(
     ]
 )
 
+_EVALUATION = ("eval_every", "eval_limit", "eval_patience", "best_by")
+"""Fields that decide nothing where there is no evaluation."""
+
 _RANGES: Mapping[str, Range] = types.MappingProxyType(
     {
         "epochs": POSITIVE,
@@ -400,6 +435,9 @@ _RANGES: Mapping[str, Range] = types.MappingProxyType(
         "lora_dropout": BELOW_ONE,
         "bucket": POSITIVE,
         "seed": NOT_NEGATIVE,
+        "eval_every": POSITIVE,
+        "eval_limit": POSITIVE,
+        "eval_patience": POSITIVE,
         "checkpoint_every": POSITIVE,
         "keep_checkpoints": POSITIVE,
         "feature_cache_gb": NOT_NEGATIVE,

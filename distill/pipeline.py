@@ -152,7 +152,6 @@ def _sights(plan: Plan, suffixes: Iterable[str]) -> dict[str, Sight]:
             plan.workspace,
             plan.questions,
             plan.training,
-            test_split=plan.test.options.split,
             suffix=suffix,
         )
         if sight is not None:

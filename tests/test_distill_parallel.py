@@ -24,6 +24,7 @@ from distill.config import DistillConfig, preset
 from distill.examples import Example
 from distill.training import checkpointing
 from distill.training.train import train
+from distill.training.validation import Validation
 from harness.core.errors import DataError, HarnessError
 from harness.core.interrupts import Interrupted, interrupts
 from harness.core.progress import Lines
@@ -31,7 +32,15 @@ from harness.core.structured import Rationale
 from harness.core.types import DataOptions
 from tasks.scienceqa import load as load_questions
 
-FP32 = preset("paper", precision="float32", learning_rate=1e-3, batch_size=4, checkpoint_every=2)
+FP32 = preset(
+    "paper",
+    precision="float32",
+    learning_rate=1e-3,
+    batch_size=4,
+    checkpoint_every=2,
+    eval_every=3,
+    max_new_tokens=4,
+)
 SHARDED = replace(FP32, parallel="fsdp2")
 WAYS = {"ddp": FP32, "fsdp2": SHARDED}
 BIN = Path(sys.executable).parent
@@ -54,6 +63,7 @@ def run(tiny, examples: list[Example], tmp_path_factory) -> Callable[..., Path]:
 
     def go(out: Path, config: DistillConfig = FP32, some: Any = None, **more: Any) -> Path:
         more = {"base": tiny("moondream"), "features": features, **more}
+        more.setdefault("validation", Validation(examples=examples[:3]))
         return train(some or examples, out=out, config=config, **more)
 
     return go
@@ -116,13 +126,19 @@ def lines(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def validations(out: Path) -> list[dict[str, Any]]:
+    text = (out / "validation_log.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
 def record(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((out / "distill.json").read_text())
     return found
 
 
 def same(out: Path, expected: Path) -> None:
-    """Every step once, with the same loss, gradient, rate and tokens; and the same student."""
+    """Every step once, with the same loss, gradient, rate and tokens; the same evaluations; and the
+    same student."""
     found, other = lines(out), lines(expected)
     assert [line["step"] for line in found] == [line["step"] for line in other]
     for line, wanted in zip(found, other, strict=True):
@@ -130,6 +146,12 @@ def same(out: Path, expected: Path) -> None:
         assert line["grad_norm"] == pytest.approx(wanted["grad_norm"], rel=1e-4)
         for name in ("lr", "tokens", "target_tokens"):
             assert line[name] == wanted[name]
+    evaluations, others = (validations(folder) for folder in (out, expected))
+    assert [line["step"] for line in evaluations] == [line["step"] for line in others]
+    for line, wanted in zip(evaluations, others, strict=True):
+        assert line["loss"] == pytest.approx(wanted["loss"], abs=2e-5)
+        assert (line["questions"], line["score"]) == (wanted["questions"], wanted["score"])
+        assert [a["id"] for a in line["answers"]] == [a["id"] for a in wanted["answers"]]
     weights, others = (load_file(f / "student" / "model.safetensors") for f in (out, expected))
     assert weights.keys() == others.keys()
     for name, tensor in others.items():

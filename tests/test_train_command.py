@@ -38,17 +38,19 @@ def words(tmp_path: Path) -> Path:
 def test_own_questions_in_words(
     command, words: Path, tiny: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """The task goes by the answers; the student has a name of its own, is told to be blind, and is
-    evaluated by the command that is printed. Its card calls the questions by their folder."""
+    """The task goes by the answers; the student has a name of its own, is the best by validation,
+    is told to be blind, and is evaluated by the command that is printed. Its card calls the
+    questions by their folder."""
     asked = (
-        *("train", "--data", words, "--base-weights", tiny("moondream")),
+        *("train", "--data", words, "--base-weights", tiny("moondream"), "--eval-every", 1),
         *("--batch-size", 4, "--precision", "float32", "--runs", tmp_path / "runs"),
     )
     result = command(*asked)
     assert result.code == 0, result.stderr
     assert "Task: gqa, by the form of the answers" in result.stderr
     folder = tmp_path / "runs" / "distill" / "moondream-colours"
-    student, pictures, blind, evaluation = result.stdout.splitlines()
+    student, kept, pictures, blind, evaluation = result.stdout.splitlines()
+    assert kept.startswith("The student is that of step 2 of 2, the best of 2 evaluations by Exact")
     assert student == f"Student: {folder / 'student'}"
     assert "of 4 test questions 0 are answered word for word, 0 with grey pictures" in pictures
     assert blind.startswith("The student is blind")

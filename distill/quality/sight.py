@@ -93,7 +93,7 @@ def measure_sight(
                     pairs = (model.answered(batch), model.answered([grey(e) for e in batch]))
                     found += zip(*pairs, strict=True)
                 bar.advance(min(_AT_ONCE, len(pictured) - start))
-    return _summary(found, unseen=unseen) if found else None
+    return sight_of(found, unseen=unseen) if found else None
 
 
 def _progress(total: int) -> Any:
@@ -124,9 +124,11 @@ def _grey_picture(image: ImageRef) -> ImageRef:
     return ImageRef("grey.png", file.getvalue, number=image.number)
 
 
-def _summary(
+def sight_of(
     found: Sequence[tuple[tuple[float, bool], tuple[float, bool]]], *, unseen: bool
 ) -> Sight:
+    """The sight of a student, of the loss of each question and whether it is answered, with its
+    picture and with a grey one."""
     gains = [without - with_them for (with_them, _), (without, _) in found]
     mean = math.fsum(gains) / len(gains)
     spread = math.fsum((gain - mean) ** 2 for gain in gains)

@@ -13,6 +13,7 @@ from typing import Any
 from distill.config import DistillConfig
 from distill.layout import ADAPTER
 from distill.objectives import objective_of
+from distill.training.evaluation_log import choice_in_words
 from harness.core.errors import DataError
 from harness.core.files.atomic import write_atomically
 
@@ -75,6 +76,7 @@ Whoever passes this model on is bound by all of these licences.
 
 {counts["used"]} questions, {record["steps"]} optimizer steps; the loss went from \
 {losses["first"]:.3f} to {losses["last"]:.3f} nats per token. Left out: {left_out or "none"}.
+{_plain(choice_in_words(record))}
 
 {_adapter(config)}![Training loss](loss.svg)
 

@@ -16,7 +16,7 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,10 +60,14 @@ def latest(folder: Path) -> Path | None:
     return max(_all(folder), default=None)
 
 
+def steps(folder: Path) -> list[int]:
+    """The steps of the checkpoints under `folder`."""
+    return [_step_of(path) for path in _all(folder)]
+
+
 def latest_step(folder: Path) -> int:
     """The step of the newest checkpoint under `folder`; 0 where there is none."""
-    path = latest(folder)
-    return _step_of(path) if path else 0
+    return max(steps(folder), default=0)
 
 
 def save(folder: Path, snapshot: Snapshot, *, keep: int) -> Path:
@@ -221,27 +225,28 @@ def clean(folder: Path) -> None:
 
 
 class Log:
-    """training_log.jsonl: one line for each optimizer step, each step once."""
+    """A log of training with one line for each of some optimizer steps, each step once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def rewind(self, step: int) -> list[dict[str, Any]]:
-        """Drop what was logged after `step` (a checkpoint's) and a line that was cut; returns the
-        lines that stay.
+    def rewind(self, steps: Sequence[int]) -> list[dict[str, Any]]:
+        """Drop what was logged after `steps`, all that a checkpoint has done, and a line that was
+        cut; returns the lines that stay.
 
         Raises:
-            DataError: lines up to `step` are missing.
+            DataError: a line of `steps` is missing.
         """
         kept: list[dict[str, Any]] = []
         end = 0
-        for line in itertools.islice(whole_lines(self.path), step):
+        for line in itertools.islice(whole_lines(self.path), len(steps)):
             with contextlib.suppress(ValueError, TypeError):
                 kept.append(json_object(parse_json(line.data)))
                 end = line.end
-        if [line.get("step") for line in kept] != list(range(1, step + 1)):
+        if [line.get("step") for line in kept] != list(steps):
             raise DataError(
-                f"{self.path} does not have steps 1 to {step}, which the checkpoint has done.",
+                f"{self.path} does not have all steps up to {steps[-1]}, which the checkpoint has "
+                "done.",
                 remedy="Put the file back, or use --fresh.",
             )
         cut_after(self.path, end)

@@ -20,13 +20,13 @@ from distill.layout import LOG
 from distill.training import checkpointing
 from distill.training.batches import Batch
 from distill.training.checkpointing import Log
+from distill.training.evaluations import Evaluations
 from distill.training.parallel import Processes
 from distill.training.record import TrainingRun
 from distill.training.schedule import learning_rate
 from distill.training.state import TrainingState
 from distill.training.student import Student
 from distill.training.tracked import begin, log_step
-from harness.core import timing
 from harness.core.errors import Exit, HarnessError
 from harness.core.interrupts import Interrupted, interrupts
 from harness.core.progress import Progress
@@ -45,8 +45,11 @@ class TrainingLoop:
         student: Student,
         steps: Sequence[Sequence[Example]],
         processes: Processes,
+        evaluations: Evaluations | None = None,
     ) -> None:
+        """Args: evaluations: while it trains; None: there are none."""
         self._run = run
+        self._evaluations = evaluations
         self._student = student
         self._steps = steps
         self._processes = processes
@@ -58,13 +61,13 @@ class TrainingLoop:
         """Take the steps; returns the loss of every step, those of earlier sessions included."""
         self._resume()
         losses = [line["loss"] for line in self._rewind()]
-        if self._done == len(self._steps):
+        if self._is_over:
             return losses
         try:
             self._track()
             with self._interrupts_held(), self._progress() as bar:
                 batches = self._encode(self._done)
-                while self._done < len(self._steps):
+                while not self._is_over:
                     self._stop_together()
                     # A step is taken whole or not at all.
                     with interrupts.shielded():
@@ -80,6 +83,12 @@ class TrainingLoop:
             raise
         return losses
 
+    @property
+    def _is_over(self) -> bool:
+        if self._evaluations is not None and self._evaluations.exhausted:
+            return True
+        return self._done == len(self._steps)
+
     def _resume(self) -> None:
         """Load the newest checkpoint, if there is one."""
         path = checkpointing.latest(self._run.checkpoints)
@@ -91,7 +100,9 @@ class TrainingLoop:
 
     def _rewind(self) -> list[dict[str, Any]]:
         with self._processes.accelerator.main_process_first():
-            return self._log.rewind(self._done)
+            if self._evaluations is not None:
+                self._evaluations.rewind(self._done)
+            return self._log.rewind(range(1, self._done + 1))
 
     def _interrupts_held(self) -> contextlib.AbstractContextManager[None]:
         """Of several processes, one that stopped on its own would leave the others waiting."""
@@ -106,13 +117,15 @@ class TrainingLoop:
         return self._run.progress("training", total=len(self._steps), done=self._done)
 
     def _keep(self, line: Mapping[str, Any]) -> None:
-        """Log a step that was taken, and write a checkpoint where one is due."""
+        """Log a step that was taken; evaluate, and write a checkpoint, where that is due."""
         if self._processes.first:
             with self._run.writing():
                 self._log.append(line)
             log_step(self._run.trackers, line)
         self._done += 1
-        if self._done % self._run.config.checkpoint_every == 0 or self._done == len(self._steps):
+        if self._evaluations is not None:
+            self._evaluations.after(self._done)
+        if self._done % self._run.config.checkpoint_every == 0 or self._is_over:
             self._save()
 
     def _stop_together(self) -> None:
@@ -176,7 +189,7 @@ class TrainingLoop:
         optimizer.zero_grad()
         self._state.loss_scale.step_taken()
         line["seconds"] = round(time.perf_counter() - started, 6)
-        line["memory"] = self._memory()
+        line["memory"] = self._processes.peak_memory()
         return line, upcoming
 
     def _backward(self, batches: Sequence[Batch], weight: float) -> torch.Tensor | float:
@@ -220,12 +233,6 @@ class TrainingLoop:
                 code=Exit.UNEXPECTED,
             )
 
-    def _memory(self) -> int:
-        """The peak in bytes so far: of the accelerator, or else of this process."""
-        if self._processes.device.startswith("cuda"):
-            return torch.cuda.max_memory_allocated(torch.device(self._processes.device))
-        return timing.peak_process_memory()
-
     def _save(self) -> None:
         """Write a checkpoint; all processes call it."""
         processes = self._processes
@@ -241,4 +248,6 @@ class TrainingLoop:
                     )
                 else:
                     checkpointing.save(folder, snapshot, keep=keep)
+            if self._evaluations is not None and processes.first:
+                self._evaluations.prune()
         processes.wait()  # within a step a wait this long would pass for a lost process

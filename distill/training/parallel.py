@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from distill.config import DistillConfig
-from harness.core import processes
+from harness.core import processes, timing
 from harness.core.errors import Exit, HarnessError
 
 WAIT = timedelta(hours=2)
@@ -74,6 +74,24 @@ class Processes:
         tensor = torch.tensor(values, dtype=torch.float32, device=self.device)
         summed: list[float] = self.accelerator.reduce(tensor, reduction="sum").tolist()
         return summed
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all processes, which are data of Python, in the order of their ranks."""
+        if not self.several:
+            return [value]
+        from torch import distributed
+
+        found: list[Any] = [None] * self.count
+        distributed.all_gather_object(found, value, group=self.waiting)
+        return found
+
+    def peak_memory(self) -> int:
+        """The peak in bytes so far: of the accelerator, or else of this process."""
+        if self.device.startswith("cuda"):
+            import torch
+
+            return torch.cuda.max_memory_allocated(torch.device(self.device))
+        return timing.peak_process_memory()
 
     @contextlib.contextmanager
     def report_loss(self, last_checkpoint: Callable[[], str]) -> Iterator[None]:

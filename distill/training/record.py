@@ -16,7 +16,17 @@ from typing import Any
 
 from distill.config import FORMER, DistillConfig
 from distill.examples import Example
-from distill.layout import ADAPTER, CHECKPOINTS, CURVE, LOG, SIGHT, STUDENT, TRAINING
+from distill.layout import (
+    ADAPTER,
+    BEST,
+    CHECKPOINTS,
+    CURVE,
+    EVALUATIONS,
+    LOG,
+    SIGHT,
+    STUDENT,
+    TRAINING,
+)
 from distill.objectives import objective_of, own_settings
 from distill.training import checkpointing
 from distill.training.card import Sources
@@ -29,7 +39,10 @@ from harness.tracking.trackers import TRACKING_RECORD, Trackers
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-_PARTS = (TRAINING, LOG, CURVE, CHECKPOINTS, STUDENT, ADAPTER, SIGHT, TRACKING_RECORD)
+_PARTS = (
+    *(TRAINING, LOG, EVALUATIONS, CURVE, CHECKPOINTS, BEST),
+    *(STUDENT, ADAPTER, SIGHT, TRACKING_RECORD),
+)
 """What `--fresh` moves aside; image features stay, as another run may use them as well."""
 
 

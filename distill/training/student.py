@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from distill.training.lora import (
 )
 from distill.training.network import Network, Sequences, hash_parameters, parts_of_parameters
 from distill.training.own_answers import SampledAnswers, Score
+from distill.training.sharding import gathered, shard
 from distill.training.tokens import IGNORED, Row, RowMaker, checkpoint_of
 from harness.checkpoints.folder import SUFFIXES, weights_fingerprint
 from harness.core.errors import SampleError
@@ -143,9 +145,10 @@ class Student:
         self._autocast = None if config.all_in_float16 else half
         kept = half if config.all_in_float16 and half else torch.float32
         objective = objective_of(config)
-        self._checkpoint = checkpoint_of(base, objective)
+        self.checkpoint = checkpoint_of(base, objective)
+        """The base, by which questions are worded."""
         loaded = load_base(
-            self._checkpoint,
+            self.checkpoint,
             config,
             dtype=kept,
             device=device,
@@ -153,16 +156,18 @@ class Student:
         self._processor: Any = loaded.processor
         self.network = loaded.network
         model = loaded.model
-        self.rows = RowMaker(self._processor, self._checkpoint, objective, task)
+        self.rows = RowMaker(self._processor, self.checkpoint, objective, task)
         """From an example to its tokens, a row for each target."""
         self.context = context_length(model.config)
         """Tokens that a sequence may have; None: it is not known."""
         self._parts = parts_of_parameters(model, self.network.traits)
         self._freeze(model, half)
         self._model = model
-        self.module: nn.Module = TargetLoss(
+        self._target_loss = TargetLoss(
             self.network, objective, self._autocast, chunk=config.logits_at_once
         )
+        self.module: nn.Module = self._target_loss
+        """What computes the loss in training, with what several processes put around it."""
         self._answers = (
             SampledAnswers(self.network, self._processor, sampling, self._autocast)
             if (sampling := objective.sampling)
@@ -286,6 +291,13 @@ class Student:
 
     def loss(self, batch: Batch) -> Tensor:
         """The objective's loss: a mean over the batch's target tokens, by their weights."""
+        return self._loss_of(self.module, batch)
+
+    def plain_loss(self, batch: Batch) -> Tensor:
+        """The same outside of training: of several processes each computes one of its own."""
+        return self._loss_of(self._target_loss, batch)
+
+    def _loss_of(self, module: nn.Module, batch: Batch) -> Tensor:
         images: dict[str, Any] = {"owners": batch.owners}
         if batch.features is not None:
             images["features"] = [each.to(self._device) for each in batch.features]
@@ -295,7 +307,7 @@ class Student:
             images["teacher"] = tuple(
                 each.to(self._device) for each in (teacher.ids, teacher.logits)
             )
-        loss: Tensor = self.module(
+        loss: Tensor = module(
             batch.sequences.to(self._device),
             batch.labels.to(self._device),
             batch.weights.to(self._device),
@@ -310,9 +322,7 @@ class Student:
         for batch in map(self.encode, ([example] for example in examples)):
             moved = batch.sequences.to(self._device)
             features = [each.to(self._device) for each in batch.features or ()]
-            with torch.autocast(
-                self._device.type, self._autocast, enabled=self._autocast is not None
-            ):
+            with self.autocast():
                 hidden = self.network.hidden_states(moved, features, batch.owners)
                 labels = batch.labels[0, 1:].to(self._device)
                 learned = labels != IGNORED
@@ -323,31 +333,30 @@ class Student:
         return found
 
     def shard(self, processes: int) -> None:
-        """Spread the parameters over all processes (FSDP2), layer by layer: a layer's are together
-        only while it computes. In half precision they travel in it, and gradients are summed in
-        float32. The frozen encoder stays whole everywhere: it is used outside of the passes that
-        all processes do together."""
-        from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-
+        """Spread the parameters over all processes. The frozen encoder stays whole everywhere: it
+        is used outside of the passes that all processes do together."""
         named = dict(self._model.named_parameters())
         apart = {
             named[name]
             for name, parts in self._parts.items()
             if self.encoder_is_frozen and name in named and not parts - {"vision", "projector"}
         }
-        how: dict[str, Any] = {
-            "mesh": init_device_mesh(self._device.type, (processes,)),
-            "ignored_params": apart or None,
-        }
-        of_layers = MixedPrecisionPolicy(
-            param_dtype=self._autocast,
-            reduce_dtype=torch.float32 if self._autocast else None,
-            cast_forward_inputs=False,  # between layers autocast keeps float32, as unsharded
+        shard(
+            self.module,
+            self.network.language.layers,
+            apart=apart,
+            device=self._device,
+            processes=processes,
+            dtype=self._autocast,
         )
-        for layer in self.network.language.layers:
-            fully_shard(layer, mp_policy=of_layers, **how)
-        fully_shard(self.module, **how)
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """The parameters whole, where they are spread; all processes enter it together."""
+        return gathered(self._target_loss)
+
+    def autocast(self) -> torch.autocast:
+        """The precision that the student computes in."""
+        return torch.autocast(self._device.type, self._autocast, enabled=self._autocast is not None)
 
     def learned(self, *, wanted: bool = True) -> dict[str, Tensor]:
         """The trained parameters by name, whole and on the CPU. Where they are spread every process
@@ -372,7 +381,7 @@ class Student:
             learned: as `learned()` gives it; None: as it is here.
         """
         found = self.learned() if learned is None else learned
-        whole = load_unchanged(self._checkpoint)
+        whole = load_unchanged(self.checkpoint)
         parameters = dict(whole.named_parameters())
         with torch.no_grad():
             if self._config.lora_rank is None:

@@ -23,6 +23,7 @@ from distill.training.estimate import Estimate, estimate
 from distill.training.requirements import check_base
 from distill.training.tracked import AXIS
 from distill.training.train import train
+from distill.training.validation import with_validation
 from harness.checkpoints.catalog import find
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.folder import weights_fingerprint
@@ -53,6 +54,8 @@ class Training:
     preset: str
     """The name of the preset that the config is made from."""
     device: str = "auto"
+    test_split: str = "test"
+    """What the student is tested on, and nothing is chosen by."""
     controls: Mapping[str, DistillConfig] = field(default_factory=dict)
     """Students trained for comparison: suffix of the student's name, such as
     `distill.layout.CONTROL`, -> config."""
@@ -103,11 +106,14 @@ def train_student(
         runs=workspace.runs,
     )
     config = training.config_of(suffix)
+    learned, validation = with_validation(
+        examples, questions, config, test_split=training.test_split
+    )
     scores = None
     if objective_of(config).sampling and teaching is not None:
         scores = TeacherScores(teaching, questions, base.folder)
     return train(
-        examples,
+        learned,
         base=base.folder,
         out=out,
         config=config,
@@ -115,6 +121,7 @@ def train_student(
         task=task,
         sources=_sources(workspace, questions, training, base=base),
         features=workspace.folder / FEATURES,
+        validation=validation,
         fresh=workspace.fresh,
         progress=progress.make,
         trackers=Trackers(tracked),
@@ -127,7 +134,6 @@ def check_sight(
     questions: Questions,
     training: Training,
     *,
-    test_split: str,
     suffix: str = "",
 ) -> Sight | None:
     """Whether a student that was trained on answers looks at its pictures, on questions of the test
@@ -143,6 +149,7 @@ def check_sight(
         return None
     home = folder_of(workspace.runs, workspace.name + suffix)
     folder, path = home / STUDENT, home / SIGHT
+    test_split = training.test_split
     known = {"student": weights_fingerprint(folder), "split": test_split}
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # measured again
         there = json_object(load_json(path))
@@ -172,13 +179,16 @@ def estimate_training(
     estimated with one of some 200 words."""
     known = read_rationales(workspace.folder)
     texts = {name: "word " * words for name, words in _WORDS.items()}
+    config = training.config_of(suffix)
+    examples = [
+        Example(s, known.get(s.id) or Rationale(**texts, conclusion=gold(s)))
+        for s in questions.selected()
+    ]
+    learned, _ = with_validation(examples, questions, config, test_split=training.test_split)
     return estimate(
-        [
-            Example(s, known.get(s.id) or Rationale(**texts, conclusion=gold(s)))
-            for s in questions.selected()
-        ],
+        learned,
         base=find_base(training).folder,
-        config=training.config_of(suffix),
+        config=config,
         task=questions.data.task,
         device=training.resolved_device(),
     )

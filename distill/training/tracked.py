@@ -10,8 +10,9 @@ from distill.examples import Example
 from distill.objectives import objective_of
 from harness.core import environment
 from harness.core.errors import SampleError
+from harness.core.types import Sample
 from harness.run.tracked import picture_of, text, without_folders
-from harness.tracking.tracker import Picture
+from harness.tracking.tracker import Picture, Table
 from harness.tracking.trackers import Trackers
 
 AXIS = "train/step"
@@ -69,3 +70,42 @@ def log_step(trackers: Trackers, line: Mapping[str, Any]) -> None:
         "train/memory_gb": line["memory"] / 1e9,
     }
     trackers.log_metrics(values, step=line["step"])
+
+
+def log_evaluation(
+    trackers: Trackers, line: Mapping[str, Any], samples: Mapping[str, Sample]
+) -> None:
+    """Log an evaluation by its line of the validation log, with its answers.
+
+    Args:
+        samples: by id, for their pictures.
+    """
+    without = line["without_pictures"] or {"scores": {}, "loss": None}
+    sight = line["sight"] or {}
+    values: dict[str, float | None] = {
+        AXIS: line["step"],
+        "validation/loss": line["loss"],
+        "validation/loss_without_pictures": without["loss"],
+        "validation/picture_gain": sight.get("gain"),
+        "validation/tokens_per_second": line["tokens_per_second"],
+        "validation/memory_gb": line["memory"] / 1e9,
+        "validation/best": float(line["best"]),
+    }
+    for name, value in line["scores"].items():
+        values[f"validation/{text(name)}"] = value
+    for name, value in without["scores"].items():
+        values[f"validation/{text(name)}_without_pictures"] = value
+    trackers.log_metrics(values, step=line["step"])
+    columns = ("id", "picture", "question", "gold", "answer", "output", "without_picture")
+    rows = [
+        [
+            text(each["id"]),
+            picture_of(samples[each["id"]]),
+            *(text(each[name]) for name in ("question", "gold", "answer")),
+            text(each["error"] or each["raw"]),
+            text(each["without_picture"] or ""),
+        ]
+        for each in line["answers"][: trackers.samples]
+    ]
+    if rows:
+        trackers.log_table("validation", Table(columns=columns, rows=rows), step=line["step"])

@@ -3,8 +3,10 @@ step by step, write the student.
 
     OUT/distill.json        what was trained on what, and whether it is complete
     OUT/training_log.jsonl  one line for each optimizer step
-    OUT/loss.svg            the same as a chart, Figure 3
+    OUT/validation_log.jsonl  one line for each evaluation, see distill.training.evaluations
+    OUT/loss.svg            both as a chart, Figure 3
     OUT/checkpoints/        what an interrupted run resumes from
+    OUT/best/               the weights that were best by validation
     OUT/features/           image features, for as long as the encoder is frozen
     OUT/adapter/            with LoRA, the adapter by itself, in peft's layout
     OUT/student/            the trained model in its published layout, an adapter merged into it
@@ -32,6 +34,7 @@ from distill.layout import (
     CHECKPOINTS,
     CONFIG,
     CURVE,
+    EVALUATIONS,
     FEATURES,
     LOG,
     STUDENT,
@@ -40,7 +43,7 @@ from distill.layout import (
 from distill.objectives import objective_of
 from distill.training import checkpointing, parallel
 from distill.training.card import Sources, card
-from distill.training.curve import loss_svg
+from distill.training.curve import loss_svg, strips_of
 from distill.training.features import PICTURES_AT_ONCE
 from distill.training.fingerprint import fingerprint
 from distill.training.parallel import Processes
@@ -69,12 +72,14 @@ if TYPE_CHECKING:
     import torch
 
     from distill.rationales.teacher_scores import TeacherScores
+    from distill.training.evaluations import Evaluations
     from distill.training.student import Student
+    from distill.training.validation import Validation
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Lesson:
     """What the student is, and what it learns."""
 
@@ -82,7 +87,8 @@ class _Lesson:
     base: Path
     task: Task
     features: Path
-    scores: TeacherScores | None = None
+    validation: Validation | None
+    scores: TeacherScores | None
 
 
 def train(
@@ -95,6 +101,7 @@ def train(
     task: Task = scienceqa.TASK,
     sources: Sources | None = None,
     features: Path | None = None,
+    validation: Validation | None = None,
     fresh: bool = False,
     progress: Make = Silent,
     trackers: Trackers | None = None,
@@ -111,6 +118,8 @@ def train(
         task: words the questions.
         sources: what the model card says of the data, the teacher and their licences.
         features: folder of image features, to share it between runs; None: in `out`.
+        validation: what the student is evaluated on while it trains, and the best one chosen by;
+            None: the student is that of the last step.
         fresh: start over; a run that is there is moved aside before the first step.
         trackers: are closed at the end; None: nothing is tracked.
         scores: the teacher of the student's own answers, for an objective that samples them.
@@ -126,7 +135,7 @@ def train(
     check_packages(config, processes.device)
     _check_sampling(config, processes, scores)
     cache = features or out / FEATURES
-    lesson = _Lesson(examples=examples, base=base, task=task, features=cache, scores=scores)
+    lesson = _Lesson(examples, base, task, cache, validation, scores)
     with checkpointing.locked(out) if processes.first else contextlib.nullcontext():
         known = _fingerprint(lesson, config)
         old = None if fresh else _old_record(out, known)
@@ -170,6 +179,11 @@ def _fingerprint(lesson: _Lesson, config: DistillConfig) -> dict[str, Any]:
         "weights": weights_fingerprint(lesson.base),
         **config.outcome(),
         **({"scores": lesson.scores.fingerprint} if lesson.scores else {}),
+        **(
+            {"validation": lesson.validation.fingerprint(config, lesson.task)}
+            if lesson.validation
+            else {}
+        ),
     }
 
 
@@ -193,6 +207,7 @@ def _train(run: TrainingRun, lesson: _Lesson, processes: Processes, *, fresh: bo
     """Train what remains of the run, and write the student."""
     import torch
 
+    from distill.training.evaluations import Evaluations
     from distill.training.loop import TrainingLoop
     from distill.training.student import Student
 
@@ -220,17 +235,32 @@ def _train(run: TrainingRun, lesson: _Lesson, processes: Processes, *, fresh: bo
         run.count(lesson.examples, usable.examples, usable.left_out)
         _describe_session(run, student, processes)
         before = student.hash_encoder() if processes.first else None
-        loop = TrainingLoop(run, student, steps, processes)
+        evaluations = None
+        if lesson.validation is not None:
+            evaluations = Evaluations(
+                run,
+                student,
+                lesson.validation,
+                task=lesson.task,
+                steps=len(steps),
+                processes=processes,
+            )
+        loop = TrainingLoop(run, student, steps, processes, evaluations)
         if processes.first:
             with run.writing():
                 checkpointing.clean(run.checkpoints)
                 run.write_record()
         losses = loop.run()
-    learned = student.learned(wanted=processes.first)
+    learned: Mapping[str, torch.Tensor] = {}
+    if evaluations is None:
+        learned = student.learned(wanted=processes.first)
+    elif processes.first:
+        learned = evaluations.read_best()
+        run.record["validation"] = evaluations.describe()
     if processes.first:
         run.record["encoder"] = _prove_frozen(student, before)
         with run.writing():
-            _finish(run, student, losses, learned=learned)
+            _finish(run, student, losses, learned=learned, evaluations=evaluations)
     processes.wait()
     return run.out / STUDENT
 
@@ -344,6 +374,7 @@ def _finish(
     losses: Sequence[float],
     *,
     learned: Mapping[str, torch.Tensor],
+    evaluations: Evaluations | None,
 ) -> None:
     """Write the loss curve, the student's folder and, last, that the run is complete."""
     tail = losses[-max(1, len(losses) // 10) :]
@@ -353,7 +384,14 @@ def _finish(
         "mean_of_last_tenth": math.fsum(tail) / len(tail),
         "lowest": min(losses),
     }
-    curve = loss_svg(losses, title=f"Training loss, {run.config.objective} target")
+    logged = (run.out / LOG).read_text(encoding="utf-8")
+    curve = loss_svg(
+        losses,
+        title=f"Training loss, {run.config.objective} target",
+        validation=evaluations.losses if evaluations else (),
+        best=run.record["validation"]["best"]["step"] if evaluations else None,
+        strips=strips_of([json.loads(line) for line in logged.splitlines()]),
+    )
     write_atomically(run.out / CURVE, curve.encode())
     if run.config.lora_rank is not None:
         adapter = _empty(run.out / f".{ADAPTER}.tmp")
@@ -365,8 +403,10 @@ def _finish(
         CONFIG: json.dumps(run.config.to_json(), indent=1) + "\n",
         CARD: card(run.config, run.sources, image_tokens=student.image_tokens, record=run.record),
         CURVE: curve,
-        LOG: (run.out / LOG).read_text(encoding="utf-8"),
+        LOG: logged,
     }
+    if evaluations is not None:
+        texts[EVALUATIONS] = (run.out / EVALUATIONS).read_text(encoding="utf-8")
     for name, text in texts.items():
         (aside / name).write_text(text, encoding="utf-8")
     publish_folder(aside, run.out / STUDENT)

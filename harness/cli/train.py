@@ -66,14 +66,12 @@ def train(
         questions = replace(questions, task=_task_for(questions.data))
     workspace = _named(ctx, with_command(ctx, workspace), base, questions)
     chosen = questions_of(questions, config)
-    training = training_of(base, config, hardware, preset=preset.preset)
+    training = training_of(base, config, hardware, preset=preset.preset, test_split=test.split)
     if dry_run:
         teaching = teaching_of(TeacherOptions(), RationaleOptions(), hardware, config=config)
         preview_of_training(workspace, chosen, training, teaching, as_json=as_json)
         return
-    train_and_show(
-        workspace, chosen, training, task=questions.task, test_split=test.split, as_json=as_json
-    )
+    train_and_show(workspace, chosen, training, task=questions.task, as_json=as_json)
 
 
 def _task_for(options: DataOptions) -> str:

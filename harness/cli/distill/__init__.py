@@ -95,7 +95,12 @@ def distill(
         questions=chosen,
         teaching=teaching_of(teacher, rationales, hardware, config=config),
         training=training_of(
-            base, config, hardware, preset=preset.preset, controls=controls_of(test, config)
+            base,
+            config,
+            hardware,
+            preset=preset.preset,
+            test_split=test.split,
+            controls=controls_of(test, config),
         ),
         test=Data(chosen.data.task, replace(questions.data, split=test.split)),
         evaluation=replace(

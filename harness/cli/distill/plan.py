@@ -167,6 +167,7 @@ def training_of(
     hardware: HardwareOptions,
     *,
     preset: str = "paper",
+    test_split: str = "test",
     controls: Mapping[str, DistillConfig] | None = None,
 ) -> Training:
     """What is trained, and how."""
@@ -177,5 +178,6 @@ def training_of(
         config=config,
         preset=preset,
         device=hardware.device,
+        test_split=test_split,
         controls=controls or {},
     )

@@ -242,7 +242,6 @@ def show_trained(
     student: Path,
     *,
     task: str,
-    test_split: str,
     as_json: bool,
 ) -> None:
     """Show a student that was trained, whether it looks at its pictures, and how to evaluate it.
@@ -250,9 +249,10 @@ def show_trained(
     Args:
         task: as the command line names it.
     """
+    from distill.training.evaluation_log import choice_in_words
     from distill.training.students import check_sight
 
-    sight = check_sight(workspace, questions, training, test_split=test_split)
+    sight = check_sight(workspace, questions, training)
     data = questions.data.options.path
     commands = list(evaluation_commands(student, training, workspace, task=task, data=data))
     if as_json:
@@ -267,6 +267,8 @@ def show_trained(
         )
         return
     say(f"Student: {student}")
+    if choice := choice_in_words(training_record(workspace)):
+        say(choice)
     if sight is not None:
         for line in _sight_lines(sight):
             say(line)

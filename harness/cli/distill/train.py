@@ -67,7 +67,7 @@ def train(
     workspace = with_command(ctx, workspace)
     config = config_of(preset, changes)
     chosen = recorded_questions(ctx, workspace, questions, config)
-    training = training_of(base, config, hardware, preset=preset.preset)
+    training = training_of(base, config, hardware, preset=preset.preset, test_split=test.split)
     teaching = teaching_of(teacher, RationaleOptions(), hardware, config=config)
     if dry_run:
         preview_of_training(workspace, chosen, training, teaching, as_json=as_json)
@@ -79,7 +79,6 @@ def train(
         training,
         teaching=teaching,
         task=task,
-        test_split=test.split,
         as_json=as_json,
     )
 
@@ -90,7 +89,6 @@ def train_and_show(
     training: Training,
     *,
     task: str,
-    test_split: str,
     teaching: Teaching | None = None,
     as_json: bool,
 ) -> None:
@@ -112,6 +110,5 @@ def train_and_show(
             training,
             student,
             task=task,
-            test_split=test_split,
             as_json=as_json,
         )
