@@ -14,6 +14,7 @@ from distill.quality.answers import reasoning_to_error, structure
 from harness.core.types import Metric, Prediction
 from harness.metrics.statistics import holm, mcnemar
 from harness.run.folder import RunFolder
+from reports.charts.validation import LOSS, validation_curve
 from reports.distillation.panel import Panel, panel
 from reports.inputs import discovery as reporting
 from reports.inputs.material import Distillation, Material, Training
@@ -151,6 +152,34 @@ def test_the_loss_is_that_of_the_log_with_the_control_beside(made: Panel, runs: 
     assert facts["Trained on"] == "structured rationales"
     assert "Control (answers only)" in facts
     assert "(control, trained on answers only)" in made.comparisons[0]
+
+
+def test_the_validation_curve_marks_the_student_that_was_kept(made: Panel) -> None:
+    """With pictures and with grey ones, in percent; a fact says which step it is of."""
+    curve = made.validation
+    assert curve is not None
+    assert curve.title == "Accuracy, %"
+    assert [(line.name, line.dashed) for line in curve.lines] == [
+        ("with the pictures", False),
+        ("with grey pictures", True),
+    ]
+    assert curve.caption == (
+        "5 evaluations; the dot is the student that was kept: step 100, 66.0%.",
+    )
+    assert f"{curve.best[0]:.1f} {curve.best[1]:.1f}" in curve.lines[0].path
+    kept = dict(made.facts)["Student kept"]
+    assert kept.startswith(
+        "The student is that of step 100 of 125, the best of 5 evaluations by Acc"
+    )
+
+
+def test_a_validation_curve_without_scores_is_of_the_loss() -> None:
+    """As where the task's metric is not defined for the answers; rows of other kinds are left out."""
+    rows = [{"step": n, "score": None, "loss": 2 - n, "best": True} for n in (1, 2)]
+    found = validation_curve([*rows, {"step": "3"}, {}], name="x")
+    assert found is not None
+    assert (found.title, len(found.lines)) == (LOSS, 1)
+    assert validation_curve([], name="x") is None
 
 
 def test_reasoning_to_error_has_examples_found_in_the_answers(made: Panel, runs: Path) -> None:

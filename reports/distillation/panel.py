@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from harness.core.files.paths import safe_name
 from reports.charts.loss import Curve
 from reports.charts.scatter import Scatter
+from reports.charts.validation import ValidationCurve
 from reports.distillation import summary
 from reports.distillation.examples import (
     Example,
@@ -26,7 +27,7 @@ from reports.distillation.gains import gains, topic_scatter
 from reports.distillation.models import models_of
 from reports.distillation.rationales import drop_reasons, kept_by_topic, quality
 from reports.distillation.structure import error_examples, reasoning_errors, tag_compliance
-from reports.distillation.training import loss_curve, trained_questions
+from reports.distillation.training import evaluations_curve, loss_curve, trained_questions
 from reports.inputs import runs, sanitize
 from reports.inputs.material import Distillation
 from reports.statistics.answers import Answers
@@ -56,6 +57,8 @@ class Panel:
     comparisons: tuple[str, ...]
     """Pairs of runs in words: student, control and teacher against the distilled one."""
     curve: Curve | None
+    validation: ValidationCurve | None
+    """Of the evaluations while the student was trained."""
     scatter: Scatter | None
     kept: Table | None
     reasons: tuple[tuple[str, int], ...]
@@ -110,6 +113,7 @@ def panel(
         legend=models.tints.legend,
         comparisons=tuple(summary.comparisons(found, models)),
         curve=loss_curve(found, name=name),
+        validation=evaluations_curve(found, name=name),
         scatter=topic_scatter(models, trained, name=name),
         kept=named(kept_by_topic(found, name=name)),
         reasons=tuple(drop_reasons(found)),

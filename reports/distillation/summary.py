@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from reports.distillation.models import ModelRun, Models
-from reports.distillation.training import objective_title
+from reports.distillation.training import chosen_student, objective_title, speed_in_words
 from reports.inputs import sanitize
 from reports.inputs.material import Distillation, Training
 from reports.inputs.metrics import MetricFormat
@@ -116,6 +116,8 @@ def facts(found: Distillation, models: Models) -> Iterable[tuple[str, str]]:
     if found.training:
         yield "Trained on", objective_title(found.training)
         yield "Training", _training(found.training)
+        yield "Training speed", speed_in_words(found.training)
+        yield "Student kept", chosen_student(found.training)
     if found.control:
         title = objective_title(found.control)
         yield f"Control ({title})" if title else "Control", _training(found.control)

@@ -10,6 +10,7 @@ from typing import Any
 from distill.layout import (
     CONTROL,
     DISTILLATIONS,
+    EVALUATIONS,
     KEPT,
     LOG,
     QUALITY,
@@ -111,6 +112,7 @@ def _training(folder: Path, evidence: Sequence[RunData], problems: list[str]) ->
         name=folder.name,
         record=record,
         log=partial(readable_objects, folder / LOG),
+        evaluations=partial(readable_objects, folder / EVALUATIONS),
         runs=tuple(run for run in evidence if run.record.model.name == folder.name),
     )
 

@@ -73,6 +73,8 @@ class Training:
     """distill.json: status, config, counts, losses, base ..."""
     log: Rows = _none
     """training_log.jsonl: step, loss, lr and more, one row for each optimizer step."""
+    evaluations: Rows = _none
+    """validation_log.jsonl: step, score, loss and more, one row for each evaluation."""
     runs: tuple[RunData, ...] = ()
     """Evaluations under that name."""
 
