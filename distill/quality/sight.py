@@ -27,7 +27,7 @@ MOST = 200
 """Questions that are looked at."""
 _AT_ONCE = 8
 _SIGNIFICANT = 0.05
-_FEWEST = 6
+FEWEST = 6
 """Questions from which on McNemar's test can be significant."""
 
 
@@ -53,7 +53,7 @@ class Sight:
     def blind(self) -> bool:
         """Whether the pictures make no difference: to the answers or, where none is right or there
         are too few questions for a test, to their likelihood."""
-        if self.questions >= _FEWEST and (self.right or self.right_without):
+        if self.questions >= FEWEST and (self.right or self.right_without):
             return self.right <= self.right_without or self.p >= _SIGNIFICANT
         return self.gain - Z_95 * self.gain_error <= 0
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distill.config import DistillConfig
-from distill.quality.sight import Sight, sight_of
+from distill.quality.sight import FEWEST, Sight, sight_of
 from harness.core.types import Prediction, Task
 from harness.metrics.figures import described_by, figures
 from harness.metrics.registry import CONTEXT
@@ -95,7 +95,8 @@ def _sight(pairs: Sequence[Pair], metric: str | None) -> Sight | None:
 
     found = [(outcome(own), outcome(other)) for own, other in pairs if other is not None]
     lost = any(own.loss is not None for own, _ in pairs)
-    if not found or not (lost or any(own[1] or other[1] for own, other in found)):
+    answered = len(found) >= FEWEST and any(own[1] or other[1] for own, other in found)
+    if not found or not (lost or answered):
         return None
     return sight_of(found, unseen=True)
 
