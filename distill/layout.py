@@ -29,6 +29,7 @@ ATTEMPTS, KEPT, REJECTED, RATIONALES = (
     "rationales.json",
 )
 LOGITS, LOGITS_RECORD = "logits", "logits.json"
+GAINS = "gains.jsonl"
 QUALITY = "quality.json"
 DEPENDENCE = "dependence.json"
 DISTILLATIONS = students.DISTILLATIONS

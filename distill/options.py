@@ -6,21 +6,25 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 from distill.config import INPUTS, TeacherInput
-from harness.core.declarations import EVALUATION, TEACHER, Option, option_of
+from distill.rationales.selection import METHODS, Choose, help_text
+from harness.core.declarations import EVALUATION, TEACHER, Need, Option, option_of
 from harness.core.errors import HarnessError
 from harness.core.options import BertScore, GenerationOptions
 from harness.core.types import Task
 
-Filter = Literal["none", "format", "agrees"]
-"""none: any text at all. format: the four stages, each filled, once and in order. agrees: format,
-and the teacher's own conclusion is the gold answer."""
-Choose = Literal["best", "first"]
-"""best: make all attempts and keep the one that scores highest. first: stop at the first that
-passes the filter."""
+Filter = Literal["none", "format", "coherent", "agrees"]
+"""none: any text at all. format: the four stages, each filled, once and in order. coherent: format,
+and the reasoning arrives at no other option than the right one, which is the conclusion that the
+student learns. agrees: format, and the teacher's own conclusion is the gold answer."""
+Share = Literal["all", "split"]
+TEACHER_SCORES = "teacher"
 _BATCH_SIZE = 4
+GAINS = Need(lambda given: given["choose"] == "gain", "--choose gain")
+SEVERAL = Need(lambda given: len(given["teacher"]) > 1, "several --teacher")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +45,29 @@ class RationaleOptions:
     choose: Annotated[
         Choose,
         Option(
-            "Which of several attempts to keep: the best by quality, or the first that passes the "
-            "filter.",
+            f"Which of several attempts that pass the filter to keep: {help_text()}.",
             panel=TEACHER,
         ),
     ] = "best"
+    gain_by: Annotated[
+        str,
+        Option(
+            "The model whose likelihoods --choose gain compares: teacher, the first one; or a "
+            "model of `harness list models` or a folder, such as the student before training.",
+            panel=TEACHER,
+            needs=(GAINS,),
+        ),
+    ] = TEACHER_SCORES
+    share: Annotated[
+        Share,
+        Option(
+            "With several --teacher: ask each of them every question (all), or split the questions "
+            "evenly among them.",
+            panel=TEACHER,
+            flag="teacher-share",
+            needs=(SEVERAL,),
+        ),
+    ] = "all"
     hint_on_retry: Annotated[
         bool,
         Option(
@@ -60,7 +82,8 @@ class RationaleOptions:
         Filter,
         Option(
             "Rationales to keep: any text (none; the paper reports no filter), those with the four "
-            "stages (format), or of these those that conclude the right answer (agrees).",
+            "stages (format), of these those whose reasoning arrives at no other option than the "
+            "right one (coherent), or those that conclude the right answer (agrees).",
             panel=TEACHER,
             flag="filter",
         ),
@@ -105,6 +128,8 @@ class RationaleOptions:
         names = {
             "attempts": "attempts",
             "choose": "choose",
+            "gain_by": "gain_by",
+            "teacher_share": "share",
             "hint_on_retry": "hint_on_retry",
             "truncate": "truncate",
             "filter": "keep",
@@ -124,25 +149,50 @@ class RationaleOptions:
                 "--teacher-input names nothing.", known=f"Known: {', '.join(INPUTS)}."
             )
 
-    def rounds(self) -> list[Round]:
-        """Every pass over the questions that may be needed, in order."""
-        plain = [Round(number, hinted=False) for number in range(1, self.attempts + 1)]
-        return [*plain, Round(1, hinted=True)] if self.hint_on_retry else plain
+    @property
+    def stops(self) -> bool:
+        """Whether nobody is asked again where an attempt has passed the filter."""
+        return METHODS[self.choose].stops
+
+    @property
+    def scores_by_model(self) -> bool:
+        """Whether a model scores the attempts."""
+        return METHODS[self.choose].scored_by_model
+
+    def gives(self, sample_id: str, teacher: str, teachers: Sequence[str]) -> bool:
+        """Whether one of several teachers is asked a question. Whose it is goes by its id, so that
+        another limit leaves it where it was."""
+        if self.share == "all":
+            return True
+        number = int.from_bytes(sha256(sample_id.encode()).digest()[:8], "big")
+        return teachers[number % len(teachers)] == teacher
+
+    def rounds(self, teachers: Sequence[str]) -> list[Round]:
+        """Every pass over the questions that may be needed, in order: a teacher's attempts come one
+        after the other, the hints at the end."""
+        plain = [
+            Round(number, hinted=False, teacher=name)
+            for name in teachers
+            for number in range(1, self.attempts + 1)
+        ]
+        hinted = [Round(1, hinted=True, teacher=name) for name in teachers]
+        return [*plain, *hinted] if self.hint_on_retry else plain
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One pass of the teacher over the questions."""
+    """One pass of a teacher over the questions."""
 
     number: int
     hinted: bool
+    teacher: str
 
 
 def check_filter(keep: Filter, task: Task) -> None:
     """Refuse a filter that the task's answers cannot be judged by; raises HarnessError."""
-    if keep == "agrees" and task.answers != "choice":
+    if keep in {"coherent", "agrees"} and task.answers != "choice":
         raise HarnessError(
-            f"--filter agrees compares options; {task.title} has written answers.",
+            f"--filter {keep} compares options; {task.title} has written answers.",
             remedy="--filter format",
         )
 

@@ -113,7 +113,7 @@ class Stage:
         return self.workspace.folder
 
     def generate(self, teacher: Teacher) -> dict[str, Any]:
-        return generate.generate(teacher, self.workspace, self.questions, options=self.options)
+        return generate.generate([teacher], self.workspace, self.questions, options=self.options)
 
     def load(self, path: Path) -> dict[str, Any]:
         return importing.import_rationales(

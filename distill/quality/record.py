@@ -13,6 +13,7 @@ from distill.quality.dependence import Dependence, summarise_dependence
 from distill.quality.measures import Measurement, measure, summarise
 from distill.questions import Questions
 from distill.rationales.attempts import Work
+from distill.rationales.fingerprint import names_of
 from distill.rationales.kept import no_rationales
 from distill.rationales.store import Store
 from harness.core.files.json_files import write_json
@@ -39,9 +40,8 @@ def write_quality(
     record = Store(workspace.folder).read_record()
     if record is None:
         raise no_rationales(workspace)
-    imported = "imported" in record["fingerprint"]
     options = RationaleOptions.recorded(record["settings"])
-    work = Work(replace(workspace, fresh=False), questions, options, imported=imported)
+    work = Work(replace(workspace, fresh=False), questions, options, teachers=names_of(record))
     work.open()
     found: dict[str, Any] = {"teacher": asdict(summarise(work.measurements()))}
     if dependence is not None:

@@ -1,7 +1,7 @@
-"""What follows from a teacher's attempts: what remains to be asked, what is kept, the counts.
+"""What follows from the teachers' attempts: what remains to be asked, what is kept, the counts.
 
-Whoever supplies the texts, a model (`generate`) or a file (`importing`), adds them to a `Work`,
-which alone decides which of them are kept.
+Whoever supplies the texts, models (`generate`) or a file (`importing`), adds them to a `Work`; the
+`Judge` decides which of them are kept.
 """
 
 from __future__ import annotations
@@ -10,31 +10,24 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
-from distill.examples import gold
 from distill.layout import Workspace
 from distill.options import RationaleOptions, Round
-from distill.quality.measures import Measurement, Quality, measure
+from distill.quality.measures import Measurement
 from distill.questions import Questions
-from distill.rationales import filters
+from distill.rationales.fingerprint import Fingerprint, names_of
+from distill.rationales.judge import Judge, Verdict, kept_line
 from distill.rationales.prompt import PROMPT_VERSION
-from distill.rationales.store import Attempt, Store
+from distill.rationales.store import Attempt, Gain, Store
 from harness.core import environment
 from harness.core.errors import Exit, HarnessError, is_beyond_context
 from harness.core.mismatch import stop_on_mismatch
 from harness.core.types import Sample
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """Which of a sample's attempts is kept, and why the others are not."""
-
-    kept: Attempt | None
-    rejected: Sequence[tuple[Attempt, tuple[str, ...]]]
 
 
 class Work:
@@ -46,24 +39,24 @@ class Work:
         questions: Questions,
         options: RationaleOptions,
         *,
-        imported: bool = False,
+        teachers: Sequence[str] = (),
     ) -> None:
-        """`imported`: the texts come from a file, and nobody is asked."""
+        """`teachers`: who is asked, by name; empty: the texts come from a file."""
         self.workspace = workspace
         self.questions = questions
         self.options = options
-        self.rounds = () if imported else tuple(options.rounds())
+        self.teachers = tuple(teachers)
+        self.rounds = tuple(options.rounds(teachers))
         self.store = Store(workspace.folder)
         self.selected = questions.selected()
         self.attempts: dict[str, list[Attempt]] = defaultdict(list)
-        self.failed: dict[str, str] = {}
-        """Sample id -> why the teacher could not be asked, or gave nothing."""
+        self.judge = Judge(questions.data.task, options)
+        self.failed: dict[tuple[str, str], str] = {}
+        """Sample id and teacher -> why it could not be asked, or gave nothing."""
         self.unmatched: list[Mapping[str, Any]] = []
         """Lines for rejected.jsonl that belong to no selected sample."""
         self.replaces = False
         """Other rationales are there, and stay until there is one to put in their place."""
-        self._reasons: dict[tuple[str, bool, int], tuple[str, ...]] = {}
-        self._qualities: dict[tuple[str, bool, int], Quality] = {}
         self._old: dict[str, Any] | None = None
         self._record: dict[str, Any] = {}
         self._started = time.perf_counter()
@@ -76,37 +69,46 @@ class Work:
         self._old = self.store.read_record()
         for attempt in self.store.read_attempts():
             self.add(attempt)
+        self.judge.gains = {each.key: each for each in self.store.read_gains()}
         if self._old is None and self.attempts:
             raise HarnessError(
                 f"{self.store.attempts_path} is there, but no record of what it was made with.",
                 remedy="Use --fresh to move it aside.",
             )
 
-    def compare(self, known: Mapping[str, Any]) -> None:
+    @cached_property
+    def _several(self) -> bool:
+        """Whether the attempts are of several teachers; else they are those of the one, whatever
+        it is called now."""
+        return len(self.teachers) > 1 or len(names_of(self._old)) > 1
+
+    def compare(self, known: Fingerprint) -> None:
         """Refuse to mix the rationales of two settings; raises HarnessError."""
         if self._old is None:
             return
-        old = dict(self._old["fingerprint"])
-        if "sampling" in known:
-            # Until now nothing was sampled: a second attempt may be added.
-            old.setdefault("sampling", known["sampling"])
+        old, new = known.against(self._old)
         stop_on_mismatch(
             old,
-            known,
+            new,
             what=f"the rationales in {self.store.folder}",
             made_by=self._old.get("command", ()),
             command=self.workspace.command,
         )
 
-    def begin(self, known: Mapping[str, Any], *, about: Mapping[str, Any]) -> None:
-        """Write the record, before the first attempt."""
+    def begin(self, known: Fingerprint, *, about: Sequence[Mapping[str, Any]]) -> None:
+        """Write the record, before the first attempt.
+
+        Args:
+            about: what a model card says of each teacher.
+        """
         data = self.questions.data
         samples = data.samples
         old = self._old or {}
         self._record = {
             "status": "running",
-            "fingerprint": {**old.get("fingerprint", {}), **known},
-            "teacher": dict(about),
+            "fingerprint": known.merged(self._old),
+            "teacher": together(about),
+            **({"teachers": [dict(each) for each in about]} if self._several else {}),
             "data": {
                 "task": data.task.name,
                 "title": data.task.title,
@@ -121,6 +123,8 @@ class Work:
                 "teacher_input": list(self.options.inputs),
                 "attempts": self.options.attempts,
                 "choose": self.options.choose,
+                **({"gain_by": self.options.gain_by} if self.options.scores_by_model else {}),
+                **({"teacher_share": self.options.share} if self._several else {}),
                 "hint_on_retry": self.options.hint_on_retry,
                 "truncate": self.options.truncate,
                 "filter": self.options.keep,
@@ -133,6 +137,7 @@ class Work:
             "seconds": old.get("seconds", 0.0),
             "environment": old.get("environment", {}),
             "command": list(self.workspace.command),
+            **({"scorer": old["scorer"]} if "scorer" in old else {}),
         }
         if self.replaces:
             return
@@ -163,9 +168,18 @@ class Work:
         """Whether every sample is decided."""
         return all(map(self.is_decided, self.selected))
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether nobody remains to be asked."""
+        return not any(map(self.lacks, self.rounds))
+
+    def lacks(self, each: Round) -> bool:
+        """Whether this round has something to ask; the rounds before it are over, or will be."""
+        return any(not self.has(sample, each) for sample in self.samples_of(each))
+
     def samples_of(self, each: Round) -> list[Sample]:
         """The samples of this round, answered or not; the rounds before it are over."""
-        return [s for s in self.selected if s.id not in self.failed and self.wants(s, each)]
+        return [s for s in self.selected if not self._fails(s, each) and self.wants(s, each)]
 
     def batches(self, each: Round, *, whole: bool) -> Iterator[Sequence[Sample]]:
         """The samples of this round that have no attempt yet, in batches of neighbours in the data.
@@ -183,25 +197,67 @@ class Work:
                 yield batch if whole else left
 
     def is_decided(self, sample: Sample) -> bool:
-        """Whether nothing remains to be asked about this sample."""
-        return all(self.has(sample, each) for each in self.rounds if self.wants(sample, each))
+        """Whether nothing remains to be asked about this sample, or to be scored."""
+        asked = all(self.has(sample, each) for each in self.rounds if self.wants(sample, each))
+        return asked and not self.unscored(sample)
+
+    def is_settled(self, sample: Sample) -> bool:
+        """Whether it is decided, or whoever has not answered it has failed on it."""
+        if not any((sample.id, name) in self.failed for name in self.teachers):
+            return self.is_decided(sample)
+        return all(
+            self.has(sample, each) or self._fails(sample, each)
+            for each in self.rounds
+            if self.wants(sample, each)
+        )
+
+    def _fails(self, sample: Sample, each: Round) -> bool:
+        return (sample.id, each.teacher) in self.failed
+
+    def unscored(self, sample: Sample) -> list[Attempt]:
+        """The attempts whose gain the method needs, and that have none yet."""
+        if not self.options.scores_by_model:
+            return []
+        return [
+            attempt
+            for attempt in self.found(sample)
+            if attempt.key not in self.judge.gains and not self.judge.reasons(sample, attempt)
+        ]
+
+    def add_gains(self, gains: Sequence[Gain], *, replace: bool) -> None:
+        """Add scores of attempts to the file; `replace`: in place of those that are there."""
+        self.judge.gains |= {each.key: each for each in gains}
+        self.store.write_gains(gains, replace=replace)
+
+    def record_scorer(self, about: Mapping[str, Any]) -> None:
+        """Put the model that scored the attempts into the record."""
+        self._record["scorer"] = dict(about)
+        self.store.write_record(self._record)
 
     def wants(self, sample: Sample, each: Round) -> bool:
         """Whether this sample takes part in this round; the rounds before it decide."""
-        if each.number == 1 and not each.hinted:
+        if not self.options.gives(sample.id, each.teacher, self.teachers):
+            return False
+        if not self.options.stops and not each.hinted:
             return True
-        if self.options.choose == "best" and not each.hinted:
-            return True
-        before = [
-            attempt
-            for attempt in self.attempts[sample.id]
-            if not attempt.hinted and (each.hinted or attempt.attempt < each.number)
-        ]
-        return all(self.reasons(sample, attempt) for attempt in before)
+        earlier = self.rounds[: self.rounds.index(each)]
+        before = [a for a in self.attempts[sample.id] if any(self._is_of(a, r) for r in earlier)]
+        return all(self.judge.reasons(sample, attempt) for attempt in before)
 
     def has(self, sample: Sample, each: Round) -> bool:
-        key = (sample.id, each.hinted, each.number)
-        return any(attempt.key == key for attempt in self.attempts[sample.id])
+        return any(self._is_of(attempt, each) for attempt in self.attempts[sample.id])
+
+    def _is_of(self, attempt: Attempt, each: Round) -> bool:
+        same = (attempt.attempt, attempt.hinted) == (each.number, each.hinted)
+        return same and (attempt.teacher == each.teacher or not self._several)
+
+    def found(self, sample: Sample) -> list[Attempt]:
+        """The attempts at this sample that the rounds ask for; of a file all."""
+        return [
+            attempt
+            for attempt in self.attempts[sample.id]
+            if not self.rounds or any(self._is_of(attempt, each) for each in self.rounds)
+        ]
 
     def add(self, attempt: Attempt) -> bool:
         """Add an attempt; False where it is there already."""
@@ -211,68 +267,34 @@ class Work:
         mine.append(attempt)
         return True
 
-    def reasons(self, sample: Sample, attempt: Attempt) -> tuple[str, ...]:
-        """The reasons against an attempt; computed once, as an attempt never changes."""
-        if attempt.key not in self._reasons:
-            self._reasons[attempt.key] = filters.why_rejected(
-                attempt.raw, sample, self.questions.data.task, keep=self.options.keep
-            )
-        return self._reasons[attempt.key]
-
-    def judge(self, sample: Sample) -> Verdict:
-        """The best of a sample's attempts, and why the others are not it.
-
-        One that needed no hint comes before one that did, then the score decides, then the earlier.
-        """
-        found = [
-            attempt
-            for attempt in self.attempts[sample.id]
-            if not self.rounds or Round(attempt.attempt, attempt.hinted) in self.rounds
-        ]
-        reasons = {attempt.key: self.reasons(sample, attempt) for attempt in found}
-        passed = [attempt for attempt in found if not reasons[attempt.key]]
-        kept = min(
-            passed,
-            key=lambda a: (a.hinted, -self.quality(sample, a).score, a.attempt),
-            default=None,
-        )
-        return Verdict(
-            kept=kept,
-            rejected=[
-                (attempt, reasons[attempt.key] or ("another attempt is better",))
-                for attempt in found
-                if attempt is not kept
-            ],
-        )
-
-    def quality(self, sample: Sample, attempt: Attempt) -> Quality:
-        """Its measures; computed once, as an attempt never changes."""
-        if attempt.key not in self._qualities:
-            self._qualities[attempt.key] = measure(
-                attempt.raw,
-                choices=sample.choices,
-                target=sample.target,
-                solution=sample.solution,
-            )
-        return self._qualities[attempt.key]
+    def verdict(self, sample: Sample) -> Verdict:
+        """Which of a sample's attempts is kept, and why the others are not."""
+        return self.judge(sample, self.found(sample))
 
     def views(self, samples: Sequence[Sample]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """The lines of rationales.jsonl and of rejected.jsonl for these samples."""
         kept, rejected = [], []
         for sample in samples:
-            verdict = self.judge(sample)
+            verdict = self.verdict(sample)
             if verdict.kept:
-                kept.append(_kept_line(sample, verdict.kept, self.quality(sample, verdict.kept)))
+                quality = self.judge.quality(sample, verdict.kept)
+                choice = verdict.choice(self.options.choose)
+                kept.append(kept_line(sample, verdict.kept, quality) | {"choice": choice})
             for attempt, reasons in verdict.rejected:
-                rejected.append({**asdict(attempt), "topic": sample.topic, "reasons": reasons})
-            if sample.id in self.failed:
-                reason = f"failed: {self.failed[sample.id]}"
-                rejected.append({"id": sample.id, "topic": sample.topic, "reasons": (reason,)})
+                score = verdict.scores.get(attempt.key)
+                rejected.append(
+                    {**asdict(attempt), "topic": sample.topic, "reasons": reasons}
+                    | ({} if score is None else {"choice_score": score})
+                )
+            for name in self.teachers:
+                if why := self.failed.get((sample.id, name)):
+                    reasons = (f"failed: {why}",)
+                    rejected.append({"id": sample.id, "topic": sample.topic, "reasons": reasons})
         return kept, rejected
 
     def write_views(self) -> None:
         """Rewrite both files from the attempts, in the data's order."""
-        done = [s for s in self.selected if s.id in self.failed or self.is_decided(s)]
+        done = [sample for sample in self.selected if self.is_settled(sample)]
         kept, rejected = self.views(done)
         self.store.replace_views(kept, [*rejected, *self.unmatched])
 
@@ -281,8 +303,7 @@ class Work:
         if not self.replaces:
             self._sort()
             self.write_views()
-        missing = [s for s in self.selected if s.id not in self.failed and not self.is_decided(s)]
-        whole = not self.failed and not missing
+        whole = not self.failed and self.is_over
         self._record |= {
             "status": status or ("complete" if whole else "partial"),
             "counts": self._counts(),
@@ -293,7 +314,8 @@ class Work:
 
     def _counts(self) -> dict[str, Any]:
         """What became of the selected samples, in numbers."""
-        verdicts = {sample.id: self.judge(sample) for sample in self.selected}
+        verdicts = {sample.id: self.verdict(sample) for sample in self.selected}
+        failed = {sample_id for sample_id, _ in self.failed}
         kept = [each.kept for each in verdicts.values() if each.kept]
         reasons = Counter(
             reason
@@ -309,19 +331,31 @@ class Work:
             "kept": len(kept),
             "dropped": len(self.selected) - len(kept),
             "hinted": sum(attempt.hinted for attempt in kept),
-            "failed": len(self.failed),
+            "failed": len(failed),
             "truncated": sum(any(a.truncated for a in self.attempts[s.id]) for s in self.selected),
-            "unasked": sum(
-                s.id not in self.failed and not self.attempts[s.id] for s in self.selected
-            ),
+            "unasked": sum(s.id not in failed and not self.attempts[s.id] for s in self.selected),
             "attempts": sum(len(self.attempts[s.id]) for s in self.selected),
+            "teachers": self._by_teacher(kept),
             "reasons": dict(reasons.most_common()),
             "topics": dict(topics),
         }
 
+    def _by_teacher(self, kept: Sequence[Attempt]) -> dict[str, dict[str, int]]:
+        """Teacher -> questions and attempts that it wrote, and how many of them are kept."""
+        counts: dict[str, dict[str, int]] = {}
+        for sample in self.selected:
+            found = Counter(attempt.teacher for attempt in self.found(sample))
+            for name, attempts in found.items():
+                one = counts.setdefault(name, {"questions": 0, "attempts": 0, "kept": 0})
+                one["questions"] += 1
+                one["attempts"] += attempts
+        for attempt in kept:
+            counts[attempt.teacher]["kept"] += 1
+        return counts
+
     def _unwritten(self, sample_id: str) -> str:
         """Why there is no attempt at a sample."""
-        if is_beyond_context(self.failed.get(sample_id)):
+        if any(is_beyond_context(self.failed.get((sample_id, name))) for name in self.teachers):
             return "prompt beyond the teacher's context"
         return "nothing written"
 
@@ -331,7 +365,15 @@ class Work:
         samples = self.questions.data.samples.samples
         places = {sample.id: place for place, sample in enumerate(samples)}
         attempts = [attempt for each in self.attempts.values() for attempt in each]
-        attempts.sort(key=lambda a: (a.hinted, a.attempt, places.get(a.id, len(places))))
+        rank = {name: place for place, name in enumerate(self.teachers)} if self._several else {}
+        attempts.sort(
+            key=lambda a: (
+                a.hinted,
+                rank.get(a.teacher, len(rank)),
+                a.attempt,
+                places.get(a.id, len(places)),
+            )
+        )
         if attempts:
             self.store.replace_attempts(attempts)
 
@@ -343,24 +385,23 @@ class Work:
     def measurements(self) -> Iterator[Measurement]:
         """The measures of each selected sample's kept attempt or, where none is, its last one."""
         for sample in self.selected:
-            verdict = self.judge(sample)
+            verdict = self.verdict(sample)
             shown = verdict.kept or (verdict.rejected[-1][0] if verdict.rejected else None)
             yield Measurement(
                 sample.topic,
                 kept=verdict.kept is not None,
-                quality=self.quality(sample, shown) if shown else None,
+                quality=self.judge.quality(sample, shown) if shown else None,
             )
 
 
-def _kept_line(sample: Sample, attempt: Attempt, quality: Quality) -> dict[str, Any]:
-    found = filters.rationale(attempt.raw, sample)
+def together(about: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a card says of all teachers in one: their names, titles and licences."""
+    if len(about) == 1:
+        return dict(about[0])
+    titles = [each.get("title") or each["name"] for each in about]
+    licences = dict.fromkeys(each.get("licence") or "not known" for each in about)
     return {
-        **asdict(attempt),
-        "topic": sample.topic,
-        "answer": gold(sample),
-        "score": round(quality.score, 4),
-        "summary": found.summary,
-        "caption": found.caption,
-        "reasoning": found.reasoning,
-        "conclusion": found.conclusion,
+        "name": " + ".join(each["name"] for each in about),
+        "title": " and ".join(titles),
+        "licence": ", ".join(licences),
     }

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from distill.layout import Workspace
-from distill.options import RationaleOptions
+from distill.options import TEACHER_SCORES, RationaleOptions
 from distill.questions import Questions
 from distill.rationales.attempts import Work
+from distill.rationales.fingerprint import Fingerprint, names_of
+from distill.rationales.gains import Scorer
 from distill.rationales.generate import generate
 from distill.rationales.importing import import_rationales, read_rows
 from distill.rationales.store import Store
 from distill.rationales.teacher import teacher_of
 from harness.core.errors import HarnessError
 from harness.core.options import ModelOptions
+from harness.core.types import Model
 from harness.sources.registry import find_source
+from harness.sources.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +34,15 @@ class Teaching:
     """Where rationales come from."""
 
     teacher: ModelOptions
+    others: Sequence[ModelOptions] = ()
+    """Further teachers."""
     imported: Path | None = None
     """A file of rationales in place of the teacher."""
     options: RationaleOptions
+
+    @property
+    def teachers(self) -> Sequence[ModelOptions]:
+        return (self.teacher, *self.others)
 
 
 def collect_rationales(
@@ -39,8 +50,7 @@ def collect_rationales(
 ) -> dict[str, Any]:
     """Write the files of `distill.rationales.store`; returns the record.
 
-    Where they are complete and the teacher's weights are no longer there, they are left as they
-    are.
+    Where they are complete and a teacher's weights are no longer there, they are left as they are.
 
     Raises:
         HarnessError: what is there was made with other settings, or the teacher is not here.
@@ -52,28 +62,62 @@ def collect_rationales(
     options.check(questions.data.task)
     questions.selected()  # refuses a limit that cannot be
     try:
-        source = find_source(teaching.teacher)
+        sources = [find_source(each) for each in teaching.teachers]
+        scorer = _scorer(teaching, sources[0])
     except HarnessError as error:
         record = Store(workspace.folder).read_record()
-        work = Work(workspace, questions, options)
+        work = Work(workspace, questions, options, teachers=names_of(record))
         if record is None or workspace.fresh or not _is_complete(work, record, teaching):
             raise
         log.warning("%s Its rationales are complete, and are used as they are.", error.what)
-        work.begin(record["fingerprint"], about=record["teacher"])
+        about = record.get("teachers") or [record["teacher"]]
+        work.begin(Fingerprint(record["fingerprint"], {}), about=about)
         return work.finish()
-    teacher = teacher_of(source, max_new_tokens=options.max_new_tokens)
-    at_once = options.batch_size or source.capabilities.concurrency
-    return generate(teacher, workspace, questions, options=replace(options, batch_size=at_once))
+    teachers = [teacher_of(each, max_new_tokens=options.max_new_tokens) for each in sources]
+    if len(teachers) > 1:
+        teachers = [
+            replace(teacher, load=partial(_load, model))
+            for teacher, model in zip(teachers, teaching.teachers, strict=True)
+        ]
+    at_once = options.batch_size or sources[0].capabilities.concurrency
+    return generate(
+        teachers,
+        workspace,
+        questions,
+        options=replace(options, batch_size=at_once),
+        scorer=scorer,
+    )
+
+
+def _load(model: ModelOptions) -> Model:
+    """A teacher that nobody holds but who asks it: several may not fit into memory together."""
+    return find_source(model).load()
+
+
+def _scorer(teaching: Teaching, first: Source) -> Scorer | None:
+    """The model that scores the attempts, where the method needs one; raises HarnessError."""
+    options, teacher = teaching.options, teaching.teacher
+    if not options.scores_by_model:
+        return None
+    if options.gain_by == TEACHER_SCORES:
+        return Scorer(first)
+    named = ModelOptions(
+        model=options.gain_by, size=teacher.size, device=teacher.device, dtype=teacher.dtype
+    )
+    return Scorer(find_source(named))
 
 
 def _is_complete(work: Work, record: Mapping[str, Any], teaching: Teaching) -> bool:
-    """Whether the rationales on disk are by this teacher, and as many as are wanted. Opens `work`
-    where they may be."""
+    """Whether the rationales on disk are by these teachers, and as many as are wanted. Opens
+    `work` where they may be."""
     for key, value in work.questions.fingerprint().items():
         if record["fingerprint"].get(key) != value:
             return False
-    model = teaching.teacher.model
-    if record["teacher"]["name"] not in {model, Path(model).name}:
+    named = [{each.model, Path(each.model).name} for each in teaching.teachers]
+    names = names_of(record)
+    if len(names) != len(named):
+        return False
+    if any(name not in known for name, known in zip(names, named, strict=True)):
         return False
     work.open()
     return work.is_over

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from distill.examples import gold
 from distill.options import Filter
-from distill.quality.measures import is_complete
+from distill.quality.measures import arrives_at, is_complete
 from harness.core import structured
 from harness.core.structured import Parsed, Rationale
 from harness.core.types import Sample, Task
@@ -22,6 +22,10 @@ def why_rejected(raw: str, sample: Sample, task: Task, *, keep: Filter) -> tuple
     if keep == "none":
         return ()
     reasons = _flaws(parsed)
+    if keep == "coherent" and not reasons:
+        arrived = arrives_at(parsed.reasoning or "", sample.choices).answer
+        if arrived not in {None, sample.target}:
+            return ("reasoning arrives at another option",)
     if keep == "agrees" and not reasons:
         reading = task.extract(raw, sample.choices)
         if reading.answer is None:

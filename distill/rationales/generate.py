@@ -1,4 +1,4 @@
-"""A teacher writes a rationale for each training question (section 3.1).
+"""Teachers write rationales for the training questions (section 3.1).
 
 Compare the settings with those of what is there, ask for what is missing batch by batch, keep and
 reject, record. `importing` does the same with texts that were written elsewhere.
@@ -16,6 +16,8 @@ from distill.layout import Workspace
 from distill.options import RationaleOptions, Round
 from distill.questions import Questions
 from distill.rationales.attempts import Work
+from distill.rationales.fingerprint import Fingerprint
+from distill.rationales.gains import Scorer, leave_out_others, score_attempts
 from distill.rationales.prompt import PROMPT_VERSION, teacher_task, wording
 from distill.rationales.store import Attempt
 from distill.rationales.teacher import Teacher
@@ -32,9 +34,17 @@ log = logging.getLogger(__name__)
 
 
 def generate(
-    teacher: Teacher, workspace: Workspace, questions: Questions, *, options: RationaleOptions
+    teachers: Sequence[Teacher],
+    workspace: Workspace,
+    questions: Questions,
+    *,
+    options: RationaleOptions,
+    scorer: Scorer | None = None,
 ) -> dict[str, Any]:
     """Ask for what is missing and write the files of `store`; returns the record.
+
+    Args:
+        scorer: scores the attempts, where the method that chooses among them needs it.
 
     Raises:
         HarnessError: what is there was made with other settings, or is being written to; or a
@@ -42,40 +52,80 @@ def generate(
         Interrupted: asked to stop; the same call resumes.
     """
     options.check(questions.data.task)
-    work = Work(workspace, questions, options)
+    names = [teacher.name for teacher in teachers]
+    if len(set(names)) < len(names):
+        raise HarnessError("--teacher names the same teacher twice.", known=", ".join(names))
+    work = Work(workspace, questions, options, teachers=names)
     with RunFolder(workspace.folder).locked():
         work.open()
-        known = _fingerprint(teacher, questions, options)
+        if scorer is not None:
+            leave_out_others(work, scorer)
+        known = _fingerprint(teachers, questions, options)
         work.compare(known)
-        if not work.is_over:
-            teacher.load()  # while it is hashed
-        if weights := teacher.fingerprint():
-            known["weights"] = weights
-        known |= teacher.rendering()
+        if len(teachers) == 1 and not work.is_asked:
+            teachers[0].load()  # while it is hashed
+        known = _with_weights(known, teachers)
         work.compare(known)
-        work.begin(known, about=teacher.about)
+        work.begin(known, about=[teacher.about for teacher in teachers])
         if not work.is_over:
-            _ask(teacher, work)
+            _fill(teachers, work, known, scorer=scorer)
         work.require_any()
         return work.finish()
 
 
-def _ask(teacher: Teacher, work: Work) -> None:
-    """Load the teacher and go through the rounds."""
-    model = teacher.load()
-    device = model.description.get("device")
+def _with_weights(known: Fingerprint, teachers: Sequence[Teacher]) -> Fingerprint:
+    """With what is known of the teachers once they are hashed, or loaded."""
+    more = {
+        teacher.name: {
+            **known.teachers[teacher.name],
+            **({"weights": weights} if (weights := teacher.fingerprint()) else {}),
+            **teacher.rendering(),
+        }
+        for teacher in teachers
+    }
+    return Fingerprint(known.shared, more)
+
+
+def _fill(
+    teachers: Sequence[Teacher], work: Work, known: Fingerprint, *, scorer: Scorer | None
+) -> None:
+    """Ask and score what is missing."""
+    asked: list[str | None] = []
     try:
-        for each in work.rounds:
-            _ask_round(model, teacher, work, each)
+        _ask(teachers, work, known, devices=asked)
+        if scorer is not None:
+            score_attempts(work, scorer)
     except (Interrupted, HarnessError):
         with interrupts.shielded():
-            work.add_session(device)
+            work.add_session(next(iter(asked), None))
             work.finish("interrupted")
         log.info(
             "What was written is in %s; run the same command again to resume.", work.store.folder
         )
         raise
-    work.add_session(device)
+    work.add_session(next(iter(asked), None))
+
+
+def _ask(
+    teachers: Sequence[Teacher], work: Work, known: Fingerprint, *, devices: list[str | None]
+) -> None:
+    """Go through the rounds, with one teacher in memory at a time; `devices` is given where each
+    runs."""
+    by_name = {teacher.name: teacher for teacher in teachers}
+    model: Model | None = None
+    loaded = ""
+    for each in work.rounds:
+        if not work.lacks(each):
+            continue
+        teacher = by_name[each.teacher]
+        if model is None or loaded != teacher.name:
+            model = None  # the other one's memory is free before this one is loaded
+            model, loaded = teacher.load(), teacher.name
+            devices.append(model.description.get("device"))
+            known = _with_weights(known, teachers)
+            work.compare(known)
+            work.begin(known, about=[one.about for one in teachers])
+        _ask_round(model, teacher, work, each)
 
 
 def _ask_round(model: Model, teacher: Teacher, work: Work, each: Round) -> None:
@@ -83,8 +133,6 @@ def _ask_round(model: Model, teacher: Teacher, work: Work, each: Round) -> None:
     decide what is asked again."""
     asked = {sample.id: sample for sample in work.samples_of(each)}
     done = sum(work.has(sample, each) for sample in asked.values())
-    if done == len(asked):
-        return
     label = f"{work.questions.data.task.name} · rationales by {teacher.name}"
     if len(work.rounds) > 1:
         label += ", with a hint" if each.hinted else f", attempt {each.number}"
@@ -103,7 +151,7 @@ def _ask_round(model: Model, teacher: Teacher, work: Work, each: Round) -> None:
                 replaced = work.replaces
                 new = _record(teacher, work, each, predictions)
                 answered = [asked[prediction.sample_id] for prediction in new]
-                over = [s for s in answered if s.id in work.failed or work.is_decided(s)]
+                over = [sample for sample in answered if work.is_settled(sample)]
                 if not replaced:
                     kept, rejected = work.views(over)
                     work.store.append_views(kept, rejected)
@@ -119,7 +167,7 @@ def _record(
     failed, attempts = [], {}
     for prediction in predictions:
         if why := _why_not(prediction):
-            work.failed[prediction.sample_id] = why
+            work.failed[prediction.sample_id, teacher.name] = why
             failed.append(prediction)
             continue
         attempt = _attempt(teacher, work.options, each, prediction)
@@ -197,30 +245,35 @@ def _attempt(
 
 
 def _fingerprint(
-    teacher: Teacher, questions: Questions, options: RationaleOptions
-) -> dict[str, Any]:
+    teachers: Sequence[Teacher], questions: Questions, options: RationaleOptions
+) -> Fingerprint:
     """What must be equal for texts to belong together; the weights' hash is added when known.
 
     Filter, limit, number of attempts and, where all texts are greedy, batch size are not in it:
-    they change no text.
+    they change no text. Nor is the choice among them, or which of several teachers is asked what.
     """
-    known = {
+    shared: dict[str, Any] = {
         **questions.fingerprint(),
         "teacher_input": sorted(options.inputs),
         "prompt_version": PROMPT_VERSION,
-        "prompt": _prompt_hash(teacher, questions, options),
-        "max_new_tokens": teacher.max_new_tokens,
         "truncate": options.truncate or None,  # what has no such field was asked in full
-        **teacher.settings,
     }
     if options.attempts > 1:
-        known["sampling"] = {
+        shared["sampling"] = {
             "temperature": options.temperature,
             "top_p": options.top_p,
             "seed": options.seed,
             "batch_size": options.rows,
         }
-    return known
+    own = {
+        teacher.name: {
+            "prompt": _prompt_hash(teacher, questions, options),
+            "max_new_tokens": teacher.max_new_tokens,
+            **teacher.settings,
+        }
+        for teacher in teachers
+    }
+    return Fingerprint(shared, own)
 
 
 def _prompt_hash(teacher: Teacher, questions: Questions, options: RationaleOptions) -> str:

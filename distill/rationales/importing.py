@@ -2,8 +2,8 @@
 
 A row has a `rationale`, the text with its tags, and says whose it is: by `id`, or by `question`
 where only one of the selected questions reads so (of ScienceQA's, many read alike). In place of
-`rationale` it may be `raw`, as in the files of another distillation. Every row is checked; those
-that match no question go to rejected.jsonl with the reason.
+`rationale` it may be `raw`, as in the files of another distillation; `teacher` says who wrote it.
+Every row is checked; those that match no question go to rejected.jsonl with the reason.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from distill.layout import Workspace
 from distill.options import RationaleOptions, check_filter
 from distill.questions import Questions
 from distill.rationales.attempts import Work
+from distill.rationales.fingerprint import Fingerprint
 from distill.rationales.store import Attempt
-from harness.core.errors import DataError
+from harness.core.errors import DataError, HarnessError
 from harness.core.types import Sample
 from harness.data.json_rows import jsonl_objects
 from harness.data.pictures import found
@@ -44,6 +45,8 @@ class ImportedRow:
     id: str | None
     question: str | None
     rationale: str
+    teacher: str | None = None
+    """Who wrote it; None: the file does not say."""
 
 
 def import_rationales(
@@ -63,19 +66,26 @@ def import_rationales(
     if not rows:
         raise DataError(f"{path} holds no rows.")
     content = f"sha256:{sha256(path.read_bytes()).hexdigest()}"
-    work = Work(workspace, questions, options, imported=True)
-    known = {**questions.fingerprint(), "imported": content}
+    if options.scores_by_model:
+        raise HarnessError(
+            "--choose gain needs a teacher whose weights are here; these rationales are from a "
+            "file.",
+            remedy="--choose best",
+        )
+    work = Work(workspace, questions, options)
+    known = Fingerprint({**questions.fingerprint(), "imported": content}, {})
     with RunFolder(workspace.folder).locked():
         work.open()
         work.compare(known)
+        there = {key: {a.attempt for a in found} for key, found in work.attempts.items()}
         texts, work.unmatched = _matched(rows, work.selected, data.samples.samples)
         new = [
             attempt
             for sample in work.selected
             for attempt in _attempts(path, content, texts[sample.id], sample, data)
-            if work.add(attempt)
+            if attempt.attempt not in there.get(sample.id, ()) and work.add(attempt)
         ]
-        work.begin(known, about={"name": f"imported from {path.name}"})
+        work.begin(known, about=[{"name": f"imported from {path.name}"}])
         work.append(new)
         work.require_any()
         if work.unmatched:
@@ -133,7 +143,11 @@ def _row(where: str, fields: Mapping[str, Any]) -> ImportedRow:
             known=f"The fields are {', '.join(map(ascii, fields))[:200]}.",
         )
     row = ImportedRow(
-        where, _text(where, fields, "id"), _text(where, fields, "question"), rationale
+        where,
+        _text(where, fields, "id"),
+        _text(where, fields, "question"),
+        rationale,
+        _text(where, fields, "teacher"),
     )
     if not row.id and not row.question:
         raise DataError(f"{where}: has neither an id nor a question to find its sample by.")
@@ -185,7 +199,7 @@ def _attempts(
             attempt=number,
             hinted=False,
             images=data.digests[sample.id],
-            teacher=f"imported from {path.name}",
+            teacher=row.teacher or f"imported from {path.name}",
             teacher_fingerprint=content,
             prompt_version="",
             decoding={},

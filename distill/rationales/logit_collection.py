@@ -150,7 +150,14 @@ def find_teacher(teaching: Teaching) -> Weights:
 
 
 def refuse_server(teaching: Teaching) -> None:
-    """Refuse a teacher whose weights a server has; raises HarnessError."""
+    """Refuse several teachers, or one whose weights a server has; raises HarnessError."""
+    if teaching.others:
+        raise HarnessError(
+            "The teacher's logits are those of one teacher, and several are named: "
+            f"{', '.join(each.model for each in teaching.teachers)}.",
+            remedy="--objective structured; or let each write with harness distill rationales, and "
+            "name the one with harness distill logits --teacher NAME.",
+        )
     if is_remote(teaching.teacher.model):
         raise HarnessError(
             f"The teacher's logits are computed from its weights; {teaching.teacher.model} is on a "

@@ -1,12 +1,14 @@
 """The rationales on disk. This module alone knows the files of a distillation's first stage.
 
     attempts.jsonl     every text that a teacher wrote: appended and fsynced, never changed
+    gains.jsonl        where a model has scored the attempts: see distill.rationales.gains
     rationales.jsonl   the kept ones, one a sample
     rejected.jsonl     the others, with the reasons
     rationales.json    what they were made with, and how many there are
 
-The middle two follow from the first, so another filter asks no teacher again. They grow as it does,
-and are rewritten where a crash, or another filter, has left them out of date.
+rationales.jsonl and rejected.jsonl follow from the first two, so another filter asks no teacher
+again. They grow as it does, and are rewritten where a crash, or another filter, has left them out
+of date.
 """
 
 from __future__ import annotations
@@ -16,13 +18,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from distill.layout import ATTEMPTS, KEPT, RATIONALES, REJECTED
+from distill.layout import ATTEMPTS, GAINS, KEPT, RATIONALES, REJECTED
 from harness.core.errors import DataError
 from harness.core.files import jsonl
 from harness.core.files.json_files import read_json, write_json
 from harness.core.files.set_aside import set_aside
 
 FORMAT = 1
+Key = tuple[str, str, bool, int]
+"""Of an attempt: sample id, teacher, whether it was hinted, number."""
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -53,8 +57,35 @@ class Attempt:
     """Tokens of the context text that were left out of the prompt."""
 
     @property
-    def key(self) -> tuple[str, bool, int]:
-        return self.id, self.hinted, self.attempt
+    def key(self) -> Key:
+        return self.id, self.teacher, self.hinted, self.attempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """One line of gains.jsonl: log-likelihoods of the gold answer, in nats."""
+
+    id: str
+    """Of the sample; with the next three the key of an attempt."""
+    teacher: str
+    hinted: bool
+    attempt: int
+    scorer: str
+    """The model that they are by: its name and the hash of its weights."""
+    with_rationale: float | None
+    """None: the attempt does not fit into its context."""
+    without: float | None
+
+    @property
+    def key(self) -> Key:
+        return self.id, self.teacher, self.hinted, self.attempt
+
+    @property
+    def gain(self) -> float | None:
+        """How much likelier the rationale makes the answer; None: not known."""
+        if self.with_rationale is None or self.without is None:
+            return None
+        return self.with_rationale - self.without
 
 
 class Store:
@@ -66,6 +97,10 @@ class Store:
     @property
     def attempts_path(self) -> Path:
         return self.folder / ATTEMPTS
+
+    @property
+    def gains_path(self) -> Path:
+        return self.folder / GAINS
 
     @property
     def kept_path(self) -> Path:
@@ -86,6 +121,17 @@ class Store:
     def append_attempts(self, attempts: Sequence[Attempt]) -> None:
         """Add attempts to those that are there."""
         jsonl.append_lines(self.attempts_path, map(_line, attempts))
+
+    def read_gains(self) -> list[Gain]:
+        """The scores of attempts; raises DataError."""
+        known = {each.name for each in fields(Gain)}
+        rows = jsonl.read_objects(self.gains_path, kind="a gain")
+        return [Gain(**{key: value for key, value in row.items() if key in known}) for row in rows]
+
+    def write_gains(self, gains: Sequence[Gain], *, replace: bool) -> None:
+        """Add scores to those that are there, or put them in their place."""
+        write = jsonl.replace_lines if replace else jsonl.append_lines
+        write(self.gains_path, (jsonl.encode_line(asdict(each)) for each in gains))
 
     def append_views(self, kept: Rows, rejected: Rows) -> None:
         """Add lines to rationales.jsonl and rejected.jsonl."""
@@ -135,7 +181,10 @@ class Store:
 
     @property
     def _parts(self) -> tuple[Path, ...]:
-        return self.record_path, self.attempts_path, self.kept_path, self.rejected_path
+        return (
+            *(self.record_path, self.attempts_path, self.gains_path),
+            *(self.kept_path, self.rejected_path),
+        )
 
 
 def _line(attempt: Attempt) -> bytes:

@@ -32,6 +32,19 @@ class Teacher:
     """`harness.core.abilities.TemplatedModel.rendering`; empty until the model is loaded."""
 
 
+def about_source(source: Source) -> dict[str, Any]:
+    """What a card says of a model."""
+    checkpoint = source.checkpoint
+    return {
+        "name": checkpoint.name,
+        "title": checkpoint.title,
+        "repo": checkpoint.repo,
+        "revision": checkpoint.revision,
+        "weights": checkpoint.weights,
+        "licence": checkpoint.licence,
+    }
+
+
 def teacher_of(source: Source, *, max_new_tokens: int | None = None) -> Teacher:
     """A row of the catalogue, a folder, or a server's model, as a teacher."""
     checkpoint = source.checkpoint
@@ -39,14 +52,7 @@ def teacher_of(source: Source, *, max_new_tokens: int | None = None) -> Teacher:
     plain = spec.plain_styles if spec else ()
     return Teacher(
         name=checkpoint.name,
-        about={
-            "name": checkpoint.name,
-            "title": checkpoint.title,
-            "repo": checkpoint.repo,
-            "revision": checkpoint.revision,
-            "weights": checkpoint.weights,
-            "licence": checkpoint.licence,
-        },
+        about=about_source(source),
         max_new_tokens=max_new_tokens or (spec.max_new_tokens if spec else 512),
         instruction=instruction("structured", choices=True, plain_styles=plain),
         settings={

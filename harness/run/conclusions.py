@@ -42,7 +42,8 @@ def conclude(
         if isinstance(prompt, Prompt):
             begun[i] = replace(prompt, answer_prefix=structured.up_to_conclusion(output.raw))
     prompts = list(begun.values())
-    choices = _choose(model, prompts, prompter.settings.options) if prompts else []
+    texts = option_texts([prompt.choices for prompt in prompts], prompter.settings.options)
+    choices = likelihoods(model, prompts, texts) if prompts else []
     for i, choice in zip(begun, choices, strict=True):
         outputs[i] = replace(
             outputs[i],
@@ -53,10 +54,11 @@ def conclude(
     return outputs
 
 
-def _choose(model: Model, prompts: Sequence[Prompt], options: OptionForm) -> list[Output]:
-    """The most likely option of each prompt; a batch that fails is halved."""
+def likelihoods(
+    model: Model, prompts: Sequence[Prompt], texts: Sequence[Sequence[str]]
+) -> list[Output]:
+    """How likely each of its `texts` is after each prompt; a batch that fails is halved."""
     try:
-        texts = option_texts([prompt.choices for prompt in prompts], options)
         return model.choose(model.prepare(prompts), texts)
     except HarnessError:
         raise  # it is not about these samples
@@ -65,8 +67,8 @@ def _choose(model: Model, prompts: Sequence[Prompt], options: OptionForm) -> lis
             return [Output("", "", None, None, error=reason(error))]
     free_memory()
     middle = len(prompts) // 2
-    first = _choose(model, prompts[:middle], options)
-    return first + _choose(model, prompts[middle:], options)
+    first = likelihoods(model, prompts[:middle], texts[:middle])
+    return first + likelihoods(model, prompts[middle:], texts[middle:])
 
 
 def free_memory() -> None:

@@ -18,6 +18,7 @@ from harness.core.declarations import (
     SAMPLES,
     TEACHER,
     TRAINING,
+    Need,
     Option,
     option_of,
 )
@@ -30,6 +31,7 @@ from harness.core.options import (
 from harness.core.types import DataOptions
 
 _MODEL = option_of(ModelOptions, "model")
+ONE_TEACHER = Need(lambda given: len(given["teacher"]) == 1, "one --teacher")
 _WEIGHTS = "Folder or ORG/REPO with the weights of the {}. Default: the model's own."
 
 
@@ -69,13 +71,33 @@ RecordedQuestions: TypeAlias = Annotated[
 class TeacherOptions:
     """Where rationales come from."""
 
-    teacher: Annotated[str, replace(_MODEL, panel=TEACHER)] = "llava-cot"
+    teachers: Annotated[
+        Sequence[str],
+        Option(
+            "A model of `harness list models`, ORG/REPO, or a folder. Several write for the same "
+            "questions: see --teacher-share.",
+            panel=TEACHER,
+            flag="teacher",
+            default=("llava-cot",),
+            given=list[str],
+            metavar="NAME",
+            commas=True,
+        ),
+    ] = ("llava-cot",)
     weights: Annotated[
         str | None,
-        Option(_WEIGHTS.format("teacher"), panel=TEACHER, flag="teacher-weights", needs=(LOCAL,)),
+        Option(
+            _WEIGHTS.format("teacher"),
+            panel=TEACHER,
+            flag="teacher-weights",
+            needs=(LOCAL, ONE_TEACHER),
+        ),
     ] = None
     chat_template: Annotated[
-        Path | None, replace(option_of(ModelOptions, "chat_template"), panel=TEACHER)
+        Path | None,
+        replace(
+            option_of(ModelOptions, "chat_template"), panel=TEACHER, needs=(LOCAL, ONE_TEACHER)
+        ),
     ] = None
     imported: Annotated[
         Path | None,
@@ -147,7 +169,7 @@ TeacherChanges: TypeAlias = Annotated[
     dict[str, Any], Expand(changes=DistillConfig, panels=(SAMPLES, TEACHER))
 ]
 LocalTeacher: TypeAlias = Annotated[
-    TeacherOptions, Expand(only=("teacher", "weights", "chat_template"))
+    TeacherOptions, Expand(only=("teachers", "weights", "chat_template"))
 ]
 """A teacher whose weights are read here."""
 LogitChanges: TypeAlias = Annotated[

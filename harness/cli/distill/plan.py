@@ -146,16 +146,21 @@ def teaching_of(
     """Where the rationales come from, and how the teacher is asked."""
     from distill.rationales.collect import Teaching
 
-    return Teaching(
-        teacher=ModelOptions(
-            model=teacher.teacher,
+    first, *others = (
+        ModelOptions(
+            model=name,
             weights=teacher.weights,
             chat_template=teacher.chat_template,
             size=hardware.size,
             device=hardware.device,
             dtype=hardware.dtype,
             server=teacher.server,
-        ),
+        )
+        for name in teacher.teachers
+    )
+    return Teaching(
+        teacher=first,
+        others=others,
         imported=teacher.imported,
         options=replace(options, inputs=config.teacher_input, seed=config.seed),
     )

@@ -1,0 +1,126 @@
+"""Which of a question's attempts is kept: what passes the filter, and of these what the method of
+`--choose` scores highest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any
+
+from distill.examples import gold
+from distill.options import RationaleOptions
+from distill.quality.measures import Quality, measure, overlap
+from distill.rationales import filters
+from distill.rationales.selection import METHODS, Candidate
+from distill.rationales.store import Attempt, Gain, Key
+from harness.core import structured
+from harness.core.types import Sample, Task, gold_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Which of a sample's attempts is kept, and why the others are not."""
+
+    kept: Attempt | None
+    rejected: Sequence[tuple[Attempt, tuple[str, ...]]]
+    scores: Mapping[Key, float | None]
+    """What the method gave each attempt that passed the filter; None: it could give nothing."""
+
+    def choice(self, method: str) -> dict[str, Any]:
+        """Why the kept attempt was chosen, for its line: the method, its score, and among how many
+        attempts, and how many that passed the filter, it is the highest."""
+        assert self.kept is not None
+        return {
+            "method": method,
+            "score": self.scores[self.kept.key],
+            "attempts": 1 + len(self.rejected),
+            "passed": len(self.scores),
+        }
+
+
+class Judge:
+    """`judge(sample, attempts)`: the verdict. What it finds of an attempt is computed once, as an
+    attempt never changes."""
+
+    def __init__(self, task: Task, options: RationaleOptions) -> None:
+        self.gains: dict[Key, Gain] = {}
+        """Of the attempts that a model has scored."""
+        self._task = task
+        self._options = options
+        self._reasons: dict[Key, tuple[str, ...]] = {}
+        self._qualities: dict[Key, Quality] = {}
+
+    def __call__(self, sample: Sample, attempts: Sequence[Attempt]) -> Verdict:
+        """One that needed no hint comes before one that did, then the score decides, then the
+        order of the attempts."""
+        reasons = {attempt.key: self.reasons(sample, attempt) for attempt in attempts}
+        passed = [attempt for attempt in attempts if not reasons[attempt.key]]
+        scores = self._scores(sample, passed, attempts) if passed else {}
+        kept = min(passed, key=lambda a: (a.hinted, -scores[a.key]), default=None)
+        return Verdict(
+            kept=kept,
+            rejected=[
+                (attempt, reasons[attempt.key] or ("another attempt is better",))
+                for attempt in attempts
+                if attempt is not kept
+            ],
+            scores={k: round(v, 4) if isfinite(v) else None for k, v in scores.items()},
+        )
+
+    def reasons(self, sample: Sample, attempt: Attempt) -> tuple[str, ...]:
+        """The reasons against an attempt."""
+        if attempt.key not in self._reasons:
+            self._reasons[attempt.key] = filters.why_rejected(
+                attempt.raw, sample, self._task, keep=self._options.keep
+            )
+        return self._reasons[attempt.key]
+
+    def quality(self, sample: Sample, attempt: Attempt) -> Quality:
+        """The measures of an attempt."""
+        if attempt.key not in self._qualities:
+            self._qualities[attempt.key] = measure(
+                attempt.raw,
+                choices=sample.choices,
+                target=sample.target,
+                solution=sample.solution,
+            )
+        return self._qualities[attempt.key]
+
+    def _scores(
+        self, sample: Sample, passed: Sequence[Attempt], attempts: Sequence[Attempt]
+    ) -> dict[Key, float]:
+        score = METHODS[self._options.choose].score
+        candidates = {attempt.key: self._candidate(sample, attempt) for attempt in attempts}
+        among = list(candidates.values())
+        return {attempt.key: score(candidates[attempt.key], among) for attempt in passed}
+
+    def _candidate(self, sample: Sample, attempt: Attempt) -> Candidate:
+        found = self.gains.get(attempt.key)
+        concluded = self._task.extract(attempt.raw, sample.choices).answer
+        if isinstance(sample.target, int):
+            agreement = float(concluded == sample.target)
+        else:
+            conclusion = structured.conclusion(attempt.raw) or ""
+            agreement = overlap(conclusion, gold_text(sample.target)) or 0.0
+        return Candidate(
+            quality=self.quality(sample, attempt),
+            conclusion=concluded,
+            agreement=agreement,
+            gain=found.gain if found else None,
+        )
+
+
+def kept_line(sample: Sample, attempt: Attempt, quality: Quality) -> dict[str, Any]:
+    """The line of a kept attempt in rationales.jsonl."""
+    found = filters.rationale(attempt.raw, sample)
+    return {
+        **asdict(attempt),
+        "topic": sample.topic,
+        "answer": gold(sample),
+        "score": round(quality.score, 4),
+        "summary": found.summary,
+        "caption": found.caption,
+        "reasoning": found.reasoning,
+        "conclusion": found.conclusion,
+    }
