@@ -155,6 +155,13 @@ class DistillConfig:
         ),
     ] = ()
     """Stages left out of the target, for ablations."""
+    repeat_options: Annotated[
+        bool,
+        Option(
+            "Let the student repeat the options between its reasoning and its conclusion.",
+            panel=TRAINING,
+        ),
+    ] = False
     summary_weight: float = 1.0
     """A token's weight in the loss; with all four weights at 1 it is equation 1."""
     caption_weight: float = 1.0
@@ -346,6 +353,10 @@ class DistillConfig:
             raise refusal(
                 "without", self.without, f"The targets of {self.objective} have no stages."
             )
+        if self.repeat_options and not takes(self.objective, "repeat_options"):
+            raise refusal(
+                "repeat_options", True, f"The targets of {self.objective} have no conclusion."
+            )
 
     @property
     def all_in_float16(self) -> bool:
@@ -361,7 +372,8 @@ class DistillConfig:
         """The same with another objective, as it is without settings, and `changes`: a control that
         learns letters, for one, is trained best at a rate and for a time of its own. Raises
         HarnessError."""
-        kept = {**self.to_json(), "objective": name, "objective_settings": {}, "without": []}
+        plain = {"objective_settings": {}, "without": [], "repeat_options": False}
+        kept = {**self.to_json(), "objective": name, **plain}
         return DistillConfig.from_json({**kept, **changes})
 
     def outcome(self) -> dict[str, Any]:
@@ -374,6 +386,7 @@ class DistillConfig:
             "objective_settings": own_settings(objective_of(self), self) or None,
             "loss_scaling": scaled or None,
             **(dict.fromkeys(_EVALUATION) if self.eval_every is None else {}),
+            "repeat_options": self.repeat_options or None,
         }
 
     def to_json(self) -> dict[str, Any]:

@@ -34,14 +34,10 @@ from tests.test_rationales import SAMPLE, Scripted, Stage
 TASK = load_task("scienceqa")
 
 
-def quality(**known: Any) -> Any:
-    return SimpleNamespace(**{"score": 0.0, "words": 0, **known})
-
-
-def candidate(conclusion: int | str | None = None, **known: Any) -> Candidate:
-    agreement, gain = known.pop("agreement", 0.0), known.pop("gain", None)
-    return Candidate(
-        quality=quality(**known), conclusion=conclusion, agreement=agreement, gain=gain
+def candidate(conclusion: int | str | None = None, **known: Any) -> Any:
+    measures = SimpleNamespace(score=known.pop("score", 0.0), words=known.pop("words", 0))
+    return SimpleNamespace(
+        quality=measures, conclusion=conclusion, **{"agreement": 0.0, "gain": None, **known}
     )
 
 

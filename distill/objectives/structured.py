@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -12,6 +12,7 @@ from distill.objectives.objective import RATIONALES, Objective, Piece, Target, T
 from harness.core import structured
 from harness.core.errors import SampleError
 from harness.core.types import Style
+from harness.data.answer_keys import LETTERS
 
 Stage = Literal["summary", "caption", "reasoning"]
 
@@ -36,6 +37,9 @@ class Structured(Objective):
     needs: ClassVar[frozenset[TeacherOutput]] = RATIONALES
 
     without: tuple[Stage, ...] = ()
+    repeat_options: bool = False
+    """Whether the student writes the options once more between reasoning and conclusion, so that
+    the letter is looked up right where it is needed; each of their tokens weighs 1."""
     summary_weight: float = 1.0
     caption_weight: float = 1.0
     reasoning_weight: float = 1.0
@@ -65,11 +69,20 @@ class Structured(Objective):
             SampleError: there is no rationale to learn.
         """
         weights = {stage: self.weight_of(stage) for stage in self.stages}
-        return (Target(stage_pieces(example, weights)),)
+        pieces = stage_pieces(example, weights)
+        if self.repeat_options and example.sample.choices:
+            options = structured.section(structured.OPTIONS, lettered(example.sample.choices))
+            pieces = (*pieces[:-1], Piece(f"{options}\n\n", 1.0), pieces[-1])
+        return (Target(pieces),)
 
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 _ALL = (*STAGES, "conclusion")
+
+
+def lettered(choices: Sequence[str]) -> str:
+    """As the paper's prompt has the options: "A: Alabama, B: Illinois"."""
+    return ", ".join(f"{letter}: {text}" for letter, text in zip(LETTERS, choices, strict=False))
 
 
 def stage_pieces(example: Example, weights: Mapping[str, float]) -> tuple[Piece, ...]:

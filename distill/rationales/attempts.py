@@ -394,6 +394,21 @@ class Work:
             )
 
 
+def written_by(record: Mapping[str, Any]) -> str:
+    """The teachers by title, and where they are several how many of the kept rationales are of
+    each."""
+    counts = record.get("counts", {}).get("teachers", {})
+    several = record.get("teachers") or []
+    if len(several) < 2:
+        teacher = record.get("teacher", {})
+        return teacher.get("title") or teacher.get("name", "")
+    return ", ".join(
+        f"{each.get('title') or each['name']} ({counts.get(each['name'], {}).get('kept', 0):,} of "
+        "the rationales)"
+        for each in several
+    )
+
+
 def together(about: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What a card says of all teachers in one: their names, titles and licences."""
     if len(about) == 1:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from distill.rationales.attempts import written_by
 from distill.rationales.store import Store
 from harness.core.errors import DataError, HarnessError
 from harness.core.files.staging import staging
@@ -79,6 +80,8 @@ def _rows(
             "teacher_fingerprint": row["teacher_fingerprint"],
             "prompt_version": row["prompt_version"],
             "attempt": row["attempt"],
+            "chosen_by": row.get("choice", {}).get("method"),
+            "choice_score": row.get("choice", {}).get("score"),
             "hinted": row["hinted"],
             "image_sha256": list(row["images"]),
             **(pictures if images else {}),
@@ -95,6 +98,7 @@ def _write_tables(rows: Iterator[dict[str, Any]], out: Path) -> None:
         "choices": texts,
         "image_sha256": texts,
         "score": Value("float64"),
+        "choice_score": Value("float64"),
         "attempt": Value("int32"),
         "hinted": Value("bool"),
         "images": List(Image()),
@@ -157,9 +161,10 @@ distilling a large vision-language model's reasoning into a small one.
 | | |
 |---|---|
 | Questions | {_line(data["source"])}{_line(at)}, split {_line(data["split"])} |
-| Teacher | {_line(teacher.get("title") or teacher["name"])} |
+| Teacher | {_line(written_by(record))} |
 | The teacher saw | {seen} |
 | Filter | {settings.get("filter")} |
+| Chosen among attempts | {settings.get("attempts")}, by {settings.get("choose")} |
 | Kept | {counts["kept"]} of {counts["selected"]}, {hinted} of them after a hint |
 | Prompt version | {version} |
 

@@ -12,10 +12,10 @@ from distill.examples import gold
 from distill.options import RationaleOptions
 from distill.quality.measures import Quality, measure, overlap
 from distill.rationales import filters
-from distill.rationales.selection import METHODS, Candidate
+from distill.rationales.selection import METHODS
 from distill.rationales.store import Attempt, Gain, Key
 from harness.core import structured
-from harness.core.types import Sample, Task, gold_text
+from harness.core.types import Answer, Sample, Task, gold_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,24 +91,40 @@ class Judge:
         self, sample: Sample, passed: Sequence[Attempt], attempts: Sequence[Attempt]
     ) -> dict[Key, float]:
         score = METHODS[self._options.choose].score
-        candidates = {attempt.key: self._candidate(sample, attempt) for attempt in attempts}
+        candidates = {each.key: _Candidate(self, self._task, sample, each) for each in attempts}
         among = list(candidates.values())
         return {attempt.key: score(candidates[attempt.key], among) for attempt in passed}
 
-    def _candidate(self, sample: Sample, attempt: Attempt) -> Candidate:
-        found = self.gains.get(attempt.key)
-        concluded = self._task.extract(attempt.raw, sample.choices).answer
-        if isinstance(sample.target, int):
-            agreement = float(concluded == sample.target)
-        else:
-            conclusion = structured.conclusion(attempt.raw) or ""
-            agreement = overlap(conclusion, gold_text(sample.target)) or 0.0
-        return Candidate(
-            quality=self.quality(sample, attempt),
-            conclusion=concluded,
-            agreement=agreement,
-            gain=found.gain if found else None,
-        )
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """See `distill.rationales.selection.Candidate`."""
+
+    judge: Judge
+    task: Task
+    sample: Sample
+    attempt: Attempt
+
+    @property
+    def quality(self) -> Quality:
+        return self.judge.quality(self.sample, self.attempt)
+
+    @property
+    def conclusion(self) -> Answer | None:
+        return self.task.extract(self.attempt.raw, self.sample.choices).answer
+
+    @property
+    def agreement(self) -> float:
+        target = self.sample.target
+        if isinstance(target, int):
+            return float(self.conclusion == target)
+        concluded = structured.conclusion(self.attempt.raw) or ""
+        return overlap(concluded, gold_text(target)) or 0.0
+
+    @property
+    def gain(self) -> float | None:
+        found = self.judge.gains.get(self.attempt.key)
+        return found.gain if found else None
 
 
 def kept_line(sample: Sample, attempt: Attempt, quality: Quality) -> dict[str, Any]:

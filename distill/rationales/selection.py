@@ -9,7 +9,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from harness.core.types import Answer
 
@@ -20,17 +20,23 @@ Choose = Literal["best", "first", "agreement", "consistency", "gain", "shortest"
 """The names of the methods."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """What a method knows of an attempt."""
+class Candidate(Protocol):
+    """What a method may ask of an attempt; each is found out when it is asked."""
 
-    quality: Quality
-    conclusion: Answer | None
-    """As the task extracts it: an option's index, or words; None: it cannot be read."""
-    agreement: float
-    """How far the conclusion is the gold answer, 0 to 1."""
-    gain: float | None = None
-    """See `gain`; None: it was not computed."""
+    @property
+    def quality(self) -> Quality: ...
+
+    @property
+    def conclusion(self) -> Answer | None:
+        """As the task extracts it: an option's index, or words; None: it cannot be read."""
+
+    @property
+    def agreement(self) -> float:
+        """How far the conclusion is the gold answer, 0 to 1."""
+
+    @property
+    def gain(self) -> float | None:
+        """See `gain`; None: it was not computed."""
 
 
 Score = Callable[[Candidate, Sequence[Candidate]], float]
@@ -91,9 +97,10 @@ def consistency(one: Candidate, among: Sequence[Candidate]) -> float:
     training texts by it. It does not look at the gold answer. A conclusion that cannot be read
     agrees with none, itself included.
     """
-    if one.conclusion is None or not among:
+    concluded = one.conclusion
+    if concluded is None:
         return 0.0
-    return sum(_same(one.conclusion, other.conclusion) for other in among) / len(among)
+    return sum(_same(concluded, other.conclusion) for other in among) / len(among)
 
 
 def gain(one: Candidate, among: Sequence[Candidate]) -> float:

@@ -13,6 +13,7 @@ from distill.layout import FEATURES, SIGHT, STUDENT, Workspace, folder_of
 from distill.objectives import objective_of
 from distill.quality.sight import Sight, measure_sight
 from distill.questions import Questions, title_of, unseen
+from distill.rationales.attempts import written_by
 from distill.rationales.collect import Teaching
 from distill.rationales.kept import read_rationales
 from distill.rationales.logits import read_logits_record
@@ -211,7 +212,7 @@ def _sources(
     return Sources(
         base=f"{title}, {SYNTHETIC}" if base.mini else title,
         base_licence=base.licence or (spec.licence if spec else ""),
-        teacher=teacher.get("title") or teacher.get("name", ""),
+        teacher=written_by(record),
         teacher_licence=teacher.get("licence", ""),
         logits=logits.get("title") or logits.get("name", ""),
         logits_licence=logits.get("licence", ""),

@@ -12,9 +12,12 @@ import re
 from dataclasses import dataclass
 
 SECTIONS = ("SUMMARY", "CAPTION", "REASONING", "CONCLUSION")
+OPTIONS = "OPTIONS"
+"""The tag around options that a student repeats before its conclusion; no stage of the paper."""
 START, END = f"<{SECTIONS[-1]}>", f"</{SECTIONS[-1]}>"
 """The tags around the conclusion, the last section of a rationale."""
 
+_REPEATED = re.compile(rf"<{OPTIONS}>.*?(?:</{OPTIONS}>|$)", re.DOTALL)
 _TAG = re.compile(
     rf"<\s{{0,3}}(/?)\s{{0,3}}({'|'.join(SECTIONS)})\s{{0,3}}>", re.ASCII | re.IGNORECASE
 )
@@ -127,8 +130,13 @@ def parse(text: str) -> Parsed:
         unclosed=tuple(name for name in SECTIONS if name in unclosed),
         repeated=tuple(name for name in SECTIONS if opened.get(name, 0) > 1),
         in_order=list(opened) == [name for name in SECTIONS if name in opened],
-        outside="\n".join(piece for piece in outside if piece),
+        outside="\n".join(piece for piece in map(_without_options, outside) if piece),
     )
+
+
+def _without_options(piece: str) -> str:
+    """Text between the sections, less options that are repeated there."""
+    return _REPEATED.sub("", piece).strip()
 
 
 def conclusion(text: str) -> str | None:

@@ -102,6 +102,7 @@ def facts(found: Distillation, models: Models) -> Iterable[tuple[str, str]]:
     counts = sanitize.mapping(found.rationales.get("counts"))
     name = sanitize.text(about.get("title") or about.get("name"), limit=80)
     yield "Teacher", name or (teacher.title if teacher else "")
+    yield "Rationales by teacher", _by_teacher(found)
     yield "Student before training", base.title if base else ""
     split = sanitize.text(data.get("split"), limit=40)
     source = (sanitize.text(data.get("title"), limit=80), f"{split} split" if split else "")
@@ -113,6 +114,9 @@ def facts(found: Distillation, models: Models) -> Iterable[tuple[str, str]]:
             text += f"; {numbers['hinted']:,} only with the answer as a hint"
         yield "Rationales", text
     yield "Filter", sanitize.text(settings.get("filter"), limit=40)
+    if (attempts := sanitize.whole(settings.get("attempts"))) is not None and attempts > 1:
+        method = sanitize.text(settings.get("choose"), limit=40)
+        yield "Chosen", f"of {attempts:,} attempts by each teacher, by {method}"
     if found.training:
         yield "Trained on", objective_title(found.training)
         yield "Training", _training(found.training)
@@ -121,6 +125,18 @@ def facts(found: Distillation, models: Models) -> Iterable[tuple[str, str]]:
     if found.control:
         title = objective_title(found.control)
         yield f"Control ({title})" if title else "Control", _training(found.control)
+
+
+def _by_teacher(found: Distillation) -> str:
+    """How many kept rationales each of several teachers wrote; "" of one."""
+    counts = sanitize.mapping(sanitize.mapping(found.rationales.get("counts")).get("teachers"))
+    kept = {
+        sanitize.text(name, limit=80): sanitize.whole(sanitize.mapping(each).get("kept"))
+        for name, each in counts.items()
+    }
+    if len(kept) < 2:
+        return ""
+    return ", ".join(f"{name} {number or 0:,}" for name, number in kept.items())
 
 
 def _training(training: Training) -> str:

@@ -178,6 +178,12 @@ def print_rationales(workspace: Workspace, record: Mapping[str, Any]) -> None:
         f"Rationales by {record['teacher']['name']}, {record['status']}: {counts['kept']:,} kept "
         f"of {counts['selected']:,}, {counts['hinted']:,} after a hint, {counts['failed']:,} failed"
     )
+    if len(teachers := counts.get("teachers", {})) > 1:
+        wrote = [
+            (name, *(f"{each[key]:,}" for key in ("questions", "attempts", "kept")))
+            for name, each in teachers.items()
+        ]
+        table("Teachers", ("teacher", "questions", "attempts", "kept"), wrote)
     rows = [
         (topic or "(no topic)", str(each["kept"]), str(each["dropped"]))
         for topic, each in counts["topics"].items()
