@@ -22,7 +22,7 @@ from distill.field_checks import (
     refusal,
 )
 from distill.objectives import OBJECTIVES, find_objective, objective_of, own_settings, takes
-from distill.objectives.structured import Stage
+from distill.objectives.structured import STAGES, Stage
 from harness.core.declarations import EVALUATION, SAMPLES, TEACHER, TRAINING, Option
 from harness.core.errors import HarnessError
 from harness.core.options import SampleSelection, key_values
@@ -431,10 +431,7 @@ _RANGES: Mapping[str, Range] = types.MappingProxyType(
         "accumulation": POSITIVE,
         "max_new_tokens": POSITIVE,
         "samples": POSITIVE,
-        "summary_weight": NOT_NEGATIVE,
-        "caption_weight": NOT_NEGATIVE,
-        "reasoning_weight": NOT_NEGATIVE,
-        "conclusion_weight": NOT_NEGATIVE,
+        **dict.fromkeys((f"{stage}_weight" for stage in (*STAGES, "conclusion")), NOT_NEGATIVE),
         "beta1": BELOW_ONE,
         "beta2": BELOW_ONE,
         "epsilon": POSITIVE,

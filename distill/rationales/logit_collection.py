@@ -33,7 +33,7 @@ from distill.rationales.vocabularies import SharedTokens, share_tokens
 from distill.training.tokens import RowMaker, checkpoint_of
 from harness.core import progress
 from harness.core.errors import ContextError, DataError, Exit, HarnessError, SampleError
-from harness.core.options import is_remote
+from harness.core.needs import is_remote
 from harness.core.types import Prompt
 from harness.sources.weights import Weights
 

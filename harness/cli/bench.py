@@ -12,7 +12,8 @@ from harness.cli.options import AsJson
 from harness.cli.signature import Expand
 from harness.core.declarations import MODEL, OUTPUT, Option
 from harness.core.errors import Exit, HarnessError
-from harness.core.options import ModelOptions, is_remote
+from harness.core.needs import is_remote
+from harness.core.options import ModelOptions
 from harness.core.terminal import print_json, quieten_libraries, say
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from harness.cli.candidates import complete_models, complete_objectives, complet
 from harness.core.declarations import PANELS, Option
 from harness.core.errors import HarnessError
 from harness.core.files.paths import user_path
-from harness.core.options import model_option
+from harness.core.needs import model_option
 
 SHORT = {"model": "-m", "task": "-t", "question": "-q", "image": "-i", "format": "-f"}
 """Options with a short form, in whichever command they are."""

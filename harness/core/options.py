@@ -19,16 +19,23 @@ from harness.core.declarations import (
     SAMPLES,
     SCORING,
     SERVER,
-    Need,
     Option,
 )
 from harness.core.errors import HarnessError
 from harness.core.judge_options import JudgeOptions
+from harness.core.needs import (
+    CHOOSES,
+    DECODES,
+    LOCAL,
+    REMOTE,
+    SAMPLED,
+    SIZED,
+    VLLM,
+    WRITES,
+)
 from harness.core.tracking_options import TrackingOptions
 from harness.core.types import Mode, OptionForm, Style
 
-OPENAI: Final = "openai:"
-"""What the name of a model begins with where a server answers."""
 MAX_SECONDS: Final = 86_400.0
 """A day: the most that a time limit may be."""
 
@@ -41,45 +48,6 @@ Tokenize: TypeAlias = Literal["13a", "intl", "zh", "char"]
 figures are; intl: by Unicode's punctuation and symbols; zh: each Chinese character by itself; char:
 every character by itself."""
 TOKENIZE: Final[Tokenize] = "13a"
-
-
-def is_remote(model: str) -> bool:
-    """Whether `--model` means a server's model."""
-    return model.startswith(OPENAI)
-
-
-def model_option(given: Mapping[str, Any]) -> str:
-    """The option that names the model of a command."""
-    return "teacher" if "teacher" in given else "model"
-
-
-def _models(given: Mapping[str, Any]) -> Sequence[str]:
-    names = given.get(model_option(given)) or []
-    return [names] if isinstance(names, str) else names
-
-
-def _has_size(given: Mapping[str, Any]) -> bool:
-    """Minis come with the package; of other weights --size chooses none."""
-    weights = given.get("weights")
-    return weights == "random" or (weights is None and given["size"] == "mini")
-
-
-REMOTE = Need(lambda given: any(map(is_remote, _models(given))), "--{model} openai:NAME")
-LOCAL = Need(
-    lambda given: bool(given.get("machine")) or not all(map(is_remote, _models(given))),
-    "a {model} that is loaded here",
-)
-SIZED = Need(
-    _has_size, "--weights random; only --size mini, of what comes with the package, stands alone"
-)
-VLLM = Need(lambda given: given["engine"] == "vllm", "--engine vllm")
-DECODES = Need(
-    lambda given: given.get("engine", "harness") == "harness" and not given.get("device_map"),
-    "--engine harness, on one device",
-)
-WRITES = Need(lambda given: given.get("mode") != "loglikelihood", "--mode generate")
-CHOOSES = Need(lambda given: given["mode"] == "loglikelihood", "that --mode")
-SAMPLED = Need(lambda given: given["temperature"] > 0, "a --temperature")
 
 
 def key_values(given: Sequence[str], *, option: str, example: str) -> dict[str, Any]:
@@ -426,6 +394,17 @@ class GenerationOptions:
             panel=DECODING,
         ),
     ] = False
+    votes: Annotated[
+        int,
+        Option(
+            "Answers to sample for each question; the one that most of them give counts "
+            "(self-consistency). With a --temperature, such as 0.7.",
+            panel=DECODING,
+            minimum=1,
+            maximum=99,
+            needs=(SAMPLED, WRITES),
+        ),
+    ] = 1
     max_new_tokens: MaxNewTokens = None
     temperature: Annotated[
         float,

@@ -125,6 +125,20 @@ class Extraction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """One of several sampled answers to a question: see `harness.run.voting`."""
+
+    answer: Answer | None
+    rule: str
+    """`answer` and `rule` as in `Extraction`."""
+    raw: str
+    seed: int | None = None
+    """Of the batch that it was sampled in."""
+    tokens: int | None = None
+    finish: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """One line of predictions.jsonl: the question, the raw output and the extracted answer.
 
@@ -170,6 +184,9 @@ class Prediction:
     """Seconds of this sample's own request, where a server answered it; its retries left out."""
     finish: str = ""
     """Why the text ended: stop, length, or as a server says it; see `is_finished`. "": unknown."""
+    votes: tuple[Vote, ...] = ()
+    """With --votes all answers; `raw` is the first of those that most agree with, and `tokens` are
+    those of all."""
     span: tuple[int, int] | None = field(default=None, compare=False)
     """As in `Extraction`."""
     error: str | None = None
@@ -437,6 +454,10 @@ class Output:
     """As in `Prediction`. A REFUSAL is not read: it is words about the question, not an answer."""
     truncated: int = 0
     """Tokens of the prompt that the model itself has left out."""
+    seed: int | None = None
+    """Of the batch that it was sampled in, where there are several answers."""
+    votes: tuple[Output, ...] = ()
+    """With --votes all answers to the prompt, this one among them."""
     error: str = ""
     """Why this prompt alone of its batch has no output; it becomes an error row."""
 

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from harness.checkpoints.catalog import CATALOG, ModelSpec, find
 from harness.core.errors import HarnessError
-from harness.core.options import OPENAI
+from harness.core.needs import OPENAI
 from harness.core.types import Style
 
 KEYS = ("HARNESS_API_KEY", "OPENAI_API_KEY")

@@ -142,6 +142,7 @@ def prompt_settings(data: Data, settings: Mapping[str, Any]) -> PromptSettings:
         examples=data.examples(settings["shots"]),
         truncate=settings["truncate"],
         conclude=settings["conclude"],
+        votes=settings["votes"],
     )
 
 

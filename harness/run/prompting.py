@@ -38,6 +38,8 @@ class PromptSettings:
     conclude: bool = False
     """Take the conclusion of a structured answer from the likelihood of the options after its
     reasoning, in place of what the model wrote there."""
+    votes: int = 1
+    """Answers that are sampled for each question; the one that most of them give counts."""
 
 
 @dataclass(frozen=True, slots=True)

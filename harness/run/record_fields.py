@@ -112,6 +112,7 @@ class Settings(TypedDict, total=False):
     batch_size: int | None
     workers: int | None
     conclude: bool
+    votes: int
     text_only: bool
     decoding: DecodingSettings | None
     processor_args: Mapping[str, Any]

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, TypeVar, cast
 
 from harness.core.errors import DataError
 from harness.core.json_types import check_fields, check_mapping, is_one
-from harness.core.types import IntervalMethod, Metric, Prediction, Reference, Unit, Value
+from harness.core.types import IntervalMethod, Metric, Prediction, Reference, Unit, Value, Vote
 from harness.metrics.registry import CONTEXT, metric
 from harness.run.former_fields import prediction_with_present_names, with_present_names
 from harness.run.record_fields import (
@@ -293,6 +293,8 @@ def checked_prediction(data: Mapping[str, Any]) -> Prediction:
         fields["target"] = tuple(_reference(each) for each in fields["target"])
         if not fields["target"]:
             raise TypeError("field 'target' has no reference")
+    if fields.get("votes"):
+        fields["votes"] = tuple(_vote(each, fields.get("choices")) for each in fields["votes"])
     for name in _LISTS:
         if isinstance(fields.get(name), list):
             fields[name] = tuple(fields[name])
@@ -306,6 +308,15 @@ def _reference(data: Any) -> Reference:
     return made
 
 
+def _vote(data: Any, choices: Any) -> Vote:
+    """One of several answers to a question, from JSON."""
+    made = _build(Vote, data)
+    check_fields(made)
+    if isinstance(made.answer, int) and not 0 <= made.answer < len(choices or ()):
+        raise ValueError(f"{made.answer} is none of its {len(choices or ())} choices")
+    return made
+
+
 def _is_span(span: Sequence[object], length: int) -> bool:
     if len(span) != 2 or not all(is_one(end, (int,)) for end in span):
         return False
@@ -313,4 +324,4 @@ def _is_span(span: Sequence[object], length: int) -> bool:
     return isinstance(start, int) and isinstance(end, int) and 0 <= start <= end <= length
 
 
-_LISTS = ("choices", "order", "log_likelihoods", "images", "span")
+_LISTS = ("choices", "order", "log_likelihoods", "images", "span", "votes")

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -27,11 +28,13 @@ from harness.core.types import (
     Prediction,
     Sample,
     Task,
+    Vote,
 )
 from harness.metrics.figures import score_each
 from harness.run.conclusions import conclude, free_memory, option_texts
 from harness.run.prompting import Failure, PreparedBatch, Prompter, PromptSettings, prepare_ahead
 from harness.run.shuffling import extract_answer, in_data_order
+from harness.run.voting import elected, seeds, together
 
 log = logging.getLogger(__name__)
 
@@ -324,12 +327,22 @@ class Runner:
             choices = [one.prompt.choices for one in ready.requests]
             texts = option_texts(choices, self._prompter.settings.options)
             outputs = self._model.choose(ready.prepared, texts)
+        elif self._prompter.settings.votes > 1:
+            outputs = self._generate_votes(ready.prepared, decoding)
         else:
             outputs = self._model.generate(ready.prepared, decoding)
         share = (self._clock() - started) / number
         if len(outputs) != number:
             raise ValueError(f"{len(outputs)} outputs for {number} prompts")
         return [Timed(output, 0.0, share) for output in outputs]
+
+    def _generate_votes(self, prepared: Any, decoding: Decoding) -> list[Output]:
+        """Several sampled answers to each prompt, the whole batch at once for each of them."""
+        found = []
+        for seed in seeds(decoding.seed, self._prompter.settings.votes):
+            outputs = self._model.generate(prepared, replace(decoding, seed=seed))
+            found.append([replace(output, seed=seed) for output in outputs])
+        return [together(each) for each in zip(*found, strict=True)]
 
     def _prediction(self, sample: Sample, result: Timed | Failure) -> Prediction:
         common = Prediction(
@@ -351,6 +364,9 @@ class Runner:
         if output.error:  # its conclusion could not be chosen
             return replace(common, error=output.error)
         order = self._prompter.order(sample)
+        votes: tuple[Vote, ...] = ()
+        if output.votes:
+            output, votes = elected(output, partial(self._extract, sample, order=order))
         reading = self._extract(sample, output, order)
         answered = replace(
             common,
@@ -365,6 +381,7 @@ class Runner:
             truncated=result.truncated + output.truncated,
             latency=output.latency,
             finish=output.finish,
+            votes=votes,
             span=reading.span,
             order=order if self._prompter.settings.shuffle is not None else (),
             log_likelihoods=in_data_order(output.log_likelihoods, order),

@@ -26,6 +26,7 @@ from harness.run.judgements import judge_metrics
 from harness.run.records import MetricInfo, RunRecord
 from harness.run.runner import CONCLUDED
 from harness.run.shuffling import extract_answer
+from harness.run.voting import counted_again
 
 Extractor = Callable[[str, Sequence[str]], Extraction]
 
@@ -136,6 +137,14 @@ def extract_again(prediction: Prediction, read: Extractor) -> Prediction:
     has_no_text = prediction.error is not None or prediction.finish == REFUSAL
     if has_no_text or prediction.rule == CONCLUDED:
         return prediction
+    before = prediction.answer
+    if prediction.votes:
+        prediction = counted_again(
+            prediction,
+            lambda raw, finished: extract_answer(
+                read, raw, prediction.choices, prediction.order, finished=finished
+            ),
+        )
     reading = extract_answer(
         read,
         prediction.raw,
@@ -148,7 +157,7 @@ def extract_again(prediction: Prediction, read: Extractor) -> Prediction:
         answer=reading.answer,
         rule=reading.rule,
         span=reading.span,
-        scores=prediction.scores if reading.answer == prediction.answer else {},
+        scores=prediction.scores if reading.answer == before else {},
     )
 
 

@@ -20,6 +20,7 @@ from harness.core.options import (
 from harness.core.prompts import added_instruction
 from harness.core.types import Decoding, Prompt, Sample, Style, Task
 from harness.data.fingerprint import ImageScan, blank, extraction, wording
+from harness.run.scoring import takes_bertscore
 from harness.run.shuffling import movable
 from harness.run.task_data import Data
 from harness.sources.source import Source
@@ -59,6 +60,7 @@ def resolve(source: Source, data: Data, options: RunOptions) -> dict[str, Any]:
         "in_place": 0 if wanted.shuffle is None else _in_place(data.samples.samples),
         "truncate": wanted.truncate,
         "conclude": wanted.conclude,
+        "votes": wanted.votes,
         "decoding": asdict(_decoding(source, data.task, options, style=style)),
         "dtype": loaded["dtype"],
         "attention": loaded["attention"],
@@ -98,11 +100,30 @@ def _check(source: Source, task: Task, wanted: GenerationOptions) -> None:
             "--conclude chooses among options after a reasoning that the model writes: it needs "
             "a multiple-choice task and --mode generate."
         )
+    _check_votes(task, wanted)
     if scoring and wanted.style not in {None, "plain", "direct"}:
         raise HarnessError(
             "--mode loglikelihood scores the options right after the question: there is no room "
             f"for the style {wanted.style}.",
             remedy="--style direct, or --style plain",
+        )
+
+
+def _check_votes(task: Task, wanted: GenerationOptions) -> None:
+    """Refuse votes on answers that cannot be counted."""
+    if wanted.votes == 1:
+        return
+    if wanted.mode == "loglikelihood" or not wanted.temperature:
+        raise HarnessError(
+            "--votes counts answers that are sampled: without a --temperature they are all the "
+            "same.",
+            remedy="--temperature 0.7",
+        )
+    if wanted.conclude:
+        raise HarnessError("--votes and --conclude both say what an answer is.", remedy="Use one.")
+    if takes_bertscore(task):
+        raise HarnessError(
+            f"--votes counts equal answers; those of {task.title} are prose, and no two are equal."
         )
 
 
@@ -243,6 +264,8 @@ def _mode(settings: Mapping[str, Any]) -> str:
     by = "" if engine in SAME_ANSWERS else f" by {engine}"
     if settings["mode"] == "loglikelihood":
         return f"loglikelihood of each {settings['options']}{by}"
+    if settings["votes"] > 1:
+        return f"generate{by}, majority of {settings['votes']}"
     return f"generate{by}, conclude by loglikelihood" if settings["conclude"] else f"generate{by}"
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
-from harness.core.options import ModelOptions, ServerOptions, is_remote
+from harness.core.needs import is_remote
+from harness.core.options import ModelOptions, ServerOptions
 from harness.core.timing import REMOTE
 from harness.core.types import Prompt
 from harness.families.family import ModelFamily

@@ -22,8 +22,8 @@ from harness.core.declarations import (
     Option,
     option_of,
 )
+from harness.core.needs import LOCAL
 from harness.core.options import (
-    LOCAL,
     ModelOptions,
     ServerOptions,
     key_values,

@@ -296,11 +296,22 @@ def _costs(run: RunPlan, rows: Sequence[Prediction | None]) -> dict[str, list[An
         "tokens": [p and sanitize.whole(p.tokens) for p in rows],
         "tokensIn": [p and sanitize.whole(p.tokens_in) for p in rows],
         "likelihoods": [p and ([_rounded(s) for s in p.log_likelihoods] or None) for p in rows],
+        "votes": [p and (_votes(p) or None) for p in rows],
         "listed": [[_rounded(score) for score in each] for each in zip(*run.scores, strict=True)],
     }
     return {
         name: column for name, column in found.items() if any(value is not None for value in column)
     }
+
+
+def _votes(prediction: Prediction) -> list[Any]:
+    """(answer, how many gave it) of several sampled answers, the most frequent first: the place of
+    an option, or a text; "": unparsed."""
+    counts = Counter(vote.answer if vote.answer is not None else "" for vote in prediction.votes)
+    return [
+        [sanitize.text(answer, limit=80) if isinstance(answer, str) else answer, number]
+        for answer, number in counts.most_common(20)
+    ]
 
 
 def _rounded(value: object) -> float | None:

@@ -84,6 +84,7 @@ function answerOf(block, run, place) {
     tokens: cost("tokens"),
     tokensIn: cost("tokensIn"),
     likelihoods: cost("likelihoods") ?? [],
+    votes: cost("votes") ?? [],
     listed: cost("listed") ?? [],
   };
 }

@@ -520,6 +520,7 @@ function drawAnswer(run, place, asked) {
   if (it.tokens !== null) facts.push(["Tokens", `${count(it.tokens)} generated${it.tokensIn === null ? "" : `, ${count(it.tokensIn)} in the prompt`}`]);
   if (it.order.length) facts.push(["Options as shuffled", it.order.map((from, to) => `${letter(to)}: ${asked.choices[from]}`).join(", ")]);
   if (it.likelihoods.length) facts.push(["Log-likelihood", it.likelihoods.map((score, option) => `${letter(option)} ${score === null ? "—" : score.toFixed(2)}`).join(", ")]);
+  if (it.votes.length) facts.push(["Votes", it.votes.map(([answer, number]) => `${typeof answer === "number" ? letter(answer) : answer || "unparsed"} ${number}`).join(", ")]);
   if (facts.length) {
     details.append(make("dl.entries", ...facts.map(([name, text]) => make("div", make("dt", name), make("dd", make("bdi", text))))));
   }
