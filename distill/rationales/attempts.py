@@ -401,7 +401,7 @@ def written_by(record: Mapping[str, Any]) -> str:
     several = record.get("teachers") or []
     if len(several) < 2:
         teacher = record.get("teacher", {})
-        return teacher.get("title") or teacher.get("name", "")
+        return str(teacher.get("title") or teacher.get("name", ""))
     return ", ".join(
         f"{each.get('title') or each['name']} ({counts.get(each['name'], {}).get('kept', 0):,} of "
         "the rationales)"
