@@ -83,7 +83,10 @@ def main() -> None:
             command=("python", "benchmarks/effect.py"),
         )
         config = replace(plan.training.config, **pairs(arguments.set))
-        changes = {**distillation.ANSWERS_ONLY, **pairs(arguments.control_set)}
+        longer = distillation.ANSWER_EPOCHS * config.epochs
+        changes = {
+            "epochs": longer, **distillation.ANSWERS_ONLY, **pairs(arguments.control_set)
+        }  # fmt: skip
         plan = replace(
             plan,
             training=replace(

@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,21 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.core.interrupts import Interrupted
 from harness.core.progress import Lines
-from harness.mini import demo
+from harness.mini import demo, distillation, extents, lanes
+from harness.mini.extents import Setting
 from harness.mini.pace import Pace, cpu_speed, share_cores
+from harness.mini.schedule import Stage, makespan
+from harness.mini.stages import stages
 from harness.run.compare import compare
 from harness.run.folder import RunFolder
 from harness.synthetic.questions import parse_id
 
-SMALL = replace(demo.FULL, questions=14, rationales=16, models=(demo.STUDENT, "vilt"))
+SMALL = replace(extents.FULL, questions=14, rationales=16, models=(distillation.STUDENT, "vilt"))
+STAGES = 8
+"""Of the small demo: two models, rationales, two trainings, two evaluations, the conclusion."""
 
 
-def run(folder: Path, told: list[str], *, fresh: bool = False) -> list[str]:
+def run(folder: Path, told: list[str], *, fresh: bool = False, lanes: int = 1) -> list[str]:
     return demo.run(
         folder,
         out=folder / "page.html",
@@ -34,6 +38,7 @@ def run(folder: Path, told: list[str], *, fresh: bool = False) -> list[str]:
         command=("harness", "demo"),
         report=told.append,
         fresh=fresh,
+        lanes=lanes,
     ).splitlines()
 
 
@@ -106,10 +111,17 @@ def test_the_closing_summary_is_five_lines_of_what_the_records_say(done) -> None
 
 @pytest.mark.slow
 def test_each_stage_is_told_with_what_remains_of_all(done) -> None:
-    """The number of the stage, what it does and, from the second on, the time that is left."""
-    _, told, _ = done
-    assert [line.split()[0] for line in told] == [f"[{n}/{len(told)}]" for n in range(1, 7)]
-    assert all(re.search(r"about [\d:]+ left in all", line) for line in told[1:])
+    """The number of the stage, what it does and, from the second on, the time that is left; where
+    the page is, as soon as there is one."""
+    folder, told, _ = done
+    assert "GFLOPS in a matrix product: the demo takes about" in told[0]
+    numbered = [line for line in told if line.startswith("[")]
+    assert [line.split()[0] for line in numbered] == [
+        f"[{n}/{STAGES}]" for n in range(1, STAGES + 1)
+    ]
+    assert all(re.search(r"about [\d:]+ left in all", line) for line in numbered[1:])
+    second = told.index(numbered[1])
+    assert told[second + 1].startswith(f"Open {folder / 'page.html'}: it grows")
 
 
 @pytest.mark.slow
@@ -120,9 +132,28 @@ def test_again_nothing_is_computed_twice(done) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/*/*/predictions.jsonl")}
     told: list[str] = []
     assert run(folder, told) == lines
-    assert len(told) == 6
+    assert "at most" in told[0]
+    assert len([line for line in told if line.startswith("[")]) == STAGES
     assert not any("left in all" in line for line in told)
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_two_lanes_give_the_same(done, tmp_path: Path) -> None:
+    """Stages that run at the same time, in processes of their own, give the same answers."""
+    told: list[str] = []
+    lines = run(tmp_path, told, lanes=2)
+    assert answers(tmp_path) == answers(done[0])
+    assert lines[:-1] == done[2][:-1]
+    assert len([line for line in told if line.startswith("[")]) == STAGES
+    with pytest.raises(HarnessError, match="no such demo") as caught, lanes.open_lanes(2) as both:
+        both.submit(_fail).result()
+    assert caught.value.remedy == "Another one."
+
+
+def _fail() -> None:
+    raise HarnessError("There is no such demo.", remedy="Another one.")
 
 
 @pytest.mark.slow
@@ -162,7 +193,7 @@ def test_two_at_once_are_refused(done) -> None:
 def earlier(done, tmp_path: Path, monkeypatch) -> Path:
     """What an earlier version has left behind: the control had other settings."""
     shutil.copytree(done[0] / "runs", tmp_path / "runs")
-    monkeypatch.setattr(demo.distillation, "ANSWERS_ONLY", {"learning_rate": 1e-3})
+    monkeypatch.setattr(distillation, "ANSWERS_ONLY", {"learning_rate": 1e-3})
     return tmp_path
 
 
@@ -189,39 +220,101 @@ def test_what_was_made_with_other_settings_is_moved_aside(
     assert before.keys() == after.keys()
 
 
-def test_what_remains_is_told_by_the_speed_so_far() -> None:
-    """A stage that was done already says nothing about the speed of the others."""
-    clock, recorded = iter([0, 10, 30, 30]), [0]  # the second takes twice its cost
-    works = {"a": lambda: None, "b": lambda: recorded.append(1), "c": lambda: None}
+class Clock:
+    """Time that passes when a stage says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def stage(self, title: str, seconds: float, output: Path, *after: str) -> Stage:
+        """A stage of cost 10 that takes so many seconds."""
+
+        def work() -> None:
+            self.now += seconds
+
+        return Stage(title=title, cost=10.0, work=work, output=output, after=after)
+
+
+def told_by(clock: Clock, work: list[Stage]) -> tuple[list[str], list[int]]:
+    """What is told of some stages in one lane, and when the page was written."""
     told: list[str] = []
-    demo._run_stages(
-        [demo.Stage(name, 10.0, work) for name, work in works.items()],
-        told.append,
-        recorded_bytes=lambda: sum(recorded),
-        clock=lambda: float(next(clock)),
-    )
-    assert told == ["[1/3] a", "[2/3] b", "[3/3] c  (about 0:20 left in all)"]
+    shown: list[int] = []
+    with lanes.open_lanes(1) as executor:
+        demo.run_stages(
+            work,
+            executor,
+            lanes=1,
+            pace=Pace(90e9, clock=clock),
+            report=told.append,
+            show=shown.append,
+        )
+    return told, shown
+
+
+def test_what_remains_is_told_by_the_speed_so_far(tmp_path: Path) -> None:
+    """A stage that was begun before says nothing about the speed of the others; a stage waits for
+    those that it needs; after each there may be a page."""
+    clock, there, missing = Clock(), tmp_path, tmp_path / "missing"
+    work = [
+        clock.stage("a", 1, there),
+        clock.stage("b", 20, missing, "c"),
+        clock.stage("c", 20, missing),
+    ]
+    told, shown = told_by(clock, work)
+    assert told == ["[1/3] a", "[2/3] c", "[3/3] b  (about 0:20 left in all)"]
+    assert shown == [1, 2, 3]
 
 
 def test_the_machine_is_measured_first() -> None:
-    """The demo says how long it takes at that speed, and before a stage that the machine has become
-    busy; a machine that is a little slower is not."""
-    speeds = iter([90e9, 80e9, 30e9])
-    told: list[str] = []
-    demo._run_stages(
-        [demo.Stage(name, 100.0, lambda: None) for name in ("a", "b", "c")],
-        told.append,
-        recorded_bytes=lambda: 0,
-        clock=lambda: 0.0,
-        pace=Pace(lambda: next(speeds)),
+    """The demo says how long it takes at that speed. Of a demo that resumes it is the most that it
+    can take. A faster machine takes less, though not in proportion to its matrix product."""
+    assert "90 GFLOPS" in Pace(90e9).opening(100, resumed=False)
+    slow, fast = Pace(90e9).seconds(100), Pace(351e9).seconds(100)
+    assert 1.2 < slow / fast < 1.5
+    assert "at most" in Pace(351e9).opening(100, resumed=True)
+    assert cpu_speed() > 1e8
+
+
+def test_a_machine_that_becomes_busy_is_told(tmp_path: Path) -> None:
+    """While a stage takes much longer than it should, at the pace of those before it, there is a
+    line with the new estimate, and another one when it has taken twice as long; a stage that is a
+    little late says nothing."""
+    clock = Clock()
+    pace = Pace(90e9, clock=clock)
+    first, second = (clock.stage(name, 0, tmp_path / "missing") for name in "ab")
+    pace.begin(first)
+    clock.now = 20.0
+    pace.end(first)
+    pace.begin(second)
+    clock.now += 40.0
+    assert pace.late(second, 5.0) == ""
+    clock.now += 20.0
+    assert pace.late(second, 5.0) == (
+        "The machine is busy with something else: b has taken 1:00 so far, and should take 0:20. "
+        "As it is now, up to 0:50 are left."
     )
-    assert told == [
-        "This machine does 90 GFLOPS in a matrix product: the demo takes about 11:40 here.",
-        "[1/3] a",
-        "[2/3] b",
-        "The machine is busy with something else: 30 of 90 GFLOPS. As it is now, 11:40 are left.",
-        "[3/3] c",
-    ]
+    clock.now += 20.0
+    assert pace.late(second, 5.0) == ""
+    clock.now += 40.0
+    assert "has taken 2:00 so far" in pace.late(second, 5.0)
+
+
+def test_stages_in_two_lanes_end_as_early_as_those_that_wait_allow(tmp_path: Path) -> None:
+    """The demo's own stages: what waits for nothing fills the lanes, and in two of them the demo
+    takes little more than half of the time."""
+    work = stages(Setting(folder=tmp_path, extent=extents.DEMO, command=()))
+    costs = {stage.title: stage.cost for stage in work}
+    one, two = (makespan(work, {}, set(), lanes=lanes) for lanes in (1, 2))
+    assert one == pytest.approx(sum(costs.values()))
+    assert two < 0.65 * one
+    first = work[0]
+    half = {first.title: first.cost / 2}
+    assert makespan(work[1:], half, set(), lanes=1) == pytest.approx(one - first.cost / 2)
+    titles = [stage.title for stage in work]
+    assert all(titles.index(each) < titles.index(s.title) for s in work for each in s.after)
 
 
 def test_threads_that_wait_leave_their_cores(monkeypatch) -> None:
@@ -235,36 +328,15 @@ def test_threads_that_wait_leave_their_cores(monkeypatch) -> None:
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
-def test_a_faster_machine_takes_less_time() -> None:
-    """Not in proportion to its matrix product: both machines that were timed are met. Of a demo that
-    resumes it is the most that it can take."""
-    assert "about 12:50 here" in Pace(lambda: 90e9).begins(330, resumed=False)
-    assert "at most 9:45 here" in Pace(lambda: 351e9).begins(330, resumed=True)
-    assert cpu_speed() > 1e8
-
-
-def test_what_was_half_done_says_nothing_of_the_speed() -> None:
-    """Of an interrupted stage only the rest is done now: its time is not that of the whole."""
-    clock, recorded = iter([0, 1, 21, 21, 30]), [1]
-    work = partial(recorded.append, 1)
-    told: list[str] = []
-    demo._run_stages(
-        [demo.Stage(name, 10.0, work) for name in ("a", "b", "c")],
-        told.append,
-        recorded_bytes=lambda: sum(recorded),
-        clock=lambda: float(next(clock)),
-    )
-    assert told == ["[1/3] a", "[2/3] b", "[3/3] c  (about 0:20 left in all)"]
-
-
 @pytest.mark.slow
 def test_the_command_goes_on_where_it_was_stopped(
     done, command, tmp_path: Path, monkeypatch
 ) -> None:
     """`--quick --fresh`, stopped while the student learns: what was there is kept aside, and the
     same command without `--fresh` ends with the answers of a demo that nothing stopped."""
-    few = replace(demo.QUICK, questions=7, rationales=8, models=SMALL.models)
-    monkeypatch.setattr(demo, "QUICK", few)
+    few = replace(extents.QUICK, questions=7, rationales=8, models=SMALL.models)
+    monkeypatch.setattr(extents, "QUICK", few)
+    monkeypatch.setattr(lanes, "available_cores", lambda: 1)
     monkeypatch.chdir(tmp_path)
     old = tmp_path / "demo" / "quick" / "runs" / "old"
     old.mkdir(parents=True)
@@ -306,5 +378,5 @@ def test_the_command_is_quick_where_asked(command, tmp_path: Path, monkeypatch) 
     assert not old.exists()
     assert len(list(tmp_path.glob("demo/quick/runs.*/runs/old"))) == 1
     runs = {path.parts[-3] for path in Path("demo/quick/runs/scienceqa-mini").glob("*/*/run.json")}
-    assert runs == {f"{name}-mini" for name in demo.QUICK.models} | {"moondream-kd-quick"}
+    assert runs == {f"{name}-mini" for name in extents.QUICK.models} | {"moondream-kd-quick"}
     assert (tmp_path / "reports" / "leaderboard.html").exists()

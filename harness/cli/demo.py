@@ -10,6 +10,7 @@ from typing import Annotated
 from harness.cli.commands import App
 from harness.cli.options import PageOut
 from harness.core.declarations import Option
+from harness.core.errors import HarnessError
 from harness.core.options import Fresh
 from harness.core.terminal import quieten_libraries, say
 
@@ -22,11 +23,15 @@ def demo(
     folder: Annotated[
         Path,
         Option(
-            "Where everything is put, that of --quick in quick/ below it.", default=Path("demo")
+            "Where everything is put; --quick and --full have folders of their own in it.",
+            default=Path("demo"),
         ),
     ],
     out: PageOut,
     quick: Annotated[bool, Option("A few questions and rationales, to see that all of it runs.")],
+    full: Annotated[
+        bool, Option("Distil from all questions of the train split, which takes longer.")
+    ],
     fresh: Fresh,
 ) -> None:
     """The whole paper in miniature, with nothing to download.
@@ -36,14 +41,28 @@ def demo(
     is mini (synthetic): it shows how things work, not how well a published model does. Re-run the
     same command to resume; --fresh starts over.
     """
+    if quick and full:
+        raise HarnessError(
+            "--quick and --full exclude each other.", remedy="Leave one of them out."
+        )
     quieten_libraries()
     from harness.mini.pace import share_cores
 
-    share_cores()  # before the next import, which brings torch
+    share_cores()  # before torch is imported, here or in another process
     from harness.mini import demo as whole
+    from harness.mini.extents import DEMO, FULL, QUICK
+    from harness.mini.lanes import lanes_here
 
-    command = ["harness", *sys.argv[1:]]
-    extent = whole.QUICK if quick else whole.FULL
-    folder = folder / "quick" if quick else folder  # the scores of the two are of other questions
-    report = partial(say, err=True)
-    say(whole.run(folder, out=out, extent=extent, fresh=fresh, command=command, report=report))
+    # What one extent has trained is not what another one would.
+    name, extent = ("quick", QUICK) if quick else ("full", FULL) if full else ("", DEMO)
+    say(
+        whole.run(
+            folder / name,
+            out=out,
+            extent=extent,
+            fresh=fresh,
+            command=["harness", *sys.argv[1:]],
+            report=partial(say, err=True),
+            lanes=lanes_here(),
+        )
+    )

@@ -35,12 +35,12 @@ def available_cores() -> int:
 
 
 def _begin(begin: Callable[[], None] | None) -> None:
-    _end_with_parent()
+    end_with_parent()
     if begin:
         begin()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Let a worker die with the process that started it, however that one ends: a forked worker
     would otherwise hold its locks and memory for ever. An interrupt is that one's business; a
     termination, by which a broken pool ends its workers, is not to wait for a handler of that one.

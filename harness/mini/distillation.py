@@ -22,8 +22,10 @@ RUNS = "runs"
 """The folder of the runs, in the folder of the demo."""
 TEACHER, STUDENT, DISTILLED = "llava-cot", "moondream", "moondream-kd"
 BATCH = 256
-ANSWERS_ONLY: Mapping[str, Any] = MappingProxyType({"learning_rate": 2e-3, "epochs": 9})
-"""The control's own settings; its epochs take as long as those of the rationales."""
+ANSWERS_ONLY: Mapping[str, Any] = MappingProxyType({"learning_rate": 2e-3})
+"""The control's own settings."""
+ANSWER_EPOCHS = 3
+"""Epochs of answers alone that take as long as one of rationales."""
 
 
 def plan(
@@ -31,6 +33,7 @@ def plan(
     *,
     name: str = DISTILLED,
     samples: int | None = None,
+    epochs: int | None = None,
     seed: int = 0,
     split: str = "test",
     limit: int | None = None,
@@ -45,6 +48,7 @@ def plan(
 
     Args:
         samples: questions of the train split that the teacher is asked; None: the preset's.
+        epochs: passes of the student over the rationales; None: the preset's.
         seed: of the order of the training examples.
         split: of the questions that the students answer at the end, at most `limit` of them.
         control: train and ask a student of answers alone as well.
@@ -59,7 +63,10 @@ def plan(
     from harness.run.task_data import Data
     from tasks import load_task
 
-    config = preset("miniature", seed=seed, **({} if samples is None else {"samples": samples}))
+    own = {"samples": samples, "epochs": epochs}
+    given = {key: value for key, value in own.items() if value is not None}
+    config = preset("miniature", seed=seed, **given)
+    answers = {"epochs": ANSWER_EPOCHS * config.epochs, **ANSWERS_ONLY}
     task = load_task(TASK)
     teacher = ModelOptions(model=TEACHER, size="mini", device="cpu", dtype="float32")
     return Plan(
@@ -74,7 +81,7 @@ def plan(
             config=config,
             preset="miniature",
             device="cpu",
-            controls={CONTROL: config.with_objective("answer", **ANSWERS_ONLY)} if control else {},
+            controls={CONTROL: config.with_objective("answer", **answers)} if control else {},
         ),
         test=Data(task, DataOptions(split=split)),
         evaluation=EvaluationOptions(

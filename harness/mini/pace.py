@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 
 from harness.core.progress import duration
+from harness.core.worker_pool import available_cores
+from harness.mini.schedule import Stage
 
 SECONDS, PRODUCTS = 1.58, 67.9e9
 """What a unit of cost takes: seconds that no faster matrix product shortens (the minis are small),
-and operations of one. From the whole demo, 330 units, on two machines of two cores: 12 min 50 s at
-90 GFLOPS, and 9 min 45 s at 351."""
-BUSY = 0.5
-"""A machine that does less than this fraction of what it did first is busy with something else."""
+and operations of one. From the whole demo on two machines of two cores, of 90 GFLOPS and of 351."""
+BUSY = 2.0
+"""A stage that takes so many times as long as it should says that the machine does other work."""
+_GRACE = 10.0
+"""Seconds that a stage may take in addition: for what is imported and loaded."""
 
 
 def share_cores() -> None:
@@ -25,56 +29,91 @@ def share_cores() -> None:
 
 
 def cpu_speed() -> float:
-    """Floating point operations a second of a matrix product in float32, measured in a fraction of
-    a second."""
+    """Floating point operations a second of a matrix product in float32 on all cores, measured in a
+    fraction of a second."""
+    import torch
+
     from harness.run.bench import probe
 
-    return probe("cpu", "float32").flops
+    threads = torch.get_num_threads()
+    torch.set_num_threads(available_cores())
+    try:
+        return probe("cpu", "float32").flops
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Pace:
-    """What the machine does now, beside what it did when the demo began.
+    """How fast stages are done, at first by the machine's speed, then by that of the stages.
 
     Args:
-        measure: gives its speed, in operations a second.
+        speed: the machine's, in floating point operations a second.
+        clock: seconds, monotonic.
     """
 
-    def __init__(self, measure: Callable[[], float] = cpu_speed) -> None:
-        self._measure = measure
-        self._first = measure()
+    def __init__(self, speed: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._speed = speed
+        self._clock = clock
+        self._spent = self._worth = 0.0
+        self._begun: dict[str, float] = {}
+        self._resumed: set[str] = set()
+        self._told: dict[str, float] = {}
 
-    def begins(self, cost: float, *, resumed: bool) -> str:
+    def opening(self, cost: float, *, resumed: bool) -> str:
         """The line that says how long the demo takes.
 
         Args:
-            cost: of all stages.
-            resumed: whether some of them may be done already.
+            resumed: whether some of it may be done already.
         """
         most = "at most" if resumed else "about"
         return (
-            f"This machine does {_giga(self._first)} GFLOPS in a matrix product: "
-            f"the demo takes {most} {duration(self._seconds(cost))} here."
+            f"This machine does {self._speed / 1e9:.0f} GFLOPS in a matrix product: "
+            f"the demo takes {most} {duration(self.seconds(cost))} here."
         )
 
-    def slower(self, cost: float) -> str:
-        """The line for a machine that has become busy; "" for one that has not.
+    def seconds(self, cost: float) -> float:
+        """That work of this cost takes."""
+        if self._worth:
+            return cost * self._spent / self._worth
+        return cost * (SECONDS + PRODUCTS / self._speed)
+
+    def begin(self, stage: Stage) -> None:
+        """Start the clock of a stage."""
+        self._begun[stage.title] = self._clock()
+        if stage.output.exists():  # what remains of it says nothing of the speed
+            self._resumed.add(stage.title)
+
+    def end(self, stage: Stage) -> None:
+        """Learn from a stage that was done as a whole."""
+        if stage.title not in self._resumed:
+            self._spent += self._clock() - self._begun[stage.title]
+            self._worth += stage.cost
+
+    def cost_left(self, stage: Stage) -> float:
+        """Of a stage that has begun, by its time."""
+        passed = (self._clock() - self._begun[stage.title]) / self.seconds(1.0)
+        return max(0.0, stage.cost - passed)
+
+    def remaining(self, seconds: float) -> str:
+        """The end of a stage's line; "" while nothing is known but the machine's speed."""
+        return f"  (about {duration(seconds)} left in all)" if self._worth else ""
+
+    def late(self, stage: Stage, seconds: float) -> str:
+        """The line for a stage that takes much longer than it should; "" for one that does not.
+        Each is told again when it has taken twice as long.
 
         Args:
-            cost: of the stages that are left.
+            seconds: until everything is done, as it should be.
         """
-        now = self._measure()
-        if now >= BUSY * self._first:
+        taken = self._clock() - self._begun[stage.title]
+        due = self.seconds(stage.cost) + _GRACE
+        slower = taken / due
+        if slower < self._told.get(stage.title, BUSY):
             return ""
+        self._told[stage.title] = 2 * slower
+        whole = self.seconds(stage.cost) + seconds
         return (
-            "The machine is busy with something else: "
-            f"{_giga(now)} of {_giga(self._first)} GFLOPS. "
-            f"As it is now, {duration(self._seconds(cost) * self._first / now)} are left."
+            f"The machine is busy with something else: {stage.title} has taken {duration(taken)} "
+            f"so far, and should take {duration(self.seconds(stage.cost))}. As it is now, up to "
+            f"{duration(slower * whole)} are left."
         )
-
-    def _seconds(self, cost: float) -> float:
-        """On the machine as it was first."""
-        return cost * (SECONDS + PRODUCTS / self._first)
-
-
-def _giga(speed: float) -> str:
-    return f"{speed / 1e9:.0f}"
