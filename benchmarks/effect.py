@@ -84,9 +84,8 @@ def main() -> None:
         )
         config = replace(plan.training.config, **pairs(arguments.set))
         longer = distillation.ANSWER_EPOCHS * config.epochs
-        changes = {
-            "epochs": longer, **distillation.ANSWERS_ONLY, **pairs(arguments.control_set)
-        }  # fmt: skip
+        own = pairs(arguments.control_set)
+        changes = {"epochs": longer, **distillation.ANSWERS_ONLY, **own}
         plan = replace(
             plan,
             training=replace(

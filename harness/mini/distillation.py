@@ -15,6 +15,8 @@ from harness.core.options import ModelOptions
 from harness.core.types import DataOptions
 
 if TYPE_CHECKING:
+    from distill.config import DistillConfig
+    from distill.options import EvaluationOptions
     from distill.pipeline import Plan
 
 TASK = "scienceqa-mini"
@@ -47,15 +49,14 @@ def plan(
     --device cpu --dtype float32`.
 
     Args:
-        samples: questions of the train split that the teacher is asked; None: the preset's.
-        epochs: passes of the student over the rationales; None: the preset's.
+        samples: questions that the teacher is asked; None: those of the preset, as `epochs`.
         seed: of the order of the training examples.
-        split: of the questions that the students answer at the end, at most `limit` of them.
+        split: of the questions that the students answer, at most `limit` of them.
         control: train and ask a student of answers alone as well.
     """
     from distill.config import preset
     from distill.layout import CONTROL, Workspace
-    from distill.options import EvaluationOptions, RationaleOptions
+    from distill.options import RationaleOptions
     from distill.pipeline import Plan
     from distill.questions import Questions
     from distill.rationales.collect import Teaching
@@ -63,10 +64,8 @@ def plan(
     from harness.run.task_data import Data
     from tasks import load_task
 
-    own = {"samples": samples, "epochs": epochs}
-    given = {key: value for key, value in own.items() if value is not None}
-    config = preset("miniature", seed=seed, **given)
-    answers = {"epochs": ANSWER_EPOCHS * config.epochs, **ANSWERS_ONLY}
+    sizes = {"samples": samples, "epochs": epochs}
+    config = preset("miniature", seed=seed, **{k: v for k, v in sizes.items() if v})
     task = load_task(TASK)
     teacher = ModelOptions(model=TEACHER, size="mini", device="cpu", dtype="float32")
     return Plan(
@@ -81,15 +80,29 @@ def plan(
             config=config,
             preset="miniature",
             device="cpu",
-            controls={CONTROL: config.with_objective("answer", **answers)} if control else {},
+            controls={CONTROL: answers_only(config)} if control else {},
         ),
         test=Data(task, DataOptions(split=split)),
-        evaluation=EvaluationOptions(
-            limit=limit,
-            batch_size=BATCH,
-            device="cpu",
-            dtype="float32",
-            max_new_tokens=config.max_new_tokens,
-            baseline=False,
-        ),
+        evaluation=_evaluation(limit, config),
+    )
+
+
+def _evaluation(limit: int | None, config: DistillConfig) -> EvaluationOptions:
+    """How the students are asked: at most so many questions."""
+    from distill.options import EvaluationOptions
+
+    return EvaluationOptions(
+        limit=limit,
+        batch_size=BATCH,
+        device="cpu",
+        dtype="float32",
+        max_new_tokens=config.max_new_tokens,
+        baseline=False,
+    )
+
+
+def answers_only(config: DistillConfig) -> DistillConfig:
+    """The settings of the control of a student with these settings."""
+    return config.with_objective(
+        "answer", **{"epochs": ANSWER_EPOCHS * config.epochs, **ANSWERS_ONLY}
     )

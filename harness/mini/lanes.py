@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -100,22 +101,17 @@ class _Interruptible(Executor):
 
 
 def _interruptible(work: Callable[[], T]) -> T:
-    """What `work` returns.
+    """What `work` returns; the process ends where it is interrupted.
 
     Raises:
-        HarnessError: without what cannot be sent to another process; or it was interrupted, which
-            is none that can be sent.
+        HarnessError: without what cannot be sent to another process.
     """
     interrupts.install()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return work()
-    except Interrupted:
-        raise HarnessError(
-            "A process of the demo was stopped.",
-            remedy="Re-run the same command to resume.",
-            code=Exit.INTERRUPTED,
-        ) from None
+    except Interrupted as stopped:
+        os._exit(stopped.exit_code)  # all is saved; another lane may have died with the queue
     except HarnessError as error:
         raise HarnessError(
             error.what, known=error.known, remedy=error.remedy, code=error.code

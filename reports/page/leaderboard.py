@@ -37,6 +37,7 @@ from reports.page.sections import TaskSection, order, overview, sections, tested
 from reports.page.summary import evidence, summary
 from reports.statistics.answers import Answers
 from reports.tables.heatmap import POINTS
+from reports.tables.paper_order import PaperOrder
 from reports.tables.table import KINDS, condensed
 from tasks import scienceqa, vqaonline
 
@@ -100,6 +101,7 @@ def render(
         panels=panels,
         overview=overview(shown_sections),
         summary=asked,
+        orders=_orders(shown_sections),
         said_of=partial(evidence, asked),
         points=POINTS.legend,
         measured_runs=len(ordered),
@@ -114,6 +116,12 @@ def render(
         record_address=_record_address,
         payload=packed,
     )
+
+
+def _orders(found: Sequence[TaskSection]) -> list[PaperOrder]:
+    """The paper's orders and those of its minis; none on a page that shows other runs too."""
+    only_minis = all(section.label for section in found if section.runs)
+    return [each.order for each in found if each.order] if only_minis else []
 
 
 def _read_answers(

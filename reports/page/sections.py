@@ -28,6 +28,7 @@ from reports.tables import extractors, heatmap, pairs, paper_rows, results
 from reports.tables.answered import parsed_columns, tests_of_parsed, without_answer
 from reports.tables.heatmap import HeatMap
 from reports.tables.models_by_tasks import TaskRuns, models_by_tasks
+from reports.tables.paper_order import PaperOrder, paper_order
 from reports.tables.run_sets import RunSet, run_sets
 from reports.tables.table import Table, labelled
 
@@ -98,6 +99,8 @@ class TaskSection:
     scores: Table | None
     not_measured: tuple[str, ...]
     """Models of the paper's table without a run."""
+    order: PaperOrder | None
+    """Of minis: the paper's order and theirs."""
     costs: Table | None
     run_groups: tuple[RunGroup, ...]
     extractors: Table | None
@@ -240,6 +243,9 @@ def _section(
         runs=tuple(ordered),
         scores=named(scores),
         not_measured=tuple(results.not_run(ours, table, mini=borrowed) if ours and table else ()),
+        order=paper_order(ours, table, separable=partial(_separable, run_groups))
+        if table and borrowed
+        else None,
         costs=named(costs),
         run_groups=run_groups,
         extractors=named(extractors.extractor_table(ordered, answers, name=f"{name}-extractors")),
@@ -259,6 +265,12 @@ def _section(
         signatures=_signatures(ours),
         timing=tuple(sorted({text for run in ours if (text := _definition(run))})),
     )
+
+
+def _separable(groups: Sequence[RunGroup], first: str, second: str) -> bool:
+    """Whether tests put one of two runs before the other."""
+    known = (group.tests for group in groups if group.tests)
+    return any(pair.certain for tests in known if (pair := tests.pair(first, second)))
 
 
 def _paper_table(task: str, paper: Paper) -> tuple[PaperTable | None, bool]:
