@@ -93,6 +93,21 @@ def test_a_row_by_hand(make, examples: list[Example]) -> None:
     assert list(row.weights) == [0.0] * len(start) + [1.0] * (len(target) + 1)
 
 
+def test_a_row_is_made_once_for_all_epochs(
+    make, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another target it is another one; beyond the limit each is made again."""
+    student, example = make(), examples[0]
+    assert student.rows(example)[0] is student.rows(example)[0]
+    assert example.rationale is not None
+    other = replace(example, rationale=replace(example.rationale, reasoning="Otherwise."))
+    assert student.rows(other)[0].ids != student.rows(example)[0].ids
+    monkeypatch.setattr("distill.training.tokens.MAX_KEPT_TOKENS", 0)
+    first, second = (student.rows(examples[1])[0] for _ in range(2))
+    assert first is not second
+    assert first.ids == second.ids
+
+
 def test_the_answer_only_row(make, examples: list[Example]) -> None:
     """The target is a space, the letter and the end token."""
     student = make(replace(FP32, objective="answer"))

@@ -7,7 +7,9 @@ there whole or not at all. What does not fit is deleted and computed again.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -79,7 +81,7 @@ class FeatureStore:
         used = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
         self._room = (limit - used) / writers
         self._largest = 0  # bytes of the features that took most
-        self._read_files: set[Path] = set()
+        self._read_names: set[str] = set()
         self._places: dict[str, tuple[Path, str]] = {}  # picture -> its file, and its tensor there
 
     def __call__(self, images: Sequence[Pictures]) -> list[torch.Tensor]:
@@ -152,7 +154,7 @@ class FeatureStore:
             data = save({digest: each.contiguous() for digest, each in features.items()})
             write_atomically(path, data)
             self._room -= len(data)
-            self._read_files.add(path)
+            self._read_names.add(path.name)
             self._places |= {digest: (path, digest) for digest in features}
 
     def _is_kept(self, digest: str) -> bool:
@@ -160,12 +162,18 @@ class FeatureStore:
             self._find_files()
         return digest in self._places
 
+    def _file_names(self) -> set[str]:
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+            return {each.name for each in entries if each.name.endswith(".safetensors")}
+        return set()
+
     def _find_files(self) -> None:
         """Note what is in the files that have appeared; other processes write too."""
         from safetensors import SafetensorError, safe_open
 
-        for path in sorted(set(self._folder.glob("*.safetensors")) - self._read_files):
-            self._read_files.add(path)
+        for new in sorted(self._file_names() - self._read_names):
+            self._read_names.add(new)
+            path = self._folder / new
             try:
                 with safe_open(path, framework="pt") as file:
                     names = list(file.keys())

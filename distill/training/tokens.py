@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 IGNORED = -100
 """The label of tokens that are not learned."""
 
+MAX_KEPT_TOKENS = 2**22
+"""Of rows that are kept for the next epoch: some 100 MB."""
 _QUESTION = "What is it?"
 _PICTURE = Image.new("RGB", (1, 1))
 """Stands for any picture where they are only counted."""
@@ -125,6 +127,8 @@ class RowMaker:
         self._render = prompt_format_for(processor, checkpoint, None)
         self._escape = control_token_escaper(processor)
         self._encoded: dict[tuple[object, ...], EncodedPrompt] = {}
+        self._rows: dict[tuple[object, ...], Row] = {}
+        self._kept_tokens = 0
 
     def __call__(self, example: Example) -> tuple[Row, ...]:
         return tuple(self._row(example, target) for target in self._objective.targets(example))
@@ -169,6 +173,18 @@ class RowMaker:
         return encode_text(self._processor, self.family, text, pictures)
 
     def _row(self, example: Example, target: Target) -> Row:
+        """A row, made once for all epochs, as far as all of them are not too many."""
+        sample = example.sample
+        key = (sample.id, sample.question, sample.choices, *map(id, sample.images), target)
+        row = self._rows.get(key)
+        if row is None:
+            row = self._new_row(example, target)
+            if self._kept_tokens + len(row.ids) <= MAX_KEPT_TOKENS:
+                self._kept_tokens += len(row.ids)
+                self._rows[key] = row
+        return row
+
+    def _new_row(self, example: Example, target: Target) -> Row:
         prompt = self.prompt(example.sample, target.prefix)
         ids = prompt.inputs["input_ids"][0].tolist()
         answer, weights = self.target_tokens(self._spaced(target, ids[-1]))
