@@ -13,7 +13,8 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import ExitStack
 from pathlib import Path
 
-from harness.mini.extents import RUNS, Extent, Setting
+from harness.mini.distillation import RUNS
+from harness.mini.extents import Extent, Setting
 from harness.mini.lanes import open_lanes
 from harness.mini.pace import Pace, cpu_speed
 from harness.mini.schedule import Stage, makespan, ready

@@ -1,0 +1,188 @@
+"""How many rationales and steps the demo needs: the effect against both, as a curve.
+
+    python benchmarks/demo_sizes.py --rationales demo/full/runs/distill/moondream-kd \
+        --out benchmarks/demo_sizes.json --svg docs/demo-sizes.svg
+
+The teacher's rationales of all training questions are there already; a student learns those of the
+first of them, a control the answers to the same questions for as much time. Sizes are chosen on
+validation. Trainings and answers that are there are used as they are. The last line of stdout is
+one JSON document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from distill.evaluation import evaluate_student
+from distill.layout import ATTEMPTS, CONTROL, LOG, RATIONALES, folder_of
+from distill.objectives import objective_of
+from distill.pipeline import Plan
+from distill.rationales.collect import collect_rationales
+from distill.rationales.kept import load_examples
+from distill.training.students import train_student
+from harness.core.environment import describe
+from harness.core.types import Prediction
+from harness.metrics.statistics import mcnemar
+from harness.mini import distillation
+from harness.run.folder import RunFolder
+from harness.synthetic.questions import parse_id
+
+STRUCTURED, ANSWERS = "rationales", "answers alone"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rationales", type=Path, required=True, help="folder of a distillation")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[500, 1000, 2000, 4000])
+    parser.add_argument("--epochs", type=int, nargs="+", default=[3])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--split", default="validation")
+    parser.add_argument("--folder", type=Path, default=Path("runs/demo-sizes"))
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--svg", type=Path)
+    arguments = parser.parse_args()
+    rows = []
+    for epochs in arguments.epochs:
+        for size in arguments.sizes:
+            for seed in arguments.seeds:
+                plan = distillation.plan(
+                    arguments.folder,
+                    name=f"{size}-{epochs}-seed-{seed}",
+                    samples=size,
+                    epochs=epochs,
+                    seed=seed,
+                    split=arguments.split,
+                    command=("python", "benchmarks/demo_sizes.py"),
+                )
+                select(arguments.rationales, plan)
+                rows.append({"asked": size, "epochs": epochs, "seed": seed, **measured(plan)})
+                print(json.dumps(rows[-1]), flush=True)
+    report = {
+        "what": "scienceqa-mini, mini (synthetic)",
+        "split": arguments.split,
+        "rows": rows,
+        "machine": describe("cpu"),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    if arguments.out:
+        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    if arguments.svg:
+        arguments.svg.write_text(picture(rows))
+    print(json.dumps(report))
+
+
+def select(there: Path, plan: Plan) -> None:
+    """Give a distillation the attempts at its questions, as if its teacher had been asked no
+    others."""
+    own = plan.workspace.folder
+    if (own / ATTEMPTS).exists():
+        return
+    own.mkdir(parents=True, exist_ok=True)
+    wanted = {sample.id for sample in plan.questions.selected()}
+    lines = (there / ATTEMPTS).read_text().splitlines(keepends=True)
+    (own / ATTEMPTS).write_text("".join(x for x in lines if json.loads(x)["id"] in wanted))
+    shutil.copyfile(there / RATIONALES, own / RATIONALES)
+
+
+def measured(plan: Plan) -> dict[str, Any]:
+    """The student and its control: steps, seconds and accuracy of each, and their difference."""
+    workspace, questions, training = plan.workspace, plan.questions, plan.training
+    counts = collect_rationales(workspace, questions, plan.teaching)["counts"]
+    examples = load_examples(workspace, questions, objective=plan.objective)
+    found: dict[str, Any] = {"kept": counts["kept"]}
+    answers = {}
+    for suffix, label in {"": STRUCTURED, CONTROL: ANSWERS}.items():
+        student = train_student(workspace, questions, training, examples=examples, suffix=suffix)
+        run = evaluate_student(
+            workspace,
+            plan.test,
+            plan.evaluation,
+            folder=student,
+            objective=objective_of(training.config_of(suffix)),
+            suffix=suffix,
+        )
+        answers[label] = RunFolder(run.folder).read_predictions()
+        home = folder_of(workspace.runs, workspace.name + suffix)
+        log = [json.loads(line) for line in (home / LOG).read_text().splitlines()]
+        found[label] = {
+            "steps": len(log),
+            "seconds": round(sum(line["seconds"] for line in log), 1),
+            **accuracies(answers[label]),
+        }
+    pairs = zip(answers[ANSWERS], answers[STRUCTURED], strict=True)
+    outcomes = [(bool(control.correct), bool(student.correct)) for control, student in pairs]
+    losses, gains = outcomes.count((True, False)), outcomes.count((False, True))
+    found["difference"] = (gains - losses) / len(outcomes)
+    found["p"] = mcnemar(losses, gains)
+    return found
+
+
+def accuracies(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Over all questions, and over those of several steps."""
+    right = {p.sample_id: bool(p.correct) for p in predictions}
+    several = [
+        value for key, value in right.items() if (known := parse_id(key)) and known.steps > 1
+    ]
+    return {"all": fmean(right.values()), "several steps": fmean(several)}
+
+
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 640, 300, 56, 24, 48
+COLOURS = {STRUCTURED: "#1f6fb2", ANSWERS: "#b2621f"}
+
+
+def picture(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Accuracy against the steps of the student, as SVG: a point for each seed, a line through the
+    means. The control stands at the steps of the student whose time it has."""
+    steps = [row[STRUCTURED]["steps"] for row in rows]
+    largest = max(steps)
+
+    def x(value: float) -> float:
+        return LEFT + value / largest * (WIDTH - LEFT - 120)
+
+    def y(share: float) -> float:
+        return TOP + (1 - share) * (HEIGHT - TOP - BOTTOM)
+
+    parts = list(_axes(sorted({(row[STRUCTURED]["steps"], row["asked"]) for row in rows}), x, y))
+    for label, colour in COLOURS.items():
+        means = []
+        for value in sorted(set(steps)):
+            shares = [row[label]["all"] for row in rows if row[STRUCTURED]["steps"] == value]
+            means.append((x(value), y(fmean(shares))))
+            parts += [
+                f'<circle cx="{x(value):.1f}" cy="{y(share):.1f}" r="3" fill="{colour}"/>'
+                for share in shares
+            ]
+        line = " ".join(f"{a:.1f},{b:.1f}" for a, b in means)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        at, height = means[-1]
+        parts.append(f'<text x="{at + 8:.1f}" y="{height + 4:.1f}" fill="{colour}">{label}</text>')
+    body = "\n".join(parts)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        'font-family="sans-serif" font-size="12" role="img">\n'
+        "<title>Accuracy of the student against steps of training, mini (synthetic)</title>\n"
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>\n{body}\n</svg>\n'
+    )
+
+
+def _axes(steps: Sequence[tuple[int, int]], x: Any, y: Any) -> Iterator[str]:
+    for share in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
+        yield f'<path d="M{LEFT} {y(share):.1f}H{WIDTH - 120}" stroke="#ddd"/>'
+        yield f'<text x="{LEFT - 8}" y="{y(share) + 4:.1f}" text-anchor="end">{share:.0%}</text>'
+    for value, asked in steps:
+        for text, below in ((f"{value}", 16), (f"{asked:,}", 32)):
+            place = f'x="{x(value):.1f}" y="{y(0) + below:.1f}"'
+            yield f'<text {place} text-anchor="middle">{text}</text>'
+    for text, below in (("steps", 16), ("asked", 32)):
+        yield f'<text x="{LEFT - 8}" y="{y(0) + below:.1f}" text-anchor="end">{text}</text>'
+
+
+if __name__ == "__main__":
+    main()
