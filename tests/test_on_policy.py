@@ -23,8 +23,10 @@ from distill.questions import Questions
 from distill.rationales.collect import Teaching
 from distill.rationales.teacher_scores import TeacherScores
 from distill.training import checkpointing
+from distill.training.estimate import estimate
+from distill.training.student import Student
 from distill.training.train import train
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, SampleError
 from harness.core.options import ModelOptions
 from harness.core.types import DataOptions
 from harness.run.task_data import Data
@@ -132,3 +134,28 @@ def test_what_it_needs(tiny: Callable[..., Path], questions: Questions, tmp_path
         train(examples, base=base, out=tmp_path, config=CONFIG)
     with pytest.raises(HarnessError, match="only where the vocabularies are equal"):
         scores(questions, base, tiny("llava"))
+
+
+def test_an_answer_has_room_in_both_contexts(
+    tiny: Callable[..., Path], questions: Questions, tmp_path: Path
+) -> None:
+    """A question after which the longest answer does not fit is left out before training, and the
+    estimate counts the answers."""
+    base, example = tiny("moondream"), Example(questions.selected()[0], None)
+    student = Student(base, CONFIG, TASK, features=tmp_path)
+    (row,) = student.rows(example)
+    assert student.length(example) == len(row.ids) + 5
+    asked = []
+    student.learn_from(lambda _, tokens: asked.append(len(tokens)) or torch.zeros(6, 500))
+    student.length(example)
+    assert asked == [6]
+    teacher = scores(questions, base, tiny("moondream", 1))
+    teacher._model.context = 20
+    student.learn_from(teacher)
+    with pytest.raises(SampleError, match=r"too long for the teacher: .* tokens, context 20"):
+        student.length(example)
+    student.context = len(row.ids)
+    with pytest.raises(SampleError, match="longer than the context"):
+        student.length(example)
+    found = estimate([example], base=base, config=CONFIG, task=TASK)
+    assert (found.tokens, found.target_tokens) == (len(row.ids) + 5, 6)

@@ -18,6 +18,7 @@ from distill.rationales.logit_collection import (
 )
 from distill.rationales.prompt import PROMPT_VERSION, teacher_task
 from distill.rationales.vocabularies import share_tokens
+from harness.core.errors import ContextError, SampleError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,5 +61,8 @@ class TeacherScores:
     def __call__(self, example: Example, tokens: Sequence[int]) -> Tensor:
         """Raises SampleError where they do not fit into the teacher's context."""
         prompt = self._task.prompt(example.sample, "structured")
-        logits = target_logits(self._model, prompt, self._shared.by_teacher(tokens))
+        try:
+            logits = target_logits(self._model, prompt, self._shared.by_teacher(tokens))
+        except ContextError as error:
+            raise SampleError(f"too long for the teacher: {error}") from error
         return self._shared.by_student(logits.float()).cpu()

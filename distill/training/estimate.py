@@ -18,7 +18,7 @@ from distill.examples import Example
 from distill.objectives import objective_of
 from distill.training.lora import adapted_layers
 from distill.training.schedule import order
-from distill.training.tokens import IGNORED, RowMaker, checkpoint_of
+from distill.training.tokens import RowMaker, checkpoint_of
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.core.devices import synchronize
 from harness.core.errors import SampleError
@@ -46,7 +46,8 @@ FORMULAS: Mapping[str, str] = {
     "activations": f"layers x width x tokens x {_SAVED_MIXED} bytes ({_SAVED_FLOAT32} in float32, "
     f"{_SAVED_FLOAT16} in float16 without loss scaling) of the largest micro-batch; with gradient "
     "checkpointing 4 x layers x width x tokens and one layer's whole",
-    "logits": "target tokens of the largest micro-batch x vocabulary x 12 bytes",
+    "logits": "target tokens of the largest micro-batch, at most logits_at_once, x vocabulary x 12 "
+    "bytes",
     "flops": "6 x parameters of the layers x tokens + 6 x those of the head x target tokens + 6 x "
     "layers x width x squared lengths (causal attention), a third more with gradient "
     "checkpointing, in every epoch; once 2 x vision and projector parameters x image tokens, for "
@@ -114,7 +115,9 @@ def estimate(
         network.family.repair(network.model, processor, checkpoint)
     shape = network.model.config
     rows = RowMaker(processor, checkpoint, objective_of(config), task)
-    found, left_out = _sequences(examples, rows, network, context=context_length(shape))
+    found, left_out = _sequences(
+        examples, rows, network, context=context_length(shape), sampled=_sampled(config)
+    )
     lengths = [max(length for length, _ in each.sequences) for each in found]
     sequences = [pair for each in found for pair in each.sequences]
     parts, adapters = parameters_of(network, config)
@@ -138,7 +141,9 @@ def estimate(
             config,
             total=sum(parts.values()),
             trained=trained,
-            tokens=max((_padded_tokens([found[i].sequences for i in m]) for m in micro), default=0),
+            tokens=max(
+                (_padded_tokens([found[i].sequences for i in m], config) for m in micro), default=0
+            ),
             targets=max(
                 (sum(n for i in m for _, n in found[i].sequences) for m in micro), default=0
             ),
@@ -165,13 +170,25 @@ class _Example:
     image_tokens: int
 
 
+def _sampled(config: DistillConfig) -> int:
+    """Tokens that the student's own answers add to a sequence, at most; its end token is one."""
+    sampling = objective_of(config).sampling
+    return sampling.max_new_tokens - 1 if sampling else 0
+
+
 def _sequences(
-    examples: Sequence[Example], rows: RowMaker, network: Network, *, context: int | None
+    examples: Sequence[Example],
+    rows: RowMaker,
+    network: Network,
+    *,
+    context: int | None,
+    sampled: int,
 ) -> tuple[list[_Example], dict[str, int]]:
     """The sequences of each example that fits; reason -> examples of the others.
 
     Args:
         context: tokens that a sequence may have; None: it is not known.
+        sampled: tokens that are not there yet.
     """
     found: list[_Example] = []
     left_out: Counter[str] = Counter()
@@ -181,18 +198,21 @@ def _sequences(
         except SampleError as error:
             left_out[str(error)] += 1
             continue
-        if context is not None and max(len(row.ids) for row in made) > context:
+        if context is not None and max(len(row.ids) for row in made) + sampled > context:
             left_out[f"longer than the context of {context} tokens"] += 1
             continue
-        sizes = [(len(r.ids), sum(label != IGNORED for label in r.labels)) for r in made]
+        sizes = [(len(row.ids) + sampled, len(row.answer) + sampled) for row in made]
         found.append(_Example(sizes, network.image_tokens(made[0].prompt)))
     return found, dict(left_out)
 
 
-def _padded_tokens(batch: Sequence[Sequence[_Lengths]]) -> int:
+def _padded_tokens(batch: Sequence[Sequence[_Lengths]], config: DistillConfig) -> int:
     """Tokens of a batch of examples, padding included."""
+    from distill.training.batches import packed
+
     lengths = [length for each in batch for length, _ in each]
-    return len(lengths) * max(lengths)
+    sequences = packed(lengths) if config.packing else lengths
+    return len(sequences) * max(lengths)
 
 
 def empty_network(checkpoint: Checkpoint) -> Network:
@@ -249,7 +269,7 @@ def _memory(
         "optimizer": 2 * trained * moment,
         "autocast": 2 * trained if mixed else 0,
         "activations": activations,
-        "logits": 12 * targets * text.vocab_size,
+        "logits": 12 * min(targets, config.logits_at_once or targets) * text.vocab_size,
     }
 
 

@@ -29,6 +29,11 @@ class SampledAnswers:
         self._sampling = sampling
         self._autocast = autocast
 
+    @property
+    def most(self) -> int:
+        """Tokens of an answer, at most."""
+        return self._sampling.max_new_tokens
+
     @torch.no_grad()
     def __call__(self, prompts: Sequence[EncodedPrompt]) -> list[list[int]]:
         model = self._network.model

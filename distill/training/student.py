@@ -225,14 +225,18 @@ class Student:
 
         Raises:
             SampleError: no rationale or no logits, or a sequence that is longer than the model's
-                context: half a rationale is not learned.
+                context, or the teacher's: half a rationale is not learned.
         """
         rows = self.rows(example)
         length = max(len(row.ids) for row in rows)
+        if self._answers is not None:
+            length += self._answers.most - 1
         if self._learns_logits:
             _teacher_logits(example, rows)
         if self.context is not None and length > self.context:
             raise SampleError(f"longer than the context of {self.context} tokens")
+        if self._answers is not None and self._score is not None:
+            self._score(example, [rows[0].ids[-1]] * self._answers.most)
         if example.sample.images:
             self._image_tokens.add(self.network.image_tokens(rows[0].prompt))
         return length

@@ -72,6 +72,12 @@ def _preview_lines(plan: Plan, found: Preview) -> Iterator[str]:
     if count := objective_of(config).top_logits:
         size = _gigabytes(student.target_tokens * count * _LOGIT_BYTES)
         yield f"Logits      the teacher's {count:,} highest at each target token, {size}"
+    if sampling := objective_of(config).sampling:
+        yield (
+            f"Answers     at most {sampling.max_new_tokens:,} tokens to each question, in every "
+            "epoch: the student writes and the teacher scores them, in time and memory that are "
+            "not in what follows"
+        )
     yield (
         f"Training    preset {plan.training.preset}: {student.samples:,} examples, "
         f"{student.steps:,} steps of {config.batch_size}, {student.tokens:,} tokens an epoch; "
