@@ -44,6 +44,25 @@ def test_a_finished_run_answers_without_torch(command, tiny, drawn: Path, tmp_pa
     assert again.stderr.splitlines()[-1] == "[]", again.stderr
 
 
+DEFERRED = """
+import sys
+from harness.checkpoints import pretrained
+assert "scipy.optimize" not in sys.modules
+from transformers.loss import loss_for_object_detection, loss_utils
+assert loss_utils.LOSS_MAPPING["ForObjectDetection"]
+rows, columns = loss_for_object_detection.linear_sum_assignment([[3, 1], [1, 3]])
+assert (list(rows), list(columns)) == ([0, 1], [1, 0])
+import scipy.optimize
+assert scipy.optimize.minimize
+"""
+
+
+@pytest.mark.process
+def test_scipy_waits_for_a_loss_that_needs_it() -> None:
+    """The model classes are there without it; transformers' losses of object detection work."""
+    subprocess.run([sys.executable, "-c", DEFERRED], capture_output=True, text=True, check=True)
+
+
 def test_torch_is_asked_for_a_device_where_there_may_be_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

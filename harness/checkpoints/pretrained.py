@@ -14,6 +14,10 @@ transformers.
 
 from __future__ import annotations
 
+import harness.checkpoints.detection_losses  # noqa: F401  # transformers would import scipy
+
+# isort: split
+
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
