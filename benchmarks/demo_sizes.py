@@ -16,6 +16,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -48,33 +49,31 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--svg", type=Path)
     arguments = parser.parse_args()
-    rows = []
-    for epochs in arguments.epochs:
-        for size in arguments.sizes:
-            for seed in arguments.seeds:
-                plan = distillation.plan(
-                    arguments.folder,
-                    name=f"{size}-{epochs}-seed-{seed}",
-                    samples=size,
-                    epochs=epochs,
-                    seed=seed,
-                    split=arguments.split,
-                    command=("python", "benchmarks/demo_sizes.py"),
-                )
-                select(arguments.rationales, plan)
-                rows.append({"asked": size, "epochs": epochs, "seed": seed, **measured(plan)})
-                print(json.dumps(rows[-1]), flush=True)
-    report = {
-        "what": "scienceqa-mini, mini (synthetic)",
-        "split": arguments.split,
-        "rows": rows,
-        "machine": describe("cpu"),
-        "date": time.strftime("%Y-%m-%d"),
-    }
-    if arguments.out:
-        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
-    if arguments.svg:
-        arguments.svg.write_text(picture(rows))
+    rows: list[dict[str, Any]] = []
+    points = product(arguments.seeds, arguments.epochs, arguments.sizes)
+    for seed, epochs, size in points:
+        plan = distillation.plan(
+            arguments.folder,
+            name=f"{size}-{epochs}-seed-{seed}",
+            samples=size,
+            epochs=epochs,
+            seed=seed,
+            split=arguments.split,
+            command=("python", "benchmarks/demo_sizes.py"),
+        )
+        select(arguments.rationales, plan)
+        rows.append({"asked": size, "epochs": epochs, "seed": seed, **measured(plan)})
+        report = {
+            "what": "scienceqa-mini, mini (synthetic)",
+            "split": arguments.split,
+            "rows": rows,
+            "machine": describe("cpu"),
+            "date": time.strftime("%Y-%m-%d"),
+        }
+        if arguments.out:  # after each point: all of them take long
+            arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+        if arguments.svg:
+            arguments.svg.write_text(picture(rows))
     print(json.dumps(report))
 
 
