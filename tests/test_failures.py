@@ -31,6 +31,7 @@ PICTURE = "data/images/geography-00.png"
 CONFIG, WEIGHTS = "model/config.json", "model/model.safetensors"
 TOKENIZER, PROCESSOR = "model/tokenizer.json", "model/processor_config.json"
 INDEX = "model/model.safetensors.index.json"
+MARK = "model/mini.json"
 RUN = "runs/scienceqa/model/test"
 """`model` on the first two questions."""
 RECORD, PREDICTIONS = f"{RUN}/run.json", f"{RUN}/predictions.jsonl"
@@ -608,6 +609,8 @@ CASES = [
             lambda place: (place.root / WEIGHTS).rename(place.root / "model/pytorch_model.bin"),
             r"no \*\.safetensors\. It has pytorch_model\.bin, a pickle, which is never.* Convert",
         ),
+        ("mark of a mini a list", content(MARK, "[]"), r"mini\.json has no number of parameters"),
+        ("mark of a mini without its size", content(MARK, "{}"), r"mini\.json has no number"),
         ("weights cut", cut(WEIGHTS), r"cannot be loaded as llava_next.*Safetensor.*download"),
         ("weights of 0 bytes", content(WEIGHTS, ""), r"cannot be loaded as llava_next"),
         ("weights a folder", folder(WEIGHTS), r"model has no \*\.safetensors"),

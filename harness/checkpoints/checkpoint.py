@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from harness.checkpoints.catalog import ModelSpec
 from harness.checkpoints.folder import read_json
+from harness.core.errors import Exit, HarnessError
 from harness.core.types import Style
 
 MINI_MARK = "mini.json"
@@ -59,7 +60,7 @@ class Checkpoint:
     def size(self) -> str:
         """As people write it: the row's, "2B", but a mini's own, "1.3M"."""
         if self.mini:
-            return f"{read_json(self.folder / MINI_MARK)['parameters'] / 1e6:.1f}M"
+            return f"{self._mark[0] / 1e6:.1f}M"
         return self.spec.size if self.spec and self.named else ""
 
     @property
@@ -68,8 +69,22 @@ class Checkpoint:
         row's. Weights that were not asked for by a row's name are asked for an answer at once."""
         if self.spec is None or not self.named:
             return "direct"
-        own: Style | None = read_json(self.folder / MINI_MARK).get("style") if self.mini else None
-        return own or self.spec.style
+        return (self._mark[1] if self.mini else None) or self.spec.style
+
+    @property
+    def _mark(self) -> tuple[int, Style | None]:
+        """Of a mini: its number of parameters, and its own style."""
+        path = self.folder / MINI_MARK
+        mark = read_json(path)
+        known = mark if isinstance(mark, dict) else {}
+        parameters, style = known.get("parameters"), known.get("style")
+        if type(parameters) is not int or style not in (None, *get_args(Style)):
+            raise HarnessError(
+                f"{path} has no number of parameters, or a style that there is not.",
+                remedy="Delete it, if the weights are not a mini.",
+                code=Exit.MISSING,
+            )
+        return parameters, style
 
     @property
     def licence(self) -> str:
