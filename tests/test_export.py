@@ -243,6 +243,7 @@ def test_latex_is_ascii_and_ruled_by_booktabs(tables: list[Table]) -> None:
     assert text.count(r"\midrule") == sum(len(table.groups) for table in tables)
     first = text.split(r"\begin{tabular}{l")[1].split(r"\bottomrule")[0]
     assert first.count(" & ") == len(contents.headings(tables[0])) * 3  # the heads, two runs
+    assert r"\scriptsize 2 unparsed\end{tabular}" in first  # below the score, as on the page
 
 
 @pytest.fixture(scope="module")

@@ -245,8 +245,19 @@ def test_of_two_runs_that_are_ranked_apart_the_better_one_is_named() -> None:
         found = section([run("first", made[0]), run("second", made[1])])
         assert [len(group.runs) for group in found.run_groups] == [1, 1]
         name = "First" if made[0] is better else "Second"
-        assert best(found).startswith(f"{name}, accuracy 80.00% ")
+        assert best(found).startswith(f"{name}, accuracy 80.00% (ranked with no other run). ")
         assert "share 80 of 100 questions, less than 90%" in best(found)
+
+
+def test_of_many_runs_that_are_ranked_apart_few_are_named() -> None:
+    """Six, each two of which share 20 of 100 questions: three reasons, and how many more."""
+    made = [
+        run(f"r{place}", draws(place, 20, 0.5) | dict.fromkeys(range(start, start + 80), True))
+        for place, start in enumerate(range(100, 700, 100))
+    ]
+    found = best(section(made))
+    assert found.count("share 20 of 100 questions, less than 90%.") == 3
+    assert found.endswith("Ranked apart too: 2 more sets of runs.")
 
 
 def test_runs_in_a_circle_are_not_separable() -> None:

@@ -69,9 +69,12 @@ def _best(sections: Sequence[TaskSection]) -> Iterable[Statement]:
     if len(ranked) > IN_SHORT:
         yield _certain_bests(ranked)
     for section in sections:
-        if section.run_groups and (found := _best_of(_first(section))):
+        reasons = [_capital(each.apart) for each in section.run_groups if each.apart]
+        if section.run_groups and (found := _best_of(_first(section), has_apart=bool(reasons))):
             verdict, text = found
-            apart = [_capital(each.apart) for each in section.run_groups if each.apart]
+            apart = reasons[:IN_SHORT]
+            if rest := len(reasons) - len(apart):
+                apart.append(f"Ranked apart too: {counted(rest, 'more set')} of runs")
             yield Statement(
                 lead=section.title,
                 verdict=verdict,
@@ -112,8 +115,12 @@ def _certain_bests(groups: Sequence[RunGroup]) -> Statement:
     )
 
 
-def _best_of(group: RunGroup) -> tuple[str, str] | None:
-    """Of one group of runs: (verdict, what it rests on)."""
+def _best_of(group: RunGroup, *, has_apart: bool) -> tuple[str, str] | None:
+    """Of one group of runs: (verdict, what it rests on).
+
+    Args:
+        has_apart: there are runs that share questions with it, though too few.
+    """
     metric = decisive(group.runs)
     scored = [
         run for run in group.runs if metric and runs.figure(run, metric.name).value is not None
@@ -131,7 +138,7 @@ def _best_of(group: RunGroup) -> tuple[str, str] | None:
     if metric.is_share and chance is not None:
         basis.append(f"chance {fixed(chance * 100, 1)}%")
     if len(scored) == 1:
-        rank, why = _alone(group, metric)
+        rank, why = _alone(group, metric, has_apart=has_apart)
     else:
         rank, why = _significance(group, scored)
     texts = [*why, *([_capital("; ".join(basis))] if basis else ())]
@@ -149,10 +156,12 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _alone(group: RunGroup, metric: MetricFormat) -> tuple[str, list[str]]:
+def _alone(group: RunGroup, metric: MetricFormat, *, has_apart: bool) -> tuple[str, list[str]]:
     """(what stands in place of a rank, why) of a run that is ranked with no other one."""
     if group.rivals:
         return "ranked with no other run", [_against_rival(group.rivals[0], group, metric)]
+    if has_apart:
+        return "ranked with no other run", ["No other run shares enough of its questions"]
     return "the only run on these questions", ["No other run to compare with"]
 
 

@@ -213,4 +213,5 @@ def _cell(table: Table, cell: Cell) -> str:
     mark = rf"\textsuperscript{{{numbers}}}" if numbers else ""
     n = f"$n$ {escaped(f'{cell.n:,}')}" if cell.n is not None else ""
     text = _folded(cell.text) or escaped(MISSING)
-    return _stacked(text + mark, _folded(cell.interval), n, to="r" if cell.kind != "text" else "l")
+    parts = (_folded(cell.interval), n, _folded(cell.also))
+    return _stacked(text + mark, *parts, to="r" if cell.kind != "text" else "l")
