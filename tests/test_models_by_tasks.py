@@ -217,6 +217,7 @@ VISIBLE = """
     seen(table.querySelectorAll("tbody tr")).map((row) => row.dataset.model),
     seen(table.querySelectorAll("thead th[data-task]")).map((cell) => cell.dataset.task),
     seen(document.querySelectorAll("main section[data-task]")).map((part) => part.dataset.task),
+    seen(document.querySelectorAll(".dense thead th:not(.head)")).map((cell) => cell.querySelector("abbr, bdi").textContent),
   ];
 }
 """
@@ -229,10 +230,13 @@ def test_filters_cells_and_the_full_view_at_400_px(shown: Callable[[str], Any]) 
     page = shown("")
     page.fill("#models-filter", "ALPHA, gam")
     page.fill("#tasks-filter", "second")
+    page.fill("#columns-filter", "rank, SCO")
     page.check("#full-view")
-    wanted = [["Gamma", "Alpha"], ["SECOND"], ["SECOND"]]
+    wanted = [["Gamma", "Alpha"], ["SECOND"], ["SECOND"], ["Score"]]
     assert page.evaluate(VISIBLE) == wanted
-    assert page.inner_text("#filtered") == "2 of 3 models, 1 of 2 tasks"
+    assert page.inner_text("#filtered") == (
+        "2 of 3 models, 1 of 2 tasks, 2 of 12 columns of the tasks\N{RIGHT SINGLE QUOTATION MARK} tables"
+    )
     again = shown("#" + page.url.partition("#")[2])
     assert again.evaluate(VISIBLE) == wanted
     assert again.input_value("#models-filter") == "ALPHA, gam"

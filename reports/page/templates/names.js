@@ -1,37 +1,59 @@
 
-// Which models and tasks are shown, by their names, and how much of each row: kept in the address.
+// Which models, tasks and columns are shown, by their names, and how much of each row: kept in the
+// address.
 
 const byName = {
   models: document.getElementById("models-filter"),
   tasks: document.getElementById("tasks-filter"),
+  columns: document.getElementById("columns-filter"),
 };
 const fullView = document.getElementById("full-view");
 
 const terms = (input) => (input?.value ?? "").toLowerCase().split(",").map((term) => term.trim()).filter(Boolean);
 const fitsName = (wanted, name) => !wanted.length || wanted.some((term) => name.toLowerCase().includes(term));
 
+// Of a table; the first column has the rows' names. Returns how many are left, and of how many.
+function showColumns(table, wanted, nameOf) {
+  const rows = [...table.rows].filter((row) => !row.classList.contains("group"));
+  const headings = [...table.tHead.rows[0].cells].slice(1);
+  for (const [place, heading] of headings.entries()) {
+    const hidden = !fitsName(wanted, nameOf(heading));
+    if (heading.hidden === hidden) continue;
+    for (const row of rows) row.cells[place + 1].hidden = hidden;
+  }
+  return [headings.filter((heading) => !heading.hidden).length, headings.length];
+}
+
+// "GEO geography"
+function columnName(heading) {
+  const name = heading.querySelector("abbr, bdi, .hidden");
+  return `${name.textContent} ${name.title}`;
+}
+
 function showNames() {
-  const models = terms(byName.models), tasks = terms(byName.tasks);
+  const models = terms(byName.models), tasks = terms(byName.tasks), columns = terms(byName.columns);
   for (const row of document.querySelectorAll("tr[data-model]")) {
     row.hidden = !fitsName(models, row.dataset.model);
   }
   for (const part of document.querySelectorAll("[data-task]:not(th)")) {
     part.hidden = !fitsName(tasks, part.dataset.task);
   }
-  const table = document.querySelector("table[data-cells]");
+  const table = document.getElementById("models-by-tasks");
   if (!table) return;
-  const headings = [...table.tHead.rows[0].cells];
   const rows = [...table.tBodies].flatMap((body) => [...body.rows]);
-  for (const [place, heading] of headings.entries()) {
-    if (place === 0) continue;
-    const hidden = !fitsName(tasks, heading.dataset.task);
-    if (heading.hidden === hidden) continue;
-    for (const row of [table.tHead.rows[0], ...rows]) row.cells[place].hidden = hidden;
+  const left = [rows.filter((row) => !row.hidden).length, rows.length];
+  const ofTasks = showColumns(table, tasks, (heading) => heading.dataset.task);
+  const ofColumns = [0, 0];
+  for (const each of document.querySelectorAll(".dense table")) {
+    const found = showColumns(each, columns, columnName);
+    for (const place of [0, 1]) ofColumns[place] += found[place];
   }
-  const left = rows.filter((row) => !row.hidden).length;
-  const columns = headings.slice(1).filter((heading) => !heading.hidden).length;
-  document.getElementById("filtered").textContent = models.length || tasks.length
-    ? `${left} of ${rows.length} models, ${columns} of ${headings.length - 1} tasks` : "";
+  const told = [
+    ...(models.length || tasks.length ? [[left, "models"], [ofTasks, "tasks"]] : []),
+    ...(columns.length ? [[ofColumns, "columns of the tasks’ tables"]] : []),
+  ];
+  document.getElementById("filtered").textContent = told
+    .map(([[shown, all], what]) => `${shown} of ${all} ${what}`).join(", ");
 }
 
 parts.push({
