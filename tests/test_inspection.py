@@ -36,6 +36,7 @@ def test_check_answers_alone_and_in_a_batch(command, tiny) -> None:
     shown = command("check", tiny("llava"))
     assert shown.code == 0
     assert "peak memory" in shown.stdout
+    assert "llava, tested; float32 on cpu. Loading ..." in shown.stderr.splitlines()[0]
 
 
 def test_check_says_what_a_model_can_do(command, tiny) -> None:
@@ -139,6 +140,8 @@ def test_ask_says_what_the_model_saw(command, tiny, drawn: Path) -> None:
     arguments = ("ask", "-m", tiny("llava"), "-m", tiny("llava-next"), "--max-new-tokens", 3)
     shown = command(*arguments, "-q", "Why?", "-i", picture)
     assert shown.stdout.count("image tokens") == 2
+    told = shown.stderr.splitlines()[:2]
+    assert [line.rpartition(". ")[2] for line in told] == ["Loading ..."] * 2
     one, several = command(*arguments, "-q", "Why?", "-i", picture, "--json").json["answers"]
     assert len(one["pictures"]["inputs"]["pixel_values"]) == 4
     _, tiles, _, height, width = several["pictures"]["inputs"]["pixel_values"]

@@ -15,7 +15,7 @@ from harness.cli.signature import Expand
 from harness.core.declarations import DECODING, MODEL, OUTPUT, SERVER, Option
 from harness.core.errors import Exit, HarnessError
 from harness.core.options import GenerationOptions, ModelOptions
-from harness.core.terminal import print_json, quieten_libraries
+from harness.core.terminal import print_json, quieten_libraries, say
 
 if TYPE_CHECKING:
     from harness.cli.asking import Question
@@ -89,8 +89,11 @@ def _answer(
 ) -> None:
     """Print the answer of each model to one question."""
     from harness.cli.asking import lay_out, put_question
+    from harness.cli.checking import before_loading
     from harness.cli.conversation import described, print_answers, to_json
 
+    for source in sources:
+        say(before_loading(source), err=True)
     answers = [(source, put_question(source, asked, generation)) for source in sources]
     if as_json:
         documents = [{**described(s, asked), **to_json(answer)} for s, answer in answers]

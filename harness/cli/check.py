@@ -24,14 +24,16 @@ def check(
 ) -> None:
     """Load a model and ask it two questions, alone and in a batch of four, before a long run."""
     quieten_libraries()
-    from harness.cli.checking import download, try_out
+    from harness.cli.checking import before_loading, download, try_out
     from harness.cli.printing import print_check
     from harness.sources.registry import find_source
 
     if needed := download(options):
         size_of = f"{needed['repo']}: {needed['gigabytes']:.1f} GB"
         say(f"{size_of}, downloaded where it is not here yet.", err=True)
-    report = try_out(find_source(options))
+    source = find_source(options)
+    say(before_loading(source), err=True)
+    report = try_out(source)
     if as_json:
         print_json(report)
     else:

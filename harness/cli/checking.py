@@ -30,6 +30,18 @@ PICTURE = (1024, 768)
 """Pixels of the picture whose tokens are counted."""
 
 
+def before_loading(source: Source) -> str:
+    """What is known of a model before its classes are imported, which takes seconds, in a line."""
+    checkpoint = source.checkpoint
+    parts = [checkpoint.weights, checkpoint.size]
+    if checkpoint.model_type:
+        tested = is_tested(checkpoint.model_type)
+        parts.append(f"{checkpoint.model_type}, {'tested' if tested else 'not tested'}")
+    if source.capabilities.in_process:
+        parts.append(f"{source.settings.get('dtype') or 'as loaded'} on {source.device}")
+    return f"{checkpoint.title}: {'; '.join(filter(None, parts))}. Loading ..."
+
+
 def try_out(source: Source) -> dict[str, Any]:
     """Load a model and let it answer two synthetic questions, alone and in a batch of four.
 
