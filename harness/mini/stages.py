@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _COSTS: Mapping[str, float] = {TEACHER: 26.0, "phi-3.5": 22.0, "vilt": 6.0}
 _COST = 9.0
 """Of any other model that answers all questions."""
-_RATIONALE, _STEP = 0.02, 0.3
+_RATIONALE, _STEP = 0.025, 0.36
 """Of one."""
-_REASONED, _ANSWERED = 18.0, 6.0
+_REASONED, _ANSWERED = 18.0, 10.0
 """Of the student, and of the control."""
 _CONCLUSION = 6.0
 _START = 1.5
@@ -165,11 +165,12 @@ def learn(setting: Setting, suffix: str) -> None:
 
 
 def ask(setting: Setting, suffix: str) -> None:
-    """Ask the trained student or, with a suffix, a control."""
+    """Ask the trained student or, with a suffix, a control, whose sight is measured too."""
     from distill.evaluation import evaluate_student
     from distill.layout import STUDENT as TRAINED
     from distill.layout import folder_of
     from distill.objectives import objective_of
+    from distill.training.students import check_sight
 
     plan = _plan(setting)
     evaluate_student(
@@ -180,6 +181,7 @@ def ask(setting: Setting, suffix: str) -> None:
         objective=objective_of(plan.training.config_of(suffix)),
         suffix=suffix,
     )
+    check_sight(plan.workspace, plan.questions, plan.training, suffix=suffix)
 
 
 def conclude(setting: Setting) -> str:
