@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from harness.mini.distillation import RUNS
@@ -22,6 +22,8 @@ from harness.mini.stages import stages
 
 FIRST_PAGE = 2
 """Stages after which there is a page: then models can be compared."""
+_TRIES = 3
+"""To write a page while other stages write answers; after each of them there is another one."""
 _LOOK_EVERY = 5.0
 """Seconds between two looks at how long stages take."""
 
@@ -73,6 +75,7 @@ def _run(
     out: Path,
     report: Callable[[str], None],
 ) -> str:
+    from reports.inputs.predictions import RunChanged
     from reports.page.report import ReportOptions, write_report
 
     all_stages = stages(setting)
@@ -83,8 +86,10 @@ def _run(
     def show(over: int) -> None:
         if over == FIRST_PAGE:
             report(f"Open {out}: it grows as the demo goes on; its pictures come at the end.")
-        if over >= FIRST_PAGE:
-            write_report(setting.runs, out, ReportOptions(images=False))
+        for _ in range(_TRIES if over >= FIRST_PAGE else 0):
+            with suppress(RunChanged):
+                write_report(setting.runs, out, ReportOptions(images=False))
+                break
 
     lines = run_stages(all_stages, executor, lanes=lanes, pace=pace, report=report, show=show)
     write_report(setting.runs, out)
