@@ -61,6 +61,15 @@ class Workspace:
     runs: Runs
     name: Annotated[str, Option("Name of the student, and of its folder.", panel=OUTPUT)]
     fresh: Fresh = False
+    push_to_hub: Annotated[
+        str | None,
+        Option(
+            "Send the trained student with its card, licences and scores to this repository of the "
+            "Hub, which is made private where it is new. Default: send nothing.",
+            panel=OUTPUT,
+            metavar="ORG/NAME",
+        ),
+    ] = None
     tracking: TrackingOptions = field(default_factory=TrackingOptions)
     """How the training of the students and their evaluation are tracked."""
     command: Sequence[str] = ()

@@ -23,6 +23,7 @@ from distill.layout import Workspace
 from distill.objectives import objective_of
 from distill.objectives.objective import Objective
 from distill.options import EvaluationOptions
+from distill.publishing import check_repository
 from distill.quality.dependence import Dependence, image_dependence
 from distill.quality.record import write_quality
 from distill.quality.sight import Sight
@@ -164,6 +165,8 @@ def _check(plan: Plan) -> int:
     test."""
     plan.teaching.options.check(plan.questions.data.task)
     check_trackers(plan.workspace.tracking)
+    if plan.workspace.push_to_hub is not None:
+        check_repository(plan.workspace.push_to_hub)
     overlap = count_overlap(plan.questions, plan.test)
     base = find_base(plan.training)
     if plan.objective.top_logits or plan.objective.sampling:

@@ -70,6 +70,14 @@ def letter(request: Request) -> Said:
     return completion("The answer is " + "AB"[sha256(asked).digest()[0] % 2] + ".")
 
 
+def _document(data: bytes) -> Any:
+    """JSON, or the lines of JSON that a commit consists of."""
+    try:
+        return json.loads(data)
+    except ValueError:
+        return [json.loads(line) for line in data.splitlines()]
+
+
 class Server:
     """Answers questions by `answer`; the list of models by `models`."""
 
@@ -133,7 +141,7 @@ class Server:
                     "POST",
                     self.path,
                     dict(self.headers),
-                    json.loads(data),
+                    _document(data),
                     self.client_address[1],
                 )
                 self._give(server._take(request))

@@ -13,6 +13,7 @@ from typing import Any
 from distill.config import DistillConfig
 from distill.layout import ADAPTER
 from distill.objectives import objective_of
+from distill.objectives.objective import Objective
 from distill.training.evaluation_log import choice_in_words
 from harness.core.errors import DataError
 from harness.core.files.atomic import write_atomically
@@ -26,6 +27,8 @@ class Sources:
 
     base: str = ""
     """Name of the model that was trained."""
+    base_repo: str = ""
+    """Its repository on the hub."""
     base_licence: str = ""
     teacher: str = ""
     teacher_licence: str = ""
@@ -34,6 +37,8 @@ class Sources:
     logits_licence: str = ""
     data: str = ""
     """The questions' data set, with its split and revision."""
+    data_repo: str = ""
+    """Its repository on the hub."""
     data_licence: str = ""
 
 
@@ -58,10 +63,7 @@ def card(
         "Questions": (sources.data, sources.data_licence),
     }
     return f"""---
-license: other
-pipeline_tag: image-text-to-text
-tags: [distillation, structured-rationales]
-base_model: {_yaml(sources.base)}
+{_metadata(objective, sources)}
 ---
 
 # {_plain(sources.base) or "Student"}, distilled on {objective.title}
@@ -94,6 +96,24 @@ All settings are in `distill_config.json`.
 Not evaluated yet.
 {_END}
 """
+
+
+def _metadata(objective: Objective, sources: Sources) -> str:
+    """What the hub reads of the card, as YAML. It wants repositories of its own where a card names
+    the base and the data."""
+    kind = "structured-rationales" if objective.style == "structured" else "fine-tuned"
+    lines = [
+        "license: other",
+        "license_name: see-sources-and-licences",
+        "library_name: transformers",
+        "pipeline_tag: image-text-to-text",
+        f"tags: [{'distillation, ' if objective.needs else ''}{kind}]",
+    ]
+    if sources.base_repo:
+        lines.append(f"base_model: {_yaml(sources.base_repo)}")
+    if sources.data_repo:
+        lines.append(f"datasets: [{_yaml(sources.data_repo)}]")
+    return "\n".join(lines)
 
 
 def _adapter(config: DistillConfig) -> str:

@@ -211,11 +211,13 @@ def _sources(
     published = [] if data.options.path else [f"{samples.source}{revision}"]
     return Sources(
         base=f"{title}, {SYNTHETIC}" if base.mini else title,
+        base_repo="" if base.mini or base.random else base.repo or "",
         base_licence=base.licence or (spec.licence if spec else ""),
         teacher=written_by(record),
         teacher_licence=teacher.get("licence", ""),
         logits=logits.get("title") or logits.get("name", ""),
         logits_licence=logits.get("licence", ""),
         data=", ".join([title_of(data), *published, data.options.split]),
+        data_repo="" if data.options.path or "/" not in samples.source else samples.source,
         data_licence=samples.licence,
     )

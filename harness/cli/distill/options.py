@@ -251,7 +251,9 @@ TrainingHardware: TypeAlias = Annotated[HardwareOptions, Expand(without=("dtype"
 
 _NAME = {"name": "moondream-kd"}
 TrackedWorkspace: TypeAlias = Annotated[Workspace, Expand(defaults=_NAME)]
-WorkspaceOptions: TypeAlias = Annotated[Workspace, Expand(defaults=_NAME, without=("tracking",))]
+WorkspaceOptions: TypeAlias = Annotated[
+    Workspace, Expand(defaults=_NAME, without=("tracking", "push_to_hub"))
+]
 ExistingWorkspace: TypeAlias = Annotated[
-    Workspace, Expand(defaults=_NAME, without=("tracking", "fresh"))
+    Workspace, Expand(defaults=_NAME, without=("tracking", "fresh", "push_to_hub"))
 ]

@@ -13,6 +13,7 @@ from distill.layout import ADAPTER, TRAINING, Workspace
 from distill.objectives import objective_of, own_settings
 from distill.options import EvaluationOptions
 from harness.cli.configuration import to_toml
+from harness.cli.distill.publishing import Published, publish
 from harness.core.files.json_files import read_json
 from harness.core.options import RUNS
 from harness.core.terminal import MISSING, print_json, say, table
@@ -151,6 +152,7 @@ def print_outcome(plan: Plan, outcome: Outcome, *, task: str, as_json: bool) -> 
                 "students": {name: str(folder) for name, folder in outcome.students.items()},
                 "sights": {name: sight.to_json() for name, sight in outcome.sights.items()},
                 "overlap": outcome.overlap,
+                "hub": asdict(hub) if (hub := _published(plan, outcome)) else None,
                 "runs": [
                     {"folder": str(run.folder), **run.record.to_json()} for run in outcome.runs
                 ],
@@ -175,6 +177,15 @@ def print_outcome(plan: Plan, outcome: Outcome, *, task: str, as_json: bool) -> 
         data = plan.test.options.path
         for line in evaluation_commands(folder, training, workspace, task=task, data=data):
             say(line)
+    if hub := _published(plan, outcome):
+        hub.show()
+
+
+def _published(plan: Plan, outcome: Outcome) -> Published | None:
+    """The student, not its controls, on the hub; None where that is not wanted."""
+    workspace = plan.workspace
+    student = outcome.students[workspace.name]
+    return publish(workspace, plan.questions, student, training_record(workspace))
 
 
 def print_rationales(workspace: Workspace, record: Mapping[str, Any]) -> None:
@@ -267,25 +278,30 @@ def show_trained(
     sight = check_sight(workspace, questions, training)
     data = questions.data.options.path
     commands = list(evaluation_commands(student, training, workspace, task=task, data=data))
+    record = training_record(workspace)
     if as_json:
+        hub = publish(workspace, questions, student, record)
         print_json(
             {
                 "preset": training.preset,
-                **training_record(workspace),
+                **record,
                 "student": str(student),
                 "sight": sight.to_json() if sight else None,
                 "evaluate": commands,
+                "hub": asdict(hub) if hub else None,
             }
         )
         return
     say(f"Student: {student}")
-    if choice := choice_in_words(training_record(workspace)):
+    if choice := choice_in_words(record):
         say(choice)
     if sight is not None:
         for line in _sight_lines(sight):
             say(line)
     for line in commands:
         say(line)
+    if hub := publish(workspace, questions, student, record):
+        hub.show()
 
 
 def _sight_lines(sight: Sight) -> Iterator[str]:

@@ -94,12 +94,15 @@ def train_and_show(
 ) -> None:
     """Train on what the workspace has for the questions; the first process prints the student."""
     from distill.objectives import objective_of
+    from distill.publishing import check_repository
     from distill.rationales.kept import load_examples
     from distill.training.parallel import end_process_group
     from distill.training.students import train_student
     from harness.tracking.registry import check_trackers
 
     check_trackers(workspace.tracking)
+    if workspace.push_to_hub is not None:
+        check_repository(workspace.push_to_hub)
     examples = load_examples(workspace, chosen, objective=objective_of(training.config))
     student = train_student(workspace, chosen, training, examples=examples, teaching=teaching)
     end_process_group()

@@ -155,14 +155,18 @@ def _card(records: Sequence[RunRecord], dataset: str | None) -> str:
     title = runs.title(records[0])
     data = ModelCardData(
         model_name=title,
-        eval_results=[result for run in records for result in _results(run, dataset)],
+        eval_results=[result for run in records for result in eval_results(run, dataset)],
     )
     lines = ["---", data.to_yaml(), "---", "", f"# {escaped(title)}", ""]
     return str(ModelCard("\n".join([*lines, *(line for run in records for line in _body(run))])))
 
 
-def _results(run: RunRecord, dataset: str | None) -> Iterator[EvalResult]:
-    """Every figure, those by topic too."""
+def eval_results(run: RunRecord, dataset: str | None = None) -> Iterator[EvalResult]:
+    """Every figure, those by topic too, as a model-index has them.
+
+    Args:
+        dataset: the Hub's data set that the questions are; None: as recorded.
+    """
     from huggingface_hub import EvalResult
 
     where, name = dataset or dataset_id(run) or "", sanitize.text(run.task.title or run.task.name)
