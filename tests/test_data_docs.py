@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import json
 import re
 from io import BytesIO
@@ -89,6 +90,24 @@ def test_each_form_of_an_answer_made_elsewhere_is_scored(line: str, tmp_path: Pa
         given.get("category", ""),
     )
     assert prediction.finish == ("stop" if {"finished", "finish_reason"} & set(given) else "")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+@pytest.mark.parametrize("name", ["choices", "list", "open"])
+def test_each_table_is_loaded(name: str, suffix: str, tmp_path: Path) -> None:
+    """With its options or all accepted answers, from commas and from tabs."""
+    block = PAGE.read_text(encoding="utf-8").partition(f"<!-- {name}.csv -->\n```csv\n")[2]
+    lines = list(csv.reader(block.partition("```")[0].splitlines()))
+    with (tmp_path / f"test.{suffix}").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter="\t" if suffix == "tsv" else ",").writerows(lines)
+    Image.new("RGB", (6, 4), "red").save(tmp_path / "red.png")
+    task = "vqaonline" if name == "open" else "scienceqa"
+    (sample,) = load_task(task).load(DataOptions(path=tmp_path)).samples
+    assert (sample.id, len(sample.images)) == ("7", 1)
+    if name == "open":
+        assert [each.text for each in references(sample.target)] == ["red", "scarlet"]
+    else:
+        assert (sample.choices, sample.target) == (("blue", "red"), 1)
 
 
 def test_the_page_is_read() -> None:

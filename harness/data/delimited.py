@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness.core.errors import DataError, SampleError
 from harness.core.files.regular import open_regular
 from harness.core.images import ImageRef
+from harness.data.answer_keys import CHOICES
 from harness.data.folder import Folder
+from harness.data.literals import cell_value
 from harness.data.pictures import (
     Encoded,
     Name,
@@ -27,6 +29,8 @@ from harness.data.text import decode_text, lines_of, open_data
 
 _MAX_CELL = 2**30
 """Characters of one CSV cell: a picture of `MAX_IMAGE_BYTES` in base64 fits."""
+LISTS = (*CHOICES, "answers")
+"""Fields whose cells may hold a list as text."""
 _LONGEST_INDEX = 64
 """Image cells up to this length may name another row, the rule of VLMEvalKit."""
 
@@ -80,7 +84,7 @@ class _Line(NamedTuple):
     """A row of a CSV file without its pictures."""
 
     place: _Record
-    fields: dict[str, str]
+    fields: dict[str, Any]
     pictures: tuple[tuple[str, Name | _Cell], ...]
     """Each with its column."""
     refers: str
@@ -91,7 +95,11 @@ def _line(header: list[str], record: _Record, *, where: str) -> _Line:
     cells = dict(zip(header, record.cells, strict=True))
     groups = picture_fields(tuple(header))
     holding = {name for group in groups for name in group}
-    fields = {name: cell for name, cell in cells.items() if name not in holding}
+    fields = {
+        name: cell_value(cell) if name in LISTS else cell
+        for name, cell in cells.items()
+        if name not in holding
+    }
     fields.setdefault("id", fields.get("index", ""))
     if not fields["id"]:
         del fields["id"]
