@@ -46,7 +46,9 @@ def test_a_model_is_loaded_as_from_a_folder_of_floats(tiny, tmp_path: Path, name
     assert tensor_shapes(found.folder) == tensor_shapes(whole.folder)
     options = LoadOptions(device="cpu", dtype="float32")
     expected = dict(network_of(whole, options).named_parameters())
-    for key, weight in network_of(found, options).named_parameters():
+    network = network_of(found, options)
+    assert network.config.name_or_path == str(found.folder)
+    for key, weight in network.named_parameters():
         assert torch.allclose(weight, expected[key], atol=expected[key].abs().max().item() / 250)
 
 

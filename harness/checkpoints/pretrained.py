@@ -195,7 +195,10 @@ def load_model(part: Any, folder: Path, **arguments: Any) -> Any:
     """
     check_sizes(part, folder)
     with dequantized(folder) as whole:
-        return load(part, whole, use_safetensors=True, **arguments)
+        made = load(part, whole, use_safetensors=True, **arguments)
+    model = made[0] if isinstance(made, tuple) else made
+    model.config.name_or_path = str(folder)  # the copy is gone
+    return made
 
 
 def check_sizes(part: Any, folder: Path) -> None:
