@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+_RELATIVE = re.compile(r'\]\((?!https?:|#)|src="(?!https?:)')
 GUIDES = ("evaluate", "results", "distil")
 
 
@@ -128,3 +129,21 @@ def test_an_install_has_the_command_and_what_it_needs(tmp_path: Path) -> None:
     assert {"harness", "tasks", "distill", "reports"} <= {path.name for path in tmp_path.iterdir()}
     assert [*tmp_path.glob("reports/page/templates/*.j2")]
     assert [*tmp_path.rglob("*.safetensors")]
+
+
+def test_a_package_index_shows_no_broken_link() -> None:
+    """Links and the picture lead to the repository's address, or are names where it has none."""
+    from hatch_build import for_index
+
+    assert len(_RELATIVE.findall(README)) > 20
+    away = for_index(README, "https://example.org/harness")
+    assert not _RELATIVE.search(away)
+    assert "](https://example.org/harness/docs/evaluate.md)" in away
+    assert 'src="https://example.org/harness/docs/leaderboard.png"' in away
+    nowhere = for_index(README, "")
+    assert not _RELATIVE.search(nowhere)
+    assert (
+        "evaluate a model, or a checkpoint of my own | Evaluate a model (`docs/evaluate.md`)"
+        in nowhere
+    )
+    assert "<img" not in nowhere
