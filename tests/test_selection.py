@@ -12,24 +12,32 @@ from typing import Any, get_args
 
 import pytest
 
+from distill.config import DistillConfig
+from distill.examples import Example
 from distill.layout import Workspace
+from distill.objectives import objective_of
 from distill.options import RationaleOptions
 from distill.questions import Questions
 from distill.rationales import generate, importing
-from distill.rationales.attempts import Work
+from distill.rationales.attempts import Work, written_by
 from distill.rationales.filters import why_rejected
 from distill.rationales.gains import Scorer
+from distill.rationales.logit_collection import target_logits
 from distill.rationales.selection import METHODS, Candidate, Choose, help_text
 from distill.rationales.store import Store
 from distill.rationales.teacher import Teacher
 from harness.core.errors import HarnessError
 from harness.core.files.jsonl import read_objects
 from harness.core.interrupts import Interrupted
-from harness.core.structured import Rationale, render
+from harness.core.options import ModelOptions
+from harness.core.structured import Rationale, parse, render, up_to_conclusion
 from harness.core.types import DataOptions, Decoding, Output, Prompt
+from harness.run.conclusions import likelihoods
 from harness.run.task_data import Data
+from harness.sources.weights import Weights
+from reports.distillation.summary import facts
 from tasks import load_task
-from tests.test_rationales import SAMPLE, Scripted, Stage
+from tests.test_rationales import GOOD, SAMPLE, Scripted, Stage
 
 TASK = load_task("scienceqa")
 
@@ -305,3 +313,75 @@ def test_attempts_of_earlier_versions_are_resumed(stage: Stage) -> None:
     work = Work(stage.workspace, stage.questions, stage.options, teachers=("./models/ann",))
     work.open()
     assert work.is_over
+
+
+def test_a_card_says_how_many_each_teacher_wrote() -> None:
+    """One teacher is named alone, as before."""
+    about = [{"name": "ann", "title": "Ann"}, {"name": "bob", "title": "Bob"}]
+    record = {
+        "teacher": {"name": "ann + bob", "title": "Ann and Bob"},
+        "teachers": about,
+        "counts": {"teachers": {"ann": {"kept": 1200}, "bob": {"kept": 3}}},
+    }
+    assert written_by(record) == "Ann (1,200 of the rationales), Bob (3 of the rationales)"
+    assert written_by({"teacher": {"name": "ann", "title": "Ann"}}) == "Ann"
+
+
+def test_the_page_says_who_wrote_what() -> None:
+    """Who wrote how many of the kept rationales, and how they were chosen."""
+    record = {
+        "teacher": {"name": "ann + bob", "title": "Ann and Bob"},
+        "settings": {"attempts": 4, "choose": "consistency"},
+        "counts": {"teachers": {"ann": {"kept": 1200}, "bob": {"kept": 3}}},
+    }
+    found: Any = SimpleNamespace(rationales=record, training=None, control=None)
+    models: Any = SimpleNamespace(base=None, teacher=None)
+    shown = dict(facts(found, models))
+    assert shown["Rationales by teacher"] == "ann 1,200, bob 3"
+    assert shown["Chosen"] == "of 4 attempts by each teacher, by consistency"
+
+
+def test_options_are_repeated_before_the_conclusion() -> None:
+    """Between its own tags, which are no stage: the answer is still well formed and read alike."""
+    example = Example(SAMPLE, Rationale("Find it.", "A map.", "Illinois is left.", "B"))
+    config = DistillConfig(repeat_options=True, conclusion_weight=4.0)
+    (target,) = objective_of(config).targets(example)
+    repeated = "<OPTIONS> A: Alabama, B: Illinois </OPTIONS>\n\n"
+    (plain,) = objective_of(DistillConfig()).targets(example)
+    assert target.text == plain.text.replace("<CONCLUSION>", f"{repeated}<CONCLUSION>")
+    assert [piece.weight for piece in target.pieces] == [1, 1, 1, 1, 4]
+    parsed = parse(target.text)
+    assert parsed == parse(plain.text)
+    assert parsed.well_formed
+    assert TASK.extract(target.text, SAMPLE.choices).answer == 1
+    assert parse("<OPTIONS> A: x").outside == ""
+
+
+def test_repeating_options_is_a_setting_of_its_own() -> None:
+    """It is refused where there is no conclusion, and a training without it resumes as before."""
+    with pytest.raises(HarnessError, match="repeat_options"):
+        DistillConfig(objective="answer", repeat_options=True)
+    repeating = DistillConfig(repeat_options=True)
+    assert repeating.outcome()["repeat_options"] is True
+    assert DistillConfig().outcome()["repeat_options"] is None
+    assert not repeating.with_objective("answer").repeat_options
+
+
+def test_the_gain_is_that_of_the_logits(tiny: Any) -> None:
+    """The likelihood of the gold letter, by the option scores that the engine computes, is that of
+    a forward pass over rationale and answer."""
+    import torch
+
+    model: Any = Weights(
+        ModelOptions(model="llava-cot", weights=str(tiny("llava-cot")), device="cpu")
+    ).load()
+    prompt = Prompt(
+        text="Which? Options: A: Alabama, B: Illinois", question="Which?",
+        choices=("Alabama", "Illinois"), style="structured",
+    )  # fmt: skip
+    begun = replace(prompt, answer_prefix=up_to_conclusion(GOOD))
+    (output,) = likelihoods(model, [begun], [["B"]])
+    tokens = model.tokenizer(" B", add_special_tokens=False)["input_ids"]
+    logits = target_logits(model, begun, tokens)
+    expected = logits.log_softmax(-1)[torch.arange(len(tokens)), tokens].mean()
+    assert output.log_likelihoods[0] == pytest.approx(float(expected), abs=1e-4)
