@@ -23,7 +23,8 @@ TASK = "scienceqa-mini"
 RUNS = "runs"
 """The folder of the runs, in the folder of the demo."""
 TEACHER, STUDENT, DISTILLED = "llava-cot", "moondream", "moondream-kd"
-BATCH = 256
+BATCH = 192
+"""Questions at once: a process then takes about a gigabyte."""
 ANSWERS_ONLY: Mapping[str, Any] = MappingProxyType({"learning_rate": 2e-3})
 """The control's own settings."""
 ANSWER_EPOCHS = 3
