@@ -287,9 +287,9 @@ def _find_usable(
     with run.writing():
         if processes.several:
             # Each encodes a share of the images, then all read what all have kept.
-            _check(student, examples[processes.rank :: processes.count], run.progress)
+            _check(student, examples[processes.rank :: processes.count], run)
             processes.wait()
-        found = _check(student, examples, Silent if processes.several else run.progress)
+        found = _check(student, examples, run, silent=processes.several)
     if processes.first:
         for name, reason in found.left_out.items():
             log.warning("%s is left out: %s", name, reason)
@@ -303,7 +303,9 @@ def _find_usable(
     return found
 
 
-def _check(student: Student, examples: Sequence[Example], progress: Make) -> _Usable:
+def _check(
+    student: Student, examples: Sequence[Example], run: TrainingRun, *, silent: bool = False
+) -> _Usable:
     lengths: dict[str, int] = {}
     left_out: dict[str, str] = {}
     for example in examples:
@@ -312,8 +314,14 @@ def _check(student: Student, examples: Sequence[Example], progress: Make) -> _Us
         except SampleError as error:
             left_out[example.sample.id] = str(error)
     fitting = [example for example in examples if example.sample.id in lengths]
+    starts = range(0, len(fitting), PICTURES_AT_ONCE)
+    if objective_of(run.config).style == "direct":
+        # A control may be trained next to its student, on the same pictures: from the other end it
+        # meets what that one has encoded.
+        starts = starts[::-1]
+    progress = Silent if silent else run.progress
     with progress("images", total=len(fitting), done=0) as bar:
-        for start in range(0, len(fitting), PICTURES_AT_ONCE):
+        for start in starts:
             batch = fitting[start : start + PICTURES_AT_ONCE]
             left_out |= student.unusable_pictures(batch)
             bar.advance(len(batch))

@@ -82,10 +82,11 @@ def _run(
     resumed = any(stage.output.exists() for stage in all_stages)
     pace = Pace(executor.submit(cpu_speed).result())
     report(pace.opening(makespan(all_stages, {}, set(), lanes=lanes), resumed=resumed))
+    report(f"The page, from the first {FIRST_PAGE} models on: {out}")
 
     def show(over: int) -> None:
         if over == FIRST_PAGE:
-            report(f"Open {out}: it grows as the demo goes on; its pictures come at the end.")
+            report(f"Open {out}: it grows; its pictures come at the end.")
         for _ in range(_TRIES if over >= FIRST_PAGE else 0):
             with suppress(RunChanged):
                 write_report(setting.runs, out, ReportOptions(images=False))
