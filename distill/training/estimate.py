@@ -123,34 +123,27 @@ def estimate(
     parts, adapters = parameters_of(network, config)
     image_tokens = sum(each.image_tokens for each in found)
     steps = order(lengths, config)
-    size = config.micro_batch_size
-    micro = [s[i : i + size] for s in steps for i in range(0, len(s), size)]
+    micro = _micro_batches(found, steps, config.micro_batch_size)
     flops = flops_of(shape, parts, sequences, config, image_tokens=image_tokens)
     rate = matrix_rate(config.precision, device)
-    trained = adapters or sum(parts[part] for part in config.train)
+    total, trained = sum(parts.values()), adapters or sum(parts[part] for part in config.train)
     return Estimate(
         samples=len(lengths),
         left_out=left_out,
         steps=len(steps),
         tokens=sum(length for length, _ in sequences),
         target_tokens=sum(targets for _, targets in sequences),
-        parameters=sum(parts.values()),
+        parameters=total,
         trained=trained,
         memory=_memory(
             shape,
             config,
-            total=sum(parts.values()),
+            total=total,
             trained=trained,
-            tokens=max(
-                (_padded_tokens([found[i].sequences for i in m], config) for m in micro), default=0
-            ),
-            targets=max(
-                (sum(n for i in m for _, n in found[i].sequences) for m in micro), default=0
-            ),
+            tokens=max((_padded_tokens(batch, config) for batch in micro), default=0),
+            targets=max((sum(n for each in batch for _, n in each) for batch in micro), default=0),
         ),
-        disk=_disk(
-            shape, config, image_tokens=image_tokens, total=sum(parts.values()), trained=trained
-        ),
+        disk=_disk(shape, config, image_tokens=image_tokens, total=total, trained=trained),
         flops=flops,
         device_flops=rate,
         seconds=flops / (UTILISATION * rate),
@@ -168,6 +161,17 @@ class _Example:
 
     sequences: Sequence[_Lengths]
     image_tokens: int
+
+
+def _micro_batches(
+    found: Sequence[_Example], steps: Sequence[Sequence[int]], size: int
+) -> list[list[Sequence[_Lengths]]]:
+    """The sequences of the examples that are computed at a time, in each step."""
+    return [
+        [found[each].sequences for each in step[start : start + size]]
+        for step in steps
+        for start in range(0, len(step), size)
+    ]
 
 
 def _sampled(config: DistillConfig) -> int:
