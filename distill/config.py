@@ -8,7 +8,7 @@ the paper is silent, the field says so.
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -21,30 +21,19 @@ from distill.field_checks import (
     check_fields,
     refusal,
 )
-from distill.objectives import OBJECTIVES, find_objective, objective_of, own_settings, takes
+from distill.field_parsers import names, objective_name, objective_settings
+from distill.needs import WRITES
+from distill.objectives import OBJECTIVES, objective_of, own_settings, takes
 from distill.objectives.structured import STAGES, Stage
 from harness.core.declarations import EVALUATION, SAMPLES, TEACHER, TRAINING, Option
 from harness.core.errors import HarnessError
-from harness.core.options import SampleSelection, key_values
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """Names with commas between them."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+from harness.core.options import SampleSelection
 
 
 def _parts(text: str) -> tuple[str, ...]:
     """Parts with commas between them; `language` stands for the text model's three."""
-    names = [LANGUAGE if name == "language" else (name,) for name in _names(text)]
-    return tuple(part for each in names for part in each)
-
-
-def _objective(name: str) -> str:
-    return find_objective(name).name
-
-
-def _objective_settings(given: Sequence[str]) -> dict[str, Any]:
-    return key_values(given, option="--objective-set", example="NAME=VALUE, such as temperature=4")
+    parts = [LANGUAGE if name == "language" else (name,) for name in names(text)]
+    return tuple(part for each in parts for part in each)
 
 
 Part = Literal["vision", "projector", "embeddings", "layers", "head"]
@@ -116,7 +105,8 @@ class DistillConfig:
             "answer, lecture, solution. Default: the preset's.",
             panel=TEACHER,
             given=str,
-            parse=_names,
+            parse=names,
+            needs=(WRITES,),
         ),
     ] = INPUTS
     """In addition to the image: question and answer in section 3.1, all four in section 4.1."""
@@ -128,7 +118,7 @@ class DistillConfig:
             f"What the student learns to write, and by which loss: {', '.join(OBJECTIVES)}. "
             "Default: structured.",
             panel=TRAINING,
-            parse=_objective,
+            parse=objective_name,
         ),
     ] = "structured"
     """See `distill.objectives`; the paper's is structured."""
@@ -140,7 +130,7 @@ class DistillConfig:
             panel=TRAINING,
             flag="objective-set",
             given=list[str],
-            parse=_objective_settings,
+            parse=objective_settings,
         ),
     ] = field(default_factory=dict, hash=False)
     """The settings that the objective has and this class has not."""
@@ -151,7 +141,7 @@ class DistillConfig:
             "Default: none.",
             panel=TRAINING,
             given=str,
-            parse=_names,
+            parse=names,
         ),
     ] = ()
     """Stages left out of the target, for ablations."""
@@ -216,7 +206,7 @@ class DistillConfig:
             "between: q_proj,v_proj. Default: those of attention and MLP in the parts to train.",
             panel=TRAINING,
             given=str,
-            parse=_names,
+            parse=names,
         ),
     ] = None
     lora_alpha: float = 16.0

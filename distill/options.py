@@ -10,8 +10,9 @@ from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 from distill.config import INPUTS, TeacherInput
+from distill.needs import GAINS, SEVERAL, WRITES
 from distill.rationales.selection import METHODS, Choose, help_text
-from harness.core.declarations import EVALUATION, TEACHER, Need, Option, option_of
+from harness.core.declarations import EVALUATION, TEACHER, Option, option_of
 from harness.core.errors import HarnessError
 from harness.core.options import BertScore, GenerationOptions
 from harness.core.types import Task
@@ -23,8 +24,6 @@ student learns. agrees: format, and the teacher's own conclusion is the gold ans
 Share = Literal["all", "split"]
 TEACHER_SCORES = "teacher"
 _BATCH_SIZE = 4
-GAINS = Need(lambda given: given["choose"] == "gain", "--choose gain")
-SEVERAL = Need(lambda given: len(given["teacher"]) > 1, "several --teacher")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +39,7 @@ class RationaleOptions:
             panel=TEACHER,
             minimum=1,
             maximum=99,
+            needs=(WRITES,),
         ),
     ] = 1
     choose: Annotated[
@@ -65,7 +65,7 @@ class RationaleOptions:
             "evenly among them.",
             panel=TEACHER,
             flag="teacher-share",
-            needs=(SEVERAL,),
+            needs=(SEVERAL, WRITES),
         ),
     ] = "all"
     hint_on_retry: Annotated[
@@ -73,11 +73,12 @@ class RationaleOptions:
         Option(
             "Ask once more, with the answer as a hint, where every attempt was rejected.",
             panel=TEACHER,
+            needs=(WRITES,),
         ),
     ] = False
-    truncate: Annotated[bool, replace(option_of(GenerationOptions, "truncate"), panel=TEACHER)] = (
-        False
-    )
+    truncate: Annotated[
+        bool, replace(option_of(GenerationOptions, "truncate"), panel=TEACHER, needs=(WRITES,))
+    ] = False
     keep: Annotated[
         Filter,
         Option(
@@ -89,7 +90,8 @@ class RationaleOptions:
         ),
     ] = "none"
     temperature: Annotated[
-        float, Option("Temperature of sampled attempts.", panel=TEACHER, minimum=0.01)
+        float,
+        Option("Temperature of sampled attempts.", panel=TEACHER, minimum=0.01, needs=(WRITES,)),
     ] = 0.7
     top_p: Annotated[
         float,
@@ -98,6 +100,7 @@ class RationaleOptions:
             panel=TEACHER,
             minimum=0.0001,
             maximum=1,
+            needs=(WRITES,),
         ),
     ] = 0.95
     seed: int = 0
@@ -110,6 +113,7 @@ class RationaleOptions:
             panel=TEACHER,
             flag="teacher-batch-size",
             minimum=1,
+            needs=(WRITES,),
         ),
     ] = None
     max_new_tokens: Annotated[
@@ -119,6 +123,7 @@ class RationaleOptions:
             panel=TEACHER,
             flag="teacher-tokens",
             minimum=1,
+            needs=(WRITES,),
         ),
     ] = None
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from distill.config import DistillConfig
 from distill.layout import Workspace
+from distill.needs import ONE_TEACHER, TEACHES
 from harness.cli.options import TASK
 from harness.cli.signature import Expand
 from harness.core.declarations import (
@@ -18,7 +19,6 @@ from harness.core.declarations import (
     SAMPLES,
     TEACHER,
     TRAINING,
-    Need,
     Option,
     option_of,
 )
@@ -31,7 +31,6 @@ from harness.core.options import (
 from harness.core.types import DataOptions
 
 _MODEL = option_of(ModelOptions, "model")
-ONE_TEACHER = Need(lambda given: len(given["teacher"]) == 1, "one --teacher")
 _WEIGHTS = "Folder or ORG/REPO with the weights of the {}. Default: the model's own."
 
 
@@ -82,6 +81,7 @@ class TeacherOptions:
             given=list[str],
             metavar="NAME",
             commas=True,
+            needs=(TEACHES,),
         ),
     ] = ("llava-cot",)
     weights: Annotated[
@@ -90,13 +90,15 @@ class TeacherOptions:
             _WEIGHTS.format("teacher"),
             panel=TEACHER,
             flag="teacher-weights",
-            needs=(LOCAL, ONE_TEACHER),
+            needs=(LOCAL, ONE_TEACHER, TEACHES),
         ),
     ] = None
     chat_template: Annotated[
         Path | None,
         replace(
-            option_of(ModelOptions, "chat_template"), panel=TEACHER, needs=(LOCAL, ONE_TEACHER)
+            option_of(ModelOptions, "chat_template"),
+            panel=TEACHER,
+            needs=(LOCAL, ONE_TEACHER, TEACHES),
         ),
     ] = None
     imported: Annotated[
