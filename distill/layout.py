@@ -70,6 +70,8 @@ class Workspace:
             metavar="ORG/NAME",
         ),
     ] = None
+    rationales_of: str = ""
+    """The distillation whose rationales are learned; "": this one."""
     tracking: TrackingOptions = field(default_factory=TrackingOptions)
     """How the training of the students and their evaluation are tracked."""
     command: Sequence[str] = ()
@@ -80,3 +82,8 @@ class Workspace:
     @property
     def folder(self) -> Path:
         return folder_of(self.runs, self.name)
+
+    @property
+    def rationales(self) -> Path:
+        """The folder of the rationales that are learned, and of the teacher's logits."""
+        return folder_of(self.runs, self.rationales_of or self.name)

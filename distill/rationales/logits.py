@@ -89,7 +89,7 @@ def read_logits(example: Example) -> TopLogits:
 def folder_of_logits(workspace: Workspace, known: Mapping[str, Any]) -> Path:
     """Where the files that were computed with `known` are."""
     key = sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
-    return workspace.folder / LOGITS / key[:16]
+    return workspace.rationales / LOGITS / key[:16]
 
 
 def files_of(
@@ -121,7 +121,7 @@ def with_logits(
     record = read_logits_record(workspace)
     if record is None:
         raise DataError(
-            f"{workspace.folder} has no logits of the teacher.",
+            f"{workspace.rationales} has no logits of the teacher.",
             remedy=f"harness distill logits --name {workspace.name}",
         )
     known = record["fingerprint"]
@@ -129,7 +129,7 @@ def with_logits(
     stop_on_mismatch(
         known,
         {name: value for name, value in wanted.items() if name in known},
-        what=f"the logits in {workspace.folder}",
+        what=f"the logits in {workspace.rationales}",
         made_by=record.get("command", ()),
         command=workspace.command,
         error=DataError,
@@ -144,7 +144,7 @@ def with_logits(
 
 def read_logits_record(workspace: Workspace) -> dict[str, Any] | None:
     """logits.json; None where there is none. Raises DataError."""
-    path = workspace.folder / LOGITS_RECORD
+    path = workspace.rationales / LOGITS_RECORD
     try:
         record = read_json(path, remedy="Remove it, and run harness distill logits.")
     except FileNotFoundError:
@@ -158,4 +158,4 @@ def read_logits_record(workspace: Workspace) -> dict[str, Any] | None:
 
 def write_logits_record(workspace: Workspace, record: Mapping[str, Any]) -> None:
     """Replace logits.json at once."""
-    write_json(workspace.folder / LOGITS_RECORD, {"format": FORMAT, **record})
+    write_json(workspace.rationales / LOGITS_RECORD, {"format": FORMAT, **record})

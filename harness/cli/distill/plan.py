@@ -57,6 +57,19 @@ def named_after(ctx: typer.Context, workspace: Workspace, base: BaseOptions) -> 
     return replace(workspace, name=f"{Path(base.base).name}-kd")
 
 
+def student_of(ctx: typer.Context, workspace: Workspace, base: BaseOptions) -> Workspace:
+    """The workspace of a training alone: that of another base has a name of its own, and learns
+    the rationales of the default name where it has none itself."""
+    from distill.rationales.store import Store
+
+    named = named_after(ctx, workspace, base)
+    if named.name == workspace.name or Store(named.folder).record_path.exists():
+        return named
+    return replace(
+        named, rationales_of=workspace.name if Store(workspace.folder).record_path.exists() else ""
+    )
+
+
 def config_of(options: ConfigOptions, changes: Mapping[str, Any]) -> DistillConfig:
     """The preset with the fields that options change; raises HarnessError."""
     given = dict(changes)
@@ -99,7 +112,7 @@ def recorded_questions(
     """The questions that the rationales were made for, but for options that are given."""
     from distill.rationales.store import Store
 
-    record = Store(workspace.folder).read_record()
+    record = Store(workspace.rationales).read_record()
     chosen = questions_of(options, config)
     if record is None:
         return chosen

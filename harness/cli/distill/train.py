@@ -23,6 +23,7 @@ from harness.cli.distill.plan import (
     config_of,
     is_given,
     recorded_questions,
+    student_of,
     teaching_of,
     training_of,
     with_command,
@@ -64,7 +65,7 @@ def train(
 ) -> None:
     """Train a student on the rationales of the folder. Questions are those they were made for."""
     quieten_libraries()
-    workspace = with_command(ctx, workspace)
+    workspace = student_of(ctx, with_command(ctx, workspace), base)
     config = config_of(preset, changes)
     chosen = recorded_questions(ctx, workspace, questions, config)
     training = training_of(base, config, hardware, preset=preset.preset, test_split=test.split)
