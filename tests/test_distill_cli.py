@@ -132,6 +132,39 @@ def test_by_stages(command, arguments: dict[str, Any], tmp_path: Path) -> None:
     assert analysed.json["structure"]["all_tags"]["n"] == 6
 
 
+def test_a_student_of_another_base_with_a_lost_picture(
+    command, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    """It has the base's name, and learns the rationales that are there; a question whose picture is
+    gone is left out, and said. Where most pictures are gone nothing is trained."""
+    data = tmp_path / "own"
+    shutil.copytree(arguments["--data"], data)
+    rows = [json.loads(line) for line in (data / "train.jsonl").open()][:12]
+    theirs = tmp_path / "theirs.jsonl"
+    text = render(Rationale("s", "c", "r", "A"))
+    theirs.write_text(
+        "".join(json.dumps({"id": row["id"], "rationale": text}) + "\n" for row in rows)
+    )
+    shared = ("--data", data, "--runs", tmp_path / "runs")
+    assert command("distill", "rationales", "--import", theirs, "--limit", 12, *shared).code == 0
+    base = arguments["--base-weights"]
+    (data / rows[3]["image"]).unlink()
+    training = ("distill", "train", "--base", base, "--batch-size", 12, "--precision", "float32")
+    trained = command(*training, "--runs", tmp_path / "runs")
+    assert trained.code == 0, trained.stderr
+    student = tmp_path / "runs" / "distill" / f"{base.name}-kd"
+    first, left_out, *_ = trained.stdout.splitlines()
+    assert first == f"Student: {student / 'student'}"
+    assert left_out == "Left out: 1 of 12 questions (its picture cannot be used)."
+    counts = json.loads((student / "distill.json").read_text())["counts"]
+    assert list(counts["left_out_ids"]) == [rows[3]["id"]]
+    for row in rows[:7]:
+        (data / row["image"]).unlink(missing_ok=True)
+    refused = command(*training, "--runs", tmp_path / "runs", "--fresh")
+    assert refused.code == 3
+    assert "7 of 12 questions have a picture that cannot be used" in refused.stderr
+
+
 @pytest.mark.slow
 def test_a_student_that_was_trained_anew_is_evaluated_anew(
     command, arguments: dict[str, Any], tmp_path: Path
@@ -315,6 +348,8 @@ def test_options_change_the_config(
         (["--limit", "4", "rationales"], 2, "stands before"),
         (["train", "--name", "other"], 3, "harness distill rationales"),
         (["train", "--import", "x.csv"], 2, "No such option"),
+        (["rationales", "--import", "x.csv", "--attempts", "2"], 2, "--attempts does nothing"),
+        (["--import", "x.csv", "--teacher", "phi-3.5"], 2, "--teacher does nothing without"),
         (["quality", "--name", "other"], 3, "no rationales"),
     ],
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from distill.examples import Example
 from distill.layout import Workspace
@@ -14,6 +16,7 @@ from distill.rationales.store import Store
 from harness.core.errors import DataError
 from harness.core.mismatch import stop_on_mismatch
 from harness.core.structured import Rationale
+from harness.data.fingerprint import fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +45,7 @@ def load_examples(
     Raises:
         DataError: there are no rationales, or they are of other data.
     """
-    folder = workspace.folder
+    folder = workspace.rationales
     record = Store(folder).read_record()
     if record is None:
         if objective is None or objective.needs:
@@ -50,7 +53,7 @@ def load_examples(
         return [Example(sample, None) for sample in questions.selected()]
     stop_on_mismatch(
         record["fingerprint"],
-        questions.fingerprint(),
+        _known(questions, record["fingerprint"], Store(folder)),
         what=f"the rationales in {folder}",
         made_by=record.get("command", ()),
         command=workspace.command,
@@ -71,9 +74,22 @@ def load_examples(
     return examples
 
 
+def _known(questions: Questions, recorded: Mapping[str, Any], store: Store) -> Mapping[str, Any]:
+    """What the rationales are compared by. Pictures that cannot be read any more count as they were
+    when the rationales were written: training leaves their questions out."""
+    known, data = questions.fingerprint(), questions.data
+    lost = {sample for sample, digests in data.digests.items() if "" in digests}
+    if not lost or known["data"] == recorded.get("data"):
+        return known
+    rows = [row for row in (*store.read_kept(), *store.read_rejected()) if row.get("id") in lost]
+    then = {row["id"]: tuple(row["images"]) for row in rows if row.get("images")}
+    found = fingerprint(data.samples.samples, {**data.digests, **then})
+    return {**known, "data": f"sha256:{found}"}
+
+
 def no_rationales(workspace: Workspace) -> DataError:
     """The error where the first stage has left nothing."""
     return DataError(
-        f"{workspace.folder} has no rationales.",
+        f"{workspace.rationales} has no rationales.",
         remedy=f"harness distill rationales --name {workspace.name}",
     )

@@ -151,6 +151,10 @@ class Store:
         """The lines of rationales.jsonl; raises DataError."""
         return jsonl.read_objects(self.kept_path, kind="a rationale")
 
+    def read_rejected(self) -> list[dict[str, Any]]:
+        """The lines of rejected.jsonl; raises DataError."""
+        return jsonl.read_objects(self.rejected_path, kind="a rejected rationale")
+
     def read_record(self) -> dict[str, Any] | None:
         """rationales.json; None where there is none. Raises DataError."""
         try:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PICTURES_AT_ONCE = 16
 """Pictures of one pass through the encoder, and of one file."""
+UNUSABLE = "its picture cannot be used"
+"""Why a question is left out whose picture is missing or broken."""
 _SINGLE = "features"
 """The tensor of a file with one picture, which is named after it: earlier versions wrote such."""
 _HEADER_BYTES = 160

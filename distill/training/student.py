@@ -21,7 +21,7 @@ from distill.objectives.objective import Objective, TargetTokens, TopLogits
 from distill.rationales.logits import read_logits
 from distill.training.base_model import load_base, load_unchanged
 from distill.training.batches import Batch, joined_padded, one_by_one, packed, sequences_of
-from distill.training.features import FeatureStore, Pictures
+from distill.training.features import UNUSABLE, FeatureStore, Pictures
 from distill.training.lora import (
     adapted_layers,
     adapter_deltas,
@@ -256,7 +256,7 @@ class Student:
                 else:
                     pictures.decode()
             except SampleError as error:
-                unusable[example.sample.id] = f"its picture cannot be used: {error}"
+                unusable[example.sample.id] = f"{UNUSABLE}: {error}"
         if found:
             self._store.keep(found)
         return unusable

@@ -178,7 +178,7 @@ def estimate_training(
 ) -> Estimate:
     """What training the student, or a control, will take. Questions that have no rationale yet are
     estimated with one of some 200 words."""
-    known = read_rationales(workspace.folder)
+    known = read_rationales(workspace.rationales)
     texts = {name: "word " * words for name, words in _WORDS.items()}
     config = training.config_of(suffix)
     examples = [
@@ -199,7 +199,7 @@ def _sources(
     workspace: Workspace, questions: Questions, training: Training, *, base: Checkpoint
 ) -> Sources:
     """What the model card says of base, teacher, data and their licences."""
-    record = Store(workspace.folder).read_record() or {}
+    record = Store(workspace.rationales).read_record() or {}
     teacher = record.get("teacher", {})
     logits = (read_logits_record(workspace) or {}).get("teacher", {})
     data = questions.data

@@ -17,6 +17,7 @@ from PIL import Image
 
 from distill.examples import Example
 from distill.objectives.objective import Objective, Target
+from distill.training.features import UNUSABLE
 from harness.checkpoints.catalog import CATALOG, ModelSpec
 from harness.checkpoints.checkpoint import Checkpoint
 from harness.checkpoints.resolve import find_checkpoint
@@ -158,7 +159,7 @@ class RowMaker:
         try:
             prompt = self._task.prompt(sample, self._objective.style)
         except SampleError as error:
-            raise SampleError(f"its picture cannot be used: {error}") from error
+            raise SampleError(f"{UNUSABLE}: {error}") from error
         text = self._render(replace(prompt, text=prefix + prompt.text))
         try:
             return encode_text(self._processor, self.family, text, prompt.images)

@@ -44,7 +44,7 @@ from distill.objectives import objective_of
 from distill.training import checkpointing, parallel
 from distill.training.card import Sources, card
 from distill.training.curve import loss_svg, strips_of
-from distill.training.features import PICTURES_AT_ONCE
+from distill.training.features import PICTURES_AT_ONCE, UNUSABLE
 from distill.training.fingerprint import fingerprint
 from distill.training.parallel import Processes
 from distill.training.record import (
@@ -77,6 +77,12 @@ if TYPE_CHECKING:
     from distill.training.validation import Validation
 
 log = logging.getLogger(__name__)
+
+_NAMED = 20
+"""Examples that are left out and named on the terminal."""
+_MOST_LOST = 0.5
+"""The share of questions whose pictures cannot be used, above which nothing is trained: a folder is
+not there, rather than a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,13 +297,23 @@ def _find_usable(
             processes.wait()
         found = _check(student, examples, run, silent=processes.several)
     if processes.first:
-        for name, reason in found.left_out.items():
+        for name, reason in list(found.left_out.items())[:_NAMED]:
             log.warning("%s is left out: %s", name, reason)
+        if (more := len(found.left_out) - _NAMED) > 0:
+            log.warning("%d more are left out; %s names them.", more, run.out / TRAINING)
     if not found.examples:
         reasons = count_reasons(found.left_out)
         raise HarnessError(
             "None of the examples can be learned.",
             known="; ".join(f"{n} {why}" for why, n in reasons.items()),
+            code=Exit.MISSING,
+        )
+    lost = [reason for reason in found.left_out.values() if reason.startswith(UNUSABLE)]
+    if len(lost) > _MOST_LOST * len(examples):
+        raise HarnessError(
+            f"{len(lost):,} of {len(examples):,} questions have a picture that cannot be used.",
+            known=f"The first: {lost[0]}",
+            remedy="Put the pictures back, or name the folder that has them with --data.",
             code=Exit.MISSING,
         )
     return found

@@ -293,6 +293,8 @@ def show_trained(
         )
         return
     say(f"Student: {student}")
+    for reason, number in record["counts"]["left_out"].items():
+        say(f"Left out: {number:,} of {record['counts']['examples']:,} questions ({reason}).")
     if choice := choice_in_words(record):
         say(choice)
     if sight is not None:
