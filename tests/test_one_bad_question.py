@@ -109,3 +109,27 @@ def test_a_model_that_fails_on_everything_is_told(command, tiny, tmp_path: Path)
         assert result.code == 5
         assert "0 image tokens for" in result.stderr + result.stdout
         assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("several", [1, 4])
+def test_a_model_of_one_picture_says_so_before_the_run(
+    command, tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture, several: int
+) -> None:
+    """Some questions with two pictures are announced as error rows; where all have two, the run
+    does not start."""
+    draw_questions(tmp_path / "data")
+    file = tmp_path / "data" / "test.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()][:4]
+    for row in rows[:several]:
+        row["image"] = [row["image"]] * 2
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = command(
+        *("eval", "--model", tiny("vilt"), "--task", "scienceqa", "--data", tmp_path / "data"),
+        *("--runs", tmp_path / "runs", "--device", "cpu"),
+    )
+    said = result.stderr + caplog.text
+    assert "takes one picture a question" in said
+    assert result.code == (2 if several == 4 else 4)
+    assert (tmp_path / "runs").exists() == (several == 1)
+    if several == 1:
+        assert "1 of 4 questions have more, and will be error rows." in said

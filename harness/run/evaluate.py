@@ -76,6 +76,7 @@ def evaluate(source: Source, data: Data, options: RunOptions) -> Run:
 def _run(job: Job) -> Run:
     """Answer what is not answered yet; see `evaluate`."""
     place = processes.here()
+    _check_pictures(job)
     if in_place := job.settings["in_place"]:
         log.info(
             '--shuffle-choices: %d of %d questions have options that refer to others, such as "all '
@@ -90,6 +91,31 @@ def _run(job: Job) -> Run:
             return _start_over(job)
         shards.gather(job.folder)
         return _continue(job)
+
+
+def _check_pictures(job: Job) -> None:
+    """Say how many questions have more pictures than the model takes: they will be error rows.
+
+    Raises:
+        HarnessError: all of them have.
+    """
+    most = job.source.max_images
+    beyond = sum(len(s.images) > most for s in job.selected) if most is not None else 0
+    if not beyond:
+        return
+    takes = "one picture" if most == 1 else f"at most {most} pictures"
+    said = f"{job.source.checkpoint.title} takes {takes} a question"
+    if beyond == len(job.selected):
+        raise HarnessError(
+            f"{said}, and each question of {job.data.task.title} has more.",
+            remedy="Choose a model that takes several, such as phi-3.5.",
+        )
+    log.warning(
+        "%s: %d of %d questions have more, and will be error rows.",
+        said,
+        beyond,
+        len(job.selected),
+    )
 
 
 def _together(job: Job, place: Place) -> Run:
