@@ -42,8 +42,10 @@ def conclude(
         if isinstance(prompt, Prompt):
             begun[i] = replace(prompt, answer_prefix=structured.up_to_conclusion(output.raw))
     prompts = list(begun.values())
-    texts = option_texts([prompt.choices for prompt in prompts], prompter.settings.options)
-    choices = likelihoods(model, prompts, texts) if prompts else []
+    choices = []
+    if prompts:
+        texts = option_texts([prompt.choices for prompt in prompts], prompter.settings.options)
+        choices = likelihoods(model, prompts, texts)
     for i, choice in zip(begun, choices, strict=True):
         outputs[i] = replace(
             outputs[i],
