@@ -22,7 +22,7 @@ from statistics import fmean
 from typing import Any
 
 from distill.evaluation import evaluate_student
-from distill.layout import ATTEMPTS, CONTROL, LOG, RATIONALES, folder_of
+from distill.layout import ATTEMPTS, LOG, RATIONALES, folder_of
 from distill.objectives import objective_of
 from distill.pipeline import Plan
 from distill.rationales.collect import collect_rationales
@@ -40,16 +40,25 @@ STRUCTURED, ANSWERS = "rationales", "answers alone"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rationales", type=Path, required=True, help="folder of a distillation")
+    parser.add_argument("--rationales", type=Path, help="folder of a distillation")
+    parser.add_argument(
+        "--draw", type=Path, nargs="+", help="reports to draw, instead of measuring"
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[500, 1000, 2000, 4000])
     parser.add_argument("--epochs", type=int, nargs="+", default=[3])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--split", default="validation")
+    parser.add_argument("--no-control", action="store_true", help="train the students alone")
     parser.add_argument("--folder", type=Path, default=Path("runs/demo-sizes"))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--svg", type=Path)
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
+    if arguments.draw:
+        reports = [json.loads(path.read_text()) for path in arguments.draw]
+        rows = sorted((row for each in reports for row in each["rows"]), key=lambda r: r["asked"])
+        write(arguments, {**reports[0], "rows": rows})
+        return
     points = product(arguments.seeds, arguments.epochs, arguments.sizes)
     for seed, epochs, size in points:
         plan = distillation.plan(
@@ -59,6 +68,7 @@ def main() -> None:
             epochs=epochs,
             seed=seed,
             split=arguments.split,
+            control=not arguments.no_control,
             command=("python", "benchmarks/demo_sizes.py"),
         )
         select(arguments.rationales, plan)
@@ -70,11 +80,16 @@ def main() -> None:
             "machine": describe("cpu"),
             "date": time.strftime("%Y-%m-%d"),
         }
-        if arguments.out:  # after each point: all of them take long
-            arguments.out.write_text(json.dumps(report, indent=1) + "\n")
-        if arguments.svg:
-            arguments.svg.write_text(picture(rows))
+        write(arguments, report)  # after each point: all of them take long
     print(json.dumps(report))
+
+
+def write(arguments: argparse.Namespace, report: Mapping[str, Any]) -> None:
+    """Write the report and its picture where they are wanted."""
+    if arguments.out:
+        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    if arguments.svg:
+        arguments.svg.write_text(picture(report["rows"]))
 
 
 def select(there: Path, plan: Plan) -> None:
@@ -97,7 +112,8 @@ def measured(plan: Plan) -> dict[str, Any]:
     examples = load_examples(workspace, questions, objective=plan.objective)
     found: dict[str, Any] = {"kept": counts["kept"]}
     answers = {}
-    for suffix, label in {"": STRUCTURED, CONTROL: ANSWERS}.items():
+    students = {"": STRUCTURED, **dict.fromkeys(training.controls, ANSWERS)}
+    for suffix, label in students.items():
         student = train_student(workspace, questions, training, examples=examples, suffix=suffix)
         run = evaluate_student(
             workspace,
@@ -115,6 +131,8 @@ def measured(plan: Plan) -> dict[str, Any]:
             "seconds": round(sum(line["seconds"] for line in log), 1),
             **accuracies(answers[label]),
         }
+    if ANSWERS not in answers:
+        return found
     pairs = zip(answers[ANSWERS], answers[STRUCTURED], strict=True)
     outcomes = [(bool(control.correct), bool(student.correct)) for control, student in pairs]
     losses, gains = outcomes.count((True, False)), outcomes.count((False, True))
@@ -151,8 +169,9 @@ def picture(rows: Sequence[Mapping[str, Any]]) -> str:
     parts = list(_axes(sorted({(row[STRUCTURED]["steps"], row["asked"]) for row in rows}), x, y))
     for label, colour in COLOURS.items():
         means = []
-        for value in sorted(set(steps)):
-            shares = [row[label]["all"] for row in rows if row[STRUCTURED]["steps"] == value]
+        there = [row for row in rows if label in row]
+        for value in sorted({row[STRUCTURED]["steps"] for row in there}):
+            shares = [row[label]["all"] for row in there if row[STRUCTURED]["steps"] == value]
             means.append((x(value), y(fmean(shares))))
             parts += [
                 f'<circle cx="{x(value):.1f}" cy="{y(share):.1f}" r="3" fill="{colour}"/>'
@@ -160,7 +179,7 @@ def picture(rows: Sequence[Mapping[str, Any]]) -> str:
             ]
         line = " ".join(f"{a:.1f},{b:.1f}" for a, b in means)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        at, height = means[-1]
+        at, height = means[-1] if means else (x(0), y(0))
         parts.append(f'<text x="{at + 8:.1f}" y="{height + 4:.1f}" fill="{colour}">{label}</text>')
     body = "\n".join(parts)
     return (
