@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -161,12 +161,15 @@ def exact_match(runs: Path) -> Mapping[str, Any]:
 
 def majority(data: Path) -> float:
     """The accuracy of giving each question the answer that its text has most often in train."""
-    seen: dict[str, Counter[str]] = {}
+    seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row in lines(data / "train.jsonl"):
-        seen.setdefault(row["question"], Counter())[row["answer"]] += 1
+        seen[row["question"]][row["answer"]] += 1
     asked = lines(data / "test.jsonl")
-    guesses = [seen[row["question"]].most_common(1)[0][0] for row in asked]
-    return sum(g == row["answer"] for g, row in zip(guesses, asked, strict=True)) / len(asked)
+    guesses = [seen[row["question"]].most_common(1) for row in asked]
+    return sum(
+        bool(guess) and guess[0][0] == row["answer"]
+        for guess, row in zip(guesses, asked, strict=True)
+    ) / len(asked)
 
 
 def lines(path: Path) -> Sequence[Mapping[str, Any]]:
