@@ -11,7 +11,7 @@ from typing import Any
 from distill.layout import CARD, Workspace
 from distill.objectives.objective import Objective
 from distill.options import EvaluationOptions
-from distill.questions import Questions, is_own, title_of
+from distill.questions import Questions, title_of
 from distill.training.card import fill_results
 from distill.training.tokens import asked_as
 from harness.core.files.paths import safe_name
@@ -164,7 +164,7 @@ def fill_card(
         structure: how its own answers are built, as quality.json has it.
     """
     label = next((f", {run.record.label}" for run in runs if run.record.label), "")
-    if is_own(test):
+    if test.own_title:
         label = ""  # what the models are is said above
     where = f"{title_of(test)}, {test.options.split}{label}"
     metric = _deciding(runs)

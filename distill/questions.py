@@ -74,13 +74,6 @@ def unseen(samples: Sequence[Sample], trained: Sequence[Sample]) -> list[Sample]
     ]
 
 
-def is_own(data: Data) -> bool:
-    """Whether the questions are the user's own, and no copy of the task's published data set."""
-    return data.options.path is not None and not data.samples.licence
-
-
 def title_of(data: Data) -> str:
     """What cards call the questions: by their folder or file where they are the user's own."""
-    if not is_own(data) or data.options.path is None:
-        return data.task.title
-    return data.options.path.stem or data.task.title
+    return data.own_title or data.task.title

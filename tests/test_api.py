@@ -299,7 +299,7 @@ def test_runs_are_loaded_and_compared(
     by_object, by_path = harness.compare(one, two), harness.compare(str(one.folder), two.folder)
     assert by_object == by_path
     assert by_object.n == 4
-    assert "<b>two</b> on ScienceQA test, n = 4" in repr(two)
+    assert f"<b>two</b> on {drawn.name} (ScienceQA) test, n = 4" in repr(two)
     shown = two._repr_html_()
     assert "&lt;b&gt;two&lt;/b&gt;" in shown
     assert "<b>" not in shown

@@ -65,7 +65,10 @@ def test_own_questions_in_words(
     assert (folder / "sight.json").stat().st_mtime_ns == sight
     evaluated = command(*shlex.split(evaluation)[1:], "--limit", 2)
     assert evaluated.code == 0, evaluated.stderr
-    assert (tmp_path / "runs" / "gqa" / "moondream-colours" / "test" / "run.json").exists()
+    assert "on colours (GQA) test" in evaluated.stdout
+    run = tmp_path / "runs" / "gqa" / "moondream-colours" / "test" / "run.json"
+    about = json.loads(run.read_text())["task"]
+    assert (about["own_title"], about["synthetic"]) == ("colours", False)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ class Run:
         record = self.record
         label = f", {record.label}" if record.label else ""
         return (
-            f"{record.model.title} on {record.task.title} {record.task.split}, "
+            f"{record.model.title} on {record.task.words} {record.task.split}, "
             f"n = {self.n:,}, {record.status}{label}"
         )
 

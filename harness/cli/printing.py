@@ -50,7 +50,7 @@ def print_result(run: Run, *, as_json: bool) -> None:
 def print_run(record: RunRecord, folder: str) -> None:
     """A run's metrics, topic by topic, and how long it took."""
     heading = (
-        f"{record.model.title} ({record.model.weights}) on {record.task.title} "
+        f"{record.model.title} ({record.model.weights}) on {record.task.words} "
         f"{record.task.split}, {record.status}; n: {scope(record)}"
     )
     rows = []

@@ -291,6 +291,7 @@ def new_record(
             licence=samples.licence,
             unit=samples.unit,
             synthetic=data.task.synthetic and data.options.path is None,
+            own_title=data.own_title,
         ),
         model=ModelInfo(
             name=checkpoint.name,

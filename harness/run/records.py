@@ -44,6 +44,14 @@ class TaskInfo:
     unit: str = "questions"
     synthetic: bool = False
     """Its questions are made by a program."""
+    own_title: str = ""
+    """What the user's own questions are called, which the task only words and scores; "": they are
+    those of its data set."""
+
+    @property
+    def words(self) -> str:
+        """What was asked, as a heading has it."""
+        return f"{self.own_title} ({self.title})" if self.own_title else self.title
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,13 @@ class Data:
             log.warning("%s", note)
         return loaded
 
+    @property
+    def own_title(self) -> str:
+        """What the questions are called that are the user's own, by their folder or file; "": they
+        are the task's published data set, or a copy of it."""
+        path = self.options.path
+        return "" if path is None or self.samples.licence else path.stem
+
     def examples(self, number: int) -> Shots:
         """For each question, `number` others of the train split, answered; raises HarnessError."""
         if number not in self._examples:

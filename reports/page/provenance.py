@@ -68,7 +68,7 @@ def provenance(run: RunRecord, *, dataset: str | None) -> Provenance:
     return Provenance(
         id=runs.run_id(run),
         title=runs.title(run),
-        about=f"{sanitize.text(run.task.title or run.task.name, limit=80)}, "
+        about=f"{sanitize.text(run.task.words or run.task.name, limit=80)}, "
         f"{sanitize.text(run.task.split, limit=60)} split",
         origin=runs.origin(run),
         entries=tuple(entry for entry in _entries(run, dataset) if entry.text),

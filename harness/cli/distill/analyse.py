@@ -27,7 +27,7 @@ def analyse(run: RunArgument, *, as_json: AsJson) -> None:
         ids = list(errors.sample_ids)
         print_json({"run": str(run), **counts, "reasoning_to_error": ids, **found})
         return
-    print_values(f"{record.model.title} on {record.task.title}", structure(predictions))
+    print_values(f"{record.model.title} on {record.task.words}", structure(predictions))
     say(
         f"Of {errors.answers} answers {errors.wrong} are wrong, {errors.with_reasoning} of these "
         f"have a reasoning, and {len(errors.sample_ids)} of those reason rightly"

@@ -76,4 +76,6 @@ def _tested(runs: Path, student: Path) -> Iterator[EvalResult]:
     weights = weights_fingerprint(student)
     for _, run in read_runs(runs)[0]:
         if run.fingerprint.get("weights") == weights:
-            yield from eval_results(run, dataset_id(run) or safe_name(run.task.title))
+            yield from eval_results(
+                run, dataset_id(run) or safe_name(run.task.own_title or run.task.title)
+            )

@@ -169,7 +169,7 @@ def eval_results(run: RunRecord, dataset: str | None = None) -> Iterator[EvalRes
     """
     from huggingface_hub import EvalResult
 
-    where, name = dataset or dataset_id(run) or "", sanitize.text(run.task.title or run.task.name)
+    where, name = dataset or dataset_id(run) or "", sanitize.text(run.task.words or run.task.name)
     for metric, value in _scores(run):
         yield EvalResult(
             task_type=TASK_TYPE,
