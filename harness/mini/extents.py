@@ -54,7 +54,7 @@ class Setting:
 
 
 DEMO = Extent(
-    questions=None, rationales=2000, epochs=3, student=DISTILLED, models=MODELS, control=True
+    questions=None, rationales=3000, epochs=3, student=DISTILLED, models=MODELS, control=True
 )
 """The smallest distillation that shows what rationales are worth: see docs/miniature.md."""
 FULL = Extent(
