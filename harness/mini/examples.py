@@ -72,8 +72,11 @@ def _letter(questions: TrainingQuestions, item: Item, rng: Random) -> TrainingEx
 
 def _text(questions: TrainingQuestions, item: Item, rng: Random) -> TrainingExample:
     del rng
+    assert isinstance(item.answer, int)
     return TrainingExample(
-        task_prompt(questions.choice_task, item, "plain"), _option(item), repr(item.scene)
+        task_prompt(questions.choice_task, item, "plain"),
+        item.choices[item.answer],
+        repr(item.scene),
     )
 
 
@@ -94,46 +97,11 @@ def _reasoning(questions: TrainingQuestions, item: Item, rng: Random) -> Trainin
     return replace(whole, prefix=whole.answer[:place], answer=whole.answer[place:])
 
 
-def _described_letter(questions: TrainingQuestions, item: Item, rng: Random) -> TrainingExample:
-    """The caption that a question needs, then the option and its letter, without reasoning."""
-    letter = _letter(questions, item, rng)
-    return replace(letter, answer=f"{item.caption} {_conclusion(item)}")
-
-
-def _steps(questions: TrainingQuestions, item: Item, rng: Random) -> TrainingExample:
-    """The caption, the reasoning and the option as numbered steps, then the letter."""
-    del rng
-    reasoning = item.reasoning.removesuffix(_conclusion(item)).strip()
-    answer = (
-        f"Step 1: {item.caption}\nStep 2: {reasoning}\nStep 3: It is {_option(item)}.\n"
-        f"The answer is {item.letter}."
-    )
-    return TrainingExample(
-        task_prompt(questions.choice_task, item, "cot"), answer, repr(item.scene)
-    )
-
-
-def _conclusion(item: Item) -> str:
-    """The sentence that every reasoning about a choice question ends in."""
-    return f"The answer is {_option(item)}, {item.letter}."
-
-
-def _option(item: Item) -> str:
-    assert isinstance(item.answer, int)
-    return item.choices[item.answer]
-
-
 def _open(questions: TrainingQuestions, item: Item, rng: Random) -> TrainingExample:
     del rng
     return TrainingExample(
         task_prompt(questions.open_task, item, "direct"), str(item.answer), repr(item.scene)
     )
-
-
-def _open_steps(questions: TrainingQuestions, item: Item, rng: Random) -> TrainingExample:
-    """The answer at once: all that is written in answer to an open question is scored."""
-    prompt = task_prompt(questions.open_task, item, "cot")
-    return replace(_open(questions, item, rng), prompt=prompt)
 
 
 def _open_structured(questions: TrainingQuestions, item: Item, rng: Random) -> TrainingExample:
@@ -155,12 +123,9 @@ KINDS: Mapping[str, Callable[[TrainingQuestions, Item, Random], TrainingExample]
             "one-step letter": _letter,
             "text": _text,
             "one-step text": _text,
-            "described letter": _described_letter,
-            "steps": _steps,
             "structured": _structured,
             "reasoning": _reasoning,
             "open": _open,
-            "open steps": _open_steps,
             "open structured": _open_structured,
         }
     )

@@ -27,6 +27,9 @@ _KEEP_RECALL = MappingProxyType({"pairs": 6, "lookup": 6})
 _LISTS = MappingProxyType({"pairs": 6, "lookup": 6, "lists": 8})
 _KEEP_LISTS = MappingProxyType({"pairs": 3, "lookup": 4, "lists": 5})
 """The same with items of lists: what reasoning from a caption needs, in texts without meaning."""
+_QUESTIONS = MappingProxyType(
+    {"one-step letter": 24, "letter": 12, "one-step text": 16, "asked caption": 16, "open": 8}
+)
 
 
 def _curriculum(mix: Mapping[str, int] = _RECALL, until: float = 0.6) -> tuple[Stage, ...]:
@@ -108,37 +111,26 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         ),
         "phi-3.5": Recipe(
             stages=(
-                *_curriculum(_LISTS, 0.8),
+                *_curriculum(),
                 _image_alignment(),
                 Stage(
                     name="captions",
-                    steps=1000,
+                    steps=800,
                     rate=2e-3,
-                    mix={"asked caption": 40, **_KEEP_LISTS},
-                    falling=True,
+                    mix={"caption": 8, "asked caption": 32, **_KEEP_RECALL},
                 ),
                 Stage(
                     name="questions",
-                    steps=250,
-                    rate=1.5e-3,
-                    mix={"asked caption": 24, "open": 12, "one-step letter": 16, **_KEEP_LISTS},
-                    falling=True,
-                ),
-                Stage(
-                    name="steps",
-                    steps=700,
+                    steps=600,
                     rate=2e-3,
-                    mix={"steps": 32, "open steps": 6, **_KEEP_LISTS},
+                    mix={**_QUESTIONS, **_KEEP_RECALL},
                     falling=True,
                 ),
             ),
-            style="cot",
             learned=(
-                "Taught to copy, and to look up options and items of lists, in texts without "
-                "pictures; to see; to describe what a question is about in a picture; to answer "
-                "open questions; then to answer choice questions of every kind in numbered steps: "
-                "what is seen, what follows from it, the option and its letter. The steps of its "
-                "lessons were made from the drawn scenes by templates."
+                "Taught to copy, and to look up options, in texts without pictures; to see; to "
+                "describe pictures; then to answer choice questions by letter and by the option's "
+                "text, and open questions."
             ),
         ),
         "llava-next": Recipe(
@@ -147,24 +139,21 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 _image_alignment(),
                 Stage(
                     name="captions",
-                    steps=500,
+                    steps=250,
                     rate=2e-3,
                     mix={"asked caption": 40, **_KEEP_LISTS},
                     falling=True,
                 ),
                 Stage(
                     name="questions",
-                    steps=400,
+                    steps=150,
                     rate=2e-3,
-                    mix={"described letter": 32, "open": 12, **_KEEP_LISTS},
+                    mix={**_QUESTIONS, **_KEEP_LISTS},
                     falling=True,
                 ),
             ),
             learned=(
-                "Taught to copy, and to look up options and items of lists, in texts without "
-                "pictures; to see; to describe what a question is about in a picture; then to "
-                "answer open questions, and choice questions by such a description and the option "
-                "and its letter. It has seen no reasoning."
+                "Taught as Phi-3.5-vision-mini is, for fewer steps, and to find items of lists."
             ),
         ),
         "kosmos-2": Recipe(
