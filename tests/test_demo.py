@@ -294,7 +294,7 @@ def test_a_machine_that_becomes_busy_is_told(tmp_path: Path) -> None:
     assert pace.late(second, 5.0) == ""
     clock.now += 20.0
     assert pace.late(second, 5.0) == (
-        "The machine is busy with something else: b has taken 1:00 so far, and should take 0:20. "
+        'The machine is busy with something else: "b" has taken 1:00 so far, and should take 0:20. '
         "As it is now, up to 0:50 are left."
     )
     clock.now += 20.0

@@ -114,7 +114,7 @@ class Pace:
         self._told[stage.title] = 2 * slower
         whole = self.seconds(stage.cost) + seconds
         return (
-            f"The machine is busy with something else: {stage.title} has taken {duration(taken)} "
+            f'The machine is busy with something else: "{stage.title}" has taken {duration(taken)} '
             f"so far, and should take {duration(self.seconds(stage.cost))}. As it is now, up to "
             f"{duration(slower * whole)} are left."
         )
