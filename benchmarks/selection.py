@@ -31,20 +31,26 @@ from distill.objectives import objective_of
 from distill.options import RationaleOptions
 from distill.pipeline import Plan
 from distill.quality.answers import reasoning_to_error
+from distill.rationales.attempts import Work
 from distill.rationales.collect import collect_rationales
 from distill.rationales.kept import load_examples
 from distill.rationales.logit_collection import collect_logits
+from distill.rationales.selection import METHODS
 from distill.rationales.teacher_scores import TeacherScores
 from distill.training.students import find_base
 from distill.training.train import train
 from harness.core.environment import describe
 from harness.core.files.json_files import write_json
 from harness.core.options import GenerationOptions, ModelOptions, RunOptions
-from harness.core.types import Prediction
+from harness.core.types import Decoding, Output, Prediction
 from harness.metrics.statistics import mcnemar, paired_difference, wilson
 from harness.mini import distillation
+from harness.run.conclusions import conclude
 from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
+from harness.run.prompting import Prompter, PromptSettings
+from harness.run.runner import CONCLUDED
+from harness.run.shuffling import extract_answer
 from harness.sources.weights import Weights
 
 ATTEMPTS = 4
@@ -119,6 +125,9 @@ def main() -> None:
     )
     parser.add_argument("--gather", action="store_true", help="only put together what is there")
     parser.add_argument("--out", type=Path)
+    parser.add_argument(
+        "--kept", type=int, default=0, help="questions of which to show what each method keeps"
+    )
     parser.add_argument("--docs", type=Path, help="page whose tables are replaced")
     arguments = parser.parse_args()
     made = Made(arguments)
@@ -128,6 +137,8 @@ def main() -> None:
             for seed in arguments.seeds:
                 made.make(name, seed)
     report = made.report()
+    if arguments.kept:
+        report["kept"] = {"questions": arguments.kept, "methods": made.kept(arguments.kept)}
     show(report)
     if arguments.out:
         arguments.out.write_text(json.dumps(report, indent=1) + "\n")
@@ -233,6 +244,9 @@ class Made:
             runs=workspace.runs, device="cpu", dtype="float32",
         )  # fmt: skip
         evaluation = self.plan.evaluation
+        if name == "conclude":
+            self.conclude(workspace, self.workspace(CONDITIONS[name].of, seed), Weights(model))
+            return
         how = RunOptions(
             runs=workspace.runs,
             limit=self.arguments.vote_limit if name == "votes" else evaluation.limit,
@@ -247,6 +261,43 @@ class Made:
         workspace.folder.mkdir(parents=True, exist_ok=True)
         write_json(workspace.folder / "done.json", {})
 
+    def conclude(self, workspace: Workspace, before: Workspace, source: Weights) -> None:
+        """Choose the conclusions of the answers that are there by likelihood, as --conclude does
+        after writing the very same."""
+        data, task = self.plan.test, self.plan.test.task
+        samples = {sample.id: sample for sample in data.samples.samples}
+        answered = self.folder_of(before).read_predictions()
+        model = source.load()
+        prompter = Prompter(
+            model,
+            task,
+            settings=PromptSettings(style="structured", conclude=True),
+            decoding=Decoding(max_new_tokens=self.plan.evaluation.max_new_tokens),
+            digests=data.digests,
+        )
+        made: list[Prediction] = []
+        for start in range(0, len(answered), 64):
+            batch = answered[start : start + 64]
+            outputs = [Output(p.raw, p.prompt, p.tokens_in, p.tokens) for p in batch]
+            asked = [(samples[p.sample_id], o, 0) for p, o in zip(batch, outputs, strict=True)]
+            for p, output in zip(batch, conclude(model, prompter, asked), strict=True):
+                if not output.concluded:
+                    made.append(p)
+                    continue
+                found = extract_answer(task.extract, output.concluded, p.choices)
+                made.append(replace(p, answer=found.answer, rule=CONCLUDED))
+        self.folder_of(workspace).rewrite(made)
+        workspace.folder.mkdir(parents=True, exist_ok=True)
+        write_json(workspace.folder / "done.json", {})
+
+    def folder_of(self, workspace: Workspace) -> RunFolder:
+        return RunFolder.of(
+            workspace.runs,
+            task=distillation.TASK,
+            model=workspace.name,
+            split=self.arguments.split,
+        )
+
     def answers(self, name: str) -> list[list[Prediction]]:
         """The answers of a condition, a list for each seed; empty where one is missing."""
         found = []
@@ -254,13 +305,7 @@ class Made:
             workspace = self.workspace(name, seed)
             if not (workspace.folder / "done.json").exists():
                 return []
-            run = RunFolder.of(
-                workspace.runs,
-                task=distillation.TASK,
-                model=workspace.name,
-                split=self.arguments.split,
-            )
-            found.append(run.read_predictions())
+            found.append(self.folder_of(workspace).read_predictions())
         return found
 
     def report(self) -> dict[str, Any]:
@@ -297,6 +342,31 @@ class Made:
             "machine": describe("cpu"),
             "date": time.strftime("%Y-%m-%d"),
         }
+
+    def kept(self, questions: int) -> dict[str, Any]:
+        """Method -> what it keeps of the first questions' attempts, whatever they conclude: how
+        many conclude and reason rightly, and their words. No student is trained."""
+        chosen = replace(self.plan.questions, limit=questions)
+        found: dict[str, Any] = {}
+        given: dict[str, Any] = {**ANY, "attempts": ATTEMPTS}
+        options: RationaleOptions = replace(self.plan.teaching.options, **given)
+        work = Work(self.plan.workspace, chosen, options, teachers=(distillation.TEACHER,))
+        work.open()
+        for method in METHODS:
+            work.judge.options = replace(options, choose=method)
+            if METHODS[method].scored_by_model and not work.judge.gains:
+                continue
+            verdicts = [(sample, work.verdict(sample).kept) for sample in work.selected]
+            measures = [work.judge.quality(s, attempt) for s, attempt in verdicts if attempt]
+            right = sum(bool(each.conclusion_right) for each in measures)
+            reasoned = sum(bool(each.reasoning_right) for each in measures)
+            found[method] = {
+                "kept": len(measures),
+                "conclusion_right": share(right, len(measures)),
+                "reasoning_right": share(reasoned, len(measures)),
+                "words": fmean(each.words for each in measures),
+            }
+        return found
 
     def training(self, name: str) -> dict[str, Any]:
         """What the students of a condition learned from, and for how long."""
@@ -381,6 +451,8 @@ def markdown(report: Mapping[str, Any]) -> list[str]:
     """The tables as docs/miniature.md has them, line by line."""
     lines = []
     for title, rows in report["tables"].items():
+        if len(rows) < 2:
+            continue
         first = report["against"][title]
         columns = (
             *(title, "rationales", "accuracy, %", "reasoning-to-error, %"),
@@ -397,7 +469,24 @@ def markdown(report: Mapping[str, Any]) -> list[str]:
                 by_seed(row["reasoning_to_error"]),
                 *(ends(row["against"], key) for key in ("accuracy", "reasoning_to_error")),
             ]
-            lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
+            lines.append("|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|")
+    return lines
+
+
+def markdown_kept(report: Mapping[str, Any]) -> list[str]:
+    """What each method keeps, as docs/miniature.md has it."""
+    if "kept" not in report:
+        return []
+    lines = [
+        "| method | kept | of these conclude rightly, % | reason rightly, % | words |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in report["kept"]["methods"].items():
+        shares = [
+            f"{100 * each['value']:.1f} ({100 * each['low']:.1f} to {100 * each['high']:.1f})"
+            for each in (row["conclusion_right"], row["reasoning_right"])
+        ]
+        lines.append(f"| `{name}` | {row['kept']:,} | {' | '.join(shares)} | {row['words']:.1f} |")
     return lines
 
 
@@ -408,7 +497,8 @@ def put_into(page: Path, report: Mapping[str, Any]) -> None:
     _, mark, after = rest.partition(END)
     if not mark:
         raise SystemExit(f"{page} has no {BEGIN} ... {END}.")
-    tables = "\n".join(markdown(report))
+    kept = markdown_kept(report)
+    tables = "\n".join([*kept, *([""] if kept else []), *markdown(report)])
     page.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}", encoding="utf-8")
 
 
@@ -429,7 +519,7 @@ def ends(against: Mapping[str, Any] | None, key: str) -> str:
 
 
 def show(report: Mapping[str, Any]) -> None:
-    for line in markdown(report):
+    for line in [*markdown_kept(report), *markdown(report)]:
         print(line)
     if report["left_out"]:
         print(f"not run: {', '.join(report['left_out'])}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -94,3 +95,13 @@ def test_the_minis_are_what_was_measured(spec) -> None:
         for key in ("bleu", "rouge1", "rouge2", "rougeL")
         for value, low, high, _ in [found[f"vqaonline-mini {key}"]]
     ]
+
+
+def test_the_tables_of_selection_are_what_was_measured() -> None:
+    """Every row, as benchmarks/selection.py prints it, in its order."""
+    written = runpy.run_path(str(ROOT / "benchmarks" / "selection.py"))
+    found = figures("selection")
+    between = TEXT.partition(written["BEGIN"])[2].partition(written["END"])[0]
+    expected = [*written["markdown_kept"](found), *written["markdown"](found)]
+    assert [line for line in between.splitlines() if line] == [line for line in expected if line]
+    assert len(expected) > 4

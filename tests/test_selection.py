@@ -20,6 +20,7 @@ from distill.options import RationaleOptions
 from distill.questions import Questions
 from distill.rationales import generate, importing
 from distill.rationales.attempts import Work, written_by
+from distill.rationales.collect import Teaching, collect_rationales
 from distill.rationales.filters import why_rejected
 from distill.rationales.gains import Scorer
 from distill.rationales.logit_collection import target_logits
@@ -385,3 +386,22 @@ def test_the_gain_is_that_of_the_logits(tiny: Any) -> None:
     logits = target_logits(model, begun, tokens)
     expected = logits.log_softmax(-1)[torch.arange(len(tokens)), tokens].mean()
     assert output.log_likelihoods[0] == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_teachers_by_name(stage: Stage, tiny: Any) -> None:
+    """Two checkpoints, one loaded after the other: both texts are there, and how each words its
+    prompts is part of what must not change."""
+    models = [
+        ModelOptions(model=str(tiny(name)), device="cpu", name=name)
+        for name in ("llava-cot", "llava-next")
+    ]
+    options = replace(stage.options, attempts=1, keep="none", max_new_tokens=4)
+    teaching = Teaching(teacher=models[0], others=models[1:], options=options)
+    questions = replace(stage.questions, limit=2)
+    record = collect_rationales(stage.workspace, questions, teaching)
+    names = [each["name"] for each in record["teachers"]]
+    assert len(names) == 2
+    assert {a.teacher for a in Store(stage.folder).read_attempts()} == set(names)
+    assert all(f"weights of {name}" in record["fingerprint"] for name in names)
+    assert all(f"template of {name}" in record["fingerprint"] for name in names)
+    assert collect_rationales(stage.workspace, questions, teaching)["counts"] == record["counts"]

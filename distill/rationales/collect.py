@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -75,9 +74,10 @@ def collect_rationales(
         return work.finish()
     teachers = [teacher_of(each, max_new_tokens=options.max_new_tokens) for each in sources]
     if len(teachers) > 1:
+        loaders = [_Loader(model) for model in teaching.teachers]
         teachers = [
-            replace(teacher, load=partial(_load, model))
-            for teacher, model in zip(teachers, teaching.teachers, strict=True)
+            replace(teacher, load=loader.load, rendering=loader.rendering)
+            for teacher, loader in zip(teachers, loaders, strict=True)
         ]
     at_once = options.batch_size or sources[0].capabilities.concurrency
     return generate(
@@ -89,9 +89,23 @@ def collect_rationales(
     )
 
 
-def _load(model: ModelOptions) -> Model:
-    """A teacher that nobody holds but who asks it: several may not fit into memory together."""
-    return find_source(model).load()
+class _Loader:
+    """Loads a teacher that nobody holds but who asks it: several may not fit into memory
+    together."""
+
+    def __init__(self, options: ModelOptions) -> None:
+        self._rendering: Mapping[str, str | None] = {}
+        self._options = options
+
+    def rendering(self) -> Mapping[str, str | None]:
+        """How it words prompts; empty until it is loaded."""
+        return self._rendering
+
+    def load(self) -> Model:
+        source = find_source(self._options)
+        model = source.load()
+        self._rendering = dict(source.rendering)
+        return model
 
 
 def _scorer(teaching: Teaching, first: Source) -> Scorer | None:

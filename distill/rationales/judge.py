@@ -47,7 +47,7 @@ class Judge:
         self.gains: dict[Key, Gain] = {}
         """Of the attempts that a model has scored."""
         self._task = task
-        self._options = options
+        self.options = options
         self._reasons: dict[Key, tuple[str, ...]] = {}
         self._qualities: dict[Key, Quality] = {}
 
@@ -72,7 +72,7 @@ class Judge:
         """The reasons against an attempt."""
         if attempt.key not in self._reasons:
             self._reasons[attempt.key] = filters.why_rejected(
-                attempt.raw, sample, self._task, keep=self._options.keep
+                attempt.raw, sample, self._task, keep=self.options.keep
             )
         return self._reasons[attempt.key]
 
@@ -90,7 +90,7 @@ class Judge:
     def _scores(
         self, sample: Sample, passed: Sequence[Attempt], attempts: Sequence[Attempt]
     ) -> dict[Key, float]:
-        score = METHODS[self._options.choose].score
+        score = METHODS[self.options.choose].score
         candidates = {each.key: _Candidate(self, self._task, sample, each) for each in attempts}
         among = list(candidates.values())
         return {attempt.key: score(candidates[attempt.key], among) for attempt in passed}
