@@ -601,7 +601,7 @@ def other_random(path: Path) -> None:
     [
         (change_state(step=-5), "is damaged"),
         (change_state(step="6"), "it is of step '6'"),
-        (change_state(order=None), "is damaged"),
+        (change_state(order=None), "of another model"),
         (pipe, "not a regular file"),
         (link, "leads out of its folder"),
         (short_moments, "of another model"),

@@ -151,7 +151,8 @@ def load(path: Path, *, like: Mapping[str, torch.Tensor] | None = None) -> Snaps
         for file in path.iterdir():
             open_regular(file, within=path).close()
         state = json_object(parse_json(read_regular(path / STATE, limit=MAX_JSON_BYTES)))
-        _check_state(path, state)
+        if _step_of(path) != state["step"]:
+            raise ValueError(f"it is of step {state['step']!r}")
         random = load_file(path / RANDOM)
         for shard in state.pop("shards", ()):
             (path / shard).stat()  # without it a part would be read as zeros
@@ -178,13 +179,6 @@ def load(path: Path, *, like: Mapping[str, torch.Tensor] | None = None) -> Snaps
             "before it.",
         ) from error
     return Snapshot(step=step, model=model, optimizer=optimizer, random=random, state=state)
-
-
-def _check_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Refuse a state that is not that of the checkpoint at `path`; raises ValueError and others."""
-    if _step_of(path) != state["step"]:
-        raise ValueError(f"it is of step {state['step']!r}")
-    state["schedule"]["steps"], state["order"]["sha256"]
 
 
 def _step_of(path: Path) -> int:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -84,7 +85,9 @@ class TrainingState:
         """
         expected = {"steps": self._steps, "sha256": self._order}
         state = snapshot.state
-        found = {"steps": state["schedule"]["steps"], "sha256": state["order"]["sha256"]}
+        found = None
+        with contextlib.suppress(KeyError, TypeError):
+            found = {"steps": state["schedule"]["steps"], "sha256": state["order"]["sha256"]}
         shapes = ({n: t.shape for n, t in s.items()} for s in (snapshot.model, self.parameters))
         kept, ours = shapes
         if found != expected or kept != ours or not self._fits(snapshot.optimizer):
