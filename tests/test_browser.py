@@ -489,6 +489,7 @@ def test_another_task_has_questions_of_its_own(show: Callable[..., Page], runs: 
     """Written answers have a reference and a score, each of its own, and no verdict."""
     page = show()
     page.select_option("#data-select", label="VQAonline, test split")
+    page.wait_for_function("view.group.title === 'VQAonline, test split'")
     found = answers(runs, "moondream", "vqaonline")
     assert len(listed(page)) == len(found)
     assert not page.is_visible("#extractor-choice")

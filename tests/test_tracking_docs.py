@@ -58,11 +58,14 @@ def test_every_command_and_block_runs(command: Callable[..., Any], folder: Path)
 
 
 def test_the_options_are_those_of_the_commands() -> None:
-    """Each that the page names is one of `harness eval`, and none of tracking is left out."""
+    """Each that the page names is one of `harness eval` or of a training, and none of tracking is left
+    out."""
     assert len(COMMANDS) == 3
     assert len(BLOCKS) == 1
     group: Any = typer.main.get_command(cli.app)
-    flags = {flag for one in group.commands["eval"].params for flag in one.opts}
+    flags, of_trainings = (
+        {flag for one in group.commands[name].params for flag in one.opts} for name in ("eval", "train")
+    )
     named = set(re.findall(r"`(--[a-z-]+)`", PAGE))
-    assert named <= flags
+    assert named <= flags | of_trainings
     assert {flag for flag in flags if flag.startswith("--track")} <= named
