@@ -64,7 +64,8 @@ def test_the_options_are_those_of_the_commands() -> None:
     assert len(BLOCKS) == 1
     group: Any = typer.main.get_command(cli.app)
     flags, of_trainings = (
-        {flag for one in group.commands[name].params for flag in one.opts} for name in ("eval", "train")
+        {flag for one in group.commands[name].params for flag in one.opts}
+        for name in ("eval", "train")
     )
     named = set(re.findall(r"`(--[a-z-]+)`", PAGE))
     assert named <= flags | of_trainings
