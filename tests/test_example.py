@@ -24,11 +24,13 @@ def test_the_example_is_what_its_runs_give(command, tmp_path: Path) -> None:
 
 
 def test_the_example_has_every_row_and_no_picture_of_the_questions() -> None:
-    """Seven minis on choice questions, six on open ones, all marked, text only."""
+    """What `harness demo` measures: six minis on both tasks, the student and its control on choice
+    questions; all marked, text only."""
     runs = {path.parent.relative_to(EXAMPLE) for path in EXAMPLE.glob("runs/*/*/*/run.json")}
-    for task, absent in (("scienceqa-mini", set()), ("vqaonline-mini", {"moondream-kd"})):
-        names = {path.parts[2] for path in runs if path.parts[1] == task}
-        assert names == {f"{spec.name}-mini" for spec in CATALOG if spec.name not in absent}
+    minis = {f"{spec.name}-mini" for spec in CATALOG if spec.role != "distilled"}
+    students = {"moondream-kd", "moondream-kd-answer-only"}
+    for task, names in (("scienceqa-mini", minis | students), ("vqaonline-mini", minis)):
+        assert {path.parts[2] for path in runs if path.parts[1] == task} == names
     page = (EXAMPLE / "leaderboard.html").read_text(encoding="utf-8")
     assert "mini (synthetic)" in page
     assert "data:image/png;base64" not in page
@@ -50,10 +52,11 @@ def rows(table: str) -> dict[str, str]:
 
 
 def test_both_tasks_have_all_measured_rows() -> None:
-    """Seven rows measured and six, which has none of Moondream-kd in the paper either: a line says
-    that it is not measured."""
+    """The control too where it was asked. The open questions have no row of Moondream-kd, in the paper
+    neither: a line says that it is not measured."""
     titles = [spec.title for spec in CATALOG]
-    assert set(rows("scienceqa-mini-measured")) == {f"{title}-mini" for title in titles}
+    of_options = {f"{title}-mini" for title in [*titles, "moondream-kd-answer-only"]}
+    assert set(rows("scienceqa-mini-measured")) == of_options
     others = {f"{title}-mini" for title in titles if title != "Moondream-kd"}
     assert set(rows("vqaonline-mini-measured")) == others
     page = (EXAMPLE / "leaderboard.html").read_text(encoding="utf-8")
