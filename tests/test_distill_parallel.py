@@ -127,8 +127,9 @@ def lines(out: Path) -> list[dict[str, Any]]:
 
 
 def validations(out: Path) -> list[dict[str, Any]]:
-    text = (out / "validation_log.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
+    """None where the training evaluates nothing."""
+    log = out / "validation_log.jsonl"
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
 def record(out: Path) -> dict[str, Any]:
