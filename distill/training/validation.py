@@ -12,10 +12,10 @@ from hashlib import sha256
 from distill.config import DistillConfig
 from distill.examples import Example
 from distill.objectives import objective_of
-from distill.questions import Questions
+from distill.questions import Questions, unseen
 from distill.training.fingerprint import fingerprint
 from harness.core.errors import DataError
-from harness.core.types import Sample, Task
+from harness.core.types import Task
 from harness.data.fingerprint import fingerprint as data_fingerprint
 from harness.data.fingerprint import image_digests
 from harness.data.selection import select
@@ -81,17 +81,11 @@ def _of_split(
     except DataError as error:
         log.info("%s", error.what)
         return None
-    learned = {_content(example.sample) for example in examples}
-    new = [sample for sample in loaded.samples if _content(sample) not in learned]
+    new = unseen(loaded.samples, [example.sample for example in examples])
     if not new or any(sample.target is None for sample in new):
         return None
     chosen = select(new, limit=config.eval_limit, how="stratified", seed=config.seed)
     return Validation(examples=[Example(sample, None) for sample in chosen], split=SPLIT)
-
-
-def _content(sample: Sample) -> tuple[object, ...]:
-    """What makes two questions the same."""
-    return sample.question, sample.choices, *image_digests([sample])[sample.id]
 
 
 def _held_out(
