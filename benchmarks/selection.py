@@ -86,9 +86,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "longest": Condition(tables="s", options={**ANY, "choose": "longest"}),
     "best": Condition(tables="s", options={**ANY, "choose": "best"}),
     "agrees, first": Condition(tables="s", options={"choose": "first"}),
-    "answer": Condition(
-        tables="o", options=ONE, config={"objective": "answer", **distillation.ANSWERS_ONLY}
-    ),
+    "answer": Condition(tables="o", options=ONE, config={"objective": "answer"}),
     "multitask": Condition(tables="o", options=ONE, config={"objective": "multitask"}),
     "logits": Condition(tables="o", options=ONE, config={"objective": "logits"}),
     "on-policy": Condition(
@@ -232,7 +230,10 @@ class Made:
         own = {key: json.loads(value) for key, value in given.items()}
         config = replace(self.plan.training.config, **own, seed=seed)
         changes = dict(condition.config)
-        if objective := changes.pop("objective", ""):
+        objective = changes.pop("objective", "")
+        if objective == "answer":
+            return distillation.answers_only(config)  # as long in time
+        if objective:
             return config.with_objective(objective, **changes)
         return replace(config, **changes)
 
