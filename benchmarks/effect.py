@@ -24,6 +24,7 @@ from typing import Any
 
 from distill import pipeline
 from distill.layout import LOG, folder_of
+from distill.pipeline import Plan
 from harness.core.environment import describe
 from harness.core.files.atomic import temporary_folder
 from harness.core.options import ModelOptions, RunOptions
@@ -50,21 +51,7 @@ def pairs(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--student", default=distillation.STUDENT, help="a mini")
-    parser.add_argument(
-        "--until", metavar="STAGE", help="the student as that stage of its recipe leaves it"
-    )
-    parser.add_argument("--keep", type=Path, help="what `harness mini pretrain --keep` left")
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--folder", type=Path, default=Path("runs/effect"))
-    parser.add_argument("--set", nargs="*", default=[], help="FIELD=VALUE of the student's config")
-    parser.add_argument("--control-set", nargs="*", default=[], help="the same of both controls")
-    parser.add_argument("--samples", type=int, help="questions that the teacher is asked")
-    parser.add_argument("--limit", type=int, help="questions that the students are asked")
-    parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
+    arguments = parsed()
     data = Data(load_task(distillation.TASK), DataOptions(split=arguments.split))
     found: dict[str, list[list[Prediction]]] = {}
     seconds: dict[str, list[float]] = {}
@@ -73,32 +60,7 @@ def main() -> None:
     before = evaluate(Weights(base), data, how)
     found["before"] = [RunFolder(before.folder).read_predictions()] * len(arguments.seeds)
     for seed in arguments.seeds:
-        plan = distillation.plan(
-            arguments.folder,
-            name=f"seed-{seed}",
-            samples=arguments.samples,
-            seed=seed,
-            split=arguments.split,
-            limit=arguments.limit,
-            command=("python", "benchmarks/effect.py"),
-        )
-        config = replace(plan.training.config, **pairs(arguments.set))
-        longer = distillation.ANSWER_EPOCHS * config.epochs
-        own = pairs(arguments.control_set)
-        changes = {"epochs": longer, **distillation.ANSWERS_ONLY, **own}
-        plan = replace(
-            plan,
-            training=replace(
-                plan.training,
-                base=base,
-                config=config,
-                controls={
-                    STEPS: config.with_objective("answer", **{**changes, "epochs": config.epochs}),
-                    COMPUTE: config.with_objective("answer", **changes),
-                },
-            ),
-            evaluation=replace(plan.evaluation, max_new_tokens=config.max_new_tokens),
-        )
+        plan = plan_of(arguments, base, seed)
         first = folder_of(plan.workspace.runs, f"seed-{arguments.seeds[0]}")
         own = plan.workspace.folder
         if own != first and not own.exists():
@@ -130,6 +92,48 @@ def main() -> None:
     if arguments.out:
         arguments.out.write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report))
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--student", default=distillation.STUDENT, help="a mini")
+    parser.add_argument(
+        "--until", metavar="STAGE", help="the student as that stage of its recipe leaves it"
+    )
+    parser.add_argument("--keep", type=Path, help="what `harness mini pretrain --keep` left")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--folder", type=Path, default=Path("runs/effect"))
+    parser.add_argument("--set", nargs="*", default=[], help="FIELD=VALUE of the student's config")
+    parser.add_argument("--control-set", nargs="*", default=[], help="the same of both controls")
+    parser.add_argument("--samples", type=int, help="questions that the teacher is asked")
+    parser.add_argument("--limit", type=int, help="questions that the students are asked")
+    parser.add_argument("--out", type=Path)
+    return parser.parse_args()
+
+
+def plan_of(arguments: argparse.Namespace, base: ModelOptions, seed: int) -> Plan:
+    """The distillation with a seed, and both controls."""
+    plan = distillation.plan(
+        arguments.folder,
+        name=f"seed-{seed}",
+        samples=arguments.samples,
+        seed=seed,
+        split=arguments.split,
+        limit=arguments.limit,
+        command=("python", "benchmarks/effect.py"),
+    )
+    config = replace(plan.training.config, **pairs(arguments.set))
+    answers, own = distillation.answers_only(config), pairs(arguments.control_set)
+    controls = {
+        STEPS: answers.with_objective("answer", **{**own, "epochs": config.epochs}),
+        COMPUTE: answers.with_objective("answer", **own),
+    }
+    return replace(
+        plan,
+        training=replace(plan.training, base=base, config=config, controls=controls),
+        evaluation=replace(plan.evaluation, max_new_tokens=config.max_new_tokens),
+    )
 
 
 def student_before(arguments: argparse.Namespace) -> ModelOptions:
