@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from harness.core.types import Decoding, Extraction, Output, Prediction, Prompt, Sample
+from harness.core.types import (
+    REFUSAL,
+    Decoding,
+    Extraction,
+    Output,
+    Prediction,
+    Prompt,
+    Sample,
+)
 from harness.run.records import prediction_from_json, prediction_to_json
 from harness.run.runner import PromptSettings, Runner
 from harness.run.scoring import extract_again
@@ -125,6 +133,24 @@ def test_votes_are_counted_again_when_answers_are_extracted_again() -> None:
     assert [vote.answer for vote in again.votes] == [2, None, None]
     assert again.scores == {}
     assert extract_again(prediction, LETTERS.extract) == prediction
+
+
+class Refusing(Sampled):
+    """Refuses in words that have the letter A."""
+
+    def generate(self, prepared: Sequence[Prompt], decoding: Decoding) -> list[Output]:
+        outputs = super().generate(prepared, decoding)
+        return [replace(o, finish=REFUSAL) if o.raw == "It is A" else o for o in outputs]
+
+
+def test_a_refusal_has_no_vote() -> None:
+    """Nor when answers are extracted again: its words are about the question."""
+    (prediction, _) = asked(Refusing("A", "A", "B"), 3)
+    assert (prediction.answer, prediction.raw) == (1, "It is B")
+    assert extract_again(prediction, LETTERS.extract) == prediction
+    none = extract_again(prediction, lambda raw, choices: Extraction(None, "none"))
+    assert (none.answer, none.finish, none.rule) == (None, REFUSAL, REFUSAL)
+    assert extract_again(none, LETTERS.extract).answer == 1
 
 
 def test_a_vote_for_no_option_is_refused() -> None:

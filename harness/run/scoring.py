@@ -134,24 +134,19 @@ def _with_only(prediction: Prediction, metrics: Container[str]) -> Prediction:
 
 def extract_again(prediction: Prediction, read: Extractor) -> Prediction:
     """The prediction with what `read` extracts from its raw text, where there is one."""
-    has_no_text = prediction.error is not None or prediction.finish == REFUSAL
-    if has_no_text or prediction.rule == CONCLUDED:
+    if prediction.error is not None or prediction.rule == CONCLUDED:
         return prediction
+
+    def extract(raw: str, finish: str) -> Extraction:
+        if finish == REFUSAL:
+            return Extraction(None, REFUSAL)
+        finished = is_finished(finish)
+        return extract_answer(read, raw, prediction.choices, prediction.order, finished=finished)
+
     before = prediction.answer
     if prediction.votes:
-        prediction = counted_again(
-            prediction,
-            lambda raw, finished: extract_answer(
-                read, raw, prediction.choices, prediction.order, finished=finished
-            ),
-        )
-    reading = extract_answer(
-        read,
-        prediction.raw,
-        prediction.choices,
-        prediction.order,
-        finished=is_finished(prediction.finish),
-    )
+        prediction = counted_again(prediction, extract)
+    reading = extract(prediction.raw, prediction.finish)
     return replace(
         prediction,
         answer=reading.answer,

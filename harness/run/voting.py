@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from harness.core.finish import is_finished
 from harness.core.types import Answer, Extraction, Output, Prediction, Vote
 
 Extract = Callable[[Output], Extraction]
@@ -60,17 +59,15 @@ def elected(output: Output, extract: Extract) -> tuple[Output, tuple[Vote, ...]]
     return replace(won, tokens=sum(known) if len(known) == len(tokens) else None), votes
 
 
-def counted_again(
-    prediction: Prediction, extract: Callable[[str, bool | None], Extraction]
-) -> Prediction:
+def counted_again(prediction: Prediction, extract: Callable[[str, str], Extraction]) -> Prediction:
     """The prediction with its votes extracted again, and the text that they elect now.
 
     Args:
-        extract: (raw text, whether it is finished) -> extraction.
+        extract: (raw text, why it ended) -> extraction.
     """
     votes = []
     for vote in prediction.votes:
-        reading = extract(vote.raw, is_finished(vote.finish))
+        reading = extract(vote.raw, vote.finish)
         votes.append(replace(vote, answer=reading.answer, rule=reading.rule))
     won = votes[winner([vote.answer for vote in votes])]
     return replace(prediction, votes=tuple(votes), raw=won.raw, finish=won.finish)
