@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from distill.rationales.collect import Teaching
 from distill.rationales.teacher_scores import TeacherScores
 from distill.training import checkpointing
 from distill.training.estimate import estimate
+from distill.training.features import UNUSABLE
 from distill.training.student import Student
 from distill.training.train import train
 from harness.core.errors import HarnessError, SampleError
@@ -146,12 +148,16 @@ def test_an_answer_has_room_in_both_contexts(
     (row,) = student.rows(example)
     assert student.length(example) == len(row.ids) + 5
     asked = []
-    student.learn_from(lambda _, tokens: asked.append(len(tokens)) or torch.zeros(6, 500))
+    student.learn_from(SimpleNamespace(check=lambda _, tokens: asked.append(tokens)))
     student.length(example)
     assert asked == [6]
     teacher = scores(questions, base, tiny("moondream", 1))
-    teacher._model.context = 20
     student.learn_from(teacher)
+    (picture,) = example.sample.images
+    broken = replace(example.sample, images=(replace(picture, read=lambda: b""),))
+    with pytest.raises(SampleError, match=f"^{UNUSABLE}: "):
+        student.length(Example(broken, None))
+    teacher._model.context = 20
     with pytest.raises(SampleError, match=r"too long for the teacher: .* tokens, context 20"):
         student.length(example)
     student.context = len(row.ids)

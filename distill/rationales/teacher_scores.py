@@ -18,6 +18,7 @@ from distill.rationales.logit_collection import (
 )
 from distill.rationales.prompt import PROMPT_VERSION, teacher_task
 from distill.rationales.vocabularies import share_tokens
+from distill.training.features import UNUSABLE
 from harness.core.errors import ContextError, SampleError
 
 if TYPE_CHECKING:
@@ -58,11 +59,19 @@ class TeacherScores:
     def _model(self) -> Any:
         return self._source.load()
 
-    def __call__(self, example: Example, tokens: Sequence[int]) -> Tensor:
-        """Raises SampleError where they do not fit into the teacher's context."""
-        prompt = self._task.prompt(example.sample, "structured")
+    def check(self, example: Example, tokens: int) -> None:
+        """Refuse, without computing anything, a question after which an answer of `tokens` tokens
+        does not fit into the teacher's context, or whose picture cannot be used; raises
+        SampleError."""
         try:
-            logits = target_logits(self._model, prompt, self._shared.by_teacher(tokens))
-        except ContextError as error:
-            raise SampleError(f"too long for the teacher: {error}") from error
+            prompt = self._task.prompt(example.sample, "structured")
+        except SampleError as error:
+            raise SampleError(f"{UNUSABLE}: {error}") from error
+        length, context = self._model.count(prompt) + tokens, self._model.context
+        if context is not None and length > context:
+            raise SampleError(f"too long for the teacher: {ContextError(length, context)}")
+
+    def __call__(self, example: Example, tokens: Sequence[int]) -> Tensor:
+        prompt = self._task.prompt(example.sample, "structured")
+        logits = target_logits(self._model, prompt, self._shared.by_teacher(tokens))
         return self._shared.by_student(logits.float()).cpu()

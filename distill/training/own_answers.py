@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,8 +13,15 @@ from distill.objectives.objective import Sampling
 from distill.training.network import Network
 from harness.engine.encoded_prompts import EncodedPrompt, collate, pixel_shapes
 
-Score = Callable[[Example, Sequence[int]], Tensor]
-"""(example, tokens of an answer) -> the teacher's logits at each of them, (T, V)."""
+
+class Score(Protocol):
+    """The teacher of the student's own answers."""
+
+    def __call__(self, example: Example, tokens: Sequence[int]) -> Tensor:
+        """The teacher's logits at each token of an answer, (T, V)."""
+
+    def check(self, example: Example, tokens: int) -> None:
+        """Raises SampleError where an answer of so many tokens does not fit into its context."""
 
 
 class SampledAnswers:

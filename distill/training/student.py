@@ -236,7 +236,7 @@ class Student:
         if self.context is not None and length > self.context:
             raise SampleError(f"longer than the context of {self.context} tokens")
         if self._answers is not None and self._score is not None:
-            self._score(example, [rows[0].ids[-1]] * self._answers.most)
+            self._score.check(example, self._answers.most)
         if example.sample.images:
             self._image_tokens.add(self.network.image_tokens(rows[0].prompt))
         return length
