@@ -50,6 +50,7 @@ class Judge:
         self.options = options
         self._reasons: dict[Key, tuple[str, ...]] = {}
         self._qualities: dict[Key, Quality] = {}
+        self._conclusions: dict[Key, Answer | None] = {}
 
     def __call__(self, sample: Sample, attempts: Sequence[Attempt]) -> Verdict:
         """One that needed no hint comes before one that did, then the score decides, then the
@@ -87,11 +88,18 @@ class Judge:
             )
         return self._qualities[attempt.key]
 
+    def conclusion(self, sample: Sample, attempt: Attempt) -> Answer | None:
+        """What an attempt concludes, as the task extracts it."""
+        if attempt.key not in self._conclusions:
+            found = self._task.extract(attempt.raw, sample.choices)
+            self._conclusions[attempt.key] = found.answer
+        return self._conclusions[attempt.key]
+
     def _scores(
         self, sample: Sample, passed: Sequence[Attempt], attempts: Sequence[Attempt]
     ) -> dict[Key, float]:
         score = METHODS[self.options.choose].score
-        candidates = {each.key: _Candidate(self, self._task, sample, each) for each in attempts}
+        candidates = {each.key: _Candidate(self, sample, each) for each in attempts}
         among = list(candidates.values())
         return {attempt.key: score(candidates[attempt.key], among) for attempt in passed}
 
@@ -101,7 +109,6 @@ class _Candidate:
     """See `distill.rationales.selection.Candidate`."""
 
     judge: Judge
-    task: Task
     sample: Sample
     attempt: Attempt
 
@@ -111,7 +118,7 @@ class _Candidate:
 
     @property
     def conclusion(self) -> Answer | None:
-        return self.task.extract(self.attempt.raw, self.sample.choices).answer
+        return self.judge.conclusion(self.sample, self.attempt)
 
     @property
     def agreement(self) -> float:
