@@ -69,6 +69,7 @@ def score_attempts(work: Work, scorer: Scorer) -> None:
     if not pending:
         return
     model = scorer.source.load()
+    work.record_scorer(scorer.about)
     prompter = Prompter(
         model,
         work.questions.data.task,
@@ -87,7 +88,6 @@ def score_attempts(work: Work, scorer: Scorer) -> None:
                 work.add_gains(gains, replace=replace_others)
             replace_others = False
             bar.advance(len(batch))
-    work.record_scorer(scorer.about)
 
 
 def _gains(
