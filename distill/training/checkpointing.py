@@ -70,6 +70,21 @@ def latest_step(folder: Path) -> int:
     return max(steps(folder), default=0)
 
 
+def path_of(folder: Path, step: int) -> Path:
+    """Where the checkpoint of `step` belongs under `folder`."""
+    return folder / f"step-{step:08}"
+
+
+def save_weights(folder: Path, step: int, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write the weights after `step` alone, from which no training resumes."""
+    from safetensors.torch import save_file
+
+    path, aside = _names(folder, step)
+    _begin(aside)
+    save_file({k: v.contiguous() for k, v in weights.items()}, aside / MODEL)
+    publish_folder(aside, path)
+
+
 def save(folder: Path, snapshot: Snapshot, *, keep: int) -> Path:
     """Add a checkpoint, then remove all but the `keep` newest.
 
@@ -260,7 +275,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _names(folder: Path, step: int) -> tuple[Path, Path]:
     """Where the checkpoint of `step` belongs, and where it is written first."""
-    path = folder / f"step-{step:08}"
+    path = path_of(folder, step)
     return path, folder / f".{path.name}.tmp"
 
 

@@ -15,7 +15,6 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,7 +34,6 @@ from distill.training.student import Student
 from distill.training.tracked import log_evaluation
 from distill.training.validation import Validation
 from harness.core.errors import DataError, SampleError
-from harness.core.files.atomic import publish_folder
 from harness.core.types import Model, Task
 
 log = logging.getLogger(__name__)
@@ -103,7 +101,7 @@ class Evaluations:
         if self._processes.first:
             with self._run.writing():
                 if line["best"]:
-                    _write_best(self._run.out / BEST, step, learned)
+                    checkpointing.save_weights(self._run.out / BEST, step, learned)
                 self._log.append(line)
             for text in in_words(line):
                 log.info("%s", text)
@@ -151,7 +149,7 @@ class Evaluations:
 
         best = self.best
         assert best is not None
-        path = _folder_of(self._run.out / BEST, best["step"]) / checkpointing.MODEL
+        path = checkpointing.path_of(self._run.out / BEST, best["step"]) / checkpointing.MODEL
         try:
             return load_file(path)
         except (OSError, SafetensorError) as error:
@@ -169,7 +167,7 @@ class Evaluations:
         for step in reached:
             best = best_of([line for line in self._lines if line["step"] <= step], self._run.config)
             if best is not None:
-                needed.add(_folder_of(self._run.out / BEST, best["step"]))
+                needed.add(checkpointing.path_of(self._run.out / BEST, best["step"]))
         for path in (self._run.out / BEST).glob("*step-*"):
             if path not in needed:
                 shutil.rmtree(path)
@@ -229,19 +227,3 @@ def _max_new_tokens(student: Student, examples: Sequence[Example], config: Disti
             continue
     spared = 2 * longest + _SPARE_TOKENS if longest else config.max_new_tokens
     return min(config.max_new_tokens, spared)
-
-
-def _folder_of(folder: Path, step: int) -> Path:
-    return folder / f"step-{step:08}"
-
-
-def _write_best(folder: Path, step: int, learned: Mapping[str, torch.Tensor]) -> None:
-    """Write the weights of the best student so far."""
-    from safetensors.torch import save_file
-
-    path = _folder_of(folder, step)
-    aside = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    save_file({k: v.contiguous() for k, v in learned.items()}, aside / checkpointing.MODEL)
-    publish_folder(aside, path)
