@@ -117,22 +117,6 @@ def test_a_prefix_has_no_labels(models, pool) -> None:
         assert said == whole.answer[whole.answer.index("<REASONING>") :]
 
 
-def test_a_mini_is_asked_in_the_style_of_its_recipe(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its mark says so, where it is not its row's; the published row, and a folder that is not
-    asked for by the row's name, stay as they are."""
-    reasons = Recipe(stages=(), style="cot", learned="To reason in steps.")
-    monkeypatch.setattr(build_module, "RECIPES", {**RECIPES, "phi-3.5": reasons})
-    for name, style in (("phi-3.5", "cot"), ("moondream", "direct")):
-        folder = tmp_path / name
-        build(name, folder)
-        assert find_checkpoint(name, weights=str(folder)).style == "direct"
-        build_module.write_mark(folder, name)
-        assert find_checkpoint(name, weights=str(folder)).style == style
-        assert find_checkpoint(str(folder)).style == "direct"
-
-
 @pytest.mark.parametrize("name", ["moondream", "llava-cot", "phi-3.5", "llava-next", "kosmos-2"])
 def test_each_cell_has_a_token(models, pool, name: str) -> None:
     """A change in one cell of the picture moves that cell's token, of every view, the most."""

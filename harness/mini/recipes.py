@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from harness.core.types import Style
 from harness.mini.training_loop import Stage
 
 
@@ -15,8 +14,6 @@ class Recipe:
     """The training of one mini, from random weights to the shipped ones."""
 
     stages: tuple[Stage, ...]
-    style: Style | None = None
-    """The prompt style that it is asked in; None: its row's."""
     learned: str
     """What it has learned, in words, for its card."""
 
