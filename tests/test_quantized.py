@@ -74,6 +74,17 @@ def test_a_folder_is_as_small_as_its_integers(tiny, tmp_path: Path) -> None:
     assert small.stat().st_size < 0.35 * (folder / "model.safetensors").stat().st_size
 
 
+def test_a_folder_that_is_read_only_is_loaded(tiny, tmp_path: Path) -> None:
+    """As an installed package may be: the copy can be written to."""
+    folder = quantized_copy(tiny("moondream"), tmp_path / "mine")
+    folder.chmod(0o555)
+    with quantized.dequantized(folder) as whole:
+        assert whole.stat().st_mode & 0o700 == 0o700
+        assert (whole / "model.safetensors").is_file()
+    assert not whole.exists()
+    folder.chmod(0o755)
+
+
 def test_other_folders_are_loaded_where_they_are(tiny) -> None:
     """Only weights in eight bits are written anew."""
     with quantized.dequantized(tiny("moondream")) as whole:

@@ -59,6 +59,7 @@ def dequantized(folder: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made:
         whole = Path(made) / folder.name
         shutil.copytree(folder, whole, ignore=shutil.ignore_patterns(FILE))
+        whole.chmod(0o700)  # the copy has the folder's mode, which may be read-only
         tensors = _multiplied(load_file(folder / FILE), folder / FILE)
         save_file(tensors, whole / _WHOLE, metadata={"format": "pt"})
         yield whole
