@@ -133,3 +133,32 @@ def test_a_model_of_one_picture_says_so_before_the_run(
     assert (tmp_path / "runs").exists() == (several == 1)
     if several == 1:
         assert "1 of 4 questions have more, and will be error rows." in said
+
+
+FIRST = """
+from dataclasses import replace
+from tasks.scienceqa import TASK as WHOLE
+
+def prompt(sample, style):
+    return WHOLE.prompt(replace(sample, images=sample.images[:1]), style)
+
+TASK = replace(WHOLE, name="first", prompt=prompt)
+"""
+
+
+def test_a_task_may_show_fewer_pictures_than_its_questions_have(
+    command, tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What counts is what the model is shown."""
+    draw_questions(tmp_path / "data")
+    file = tmp_path / "data" / "test.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()][:2]
+    pairs = [{**row, "image": [row["image"]] * 2} for row in rows]
+    file.write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    (tmp_path / "first.py").write_text(FIRST)
+    result = command(
+        *("eval", "--model", tiny("vilt"), "--task", tmp_path / "first.py"),
+        *("--data", tmp_path / "data", "--runs", tmp_path / "runs", "--device", "cpu"),
+    )
+    assert result.code == 0, result.stderr
+    assert "takes one picture" not in result.stderr + caplog.text

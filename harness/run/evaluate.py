@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from harness.core import processes, progress
-from harness.core.errors import DataError, HarnessError
+from harness.core.errors import DataError, HarnessError, SampleError
 from harness.core.files.locks import InUse
 from harness.core.interrupts import Interrupted, interrupts
 from harness.core.options import RunOptions
 from harness.core.processes import Place
-from harness.core.types import Prediction, Task
+from harness.core.types import Prediction, Sample, Task
 from harness.data.fingerprint import extraction
 from harness.data.selection import select
 from harness.run import shards
@@ -100,12 +100,12 @@ def _check_pictures(job: Job) -> None:
         HarnessError: all of them have.
     """
     most = job.source.max_images
-    beyond = sum(len(s.images) > most for s in job.selected) if most is not None else 0
-    if not beyond:
+    beyond = [s for s in job.selected if most is not None and len(s.images) > most]
+    if most is None or not beyond or _pictures_shown(job, beyond[0]) <= most:
         return
     takes = "one picture" if most == 1 else f"at most {most} pictures"
     said = f"{job.source.checkpoint.title} takes {takes} a question"
-    if beyond == len(job.selected):
+    if len(beyond) == len(job.selected):
         raise HarnessError(
             f"{said}, and each question of {job.data.task.title} has more.",
             remedy="Choose a model that takes several, such as phi-3.5.",
@@ -113,9 +113,17 @@ def _check_pictures(job: Job) -> None:
     log.warning(
         "%s: %d of %d questions have more, and will be error rows.",
         said,
-        beyond,
+        len(beyond),
         len(job.selected),
     )
+
+
+def _pictures_shown(job: Job, sample: Sample) -> int:
+    """How many of a question's pictures its task shows the model: a user's own may show fewer."""
+    try:
+        return len(job.data.task.prompt(sample, job.settings["style"]).images)
+    except SampleError:
+        return len(sample.images)
 
 
 def _together(job: Job, place: Place) -> Run:
