@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,9 +57,7 @@ DEMO = Extent(
     questions=None, rationales=3000, epochs=3, student=DISTILLED, models=MODELS, control=True
 )
 """The smallest distillation that shows what rationales are worth: see docs/miniature.md."""
-FULL = Extent(
-    questions=None, rationales=6300, epochs=3, student=DISTILLED, models=MODELS, control=True
-)
+FULL = replace(DEMO, rationales=6300)
 """The preset's: all questions of the train split."""
 QUICK = Extent(
     questions=35,
