@@ -189,7 +189,11 @@ def overview(found: Sequence[TaskSection]) -> Table | None:
 
 def tested(found: Sequence[TaskSection], first: str, second: str) -> Pair | None:
     """The test of two runs, the second against the first, among those of all pairs."""
-    known = (group.tests for section in found for group in section.run_groups if group.tests)
+    return _tested([group for section in found for group in section.run_groups], first, second)
+
+
+def _tested(groups: Sequence[RunGroup], first: str, second: str) -> Pair | None:
+    known = (group.tests for group in groups if group.tests)
     return next((pair for tests in known if (pair := tests.pair(first, second))), None)
 
 
@@ -269,8 +273,8 @@ def _section(
 
 def _separable(groups: Sequence[RunGroup], first: str, second: str) -> bool:
     """Whether tests put one of two runs before the other."""
-    known = (group.tests for group in groups if group.tests)
-    return any(pair.certain for tests in known if (pair := tests.pair(first, second)))
+    pair = _tested(groups, first, second)
+    return pair is not None and pair.certain
 
 
 def _paper_table(task: str, paper: Paper) -> tuple[PaperTable | None, bool]:
