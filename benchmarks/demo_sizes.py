@@ -1,12 +1,12 @@
 """How many rationales and steps the demo needs: the effect against both, as a curve.
 
-    python benchmarks/demo_sizes.py --rationales demo/full/runs/distill/moondream-kd \
-        --out benchmarks/demo_sizes.json --svg docs/demo-sizes.svg
+    python benchmarks/demo_sizes.py --rationales demo/full/runs/distill/moondream-kd --out one.json
+    python benchmarks/demo_sizes.py --draw one.json two.json --svg docs/demo-sizes.svg
 
-The teacher's rationales of all training questions are there already; a student learns those of the
-first of them, a control the answers to the same questions for as much time. Sizes are chosen on
-validation. Trainings and answers that are there are used as they are. The last line of stdout is
-one JSON document.
+The teacher's rationales of all training questions are there already, of `harness demo --full`; a
+student learns those of the first of them, a control the answers to the same questions for as much
+time. Sizes are chosen on validation. Trainings and answers that are there are used as they are. The
+last line of stdout is one JSON document.
 """
 
 from __future__ import annotations
@@ -40,10 +40,9 @@ STRUCTURED, ANSWERS = "rationales", "answers alone"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rationales", type=Path, help="folder of a distillation")
-    parser.add_argument(
-        "--draw", type=Path, nargs="+", help="reports to draw, instead of measuring"
-    )
+    way = parser.add_mutually_exclusive_group(required=True)
+    way.add_argument("--rationales", type=Path, help="folder of a distillation")
+    way.add_argument("--draw", type=Path, nargs="+", help="reports to draw, instead of measuring")
     parser.add_argument("--sizes", type=int, nargs="+", default=[500, 1000, 2000, 4000])
     parser.add_argument("--epochs", type=int, nargs="+", default=[3])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
@@ -57,7 +56,9 @@ def main() -> None:
     if arguments.draw:
         reports = [json.loads(path.read_text()) for path in arguments.draw]
         rows = sorted((row for each in reports for row in each["rows"]), key=lambda r: r["asked"])
-        write(arguments, {**reports[0], "rows": rows})
+        report = {**reports[0], "rows": rows}
+        write(arguments, report)
+        print(json.dumps(report))
         return
     points = product(arguments.seeds, arguments.epochs, arguments.sizes)
     for seed, epochs, size in points:
