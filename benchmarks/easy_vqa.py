@@ -122,20 +122,8 @@ def train(given: argparse.Namespace, data: Path) -> None:
 
 def ask(student: Path, runs: Path, data: Path) -> None:
     harness(
-        *(
-            "eval",
-            "--model",
-            student,
-            "--task",
-            TASK,
-            "--data",
-            data,
-            "--split",
-            "test",
-            "--device",
-            "cpu",
-        ),
-        *("--batch-size", 64, "--runs", runs, "--max-new-tokens", 8),
+        *("eval", "--model", student, "--task", TASK, "--data", data, "--split", "test"),
+        *("--device", "cpu", "--batch-size", 64, "--runs", runs, "--max-new-tokens", 8),
     )
 
 

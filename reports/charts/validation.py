@@ -52,20 +52,19 @@ def validation_curve(
     title = next((t for row in rows if (t := sanitize.text(row.get("title"), limit=60))), "")
     key = "score" if best_by == "score" and _figures(rows, "score") else "loss"
     is_percentage = key == "score" and any(row.get("unit") == "%" for row in rows)
-    scale = 100.0 if is_percentage else 1.0
+    scale, unit = (100.0, "%") if is_percentage else (1.0, "")
     own = _figures(rows, key, scale=scale)
     if not own:
         return None
     blank = _figures(rows, key, scale=scale, within="without_pictures")
     x, across = geometry.across(max(step for step, _ in own))
     found = [value for _, value in (*own, *blank)]
-    y, upwards = geometry.scores("%" if is_percentage else "", found)
+    y, upwards = geometry.scores(unit, found)
     chosen = [step for row in rows if row.get("best") is True and (step := _step(row)) is not None]
     step, value = next(
         (each for each in own if chosen and each[0] == max(chosen)), max(own, key=lambda e: e[0])
     )
     lines = [("with the pictures", own, False), ("with grey pictures", blank, True)]
-    unit = "%" if is_percentage else ""
     return ValidationCurve(
         id=name,
         title=f"{title}{', %' if is_percentage else ''}" if key == "score" else LOSS,
