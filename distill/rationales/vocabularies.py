@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ _IMPOSSIBLE = -1e4
 """The logit of a token that the teacher does not have, as a difference from the others."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SharedTokens:
     """The tokens that teacher and student share, and what they are in each."""
 
@@ -38,8 +39,11 @@ class SharedTokens:
     def by_teacher(self, tokens: Sequence[int]) -> list[int]:
         """The student's tokens by the teacher's ids; what the teacher does not have, as the rows of
         a head that stand for no token, is its end token."""
-        ids = dict(zip(self.student, self.teacher, strict=True))
-        return [ids.get(token, self.end) for token in tokens]
+        return [self._by_teacher.get(token, self.end) for token in tokens]
+
+    @cached_property
+    def _by_teacher(self) -> dict[int, int]:
+        return dict(zip(self.student, self.teacher, strict=True))
 
     def by_student(self, logits: Tensor) -> Tensor:
         """The teacher's logits of the student's tokens, (T, size), from those of its own, (T, V);
@@ -52,9 +56,16 @@ class SharedTokens:
     def within(self, head: int) -> tuple[list[int], list[int]]:
         """The ids of the tokens by teacher and by student, of those that the teacher's head has:
         that of Llama 3.2 Vision has none for a picture."""
-        pairs = zip(self.teacher, self.student, strict=True)
-        there, here = zip(*(pair for pair in pairs if pair[0] < head), strict=True)
-        return list(there), list(here)
+        if head not in self._within:
+            pairs = zip(self.teacher, self.student, strict=True)
+            there, here = zip(*(pair for pair in pairs if pair[0] < head), strict=True)
+            self._within[head] = list(there), list(here)
+        return self._within[head]
+
+    @cached_property
+    def _within(self) -> dict[int, tuple[list[int], list[int]]]:
+        """Rows of the head -> what `within` has found."""
+        return {}
 
 
 def share_tokens(teacher: Weights, base: Path) -> SharedTokens:
