@@ -23,7 +23,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -83,13 +83,62 @@ def collate(
     return batch
 
 
+def model_of(base: Path, trained: Collection[str]) -> torch.nn.Module:
+    """The model as transformers loads it; all but its parameters of these names are frozen."""
+    from transformers import AutoModelForImageTextToText
+
+    model: torch.nn.Module = AutoModelForImageTextToText.from_pretrained(base, dtype=torch.float32)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in trained)
+    return model
+
+
+def optimizer_of(
+    model: torch.nn.Module, config: DistillConfig, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """The project's optimizer and learning rates."""
+    optimizer = torch.optim.Adam(
+        [p for p in model.parameters() if p.requires_grad],
+        **optimizer_settings(config, device="cpu"),
+    )
+    rates = [learning_rate(n, steps, config) for n in range(1, steps + 1)]
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda n: rates[min(n, len(rates) - 1)] / config.learning_rate
+    )
+    return optimizer, schedule
+
+
+def arguments_of(config: DistillConfig, out: Path) -> Any:
+    """TRL's arguments for the same training: one pass over data in our order, nothing saved."""
+    from trl import SFTConfig  # type: ignore[import-not-found]  # no dependency
+
+    return SFTConfig(
+        output_dir=str(out),
+        per_device_train_batch_size=config.batch_size,
+        num_train_epochs=1,  # the epochs follow each other in the data
+        max_grad_norm=0.0,
+        seed=config.seed,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+    )
+
+
 def theirs(
     examples: Sequence[Example], base: Path, config: DistillConfig, folder: Path
 ) -> list[dict[str, Any]]:
     """Loss, tokens and seconds of each step of TRL's trainer."""
     from datasets import Dataset
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-    from trl import SFTConfig, SFTTrainer  # type: ignore[import-not-found]  # no dependency
+    from transformers import AutoProcessor
+    from trl import SFTTrainer  # type: ignore[import-not-found]  # no dependency
 
     task = load_task("scienceqa-mini")
     student = Student(base, config, task, features=folder / "features")
@@ -97,19 +146,8 @@ def theirs(
     prompts = [student.rows.with_pixels(example.sample) for example in examples]
     steps = order([len(row.ids) for row in rows], config)
     trained = {n for n, p in student.network.model.named_parameters() if p.requires_grad}
-    places = [place for step in steps for place in step]
-    model = AutoModelForImageTextToText.from_pretrained(base, dtype=torch.float32)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in trained)
+    model = model_of(base, trained)
     processor = AutoProcessor.from_pretrained(base)
-    optimizer = torch.optim.Adam(
-        [p for p in model.parameters() if p.requires_grad],
-        **optimizer_settings(config, device="cpu"),
-    )
-    rates = [learning_rate(n, len(steps), config) for n in range(1, len(steps) + 1)]
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda n: rates[min(n, len(rates) - 1)] / config.learning_rate
-    )
     log: list[dict[str, Any]] = []
 
     class Sequential(SFTTrainer):  # type: ignore[misc]
@@ -133,26 +171,11 @@ def theirs(
         model=model,
         processing_class=processor,
         data_collator=collated,
-        train_dataset=Dataset.from_list([{"place": n, "labels": [0]} for n in places]),
-        optimizers=(optimizer, schedule),
-        args=SFTConfig(
-            output_dir=str(folder / "trl"),
-            per_device_train_batch_size=config.batch_size,
-            num_train_epochs=1,  # the epochs follow each other in the data
-            max_grad_norm=0.0,
-            seed=config.seed,
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            max_length=None,
-            dataset_kwargs={"skip_prepare_dataset": True},
-            remove_unused_columns=False,
-            dataloader_pin_memory=False,
-            save_strategy="no",
-            logging_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
+        train_dataset=Dataset.from_list(
+            [{"place": n, "labels": [0]} for step in steps for n in step]
         ),
+        optimizers=optimizer_of(model, config, len(steps)),
+        args=arguments_of(config, folder / "trl"),
     )
     trainer.train()
     ends = [*(line["started"] for line in log[1:]), time.perf_counter()]
