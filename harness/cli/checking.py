@@ -31,7 +31,8 @@ PICTURE = (1024, 768)
 
 
 def before_loading(source: Source) -> str:
-    """What is known of a model before its classes are imported, which takes seconds, in a line."""
+    """What is known of a model before its classes are imported, which takes seconds, in a line. A
+    server's is not loaded here."""
     checkpoint = source.checkpoint
     parts = [checkpoint.weights, checkpoint.size]
     if checkpoint.model_type:
@@ -39,7 +40,8 @@ def before_loading(source: Source) -> str:
         parts.append(f"{checkpoint.model_type}, {'tested' if tested else 'not tested'}")
     if source.capabilities.in_process:
         parts.append(f"{source.settings.get('dtype') or 'as loaded'} on {source.device}")
-    return f"{checkpoint.title}: {'; '.join(filter(None, parts))}. Loading ..."
+    known = f"{checkpoint.title}: {'; '.join(filter(None, parts))}."
+    return f"{known} Loading ..." if source.capabilities.in_process else known
 
 
 def try_out(source: Source) -> dict[str, Any]:
