@@ -7,16 +7,18 @@ token alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the field's name for it
 
+from distill.training.network import Network, Sequences
 from harness.core.types import Prompt
-from harness.engine.encoded_prompts import per_token
+from harness.engine.encoded_prompts import EncodedPrompt, per_token
+from harness.families import family_of
 from harness.mini.curriculum import RecallText
 from harness.models.generative import GenerativeModel
 
@@ -47,17 +49,22 @@ class EncodedExample:
     columns: Mapping[str, Tensor] = field(default_factory=dict)
     """The model's other inputs with a column for each token of the prompt, (1, L, ...)."""
     image_key: str = ""
+    places: Sequence[bool] = ()
+    """Where image features stand in the prompt."""
 
 
 class Encoder:
-    """Encodes examples for one model, and keeps the pixels of their images."""
+    """Encodes examples for one model, and keeps the pixels of their images or, while its vision
+    encoder is frozen, its features of them."""
 
     def __init__(self, model: GenerativeModel) -> None:
         self._model = model
         self._tokenizer: Any = model.tokenizer
         self._pad: int = model.tokenizer.pad_token_id
-        self._pixels: dict[str, dict[str, Tensor]] = {}
+        self._network = Network(model.network, family_of(model.network.config.model_type))
+        self._prompts: dict[str, EncodedPrompt] = {}
         self._columns: dict[str, dict[str, Tensor]] = {}
+        self._features: dict[str, Tensor] = {}
 
     def text(self, text: RecallText, image_key: str = "") -> EncodedExample:
         """A text of the curriculum, with labels on its recalled spans.
@@ -91,24 +98,31 @@ class Encoder:
         }
         last = {name: values[:, -1:] for name, values in columns.items()}
         self._columns[example.image_key] = last
-        if example.image_key not in self._pixels:
+        if example.image_key not in self._prompts:
             # Kept with half the bits, as exactly as pixels of eight bits need.
-            others = [n for n in inputs if n not in {*columns, "input_ids", "attention_mask"}]
-            self._pixels[example.image_key] = {
-                name: inputs[name].half() if inputs[name].is_floating_point() else inputs[name]
-                for name in others
-            }
+            pixels = {n: t.half() for n, t in inputs.items() if t.is_floating_point()}
+            self._prompts[example.image_key] = replace(prepared, inputs={**inputs, **pixels})
         tokens = self._tokenizer(
             example.prefix + example.answer, add_special_tokens=False, return_offsets_mapping=True
         )
         completion = [*tokens["input_ids"], self._tokenizer.eos_token_id]
         prefix = sum(end <= len(example.prefix) for _, end in tokens["offset_mapping"])
         labels = [*[IGNORE_INDEX] * (len(ids) + prefix), *completion[prefix:]]
-        return EncodedExample((*ids, *completion), tuple(labels), columns, example.image_key)
+        places = tuple(self._network.places(prepared).tolist())
+        return EncodedExample(
+            (*ids, *completion), tuple(labels), columns, example.image_key, places
+        )
+
+    def loss(self, rows: Sequence[EncodedExample]) -> tuple[Tensor, int]:
+        """The summed negative log-likelihood of all labels, and their number. All rows have an
+        image, or none has."""
+        if self._features and rows[0].image_key:
+            return self._loss_of_features(rows)
+        return target_loss(self._network.model, *self.batch(rows))
 
     def batch(self, rows: Sequence[EncodedExample]) -> tuple[dict[str, Tensor], Tensor]:
         """The model's inputs and the labels, (B, L), padded on the right, where a causal model does
-        not attend. All rows have an image, or none has."""
+        not attend."""
         width = max(len(row.ids) for row in rows)
         inputs = {"input_ids": padded([row.ids for row in rows], self._pad)}
         for name in rows[0].columns:
@@ -127,19 +141,40 @@ class Encoder:
         return tuple(self._columns)
 
     @torch.no_grad()
-    def freeze(self, encode: Callable[[Mapping[str, Tensor]], Tensor]) -> None:
-        """Encode every image now, and give the model its features in place of its pixels."""
-        keys = sorted(key for key, kept in self._pixels.items() if "image_features" not in kept)
+    def freeze(self) -> None:
+        """Encode every image now; until `thaw` its features take the place of its pixels."""
+        keys = sorted(self._prompts.keys() - self._features.keys())
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
-            for key, features in zip(chunk, encode(self.pixels(chunk)), strict=True):
-                self._pixels[key] = {"image_features": features[None]}
+            features = self._network.encode_images([self._prompts[key] for key in chunk])
+            self._features |= zip(chunk, features, strict=True)
+
+    def thaw(self) -> None:
+        """Forget the features: the vision encoder is trained."""
+        self._features = {}
 
     def pixels(self, image_keys: Sequence[str]) -> dict[str, Tensor]:
         """What the processor made of the images, as one batch."""
-        each = [self._pixels[key] for key in image_keys]
-        joined = {name: torch.cat([one[name] for one in each]) for name in each[0]}
+        each = [self._prompts[key].inputs for key in image_keys]
+        columns = {*per_token(each[0]), "input_ids", "attention_mask"}
+        joined = {n: torch.cat([one[n] for one in each]) for n in each[0] if n not in columns}
         return {n: t.float() if t.is_floating_point() else t for n, t in joined.items()}
+
+    def _loss_of_features(self, rows: Sequence[EncodedExample]) -> tuple[Tensor, int]:
+        ids = padded([row.ids for row in rows], self._pad)
+        labels = padded([row.labels for row in rows], IGNORE_INDEX)
+        positions = self._network.positions(self._prompts[rows[0].image_key], ids.shape[1])
+        sequences = Sequences(
+            ids=ids,
+            places=padded(
+                [(*row.places, *[0] * (ids.shape[1] - len(row.places))) for row in rows], 0
+            ).bool(),
+            positions=None if positions is None else positions.repeat(len(rows), 1),
+        )
+        features = [self._features[row.image_key] for row in rows]
+        hidden = self._network.hidden_states(sequences, features, range(len(rows)))
+        learned = labels[:, 1:] != IGNORE_INDEX
+        return _summed(self._network.head(hidden[:, :-1][learned]), labels[:, 1:][learned])
 
 
 def target_loss(network: Any, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[Tensor, int]:
@@ -155,7 +190,10 @@ def target_loss(network: Any, inputs: Mapping[str, Tensor], labels: Tensor) -> t
         logits = network(**inputs, use_cache=False).logits  # (targets, vocabulary)
     finally:
         handle.remove()
-    wanted = labels[:, 1:][learned]
+    return _summed(logits, labels[:, 1:][learned])
+
+
+def _summed(logits: Tensor, wanted: Tensor) -> tuple[Tensor, int]:
     return F.cross_entropy(logits.float(), wanted, reduction="sum"), len(wanted)
 
 

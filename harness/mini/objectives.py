@@ -10,7 +10,6 @@ their image tokens with the names of what the images show.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from inspect import signature
 from random import Random
 from typing import Any, Protocol
 
@@ -21,7 +20,7 @@ from harness.families import family_of
 from harness.families.engine_traits import CrossAttention
 from harness.families.vilt.model import Vilt
 from harness.mini import curriculum, examples, image_alignment, masked_text
-from harness.mini.encoding import EncodedExample, Encoder, target_loss
+from harness.mini.encoding import EncodedExample, Encoder
 from harness.mini.examples import TrainingQuestions
 from harness.mini.masked_text import MaskedText, MaskedTextEncoder
 from harness.mini.training_loop import EndlessBatches, Stage
@@ -75,9 +74,10 @@ class CausalObjective:
             if kind in examples.KINDS
         ]
         cells = self._cells(stage.mix[CELLS], rng) if CELLS in stage.mix else None
-        network: Any = self._model.network
-        if stage.frozen and "image_features" in signature(network.forward).parameters:
-            self._encoder.freeze(lambda pixels: self._cell_tokens(network, pixels)[:, 0])
+        if stage.frozen:
+            self._encoder.freeze()
+        else:
+            self._encoder.thaw()
 
         # With an image cross-attention runs a text through more layers, and these forget what they
         # are trained on without images only.
@@ -93,14 +93,14 @@ class CausalObjective:
                     for kind, number in texts.items()
                     for index in range(number)
                 ]
-                yield self._loss(
+                yield self._encoder.loss(
                     [
                         self._encoder.text(text, rng.choice(image_keys) if image_keys else "")
                         for text in made
                     ]
                 )
             for batches, number in with_images:
-                yield self._loss(batches(number))
+                yield self._encoder.loss(batches(number))
             if cells:
                 yield cells.loss(), 1
 
@@ -132,9 +132,6 @@ class CausalObjective:
             made = examples.make_examples(self._questions, kind, _wording_rng(kind))
             self._rows[kind] = [self._encoder.example(example) for example in made]
         return self._rows[kind]
-
-    def _loss(self, rows: Sequence[EncodedExample]) -> tuple[Tensor, int]:
-        return target_loss(self._model.network, *self._encoder.batch(rows))
 
 
 class MaskedObjective:

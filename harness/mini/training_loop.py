@@ -40,8 +40,8 @@ class Stage:
     few: float = 0.0
     """The fraction of texts that are made of a few words only."""
     frozen: bool = False
-    """The vision encoder is not trained: each image is encoded once. Only Moondream takes image
-    features in place of pixels; for the others it makes no difference."""
+    """The vision encoder and the projector are not trained: each image is encoded once. Only where
+    image features stand in the sequence."""
     falling: bool = False
     """Cosine decay of the learning rate."""
 
