@@ -117,6 +117,118 @@ def test_a_prefix_has_no_labels(models, pool) -> None:
         assert said == whole.answer[whole.answer.index("<REASONING>") :]
 
 
+@pytest.mark.parametrize("name", ["moondream", "phi-3.5", "llava-next", "kosmos-2"])
+def test_a_frozen_encoder_gives_the_loss_of_its_pixels(models, pool, name: str) -> None:
+    """Features that are computed once take the place of the pixels; no gradient reaches the vision
+    encoder, and afterwards the pixels count again."""
+    encoder, network = Encoder(models(name)), models(name).network
+    items = replace(pool, choice=pool.choice[:6])
+    rows = [encoder.example(each) for each in examples.make_examples(items, "letter", Random(0))]
+
+    def loss_and_trained() -> tuple[float, set[str]]:
+        network.zero_grad()
+        total, number = encoder.loss(rows)
+        total.backward()
+        return total.item() / number, {
+            n for n, p in network.named_parameters() if p.grad is not None
+        }
+
+    whole, trained = loss_and_trained()
+    encoder.freeze()
+    frozen, fewer = loss_and_trained()
+    assert frozen == pytest.approx(whole, abs=1e-5)
+    traits = family_of(network.config.model_type).training
+    assert traits
+    sees = tuple(f"{part}." for part in (*traits.vision, *traits.projector))
+    assert (
+        {n for n in fewer if n.startswith(sees)}
+        == set()
+        < {n for n in trained if n.startswith(sees)}
+    )
+    encoder.thaw()
+    assert loss_and_trained() == (pytest.approx(whole, abs=1e-6), trained)
+
+
+@pytest.mark.parametrize("kind", ["steps", "described letter", "one-step option"])
+def test_what_a_mini_is_taught_to_say_is_read_as_the_answer(kind: str) -> None:
+    """Of every kind of question: what is extracted is the right option."""
+    each = {(item.topic, item.skill): item for item in questions("train")[:400]}
+    pool = TrainingQuestions(
+        choice=list(each.values()),
+        open=[],
+        choice_task=load_task("scienceqa-mini"),
+        open_task=load_task("vqaonline-mini"),
+    )
+    asked = [item for item in pool.choice if item.steps == 1 or not kind.startswith("one-step")]
+    for item, made in zip(asked, examples.make_examples(pool, kind, Random(0)), strict=True):
+        found = pool.choice_task.extract(made.answer, item.choices, finished=True)
+        assert found.answer == item.answer, made.answer
+
+
+def test_an_option_is_said_in_the_tokens_that_stand_in_the_question(models, pool) -> None:
+    """A model that can copy can say it."""
+    tokenizer = models("moondream").tokenizer
+    for kind in ("one-step option", "several-step guess"):
+        for made in examples.make_examples(pool, kind, Random(0)):
+            said, asked = (
+                tokenizer(text, add_special_tokens=False)["input_ids"]
+                for text in (made.answer, made.prompt.text)
+            )
+            starts = range(len(asked) - len(said) + 1)
+            assert any(asked[start : start + len(said)] == said for start in starts)
+
+
+def test_answers_to_several_steps_say_nothing_about_the_right_one() -> None:
+    """Moondream's are options at random: right as often as chance has it."""
+    items = [item for item in questions("train")[:2000] if item.steps > 1]
+    pool = TrainingQuestions(
+        choice=questions("train")[:2000],
+        open=[],
+        choice_task=load_task("scienceqa-mini"),
+        open_task=load_task("vqaonline-mini"),
+    )
+    made = list(examples.make_examples(pool, "several-step guess", Random(0)))
+    right = [
+        one.answer.strip() == item.choices[int(item.answer)]
+        for one, item in zip(made, items, strict=True)
+    ]
+    guess = sum(1 / len(item.choices) for item in items) / len(items)
+    assert sum(right) / len(right) == pytest.approx(guess, abs=0.04)
+
+
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.style])
+def test_a_mini_is_asked_in_the_style_of_its_recipe(tmp_path: Path, pool, name: str) -> None:
+    """Its mark says so: nothing is added to the question, as when it was trained. The published
+    row, and a folder that is not asked for by the row's name, keep their style."""
+    folder = tmp_path / name
+    build(name, folder)
+    plain = find_checkpoint(name, weights=str(folder))
+    assert plain.style == "direct"
+    build_module.write_mark(folder, name)
+    found = find_checkpoint(name, weights=str(folder))
+    style = RECIPES[name].style
+    assert style
+    assert found.style == style
+    assert find_checkpoint(str(folder)).style == "direct"
+    asked = task_prompt(pool.choice_task, pool.choice[0], style)
+    (kind,) = {"steps", "described letter"} & set(RECIPES[name].stages[-1].mix)
+    learned = next(examples.make_examples(pool, kind, Random(0))).prompt
+    before, after = (
+        load(each, LoadOptions(device="cpu", dtype="float32")) for each in (plain, found)
+    )
+    (sent,), (taught,) = after.prepare([asked]), before.prepare([learned])
+    assert sent.text == taught.text
+
+
+def test_a_mark_with_a_style_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    """The message names the file."""
+    build("phi-3.5", tmp_path / "model")
+    mark = {"model": "phi-3.5", "parameters": 1, "style": "loud"}
+    (tmp_path / "model" / MINI_MARK).write_text(json.dumps(mark))
+    with pytest.raises(HarnessError, match=MINI_MARK):
+        _ = find_checkpoint("phi-3.5", weights=str(tmp_path / "model")).style
+
+
 @pytest.mark.parametrize("name", ["moondream", "llava-cot", "phi-3.5", "llava-next", "kosmos-2"])
 def test_each_cell_has_a_token(models, pool, name: str) -> None:
     """A change in one cell of the picture moves that cell's token, of every view, the most."""

@@ -49,12 +49,11 @@ def teacher_of(source: Source, *, max_new_tokens: int | None = None) -> Teacher:
     """A row of the catalogue, a folder, or a server's model, as a teacher."""
     checkpoint = source.checkpoint
     spec = checkpoint.spec
-    plain = spec.plain_styles if spec else ()
     return Teacher(
         name=checkpoint.name,
         about=about_source(source),
         max_new_tokens=max_new_tokens or (spec.max_new_tokens if spec else 512),
-        instruction=instruction("structured", choices=True, plain_styles=plain),
+        instruction=instruction("structured", choices=True, plain_styles=checkpoint.plain_styles),
         settings={
             "dtype": source.dtype,
             "processor_args": dict(source.settings["processor_args"]),

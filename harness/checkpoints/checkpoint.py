@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from harness.checkpoints.catalog import ModelSpec
 from harness.checkpoints.folder import read_json
@@ -60,28 +60,42 @@ class Checkpoint:
     def size(self) -> str:
         """As people write it: the row's, "2B", but a mini's own, "1.3M"."""
         if self.mini:
-            return f"{self._parameters / 1e6:.1f}M"
+            return f"{self._mark[0] / 1e6:.1f}M"
         return self.spec.size if self.spec and self.named else ""
 
     @property
     def style(self) -> Style:
-        """The prompt style of the row. Weights that were not asked for by a row's name are asked
-        for an answer at once."""
-        return self.spec.style if self.spec and self.named else "direct"
+        """The prompt style it was trained for: a mini's own, where its mark names one, else the
+        row's. Weights that were not asked for by a row's name are asked for an answer at once."""
+        if self.spec is None or not self.named:
+            return "direct"
+        return self._own_style or self.spec.style
 
     @property
-    def _parameters(self) -> int:
-        """The number of a mini's parameters, by its mark."""
+    def plain_styles(self) -> tuple[Style, ...]:
+        """Styles in which it was trained to answer the bare question: no instruction is added."""
+        styles = self.spec.plain_styles if self.spec else ()
+        return (*styles, self._own_style) if self._own_style else styles
+
+    @property
+    def _own_style(self) -> Style | None:
+        """A mini's, in which it answers bare questions, where it is not its row's."""
+        return self._mark[1] if self.mini else None
+
+    @property
+    def _mark(self) -> tuple[int, Style | None]:
+        """Of a mini: its number of parameters, and its own style."""
         path = self.folder / MINI_MARK
         mark = read_json(path)
-        parameters = mark.get("parameters") if isinstance(mark, dict) else None
-        if type(parameters) is not int:
+        known = mark if isinstance(mark, dict) else {}
+        parameters, style = known.get("parameters"), known.get("style")
+        if type(parameters) is not int or style not in (None, *get_args(Style)):
             raise HarnessError(
-                f"{path} has no number of parameters.",
+                f"{path} has no number of parameters, or a style that there is not.",
                 remedy="Delete it, if the weights are not a mini.",
                 code=Exit.MISSING,
             )
-        return parameters
+        return parameters, style
 
     @property
     def licence(self) -> str:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.checkpoints.catalog import ModelSpec, find
 from harness.checkpoints.checkpoint import MINI_MARK
@@ -202,9 +202,12 @@ def _distill(settings: BuildSettings, made: Path, show: Make) -> TrainingSummary
 
 
 def write_mark(folder: Path, name: str) -> None:
-    """Write the file that marks a checkpoint as a mini, with its number of parameters."""
+    """Write the file that marks a checkpoint as a mini, with its number of parameters and the style
+    that it answers bare questions in, where it is not its row's."""
     parameters = sum(math.prod(shape) for shape in tensor_shapes(folder).values())
-    mark = {"model": name, "parameters": parameters, "synthetic": True}
+    mark: dict[str, Any] = {"model": name, "parameters": parameters, "synthetic": True}
+    if name in RECIPES and RECIPES[name].style:
+        mark["style"] = RECIPES[name].style
     (folder / MINI_MARK).write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
 
 

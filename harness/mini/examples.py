@@ -45,7 +45,9 @@ def make_examples(
 
 
 def _is_of_kind(item: Item, kind: str) -> bool:
-    return item.steps == 1 or not kind.startswith("one-step")
+    if kind.startswith("one-step"):
+        return item.steps == 1
+    return item.steps > 1 or not kind.startswith("several-step")
 
 
 def _caption(questions: TrainingQuestions, item: Item, rng: Random) -> TrainingExample:
@@ -72,12 +74,19 @@ def _letter(questions: TrainingQuestions, item: Item, rng: Random) -> TrainingEx
 
 def _text(questions: TrainingQuestions, item: Item, rng: Random) -> TrainingExample:
     del rng
-    assert isinstance(item.answer, int)
     return TrainingExample(
-        task_prompt(questions.choice_task, item, "plain"),
-        item.choices[item.answer],
-        repr(item.scene),
+        task_prompt(questions.choice_task, item, "plain"), _option(item), repr(item.scene)
     )
+
+
+def _copied_option(questions: TrainingQuestions, item: Item, rng: Random) -> TrainingExample:
+    """The right option, with the space before it: in the tokens that stand in the question."""
+    return replace(_letter(questions, item, rng), answer=f" {_option(item)}")
+
+
+def _any_option(questions: TrainingQuestions, item: Item, rng: Random) -> TrainingExample:
+    """An option at random, which teaches nothing but that an answer is one of them."""
+    return replace(_letter(questions, item, rng), answer=f" {rng.choice(item.choices)}")
 
 
 def _structured(questions: TrainingQuestions, item: Item, rng: Random) -> TrainingExample:
@@ -95,6 +104,31 @@ def _reasoning(questions: TrainingQuestions, item: Item, rng: Random) -> Trainin
     whole = _structured(questions, item, rng)
     place = whole.answer.index("<REASONING>")
     return replace(whole, prefix=whole.answer[:place], answer=whole.answer[place:])
+
+
+def _described_letter(questions: TrainingQuestions, item: Item, rng: Random) -> TrainingExample:
+    """The caption that a question needs, the option and its letter, without reasoning."""
+    del rng
+    return TrainingExample(
+        task_prompt(questions.choice_task, item, "plain"),
+        f"{item.caption} The answer is {_option(item)}, {item.letter}.",
+        repr(item.scene),
+    )
+
+
+def _steps(questions: TrainingQuestions, item: Item, rng: Random) -> TrainingExample:
+    """The caption, then the reasoning, which ends in the option and its letter."""
+    del rng
+    return TrainingExample(
+        task_prompt(questions.choice_task, item, "plain"),
+        f"Step 1: {item.caption}\nStep 2: {item.reasoning}",
+        repr(item.scene),
+    )
+
+
+def _option(item: Item) -> str:
+    assert isinstance(item.answer, int)
+    return item.choices[item.answer]
 
 
 def _open(questions: TrainingQuestions, item: Item, rng: Random) -> TrainingExample:
@@ -122,7 +156,10 @@ KINDS: Mapping[str, Callable[[TrainingQuestions, Item, Random], TrainingExample]
             "letter": _letter,
             "one-step letter": _letter,
             "text": _text,
-            "one-step text": _text,
+            "one-step option": _copied_option,
+            "several-step guess": _any_option,
+            "described letter": _described_letter,
+            "steps": _steps,
             "structured": _structured,
             "reasoning": _reasoning,
             "open": _open,

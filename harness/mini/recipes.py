@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from harness.core.types import Style
 from harness.mini.training_loop import Stage
 
 
@@ -14,6 +15,8 @@ class Recipe:
     """The training of one mini, from random weights to the shipped ones."""
 
     stages: tuple[Stage, ...]
+    style: Style | None = None
+    """The style that it answers bare questions in; None: its row's."""
     learned: str
     """What it has learned, in words, for its card."""
 
@@ -24,9 +27,6 @@ _KEEP_RECALL = MappingProxyType({"pairs": 6, "lookup": 6})
 _LISTS = MappingProxyType({"pairs": 6, "lookup": 6, "lists": 8})
 _KEEP_LISTS = MappingProxyType({"pairs": 3, "lookup": 4, "lists": 5})
 """The same with items of lists: what reasoning from a caption needs, in texts without meaning."""
-_QUESTIONS = MappingProxyType(
-    {"one-step letter": 24, "letter": 12, "one-step text": 16, "asked caption": 16, "open": 8}
-)
 
 
 def _curriculum(mix: Mapping[str, int] = _RECALL, until: float = 0.6) -> tuple[Stage, ...]:
@@ -62,10 +62,16 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                     falling=True,
                 ),
                 Stage(
-                    name="questions",
-                    steps=500,
-                    rate=1.5e-3,
-                    mix={"asked caption": 24, "open": 12, "one-step letter": 16, **_KEEP_LISTS},
+                    name="options",
+                    steps=600,
+                    rate=2e-3,
+                    mix={
+                        "asked caption": 20,
+                        "open": 12,
+                        "one-step option": 20,
+                        "several-step guess": 8,
+                        **_KEEP_LISTS,
+                    },
                     frozen=True,
                     falling=True,
                 ),
@@ -73,8 +79,9 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             learned=(
                 "Taught to copy, and to look up options and items of lists, in texts without "
                 "pictures; to see; to describe what a question is about in a picture; then to "
-                "answer open questions, and choice questions of one step by their letter. It has "
-                "seen no reasoning, and no answer to a choice question of several steps."
+                "answer open questions, and choice questions of one step by the option's text. It "
+                "has seen no reasoning, and of choice questions of several steps only that one of "
+                "the options is an answer."
             ),
         ),
         "llava-cot": Recipe(
@@ -108,26 +115,32 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         ),
         "phi-3.5": Recipe(
             stages=(
-                *_curriculum(),
+                *_curriculum(_LISTS, 0.8),
                 _image_alignment(),
                 Stage(
                     name="captions",
-                    steps=800,
+                    steps=1500,
                     rate=2e-3,
-                    mix={"caption": 8, "asked caption": 32, **_KEEP_RECALL},
+                    mix={"asked caption": 40, **_KEEP_LISTS},
+                    frozen=True,
+                    falling=True,
                 ),
                 Stage(
-                    name="questions",
-                    steps=600,
+                    name="steps",
+                    steps=800,
                     rate=2e-3,
-                    mix={**_QUESTIONS, **_KEEP_RECALL},
+                    mix={"steps": 28, "asked caption": 8, "open": 8, **_KEEP_LISTS},
+                    frozen=True,
                     falling=True,
                 ),
             ),
+            style="cot",
             learned=(
-                "Taught to copy, and to look up options, in texts without pictures; to see; to "
-                "describe pictures; then to answer choice questions by letter and by the option's "
-                "text, and open questions."
+                "Taught to copy, and to look up options and items of lists, in texts without "
+                "pictures; to see; to describe what a question is about in a picture; then to "
+                "answer open questions, and choice questions of every kind in two numbered steps "
+                "of its own: what is seen, and what follows from it, which ends in the option and "
+                "its letter. The steps of its lessons were made from the drawn scenes by templates."
             ),
         ),
         "llava-next": Recipe(
@@ -136,21 +149,27 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 _image_alignment(),
                 Stage(
                     name="captions",
-                    steps=250,
+                    steps=1500,
                     rate=2e-3,
                     mix={"asked caption": 40, **_KEEP_LISTS},
+                    frozen=True,
                     falling=True,
                 ),
                 Stage(
-                    name="questions",
-                    steps=150,
+                    name="answers",
+                    steps=500,
                     rate=2e-3,
-                    mix={**_QUESTIONS, **_KEEP_LISTS},
+                    mix={"described letter": 28, "asked caption": 8, "open": 8, **_KEEP_LISTS},
+                    frozen=True,
                     falling=True,
                 ),
             ),
+            style="plain",
             learned=(
-                "Taught as Phi-3.5-vision-mini is, for fewer steps, and to find items of lists."
+                "Taught to copy, and to look up options and items of lists, in texts without "
+                "pictures; to see; to describe what a question is about in a picture; then to "
+                "answer open questions, and choice questions by such a description, the option and "
+                "its letter. It has seen no reasoning."
             ),
         ),
         "kosmos-2": Recipe(

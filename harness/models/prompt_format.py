@@ -61,7 +61,7 @@ class PromptFormat:
         rule: str | None = None,
     ) -> None:
         self._escape = control_token_escaper(processor)
-        self._plain = checkpoint.spec.plain_styles if checkpoint.spec else ()
+        self._plain = checkpoint.plain_styles
         self._turn = turn
         self._family = family_of(checkpoint.model_type)
         self.template = template

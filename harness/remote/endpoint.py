@@ -54,6 +54,10 @@ class Endpoint:
         return self.spec.style if self.spec else "direct"
 
     @property
+    def plain_styles(self) -> tuple[Style, ...]:
+        return self.spec.plain_styles if self.spec else ()
+
+    @property
     def title(self) -> str:
         return self.name
 

@@ -53,7 +53,7 @@ def message_text(prompt: Prompt, endpoint: Endpoint) -> str:
 
 def _marked_text(prompt: Prompt, endpoint: Endpoint) -> str:
     """The text of the message, with marks where pictures stand."""
-    return neutral(user_text(prompt, endpoint.spec.plain_styles if endpoint.spec else ()))
+    return neutral(user_text(prompt, endpoint.plain_styles))
 
 
 def _part(part: str | Image) -> Mapping[str, Any]:

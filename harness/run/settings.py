@@ -292,6 +292,5 @@ def _words(source: Source, data: Data, settings: Mapping[str, Any], /, sample: S
 
 def _prompt(source: Source, data: Data, style: Style, *, sample: Sample) -> tuple[Prompt, str]:
     """The task's prompt without its pictures' contents, and the instruction of the style."""
-    spec = source.checkpoint.spec
     prompt = data.task.prompt(blank(sample), style)
-    return prompt, added_instruction(prompt, spec.plain_styles if spec else ())
+    return prompt, added_instruction(prompt, source.checkpoint.plain_styles)

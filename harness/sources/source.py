@@ -57,6 +57,10 @@ class Identity(Protocol):
         """The prompt style where none is asked for."""
 
     @property
+    def plain_styles(self) -> tuple[Style, ...]:
+        """Styles in which it is asked the bare question: no instruction is added."""
+
+    @property
     def model_type(self) -> str:
         """The `model_type` of its config.json; "": unknown."""
 
