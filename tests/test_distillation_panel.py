@@ -427,3 +427,11 @@ def test_a_distillation_of_graded_answers(metric: Metric, tmp_path: Path) -> Non
     assert made.comparisons[0].endswith(": significant.")
     assert made.input_output is not None
     assert metric.title in made.input_output.outputs[0].verdict
+    assert made.scatter.dots[0].top is not None
+    lacking = [p for n, p in enumerate(runs["weak"].predictions()) if n % 4]
+    short = replace(found, base=(runs["weak"].holding(lacking),))
+    known = {name: run.holding(lacking) if name == "weak" else run for name, run in runs.items()}
+    shown = panel_of(Material(runs=list(known.values())), short).scatter
+    # The run's own interval is of more questions than the score that is drawn.
+    assert shown is not None
+    assert {dot.top for dot in shown.dots} == {None}

@@ -134,6 +134,22 @@ def test_runs_of_older_versions_are_rendered_as_recorded(tmp_path: Path) -> None
     )
 
 
+def test_another_question_of_the_same_id_has_an_entry_of_its_own(tmp_path: Path) -> None:
+    """Read from the line of its own run, whose id it is."""
+    folder = write(tmp_path / "runs", questions=10)
+    run = RunFolder(folder / "scienceqa" / "b" / "test")
+    first, *rest = run.read_predictions()
+    other = replace(first, question="Another question?", raw="B, because.")
+    run.rewrite([other, *rest])
+    (group,) = unpacked.groups(page_of(folder))
+    place = ["b~" in f"{run['key']}~" for run in group["runs"]].index(True)
+    own, another = (group["entries"][name] for name in ("q0", "q0~2"))
+    assert [n for n, found in enumerate(own["answers"]) if found is None] == [place]
+    assert another["question"] == "Another question?"
+    assert_as_recorded(another["answers"][place], other)
+    assert sum(found is not None for found in another["answers"]) == 1
+
+
 def hostile_answers() -> list[Prediction]:
     return [
         Prediction(

@@ -402,7 +402,8 @@ def test_the_same_runs_are_grouped_alike_in_every_order() -> None:
 
 def test_the_trade_off_decides_on_shared_questions() -> None:
     """A run that skipped what it cannot answer has the higher figure, and is dominated by a cheaper
-    run that is better where both answered; the caption says on which questions."""
+    run that is better where both answered; the caption says on which questions those that are drawn
+    are compared."""
     ahead = dict.fromkeys(range(440), True) | dict.fromkeys(range(440, 500), False)
     behind = dict.fromkeys(range(20), False) | dict.fromkeys(range(20, 450), True)
     made = []
@@ -410,7 +411,9 @@ def test_the_trade_off_decides_on_shared_questions() -> None:
         found = run(name, right)
         model = replace(found.record.model, parameters=size * 10**9)
         made.append(replace(found, record=replace(found.record, model=model)))
-    (chart,) = section(made).run_groups[0].charts
+    unknown = run("unknown", dict.fromkeys(range(460), False))
+    (chart,) = section([*made, unknown]).run_groups[0].charts
+    assert chart.absent == ("Unknown",)
     assert [(point.name, point.leads) for point in chart.points] == [
         ("Ahead", True),
         ("Behind", False),
@@ -429,6 +432,9 @@ def test_the_gain_of_a_distillation_is_of_shared_questions(tmp_path: Path) -> No
     short = replace(base, predictions=lambda: kept)
     answers = known([short if each.record == base.record else each for each in material.runs])
     shown = panel(replace(made, base=(short,)), answers, picture=lambda _: "")
+    assert " points on 48 shared questions, from Moondream " in shown.headline[0]
+    (short_answer,) = [e for e in summary([], [shown], load()) if e.lead == "Distillation"]
+    assert " points on 48 shared questions, from " in short_answer.in_short[0].verdict
     assert shown.headline[1].startswith(
         "On the 48 questions that both answered (Moondream 48, Moondream-kd 60), 95% interval "
     )

@@ -76,6 +76,12 @@ def test_of_a_metric_whose_least_is_best() -> None:
     assert chart.points[0].words == "1.5000, 10.0 s"
 
 
+def test_a_point_is_dominated_by_one_that_beats_it() -> None:
+    """Not by one that has its score and its cost, though that stands before it."""
+    chart = one(candidate("b", 50, 2), candidate("a", 50, 2), candidate("c", 50, 1))
+    assert chart.caption[1] == "Dominated (hollow): a by c and b by c."
+
+
 def test_scores_below_zero_have_a_scale() -> None:
     """From a round number below the least."""
     y, ticks = geometry.scores("", [-1.5, 2.0])

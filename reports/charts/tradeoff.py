@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Literal
 
 from harness.checkpoints.catalog import find
@@ -245,17 +245,19 @@ def frontier(
     """Places of the (cost, score) points that no other one beats: at least as good for no more,
     and better in one of the two. `leads` decides in place of the scores, where it is given; of
     points that all beat each other it leaves the first."""
+    lead = leads or (lambda one, other: points[one][1] - points[other][1])
     sign = 1 if better == "low" else -1
     costs = [sign * cost for cost, _ in points]
-
-    def beats(one: int, other: int) -> bool:
-        lead = leads(one, other) if leads else points[one][1] - points[other][1]
-        no_worse = costs[one] <= costs[other] and lead >= 0
-        return no_worse and (costs[one] < costs[other] or lead > 0)
-
     places = range(len(points))
-    found = {place for place in places if not any(beats(other, place) for other in places)}
+    found = {place for place in places if not any(_beats(o, place, costs, lead) for o in places)}
     return found or set(places[:1])
+
+
+def _beats(one: int, other: int, costs: Sequence[float], leads: Leads) -> bool:
+    """Whether one is at least as good for no more, and better in one of the two."""
+    lead = leads(one, other)
+    is_no_worse = costs[one] <= costs[other] and lead >= 0
+    return is_no_worse and (costs[one] < costs[other] or lead > 0)
 
 
 def _costs(run: RunRecord) -> Iterable[tuple[str, float]]:
@@ -400,8 +402,8 @@ def _caption(
     caption = [f"On the Pareto frontier (filled): {_and(first)}."]
     if dominated := _dominated(shown, axis, leading, leads):
         caption.append(f"Dominated (hollow): {_and(dominated)}.")
-    if tests is not None:
-        counts = [pair.n for pair in tests.pairs]
+    counts = _shared(shown, tests) if tests else []
+    if counts:
         few, many = min(counts), max(counts)
         number = f"{many:,}" if few == many else f"{few:,} to {many:,}"
         caption.append(
@@ -422,6 +424,12 @@ def _caption(
     return tuple(caption)
 
 
+def _shared(shown: Sequence[Candidate], tests: PairwiseTests) -> list[int]:
+    """How many questions each two of these share."""
+    pairs = (tests.pair(one.run, other.run) for one, other in combinations(shown, 2))
+    return [pair.n for pair in pairs if pair]
+
+
 def _leads(shown: Sequence[Candidate], metric: MetricFormat, tests: PairwiseTests | None) -> Leads:
     """How much better one candidate is than another, on the questions that both answered."""
 
@@ -439,16 +447,12 @@ def _dominated(
 ) -> list[str]:
     """Return "A by B" for each dominated model, B being the best of those that beat it."""
     sign = 1 if axis.better == "low" else -1
+    costs = [sign * c.costs[axis.key] for c in shown]
     found = []
     for place, c in enumerate(shown):
         if place in leading:
             continue
-        cost = sign * c.costs[axis.key]
-        better = (
-            o
-            for other, o in enumerate(shown)
-            if o is not c and sign * o.costs[axis.key] <= cost and leads(other, place) >= 0
-        )
+        better = (o for other, o in enumerate(shown) if _beats(other, place, costs, leads))
         found.append(f"{c.name} by {next(better).name}")  # they are best first
     return found
 

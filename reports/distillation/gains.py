@@ -33,6 +33,7 @@ def gains(models: Models, trained: Mapping[str, int], *, name: str) -> Table | N
     rows = [_row(topic, each, models, trained=trained, heat=heat) for topic, each in change.items()]
     binary = student.answers.scored.test == base.answers.scored.test == "mcnemar"
     test = "exact McNemar test" if binary else "paired bootstrap"
+    is_among_all = models.tested(base.answers.run, student.answers.run) is not None
     return table(
         f"{name}-gains",
         f"{student.title} minus {base.title} by topic, {_on(models)}",
@@ -49,8 +50,8 @@ def gains(models: Models, trained: Mapping[str, int], *, name: str) -> Table | N
             Heading(
                 key="words",
                 title="Result",
-                meaning=f"{test} at 5%, Holm correction over the topics; of all questions over "
-                "all pairs of runs",
+                meaning=f"{test} at 5%, Holm correction over the topics; of all questions"
+                f"{' over all pairs of runs' if is_among_all else ', one test without it'}",
                 kind="text",
                 best="ascending",
             ),
@@ -122,9 +123,10 @@ def topic_scatter(models: Models, trained: Mapping[str, int], *, name: str) -> S
 
 
 def _ends(student: ModelRun, topic: str, each: Change) -> tuple[float | None, float | None]:
-    """The 95% interval of the student's score in a topic."""
+    """The 95% interval of the student's score in a topic; that of a run's own figure where both
+    answered the same questions of it."""
     if student.answers.scored.test == "mcnemar":
         ends = wilson(round(each.second * each.n), each.n)
         return ends.low, ends.high
     found = runs.figure(student.evidence.record, f"{student.answers.metric.name}/{topic}")
-    return found.low, found.high
+    return (found.low, found.high) if found.n == each.n else (None, None)

@@ -21,13 +21,15 @@ def headline(models: Models) -> Iterable[str]:
     if not (base and student and whole):
         return
     metric = student.answers.metric
+    is_same = base.answered == student.answered == whole.n
+    on = "" if is_same else f" on {counted(whole.n, 'shared question')}"
     yield (
-        f"{metric.difference(whole.difference)} {metric.difference_unit}, from {base.title} "
+        f"{metric.difference(whole.difference)} {metric.difference_unit}{on}, from {base.title} "
         f"{metric.figure(whole.first)} to {student.title} {metric.figure(whole.second)}."
     )
     ends = metric.ends(whole.low, whole.high)
-    on = on_questions(base, student, whole.n)
-    yield f"{on}, 95% interval {ends}{_verdict(models, base, whole)}."
+    asked = on_questions(base, student, whole.n)
+    yield f"{asked}, 95% interval {ends}{_verdict(models, base, whole)}."
     topics = {topic: each for topic, each in change.items() if topic}
     yield _certain_topics(topics, metric)
     for names, verb in ((_changed(topics, metric, certain=False, sign=s), v) for s, v in SIGNS):

@@ -31,7 +31,7 @@ from harness.core.types import Prediction, Target, references
 from harness.extract import EXTRACTORS
 from reports.inputs import sanitize
 from reports.inputs.predictions import PredictionsFile
-from reports.page.samples.groups import Group, GroupRun
+from reports.page.samples.groups import Group, GroupRun, stands_for
 from reports.page.samples.verdicts import MAX_RAW, compact_json, extract_by
 
 BLOCK = 100
@@ -97,7 +97,7 @@ class RunPlan:
             found = self.source()
             return [None if place is None else found[place] for place in self.places]
         rows = list(self.source.lines(self.spans, known))
-        if any(p is not None and p.sample_id != i for p, i in zip(rows, ids, strict=True)):
+        if any(p and not stands_for(i, p.sample_id) for p, i in zip(rows, ids, strict=True)):
             raise self.source.changed()
         return rows
 

@@ -15,6 +15,14 @@ from reports.page.samples.columns import Columns, run_scores, sample_metrics
 from reports.page.samples.verdicts import FAILED, RECORDED, RIGHT, UNPARSED, WRONG
 from reports.statistics.paired import RunScores, figure
 
+OTHER = "~"
+"""Between the id that a run has for a question and the number of another question of that id."""
+
+
+def stands_for(shown: str, sample_id: str) -> bool:
+    """Whether the page may show the question that a run has under `sample_id` as `shown`."""
+    return shown == sample_id or shown.rpartition(OTHER)[0] == sample_id
+
 
 @dataclass(slots=True)
 class Sample:
@@ -127,7 +135,7 @@ class Group:
         found, number = sample_id, 1
         while (known := self.samples.get(found)) and not are_same(known.content, content):
             number += 1
-            found = f"{sample_id}~{number}"
+            found = f"{sample_id}{OTHER}{number}"
         return found
 
 
