@@ -7,7 +7,7 @@ RUNS/TASK/NAME/SPLIT.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,16 +163,27 @@ def _sights(plan: Plan, suffixes: Iterable[str]) -> dict[str, Sight]:
 def _check(plan: Plan) -> int:
     """Refuse what cannot be done before anything takes long; returns the overlap of training and
     test."""
-    plan.teaching.options.check(plan.questions.data.task)
-    check_trackers(plan.workspace.tracking)
-    if plan.workspace.push_to_hub is not None:
-        check_repository(plan.workspace.push_to_hub)
-    overlap = count_overlap(plan.questions, plan.test)
-    base = find_base(plan.training)
-    if plan.objective.top_logits or plan.objective.sampling:
-        check_teacher(plan.teaching, base.folder)
-    check_packages(plan.training.config, plan.training.resolved_device())
-    return overlap
+    for check in checks(plan):
+        check()
+    return count_overlap(plan.questions, plan.test)
+
+
+def checks(plan: Plan, *, trains_alone: bool = False) -> Iterator[Callable[[], object]]:
+    """What is refused before anything takes long: each raises HarnessError.
+
+    Args:
+        trains_alone: on the rationales, and with the logits, that are there.
+    """
+    workspace, training = plan.workspace, plan.training
+    if not trains_alone:
+        yield lambda: plan.teaching.options.check(plan.questions.data.task)
+    yield lambda: check_trackers(workspace.tracking)
+    if (repository := workspace.push_to_hub) is not None:
+        yield lambda: check_repository(repository)
+    yield lambda: find_base(training)
+    if plan.objective.sampling or (plan.objective.top_logits and not trains_alone):
+        yield lambda: check_teacher(plan.teaching, find_base(training).folder)
+    yield lambda: check_packages(training.config, training.resolved_device())
 
 
 def measure_dependence(

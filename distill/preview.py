@@ -1,24 +1,24 @@
-"""What a distillation would do: how much there is to ask and to train, the teacher's first prompt,
+"""What a distillation would do: how much there is to ask and to train, each teacher's first prompt,
 and what is missing. No weights are read, no server is contacted, and nothing is written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from distill.pipeline import Plan
+from distill.pipeline import Plan, checks
 from distill.rationales.collect import TeacherEstimate, estimate_teacher
-from distill.rationales.logit_collection import check_teacher
-from distill.rationales.logits import read_logits_record
+from distill.rationales.kept import load_examples
 from distill.rationales.prompt import teacher_task
 from distill.training.estimate import Estimate
-from distill.training.students import estimate_training, find_base
+from distill.training.students import estimate_training
 from harness.core.errors import HarnessError
+from harness.core.options import ModelOptions
 from harness.core.types import Decoding
 from harness.run.preview import first_prompt
 from harness.run.prompting import Failure, PromptSettings
 from harness.sources.registry import find_source
-from harness.tracking.registry import check_trackers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,15 +29,18 @@ class Preview:
     student: Estimate
     controls: Mapping[str, Estimate]
     """Name -> the same of a control."""
-    prompt: str | None
-    """The text that the teacher gets for the first question; None: no teacher is asked, or it is
-    missing."""
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    """Teacher -> the text that it gets for the first question; none of a teacher that is missing,
+    and none where no teacher is asked."""
     missing: Sequence[HarnessError] = field(default_factory=tuple)
-    """What is in the way of asking the teacher, or of learning its logits, with what helps."""
+    """What is in the way, with what helps."""
 
 
-def preview(plan: Plan) -> Preview:
+def preview(plan: Plan, *, trains_alone: bool = False) -> Preview:
     """What `distill.pipeline.distill` would do with the same plan.
+
+    Args:
+        trains_alone: on the rationales that are there; no teacher is asked for any.
 
     Raises:
         HarnessError: the base is missing or cannot be trained.
@@ -51,36 +54,33 @@ def preview(plan: Plan) -> Preview:
     teacher = TeacherEstimate(0, 0, 0.0)  # answers alone need none
     if plan.needs_rationales:
         teacher = estimate_teacher(workspace, questions, plan.teaching)
-    prompt: str | None = None
-    missing = list(_missing(plan))
-    if teacher.remaining:
-        try:
-            prompt = _first_prompt(plan)
-        except HarnessError as error:
-            missing.append(error)
+    found = list(checks(plan, trains_alone=trains_alone))
+    if trains_alone:
+        found.append(lambda: load_examples(workspace, questions, objective=plan.objective))
+    prompts: dict[str, str] = {}
+    if teacher.remaining and not trains_alone:
+        found += [partial(_add_prompt, prompts, plan, each) for each in plan.teaching.teachers]
     return Preview(
-        teacher=teacher, student=student, controls=controls, prompt=prompt, missing=missing
+        teacher=teacher,
+        student=student,
+        controls=controls,
+        missing=[error for check in found if (error := _error_of(check))],
+        prompts=prompts,
     )
 
 
-def _missing(plan: Plan) -> Iterator[HarnessError]:
-    """What is in the way of everything else than the teacher's prompt."""
-    checks: list[Callable[[], object]] = [lambda: check_trackers(plan.workspace.tracking)]
-    if plan.objective.sampling:
-        checks.append(lambda: check_teacher(plan.teaching, find_base(plan.training).folder))
-    if plan.objective.top_logits and read_logits_record(plan.workspace) is None:
-        checks.append(lambda: check_teacher(plan.teaching, find_base(plan.training).folder))
-    for check in checks:
-        try:
-            check()
-        except HarnessError as error:
-            yield error
+def _error_of(check: Callable[[], object]) -> HarnessError | None:
+    try:
+        check()
+    except HarnessError as error:
+        return error
+    return None
 
 
-def _first_prompt(plan: Plan) -> str:
-    """The text that the teacher gets for the first question; raises HarnessError."""
+def _add_prompt(prompts: dict[str, str], plan: Plan, teacher: ModelOptions) -> None:
+    """Add the text that a teacher gets for the first question; raises HarnessError."""
     data, options = plan.questions.data, plan.teaching.options
-    source = find_source(plan.teaching.teacher)
+    source = find_source(teacher)
     sample = plan.questions.selected()[0]
     prompt = first_prompt(
         source,
@@ -92,4 +92,4 @@ def _first_prompt(plan: Plan) -> str:
     )
     if isinstance(prompt, Failure):
         raise HarnessError(f"Question {sample.id}: {prompt.reason}.")
-    return source.prompt_text(prompt)
+    prompts[source.checkpoint.name] = source.prompt_text(prompt)

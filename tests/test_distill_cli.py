@@ -256,6 +256,7 @@ def test_a_dry_run_changes_nothing(command, arguments: dict[str, Any], tmp_path:
     """Samples, steps, memory and time; no folder is made."""
     result = command("distill", *options(arguments), "--dry-run", "--json")
     assert result.code == 0, result.stderr
+    assert list(result.json["prompts"].values()) == [result.json["prompt"]]
     assert result.json["samples"] == 12
     assert result.json["steps"] == 3
     assert result.json["memory_total"] > 0
@@ -293,14 +294,51 @@ def test_a_dry_run_is_a_configuration(command, arguments: dict[str, Any], tmp_pa
 
 
 def test_a_dry_run_names_a_teacher_that_is_missing(command, arguments: dict[str, Any]) -> None:
-    """With what fetches it; the training is estimated all the same."""
+    """With what fetches it and the exit code of what is missing; the training is estimated all the
+    same."""
     fixed = options(arguments, "--data", "--limit", "--base-weights", "--runs")
-    found = command("distill", *fixed, "--dry-run", "--json").json
+    result = command("distill", *fixed, "--dry-run", "--json")
+    assert result.code == 3
+    found = result.json
     (missing,) = found["missing"]
     assert missing["what"] == "The weights of Xkev/Llama-3.2V-11B-cot are not here."
     assert "hf download" in missing["remedy"]
     assert found["prompt"] is None
     assert found["steps"] > 0
+
+
+def test_a_dry_run_of_a_training_needs_rationales_and_no_teacher(
+    command, arguments: dict[str, Any]
+) -> None:
+    """The teacher that is missing is not asked; what is in the way is that nothing is there yet."""
+    fixed = options(arguments, "--data", "--limit", "--base-weights", "--runs")
+    result = command("distill", "train", *fixed, "--dry-run", "--json")
+    assert result.code == 3
+    (missing,) = result.json["missing"]
+    assert missing["what"].endswith("has no rationales.")
+    assert result.json["prompts"] == {}
+    words = command("distill", "train", *fixed, "--dry-run").stdout
+    assert "questions to ask" not in words
+    assert "# Missing: " in words
+
+
+def test_a_dry_run_shows_the_prompt_of_every_teacher(
+    command, arguments: dict[str, Any], tiny
+) -> None:
+    """Each as its own template words it; one that is missing does not hide the other's."""
+    given = {**arguments, "--teacher": f"{tiny('llava-cot')},{tiny('llava-next')}"}
+    del given["--teacher-weights"]
+    result = command("distill", *options(given), "--dry-run", "--json")
+    assert result.code == 0, result.stderr
+    one, two = result.json["prompts"].values()
+    assert "[INST]" not in one
+    assert "[INST]" in two
+    words = command("distill", *options(given), "--dry-run").stdout
+    assert words.count("# The first prompt of ") == 2
+    given["--teacher"] = f"{tiny('llava-cot')},nobody/absent"
+    result = command("distill", *options(given), "--dry-run", "--json")
+    assert result.code == 3
+    assert list(result.json["prompts"].values()) == [one]
 
 
 @pytest.mark.parametrize(
@@ -328,7 +366,6 @@ def test_options_change_the_config(
     """Each option is the field it names, over the preset."""
     fixed = options(arguments, "--data", "--base-weights", "--runs")
     result = command("distill", *fixed, "--dry-run", "--json", *given)
-    assert result.code == 0, result.stderr
     assert {name: result.json["config"][name] for name in config} == config
 
 

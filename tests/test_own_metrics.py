@@ -5,15 +5,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import harness
 from harness.core.errors import HarnessError
+from harness.metrics.registry import metric
 from harness.run.answers_file import score_file
 from harness.run.folder import RunFolder
+from harness.run.records import MetricInfo
+from harness.run.scores import known_metric, scored_predictions
+from reports.inputs.material import RunData
+from reports.page.sections import sections
 from tasks import load_task
+from tests.test_leaderboard import choice_run, share
 
 TASK = """
 import fractions
@@ -170,3 +177,44 @@ def test_a_metric_that_is_gone_leaves_nothing(command, score: Score) -> None:
     assert list(made["metrics"]) == list(made["metric_info"]) == ["ours", "unparsed"]
     assert made["metrics"]["ours"]["value"] == 2
     assert [p.scores for p in RunFolder(folder).read_predictions()] == [{"ours": 2.0}] * 3
+
+
+@pytest.mark.parametrize("scope", ["sample", "corpus"])
+def test_a_metric_with_name_and_title_of_ours_is_not_ours(score: Score, scope: str) -> None:
+    """Our code computes nothing for it, whether each answer has a score or all have one."""
+    names = {"sample": ("contains", "Contains"), "corpus": ("yes_f1", "F1 of yes")}
+    name, title = names[scope]
+    aggregate = ", aggregate=lambda share: share" if scope == "corpus" else ""
+    source = TASK.replace('"mine", "Mine"', f'"{name}", "{title}"')
+    Path("mine.py").write_text(
+        source.format(returned="0.25", more=f", unit='', higher_is_better=False{aggregate}")
+    )
+    made = score_file(Path("answers.jsonl"), load_task("mine.py"), label="x", runs=Path("r"))
+    record, predictions = made.record, RunFolder(made.folder).read_predictions()
+    assert known_metric(record, name) is None
+    bare = [replace(p, scores={}) for p in predictions]
+    assert scored_predictions(record, bare) == bare
+    found = RunData(record, lambda: bare)
+    assert found.code(name) is None
+    ours = metric(name)
+    assert ours is not None
+    own = {name: MetricInfo.of(ours)}
+    assert known_metric(replace(record, metric_info=own), name) == ours
+
+
+def test_runs_by_another_metric_of_the_same_name_are_not_compared() -> None:
+    """A column has the unit and the direction of one; the figure of the other is not in it."""
+    first, second, third = (
+        choice_run(name=name, title=name, metrics={"accuracy": share(n, 10)})
+        for name, n in (("a", 5), ("b", 7), ("c", 6))
+    )
+    other = MetricInfo(title="Accuracy", unit="", higher_is_better=False, scope="sample")
+    third = replace(third, metric_info={"accuracy": other})
+    (found,) = [each for each in sections([first, second, third]) if each.runs]
+    assert found.scores is not None
+    place = [heading.key for heading in found.scores.headings].index("accuracy")
+    cells = {row.title: row.cells[place] for group in found.scores.groups for row in group.rows}
+    assert [cells[name].text for name in "ab"] == ["50.00", "70.00"]
+    assert cells["c"].value is None
+    (finding,) = cells["c"].findings
+    assert "another one: accuracy, less is better" in finding.reason

@@ -4,7 +4,10 @@ were given."""
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,7 @@ from harness.cli.distill.printing import print_values
 from harness.cli.printing import scope
 from harness.core.errors import HarnessError
 from harness.core.types import Value
+from harness.run.folder import RunFolder
 from harness.run.records import Counts, ModelInfo, RunRecord, TaskInfo
 from reports.export.exporter import export
 
@@ -40,6 +44,23 @@ def record(**counts: int) -> RunRecord:
 def test_what_n_counts_is_said_once(counts: dict[str, int], words: str) -> None:
     """How many of how many, and of what; no number stands twice."""
     assert scope(record(**counts)) == words
+
+
+def test_the_list_of_runs_says_once_what_failed(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Among what is not answered, and not beside n again. A run that cannot be read is an error, and
+    no empty table."""
+    asked = Counts(total=9, available=9, done=9, failed=2)
+    folder = RunFolder.of(tmp_path, task="t", model="m", split="test")
+    folder.write_record(replace(record(), counts=asked, status="complete"))
+    shown = command("list", "runs", "--runs", tmp_path).stdout
+    assert shown.count("failed") == 1
+    assert "7 of 9 image questions" in " ".join(shown.split())
+    (folder.path / "run.json").write_text("{")
+    broken = command("list", "runs", "--runs", tmp_path)
+    assert (broken.code, broken.stdout) == (3, "")
+    assert "run.json" in broken.stderr
 
 
 def test_measures_have_titles_and_shares_are_percentages(capsys) -> None:

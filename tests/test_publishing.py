@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import json
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
 
+from distill.config import preset
+from distill.layout import TRAINING, Workspace
 from distill.objectives.structured import Structured
 from distill.publishing import check_repository, set_results, upload, validation_results
+from distill.questions import Questions
 from distill.training.card import Sources, _metadata
+from distill.training.students import Training
+from harness.cli.distill.printing import show_trained
 from harness.core.errors import Exit, HarnessError
+from harness.core.options import ModelOptions
+from harness.core.types import DataOptions
+from harness.run.task_data import Data
+from tasks import load_task
 from tests.faulty import Request, Said, Server
 
 TOKEN = "hf_" + "secret" * 4
@@ -131,6 +142,38 @@ def test_a_hub_that_refuses(
     assert help_ in caught.value.remedy
     assert f"hf upload me/kd {student} . --exclude validation_log.jsonl" in caught.value.remedy
     assert TOKEN not in f"{caught.value} {caught.value.known} {caught.value.remedy}"
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_failed_upload_is_the_last_of_the_results(
+    hub: Hub,
+    tiny: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    as_json: bool,
+) -> None:
+    """What a training has given is printed, with why the hub did not take it and what sends it; the
+    command ends with the error."""
+    hub.status = 500
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
+    workspace = Workspace(runs=tmp_path / "runs", name="kd", push_to_hub="me/kd")
+    student = Path(shutil.copytree(tiny("moondream"), workspace.folder / "student"))
+    (student / "README.md").write_text(CARD)
+    (workspace.folder / TRAINING).write_text(json.dumps({"counts": {"left_out": {}}}))
+    training = Training(
+        base=ModelOptions(model=str(student)), config=preset("paper"), preset="paper"
+    )
+    questions = Questions(data=Data(load_task("scienceqa-mini"), DataOptions()))
+    with pytest.raises(HarnessError, match="could not be sent to me/kd") as caught:
+        show_trained(workspace, questions, training, student, task="scienceqa", as_json=as_json)
+    shown = capsys.readouterr().out
+    assert str(student) in shown
+    if as_json:
+        sent = json.loads(shown)["hub"]
+        assert (sent["url"], sent["error"]) == (None, caught.value.to_json())
+        assert sent["commands"][0].startswith("hf upload me/kd ")
 
 
 def test_scores_are_replaced(student: Path) -> None:

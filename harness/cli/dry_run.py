@@ -1,4 +1,4 @@
-"""`harness eval --dry-run`: the configuration as TOML that `--config` reads, and what would run."""
+"""`--dry-run`: the configuration as TOML that `--config` reads, what would run, what is missing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from harness.cli.configuration import to_toml
+from harness.core.errors import HarnessError
 from harness.core.terminal import print_json, say
 from harness.run.preview import Preview
 
@@ -18,7 +19,7 @@ def print_dry_run(
     """Print what would run.
 
     Raises:
-        typer.Exit: something is missing, with the exit code of the first error.
+        typer.Exit: something is missing.
     """
     if as_json:
         print_json({"configuration": configuration, "runs": [*map(_to_json, previews)]})
@@ -28,8 +29,27 @@ def print_dry_run(
             say()
             for line in _lines(found):
                 say(f"# {line}".rstrip())
-    if missing := [error for found in previews for error in found.missing]:
+    stop_where_missing([error for found in previews for error in found.missing])
+
+
+def stop_where_missing(missing: Sequence[HarnessError]) -> None:
+    """End a dry run as the command itself would.
+
+    Raises:
+        typer.Exit: something is missing, with the exit code of the first error.
+    """
+    if missing:
         raise typer.Exit(missing[0].code)
+
+
+def missing_lines(missing: Sequence[HarnessError]) -> Iterator[str]:
+    """What is missing, and what helps."""
+    for error in missing:
+        first, *more = str(error).splitlines()
+        yield f"Missing: {first}"
+        yield from (f"  {line}" for line in more)
+    if not missing:
+        yield "Nothing is missing."
 
 
 def _lines(found: Preview) -> Iterator[str]:
@@ -47,12 +67,7 @@ def _lines(found: Preview) -> Iterator[str]:
         images = f"{found.images} image{'s' * (found.images != 1)}"
         yield f"The first prompt, with {images}:"
         yield from (f"| {line}" for line in found.prompt.splitlines())
-    for error in found.missing:
-        first, *more = str(error).splitlines()
-        yield f"Missing: {first}"
-        yield from (f"  {line}" for line in more)
-    if not found.missing:
-        yield "Nothing is missing."
+    yield from missing_lines(found.missing)
 
 
 def _to_json(found: Preview) -> dict[str, Any]:

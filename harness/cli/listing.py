@@ -143,5 +143,6 @@ def list_runs(*, runs: Runs, as_json: AsJson) -> None:
         raise typer.Exit(broken[0].code if broken else Exit.OK)
     if not found and not broken:
         return say(f"There are no runs in {runs}. This makes one, offline: {FIRST_RUN}")
-    print_runs([(str(path), record) for path, record in found])
+    if found:
+        print_runs([(str(path), record) for path, record in found])
     raise typer.Exit(broken[0].code if broken else Exit.OK)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.run.scoring import Run
 
 
-def scope(record: RunRecord) -> str:
+def scope(record: RunRecord, *, with_failed: bool = True) -> str:
     """What n is a count of, and whether they are real: "20 of 2,017 image questions, of 4,241 in
     all"."""
     counts = record.counts
@@ -27,7 +27,7 @@ def scope(record: RunRecord) -> str:
         words = f"{answered:,} of {words}"
     if counts.available < counts.total:
         words += f", of {counts.total:,} in all"
-    if counts.failed:
+    if counts.failed and with_failed:
         words += f"; {counts.failed:,} failed"
     if record.is_silent:
         words += "; every answer is empty"
@@ -86,7 +86,8 @@ def print_runs(runs: Sequence[tuple[str, RunRecord]]) -> None:
         name = record.decisive
         known = name is not None and name in record.metrics
         score = (title(record, name), figure(record, name)) if name and known else (MISSING,) * 2
-        rows.append([folder, record.status, *score, not_answered(record), scope(record)])
+        n = scope(record, with_failed=False)
+        rows.append([folder, record.status, *score, not_answered(record), n])
     headings = ["folder", "status", "metric", "score", "not answered", "n"]
     if not any(row[4] for row in rows):
         for row in (headings, *rows):

@@ -132,11 +132,11 @@ def _ours(prediction: Prediction) -> float:
 
 MMMU_ACCURACY = Metric(
     "mmmu_accuracy",
-    "MMMU accuracy without guesses",
+    "Accuracy without guesses",
     _official,
     interval="wilson",
-    meaning="over all questions, by the official reading of options, numbers and texts; an answer "
-    "that names no option is wrong, where the official evaluation guesses one",
+    meaning="over all questions, by MMMU's reading of options, numbers and texts; an answer "
+    "that names no option is wrong, where MMMU's evaluation guesses one",
 )
 MMMU_GUESSED = Metric(
     "mmmu_guessed",
@@ -149,9 +149,9 @@ MMMU_GUESSED = Metric(
 )
 MMMU_EXTRACTED = Metric(
     "mmmu_extracted",
-    "MMMU accuracy by our extractor",
+    "Accuracy by our extractor",
     _ours,
     interval="wilson",
     meaning="over all questions: options as our extractor finds them, written answers compared as "
-    "officially; not the official figure",
+    "MMMU does; not its official figure",
 )

@@ -16,7 +16,7 @@ from harness.core.types import Metric, Prediction, RunMetric
 from harness.metrics.clusters import clusters
 from harness.metrics.figures import aggregate, contributions
 from harness.metrics.questions import digests, shared
-from harness.metrics.registry import CONTEXT, metric
+from harness.metrics.registry import CONTEXT
 from harness.metrics.statistics import (
     Difference,
     paired_bootstrap,
@@ -25,7 +25,7 @@ from harness.metrics.statistics import (
 )
 from harness.run.folder import RunFolder
 from harness.run.records import MetricInfo, RunRecord
-from harness.run.scores import scored_predictions, with_descriptions
+from harness.run.scores import known_metric, scored_predictions, with_descriptions
 from harness.run.scoring import tokenize_of
 from harness.run.verdicts import Verdict, verdict
 
@@ -264,15 +264,10 @@ def _metrics(records: tuple[RunRecord, RunRecord]) -> dict[str, Metric]:
     """The metrics that give no score to each answer, by name, as far as they are ours."""
     from harness.metrics.text_overlap import bleu
 
-    found = {
-        name: metric(name)
-        for name, about in records[0].metric_info.items()
-        if about.scope in ("corpus", "group")
-    }
     code = {
-        name: each
-        for name, each in found.items()
-        if each is not None and each.title == records[0].metric_info[name].title
+        name: found
+        for name, about in records[0].metric_info.items()
+        if about.scope in ("corpus", "group") and (found := known_metric(records[0], name))
     }
     used = {tokenize_of(record) for record in records}
     if "bleu" in code:

@@ -26,7 +26,8 @@ def scored_predictions(record: RunRecord, predictions: Sequence[Prediction]) -> 
         if about.scope == "sample"
         and name not in CONTEXT
         and not any(name in p.scores for p in answered)
-        and (found := _ours(name))
+        and (found := known_metric(record, name))
+        and not found.needs_model
     ]
     return with_scores(predictions, lacking) if lacking else list(predictions)
 
@@ -41,6 +42,18 @@ def with_descriptions(record: RunRecord, predictions: Sequence[Prediction]) -> R
     return replace(record, metric_info={each.name: MetricInfo.of(each) for each in metrics})
 
 
-def _ours(name: str) -> Metric | None:
-    found = metric(name)
-    return None if found is None or found.needs_model else found
+def known_metric(record: RunRecord, name: str) -> Metric | None:
+    """Our metric of that name, where the record describes it; None: a user's own, which may have
+    the name and the title of ours. What older versions said of its meaning does not count."""
+    found, about = metric(name), record.metric_info.get(name)
+    if found is None or about is None:
+        return found
+    ours = MetricInfo.of(found)
+    if not record.fingerprint.get("task_file"):
+        ours = replace(ours, meaning=about.meaning)
+    is_ours = all(getattr(ours, part) == getattr(about, part) for part in _TELLS_APART)
+    return found if is_ours else None
+
+
+_TELLS_APART = ("title", "unit", "higher_is_better", "scope", "meaning")
+"""What a user's own metric differs in, if not in its code alone."""

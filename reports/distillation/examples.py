@@ -127,7 +127,7 @@ def teacher_lead(models: Models, picture: Picture) -> TeacherLead | None:
     student, teacher = models.student, models.teacher
     if student is None or teacher is None:
         return None
-    if student.answers.metric.name != teacher.answers.metric.name:
+    if not student.answers.metric.is_same(teacher.answers.metric):
         return None
     scores = {
         key: (ours, theirs)

@@ -14,8 +14,8 @@ from typing import Any, Literal
 from harness.core.images import ImageRef
 from harness.core.types import Metric, Prediction, Task
 from harness.metrics.figures import described_by
-from harness.metrics.registry import metric
 from harness.run.records import RunRecord
+from harness.run.scores import known_metric
 from reports.inputs.predictions import PredictionsFile
 from tasks import TASKS, load_task
 
@@ -55,7 +55,7 @@ class RunData:
         """A metric that scores no sample by itself, if its code is at hand and needs no model."""
         task = self.known_task
         own = {each.name: each for each in described_by(task.metrics)} if task else {}
-        found = own.get(name) or metric(name)
+        found = own.get(name) or known_metric(self.record, name)
         return None if found is None or found.needs_model else found
 
     def holding(self, predictions: Sequence[Prediction]) -> RunData:

@@ -32,6 +32,12 @@ class MetricFormat:
     """It is the share of samples that are right: guessing has an expected value, and counts of
     right answers are whole."""
 
+    def is_same(self, other: MetricFormat) -> bool:
+        """Whether figures of both can stand together: a user's own metric may have the name of
+        another one."""
+        own, others = ((m.name, m.unit, m.higher_is_better) for m in (self, other))
+        return own == others
+
     @property
     def scale(self) -> int:
         """What 1 is printed as."""
@@ -70,6 +76,12 @@ class MetricFormat:
         """The title within a sentence: "accuracy", "ROUGE-L"."""
         first, second = self.title[:1], self.title[1:2]
         return f"{first.lower()}{self.title[1:]}" if second.islower() else self.title
+
+    @property
+    def in_full(self) -> str:
+        """The title with unit and direction: "accuracy, %", "word errors, less is better"."""
+        words = f"{self.in_words}, %" if self.unit == "%" else self.in_words
+        return words if self.higher_is_better else f"{words}, less is better"
 
     def printed(self, value: float | None) -> float | None:
         """A figure in its unit; None stays None."""

@@ -383,7 +383,7 @@ def _run_group(
 def _scored_alike(group: Sequence[RunRecord], answers: Mapping[str, Answers]) -> list[Answers]:
     """The answers of those runs that are scored by the metric of the first one."""
     known = [each for run in group if (each := answers.get(runs.run_id(run)))]
-    return [each for each in known if each.metric.name == known[0].metric.name]
+    return [each for each in known if each.metric.is_same(known[0].metric)]
 
 
 def _sampled(known: Sequence[Answers]) -> int | None:
@@ -425,7 +425,7 @@ def _rivals(
 ) -> tuple[Rival, ...]:
     """Those of some runs that are better than `leader` on the questions that they share with it."""
     known = [found for name in others if (found := answers.get(name))]
-    scored = [found.scored for found in known if found.metric.name == leader.metric.name]
+    scored = [found.scored for found in known if found.metric.is_same(leader.metric)]
     better = rivals(leader.scored, scored, higher_is_better=leader.metric.higher_is_better)
     return tuple(Rival(runs.title(others[pair.second]), pair) for pair in better)
 

@@ -138,7 +138,7 @@ def run_heatmaps(
     views = [_absolute(group, shown, metric, name=name)]
     reference = next((run for run in group if runs.role(run) == "student"), None)
     base = answers.get(runs.run_id(reference)) if reference else None
-    if reference and base and base.metric.name == metric.name and len(group) > 1:
+    if reference and base and base.metric.is_same(metric) and len(group) > 1:
         headings = {c.key: c.heading for c in shown}
         views.append(_against(reference, group, answers, headings=headings, name=name))
     return views
@@ -300,7 +300,7 @@ def untested(_first: str, _second: str) -> None:
 def changes(first: Answers, second: Answers, tested: Tested = untested) -> dict[str, Change]:
     """Topic -> what the second run makes of the questions that both answered; the whole under "",
     topics from the most questions to the fewest. None where they are scored by other metrics."""
-    if first.metric.name != second.metric.name:
+    if not first.metric.is_same(second.metric):
         return {}
     parts: dict[str, list[str]] = {}
     common = shared(first.scored, second.scored)

@@ -133,7 +133,7 @@ def _column(task: TaskRuns, split: str, found: Sequence[RunRecord]) -> _Column |
             key=f"{task.section}~{split}~{runs.label(found[0])}",
             title=task.title,
             meaning=metric.meaning,
-            unit=_unit(metric),
+            unit=metric.in_full,
             n=sizes.pop() if len(sizes) == 1 else None,
             also=also and f" of {also.rpartition(' of ')[2]}",
             best=metric.best,
@@ -147,11 +147,6 @@ def _column(task: TaskRuns, split: str, found: Sequence[RunRecord]) -> _Column |
 
 def _model(run: RunRecord) -> str:
     return f"{run.model.name}~{runs.label(run)}"
-
-
-def _unit(metric: MetricFormat) -> str:
-    words = f"{metric.in_words}, %" if metric.unit == "%" else metric.in_words
-    return words if metric.higher_is_better else f"{words}, less is better"
 
 
 def _cell(column: _Column, run: RunRecord | None) -> Cell:

@@ -118,7 +118,8 @@ def distill(
 
 
 def _run(plan: Plan, page: Path, *, task: str, as_json: bool) -> None:
-    """All stages, then the page; raises typer.Exit where samples failed."""
+    """All stages, then the page; raises typer.Exit where samples failed, HarnessError where the hub
+    did not take the student."""
     from distill import pipeline
     from harness.cli.printing import print_run
     from reports.page.report import write_report
@@ -129,9 +130,11 @@ def _run(plan: Plan, page: Path, *, task: str, as_json: bool) -> None:
 
     outcome = pipeline.distill(plan, on_run=show)
     write_report(plan.workspace.runs, page)
-    print_outcome(plan, outcome, task=task, as_json=as_json)
+    hub = print_outcome(plan, outcome, task=task, as_json=as_json)
     if not as_json:
         say(f"Page: {page}")
+    if hub and hub.error:
+        raise hub.error
     if _has_failures(outcome):
         raise typer.Exit(Exit.FAILED_SAMPLES)
 

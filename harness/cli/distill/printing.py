@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from distill.objectives import objective_of, own_settings
 from distill.options import EvaluationOptions
 from harness.cli.configuration import to_toml
 from harness.cli.distill.publishing import Published, publish
+from harness.cli.dry_run import missing_lines, stop_where_missing
 from harness.core.files.json_files import read_json
 from harness.core.options import RUNS
 from harness.core.terminal import MISSING, print_json, say, table
@@ -31,11 +32,15 @@ _LOGIT_BYTES = 4
 """Of a kept logit, with the token that it is of, in a vocabulary of up to 65,536 tokens."""
 
 
-def print_preview(plan: Plan, *, as_json: bool) -> None:
-    """Show the configuration and what the plan would take, as TOML with comments."""
+def print_preview(plan: Plan, *, as_json: bool, trains_alone: bool = False) -> None:
+    """Show the configuration and what the plan would take, as TOML with comments.
+
+    Raises:
+        typer.Exit: something is missing.
+    """
     from distill.preview import preview
 
-    found = preview(plan)
+    found = preview(plan, trains_alone=trains_alone)
     student = found.student
     configuration = plan.workspace.configuration
     if as_json:
@@ -46,18 +51,20 @@ def print_preview(plan: Plan, *, as_json: bool) -> None:
             "rationales": asdict(found.teacher),
             "controls": {name: asdict(each) for name, each in found.controls.items()},
             "configuration": configuration,
-            "prompt": found.prompt,
+            "prompt": next(iter(found.prompts.values()), None),
+            "prompts": dict(found.prompts),
             "missing": [error.to_json() for error in found.missing],
         }
         print_json({**asdict(student), **total, **shown})
-        return
-    say(to_toml(configuration).rstrip("\n"))
-    say()
-    for line in _preview_lines(plan, found):
-        say(f"# {line}".rstrip())
+    else:
+        say(to_toml(configuration).rstrip("\n"))
+        say()
+        for line in _preview_lines(plan, found, trains_alone=trains_alone):
+            say(f"# {line}".rstrip())
+    stop_where_missing(found.missing)
 
 
-def _preview_lines(plan: Plan, found: Preview) -> Iterator[str]:
+def _preview_lines(plan: Plan, found: Preview, *, trains_alone: bool) -> Iterator[str]:
     from harness.core.progress import duration
 
     data, config, student = plan.questions.data, plan.training.config, found.student
@@ -68,7 +75,8 @@ def _preview_lines(plan: Plan, found: Preview) -> Iterator[str]:
     )
     for reason, count in data.samples.filtered.items():
         yield f"            {count:,} left out: {reason}"
-    yield f"Rationales  {found.teacher.rationales:,} are there, {_asked(found.teacher, attempts)}"
+    asked = "" if trains_alone else f", {_asked(found.teacher, attempts)}"
+    yield f"Rationales  {found.teacher.rationales:,} are there{asked}"
     yield f"Objective   {_objective(config)}"
     if count := objective_of(config).top_logits:
         size = _gigabytes(student.target_tokens * count * _LOGIT_BYTES)
@@ -94,13 +102,11 @@ def _preview_lines(plan: Plan, found: Preview) -> Iterator[str]:
         yield f"            {duration(each.seconds)} for {name}, {each.steps:,} steps"
     for reason, count in student.left_out.items():
         yield f"Left out    {count:,}: {reason}"
-    if found.prompt is not None:
-        yield "The teacher's first prompt:"
-        yield from (f"| {line}" for line in found.prompt.splitlines())
-    for error in found.missing:
-        first, *more = str(error).splitlines()
-        yield f"Missing: {first}"
-        yield from (f"  {line}" for line in more)
+    several = len(plan.teaching.teachers) > 1
+    for teacher, prompt in found.prompts.items():
+        yield f"The first prompt of {teacher}:" if several else "The teacher's first prompt:"
+        yield from (f"| {line}" for line in prompt.splitlines())
+    yield from missing_lines(found.missing)
 
 
 def _objective(config: DistillConfig) -> str:
@@ -136,14 +142,16 @@ def _gigabytes(size: float) -> str:
     return f"{size / 1e9:.2f} GB"
 
 
-def print_outcome(plan: Plan, outcome: Outcome, *, task: str, as_json: bool) -> None:
-    """Show what the stages have given, and how the students are evaluated again.
+def print_outcome(plan: Plan, outcome: Outcome, *, task: str, as_json: bool) -> Published | None:
+    """Show what the stages have given, and how the students are evaluated again; returns what came
+    of --push-to-hub.
 
     Args:
         task: as the command line names it.
     """
     preset = plan.training.preset
     if as_json:
+        hub = _published(plan, outcome)
         print_json(
             {
                 "preset": preset,
@@ -152,13 +160,13 @@ def print_outcome(plan: Plan, outcome: Outcome, *, task: str, as_json: bool) -> 
                 "students": {name: str(folder) for name, folder in outcome.students.items()},
                 "sights": {name: sight.to_json() for name, sight in outcome.sights.items()},
                 "overlap": outcome.overlap,
-                "hub": asdict(hub) if (hub := _published(plan, outcome)) else None,
+                "hub": hub.to_json() if hub else None,
                 "runs": [
                     {"folder": str(run.folder), **run.record.to_json()} for run in outcome.runs
                 ],
             }
         )
-        return
+        return hub
     if outcome.rationales:
         print_rationales(plan.workspace, outcome.rationales)
     if outcome.quality:
@@ -179,6 +187,7 @@ def print_outcome(plan: Plan, outcome: Outcome, *, task: str, as_json: bool) -> 
             say(line)
     if hub := _published(plan, outcome):
         hub.show()
+    return hub
 
 
 def _published(plan: Plan, outcome: Outcome) -> Published | None:
@@ -255,7 +264,7 @@ def preview_of_training(
         test=questions.data,
         evaluation=EvaluationOptions(),
     )
-    print_preview(plan, as_json=as_json)
+    print_preview(plan, as_json=as_json, trains_alone=True)
 
 
 def show_trained(
@@ -271,16 +280,21 @@ def show_trained(
 
     Args:
         task: as the command line names it.
+
+    Raises:
+        HarnessError: the hub did not take it.
     """
-    from distill.training.evaluation_log import choice_in_words
     from distill.training.students import check_sight
 
     sight = check_sight(workspace, questions, training)
     data = questions.data.options.path
     commands = list(evaluation_commands(student, training, workspace, task=task, data=data))
     record = training_record(workspace)
+    if not as_json:
+        for line in _trained_lines(student, record, sight, commands):
+            say(line)
+    hub = publish(workspace, questions, student, record)
     if as_json:
-        hub = publish(workspace, questions, student, record)
         print_json(
             {
                 "preset": training.preset,
@@ -288,22 +302,28 @@ def show_trained(
                 "student": str(student),
                 "sight": sight.to_json() if sight else None,
                 "evaluate": commands,
-                "hub": asdict(hub) if hub else None,
+                "hub": hub.to_json() if hub else None,
             }
         )
-        return
-    say(f"Student: {student}")
-    for reason, number in record["counts"]["left_out"].items():
-        say(f"Left out: {number:,} of {record['counts']['examples']:,} questions ({reason}).")
-    if choice := choice_in_words(record):
-        say(choice)
-    if sight is not None:
-        for line in _sight_lines(sight):
-            say(line)
-    for line in commands:
-        say(line)
-    if hub := publish(workspace, questions, student, record):
+    elif hub:
         hub.show()
+    if hub and hub.error:
+        raise hub.error
+
+
+def _trained_lines(
+    student: Path, record: Mapping[str, Any], sight: Sight | None, commands: Sequence[str]
+) -> Iterator[str]:
+    from distill.training.evaluation_log import choice_in_words
+
+    yield f"Student: {student}"
+    for reason, number in record["counts"]["left_out"].items():
+        yield f"Left out: {number:,} of {record['counts']['examples']:,} questions ({reason})."
+    if choice := choice_in_words(record):
+        yield choice
+    if sight is not None:
+        yield from _sight_lines(sight)
+    yield from commands
 
 
 def _sight_lines(sight: Sight) -> Iterator[str]:

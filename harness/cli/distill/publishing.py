@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.layout import Workspace
+from harness.core.errors import HarnessError
 from harness.core.files.paths import safe_name
 from harness.core.terminal import say
 
@@ -23,18 +24,31 @@ class Published:
 
     repository: str
     url: str | None
-    """None: nothing was sent, as HF_HUB_OFFLINE is set."""
+    """None: nothing was sent, as HF_HUB_OFFLINE is set or the hub did not take it."""
     commands: list[str]
     """What sends it."""
+    error: HarnessError | None = None
+    """Why the hub did not take it; the folder is ready."""
 
     def show(self) -> None:
-        """Print it."""
+        """Print it; an error is printed where the command ends."""
+        if self.error is not None:
+            return
         if self.url is not None:
             say(f"On the Hub: {self.url}")
             return
         say("HF_HUB_OFFLINE is set: nothing was sent. The folder is ready for:")
         for command in self.commands:
             say(command)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "repository": self.repository,
+            "url": self.url,
+            "commands": self.commands,
+            "error": self.error.to_json() if self.error else None,
+        }
 
 
 def publish(
@@ -59,11 +73,16 @@ def publish(
             *_tested(workspace.runs, student),
         ],
     )
-    repository = workspace.push_to_hub
+    repository, url, refused = workspace.push_to_hub, None, None
+    try:
+        url = upload(student, repository)
+    except HarnessError as error:
+        refused = error
     return Published(
         repository=repository,
-        url=upload(student, repository),
+        url=url,
         commands=upload_commands(student, repository),
+        error=refused,
     )
 
 

@@ -74,7 +74,7 @@ class GroupRun:
         return self.metric is not None and (not self.is_binary or not self.metric.higher_is_better)
 
     def is_marked_by(self, metric: MetricFormat | None) -> bool:
-        return self.metric is not None and metric is not None and self.metric.name == metric.name
+        return self.metric is not None and metric is not None and self.metric.is_same(metric)
 
 
 @dataclass(frozen=True, slots=True)
