@@ -53,7 +53,7 @@ def test_the_list_of_runs_says_once_what_failed(
     no empty table."""
     asked = Counts(total=9, available=9, done=9, failed=2)
     folder = RunFolder.of(tmp_path, task="t", model="m", split="test")
-    folder.write_record(replace(record(), counts=asked, status="complete"))
+    folder.write_record(replace(record(total=9), counts=asked, status="complete"))
     shown = command("list", "runs", "--runs", tmp_path).stdout
     assert shown.count("failed") == 1
     assert "7 of 9 image questions" in " ".join(shown.split())

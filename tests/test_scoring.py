@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import shlex
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ CHOICES = ["Alabama", "Illinois", "Connecticut"]
 
 
 def write(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    path.parent.mkdir(exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
@@ -278,7 +280,7 @@ def test_one_broken_run_does_not_hide_the_others(command, tmp_path: Path) -> Non
 
 def test_a_changed_file_says_what_has_changed(command, tmp_path: Path) -> None:
     """Which answers differ, which questions are new, other or gone; --fresh restarts. The same file
-    again is not scored again."""
+    again is not scored again, in another order either."""
     runs = ("--runs", tmp_path / "runs", "-m", "x", "-t", "scienceqa")
     rows = choice_rows(["A", "B", "B", "A"])
     assert command("score", write(tmp_path / "a.jsonl", rows), *runs).code == 0
@@ -286,6 +288,8 @@ def test_a_changed_file_says_what_has_changed(command, tmp_path: Path) -> None:
     assert again.code == 0
     assert "Nothing to do: a.jsonl is scored, and has not changed." in again.stderr
     assert "Accuracy" in again.stdout
+    turned = command("score", write(tmp_path / "b.jsonl", rows[::-1]), *runs)
+    assert "Nothing to do: b.jsonl is scored, and has not changed." in turned.stderr
     changed = [
         {**rows[0], "raw": "B"},
         {**rows[1], "question": "Who?"},
@@ -294,9 +298,60 @@ def test_a_changed_file_says_what_has_changed(command, tmp_path: Path) -> None:
     ]
     refused = command("score", write(tmp_path / "a.jsonl", changed), *runs)
     assert refused.code == 2
-    assert "1 answer differs (0), 1 question differs (1), 1 question is new (7), " in refused.stderr
-    assert "--fresh" in refused.stderr
+    assert (
+        "1 answer differs (id 0), 1 question differs (id 1), 1 question is new (id 7), 1 question "
+        "is gone (id 3)." in refused.stderr
+    )
+    assert refused.stderr.endswith("--fresh\n  To keep both: --model with another name.\n")
+    assert "To resume" not in refused.stderr
     assert command("score", tmp_path / "a.jsonl", *runs, "--fresh").code == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda rows: rows[:2], "2 questions are gone (first: id 2)."),
+        (lambda rows: [*rows, {**rows[0], "id": 9}], "1 question is new (id 9)."),
+        (
+            lambda rows: [{**row, "finish_reason": "length"} for row in rows],
+            "4 answers have another finish_reason (first: id 0).",
+        ),
+        (
+            lambda rows: [{**rows[0], "topic": "maps"}, *rows[1:]],
+            "1 question has another topic or group (id 0).",
+        ),
+    ],
+)
+def test_a_file_may_change_in_other_ways(
+    command, tmp_path: Path, change: Callable[[list[Any]], list[Any]], said: str
+) -> None:
+    """It is shorter or longer, its answers were cut after all, or a topic has another name."""
+    runs = ("--runs", tmp_path / "runs", "-m", "x", "-t", "scienceqa")
+    rows = choice_rows(["A", "B", "B", "A"])
+    command("score", write(tmp_path / "a.jsonl", rows), *runs)
+    refused = command("score", write(tmp_path / "a.jsonl", change(rows)), *runs)
+    assert refused.code == 2
+    assert said in refused.stderr
+
+
+def test_a_changed_file_of_a_folder_is_scored_alone(command, tmp_path: Path) -> None:
+    """The others are as they were; the command that is named scores this one again and moves no
+    other run."""
+    for name in ("one", "two"):
+        write(tmp_path / "out" / f"{name}.jsonl", choice_rows(["A", "B"]))
+    folder = ("score", tmp_path / "out", "-t", "scienceqa", "--runs", tmp_path / "runs")
+    assert command(*folder).code == 0
+    write(tmp_path / "out" / "two.jsonl", choice_rows(["B", "B"]))
+    refused = command(*folder)
+    assert refused.code == 2
+    assert "Nothing to do: one.jsonl is scored" in refused.stderr
+    assert "1 answer differs (id 0)." in refused.stderr
+    (line,) = [line for line in refused.stderr.splitlines() if "--fresh" in line]
+    again = command(*shlex.split(line.partition(": ")[2])[1:])
+    assert again.code == 0, again.stderr
+    assert command(*folder).code == 0
+    (kept,) = (tmp_path / "runs" / "scienceqa" / "one").glob("test*/run.json")
+    assert kept.parent.name == "test"
 
 
 def test_a_folder_of_files_is_a_run_for_each(command, tmp_path: Path) -> None:

@@ -77,7 +77,12 @@ def score(
     if model and (name or file.is_dir()):
         raise HarnessError("--model names the model of one file.", remedy="--name, for a folder.")
     scoring = partial(
-        _score, task=chosen, split=split or chosen.split, skip_invalid=skip_invalid, how=how
+        _score,
+        given=file,
+        task=chosen,
+        split=split or chosen.split,
+        skip_invalid=skip_invalid,
+        how=how,
     )
     if not file.is_dir():
         label = model or (model_of(file, name) if name else _default_name(file))
@@ -95,9 +100,20 @@ def _default_name(file: Path) -> str:
 
 
 def _score(
-    file: Path, label: str, *, task: Task, split: str, skip_invalid: bool, how: RunOptions
+    file: Path,
+    label: str,
+    *,
+    given: Path,
+    task: Task,
+    split: str,
+    skip_invalid: bool,
+    how: RunOptions,
 ) -> Run:
-    """Score one file; says what was skipped, and that there is nothing to do."""
+    """Score one file; says what was skipped, and that there is nothing to do.
+
+    Args:
+        given: the file, or the folder that it is in.
+    """
     from harness.core.progress import make
     from harness.run.answers_file import score_file
     from harness.run.judging import check_judge, judged
@@ -113,13 +129,24 @@ def _score(
         skip_invalid=skip_invalid,
         tokenize=how.tokenize,
         bertscore=how.bertscore,
-        command=["harness", *sys.argv[1:]],
+        command=_command(given, file),
         progress=make,
     )
     print_first(run.skipped, "Skipped", "see `skipped` in run.json")
     if run.unchanged:
         say(f"Nothing to do: {file.name} is scored, and has not changed.", err=True)
     return judged(run, task, how.judging, progress=make)
+
+
+def _command(given: Path, file: Path) -> list[str]:
+    """The command line; of a folder that of one of its files alone."""
+    command = ["harness", *sys.argv[1:]]
+    places = [at for at, part in enumerate(command) if given != file and Path(part) == given]
+    if places:
+        # An option may have the same value.
+        at = max(places, key=lambda at: not command[at - 1].startswith("-"))
+        command[at] = str(file)
+    return command
 
 
 def _finish_one(run: Run, *, as_json: bool) -> None:

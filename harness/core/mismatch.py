@@ -85,11 +85,16 @@ def remedy(made_by: Sequence[str], command: Sequence[str]) -> str:
     # current one would stop here again: data, weights or a file have changed.
     known = earlier[:1] == ["harness"] and earlier != current
     resume = f"To resume: {shlex.join(earlier)}" if known else "To resume: restore those settings."
-    again = shlex.join([*current, FRESH]) if current else f"add {FRESH}"
     return (
-        f"{resume}\nTo restart, which moves the old results aside: {again}\n"
+        f"{resume}\nTo restart, which moves the old results aside: {with_fresh(command)}\n"
         "To keep both: choose another name or folder."
     )
+
+
+def with_fresh(command: Sequence[str]) -> str:
+    """The command that is under way, so that it restarts."""
+    current = [part for part in command if part != FRESH]
+    return shlex.join([*current, FRESH]) if current else f"add {FRESH}"
 
 
 def _leaves(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

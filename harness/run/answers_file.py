@@ -13,7 +13,7 @@ from harness.checkpoints.catalog import find
 from harness.core import environment
 from harness.core.errors import DataError, Exit, HarnessError, SampleError
 from harness.core.images import ImageRef
-from harness.core.mismatch import EXTRACTION, differences, remedy
+from harness.core.mismatch import EXTRACTION, differences, with_fresh
 from harness.core.options import TOKENIZE, Tokenize
 from harness.core.progress import Make, Silent
 from harness.core.types import LENGTH, STOP, Metric, Prediction, RunMetric, Task
@@ -113,7 +113,8 @@ def _stop_if_changed(
     raise HarnessError(
         f"The run in {folder.path} was made of other answers than those of {path}.",
         known=f"{said[:1].upper()}{said[1:]}.",
-        remedy=remedy(old.command, record.command),
+        remedy=f"To score them, which moves the old run aside: {with_fresh(record.command)}\n"
+        "To keep both: --model with another name.",
     )
 
 
@@ -294,12 +295,12 @@ def _questions_hash(predictions: Sequence[Prediction]) -> str:
 
 
 def _answers_hash(predictions: Sequence[Prediction]) -> str:
-    """Of what the file says, and not of what was extracted from it."""
+    """Of what the file says, whatever its order, and not of what was extracted from it."""
     digest = sha256()
-    for p in predictions:
+    for p in sorted(predictions, key=lambda p: p.sample_id):
         images = tuple(image.removeprefix(NAMED_ONLY) for image in p.images)
         digest.update(_repr((p.sample_id, p.raw, p.target, p.choices, p.question, p.topic, images)))
-        for more in (p.group, dict(p.metadata)):
+        for more in (p.group, dict(p.metadata), p.finish):
             if more:
                 digest.update(_repr(more))
     return f"sha256:{digest.hexdigest()}"

@@ -9,7 +9,7 @@ from harness.metrics.questions import are_same, digests
 
 
 def changes(before: Sequence[Prediction], now: Sequence[Prediction]) -> str:
-    """In words: "3 answers differ (first: question 7), 10 questions are new"; empty: nothing that
+    """In words: "3 answers differ (first: id 7), 1 question is new (id 12)"; empty: nothing that
     is an answer or a question."""
     then, texts = digests(before), {p.sample_id: p for p in before}
     asked = digests(now)
@@ -25,6 +25,16 @@ def changes(before: Sequence[Prediction], now: Sequence[Prediction]) -> str:
             "question",
             "have another topic or group",
         ),
+        (
+            [p.sample_id for p in both if p.finish != texts[p.sample_id].finish],
+            "answer",
+            "have another finish_reason",
+        ),
+        (
+            [p.sample_id for p in both if p.metadata != texts[p.sample_id].metadata],
+            "question",
+            "have other further fields",
+        ),
     )
     return ", ".join(_words(ids, noun, verb) for ids, noun, verb in parts if ids)
 
@@ -39,5 +49,5 @@ _SINGULAR = {"differ": "differs", "are new": "is new", "are gone": "is gone"}
 def _words(ids: Sequence[str], noun: str, verb: str) -> str:
     if len(ids) == 1:
         verb = _SINGULAR.get(verb, verb.replace("have", "has"))
-        return f"1 {noun} {verb} ({ids[0][:40]})"
-    return f"{len(ids):,} {noun}s {verb} (first: {ids[0][:40]})"
+        return f"1 {noun} {verb} (id {ids[0][:40]})"
+    return f"{len(ids):,} {noun}s {verb} (first: id {ids[0][:40]})"
