@@ -166,9 +166,21 @@ def test_a_killed_run_is_resumed(command, runs: Path) -> None:
     assert [line["raw"] for line in after[:4]] == [line["raw"] for line in before]
     assert [line["seconds"] for line in after[:4]] == [line["seconds"] for line in before]
     assert [line["raw"] for line in after] == [line["raw"] for line in lines(STORED / CHOICE)]
+    assert len({tuple(line) for line in after}) == 1
     kept = RunFolder(runs / KILLED).read_predictions()
     assert all(list(prediction.scores) == ["accuracy"] for prediction in kept)
     assert RunFolder(runs / KILLED).existing_record().metrics["accuracy"].value == 0.5
+
+
+def test_a_file_has_lines_of_one_format(command, runs: Path) -> None:
+    """Where nothing is left to ask, too; before the first answer that follows old ones."""
+    folder = RunFolder(runs / KILLED)
+    assert folder.has_former_lines
+    arguments = stored(KILLED)["command"][1:]
+    made = command(*arguments, "--limit", 4, "--runs", runs)
+    assert made.code == 0, made.stderr
+    assert not folder.has_former_lines
+    assert not any("correct" in line for line in lines(runs / KILLED))
 
 
 def test_they_are_exported() -> None:

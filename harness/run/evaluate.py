@@ -229,7 +229,7 @@ def _continue(job: Job, *, again: bool = True) -> Run:
     record = new_record(job, known, old, answered=len(answered))
     if not pending and old is not None:
         # Nothing is answered by this process: what is recorded of it would not be true.
-        if predictions != stored:
+        if predictions != stored or job.folder.has_former_lines:
             job.folder.rewrite(predictions)
         settings = {**old.settings, "limit": record.settings["limit"]}
         unchanged = replace(
@@ -241,7 +241,8 @@ def _continue(job: Job, *, again: bool = True) -> Run:
         )
         return finish(job, unchanged, predictions)
     fewer = len(answered) < len(predictions)  # what failed is tried again
-    if fewer or predictions != stored or job.folder.beyond_path.exists():
+    is_other = predictions != stored or job.folder.has_former_lines
+    if fewer or is_other or job.folder.beyond_path.exists():
         job.folder.rewrite(answered)
     return answer(job, record, pending, answered=answered, total=len(job.selected))
 

@@ -20,8 +20,10 @@ from harness.core.files import jsonl, locks
 from harness.core.files.atomic import remove_leftovers, write_atomically
 from harness.core.files.json_files import read_json, write_json
 from harness.core.files.paths import safe_name
+from harness.core.files.regular import open_regular
 from harness.core.files.set_aside import set_aside
 from harness.core.json_types import check_depth
+from harness.core.json_values import parse_json
 from harness.core.mismatch import stop_on_mismatch
 from harness.core.types import Prediction
 from harness.run.layout import (
@@ -195,6 +197,17 @@ class RunFolder:
             return self.predictions_path.stat().st_mtime
         except FileNotFoundError:
             return None
+
+    @property
+    def has_former_lines(self) -> bool:
+        """Whether an older version wrote predictions.jsonl: what follows would have other fields
+        than what is there."""
+        try:
+            with open_regular(self.predictions_path, within=self.path) as file:
+                line = file.readline()
+            return bool(line) and line != _line(prediction_from_json(parse_json(line)))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return False  # reading all of it says what is wrong
 
     def existing_predictions(self) -> list[Prediction]:
         """The predictions; raises DataError where there are none."""
