@@ -89,7 +89,7 @@ class DistillConfig:
     samples: Annotated[
         int | None,
         Option(
-            "Maximum number of questions to distil; 0: all. Default: the preset's.",
+            "Maximum number of questions to learn from; 0: all. Default: the preset's.",
             panel=SAMPLES,
             flag="limit",
             minimum=0,

@@ -25,7 +25,7 @@ def compare(
     second: Annotated[Path, typer.Argument(help="Run folder B.")],
     *,
     fail_if_worse: Annotated[
-        bool, Option("Exit 5 if B is worse than A: the whole 95% interval lies below 0.")
+        bool, Option("Exit 5 if B is worse than A: its whole 95% interval is worse than 0.")
     ],
     task: Annotated[
         str | None,

@@ -21,7 +21,7 @@ app = App(help="List models, tasks or runs.", no_args_is_help=True)
 
 @app.command("models")
 def list_models(*, as_json: AsJson) -> None:
-    """List the models of Table 1, and what each needs."""
+    """List the models of the paper's Table 1, and what each needs."""
     from dataclasses import fields
 
     from harness.checkpoints.catalog import CATALOG, ModelSpec

@@ -26,7 +26,8 @@ AsJson: TypeAlias = Annotated[
 DryRun: TypeAlias = Annotated[
     bool,
     Option(
-        "Print what would run and what is missing, the configuration as TOML; run nothing.",
+        "Print what would run and what is missing, the configuration as TOML; run nothing. "
+        "Something missing gives the exit code of the command itself.",
         panel=OUTPUT,
         default=False,
     ),

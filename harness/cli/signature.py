@@ -53,6 +53,8 @@ class Expand:
     """One panel for all of them, in place of their own."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Other defaults than the dataclass has, by field, of fields without an option too."""
+    helps: Mapping[str, str] = field(default_factory=dict)
+    """Other help than the options have, by field, where another default asks for it."""
     each: str = ""
     """For a list of dataclasses: the field whose option is repeated, with one of them for each."""
     shared: Mapping[str, Any] = field(default_factory=dict)
@@ -163,7 +165,12 @@ def _field(name: str, kind: Any, option: Option, default: Any, how: Expand) -> D
     return Declared(
         name=f"{parameter}_" if iskeyword(parameter) else parameter,  # --import
         kind=list[kind] if name == how.each else kind,
-        option=replace(option, flag=flag, panel=option.panel if how.panel is None else how.panel),
+        option=replace(
+            option,
+            flag=flag,
+            panel=option.panel if how.panel is None else how.panel,
+            help=how.helps.get(name, option.help),
+        ),
         default=how.defaults.get(name, default),
         field=name,
         argument=name == how.argument,

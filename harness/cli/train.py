@@ -12,14 +12,14 @@ from distill.objectives.answer import Answer
 from distill.options import RationaleOptions
 from harness.cli.commands import App
 from harness.cli.distill.options import (
-    AllQuestions,
     BaseOptions,
     ConfigOptions,
+    PlainQuestions,
     PlainTrainingChanges,
+    PlainWorkspace,
     QuestionOptions,
     TeacherOptions,
     TestSplit,
-    TrackedWorkspace,
     TrainingHardware,
 )
 from harness.cli.distill.plan import (
@@ -49,12 +49,12 @@ app = App()
 def train(
     ctx: typer.Context,
     *,
-    questions: AllQuestions,
+    questions: PlainQuestions,
     base: BaseOptions,
     preset: ConfigOptions,
     changes: PlainTrainingChanges,
     test: TestSplit,
-    workspace: TrackedWorkspace,
+    workspace: PlainWorkspace,
     hardware: TrainingHardware,
     dry_run: DryRun,
     as_json: AsJson,

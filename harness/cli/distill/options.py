@@ -57,8 +57,23 @@ class QuestionOptions:
     data: DataOptions
 
 
+_LEARNED = {"split": "train"}
+_LEARNED_SPLIT = {"split": "Split of the data to learn from."}
 AllQuestions: TypeAlias = Annotated[
-    QuestionOptions, Expand(without=("text_only", "download"), defaults={"split": "train"})
+    QuestionOptions,
+    Expand(without=("text_only", "download"), defaults=_LEARNED, helps=_LEARNED_SPLIT),
+]
+PlainQuestions: TypeAlias = Annotated[
+    QuestionOptions,
+    Expand(
+        without=("text_only", "download"),
+        defaults=_LEARNED,
+        helps={
+            **_LEARNED_SPLIT,
+            "task": f"{TASK.help} With --data the one that fits the form of its answers, where "
+            "none is named.",
+        },
+    ),
 ]
 RecordedQuestions: TypeAlias = Annotated[
     QuestionOptions, Expand(only=("task", "path"), defaults={"split": "train"})
@@ -189,7 +204,7 @@ PlainTrainingChanges: TypeAlias = Annotated[
     Expand(
         changes=DistillConfig,
         panels=(SAMPLES, TRAINING),
-        without=("objective", "objective_settings", "without"),
+        without=("objective", "objective_settings", "without", "repeat_options"),
     ),
 ]
 """Of what training on answers alone can be set to."""
@@ -199,9 +214,9 @@ PlainTrainingChanges: TypeAlias = Annotated[
 class TestOptions:
     """What is evaluated and measured after training."""
 
-    split: Annotated[str, Option("Split of the test.", panel=EVALUATION, flag="test-split")] = (
-        "test"
-    )
+    split: Annotated[
+        str, Option("Split of the data to test on.", panel=EVALUATION, flag="test-split")
+    ] = "test"
     control: Annotated[
         bool,
         Option("Train and evaluate a student on the answers alone as well.", panel=EVALUATION),
@@ -252,7 +267,21 @@ class HardwareOptions:
 TrainingHardware: TypeAlias = Annotated[HardwareOptions, Expand(without=("dtype",))]
 
 _NAME = {"name": "moondream-kd"}
-TrackedWorkspace: TypeAlias = Annotated[Workspace, Expand(defaults=_NAME)]
+_NAMED_AFTER = {
+    "name": "Name of the student, and of its folder; with another --base by default that one's "
+    "name and -kd."
+}
+TrackedWorkspace: TypeAlias = Annotated[Workspace, Expand(defaults=_NAME, helps=_NAMED_AFTER)]
+PlainWorkspace: TypeAlias = Annotated[
+    Workspace,
+    Expand(
+        defaults={"name": ""},
+        helps={
+            "name": "Name of the student, and of its folder. Default: the names of base and "
+            "questions, such as moondream-scienceqa."
+        },
+    ),
+]
 WorkspaceOptions: TypeAlias = Annotated[
     Workspace, Expand(defaults=_NAME, without=("tracking", "push_to_hub"))
 ]
