@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from distill.own_questions import task_for
+from distill.own_questions import MIXED, OPTIONS, SENTENCES, WORDS, task_for
 from distill.quality.sight import Sight
 from harness.core.types import DataOptions
+from harness.metrics.figures import described_by
+from tasks import load_task
 
 COLOURS = ("red", "green", "blue", "white")
 
@@ -83,6 +86,27 @@ def test_the_task_goes_by_the_answers(tmp_path: Path, row: dict[str, object], ta
     """Options, a few words, sentences."""
     (tmp_path / "train.jsonl").write_text(json.dumps(row) + "\n")
     assert task_for(DataOptions(path=tmp_path, split="train")) == task
+
+
+def test_no_metric_of_ones_own_questions_has_the_name_of_a_data_set() -> None:
+    """They are not MMMU's, though its task asks and scores those of both kinds."""
+    for task in map(load_task, (OPTIONS, MIXED, WORDS, SENTENCES)):
+        assert not [each for each in described_by(task.metrics) if task.title in each.title]
+
+
+def test_a_configuration_derives_what_was_not_given(
+    command, words: Path, tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The task by the answers and the name by base and questions are not in what a dry run prints;
+    it is read back to the same."""
+    shown = command("train", "--data", words, "--base-weights", tiny("moondream"), "--dry-run")
+    assert shown.code == 0, shown.stderr
+    file = tmp_path / "experiment.toml"
+    file.write_text(shown.stdout)
+    assert not {"name", "task"} & tomllib.loads(shown.stdout).keys()
+    again = command("train", "--config", file, "--dry-run")
+    assert "Task: gqa, by the form of the answers" in again.stderr
+    assert tomllib.loads(again.stdout) == tomllib.loads(shown.stdout)
 
 
 def test_questions_with_and_without_options(

@@ -64,7 +64,8 @@ def train(
     config = config_of(preset, {"objective": Answer.name, **changes})
     if questions.data.path is not None and not is_given(ctx, "task"):
         questions = replace(questions, task=_task_for(questions.data))
-    workspace = _named(ctx, with_command(ctx, workspace), base, questions)
+    workspace = with_command(ctx, workspace, derived=("name", "task"))
+    workspace = _named(ctx, workspace, base, questions)
     chosen = questions_of(questions, config)
     training = training_of(base, config, hardware, preset=preset.preset, test_split=test.split)
     if dry_run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,10 +44,22 @@ def refuse_several(command: str, remedy: str) -> None:
         )
 
 
-def with_command(ctx: typer.Context, workspace: Workspace) -> Workspace:
-    """The workspace with the command line and its options, for the records."""
+def with_command(
+    ctx: typer.Context, workspace: Workspace, *, derived: Sequence[str] = ("name",)
+) -> Workspace:
+    """The workspace with the command line and its options, for the records.
+
+    Args:
+        derived: options that follow from others where they are not given: then they are no part of
+            the configuration, which makes the same of them when it is read.
+    """
+    configuration = {
+        name: value
+        for name, value in configuration_of(ctx).items()
+        if name not in derived or is_given(ctx, name)
+    }
     command = ["harness", *sys.argv[1:]]
-    return replace(workspace, command=command, configuration=configuration_of(ctx))
+    return replace(workspace, command=command, configuration=configuration)
 
 
 def named_after(ctx: typer.Context, workspace: Workspace, base: BaseOptions) -> Workspace:
