@@ -538,6 +538,6 @@ def test_a_dry_run_says_what_is_in_the_way(
             *("--base-weights", str(tiny("moondream")), "--runs", str(tmp_path)),
         ],
     )
-    assert shown.exit_code == 2, shown.output
+    assert shown.exit_code == 3, shown.output
     assert "# Logits      the teacher's 20 highest at each target token" in shown.stdout
     assert "# Missing: The teacher's logits can be learned only where the" in shown.stdout
