@@ -97,11 +97,39 @@ def test_the_minis_are_what_was_measured(spec) -> None:
     ]
 
 
-def test_the_tables_of_selection_are_what_was_measured() -> None:
+@pytest.fixture
+def selection(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What benchmarks/selection_tables.py defines."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return runpy.run_path(str(ROOT / "benchmarks" / "selection_tables.py"))
+
+
+def test_the_tables_of_selection_are_what_was_measured(selection: dict[str, Any]) -> None:
     """Every row, as benchmarks/selection.py prints it, in its order."""
-    written = runpy.run_path(str(ROOT / "benchmarks" / "selection.py"))
     found = figures("selection")
-    between = TEXT.partition(written["BEGIN"])[2].partition(written["END"])[0]
-    expected = [*written["markdown_kept"](found), *written["markdown"](found)]
+    between = TEXT.partition(selection["BEGIN"])[2].partition(selection["END"])[0]
+    expected = [*selection["markdown_kept"](found), *selection["markdown"](found)]
     assert [line for line in between.splitlines() if line] == [line for line in expected if line]
     assert len(expected) > 4
+
+
+def test_the_noise_between_seeds_is_pooled_over_the_trained_conditions(
+    selection: dict[str, Any],
+) -> None:
+    """A condition counts once, however many tables it is in, and not at all without a training."""
+
+    def row(steps: list[int] | None, *values: float) -> dict[str, Any]:
+        shares = [{"value": value} for value in values]
+        return {"steps": steps, "accuracy": shares, "reasoning_to_error": shares}
+
+    one, two = row([9, 9, 9], 0.4, 0.5, 0.6), row([9, 9, 9], 0.2, 0.2, 0.2)
+    asked = row(None, 0.0, 0.5, 1.0)
+    found = selection["between_seeds"](
+        {"selection": {"one": one, "two": two}, "remedies": {"one": one, "asked": asked}}
+    )
+    assert (found["conditions"], found["degrees"]) == (2, 4)
+    # Variances 0.01 and 0.
+    assert found["accuracy"]["deviation"] == pytest.approx(0.005**0.5)
+    quantile = 1.959964 + (1.959964**3 + 1.959964) / 16
+    expected = quantile * 0.005**0.5 * (2 / 3) ** 0.5
+    assert found["accuracy"]["noise"] == pytest.approx(expected, rel=1e-6)
