@@ -39,11 +39,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", default=list(CONDITIONS), choices=list(CONDITIONS))
     parser.add_argument("--folder", type=Path, default=Path("runs/selection"))
-    parser.add_argument("--samples", type=int, default=2100, help="questions for the teacher")
+    parser.add_argument("--samples", type=int, default=1050, help="questions for the teacher")
     parser.add_argument("--limit", type=int, help="questions that the students are asked")
     parser.add_argument("--vote-limit", type=int, help="questions that are voted on")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--on-policy", type=int, default=320, help="its questions")
+    parser.add_argument("--on-policy", type=int, default=280, help="its questions")
     parser.add_argument(
         "--set", nargs="*", default=[], help="FIELD=VALUE of every student's config"
     )
@@ -62,9 +62,8 @@ def main() -> None:
     given = dict(text.split("=", 1) for text in arguments.set)
     settings = {key: json.loads(value) for key, value in given.items()}
     students = Students(arguments.folder, sizes, settings)
-    if not arguments.gather:
-        students.prepare(arguments.only)
     if arguments.prepare:
+        students.prepare(arguments.only)
         return
     if not arguments.gather:
         students.begin()
@@ -100,7 +99,7 @@ def report_of(students: Students, seeds: list[int]) -> dict[str, Any]:
         "between_seeds": between_seeds(found),
         "logits_cpu_seconds": students.logits_seconds(),
         "left_out": [name for name in CONDITIONS if name not in answers],
-        "config": plan.training.config.to_json(),
+        "config": students.config(CONDITIONS["structured"], seeds[0]).to_json(),
         "base": Weights(replace(plan.training.base)).weights_hash,
         "base_name": find_base(plan.training).name,
         "machine": describe("cpu"),

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from selection_conditions import CHOICES, CONDITIONS, Condition
+from selection_conditions import CHOICES, CONDITIONS, TRAINING, Condition
 
 from distill.config import DistillConfig
 from distill.evaluation import evaluate_student
@@ -101,10 +101,10 @@ class Students:
     """What was made in the folder, and how the rest is."""
 
     def __init__(self, folder: Path, sizes: Sizes, settings: Mapping[str, Any]) -> None:
-        """`settings`: of every student's training."""
+        """`settings`: of every student's training, in addition to TRAINING."""
         self.folder = folder
         self.sizes = sizes
-        self._settings = settings
+        self._settings = {**TRAINING, **settings}
         self.plan: Plan = distillation.plan(
             folder,
             name=POOL,
@@ -120,7 +120,7 @@ class Students:
         known = {
             "base": Weights(self.plan.training.base).weights_hash,
             "sizes": asdict(self.sizes),
-            "settings": dict(self._settings),
+            "settings": self._settings,
         }
         path = self.folder / "settings.json"
         with locked(self.folder / ".settings", wait=True):
