@@ -7,8 +7,10 @@ import os
 import re
 import shutil
 import signal
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -23,9 +25,15 @@ from harness.mini.schedule import Stage, makespan
 from harness.mini.stages import stages
 from harness.run.compare import compare
 from harness.run.folder import RunFolder
-from harness.synthetic.questions import parse_id
+from harness.synthetic.questions import open_questions, parse_id, questions
 
-SMALL = replace(extents.FULL, questions=14, rationales=16, models=(distillation.STUDENT, "vilt"))
+SMALL = replace(
+    extents.FULL,
+    questions=14,
+    open_questions=7,
+    rationales=16,
+    models=(distillation.STUDENT, "vilt"),
+)
 STAGES = 8
 """Of the small demo: two models, rationales, two trainings, two evaluations, the conclusion."""
 
@@ -318,6 +326,24 @@ def test_stages_in_two_lanes_end_as_early_as_those_that_wait_allow(tmp_path: Pat
     assert all(titles.index(each) < titles.index(s.title) for s in work for each in s.after)
 
 
+def test_half_of_each_test_set_has_every_topic_as_often() -> None:
+    """And questions of several steps as the whole set has them; `--full` asks all."""
+    for items, limit in (
+        (questions("test"), extents.DEMO.limit(extents.CHOICE)),
+        (open_questions("test"), extents.DEMO.limit(extents.OPEN)),
+    ):
+        assert limit is not None
+        assert 2 * limit == len(items)
+        half = items[:limit]
+        counts = Counter(item.topic for item in half)
+        assert {topic: 2 * count for topic, count in counts.items()} == Counter(
+            item.topic for item in items
+        )
+        several, of_all = (fmean(item.steps > 1 for item in each) for each in (half, items))
+        assert several == pytest.approx(of_all, abs=0.02)
+    assert [extents.FULL.limit(task) for task in (extents.CHOICE, extents.OPEN)] == [None, None]
+
+
 def test_threads_that_wait_leave_their_cores(monkeypatch) -> None:
     """To other work, which would otherwise slow each step down; a user's own setting stays."""
     monkeypatch.setenv("OMP_WAIT_POLICY", "")  # for what was there to be put back
@@ -335,7 +361,7 @@ def test_the_command_goes_on_where_it_was_stopped(
 ) -> None:
     """`--quick --fresh`, stopped while the student learns: what was there is kept aside, and the
     same command without `--fresh` ends with the answers of a demo that nothing stopped."""
-    few = replace(extents.QUICK, questions=7, rationales=8, models=SMALL.models)
+    few = replace(extents.QUICK, questions=7, open_questions=7, rationales=8, models=SMALL.models)
     monkeypatch.setattr(extents, "QUICK", few)
     monkeypatch.setattr(lanes, "available_cores", lambda: 1)
     monkeypatch.chdir(tmp_path)

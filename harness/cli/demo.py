@@ -30,7 +30,10 @@ def demo(
     out: PageOut,
     quick: Annotated[bool, Option("A few questions and rationales, to see that all of it runs.")],
     full: Annotated[
-        bool, Option("Distil from all questions of the train split, which takes longer.")
+        bool,
+        Option(
+            "Ask all test questions and distil from all of the train split, which takes longer."
+        ),
     ],
     fresh: Fresh,
 ) -> None:

@@ -37,6 +37,7 @@ def plan(
     name: str = DISTILLED,
     samples: int | None = None,
     epochs: int | None = None,
+    batch_size: int | None = None,
     seed: int = 0,
     split: str = "test",
     limit: int | None = None,
@@ -50,7 +51,8 @@ def plan(
     --device cpu --dtype float32`.
 
     Args:
-        samples: questions that the teacher is asked; None: those of the preset, as `epochs`.
+        samples: questions that the teacher is asked; None: as many as the preset has, as `epochs`
+            and `batch_size`, the examples of a step.
         seed: of the order of the training examples.
         split: of the questions that the students answer, at most `limit` of them.
         control: train and ask a student of answers alone as well.
@@ -65,7 +67,7 @@ def plan(
     from harness.run.task_data import Data
     from tasks import load_task
 
-    sizes = {"samples": samples, "epochs": epochs}
+    sizes = {"samples": samples, "epochs": epochs, "batch_size": batch_size}
     config = preset("miniature", seed=seed, **{k: v for k, v in sizes.items() if v})
     task = load_task(TASK)
     teacher = ModelOptions(model=TEACHER, size="mini", device="cpu", dtype="float32")

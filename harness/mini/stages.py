@@ -21,18 +21,20 @@ if TYPE_CHECKING:
     from harness.run.task_data import Data
 
 
-_COSTS: Mapping[str, float] = {TEACHER: 26.0, "phi-3.5": 22.0, "vilt": 6.0}
+_COSTS: Mapping[str, float] = {TEACHER: 26.0, "phi-3.5": 34.0, "llava-next": 15.0, "vilt": 6.0}
 _COST = 9.0
-"""Of any other model that answers all questions."""
-_RATIONALE, _STEP = 0.025, 0.36
+"""Of any other model that answers all questions, with few words."""
+_RATIONALE = 0.025
 """Of one."""
+_PICTURE, _STEP, _EXAMPLE = 0.005, 0.055, 0.008
+"""Of a picture that is learned, once; of a step, and of each example in it."""
 _REASONED, _ANSWERED = 18.0, 10.0
 """Of the student, and of the control."""
 _CONCLUSION = 6.0
 _START = 1.5
 """Of each stage, however little it does."""
-_QUESTIONS, _BATCH = 1050, 32
-"""With options, all; examples of a step."""
+_QUESTIONS = 1050
+"""With options, all."""
 _KEPT = 0.66
 """The share of the rationales that end in the right answer."""
 
@@ -80,10 +82,11 @@ def _learning(setting: Setting, suffix: str, what: str, *, after: Stage) -> list
 
     extent = setting.extent
     name = extent.student + suffix
-    steps = _KEPT * extent.rationales * extent.epochs / _BATCH
+    kept = _KEPT * extent.rationales
+    learned = kept * extent.epochs
     training = Stage(
         title=f"{STUDENT} learns {what}",
-        cost=_START + _STEP * steps,
+        cost=_START + _PICTURE * kept + (_STEP / extent.batch_size + _EXAMPLE) * learned,
         work=partial(learn, setting, suffix),
         output=folder_of(setting.runs, name) / LOG,
         after=(after.title,),
@@ -121,6 +124,7 @@ def _plan(setting: Setting) -> Plan:
         name=extent.student,
         samples=extent.rationales,
         epochs=extent.epochs,
+        batch_size=extent.batch_size,
         limit=extent.questions,
         control=extent.control,
         command=setting.command,
@@ -136,14 +140,10 @@ def answer(setting: Setting, name: str) -> None:
 
     plan = _plan(setting)
     weights = Weights(replace(plan.training.base, model=name))
-    options = RunOptions(
-        runs=setting.runs,
-        limit=setting.extent.questions,
-        batch_size=BATCH,
-        command=setting.command,
-    )
+    options = RunOptions(runs=setting.runs, batch_size=BATCH, command=setting.command)
     for data in _tasks():
-        evaluate(weights, data, options)
+        limit = setting.extent.limit(data.task.name)
+        evaluate(weights, data, replace(options, limit=limit))
 
 
 def write_rationales(setting: Setting) -> None:
