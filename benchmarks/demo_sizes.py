@@ -45,6 +45,7 @@ def main() -> None:
     way.add_argument("--draw", type=Path, nargs="+", help="reports to draw, instead of measuring")
     parser.add_argument("--sizes", type=int, nargs="+", default=[500, 1000, 2000, 4000])
     parser.add_argument("--epochs", type=int, nargs="+", default=[3])
+    parser.add_argument("--batch", type=int, nargs="+", default=[8], help="examples of a step")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--split", default="validation")
     parser.add_argument("--no-control", action="store_true", help="train the students alone")
@@ -60,20 +61,22 @@ def main() -> None:
         write(arguments, report)
         print(json.dumps(report))
         return
-    points = product(arguments.seeds, arguments.epochs, arguments.sizes)
-    for seed, epochs, size in points:
+    points = product(arguments.seeds, arguments.epochs, arguments.batch, arguments.sizes)
+    for seed, epochs, batch, size in points:
         plan = distillation.plan(
             arguments.folder,
-            name=f"{size}-{epochs}-seed-{seed}",
+            name=f"{size}-{epochs}-{batch}-seed-{seed}",
             samples=size,
             epochs=epochs,
+            batch_size=batch,
             seed=seed,
             split=arguments.split,
             control=not arguments.no_control,
             command=("python", "benchmarks/demo_sizes.py"),
         )
         select(arguments.rationales, plan)
-        rows.append({"asked": size, "epochs": epochs, "seed": seed, **measured(plan)})
+        sizes = {"asked": size, "epochs": epochs, "batch": batch, "seed": seed}
+        rows.append({**sizes, **measured(plan)})
         report = {
             "what": "scienceqa-mini, mini (synthetic)",
             "split": arguments.split,
@@ -107,7 +110,8 @@ def select(there: Path, plan: Plan) -> None:
 
 
 def measured(plan: Plan) -> dict[str, Any]:
-    """The student and its control: steps, seconds and accuracy of each, and their difference."""
+    """The student and its control: steps, CPU seconds of training and accuracy of each, and their
+    difference."""
     workspace, questions, training = plan.workspace, plan.questions, plan.training
     counts = collect_rationales(workspace, questions, plan.teaching)["counts"]
     examples = load_examples(workspace, questions, objective=plan.objective)
@@ -115,7 +119,10 @@ def measured(plan: Plan) -> dict[str, Any]:
     answers = {}
     students = {"": STRUCTURED, **dict.fromkeys(training.controls, ANSWERS)}
     for suffix, label in students.items():
+        home = folder_of(workspace.runs, workspace.name + suffix)
+        resumed, started = (home / LOG).exists(), time.process_time()
         student = train_student(workspace, questions, training, examples=examples, suffix=suffix)
+        seconds = None if resumed else round(time.process_time() - started, 1)
         run = evaluate_student(
             workspace,
             plan.test,
@@ -125,11 +132,10 @@ def measured(plan: Plan) -> dict[str, Any]:
             suffix=suffix,
         )
         answers[label] = RunFolder(run.folder).read_predictions()
-        home = folder_of(workspace.runs, workspace.name + suffix)
         log = [json.loads(line) for line in (home / LOG).read_text().splitlines()]
         found[label] = {
             "steps": len(log),
-            "seconds": round(sum(line["seconds"] for line in log), 1),
+            "cpu_seconds": seconds,
             **accuracies(answers[label]),
         }
     if ANSWERS not in answers:
@@ -157,7 +163,8 @@ COLOURS = {STRUCTURED: "#1f6fb2", ANSWERS: "#b2621f"}
 
 def picture(rows: Sequence[Mapping[str, Any]]) -> str:
     """Accuracy against the steps of the student, as SVG: a point for each seed, a line through the
-    means. The control stands at the steps of the student whose time it has."""
+    means of those that learn from as many questions. The control stands at the steps of the student
+    whose time it has."""
     steps = [row[STRUCTURED]["steps"] for row in rows]
     largest = max(steps)
 
@@ -169,18 +176,24 @@ def picture(rows: Sequence[Mapping[str, Any]]) -> str:
 
     parts = list(_axes(sorted({(row[STRUCTURED]["steps"], row["asked"]) for row in rows}), x, y))
     for label, colour in COLOURS.items():
-        means = []
         there = [row for row in rows if label in row]
-        for value in sorted({row[STRUCTURED]["steps"] for row in there}):
-            shares = [row[label]["all"] for row in there if row[STRUCTURED]["steps"] == value]
-            means.append((x(value), y(fmean(shares))))
+        means: dict[int, list[tuple[float, float]]] = {}
+        for value, asked in sorted({(row[STRUCTURED]["steps"], row["asked"]) for row in there}):
+            same = (
+                row for row in there if (row[STRUCTURED]["steps"], row["asked"]) == (value, asked)
+            )
+            shares = [row[label]["all"] for row in same]
+            means.setdefault(asked, []).append((x(value), y(fmean(shares))))
             parts += [
                 f'<circle cx="{x(value):.1f}" cy="{y(share):.1f}" r="3" fill="{colour}"/>'
                 for share in shares
             ]
-        line = " ".join(f"{a:.1f},{b:.1f}" for a, b in means)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        at, height = means[-1] if means else (x(0), y(0))
+        for line in means.values():
+            joined = " ".join(f"{a:.1f},{b:.1f}" for a, b in line)
+            parts.append(
+                f'<polyline points="{joined}" fill="none" stroke="{colour}" stroke-width="2"/>'
+            )
+        at, height = max((each[-1] for each in means.values()), default=(x(0), y(0)))
         parts.append(f'<text x="{at + 8:.1f}" y="{height + 4:.1f}" fill="{colour}">{label}</text>')
     body = "\n".join(parts)
     return (
