@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.core.errors import HarnessError, SampleError
+from harness.core.errors import HarnessError
 from harness.core.images import ImageRef
 from harness.core.types import DataOptions, SampleSet, Task
+from harness.data.fingerprint import scan_images
 from harness.run.records import RunRecord, TaskInfo
 from reports.inputs.material import Pictures
 from tasks import TASKS, load_task
@@ -64,9 +64,12 @@ def _task(name: str, own: Mapping[str, Task]) -> Task:
 
 
 def _by_digest(samples: SampleSet) -> dict[str, ImageRef]:
-    """The sha256 of each picture's bytes -> the picture."""
+    """The sha256 of each picture's bytes -> the picture. A run has scanned the same pictures: see
+    `harness.data.scan_cache`."""
+    digests = scan_images(samples.samples).digests
     found: dict[str, ImageRef] = {}
-    for image in (image for sample in samples.samples for image in sample.images):
-        with contextlib.suppress(SampleError):
-            found.setdefault(image.digest(), image)
+    for sample in samples.samples:
+        for image, digest in zip(sample.images, digests[sample.id], strict=True):
+            if digest:
+                found.setdefault(digest, image)
     return found
