@@ -11,9 +11,12 @@ from scipy.stats import kendalltau
 
 from harness.run.records import RunRecord
 from reports.inputs.material import Material, RunData
+from reports.inputs.paper import load
+from reports.inputs.runs import run_id
 from reports.page.leaderboard import render
 from reports.page.sections import sections
 from reports.statistics.kendall import differing_pairs, kendall_tau
+from reports.tables.paper_order import paper_order
 from tests.test_leaderboard import choice_run
 
 
@@ -45,7 +48,7 @@ def order_of(found: list[RunRecord]):
 def test_both_orders_stand_side_by_side() -> None:
     """Best first, each with its figure. A student that was distilled here is taken for the paper's,
     not the shipped one; who is no row of the paper, as a control, is left out. The one pair that
-    differs is named, and is not separable without a test."""
+    differs is named; without tests neither it nor any other is separable."""
     order = order_of(MINIS)
     assert order is not None
     assert order.title == "ScienceQA, accuracy"
@@ -57,8 +60,32 @@ def test_both_orders_stand_side_by_side() -> None:
     ]
     assert order.places[0][0].figure == "81.71%"
     assert order.places[2][1].figure == f"{100 * 37 / 59:.2f}%"
-    assert order.tau == "Kendall's tau between the two orders: 0.67; 1 of 6 pairs differs."
+    assert order.tau == (
+        "Kendall's tau between the two orders: 0.67; 1 of 6 pairs differs, 5 of the others are not "
+        "separable."
+    )
     assert order.pairs == ("llava-cot-mini above phi-3.5-mini (not separable)",)
+
+
+def test_pairs_that_tests_leave_open_are_counted() -> None:
+    """Those in the paper's order too, ties among them: a tie makes tau no larger."""
+    table = next(each for each in load().tables if each.task == "scienceqa")
+    tied = [mini("llava-cot-mini", 9), mini("phi-3.5-mini", 20), mini("vilt-mini", 9)]
+    ids = {str(run.model.name): run_id(run) for run in tied}
+
+    def separable(first: str, second: str) -> bool:
+        return ids["phi-3.5-mini"] in {first, second}
+
+    order = paper_order(tied, table, separable=separable)
+    assert order is not None
+    assert order.pairs == ()
+    assert order.tau == (
+        "Kendall's tau between the two orders: 0.82; 0 of 3 pairs differ, 1 of the others is not "
+        "separable."
+    )
+    certain = paper_order(tied, table, separable=lambda *_: True)
+    assert certain is not None
+    assert certain.tau.endswith("0 of 3 pairs differ.")
 
 
 def test_without_minis_of_the_papers_rows_there_is_no_order() -> None:
