@@ -10,10 +10,10 @@ from harness.core.progress import duration
 from harness.core.worker_pool import available_cores
 from harness.mini.schedule import Stage
 
-SECONDS, PRODUCTS = 2.30, 93e9
+SECONDS, PRODUCTS = 1.07, 46e9
 """What a unit of cost takes in a lane: seconds that no faster matrix product shortens (the minis
-are small), and operations of one. The demo took eight minutes on two cores of 252 GFLOPS; an
-earlier one took 1.3 times as long on two of 90 as on two of 351."""
+are small), and operations of one. A unit is a second of one thread on a machine of 351 GFLOPS, a
+fifth more where the other lane works too; the whole demo took 1.3 times as long on one of 90."""
 BUSY = 2.0
 """A stage that takes so many times as long as it should says that the machine does other work."""
 _GRACE = 10.0
