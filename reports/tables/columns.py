@@ -254,7 +254,7 @@ OUTCOMES = (
     Column(
         NOTHING_FOUND,
         "Unparsed",
-        score(MetricFormat(name=NOTHING_FOUND, unit="%")),
+        score(MetricFormat(name=NOTHING_FOUND, unit="%", higher_is_better=False)),
         "answers that no rule can parse; they count as wrong",
         "%",
         lower_is_better=True,
