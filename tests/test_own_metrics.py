@@ -12,7 +12,9 @@ import pytest
 
 import harness
 from harness.core.errors import HarnessError
+from harness.metrics.accuracy import ACCURACY
 from harness.metrics.registry import metric
+from harness.metrics.unparsed import UNPARSED
 from harness.run.answers_file import score_file
 from harness.run.folder import RunFolder
 from harness.run.records import MetricInfo
@@ -205,11 +207,16 @@ def test_a_metric_with_name_and_title_of_ours_is_not_ours(score: Score, scope: s
 def test_runs_by_another_metric_of_the_same_name_are_not_compared() -> None:
     """A column has the unit and the direction of one; the figure of the other is not in it."""
     first, second, third = (
-        choice_run(name=name, title=name, metrics={"accuracy": share(n, 10)})
+        choice_run(
+            name=name,
+            title=name,
+            metrics={"accuracy": share(n, 10), "unparsed": share(1, 10)},
+            metric_info={each.name: MetricInfo.of(each) for each in (ACCURACY, UNPARSED)},
+        )
         for name, n in (("a", 5), ("b", 7), ("c", 6))
     )
     other = MetricInfo(title="Accuracy", unit="", higher_is_better=False, scope="sample")
-    third = replace(third, metric_info={"accuracy": other})
+    third = replace(third, metric_info={**third.metric_info, "accuracy": other})
     (found,) = [each for each in sections([first, second, third]) if each.runs]
     assert found.scores is not None
     place = [heading.key for heading in found.scores.headings].index("accuracy")
@@ -218,3 +225,6 @@ def test_runs_by_another_metric_of_the_same_name_are_not_compared() -> None:
     assert cells["c"].value is None
     reasons = " ".join(finding.reason for finding in cells["c"].findings)
     assert "another one: accuracy, less is better" in reasons
+    place = [heading.key for heading in found.scores.headings].index("unparsed")
+    for group in found.scores.groups:
+        assert [row.cells[place].text for row in group.rows] == ["10.00"] * len(group.rows)

@@ -10,7 +10,7 @@ from harness.core.types import Value
 from harness.metrics.statistics import wilson
 from harness.run.records import RunRecord
 from reports.inputs import runs, sanitize
-from reports.inputs.metrics import NOTHING_FOUND, MetricFormat, format_of
+from reports.inputs.metrics import NOTHING_FOUND, MetricFormat, formats
 from reports.inputs.paper import PaperTable
 from reports.numbers import fixed, interval, significant
 from reports.statistics.ranks import Rank
@@ -68,7 +68,8 @@ def score(shown: MetricFormat, figure: str = "") -> Fill:
         found = runs.figure(run, name)
         if found.value is None:
             return missing(found.note)
-        if not (own := format_of(run, name)).is_same(shown):
+        own = formats([run]).get(shown.name)
+        if own and not own.is_same(shown):
             return missing(f"its metric of this name is another one: {own.in_full}")
         return _scored(shown, found, findings=runs.caveats(found, name))
 
