@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness.core.types import Metric, Prediction
@@ -49,7 +49,8 @@ def known_metric(record: RunRecord, name: str) -> Metric | None:
     if found is None or about is None:
         return found
     ours = MetricInfo.of(found)
-    if not record.fingerprint.get("task_file"):
+    fingerprint: object = record.fingerprint  # of another type in a damaged record
+    if not (isinstance(fingerprint, Mapping) and fingerprint.get("task_file")):
         ours = replace(ours, meaning=about.meaning)
     is_ours = all(getattr(ours, part) == getattr(about, part) for part in _TELLS_APART)
     return found if is_ours else None
