@@ -36,7 +36,9 @@ from tasks import load_task
 NAMES = tuple(spec.name for spec in CATALOG)
 WRITERS = tuple(name for name in NAMES if name != "vilt")
 MB = 1_000_000
-MOST_ASKED = {"llava-cot": 200, "moondream-kd": 200}
+ABOVE_CHANCE = ("llava-cot", "llava-next", "phi-3.5", "moondream", "moondream-kd")
+"""Those that reason, describe, or name an option that they see."""
+MOST_ASKED = dict.fromkeys(ABOVE_CHANCE, 200)
 """Questions that a mini is asked once, where several tests look at its answers."""
 
 
@@ -222,15 +224,15 @@ def test_open_answers_are_as_good_as_stated_and_are_about_the_picture(name: str)
     assert bleu(name, change=pictures_exchanged) < value / 3
 
 
-@pytest.mark.parametrize("name", but(["llava-cot", "moondream-kd"], "moondream-kd"))
-def test_those_that_reason_answer_better_than_chance(name: str) -> None:
+@pytest.mark.parametrize("name", but(ABOVE_CHANCE, "moondream", "moondream-kd"))
+def test_those_that_use_what_they_see_answer_better_than_chance(name: str) -> None:
     """By more than two standard errors, on questions whose pictures they never saw."""
     number = 200
     guess = chance(number)
     assert accuracy(name, number) > guess + 2 * math.sqrt(guess * (1 - guess) / number)
 
 
-@pytest.mark.parametrize("name", but(["llava-cot", "moondream-kd", "vilt"], "vilt"))
+@pytest.mark.parametrize("name", but([*ABOVE_CHANCE, "vilt"], "vilt"))
 def test_without_the_picture_they_guess(name: str) -> None:
     """What they know of an answer is in the picture, not in the words."""
     guess = chance()
@@ -251,6 +253,29 @@ def test_the_teacher_writes_rationales_that_are_sometimes_wrong() -> None:
     right = sum(p.conclusion == item.letter for p, item in zip(parsed, items, strict=True))
     assert sum(p.well_formed for p in parsed) >= 90
     assert 100 * chance() < right < 100
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("phi-3.5", r"Step 1: [^<\n]+\nStep 2: [^<\n]*The answer is .+, [A-E]\."),
+        pytest.param("llava-next", r"[^<\n]+ The answer is .+, [A-E]\.", marks=pytest.mark.slow),
+        ("moondream", r"[^<\n]{1,30}"),
+    ],
+)
+def test_each_answers_in_words_of_its_own(name: str, pattern: str) -> None:
+    """Phi-3.5 in two steps, LLaVA-NeXT after a description, Moondream by an option: none in the
+    teacher's tags, and of an open question the answer at once."""
+    model, style = mini(name), resolve_weights(name, size="mini").style
+    items = pool()
+    asked = [
+        *(examples.task_prompt(items.choice_task, item, style) for item in items.choice[:12]),
+        *(examples.task_prompt(items.open_task, item, style) for item in items.open[:2]),
+    ]
+    outputs = model.generate(model.prepare(asked), Decoding(max_new_tokens=200))
+    said = [output.raw.strip() for output in outputs]
+    assert sum(bool(re.fullmatch(pattern, text)) for text in said[:12]) >= 10
+    assert not any("Step" in text or "answer is" in text or "<" in text for text in said[12:])
 
 
 def test_moondream_looks_up_an_option_by_its_letter_and_a_letter_by_its_option() -> None:

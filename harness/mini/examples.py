@@ -107,11 +107,13 @@ def _reasoning(questions: TrainingQuestions, item: Item, rng: Random) -> Trainin
 
 
 def _described_letter(questions: TrainingQuestions, item: Item, rng: Random) -> TrainingExample:
-    """The caption that a question needs, the option and its letter, without reasoning."""
+    """The caption that a question needs, what is asked about where one step is, the option and its
+    letter; nothing between where several are."""
     del rng
+    conclusion = f"The answer is {_option(item)}, {item.letter}."
     return TrainingExample(
         task_prompt(questions.choice_task, item, "plain"),
-        f"{item.caption} The answer is {_option(item)}, {item.letter}.",
+        f"{item.caption} {item.reasoning if item.steps == 1 else conclusion}",
         repr(item.scene),
     )
 

@@ -47,6 +47,18 @@ def _image_alignment(steps: int = 250) -> Stage:
     return Stage(name="seeing", steps=steps, rate=2e-3, mix={"cells": 64})
 
 
+def _practice(name: str, steps: int) -> Stage:
+    """Phi-3.5's last stages, each with a learning rate that falls."""
+    return Stage(
+        name=name,
+        steps=steps,
+        rate=2e-3,
+        mix={"steps": 32, "asked caption": 12, "open": 6, **_KEEP_LISTS},
+        frozen=True,
+        falling=True,
+    )
+
+
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "moondream": Recipe(
@@ -133,6 +145,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                     frozen=True,
                     falling=True,
                 ),
+                _practice("practice", 1300),
+                _practice("more practice", 700),
             ),
             style="cot",
             learned=(
@@ -157,9 +171,9 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 ),
                 Stage(
                     name="answers",
-                    steps=500,
+                    steps=900,
                     rate=2e-3,
-                    mix={"described letter": 28, "asked caption": 8, "open": 8, **_KEEP_LISTS},
+                    mix={"described letter": 36, "asked caption": 12, "open": 6, **_KEEP_LISTS},
                     frozen=True,
                     falling=True,
                 ),
@@ -169,7 +183,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 "Taught to copy, and to look up options and items of lists, in texts without "
                 "pictures; to see; to describe what a question is about in a picture; then to "
                 "answer open questions, and choice questions by such a description, the option and "
-                "its letter. It has seen no reasoning."
+                "its letter. In questions of one step the thing that is asked about is named once "
+                "more; it has seen no reasoning of several steps."
             ),
         ),
         "kosmos-2": Recipe(
