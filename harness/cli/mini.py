@@ -38,7 +38,7 @@ def pretrain(
     ],
     threads: Annotated[int, Option("CPU threads that compute.", minimum=1, default=1)],
 ) -> None:
-    """Train a miniature on synthetic pictures, in five to forty CPU minutes."""
+    """Train a miniature on synthetic pictures, in five to sixty CPU minutes."""
     quieten_libraries()
     from harness.mini.build import BuildSettings, build_mini
 

@@ -50,7 +50,7 @@ class EncodedExample:
     """The model's other inputs with a column for each token of the prompt, (1, L, ...)."""
     image_key: str = ""
     places: Sequence[bool] = ()
-    """Where image features stand in the prompt."""
+    """Where image features stand; empty without an image."""
 
 
 class Encoder:
@@ -108,7 +108,7 @@ class Encoder:
         completion = [*tokens["input_ids"], self._tokenizer.eos_token_id]
         prefix = sum(end <= len(example.prefix) for _, end in tokens["offset_mapping"])
         labels = [*[IGNORE_INDEX] * (len(ids) + prefix), *completion[prefix:]]
-        places = tuple(self._network.places(prepared).tolist())
+        places = (*self._network.places(prepared).tolist(), *[False] * len(completion))
         return EncodedExample(
             (*ids, *completion), tuple(labels), columns, example.image_key, places
         )
@@ -166,9 +166,7 @@ class Encoder:
         positions = self._network.positions(self._prompts[rows[0].image_key], ids.shape[1])
         sequences = Sequences(
             ids=ids,
-            places=padded(
-                [(*row.places, *[0] * (ids.shape[1] - len(row.places))) for row in rows], 0
-            ).bool(),
+            places=padded([row.places for row in rows], 0),
             positions=None if positions is None else positions.repeat(len(rows), 1),
         )
         features = [self._features[row.image_key] for row in rows]
