@@ -163,9 +163,12 @@ def _sights(plan: Plan, suffixes: Iterable[str]) -> dict[str, Sight]:
 def _check(plan: Plan) -> int:
     """Refuse what cannot be done before anything takes long; returns the overlap of training and
     test."""
-    for check in checks(plan):
+    for check in _checks_of_options(plan):
         check()
-    return count_overlap(plan.questions, plan.test)
+    overlap = count_overlap(plan.questions, plan.test)
+    for check in _checks_of_weights(plan):
+        check()
+    return overlap
 
 
 def checks(plan: Plan, *, trains_alone: bool = False) -> Iterator[Callable[[], object]]:
@@ -174,12 +177,21 @@ def checks(plan: Plan, *, trains_alone: bool = False) -> Iterator[Callable[[], o
     Args:
         trains_alone: on the rationales, and with the logits, that are there.
     """
-    workspace, training = plan.workspace, plan.training
+    yield from _checks_of_options(plan, trains_alone=trains_alone)
+    yield from _checks_of_weights(plan, trains_alone=trains_alone)
+
+
+def _checks_of_options(plan: Plan, *, trains_alone: bool = False) -> Iterator[Callable[[], object]]:
+    workspace = plan.workspace
     if not trains_alone:
         yield lambda: plan.teaching.options.check(plan.questions.data.task)
     yield lambda: check_trackers(workspace.tracking)
     if (repository := workspace.push_to_hub) is not None:
         yield lambda: check_repository(repository)
+
+
+def _checks_of_weights(plan: Plan, *, trains_alone: bool = False) -> Iterator[Callable[[], object]]:
+    training = plan.training
     yield lambda: find_base(training)
     if plan.objective.sampling or (plan.objective.top_logits and not trains_alone):
         yield lambda: check_teacher(plan.teaching, find_base(training).folder)
