@@ -27,6 +27,7 @@ from harness.core.types import DataOptions, Decoding, Prompt
 from harness.mini import curriculum, examples
 from harness.mini.encoding import IGNORE_INDEX, Encoder, TrainingExample, target_loss
 from harness.mini.examples import TrainingQuestions
+from harness.mini.recipes import RECIPES
 from harness.models.loading import LoadOptions, load
 from harness.synthetic.questions import open_questions, questions
 from harness.weights import minis as weights
@@ -150,6 +151,20 @@ def test_the_manifest_is_that_of_the_files(tmp_path: Path) -> None:
     before = json.loads((copied / weights.MANIFEST).read_text())
     weights.write_manifest(copied)
     assert json.loads((copied / weights.MANIFEST).read_text()) == before
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_mini_was_made_by_its_recipe(name: str) -> None:
+    """Its card has the recipe's words and stages; those that end by their loss have fewer steps."""
+    recipe = RECIPES[name]
+    assert recipe.learned in card(name)
+    rows = [line.strip("| ").split(" | ") for line in card(name).splitlines() if line[:1] == "|"]
+    made = [row for row in rows if row[0] in {stage.name for stage in recipe.stages}]
+    for stage, row in zip(recipe.stages, made, strict=True):
+        mix = ", ".join(f"{number} {kind}" for kind, number in stage.mix.items())
+        assert [row[0], row[2], row[3]] == [stage.name, f"{stage.rate:g}", mix]
+        steps = int(row[1])
+        assert 0 < steps <= stage.steps if stage.until else steps == stage.steps
 
 
 def test_missing_weights_name_the_mini_that_can_be_tried(command, tmp_path: Path) -> None:

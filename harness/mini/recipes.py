@@ -47,13 +47,13 @@ def _image_alignment(steps: int = 250) -> Stage:
     return Stage(name="seeing", steps=steps, rate=2e-3, mix={"cells": 64})
 
 
-def _practice(name: str, steps: int) -> Stage:
-    """Phi-3.5's last stages, each with a learning rate that falls."""
+def _frozen(name: str, steps: int, mix: Mapping[str, int]) -> Stage:
+    """A stage from the captions on: the encoder sees by then, and recall is kept."""
     return Stage(
         name=name,
         steps=steps,
         rate=2e-3,
-        mix={"steps": 32, "asked caption": 12, "open": 6, **_KEEP_LISTS},
+        mix={**mix, **_KEEP_LISTS},
         frozen=True,
         falling=True,
     )
@@ -65,27 +65,16 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             stages=(
                 *_curriculum(_LISTS, 0.8),
                 _image_alignment(),
-                Stage(
-                    name="captions",
-                    steps=1800,
-                    rate=2e-3,
-                    mix={"asked caption": 40, **_KEEP_LISTS},
-                    frozen=True,
-                    falling=True,
-                ),
-                Stage(
-                    name="options",
-                    steps=600,
-                    rate=2e-3,
-                    mix={
+                _frozen("captions", 1800, {"asked caption": 40}),
+                _frozen(
+                    "options",
+                    600,
+                    {
                         "asked caption": 20,
                         "open": 12,
                         "one-step option": 20,
                         "several-step guess": 8,
-                        **_KEEP_LISTS,
                     },
-                    frozen=True,
-                    falling=True,
                 ),
             ),
             learned=(
@@ -129,24 +118,10 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             stages=(
                 *_curriculum(_LISTS, 0.8),
                 _image_alignment(),
-                Stage(
-                    name="captions",
-                    steps=1500,
-                    rate=2e-3,
-                    mix={"asked caption": 40, **_KEEP_LISTS},
-                    frozen=True,
-                    falling=True,
-                ),
-                Stage(
-                    name="steps",
-                    steps=800,
-                    rate=2e-3,
-                    mix={"steps": 28, "asked caption": 8, "open": 8, **_KEEP_LISTS},
-                    frozen=True,
-                    falling=True,
-                ),
-                _practice("practice", 1300),
-                _practice("more practice", 700),
+                _frozen("captions", 1500, {"asked caption": 40}),
+                _frozen("steps", 800, {"steps": 28, "asked caption": 8, "open": 8}),
+                _frozen("practice", 1300, {"steps": 32, "asked caption": 12, "open": 6}),
+                _frozen("more practice", 700, {"steps": 32, "asked caption": 12, "open": 6}),
             ),
             style="cot",
             learned=(
@@ -161,22 +136,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             stages=(
                 *_curriculum(_LISTS, 0.8),
                 _image_alignment(),
-                Stage(
-                    name="captions",
-                    steps=1500,
-                    rate=2e-3,
-                    mix={"asked caption": 40, **_KEEP_LISTS},
-                    frozen=True,
-                    falling=True,
-                ),
-                Stage(
-                    name="answers",
-                    steps=900,
-                    rate=2e-3,
-                    mix={"described letter": 36, "asked caption": 12, "open": 6, **_KEEP_LISTS},
-                    frozen=True,
-                    falling=True,
-                ),
+                _frozen("captions", 1500, {"asked caption": 40}),
+                _frozen("answers", 900, {"described letter": 36, "asked caption": 12, "open": 6}),
             ),
             style="plain",
             learned=(
