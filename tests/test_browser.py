@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -129,9 +130,18 @@ def show(context: BrowserContext, page_file: Path) -> Iterator[Callable[..., Pag
     assert seen.everything == []
 
 
+def until(page: Page, expression: str, arg: object = None) -> None:
+    """Waits until the expression holds. `wait_for_function` would, but the page's policy forbids it
+    to evaluate a string more than once."""
+    deadline = time.monotonic() + 60
+    while not page.evaluate(expression, arg):
+        assert time.monotonic() < deadline, f"It never held: {expression}"
+        page.wait_for_timeout(20)
+
+
 def ready(page: Page) -> Page:
     """The page, once the questions that its address names are unpacked."""
-    page.wait_for_function("!index.groups.length || (view.group.ids && awaited === null)")
+    until(page, "!index.groups.length || (view.group.ids && awaited === null)")
     return page
 
 
@@ -147,7 +157,8 @@ def listed(page: Page) -> list[str]:
 
 def detail(page: Page, sample_id: str) -> str:
     """The text of the question that is open, once it is that one."""
-    page.wait_for_function(
+    until(
+        page,
         "(id) => document.querySelector('#detail .small')?.textContent.startsWith(`#${id} `)",
         arg=sample_id,
     )
@@ -469,19 +480,19 @@ def test_back_undoes_and_forward_does_again(show: Callable[..., Page]) -> None:
     page.keyboard.press("j")
     wrong = listed(page)
     page.go_back()
-    page.wait_for_function("view.sample === -1")
+    until(page, "view.sample === -1")
     assert listed(page) == wrong
     page.go_back()
-    page.wait_for_function("view.outcome === ''")
+    until(page, "view.outcome === ''")
     page.go_back()
-    page.wait_for_function("view.topic === ''")
+    until(page, "view.topic === ''")
     assert page.locator("#scienceqa-measured [aria-sort]").count() == 1
     page.go_back()
-    page.wait_for_function("!location.hash")
+    until(page, "!location.hash")
     assert page.locator("#scienceqa-measured tbody th.head").all_text_contents() == first_order
     for _ in range(3):
         page.go_forward()
-    page.wait_for_function("view.outcome === 'wrong'")
+    until(page, "view.outcome === 'wrong'")
     assert listed(page) == wrong
 
 
@@ -489,7 +500,7 @@ def test_another_task_has_questions_of_its_own(show: Callable[..., Page], runs: 
     """Written answers have a reference and a score, each of its own, and no verdict."""
     page = show()
     page.select_option("#data-select", label="VQAonline, test split")
-    page.wait_for_function("view.group.title === 'VQAonline, test split'")
+    until(page, "view.group.title === 'VQAonline, test split'")
     found = answers(runs, "moondream", "vqaonline")
     assert len(listed(page)) == len(found)
     assert not page.is_visible("#extractor-choice")
@@ -647,7 +658,8 @@ def test_an_address_of_nonsense_does_no_harm(show: Callable[..., Page]) -> None:
         assert page.locator("#standing tbody tr").count() == len(league.KINDS) + 1
     for address in (*NONSENSE, "#?search=1"):
         page.evaluate("(hash) => { location.hash = hash; }", address)
-        page.wait_for_function(
+        until(
+            page,
             "(text) => view.text === text || location.hash === '#%'",
             arg=parse_qs(address[2:]).get("search", [""])[0],
         )
@@ -677,7 +689,7 @@ def test_the_words_that_an_answer_was_extracted_from_are_marked(
     assert "cut at the token limit" in page.inner_text("#detail summary >> nth=0")
     assert "Cut at the token limit" in page.inner_text("#standing thead")
     page.select_option("#extractor-select", "paper-kd")
-    page.wait_for_function("() => !document.querySelector('#detail mark')")
+    until(page, "() => !document.querySelector('#detail mark')")
 
 
 # Keyboard
@@ -719,7 +731,7 @@ def test_everything_is_reached_by_keyboard(show: Callable[..., Page]) -> None:
     press("Escape")
     assert not page.is_visible("#keys")
     press("Escape")
-    page.wait_for_function("view.sample === -1")
+    until(page, "view.sample === -1")
 
 
 def test_focus_can_be_seen(show: Callable[..., Page]) -> None:
