@@ -377,6 +377,7 @@ def test_options_change_the_config(
         (["--set", "colour=red"], 2, "colour"),
         (["--set", "clip"], 2, "NAME=VALUE"),
         (["--stage-weight", "title=2"], 2, "title_weight"),
+        (["--epochs", "2", "--set", "epochs=3"], 2, "--set epochs=3: it is 2 already"),
         (["--teacher-input", ""], 2, "--teacher-input"),
         (["rationales", "--teacher", "nobody"], 2, "nobody"),
         (["--base", "nobody"], 2, "nobody"),

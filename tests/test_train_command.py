@@ -88,6 +88,20 @@ def test_the_task_goes_by_the_answers(tmp_path: Path, row: dict[str, object], ta
     assert task_for(DataOptions(path=tmp_path, split="train")) == task
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["--set", "objective=structured"], "it is answer already"),
+        (["--stage-weight", "conclusion=4"], "No such option"),
+    ],
+)
+def test_what_belongs_to_rationales_is_refused(command, given: list[str], named: str) -> None:
+    """Answers have no stages, and no other objective."""
+    result = command("train", "--task", "scienceqa-mini", *given, "--dry-run")
+    assert result.code == 2
+    assert named in result.stderr
+
+
 def test_no_metric_of_ones_own_questions_has_the_name_of_a_data_set() -> None:
     """They are not MMMU's, though its task asks and scores those of both kinds."""
     for task in map(load_task, (OPTIONS, MIXED, WORDS, SENTENCES)):

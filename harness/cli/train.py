@@ -13,7 +13,7 @@ from distill.options import RationaleOptions
 from harness.cli.commands import App
 from harness.cli.distill.options import (
     BaseOptions,
-    ConfigOptions,
+    PlainConfig,
     PlainQuestions,
     PlainTrainingChanges,
     PlainWorkspace,
@@ -51,7 +51,7 @@ def train(
     *,
     questions: PlainQuestions,
     base: BaseOptions,
-    preset: ConfigOptions,
+    preset: PlainConfig,
     changes: PlainTrainingChanges,
     test: TestSplit,
     workspace: PlainWorkspace,

@@ -178,6 +178,8 @@ class ConfigOptions:
     ] = None
 
 
+PlainConfig: TypeAlias = Annotated[ConfigOptions, Expand(without=("stage_weights",))]
+"""Answers have no stages."""
 ConfigChanges: TypeAlias = Annotated[
     dict[str, Any], Expand(changes=DistillConfig, without=("parallel",))
 ]

@@ -83,13 +83,20 @@ def student_of(ctx: typer.Context, workspace: Workspace, base: BaseOptions) -> W
 
 
 def config_of(options: ConfigOptions, changes: Mapping[str, Any]) -> DistillConfig:
-    """The preset with the fields that options change; raises HarnessError."""
+    """The preset with the fields that options change; raises HarnessError, also where one is set
+    twice."""
     given = dict(changes)
     if "samples" in given:
         given["samples"] = given["samples"] or None  # 0: all
-    return preset(
-        options.preset, **given, **(options.stage_weights or {}), **(options.fields or {})
-    )
+    for flag, fields in (("stage-weight", options.stage_weights), ("set", options.fields)):
+        for name, value in (fields or {}).items():
+            if name in given:
+                raise HarnessError(
+                    f"--{flag} {name}={value}: it is {given[name]} already, by another option or "
+                    "by the command itself."
+                )
+            given[name] = value
+    return preset(options.preset, **given)
 
 
 def controls_of(test: TestOptions, config: DistillConfig) -> dict[str, DistillConfig]:
