@@ -1,7 +1,7 @@
 """easy-VQA, data that this project did not generate: a mini is trained on its train questions with
 words as answers, and asked its test questions.
 
-    pip install easy-vqa==1.0
+    pip install -e ".[easy-vqa]"
     python benchmarks/easy_vqa.py --folder runs/easy-vqa
 
 The package (MIT, 3 MB) brings 38,575 questions on 4,000 pictures with one shape each, and 9,673 on
@@ -76,7 +76,7 @@ def package_data() -> Path:
     try:
         return Path(str(distribution("easy-vqa").locate_file("easy_vqa/data")))
     except PackageNotFoundError:
-        sys.exit("easy-vqa is not installed: pip install easy-vqa==1.0")
+        sys.exit("easy-vqa is not installed: pip install -e '.[easy-vqa]'")
 
 
 def write(data: Path, source: Path) -> None:
