@@ -14,7 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.core.types import Extraction
-from harness.extract import EXTRACTORS, extract_choice, extract_open
+from harness.extract import (
+    EXTRACTORS,
+    closings,
+    english,
+    extract_choice,
+    extract_open,
+    judgements,
+    spelling,
+)
+from harness.extract.needles import may_match
+from harness.extract.references import LETTERS
 
 STATES = ("Alabama", "Illinois", "South Carolina", "Connecticut")
 
@@ -377,3 +387,31 @@ def test_the_options_of_real_questions():
             f"It is not {text}",
         ):
             assert extract_choice(raw, choices).answer is None, raw
+
+
+def test_no_needle_hides_a_match():
+    """Where a text has none of a pattern's needles, the pattern does not match it."""
+    texts = [text for *_, raw, _ in TABLE for text in (raw, raw.lower())]
+    marked = [text.replace("B", chr(LETTERS + 1)) for text in texts]
+    rows = [
+        *((each.needles, each.pattern) for each in (*spelling._REWRITES, *spelling._MARKUP)),
+        *((needles, pattern) for needles, pattern, _ in english._REWRITES),
+        (english._QUOTES, english._QUOTING),
+        (english._SUPPOSING, english._HYPOTHETICAL),
+        *((needles, pattern) for pattern, needles in judgements._REJECTIONS),
+        *((needles, pattern) for pattern, needles in closings._CLOSING_LINES),
+        (judgements._NONE_NEEDLES, judgements._NONE),
+    ]
+    hidden = [
+        (pattern.pattern, text)
+        for needles, pattern in rows
+        for text in (*texts, *marked)
+        if not may_match(text.lower(), needles) and pattern.search(text)
+    ]
+    assert not hidden
+
+
+@pytest.mark.parametrize("word", ["\u017fix", "S\u0131X", "F\u0130VE"])
+def test_letters_that_only_resemble_a_number_word_are_read(word):
+    """For a pattern without case a long s is an s: that word is no number, and no error."""
+    assert extract_choice(f"about {word}, so B.", STATES).answer == 1

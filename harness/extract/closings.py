@@ -50,6 +50,15 @@ _CORRECTED = re.compile(  # "On closer look, B."
     rf"|(?:it|that) should be) )?{OBJECT}[ .!]*$",
     re.MULTILINE,
 )
+_CLOSING_LINES = (
+    (
+        _THEREFORE_IS,
+        ("so", "therefore", "thus", "hence", "conse", "overall", "in conclusion", "based on"),
+    ),
+    (_IS_LINE, ("is:\n", "be:\n")),
+    (_CORRECTED, ()),
+)
+"""(pattern, needles: see `matches`)."""
 _LAST_SENTENCE = re.compile(
     rf"(?:it|this|that) (?:is|must be|would be) (?:the |an? )?{OBJECT}{STOPS}"
     r"|(?P<so>so|therefore|thus|hence|consequently|accordingly|in (?:conclusion|summary|short)"
@@ -71,8 +80,8 @@ def closing_phrases(text: str) -> Iterator[Statement]:
         weight = Weight.EXPLICIT if found["chooses"] else Weight.CLOSING
         at, end = found.span("named")
         yield Statement(found.start(), at, end, "closing phrase", found["named"], weight)
-    for pattern in (_THEREFORE_IS, _IS_LINE, _CORRECTED):
-        for found in matches(pattern, text):
+    for pattern, needles in _CLOSING_LINES:
+        for found in matches(pattern, text, needles):
             at, end = found.span("named")
             yield Statement(
                 found.start(), at, end, "closing phrase", found["named"], Weight.CLOSING

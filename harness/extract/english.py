@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from harness.extract.aligned import Aligned, Replacement, joined
+from harness.extract.needles import may_match
 from harness.extract.references import (
     CONFLICT,
     LETTERS,
@@ -24,48 +25,56 @@ from harness.extract.references import (
 from harness.extract.spelling import BOX
 from harness.extract.transcript import sentences as split_sentences
 
-_ADVERB = (
-    r"\b(?<!\bthe )(?<!\bthe most )(?:(?:most|very|quite|more) )?(?:likely|probably|definitely"
-    r"|clearly|certainly|surely|actually|indeed|simply|really|just|obviously|in fact|of course"
-    r"|still|approximately|roughly)\b,? ?"
+_ADVERBS = (
+    *("likely", "probably", "definitely", "clearly", "certainly", "surely", "actually", "indeed"),
+    *("simply", "really", "just", "obviously", "in fact", "of course", "still", "approximately"),
+    "roughly",
 )
+_ADVERB = (
+    r"\b(?<!\bthe )(?<!\bthe most )(?:(?:most|very|quite|more) )?"
+    rf"(?:{'|'.join(_ADVERBS)})\b,? ?"
+)
+_LABEL_NOUNS = ("option", "choice", "letter", "alternative", "statement", "selection")
 _INTRODUCTION = (  # "option (B)" is "B"; "the correct option B" stays, for what it says
     r"\b(?<!correct )(?<!right )(?<!best )(?<!final )(?:the )?(?:answer )?(?:options?|choices?"
     r"|letters?|alternative|statement|selection)(?: letter)? ?"
     rf"(?=[\"'(\[{{]{{0,2}}[{L}])"
 )
-_REWRITES: tuple[tuple[re.Pattern[str], Replacement], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"\u2192", ":"),
-        (rf"[^\w\s!-~{R}{BOX}]", ""),  # symbols that no rule knows
-        (r"\b(?:can't|cannot)\b", "can not"),
-        (r"\bwon't\b", "will not"),
-        (r"n't\b", " not"),
+_REWRITES: tuple[tuple[tuple[str, ...], re.Pattern[str], Replacement], ...] = tuple(
+    (needles, re.compile(pattern), replacement)
+    for needles, pattern, replacement in (
+        (("\u2192",), r"\u2192", ":"),
+        ((), rf"[^\w\s!-~{R}{BOX}]", ""),  # symbols that no rule knows
+        (("can't", "cannot"), r"\b(?:can't|cannot)\b", "can not"),
+        (("won't",), r"\bwon't\b", "will not"),
+        (("n't",), r"n't\b", " not"),
         (
+            ("'s",),
             r"\b(it|that|this|what|here|there|answer|choice|option|guess)'s\b",
             lambda found: f"{found[1]} is",
         ),
-        (r"'d\b", " would"),
-        (r"'ll\b", " will"),
-        (r"'m\b", " am"),
-        (r"'re\b", " are"),
-        (r" (?:each other|one another)\b", ""),
-        (_ADVERB, ""),
-        (_INTRODUCTION, ""),
+        (("'d",), r"'d\b", " would"),
+        (("'ll",), r"'ll\b", " will"),
+        (("'m",), r"'m\b", " am"),
+        (("'re",), r"'re\b", " are"),
+        ((" other", "another"), r" (?:each other|one another)\b", ""),
+        (_ADVERBS, _ADVERB, ""),
+        (_LABEL_NOUNS, _INTRODUCTION, ""),
     )
 )
+"""(needles, see `may_match`; what is rewritten; by what)."""
 STOPS = (  # what ends a commitment; not the comma of "So Alabama, being east, ..."
     r"(?= ?(?:[.!;)<}\n]|$|-"
     r"|,? (?:because|since|as|given|due|not|and not|rather|instead|which|though"
     r"|although|but|while)\b))"
 )
 _TEXT_THEN_LETTER = re.compile(
-    rf"([{T}]) ?[(\[]([{L}])[)\]](?! ?[{T}])"
-    rf"|(?<!not )([{T}]),(?: (?:which|that) (?:is|matches|corresponds to))? ([{L}])"
-    rf"(?!\. ?[{T}]){STOPS}"
+    rf"[{T}](?: ?[(\[][{L}][)\]](?! ?[{T}])"
+    rf"|(?<!not .),(?: (?:which|that) (?:is|matches|corresponds to))? [{L}]"
+    rf"(?!\. ?[{T}]){STOPS})"
 )
 _QUOTING = re.compile(rf"[\"'(\[{{<$]{{1,4}} ?(?=[{R}])|(?<=[{R}]) ?[\"')\]}}>$]{{1,4}}")
+_QUOTES = "\"'()[]{}<>$"
 _LETTER_THEN_TEXT = re.compile(
     rf"([{L}])(?P<between> ?[.:,-]? ?(?:the |an? )?|,? (?:which|that) is (?:the )?)([{T}])"
     rf"(?P<stops>{STOPS}|(?=,))?"
@@ -74,12 +83,13 @@ _SPEAKER = re.compile(rf"\A{chr(LETTERS)} ?: ?(?=\w+ [\w{R}])")  # "A: It is gre
 _LINE_LABEL = re.compile(rf"^ ?[{L}{B}]", re.MULTILINE)
 _LABELLED_LIST = re.compile(rf"[{B}](?:[ ,;.|/\n-]{{0,4}}(?:(?:and|or) )?[{B}])+")
 _PLAIN_LIST = re.compile(
-    rf"(?<!not )(?<!neither )[{T}](?: ?[,/|;]? ?(?:(?:and|or) )?(?:the |an? )?[{T}])+"
+    rf"[{T}](?<!not .)(?<!neither .)(?: ?[,/|;]? ?(?:(?:and|or) )?(?:the |an? )?[{T}])+"
 )
 SUBJECT = (  # "A, B and C", but only the B of "not A, B is right"
     rf"(?P<named>[{R}](?:(?:, (?:the |an? )?[{R}]){{0,30}}+,? (?:and|or) (?:the |an? )?[{R}])?+)"
 )
-_HYPOTHETICAL = re.compile(rf"\b(?:whether|if|although|though) (?:\w+ ){{0,5}}?{SUBJECT}")
+_SUPPOSING = ("whether ", "if ", "although ", "though ")
+_HYPOTHETICAL = re.compile(rf"\b(?:{'|'.join(_SUPPOSING)})(?:\w+ ){{0,5}}?{SUBJECT}")
 _TAG_QUESTION = re.compile(r", ?(?:right|correct|ok|okay|no|is it not|is not it)\?")
 _ONLY_NAMES = re.compile(
     rf"[ \"'(\[|:,>=-]*+(?:(?:the|an?|only) )?[{R}](?:[ ,/&+|(]{{0,3}}(?:and|or|the|an?)? ?[{R}])*+"
@@ -102,16 +112,21 @@ class English:
 def in_plain_english(text: Aligned, options: Options) -> English:
     """A plain text (see `spelling.plain`) as the rules read it."""
     marked = mark(text, options).lower()
-    for pattern, replacement in _REWRITES:
-        marked = marked.sub(pattern, replacement)
+    for needles, pattern, replacement in _REWRITES:
+        if may_match(marked.text, needles):
+            marked = marked.sub(pattern, replacement)
     marked = marked.sub(_TEXT_THEN_LETTER, _named_twice)
-    marked = marked.sub(_QUOTING, "")
+    if may_match(marked.text, _QUOTES):
+        marked = marked.sub(_QUOTING, "")
     marked = marked.sub(_LETTER_THEN_TEXT, _labelled)
     if _SPEAKER.match(marked.text) and not _LINE_LABEL.search(marked.text, 1):
         marked = marked.sub(_SPEAKER, "")
     without_lists = _without_lists(marked, len(options.plain))
     lists = without_lists.text != marked.text
-    marked = without_lists.sub(_HYPOTHETICAL, "").sub(_TAG_QUESTION, ".").stripped()
+    marked = without_lists
+    if may_match(marked.text, _SUPPOSING):
+        marked = marked.sub(_HYPOTHETICAL, "")
+    marked = marked.sub(_TAG_QUESTION, ".").stripped()
     said = _statements(marked)
     return English(joined(said), tuple(said), lists)
 

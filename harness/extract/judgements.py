@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from harness.extract.english import STOPS, SUBJECT
+from harness.extract.needles import may_match
 from harness.extract.references import OUTSIDE, B, L, R, T, references
 from harness.extract.statements import HEDGE, NEITHER, OBJECT, Statement, Weight, matches
 
@@ -23,7 +24,7 @@ _BEST = (
     r"|relevant)|best|likeliest)"
 )
 _VERDICT = re.compile(
-    rf"(?<!neither )(?<!nor )(?P<made>\b(?:mak|leav)(?:es?|ing) )?{SUBJECT}"
+    rf"(?=[ml{R}])(?<!neither )(?<!nor )(?P<made>\b(?:mak|leav)(?:es?|ing) )?{SUBJECT}"
     r"(?:,? (?:(?:is|are|was|(?:would|should|must|has to) be)(?P<adds> also)?|also is)"
     rf"(?: all| both)?(?: the| my| our)?(?: only| most| single| one)? (?P<good>{_GOOD})"
     rf"|,? (?:is|would be) the (?P<best>{_BEST} \w+)"
@@ -69,27 +70,45 @@ def verdicts(text: str) -> Iterator[Verdict]:
         yield Verdict(statement, bool(is_answer))
 
 
-_REJECTIONS = (
-    re.compile(  # "not A", "neither A nor B", "B rather than A"
-        r"\b(?:not|never|neither|nor|rather than|instead of|unlike|except|other than|as opposed to"
-        r"|doubt|unlikely) (?!only\b)"
-        rf"(?P<words>(?:(?!(?:but|it|is|so|because|since|and|that|we|i)\b)\w+ ){{0,3}}){NEITHER}"
+_INSTEAD = (
+    *("not", "never", "neither", "nor", "rather than", "instead of", "unlike", "except"),
+    *("other than", "as opposed to", "doubt", "unlikely"),
+)
+_REJECTIONS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
+    (
+        re.compile(  # "not A", "neither A nor B", "B rather than A"
+            rf"\b(?:{'|'.join(_INSTEAD)}) (?!only\b)"
+            r"(?P<words>(?:(?!(?:but|it|is|so|because|since|and|that|we|i)\b)\w+ ){0,3})"
+            rf"{NEITHER}"
+        ),
+        _INSTEAD,
     ),
-    re.compile(rf"\b(?:exclud\w+|eliminat\w+|rul\w+ out|discard\w*|reject\w*) {OBJECT}"),
-    re.compile(  # "I do not think that it is B"
-        r"\b(?:not (?:think|believe|say|agree)|doubt|unlikely|impossible)(?: that)?"
-        r"(?: (?:it|this|that|the answer))?(?: (?:is|was|to be|(?:would|could|should|can) be))? "
-        f"{NEITHER}"
+    (
+        re.compile(rf"\b(?:exclud\w+|eliminat\w+|rul\w+ out|discard\w*|reject\w*) {OBJECT}"),
+        ("exclud", "eliminat", "rul", "discard", "reject"),
     ),
-    re.compile(  # "A and B are wrong"
-        rf"{SUBJECT}"
-        r"(?: (?:is|are|was|were|seems|looks|(?:would|can|could|must) be)(?: all| both)?"
-        r" (?:wrong|incorrect|false|eliminated|excluded|ruled out|out|impossible|unlikely|invalid"
-        r")\b"
-        r"| ?[-:(] ?(?:incorrect|wrong)\b"
-        r"|(?:,? which)? (?:is|are|was|were) not (?:the )?(?:correct|right|answer|best|true|it)\b)"
+    (
+        re.compile(  # "I do not think that it is B"
+            r"\b(?:not (?:think|believe|say|agree)|doubt|unlikely|impossible)(?: that)?"
+            r"(?: (?:it|this|that|the answer))?"
+            rf"(?: (?:is|was|to be|(?:would|could|should|can) be))? {NEITHER}"
+        ),
+        ("not", "doubt", "unlikely", "impossible"),
+    ),
+    (
+        re.compile(  # "A and B are wrong"
+            rf"{SUBJECT}"
+            r"(?: (?:is|are|was|were|seems|looks|(?:would|can|could|must) be)(?: all| both)?"
+            r" (?:wrong|incorrect|false|eliminated|excluded|ruled out|out|impossible|unlikely"
+            r"|invalid)\b"
+            r"| ?[-:(] ?(?:incorrect|wrong)\b"
+            r"|(?:,? which)? (?:is|are|was|were) not"
+            r" (?:the )?(?:correct|right|answer|best|true|it)\b)"
+        ),
+        (),
     ),
 )
+"""(pattern, needles: see `matches`)."""
 _WRONG = re.compile(r"\b(?:wrong|incorrect|not (?:the )?(?:correct|right|answer))\b")
 # What is said not to be so is no answer, though it may yet be one: "Illinois is not on the coast".
 _DENIED = r"(?= (?:is|are|was|were|do|does|did|can|could|will|would|has|have) not\b)"
@@ -103,8 +122,8 @@ def rejections(text: str) -> Iterator[Statement]:
     Only one that takes an option by its name takes back what was said before: not "B. There is not
     an inactive A in it".
     """
-    for pattern in _REJECTIONS:
-        for found in matches(pattern, text):
+    for pattern, needles in _REJECTIONS:
+        for found in matches(pattern, text, needles):
             at = found.start("named")
             loose = bool(found.groupdict().get("words"))
             for reference in references(found["named"]):
@@ -162,11 +181,14 @@ _NONE = re.compile(
 )
 
 
+_NONE_NEEDLES = ("none of ", "not ", "n't ", "no ", "without a", "lack", "unable to ")
 _SAYS_ANSWER = re.compile(r"answer(?: \w+)?:? [\"'(]{0,2}\Z")
 
 
 def refusals(text: str) -> Iterator[Statement]:
     """Finds "none of the options is right", "it cannot be determined"."""
+    if not may_match(text, _NONE_NEEDLES):
+        return
     for found in _NONE.finditer(text):
         says = _SAYS_ANSWER.search(text[max(0, found.start() - 20) : found.start()])
         weight = Weight.EXPLICIT if says else Weight.LOOSE

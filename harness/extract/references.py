@@ -77,7 +77,7 @@ _GOES_ON = re.compile(r",| (?:and|or|nor|is|are)\b")
 _NOT_APPLICABLE = re.compile(r"\bn ?/ ?a\b", re.IGNORECASE)
 
 _LETTER_ALONE = re.compile(
-    r"\b[A-Za-z](?<![\w\u00b0.\\^+-].)(?<!\w'.)(?![\w\u00b0&^+=]|[-']\w|\.\w(?![a-z]))"
+    r"\b[A-Za-z](?![\w\u00b0&^+=]|[-']\w|\.\w(?![a-z]))(?<![\w\u00b0.\\^+-].)(?<!\w'.)"
 )
 _ENCLOSED_BEFORE, _ENCLOSED_AFTER = re.compile(r"[(\[{<\"'$]\Z"), re.compile(r"[)\]}>\"'$]")
 _GLUED = re.compile(r"(\w+)[(\[{]\Z")
@@ -225,7 +225,9 @@ def mark(text: Aligned, options: Options) -> Aligned:
         if closing and closing in ".!?" and options.plain[index].endswith(closing):
             goes_on = _GOES_ON.match(text.text, end + 1)
             edits.append((end, end + 1, "" if goes_on else "."))
-    marked = text.edited(edits).sub(_NOT_APPLICABLE, "not-applicable")
+    marked = text.edited(edits)
+    if "/" in marked.text:
+        marked = marked.sub(_NOT_APPLICABLE, "not-applicable")
     if options.roman:
         marked = marked.sub(_ROMAN, lambda found: _roman_mark(found, options))
     return marked.sub(_LETTER_ALONE, lambda found: _letter_mark(found, options))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from harness.extract.aligned import Aligned, Replacement
 from harness.extract.characters import tidy
+from harness.extract.needles import may_match
 
 BOX = "\uf8f9"
 """Where a box of LaTeX begins: \\boxed{...}."""
@@ -98,14 +99,19 @@ _QUANTITY = (
 
 
 class _Rewrite(NamedTuple):
-    needle: str
-    """A text without this has nothing to rewrite."""
+    needles: tuple[str, ...]
+    """In lower case: see `may_match`."""
     pattern: re.Pattern[str]
     replacement: Replacement
 
 
-def _rewrites(*rows: tuple[str, str, Replacement]) -> tuple[_Rewrite, ...]:
-    return tuple(_Rewrite(needle, re.compile(pattern), new) for needle, pattern, new in rows)
+def _rewrites(*rows: tuple[str | tuple[str, ...], str, Replacement]) -> tuple[_Rewrite, ...]:
+    return tuple(
+        _Rewrite(
+            (needles,) if isinstance(needles, str) else needles, re.compile(pattern), replacement
+        )
+        for needles, pattern, replacement in rows
+    )
 
 
 _FONT = r"(?:text|math|mbox|operatorname)\w*"
@@ -135,29 +141,34 @@ _REWRITES = _rewrites(
     ("<sup>", "<sup>", "^"),
     (",", r"(\d),(?=\d{3}(?!\d))", lambda found: found[1]),
     (" : ", r"(?<=\d) : (?=\d)", ":"),
-    (".", r"(?<![\w.])\.(?=\d)", "0."),
-    ("", r"(\d) ?[\u00d7*x] ?(?=\d)", lambda found: f"{found[1]}\u00d7"),
+    (".", r"\.(?<![\w.].)(?=\d)", "0."),
+    (("\u00d7", "*", "x"), r"(\d) ?[\u00d7*x] ?(?=\d)", lambda found: f"{found[1]}\u00d7"),
     ("second", r" ?(?:/|\bper) ?second\b", "/s"),
     ("sec", r" ?(?:/|\bper) ?sec\b", "/s"),
-    ("h", r" ?(?:/|\bper) ?(?:hour|hr)\b", "/h"),
-    ("", _NUMBER_WORD, lambda found: _NUMBER_WORDS[found[0].lower()]),
+    (("/h", "/ h", "perh", "per h"), r" ?(?:/|\bper) ?(?:hour|hr)\b", "/h"),
+    # Not of other letters than ASCII's, which are the same to a pattern: the long s of "\u017fix".
+    (
+        tuple(_NUMBER_WORDS),
+        _NUMBER_WORD,
+        lambda found: _NUMBER_WORDS.get(found[0].lower(), found[0]),
+    ),
     ("minus", r"\bminus (?=\d)", "-"),
     ("negative", r"\bnegative (?=\d)", "-"),
     ("$", r"\$ ?(\d*\.?\d+)", lambda found: f"{found[1]} dollars"),
-    ("", _QUANTITY, _quantity),
+    ((), _QUANTITY, _quantity),
     ("->", r"(?<![-<=])(?:--?>)", "\u2192"),
     ("<-", r"<-(?![-\d])", "\u2190"),
 )
 _OPERATOR = re.compile(" ?([\u2264\u2265\u2260\u2248\u00b1\u00d7\u00f7\u00b7\u2190\u2192]) ?")
 _REWRITES_OF_OTHERS = _rewrites(  # of texts that are not ASCII alone
     (
-        "",
+        (),
         r"[\u00b9\u00b2\u00b3\u2070-\u207b]+",
         lambda found: f"^{found[0].translate(_SUPERSCRIPT)}",
     ),
-    ("", r"[\u2080-\u208b]+", lambda found: found[0].translate(_SUBSCRIPT)),
+    ((), r"[\u2080-\u208b]+", lambda found: found[0].translate(_SUBSCRIPT)),
     ("\u2218", r"\u2218(?= ?[CFK]\b)", "\u00b0"),
-    ("", rf"(?<=[{_CJK}])(?=[A-Za-z0-9(])|(?<=[A-Za-z0-9)])(?=[{_CJK}])", " "),
+    ((), rf"(?<=[{_CJK}])(?=[A-Za-z0-9(])|(?<=[A-Za-z0-9)])(?=[{_CJK}])", " "),
 )
 _MARKUP = _rewrites(
     ("<", r"</?(?:p|b|i|u|em|strong|br|span|div|code|pre|sub|sup) ?/?>", ""),
@@ -166,16 +177,17 @@ _MARKUP = _rewrites(
     ("`", r"`+", ""),
     ("~~", r"~~", ""),
     ("_", r"(?<![^\W_])_(?!\{)|_(?![^\W_]|\{)", ""),
-    ("", r"(?:^|(?<=\n))[ \t]*(?:#+|[-+>\u2022]) +", ""),
+    (("# ", "- ", "+ ", "> ", "\u2022 "), r"(?:^|(?<=\n))[ \t]*(?:#+|[-+>\u2022]) +", ""),
 )
 
 
 def plain(text: Aligned) -> Aligned:
     r"""Without emphasis, headings, bullets and LaTeX, and with one spelling for each quantity."""
     rows = _REWRITES if text.text.isascii() else (*_REWRITES_OF_OTHERS, *_REWRITES)
-    for needle, pattern, replacement in (*rows, *_MARKUP):
-        if needle in text.text:
-            text = text.sub(pattern, replacement)
+    lowered = text.text.lower()
+    for needles, pattern, replacement in (*rows, *_MARKUP):
+        if may_match(lowered, needles) and (new := text.sub(pattern, replacement)) is not text:
+            text, lowered = new, new.text.lower()
     if not text.text.isascii():
         text = text.sub(_OPERATOR, lambda found: found[1])
     return tidy(text)

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
 
 from harness.extract.english import STOPS
+from harness.extract.needles import may_match
 from harness.extract.references import (
     CONFLICT,
     OUTSIDE,
@@ -114,8 +115,16 @@ def _passages(text: str) -> tuple[tuple[int, int], ...]:
     return tuple(passages)
 
 
-def matches(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
-    """`pattern.finditer` in those lines only: most of a long working names no option."""
+def matches(
+    pattern: re.Pattern[str], text: str, needles: Collection[str] = ()
+) -> Iterator[re.Match[str]]:
+    """`pattern.finditer` in those lines only: most of a long working names no option.
+
+    Args:
+        needles: each match contains one of them; none: it need not contain anything.
+    """
+    if not may_match(text, needles):
+        return
     for start, end in _passages(text):
         yield from pattern.finditer(text, start, end)
 
@@ -137,14 +146,14 @@ _GRADED = (
     r"|accurate|plausible|reasonable|logical|proper|chosen|selected)"
 )
 _HEAD = re.compile(
-    rf"{BOX}|\b(?:answers?|ans"
+    rf"{BOX}|\b(?:(?:answers?|ans"
     r"|(?:correct|right|best|better|final|true|appropriate|suitable|accurate|selected|chosen|my|likely"
     r"|closest|nearest|only|plausible|reasonable|logical|probable|fitting|proper) (?:one|choice"
     r"|option|response|letter|statement|selection|pick|guess|alternative|conclusion|match|fit"
     r"|description|explanation))\b"
-    r"|\b(?:conclusion|correction|correct|verdict)(?= ?[:=])"
-    r"|(?<![^.\n] )\b(?:choice|option)(?= ?[:=])"
-    rf"|\b(?:the|a) {_GRADED}(?= is [{L}{B}])"
+    r"|(?:conclusion|correction|correct|verdict)(?= ?[:=])"
+    r"|(?<![^.\n] )(?:choice|option)(?= ?[:=])"
+    rf"|(?:the|a) {_GRADED}(?= is [{L}{B}]))"
 )
 _OTHER_NOUN = re.compile(r"statement|description|explanation|conclusion")
 _LOOSE_HEAD = re.compile(  # names only what it is; then it takes a letter to be a statement

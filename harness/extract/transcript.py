@@ -142,7 +142,7 @@ class _Head(NamedTuple):
 
 def _heads(text: str) -> list[_Head]:
     """The places where questions begin, in order."""
-    found = [_Head(at, at + 1) for at, character in enumerate(text) if character == USER]
+    found = [_Head(*mark.span()) for mark in re.finditer(USER, text)]
     for mark in _OPTIONS.finditer(text):
         before = text[max(0, mark.start() - 2) : mark.start()]
         begins_line = not before.strip(" ") or before.endswith("\n") or before == "\n "
