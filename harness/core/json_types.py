@@ -6,9 +6,10 @@ not wherever the value is first used.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import (
     Any,
@@ -27,10 +28,13 @@ Types: TypeAlias = tuple[type, ...]
 def check_fields(made: Any) -> None:
     """Raises TypeError where a field of a dataclass, made from JSON, has another type than it says;
     one level deep."""
-    for name, kind in _kinds(type(made)).items():  # type: ignore[arg-type]  # a class is hashable
-        value = getattr(made, name)
-        of = type(value)
-        if of not in kind.plain and (value or of not in kind.types):
+    cls: Hashable = type(made)  # type: ignore[assignment]  # a class is hashable
+    values = _values(cls)(made)
+    for place, name, kind in _to_check(cls, tuple(map(type, values))):
+        value = values[place]
+        if type(value) is int and int in kind.types and -_LARGEST <= value <= _LARGEST:
+            continue
+        if value or type(value) not in kind.types:
             _check(value, kind, name)
 
 
@@ -107,7 +111,28 @@ class _Kind:
 
 
 @cache
-def _kinds(cls: type) -> Mapping[str, _Kind]:
+def _values(cls: Hashable) -> Callable[[Any], tuple[Any, ...]]:
+    """Gives the values of a dataclass's fields."""
+    names = tuple(_kinds(cls))
+    return attrgetter(*names) if len(names) > 1 else lambda made: (getattr(made, names[0]),)
+
+
+@lru_cache(maxsize=1024)  # the answers of a run are mostly of the same types
+def _to_check(cls: Hashable, types: Types) -> Sequence[tuple[int, str, _Kind]]:
+    """(place, name, what it may hold) of the fields of which a value of its type need not fit.
+
+    Args:
+        types: of the values, in the order of the fields.
+    """
+    return [
+        (place, name, kind)
+        for place, (of, (name, kind)) in enumerate(zip(types, _kinds(cls).items(), strict=True))
+        if of not in kind.plain
+    ]
+
+
+@cache
+def _kinds(cls: Hashable) -> Mapping[str, _Kind]:
     """Field of a dataclass or of a TypedDict -> what it may hold."""
     return {name: _kind(hint) for name, hint in get_type_hints(cls).items()}
 

@@ -11,7 +11,8 @@ from typing import Any
 def parse_json(text: str | bytes) -> Any:
     """The JSON value in `text`; raises ValueError, also for what is JSON for Python alone."""
     if isinstance(text, bytes):
-        text = text.decode(json.detect_encoding(text), "surrogatepass")
+        encoding = "utf-8" if text.startswith(b'{"') else json.detect_encoding(text)
+        text = text.decode(encoding, "surrogatepass")
     try:
         return _DECODER.decode(text)
     except RecursionError as error:

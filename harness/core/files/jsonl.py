@@ -11,9 +11,8 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 from harness.core.errors import DataError
 from harness.core.files.atomic import naming, write_atomically
@@ -23,8 +22,7 @@ from harness.core.json_values import finite, json_object, parse_json
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A whole line of a file."""
 
     number: int
