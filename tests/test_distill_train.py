@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import signal
@@ -301,8 +302,11 @@ def test_killed_at_any_time(run, whole: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "signum", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
-def test_asked_to_stop(run, whole: Path, tmp_path: Path, signum: signal.Signals) -> None:
-    """Ctrl-C and SIGTERM lose nothing: the step is finished and a checkpoint is written."""
+def test_asked_to_stop(
+    run, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], signum: signal.Signals
+) -> None:
+    """Ctrl-C and SIGTERM lose nothing: the step is finished and a checkpoint is written. Each part
+    of the work shows its progress."""
     out = tmp_path / "run"
 
     class AtStep(Lines):
@@ -320,6 +324,8 @@ def test_asked_to_stop(run, whole: Path, tmp_path: Path, signum: signal.Signals)
         for each, handler in old.items():
             signal.signal(each, handler)
     assert caught.value.exit_code == 128 + signum
+    shown = re.findall(r"^(\w+)  \d+/\d+ .* left$", capfd.readouterr().err, re.MULTILINE)
+    assert shown == ["examples", "images", "training"]
     assert checkpointing.latest(out / "checkpoints").name == "step-00000003"
     same_curve(out, whole, count=3)
     run(out)

@@ -324,18 +324,20 @@ def _check(
 ) -> _Usable:
     lengths: dict[str, int] = {}
     left_out: dict[str, str] = {}
-    for example in examples:
-        try:
-            lengths[example.sample.id] = student.length(example)
-        except SampleError as error:
-            left_out[example.sample.id] = str(error)
+    progress = Silent if silent else run.progress
+    with progress("examples", total=len(examples), done=0) as bar:
+        for example in examples:
+            try:
+                lengths[example.sample.id] = student.length(example)
+            except SampleError as error:
+                left_out[example.sample.id] = str(error)
+            bar.advance(1)
     fitting = [example for example in examples if example.sample.id in lengths]
     starts = range(0, len(fitting), PICTURES_AT_ONCE)
     if objective_of(run.config).style == "direct":
         # A control may be trained next to its student, on the same pictures: from the other end it
         # meets what that one has encoded.
         starts = starts[::-1]
-    progress = Silent if silent else run.progress
     with progress("images", total=len(fitting), done=0) as bar:
         for start in starts:
             batch = fitting[start : start + PICTURES_AT_ONCE]
