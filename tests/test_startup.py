@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from harness.checkpoints import pretrained
 from harness.core import devices
 from harness.core.errors import HarnessError
 
@@ -44,23 +47,25 @@ def test_a_finished_run_answers_without_torch(command, tiny, drawn: Path, tmp_pa
     assert again.stderr.splitlines()[-1] == "[]", again.stderr
 
 
-DEFERRED = """
-import sys
-from harness.checkpoints import pretrained
-assert "scipy.optimize" not in sys.modules
-from transformers.loss import loss_for_object_detection, loss_utils
-assert loss_utils.LOSS_MAPPING["ForObjectDetection"]
-rows, columns = loss_for_object_detection.linear_sum_assignment([[3, 1], [1, 3]])
-assert (list(rows), list(columns)) == ([0, 1], [1, 0])
-import scipy.optimize
-assert scipy.optimize.minimize
-"""
-
-
-@pytest.mark.process
-def test_scipy_waits_for_a_loss_that_needs_it() -> None:
-    """The model classes are there without it; transformers' losses of object detection work."""
-    subprocess.run([sys.executable, "-c", DEFERRED], capture_output=True, text=True, check=True)
+def test_scipy_waits_for_a_loss_that_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model classes import every loss without it; those of object detection work."""
+    text = Path(pretrained.__file__).read_text(encoding="utf-8")
+    first = next(
+        line for line in text.splitlines() if re.match("(import|from) (?!__future__)", line)
+    )
+    assert first.startswith("import harness.checkpoints.detection_losses")
+    for name in [name for name in sys.modules if name.startswith("transformers.loss.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "scipy.optimize", raising=False)
+    monkeypatch.delitem(sys.modules, "harness.checkpoints.detection_losses")
+    import_module("harness.checkpoints.detection_losses")
+    assert "scipy.optimize" not in sys.modules
+    losses = import_module("transformers.loss.loss_utils")
+    assert losses.LOSS_MAPPING["ForObjectDetection"]
+    detection = import_module("transformers.loss.loss_for_object_detection")
+    rows, columns = detection.linear_sum_assignment([[3, 1], [1, 3]])
+    assert (list(rows), list(columns)) == ([0, 1], [1, 0])
+    assert import_module("scipy.optimize").minimize
 
 
 def test_torch_is_asked_for_a_device_where_there_may_be_one(

@@ -19,7 +19,8 @@ from harness.core.errors import Exit, HarnessError
 from harness.core.options import ModelOptions
 from harness.core.types import Prompt
 from harness.families import llava_next
-from harness.models.loading import LoadOptions, load
+from harness.models.loading import LoadOptions, load, processor_of
+from harness.models.prompt_format import PromptFormat, prompt_format_for
 from harness.sources.weights import Weights
 
 PICTURE = Image.new("RGB", (60, 40))
@@ -68,13 +69,13 @@ def loaded(folder: Path) -> Any:
     return load(find_checkpoint(str(folder)), LoadOptions(device="cpu", dtype="float32"))
 
 
-def prompts(model: Any, text: str = "Why?") -> list[str]:
+def asked(*images: Image.Image) -> Prompt:
+    return Prompt(text="Why?", question="Why?", images=images, style="plain")
+
+
+def prompts(model: Any) -> list[str]:
     """What a question without a picture becomes, and one with."""
-    asked = [
-        Prompt(text=text, question=text, images=images, style="plain")
-        for images in ((), (PICTURE,))
-    ]
-    return [row.text for row in model.prepare(asked)]
+    return [row.text for row in model.prepare([asked(), asked(PICTURE)])]
 
 
 # Dates
@@ -87,6 +88,19 @@ def test_a_prompt_has_the_templates_own_date(tiny: Callable[..., Path], tmp_path
     assert model.rendering["template_rule"] == "constant date"
 
 
+@pytest.fixture(scope="module")
+def worded(tiny: Callable[..., Path]) -> Callable[[str], PromptFormat]:
+    """`worded(template)` is the prompt format of LLaVA-CoT's folder with that template."""
+    checkpoint = find_checkpoint(str(tiny("llava-cot")))
+    processor = processor_of(checkpoint, {})
+
+    def made(template: str) -> PromptFormat:
+        processor.chat_template = template
+        return prompt_format_for(processor, checkpoint, None)
+
+    return made
+
+
 @pytest.mark.parametrize(
     ("said", "date"),
     [
@@ -97,24 +111,23 @@ def test_a_prompt_has_the_templates_own_date(tiny: Callable[..., Path], tmp_path
     ],
 )
 def test_a_template_without_a_default_gets_a_date_that_never_changes(
-    tiny: Callable[..., Path], tmp_path: Path, said: str, date: str
+    worded: Callable[[str], PromptFormat], said: str, date: str
 ) -> None:
     """In the form that it asks for; a default of its own goes first."""
-    model = loaded(copied(tiny("llava-cot"), tmp_path / "dated", template=f"{said} {OWN}"))
-    assert prompts(model)[0] == f"{date} OWN Why? END "
+    assert worded(f"{said} {OWN}")(asked()) == f"{date} OWN Why? END "
 
 
 @pytest.mark.parametrize(
     "start", ["", "\n", "\n\n", "  ", " {% if 1 %} x{% endif %}", "\n {# c #}"]
 )
 def test_taking_the_date_away_changes_nothing_else(
-    tiny: Callable[..., Path], tmp_path: Path, start: str
+    worded: Callable[[str], PromptFormat], start: str
 ) -> None:
     """White space at the template's beginning included."""
-    plain = loaded(copied(tiny("llava-cot"), tmp_path / "plain", template=start + OWN))
-    template = f"{start}{OWN}{{# strftime_now #}}"
-    dated = loaded(copied(tiny("llava-cot"), tmp_path / "dated", template=template))
-    assert prompts(plain) == prompts(dated)
+    plain, dated = worded(start + OWN), worded(f"{start}{OWN}{{# strftime_now #}}")
+    assert (plain.rule, dated.rule) == (None, "constant date")
+    for prompt in (asked(), asked(PICTURE)):
+        assert plain(prompt) == dated(prompt)
 
 
 # LLaVA-NeXT without a template
@@ -169,16 +182,12 @@ def test_each_language_model_gets_its_own_turns(
     tiny: Callable[..., Path], tmp_path: Path, language: str
 ) -> None:
     """With and without a picture; what was always asked as it is now needs no rule."""
-    from harness.models.loading import processor_of
-    from harness.models.prompt_format import prompt_format_for
-
     turns = dict(line.split(" ", 1) for line in TURNS.splitlines())
     wanted = re.sub(r"(?<!<)\|(?!>)", "\n", turns[language])
     folder = copied(tiny("llava-next"), tmp_path / language, **NEXT[language])
     checkpoint = find_checkpoint(str(folder))
     render = prompt_format_for(processor_of(checkpoint, {}), checkpoint, None)
-    for images, shown in (((), ""), ((PICTURE,), "<image>\n")):
-        prompt = Prompt(text="Why?", question="Why?", images=images, style="plain")
+    for prompt, shown in ((asked(), ""), (asked(PICTURE), "<image>\n")):
         assert render(prompt) == wanted.replace("@", shown)
     assert render.rule == (None if language == "mistral" else language)
 
@@ -301,11 +310,11 @@ def test_ask_and_a_teacher_take_it(
     command, tiny: Callable[..., Path], template: Path, tmp_path: Path
 ) -> None:
     """`harness ask` shows the prompt; a distillation knows which template wrote its rationales."""
-    asked = command(
+    answer = command(
         "ask", "-m", tiny("llava"), "-q", "Why?", "--max-new-tokens", 2, "--style", "plain",
         "--chat-template", template, "--json",
     )  # fmt: skip
-    assert asked.json["output"]["prompt"].startswith("OWN Why?")
+    assert answer.json["output"]["prompt"].startswith("OWN Why?")
     options = ModelOptions(model=str(tiny("llava")), chat_template=template, device="cpu")
     teacher = teacher_of(Weights(options))
     assert teacher.settings["chat_template"].startswith("sha256:")
@@ -318,20 +327,21 @@ def test_ask_and_a_teacher_take_it(
 
 
 def test_the_fingerprint_covers_prompts_with_and_without_a_picture(
-    tiny: Callable[..., Path], tmp_path: Path
+    tiny: Callable[..., Path],
+    worded: Callable[[str], PromptFormat],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A template that words only one of the two in another way has another hash."""
-    words = OWN
-    hashes = {
-        loaded(copied(tiny("llava-cot"), tmp_path / name, template=text)).rendering["template"]
-        for name, text in {
-            "base": words,
-            "same": words + "{# other words #}",
-            "pictured": words.replace("<|image|>", "<|image|> "),
-            "bare": "{% if not messages[0].content[1:] %} {% endif %}" + words,
-        }.items()
-    }
-    assert len(hashes) == 3
+    model = loaded(tiny("llava-cot"))
+
+    def hashed(template: str) -> str:
+        monkeypatch.setattr(model, "_prompt_format", worded(template))
+        return model.rendering["template"]
+
+    assert hashed(OWN) == hashed(f"{OWN}{{# other words #}}")
+    pictured = OWN.replace("<|image|>", "<|image|> ")
+    bare = f"{{% if not messages[0].content[1:] %}} {{% endif %}}{OWN}"
+    assert len({hashed(template) for template in (OWN, pictured, bare)}) == 3
 
 
 @pytest.mark.slow
@@ -361,11 +371,11 @@ def test_older_runs_are_resumed_unless_their_prompts_were_others(
         assert ("template_rule" in again.stderr) == bool(again.code)
 
 
-def test_todays_date_is_nowhere(tiny: Callable[..., Path], tmp_path: Path) -> None:
+def test_todays_date_is_nowhere(worded: Callable[[str], PromptFormat]) -> None:
     """A guard for the two ways of the library that know it."""
     today = datetime.now(UTC).strftime("%d %b %Y")
-    model = loaded(copied(tiny("llava-cot"), tmp_path / "dated", template=DATED))
-    assert today not in "".join(prompts(model))
+    dated = worded(DATED)
+    assert today not in dated(asked()) + dated(asked(PICTURE))
 
 
 def test_a_missing_template_names_the_option(
