@@ -130,7 +130,7 @@ def labels(
                 angle = math.pi * (turn / 6 - 1 / 4)
                 middle = x + far * 1.1 * math.cos(angle), y + far * math.sin(angle)
                 box = _box(middle, width, height)
-                cost = sum(_overlap(box, other) for other in obstacles) + far / 100
+                cost = _covered(box, obstacles) + far / 100
                 if box[0] < LEFT or box[2] > WIDTH or box[1] < 0 or box[3] > HEIGHT - BOTTOM:
                     cost += 1e4
                 if best is None or cost < best[0] - 1e-9:
@@ -147,7 +147,7 @@ def free_corner(level: float, taken: Sequence[Box]) -> Place:
 
     def cost(place: Place) -> float:
         box = (place[0], place[1] - 16, place[0] + 70, place[1] + 4)
-        return sum(_overlap(box, other) for other in taken)
+        return _covered(box, taken)
 
     sides = (LEFT + 6.0, WIDTH - RIGHT - 76.0)
     return min(((x, level + down) for down in (-6.0, 20.0) for x in sides), key=cost)
@@ -167,11 +167,15 @@ def _box(middle: Place, width: float, height: float) -> Box:
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def _overlap(one: Box, two: Box) -> float:
-    """The area that both cover."""
-    across = min(one[2], two[2]) - max(one[0], two[0])
-    down = min(one[3], two[3]) - max(one[1], two[1])
-    return max(0.0, across) * max(0.0, down)
+def _covered(box: Box, others: Sequence[Box]) -> float:
+    """The area that a box has in common with each of the others, added up."""
+    left, top, right, bottom = box
+    area = 0.0
+    for x1, y1, x2, y2 in others:
+        if x1 < right and x2 > left and y1 < bottom and y2 > top:
+            across, down = min(right, x2) - max(left, x1), min(bottom, y2) - max(top, y1)
+            area += max(0.0, across) * max(0.0, down)
+    return area
 
 
 def path(corners: Sequence[Place]) -> str:

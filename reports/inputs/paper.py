@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -102,33 +103,35 @@ class PaperTable:
         """The figures of `row` by metric name; accuracies with the Wilson interval of the count
         that they stand for. Times are left out: they are of no use to a rule."""
         found = {
-            column.metric: self._figure(row.cells[column.metric], column)
+            column.metric: _figure(row.cells[column.metric], column, self.scale, self.unit)
             for column in self.columns
             if column.metric != "inference_minutes"
         }
         if self.chance is not None:
             column = PaperColumn(key=GUESSING, meaning="", metric=GUESSING)
-            found[GUESSING] = self._figure(self.chance, column)
+            found[GUESSING] = _figure(self.chance, column, self.scale, self.unit)
         return found
 
     def findings(self, row: PaperRow) -> tuple[Finding, ...]:
         """What the rules, and then the remarks, say about `row`."""
         return (*check(self.figures(row)), *self.remarks.get(row.model, ()))
 
-    def _figure(self, printed: str, column: PaperColumn) -> Figure:
-        digits = -int(Decimal(printed).as_tuple().exponent)
-        figure = Figure(
-            value=Fraction(printed) / self.scale,
-            text=printed + self.unit,
-            n=column.n,
-            step=Fraction(1, self.scale * 10**digits),
-            name=column.key,
-        )
-        count = whole_count(figure)
-        if count is None or column.n is None:
-            return figure
-        low, high = wilson(count[0], column.n)
-        return replace(figure, low=low, high=high)
+
+@cache
+def _figure(printed: str, column: PaperColumn, scale: int, unit: str) -> Figure:
+    digits = -int(Decimal(printed).as_tuple().exponent)
+    figure = Figure(
+        value=Fraction(printed) / scale,
+        text=printed + unit,
+        n=column.n,
+        step=Fraction(1, scale * 10**digits),
+        name=column.key,
+    )
+    count = whole_count(figure)
+    if count is None or column.n is None:
+        return figure
+    low, high = wilson(count[0], column.n)
+    return replace(figure, low=low, high=high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
