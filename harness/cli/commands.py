@@ -9,6 +9,7 @@ shell is in between. Typer makes a `Path` of such a value as it stands.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -48,6 +49,14 @@ def _by_our_names(command: Any, arguments: list[str]) -> list[str]:
     return renamed
 
 
+@cache
+def _whole(function: Callable[..., Any], *, configurable: bool) -> Any:
+    """The command that typer makes of a function, with all its options."""
+    taken = expanded(function)
+    info = CommandInfo(callback=with_configuration(taken) if configurable else taken)
+    return get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
+
+
 class _Declared:
     """What commands and groups share: options that are made when they are first asked for, as
     `harness --help` lists all commands and needs the options of none."""
@@ -71,9 +80,7 @@ class _Declared:
         """Leave out what typer finds: it is given a function without parameters."""
 
     def _built(self, function: Callable[..., Any]) -> list[Any]:
-        taken = expanded(function)
-        info = CommandInfo(callback=with_configuration(taken) if self.configurable else taken)
-        whole = get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
+        whole = _whole(function, configurable=self.configurable)
         self.callback = whole.callback
         return whole.params
 

@@ -31,6 +31,7 @@ def describe(device: str | None) -> dict[str, Any]:
     }
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

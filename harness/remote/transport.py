@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import ssl
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -20,6 +22,12 @@ from harness.core.version import __version__
 from harness.remote.endpoint import PROXY, Endpoint, Key
 from harness.remote.exchange import Exchange, Late, Response
 from harness.remote.retries import TryAgain
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """The system's certificates; reading them takes longer than a request."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 class Transport:
@@ -56,6 +64,7 @@ class Transport:
             self._http = httpx2.Client(
                 headers=headers,
                 proxy=proxy,
+                verify=_certificates(),
                 trust_env=False,
                 follow_redirects=False,
                 limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
