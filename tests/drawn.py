@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +20,38 @@ COLOURS = {"red": "#c0392b", "blue": "#2f6db5", "green": "#3d8b52", "yellow": "#
 def draw_questions(folder: Path, *, seed: int = 0) -> None:
     """Write test.jsonl and its pictures: PER_TOPIC questions of each of four topics, in ScienceQA's
     fields."""
-    chance = random.Random(seed)  # drawing, not secrecy
+    pictures, lines = _questions(seed)
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    rows = []
+    for name, picture in pictures.items():
+        (folder / name).write_bytes(picture)
+    (folder / "test.jsonl").write_text(lines, encoding="utf-8")
+
+
+@cache
+def _questions(seed: int) -> tuple[dict[str, bytes], str]:
+    """Pictures as PNG by their paths, and the rows as lines of JSON."""
+    chance = random.Random(seed)  # drawing, not secrecy
+    pictures, lines = {}, ""
     for topic, draw in _TOPICS.items():
         for number in range(PER_TOPIC):
             picture, question, choices, answer, solution = draw(chance)
             name = f"{topic}-{number:02}"
-            picture.save(folder / "images" / f"{name}.png")
-            rows.append(
-                {
-                    "id": name,
-                    "image": f"images/{name}.png",
-                    "question": question,
-                    "choices": choices,
-                    "answer": choices.index(answer),
-                    "topic": topic,
-                    "hint": "",
-                    "lecture": "",
-                    "solution": solution,
-                }
-            )
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    (folder / "test.jsonl").write_text(lines, encoding="utf-8")
+            file = BytesIO()
+            picture.save(file, "PNG")
+            pictures[f"images/{name}.png"] = file.getvalue()
+            row = {
+                "id": name,
+                "image": f"images/{name}.png",
+                "question": question,
+                "choices": choices,
+                "answer": choices.index(answer),
+                "topic": topic,
+                "hint": "",
+                "lecture": "",
+                "solution": solution,
+            }
+            lines += json.dumps(row) + "\n"
+    return pictures, lines
 
 
 Drawn = tuple[Image.Image, str, list[str], str, str]

@@ -425,7 +425,7 @@ def streamed(model: Any, prompts: Sequence[Prompt], slots: int, decoding: Decodi
 
 @pytest.mark.parametrize(
     ("number", "numbers_of_slots"),
-    [(12, (3, 8)), pytest.param(24, (1, 3, 8), marks=pytest.mark.slow)],
+    [(8, (3,)), pytest.param(24, (1, 3, 8), marks=pytest.mark.slow)],
     ids=["some", "many"],
 )
 def test_token_for_token_as_generate(
@@ -437,14 +437,11 @@ def test_token_for_token_as_generate(
     prompts = make_prompts(number, seed=1)
     chance = random.Random(2)
     usual = theirs._end_tokens
-    free = [
-        w.tokens
-        for w in ours._run(enumerate(ours.prepare(prompts)), Decoding(max_new_tokens=20), slots=8)
-    ]
+    decoding = Decoding(max_new_tokens=12)
+    free = [w.tokens for w in ours._run(enumerate(ours.prepare(prompts)), decoding, slots=8)]
     try:
         # One request's third token, another one's fifth ... so that answers are of all lengths.
         with_ends(pair, usual | {tokens[-1 - n] for n, tokens in enumerate(free[:8])})
-        decoding = Decoding(max_new_tokens=20)
         expected = [theirs.generate(theirs.prepare([p]), decoding)[0] for p in prompts]
         assert len({output.tokens for output in expected}) >= 3
         for slots in numbers_of_slots:
@@ -460,15 +457,14 @@ def test_token_for_token_as_generate(
 def test_stop_texts_end_the_same_tokens(pair: tuple[Any, Any]) -> None:
     """Where generate is stopped by a text, the engine stops, and the end is the same token."""
     theirs, ours = pair
-    prompts = make_prompts(8, seed=3)
+    prompts = make_prompts(5, seed=3)
     free = theirs.generate(theirs.prepare(prompts), Decoding(max_new_tokens=16))
     stop = next(c for c in free[0].raw[3:] if c.isalnum())
     decoding = Decoding(max_new_tokens=16, stop=stop)
     expected = theirs.generate(theirs.prepare(prompts), decoding)
     assert expected != free
     assert ours.generate(ours.prepare(prompts), decoding) == expected
-    for slots in (1, 3):
-        assert streamed(ours, prompts, slots, decoding) == expected
+    assert streamed(ours, prompts, 2, decoding) == expected
 
 
 def test_scores_of_options_are_those_of_generate(pair: tuple[Any, Any]) -> None:
@@ -503,9 +499,9 @@ def test_requests_that_pass_phis_rope_switch_are_prefilled_again(tiny: Callable[
     options = {"device": "cpu", "dtype": "float32"}
     theirs = load(checkpoint, LoadOptions(engine="transformers", **options))
     ours = load(checkpoint, LoadOptions(**options))
-    prompts = make_prompts(12, seed=6)
+    prompts = make_prompts(6, seed=6)
     lengths = sorted(prompt.length for prompt in ours.prepare(prompts))
-    limit = lengths[6] + 5
+    limit = lengths[3] + 5
     plain = theirs.generate(theirs.prepare(prompts), Decoding(max_new_tokens=16))
     for model in (theirs, ours):
         model.network.config.original_max_position_embeddings = limit
@@ -514,10 +510,9 @@ def test_requests_that_pass_phis_rope_switch_are_prefilled_again(tiny: Callable[
     decoding = Decoding(max_new_tokens=16)
     expected = [theirs.generate(theirs.prepare([p]), decoding)[0] for p in prompts]
     assert expected != plain
-    for slots in (1, 3, 8):
-        assert streamed(ours, prompts, slots, decoding) == expected
+    assert streamed(ours, prompts, 3, decoding) == expected
     scores = [theirs.choose(theirs.prepare([p]), [("South Carolina", "x")])[0] for p in prompts]
-    found = ours.choose(ours.prepare(prompts), [("South Carolina", "x")] * 12)
+    found = ours.choose(ours.prepare(prompts), [("South Carolina", "x")] * 6)
     for output, other in zip(found, scores, strict=True):
         assert output.log_likelihoods == pytest.approx(other.log_likelihoods, abs=1e-4)
 

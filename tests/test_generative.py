@@ -15,7 +15,7 @@ from harness.models.generative import GenerativeModel
 from harness.models.loading import LoadOptions, load
 
 FAMILIES = ("llava", "llava-next", "llava-cot", "idefics3", "moondream", "phi-3.5")
-GREEDY = Decoding(max_new_tokens=16)
+GREEDY = Decoding(max_new_tokens=8)
 
 
 def make_prompts(number: int, seed: int = 0) -> list[Prompt]:
@@ -53,17 +53,16 @@ def answers(model: GenerativeModel, prompts: list[Prompt], size: int) -> list[st
 
 def test_batched_answers_equal_single_ones(model: GenerativeModel) -> None:
     """A row's answer does not depend on what else is in its batch, nor on its place in it."""
-    prompts = make_prompts(8)
+    prompts = make_prompts(5)
     single = answers(model, prompts, 1)
     assert len(set(single)) > 1
-    assert answers(model, prompts, 3) == single
-    for size in (3, 8):
-        assert answers(model, prompts[::-1], size) == single[::-1]
+    assert answers(model, prompts, 2) == single
+    assert answers(model, prompts[::-1], 5) == single[::-1]
 
 
 def test_the_picture_is_seen(model: GenerativeModel) -> None:
     """Another picture under the same question changes some answer."""
-    prompts = [p for p in make_prompts(8) if p.images]
+    prompts = [p for p in make_prompts(5) if p.images]
     other = [
         Prompt(text=p.text, question=p.question, choices=p.choices, images=q.images)
         for p, q in zip(prompts, prompts[1:] + prompts[:1], strict=True)
@@ -109,11 +108,11 @@ def test_sampling_repeats_under_one_seed_and_leaves_the_global_state_alone(
     """The same seed gives the same sampled answers, another seed others."""
     import torch
 
-    prompts = make_prompts(3)
+    prompts = make_prompts(2)
     state = torch.get_rng_state()
 
     def sampled(seed: int) -> list[str]:
-        decoding = Decoding(max_new_tokens=16, temperature=1.5, seed=seed)
+        decoding = Decoding(max_new_tokens=8, temperature=1.5, seed=seed)
         return [o.raw for o in model.generate(model.prepare(prompts), decoding)]
 
     assert sampled(1) == sampled(1)
@@ -164,7 +163,7 @@ def test_letters_are_scored_in_one_step(model: GenerativeModel) -> None:
 
 def test_a_row_stops_when_it_has_written_its_end(model: GenerativeModel) -> None:
     """Each row ends by itself, what stands before the end is unchanged, and padding is no token."""
-    prompts = make_prompts(6)
+    prompts = make_prompts(4)
     long = Decoding(max_new_tokens=24)
     free = model.generate(model.prepare(prompts), long)
     stop = next(c for c in free[0].raw[4:] if c.isalnum())
