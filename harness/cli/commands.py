@@ -82,7 +82,8 @@ class _Declared:
     def _built(self, function: Callable[..., Any]) -> list[Any]:
         whole = _whole(function, configurable=self.configurable)
         self.callback = whole.callback
-        return whole.params
+        params: list[Any] = whole.params
+        return params
 
     def get_params(self, ctx: Any) -> list[Any]:
         found: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # of the class mixed into
