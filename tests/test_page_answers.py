@@ -26,7 +26,7 @@ from reports.page.reading import Reader
 from reports.page.report import write_report
 from reports.page.samples.blocks import BLOCK
 from reports.page.samples.groups import Group, collect
-from reports.page.samples.payload import payload
+from reports.page.samples.payload import begin, payload
 from tests import unpacked
 from tests.conftest import Result
 from tests.hostile import HOSTILE
@@ -337,7 +337,7 @@ def test_answers_that_change_meanwhile_stop_the_page(runs: Path, tmp_path: Path)
         for found in reader.read(material.runs):
             collect(groups, found.source, found.columns)
         with pytest.raises(HarnessError, match=r"/b/test/.*was changed while"):
-            payload(material, groups, packing=reader.pack)
+            payload(material, begin(groups, packing=reader.pack))
 
 
 def test_broken_answers_are_named_once(

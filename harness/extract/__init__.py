@@ -74,6 +74,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from string import ascii_uppercase
 from types import MappingProxyType
 
@@ -176,7 +177,7 @@ def extract_exact_conclusion(raw: str, choices: Sequence[str]) -> Extraction:
     """`paper-kd`: what stands between the two CONCLUSION tags must be a letter and nothing else."""
     concluded = structured.strict_conclusion(raw)
     if concluded is None:
-        return Extraction(None, "no conclusion")
+        return _NO_CONCLUSION
     return _labelled(concluded, choices, rule="conclusion")
 
 
@@ -267,9 +268,18 @@ def _piece(text: Aligned, part: str) -> Aligned:
 
 
 def _labelled(label: str, choices: Sequence[str], *, rule: str) -> Extraction:
-    if len(label) != 1 or label not in ascii_uppercase:
-        return Extraction(None, "not a letter")
+    return _of_label(label, len(choices), rule) if len(label) == 1 else _NOT_A_LETTER
+
+
+@lru_cache(maxsize=1024)
+def _of_label(label: str, choices: int, rule: str) -> Extraction:
+    if label not in ascii_uppercase:
+        return _NOT_A_LETTER
     index = ascii_uppercase.index(label)
-    if index >= len(choices):
+    if index >= choices:
         return Extraction(None, "letter outside the options")
     return Extraction(index, rule)
+
+
+_NO_CONCLUSION = Extraction(None, "no conclusion")
+_NOT_A_LETTER = Extraction(None, "not a letter")

@@ -60,8 +60,8 @@ def extract_answer(
         finished: see `harness.core.finish.is_finished`; given to a `read` with such a parameter.
     """
     asked = [choices[i] for i in order] if order else choices
-    extra = {"finished": finished} if _takes_finished(read) else {}
-    reading = read(raw, asked, **extra)
+    takes = _takes_finished(read)
+    reading = read(raw, asked, finished=finished) if takes else read(raw, asked)
     if order and isinstance(reading.answer, int):
         return replace(reading, answer=order[reading.answer])
     return reading

@@ -75,15 +75,19 @@ class PredictionsFile:
         """
         try:
             with open_regular(self.path, within=self.path.parent) as file:
+                at = 0
                 for span in spans:
                     if span is None:
                         yield None
                         continue
-                    file.seek(span[0])
-                    line = file.read(span[1] - span[0])
-                    if line not in known:
-                        known[line] = checked_prediction(parse_json(line))
-                    yield known[line]
+                    if span[0] != at:
+                        file.seek(span[0])
+                    at = span[1]
+                    line = file.read(at - span[0])
+                    found = known.get(line)
+                    if found is None:
+                        found = known[line] = checked_prediction(parse_json(line))
+                    yield found
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise self.changed() from error
 

@@ -30,7 +30,7 @@ from reports.page.images import address
 from reports.page.provenance import Provenance, provenance
 from reports.page.reading import Reader
 from reports.page.samples.groups import Group, collect
-from reports.page.samples.payload import payload
+from reports.page.samples.payload import begin, payload
 from reports.page.saved_files import SavedFiles, as_bytes, in_base64
 from reports.page.saved_files import address as address_of
 from reports.page.sections import TaskSection, order, overview, sections, tested
@@ -85,12 +85,15 @@ def render(
     ordered = material.records
     with Reader(page_cache()) as reader:
         answers, groups = _read_answers(reader, material.runs)
-        packed = payload(material, groups, samples=samples, pictures=pictures, packing=reader.pack)
-    shown_sections = sections(ordered, answers)
-    panels = [
-        panel(each, answers, partial(tested, shown_sections), picture=partial(_picture, pictures))
-        for each in sorted(material.distillations, key=lambda each: each.name)
-    ]
+        begun = begin(groups, samples=samples, pictures=pictures, packing=reader.pack)
+        shown_sections = sections(ordered, answers)  # while other processes pack
+        panels = [
+            panel(
+                each, answers, partial(tested, shown_sections), picture=partial(_picture, pictures)
+            )
+            for each in sorted(material.distillations, key=lambda each: each.name)
+        ]
+        packed = payload(material, begun, pictures)
     tasks = {str(run.task.name) for run in ordered}
     template = _environment().get_template("leaderboard.html.j2")
     asked = summary(shown_sections, panels, paper)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
@@ -71,42 +71,55 @@ class Reader:
             sizes = [0] * len(sizes)
         kept = [run for run, size in zip(runs, sizes, strict=True) if size]
         jobs = [_Job(replace(run, predictions=list), self._cache) for run in kept]
-        found = iter(self._map(_read_to_keep, jobs, sum(sizes)))
+        found = self._map(_read_to_keep, jobs, [size for size in sizes if size])
         return [
             (_from_json(run, made) if size and (made := next(found)) else None) or _read_here(run)
             for run, size in zip(runs, sizes, strict=True)
         ]
 
-    def pack(self, plans: Sequence[BlockPlan]) -> list[Packed]:
-        """The blocks of these plans."""
+    def pack(self, plans: Sequence[BlockPlan]) -> Iterator[Packed]:
+        """The blocks of these plans; other processes begin with them at once."""
         keys = [_key_of_block(plan) for plan in plans]
         found = [self._kept(key) for key in keys]
         missing = [plan for plan, kept in zip(plans, found, strict=True) if kept is None]
-        sizes = sum(end - start for plan in missing for start, end in plan.spans)
+        sizes = [sum(end - start for start, end in plan.spans) for plan in missing]
         in_files = all(plan.is_in_files for plan in missing)
-        made = iter(self._map(pack, missing, sizes if in_files else 0))
-        blocks = []
+        made = self._map(pack, missing, sizes if in_files else [])
+        return self._packed(keys, found, made)
+
+    def _packed(
+        self, keys: Sequence[str], found: Sequence[Packed | None], made: Iterator[Packed]
+    ) -> Iterator[Packed]:
+        """The blocks that were kept, and those that are made, which are kept from now on."""
         for key, kept in zip(keys, found, strict=True):
             block = kept or next(made)
             if kept is None and key and self._cache:
                 self._cache.put(key, block.to_bytes())
-            blocks.append(block)
-        return blocks
+            yield block
 
     def _kept(self, key: str) -> Packed | None:
         data = self._cache.get(key) if key and self._cache else None
         return None if data is None else Packed.from_bytes(data)
 
-    def _map(self, function: Callable[[T], R], jobs: Sequence[T], size: int) -> Iterable[R]:
-        """`function` of each, by other processes where that is worth it."""
-        if size < WORTH_PROCESSES or len(jobs) < 2 or available_cores() < 2:
+    def _map(
+        self, function: Callable[[T], R], jobs: Sequence[T], sizes: Sequence[int]
+    ) -> Iterator[R]:
+        """`function` of each, by other processes where that is worth it, which begin at once.
+
+        Args:
+            sizes: the bytes that each reads; none: in this process.
+        """
+        if sum(sizes) < WORTH_PROCESSES or len(jobs) < 2 or available_cores() < 2:
             return map(function, jobs)
         if self._pool is None:
             # What they make has no cycles; looking for some takes an eighth of their time.
             self._pool = worker_pool(PROCESSES, gc.disable)
             # Interrupted, it waits for what its processes are at, not for all that is left.
             self._ending.callback(self._pool.shutdown, cancel_futures=True)
-        return self._pool.map(function, jobs)
+        # The largest first: at the end no process waits long for the other.
+        order = sorted(range(len(jobs)), key=lambda place: -sizes[place])
+        begun = {place: self._pool.submit(function, jobs[place]) for place in order}
+        return (begun.pop(place).result() for place in range(len(jobs)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,53 +177,81 @@ def _read_to_keep(job: _Job) -> tuple[str, bytes] | None:
 
 
 def _to_json(found: ReadRun) -> bytes | None:
-    """None where scores are more than numbers."""
-    answers = None
-    if found.answers is not None:
-        if found.answers.scored.scoring != Scoring():
-            return None
-        answers = _fields(found.answers)
-        answers["metric"] = asdict(found.answers.metric)
-        answers["by_extractor"] = [asdict(each) for each in found.answers.by_extractor]
-        answers["scored"] = _fields(found.answers.scored)
-        del answers["scored"]["scoring"]
-    return json.dumps({"answers": answers, "columns": _fields(found.columns)}).encode()
+    """What was read of a run, by the place of each answer: mappings by sample id would be most of
+    it. None where scores are more than numbers."""
+    columns = _fields(found.columns)
+    columns["topics"] = _numbered(found.columns.topics)
+    if (known := found.answers) is None:
+        return json.dumps({"answers": None, "columns": columns}).encode()
+    if known.scored.scoring != Scoring():
+        return None
+    answers, scored, ids = _fields(known), _fields(known.scored), found.columns.ids
+    for name in ("scores", "clusters", "groups"):
+        scored[name] = _by_place(scored[name], ids)
+    scored["questions"] = "".join("1" if i in known.scored.questions else "0" for i in ids)
+    del scored["scoring"]
+    answers["topics"] = _numbered(_by_place(known.topics, ids))
+    answers["metric"] = asdict(known.metric)
+    answers["by_extractor"] = [asdict(each) for each in known.by_extractor]
+    answers["scored"] = scored
+    return json.dumps({"answers": answers, "columns": columns}).encode()
 
 
 def _from_json(run: RunData, made: tuple[str, bytes]) -> ReadRun:
     digest, kept = made
     assert run.file is not None
-    data = json.loads(kept, object_hook=_bytes)
-    answers = data["answers"]
-    if answers is not None:
-        answers["metric"] = MetricFormat(**answers["metric"])
-        answers["by_extractor"] = tuple(ExtractorResult(**e) for e in answers["by_extractor"])
-        answers["scored"] = RunScores(**answers["scored"])
+    data = json.loads(kept)
+    data["columns"]["topics"] = _from_numbered(data["columns"]["topics"])
+    columns = Columns(**data["columns"])
     return ReadRun(
         source=replace(run, file=PredictionsFile(run.file.path, digest)),
-        answers=None if answers is None else Answers(**answers),
-        columns=Columns(**data["columns"]),
+        answers=None if data["answers"] is None else _answers(data["answers"], columns),
+        columns=columns,
     )
 
 
+def _answers(data: dict[str, Any], columns: Columns) -> Answers:
+    """The answers of a run from what `_to_json` makes of them."""
+    scored, ids = data["scored"], columns.ids
+    for name in ("scores", "clusters", "groups"):
+        scored[name] = _by_id(scored[name], ids)
+    scored["questions"] = {
+        i: digest
+        for i, digest, asked in zip(ids, columns.questions(), scored["questions"], strict=True)
+        if asked == "1"
+    }
+    data["topics"] = _by_id(_from_numbered(data["topics"]), ids)
+    data["metric"] = MetricFormat(**data["metric"])
+    data["by_extractor"] = tuple(ExtractorResult(**each) for each in data["by_extractor"])
+    data["scored"] = RunScores(**scored)
+    return Answers(**data)
+
+
+def _by_place(values: Mapping[str, T], ids: Sequence[str]) -> list[T | None]:
+    """What a mapping has for each id; None: nothing."""
+    return list(map(values.get, ids)) if values else []
+
+
+def _by_id(values: Sequence[T | None], ids: Sequence[str]) -> dict[str, T]:
+    """The mapping that `_by_place` was made of, in the order of the ids."""
+    return {i: value for i, value in zip(ids, values, strict=False) if value is not None}
+
+
+def _numbered(values: Sequence[T]) -> dict[str, list[Any]]:
+    """Values of which many are equal, each once."""
+    numbers: dict[T, int] = {}
+    places = [numbers.setdefault(value, len(numbers)) for value in values]
+    return {"values": list(numbers), "places": places}
+
+
+def _from_numbered(found: Mapping[str, list[Any]]) -> list[Any]:
+    """The values that `_numbered` was made of."""
+    return list(map(found["values"].__getitem__, found["places"]))
+
+
 def _fields(found: Any) -> dict[str, Any]:
-    """The fields of a dataclass as JSON has them: bytes, which stand in mappings, in hex."""
-    made = {}
-    for field in fields(found):
-        value = getattr(found, field.name)
-        if isinstance(value, dict) and any(isinstance(item, bytes) for item in value.values()):
-            value = {_HEX: {key: item.hex() for key, item in value.items()}}
-        made[field.name] = value
-    return made
-
-
-_HEX = "bytes in hex"
-
-
-def _bytes(found: dict[str, Any]) -> dict[str, Any]:
-    if found.keys() != {_HEX}:
-        return found
-    return {key: bytes.fromhex(item) for key, item in found[_HEX].items()}
+    """The fields of a dataclass by name."""
+    return {field.name: getattr(found, field.name) for field in fields(found)}
 
 
 def _key_of_block(plan: BlockPlan) -> str:

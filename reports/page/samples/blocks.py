@@ -295,8 +295,11 @@ def _costs(run: RunPlan, rows: Sequence[Prediction | None]) -> dict[str, list[An
         "preparing": [p and _rounded(p.preprocess_seconds) for p in rows],
         "tokens": [p and sanitize.whole(p.tokens) for p in rows],
         "tokensIn": [p and sanitize.whole(p.tokens_in) for p in rows],
-        "likelihoods": [p and ([_rounded(s) for s in p.log_likelihoods] or None) for p in rows],
-        "votes": [p and (_votes(p) or None) for p in rows],
+        "likelihoods": [
+            [_rounded(s) for s in p.log_likelihoods] if p and p.log_likelihoods else None
+            for p in rows
+        ],
+        "votes": [_votes(p) if p and p.votes else None for p in rows],
         "listed": [[_rounded(score) for score in each] for each in zip(*run.scores, strict=True)],
     }
     return {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
 
 from distill.quality.answers import reasoning_to_error
 from harness.core.types import Prediction
@@ -50,10 +49,6 @@ class Columns:
     """Of the answers that did not fail, numbers that are equal where they are not independent."""
     ends: Sequence[int]
     """The offset after each line of its file; none where the answers are in memory."""
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        return cls(**data)
 
     def questions(self) -> list[Digest]:
         """The digest of each question."""

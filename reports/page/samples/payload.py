@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from reports.page.samples.index import group_key, index_of, numbered
 from reports.page.samples.thumbnails import thumbnails_of
 from reports.page.samples.verdicts import OTHERS, RECORDED
 
-Packing = Callable[[Sequence[BlockPlan]], Sequence[Packed]]
+Packing = Callable[[Sequence[BlockPlan]], Iterable[Packed]]
 """Makes blocks, in their order."""
 
 
@@ -45,54 +45,73 @@ class Payload:
     """Whose questions are shown."""
 
 
-def payload(
-    material: Material,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupBlocks:
+    """The samples of a group that can be looked at."""
+
+    group: Group
+    shown: Sequence[str]
+    """Their ids."""
+    images: Mapping[str, bytes]
+    packed: Iterable[Packed]
+    """Their blocks, which may still be under way."""
+
+
+def begin(
     groups: Sequence[Group],
     *,
     samples: SampleChoice = "all",
     pictures: Pictures | None = None,
     packing: Packing,
-) -> Payload | None:
-    """The data elements of a page; None where no run has answers.
+) -> list[GroupBlocks]:
+    """Begin to pack the samples of a page; `payload` waits for them.
 
     Args:
-        material: whose distillations say which runs are before and after.
         groups: what `collect` made of its runs.
         samples: which of them can be looked at. Comparisons are over all of them in any case.
         pictures: where to look for their pictures; None: they are left out.
         packing: makes the blocks.
     """
+    found = []
     for group in groups:
         group.runs.sort(key=lambda run: -merit(run))  # where equal, in the given order
-    if not groups:
+        shown = shown_ids(group, samples)
+        images = {} if pictures is None else thumbnails_of(group, shown, pictures)
+        packed = packing(list(plans(group, shown, images)))
+        found.append(GroupBlocks(group=group, shown=shown, images=images, packed=packed))
+    return found
+
+
+def payload(
+    material: Material, found: Sequence[GroupBlocks], pictures: Pictures | None = None
+) -> Payload | None:
+    """The data elements of a page; None where no run has answers.
+
+    Args:
+        material: whose distillations say which runs are before and after.
+        found: what `begin` began.
+        pictures: where their pictures were looked for; None: nowhere.
+    """
+    if not found:
         return None
     blocks: list[Block] = []
     heads: list[dict[str, Any]] = []
     bodies: list[bytes] = []
-    notes = list(pictures.notes) if pictures else []
-    shown_of_all = lost = 0
-    for place, group in enumerate(groups):
-        shown = shown_ids(group, samples)
-        shown_of_all += len(shown)
-        images: dict[str, bytes] = {}
-        if pictures is not None:
-            images = thumbnails_of(group, shown, pictures)
-            lost += sum(not group.samples[i].pictures for i in shown if group.samples[i].images)
-        packed = packing(list(plans(group, shown, images)))
-        questions = [text for each in packed for text in each.questions]
+    for place, each in enumerate(found):
+        packed = list(each.packed)
+        questions = [text for block in packed for text in block.questions]
         index = index_of(
-            material, group, questions=dict(zip(shown, questions, strict=True)), images=images
+            material,
+            each.group,
+            questions=dict(zip(each.shown, questions, strict=True)),
+            images=each.images,
         )
         heads.append(index.head)
         bodies.append(compressed(index.body))
-        blocks += data_elements(f"answers-{place}", [each.block for each in packed])
-        blocks += data_elements(f"pictures-{place}", packed_images(list(images.values())))
-    for key, head in zip(numbered(map(group_key, groups)), heads, strict=True):
+        blocks += data_elements(f"answers-{place}", [block.block for block in packed])
+        blocks += data_elements(f"pictures-{place}", packed_images(list(each.images.values())))
+    for key, head in zip(numbered(group_key(each.group) for each in found), heads, strict=True):
         head["key"] = key
-    if lost:
-        one = "1 question is shown without its image, which is not available."
-        many = f"{lost:,} questions are shown without their images, which are not available."
-        notes.append(one if lost == 1 else many)
     first = {"groups": heads, "block": BLOCK, "extractors": [RECORDED, *OTHERS]}
     return Payload(
         blocks=(
@@ -100,11 +119,24 @@ def payload(
             *data_elements("index", bodies),
             *blocks,
         ),
-        shown=shown_of_all,
-        questions=sum(len(group.samples) for group in groups),
-        notes=tuple(dict.fromkeys(sanitize.text(note, limit=600) for note in notes)),
-        tasks=frozenset(str(group.runs[0].record.task.name) for group in groups if shown_of_all),
+        shown=sum(len(each.shown) for each in found),
+        questions=sum(len(each.group.samples) for each in found),
+        notes=_notes(found, pictures),
+        tasks=frozenset(str(each.group.runs[0].record.task.name) for each in found if each.shown),
     )
+
+
+def _notes(found: Sequence[GroupBlocks], pictures: Pictures | None) -> tuple[str, ...]:
+    """What was left out, and why."""
+    if pictures is None:
+        return ()
+    notes = list(pictures.notes)
+    samples = [each.group.samples[i] for each in found for i in each.shown]
+    if lost := sum(not sample.pictures for sample in samples if sample.images):
+        one = "1 question is shown without its image, which is not available."
+        many = f"{lost:,} questions are shown without their images, which are not available."
+        notes.append(one if lost == 1 else many)
+    return tuple(dict.fromkeys(sanitize.text(note, limit=600) for note in notes))
 
 
 def picture_bytes(page: str) -> int:
