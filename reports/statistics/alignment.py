@@ -3,13 +3,14 @@ answered, and which questions two of them share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.questions import PARTS, UNKNOWN, as_numbers
+from harness.metrics.questions import PARTS, UNKNOWN, Digest, as_numbers
 from harness.metrics.statistics import Floats
 from reports.statistics.paired import RunScores, Scoring
 
@@ -17,7 +18,7 @@ Mask = NDArray[np.bool_]
 _ANY = UNKNOWN * PARTS
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Alignment:
     """The runs of one task; questions are in the order in which the runs name them first."""
 
@@ -46,10 +47,16 @@ class Alignment:
     def shared(self, first: int, second: int) -> Mask:
         """The questions that two runs share, (Q,)."""
         both: Mask = self.answered[first] & self.answered[second]
-        one, two = self.digests[first], self.digests[second]
-        if both.any() and not np.array_equal(one[both], two[both]):
+        if not self._are_same:
+            one, two = self.digests[first], self.digests[second]
             both &= ((one == two) | (one == 0) | (two == 0)).all(axis=-1)
         return both
+
+    @cached_property
+    def _are_same(self) -> bool:
+        """No two runs have other questions of one id."""
+        largest = self.digests.max(axis=0, initial=0)
+        return bool(((self.digests == largest) | (self.digests == 0)).all())
 
     def clusters_of(self, questions: Mask) -> list[int] | None:
         """The cluster of each of some questions; None: all are independent."""
@@ -64,7 +71,7 @@ def align(runs: Sequence[RunScores]) -> Alignment:
     units = tuple(run.by_group() for run in runs)
     place: dict[str, int] = {}
     for run in units:
-        for key in run.scores:
+        for key in () if run.scores.keys() <= place.keys() else run.scores:
             place.setdefault(key, len(place))
     width = max((np.size(next(iter(run.scores.values()), 0.0)) for run in units), default=1)
     answered = np.zeros((len(units), len(place)), dtype=bool)
@@ -78,10 +85,17 @@ def align(runs: Sequence[RunScores]) -> Alignment:
         found = np.array(list(run.scores.values()), dtype=np.float64)
         values[row, columns] = found.reshape(len(columns), -1)
         if run.questions:
-            digests[row, columns] = as_numbers(run.questions.get(key, _ANY) for key in run.scores)
+            digests[row, columns] = as_numbers(_digests(run))
     return Alignment(
         units, tuple(place), answered, values, digests, _clusters(units, place, answered)
     )
+
+
+def _digests(run: RunScores) -> Iterable[Digest]:
+    """The digest of each question that a run has a score for."""
+    if run.scores.keys() <= run.questions.keys():
+        return map(run.questions.__getitem__, run.scores)
+    return (run.questions.get(key, _ANY) for key in run.scores)
 
 
 def _clusters(

@@ -63,7 +63,7 @@ class RunScores:
 
     def rows(self, keys: Sequence[str]) -> Floats:
         """What these samples contribute, (n, K); with groups, the score of each, (g, 1)."""
-        made = np.array([self.scores[key] for key in keys], dtype=np.float64)
+        made = np.array(list(map(self.scores.__getitem__, keys)), dtype=np.float64)
         values = made.reshape(len(keys), -1)
         reduce = self.scoring.per_group
         if reduce is None or not self.groups:
@@ -108,12 +108,13 @@ _ANY: Digest = questions.UNKNOWN * questions.PARTS
 def shared(first: RunScores, second: RunScores) -> list[str]:
     """The questions that both answered, in the first one's order; where groups have one score,
     those of groups that both answered whole."""
-    keys = [
-        key
-        for key in first.scores
-        if key in second.scores
-        and questions.are_same(first.questions.get(key, _ANY), second.questions.get(key, _ANY))
-    ]
+    keys = [key for key in first.scores if key in second.scores]
+    if first.questions != second.questions:
+        keys = [
+            key
+            for key in keys
+            if questions.are_same(first.questions.get(key, _ANY), second.questions.get(key, _ANY))
+        ]
     if first.scoring.per_group is None or not first.groups:
         return keys
     one, two = first.by_group(), second.by_group()

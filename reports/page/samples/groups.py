@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.metrics.questions import Digest, are_same, merged
@@ -110,25 +110,26 @@ class Group:
             low, high = 0.0, 1.0
         return (low, high) if self.metric is None or self.metric.higher_is_better else (high, low)
 
-    def takes(self, record: RunRecord, columns: Columns) -> bool:
+    def takes(self, record: RunRecord, ids: Sequence[str], asked: Sequence[Digest]) -> bool:
         """Whether these are answers to questions of this group: of one task and split, and of the
-        same data or with some question in common; and most that have the same id are the same."""
+        same data or with some question in common; and most that have the same id are the same.
+
+        Args:
+            asked: the digest of the question of each id.
+        """
         task = self.runs[0].record.task
         if (task.name, task.split) != (record.task.name, record.task.split):
             return False
-        common = [
-            (known, content)
-            for i, content in zip(columns.ids, columns.questions(), strict=True)
-            if (known := self.samples.get(i)) is not None
-        ]
-        if not common and _data(record) not in self.data:
-            return False
-        same = sum(are_same(known.content, content) for known, content in common)
-        return 2 * same >= len(common)
+        common = same = 0
+        for sample_id, content in zip(ids, asked, strict=True):
+            if known := self.samples.get(sample_id):
+                common += 1
+                same += are_same(known.content, content)
+        return 2 * same >= common if common else _data(record) in self.data
 
-    def with_own_ids(self, columns: Columns) -> Columns:
+    def with_own_ids(self, columns: Columns, asked: Sequence[Digest]) -> Columns:
         """The columns with another id, "7~2", for each question that is another one here."""
-        ids = list(map(self._own_id, columns.ids, columns.questions()))
+        ids = list(map(self._own_id, columns.ids, asked))
         return columns if ids == list(columns.ids) else replace(columns, ids=ids)
 
     def _own_id(self, sample_id: str, content: Digest) -> str:
@@ -143,16 +144,15 @@ def collect(groups: list[Group], source: RunData, columns: Columns) -> None:
     """Put the answers of a run to those on the same questions, or into a group of their own."""
     if not columns.ids:
         return
-    record = source.record
-    group = next((group for group in groups if group.takes(record, columns)), None)
+    record, asked = source.record, columns.questions()
+    group = next((group for group in groups if group.takes(record, columns.ids, asked)), None)
     if group is None:
         group = Group({}, [], set())
         groups.append(group)
-    columns = group.with_own_ids(columns)
+    columns = group.with_own_ids(columns, asked)
     run = _run(source, columns)
     group.runs.append(run)
     group.data.add(_data(record))
-    asked = columns.questions()
     for place, sample_id in enumerate(columns.ids):
         worded = run if columns.worded[place] == "1" else None
         known = group.samples.get(sample_id)

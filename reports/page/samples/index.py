@@ -106,10 +106,11 @@ def _metric(group: Group) -> dict[str, Any] | None:
 def _verdicts(group: Group, run: GroupRun, ids: Sequence[str]) -> dict[str, str]:
     """Extractor -> a character for each question; where answers are graded only the recorded ones,
     and none is right or wrong."""
-    found = {}
-    for name, verdicts in run.columns.verdicts.items():
-        own = dict(zip(run.columns.ids, verdicts, strict=True))
-        found[name] = "".join(own.get(i, ABSENT) for i in ids)
+    found = dict(run.columns.verdicts)
+    if list(run.columns.ids) != ids:
+        for name, verdicts in found.items():
+            own = dict(zip(run.columns.ids, verdicts, strict=True))
+            found[name] = "".join(own.get(i, ABSENT) for i in ids)
     if not group.is_graded:
         return found
     graded = str.maketrans(RIGHT + WRONG, ANSWERED * 2)
