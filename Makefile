@@ -51,6 +51,9 @@ TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/harness/tools$(subst /,-,$(CURDI
 # Each worker begins with a share of the files; who is done first takes over tests of another.
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
+# Hundreds of processes start: what one has compiled the next one reads, whatever the user's habit.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: setup demo test test-slow test-families test-versions lint docs reference audit hashes
 
 setup: .venv/installed
