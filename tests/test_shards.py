@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -23,7 +24,7 @@ from harness.core.files.locks import InUse
 from harness.core.interrupts import Interrupted, interrupts
 from harness.core.options import GenerationOptions, ModelOptions, RunOptions
 from harness.core.processes import Place, here, own_device
-from harness.core.types import DataOptions
+from harness.core.types import DataOptions, Sample
 from harness.run import shards
 from harness.run.evaluate import evaluate
 from harness.run.folder import RunFolder
@@ -147,8 +148,8 @@ def same(path: Path, one: Path) -> None:
 
 def until(path: Path, number: int, process: BaseProcess) -> None:
     """Wait until `path` has so many lines."""
-    while len(rows(path)) < number and process.is_alive():
-        time.sleep(0.002)
+    while len(lines(path)) < number and process.is_alive():
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +174,26 @@ def test_several_processes_are_one(
     sessions = record(path)["sessions"]
     assert {session["processes"] for session in sessions} == {number}
     assert len({session["process"] for session in sessions}) == len(sessions) <= number
+
+
+def test_answers_that_are_put_in_order_meanwhile_are_read_anew(tmp_path: Path) -> None:
+    """A process that ends writes its answers in another order, in a new file: another one that is
+    still at work neither stumbles over it nor misses an answer."""
+    folder = RunFolder(tmp_path / "run")
+    samples = [Sample(id=each, question="?", target=0) for each in ("a", "bbbb", "cc", "d", "e")]
+    other = folder.shards_path / "0001" / "predictions.jsonl"
+    other.parent.mkdir(parents=True)
+    claims = shards.Claims(folder, samples, done=(), own=RunFolder(folder.shards_path / "0000"))
+    asked: list[str] = []
+    with contextlib.closing(claims):
+        taken = claims.take([[sample] for sample in samples])
+        for names in (("d", "bbbb"), ("bbbb", "cc", "d")):
+            new = tmp_path / "new"
+            new.write_text("".join(json.dumps({"sample_id": name}) + "\n" for name in names))
+            new.replace(other)
+            asked += [sample.id for sample in next(taken)]
+            assert claims.known == len(names)
+    assert asked == ["a", "e"]
 
 
 @pytest.mark.process
@@ -482,7 +503,7 @@ def test_the_documented_commands(tiny, drawn: Path, tmp_path: Path, answer: Answ
     run = launch("torchrun", "--no-python", "--nproc-per-node", "2")
     shards = [path / "shards" / rank for rank in ("0000", "0001")]
     while sum(len(lines(shard)) for shard in shards) < 3 and run.poll() is None:
-        time.sleep(0.002)
+        time.sleep(0.01)
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
     ranks = {rank_of(int(child)): int(child) for child in children}
     os.kill(ranks["1"], signal.SIGKILL)

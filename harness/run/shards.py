@@ -57,7 +57,7 @@ class Claims:
         self._done = set(done)
         self._own = own.path
         self._claimed: set[str] = set()
-        self._read: dict[Path, int] = {}
+        self._read: dict[tuple[Path, int], int] = {}
         self._news = 0
         self._locks = ByteLocks(self._shards / CLAIMS)
 
@@ -102,9 +102,16 @@ class Claims:
         for path in self._shards.glob(f"*/{PREDICTIONS}"):
             if path.parent == self._own:
                 continue
-            # Opened each time: that is when a network file system looks for what is new.
-            for line in whole_lines(path, start=self._read.get(path, 0)):
-                self._read[path] = line.end
+            while True:
+                file = _file_at(path)
+                # A process that ends puts its answers in order, in a new file: read from its start.
+                start = self._read.get((path, file), 0)
+                # Opened each time: that is when a network file system looks for what is new.
+                lines = list(whole_lines(path, start=start))
+                if _file_at(path) == file:
+                    break
+            for line in lines:
+                self._read[path, file] = line.end
                 self._add(path, line.data)
 
     def _add(self, path: Path, line: bytes) -> None:
@@ -117,6 +124,14 @@ class Claims:
             ) from error
         self._news += found not in self._done
         self._done.add(found)
+
+
+def _file_at(path: Path) -> int:
+    """Which file it is; 0 where there is none."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 @contextlib.contextmanager
