@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -68,6 +69,13 @@ HOSTILE = (
     "<" * 10_000,
     "a " * 5_000,
 )
+
+_WHOLE = tuple(t for t in HOSTILE if len(t) > 200 or re.match(r"\w*:|yes:|\.\.", t))
+"""What would be an address, a path or a mapping if a field held nothing else, and long texts."""
+_PARTS = tuple(t for t in HOSTILE if t.strip(" .") and t not in _WHOLE)
+ON_A_PAGE = (*(" ".join(_PARTS[i : i + 4]) for i in range(0, len(_PARTS), 4)), *_WHOLE)
+"""The same in a third of the texts, for whole pages of HTML, which take long to make: what breaks out
+of its element does so wherever it stands."""
 
 BLANK = ("", " ", ".")
 """Nothing to show, or no name for a file: where a page says less."""

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -329,26 +329,40 @@ def hostile(found: Table, text: str) -> Table:
     )
 
 
+@pytest.fixture(scope="module")
+def harmless(tables: list[Table]) -> dict[str, dict[str, str]]:
+    """A harmless text, and none -> each format of two tables with it in all fields."""
+    return {
+        text: {
+            form: written(form, [hostile(each, text) for each in tables[:2]])
+            for form in ("csv", "markdown")
+        }
+        for text in ("harmless", " ")
+    }
+
+
 @pytest.mark.parametrize("text", ANY, ids=NAMED.get)
-def test_no_string_changes_a_table_format(text: str, tables: list[Table]) -> None:
+def test_no_string_changes_a_table_format(
+    text: str, tables: list[Table], harmless: dict[str, dict[str, str]]
+) -> None:
     """With any string in all fields, each format has the rows, cells and elements that it has with
     a harmless one, and can be written as UTF-8."""
-    some = tables[:2]
-    plain = [hostile(each, "harmless" if text.strip() else " ") for each in some]
-    tables = [hostile(each, text) for each in some]
-    for form in TABLE_FORMATS:
-        written(form, tables).encode()
-    rows = csv_rows(written("csv", tables))
-    assert len(rows) == len(csv_rows(written("csv", plain)))
+    plain = harmless["harmless" if text.strip() else " "]
+    some = [hostile(each, text) for each in tables[:2]]
+    made = {form: written(form, some) for form in TABLE_FORMATS}
+    for document in made.values():
+        document.encode()
+    rows = csv_rows(made["csv"])
+    assert len(rows) == len(csv_rows(plain["csv"]))
     for row in rows:
         for name, cell in row.items():
             number = name in ("value", "low", "high", "n", "printed")
             assert number or not re.match(r"\s*[=+\-@＝＋－＠]", cell), cell  # noqa: RUF001
-    parsed, expected = (Parsed(written("markdown", t)) for t in (tables, plain))
+    parsed, expected = Parsed(made["markdown"]), Parsed(plain["markdown"])
     assert [len(cells) for cells in parsed.rows] == [len(cells) for cells in expected.rows]
     assert parsed.kinds == expected.kinds
-    assert len(json.loads(written("json", tables))["tables"]) == len(tables)
-    assert written("latex", tables).isascii()
+    assert len(json.loads(made["json"])["tables"]) == len(some)
+    assert made["latex"].isascii()
 
 
 @pytest.mark.parametrize("text", ANY, ids=NAMED.get)
@@ -667,30 +681,26 @@ def test_no_string_changes_an_exported_run(text: str) -> None:
     said = [filled(prediction, text) for prediction in answers()[:-1]]
     said = [replace(p, sample_id=f"{text}{i}", error=None) for i, p in enumerate(said)]
     run = RunData(record, lambda: said, load_task("docvqa"))
-    for form in FOLDER_FORMATS:
-        found = files(form, run, dataset=HUB)
+    made = {form: files(form, run, dataset=HUB) for form in FOLDER_FORMATS}
+    for found in made.values():
         assert found
         for name, content in found.items():
             assert ".." not in name.split("/")
             assert all(c in "/_.+-" or unicodedata.category(c)[0] in "LMN" for c in name), name
             content.encode()
-    card = ModelCard(files("hf", run, dataset=HUB)["".join(_card(run))]).data
+    (page,) = (content for name, content in made["hf"].items() if name.endswith("README.md"))
+    card = ModelCard(page).data
     assert {r.metric_value for r in card.eval_results} == {
         value.value for value in record.metrics.values() if value.value is not None
     }
-    found = files("lm-eval", run)
     rows = [
         json.loads(line)
-        for name, c in found.items()
+        for name, c in made["lm-eval"].items()
         if "/samples_" in name
         for line in c.split("\n")
         if line
     ]
     assert len(rows) == len(said)
-
-
-def _card(run: RunData) -> Iterator[str]:
-    yield next(name for name in files("hf", run, dataset=HUB) if name.endswith("README.md"))
 
 
 # The command

@@ -27,7 +27,7 @@ from reports.inputs.paper import load
 from reports.page.leaderboard import render as render_material
 from reports.tables import paper_rows, results
 from reports.tables.table import MISSING
-from tests.hostile import HOSTILE, filled
+from tests.hostile import HOSTILE, ON_A_PAGE, filled
 
 TOPICS = {"geography": (30, 18), "physics": (20, 7), "us-history": (5, 0), "civics": (4, 3)}
 """Topic -> questions, right answers."""
@@ -477,11 +477,7 @@ def harmless() -> list[Any]:
     return [Page(filled_page(text)).shape for text in ("A harmless one", "zz harmless")]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [text for text in HOSTILE if text.strip(" .")],  # an empty text is left out, and its element
-    ids=lambda text: ascii(text[:20]),
-)
+@pytest.mark.parametrize("text", ON_A_PAGE, ids=lambda text: ascii(text[:20]))
 def test_no_string_of_a_record_changes_the_page(text: str, harmless: list[Any]) -> None:
     """With any string in all fields at once, the page has the elements and attributes that it has
     with a harmless one, and can be written as UTF-8."""
@@ -666,15 +662,23 @@ def test_text_stands_out_from_its_ground(ink: str, ground: str, theme: int) -> N
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, which is not installed")
 
-DRIVER = """<!doctype html><meta charset="utf-8"><body><iframe id="page" width="1280"
-height="900"></iframe><pre id="result"></pre><script>
-const frame = document.getElementById("page");
-frame.onload = async () => {{
-  const page = frame.contentDocument, view = frame.contentWindow;
-  const result = await (async () => {{ {script} }})();
-  document.getElementById("result").textContent = JSON.stringify(result);
-}};
-frame.srcdoc = {page};
+DRIVER = """<!doctype html><meta charset="utf-8"><body><pre id="result"></pre><script>
+const results = [];
+const look = (content, script) => new Promise((resolve) => {{
+  const frame = document.createElement("iframe");
+  Object.assign(frame, {{ width: 1280, height: 900 }});
+  frame.onload = async () => {{
+    results.push(await script(frame, frame.contentDocument, frame.contentWindow));
+    frame.remove();
+    resolve();
+  }};
+  frame.srcdoc = content;
+  document.body.append(frame);
+}});
+(async () => {{
+  {looks}
+  document.getElementById("result").textContent = JSON.stringify(results);
+}})();
 </script>"""
 
 
@@ -705,14 +709,17 @@ def browse(url: str, folder: Path) -> tuple[str, str]:
     return done.stdout, "\n".join(x for x in done.stderr.splitlines() if ":CONSOLE" in x)
 
 
-def in_browser(page: str, script: str, folder: Path) -> tuple[Any, str]:
-    """What `script` returns of the page in a frame 1280 px wide, and what the console said.
+def in_browser(folder: Path, *looks: tuple[str, str]) -> tuple[list[Any], str]:
+    """What each script returns of its page in a frame 1280 px wide, and what the console said.
 
     The frame has the page's own policy; the script runs outside of it.
     """
-    content = json.dumps(page).replace("<", "\\u003c")
+    calls = []
+    for page, script in looks:
+        content = json.dumps(page).replace("<", "\\u003c")
+        calls.append(f"await look({content}, async (frame, page, view) => {{ {script} }});")
     driver = folder / "driver.html"
-    driver.write_text(DRIVER.format(script=script, page=content), encoding="utf-8")
+    driver.write_text(DRIVER.format(looks="\n".join(calls)), encoding="utf-8")
     dumped, console = browse(driver.as_uri(), folder)
     result = re.search(r'<pre id="result">(.+?)</pre>', dumped, re.DOTALL)
     assert result, console
@@ -720,31 +727,28 @@ def in_browser(page: str, script: str, folder: Path) -> tuple[Any, str]:
 
 
 @browser
-@pytest.mark.parametrize("hostile", [False, True])
-def test_the_page_does_not_scroll_sideways(full: str, tmp_path: Path, hostile: bool) -> None:
-    """At the width of a phone and of a desk, wide tables scroll in their own boxes, whatever the
-    names in them, and the console is silent."""
-    page = render([filled(choice_run(), "W" * 10_000)]) if hostile else full
-    script = """
-    return [320, 400, 1280].map((width) => {
-      frame.width = width;
-      const { clientWidth, scrollWidth } = page.documentElement;
-      return [view.innerWidth, scrollWidth - clientWidth];
-    });
-    """
-    widths, console = in_browser(page, script, tmp_path)
-    assert widths == [[320, 0], [400, 0], [1280, 0]]
-    assert console == ""
-
-
-@browser
 def test_the_console_would_have_told(full: str, tmp_path: Path) -> None:
     """The control: a style attribute, which the policy forbids, is seen on the console."""
     page = full.replace("<h1>", '<h1 style="color: red">')
-    _, console = in_browser(page, "return 0", tmp_path)
+    _, console = in_browser(tmp_path, (page, "return 0"))
     assert "Content Security Policy" in console
 
 
+WIDTHS = """
+return [320, 400, 1280].map((width) => {
+  frame.width = width;
+  const { clientWidth, scrollWidth } = page.documentElement;
+  return [view.innerWidth, scrollWidth - clientWidth];
+});
+"""
+THEME = """
+const select = page.querySelector("#controls select");
+return ["light", "dark"].map((theme) => {
+  select.value = theme;
+  select.dispatchEvent(new view.Event("change"));
+  return view.getComputedStyle(page.body).backgroundColor;
+});
+"""
 SORT = """
 const table = page.getElementById("scienceqa-measured");
 const heading = [...table.tHead.rows[0].cells].find((c) => c.textContent.includes("%s"));
@@ -760,10 +764,41 @@ return [seen, sorted, page.getElementById("status").textContent];
 """
 
 
+@pytest.fixture(scope="module")
+def looked_at(full: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a browser that is started once finds in several pages."""
+    metrics = dict(choice_run().metrics)
+    del metrics["accuracy/physics"]
+    less = render([choice_run(), choice_run(name="none", title="None", metrics=metrics)])
+    looks = {
+        "widths": (full, WIDTHS),
+        "widths of hostile names": (render([filled(choice_run(), "W" * 10_000)]), WIDTHS),
+        "sorted": (full, SORT % "Overall"),
+        "sorted with a figure missing": (less, SORT % "PHY"),
+        "theme": (full, THEME),
+    }
+    found, console = in_browser(tmp_path_factory.mktemp("browser"), *looks.values())
+    return {**dict(zip(looks, found, strict=True)), "console": console}
+
+
 @browser
-def test_tables_are_sorted_by_their_headings(full: str, tmp_path: Path) -> None:
+def test_the_console_is_silent(looked_at: dict[str, Any]) -> None:
+    """While pages are shown, sorted, made narrow and dark."""
+    assert looked_at["console"] == ""
+
+
+@browser
+@pytest.mark.parametrize("page", ["widths", "widths of hostile names"])
+def test_the_page_does_not_scroll_sideways(looked_at: dict[str, Any], page: str) -> None:
+    """At the width of a phone and of a desk, wide tables scroll in their own boxes, whatever the
+    names in them."""
+    assert looked_at[page] == [[320, 0], [400, 0], [1280, 0]]
+
+
+@browser
+def test_tables_are_sorted_by_their_headings(looked_at: dict[str, Any]) -> None:
     """A heading is a button; the order is announced, on one heading at a time."""
-    (seen, sorted_headings, status), console = in_browser(full, SORT % "Overall", tmp_path)
+    seen, sorted_headings, status = looked_at["sorted"]
     assert seen == [
         ["descending", ["Mine", "Moondream"]],
         ["ascending", ["Moondream", "Mine"]],
@@ -771,33 +806,19 @@ def test_tables_are_sorted_by_their_headings(full: str, tmp_path: Path) -> None:
     ]
     assert sorted_headings == 1
     assert status == "Sorted by Overall, descending"
-    assert console == ""
 
 
 @browser
-def test_missing_figures_stay_last(tmp_path: Path) -> None:
+def test_missing_figures_stay_last(looked_at: dict[str, Any]) -> None:
     """In either direction: a dash is neither the best nor the worst."""
-    metrics = dict(choice_run().metrics)
-    del metrics["accuracy/physics"]
-    records = [choice_run(), choice_run(name="none", title="None", metrics=metrics)]
-    (seen, _, _), _ = in_browser(render(records), SORT % "PHY", tmp_path)
+    seen, _, _ = looked_at["sorted with a figure missing"]
     assert [order for _, order in seen[1:]] == [["Moondream", "None"]] * 2
 
 
 @browser
-def test_the_theme_is_chosen_by_hand(full: str, tmp_path: Path) -> None:
+def test_the_theme_is_chosen_by_hand(looked_at: dict[str, Any]) -> None:
     """Light and dark, each with its own ground, whatever the system prefers."""
-    script = """
-    const select = page.querySelector("#controls select");
-    return ["light", "dark"].map((theme) => {
-      select.value = theme;
-      select.dispatchEvent(new view.Event("change"));
-      return view.getComputedStyle(page.body).backgroundColor;
-    });
-    """
-    grounds, console = in_browser(full, script, tmp_path)
-    assert grounds == ["rgb(251, 250, 247)", "rgb(20, 23, 29)"]
-    assert console == ""
+    assert looked_at["theme"] == ["rgb(251, 250, 247)", "rgb(20, 23, 29)"]
 
 
 @browser
