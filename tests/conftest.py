@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from harness import cli
 from tests import traces
@@ -36,6 +37,12 @@ CACHE = Path(os.environ["XDG_CACHE_HOME"])
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FILES = pytest.StashKey[set[Path]]()
 CHANGED = pytest.StashKey[list[str]]()
+
+# What holds for any text is tried on fewer texts while one works than before a change lands, where
+# .ci/run chooses the second profile by pytest's --hypothesis-profile.
+settings.register_profile("quick", max_examples=50, deadline=None)
+settings.register_profile("thorough", max_examples=250, deadline=None)
+settings.load_profile("quick")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,6 +66,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_finish() -> None:
     gc.freeze()  # what imports left stays until the end: no collection needs to look at it
+    if library := sys.modules.get("transformers.configuration_utils"):
+        # It writes every configuration that it reads as JSON into log lines that nobody sees, a
+        # tenth of the time in which a tiny model is loaded.
+        library.PreTrainedConfig.__repr__ = object.__repr__  # type: ignore[attr-defined]
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -107,7 +107,7 @@ def test_very_long_texts_score_as_in_the_reference_libraries():
     assert scores["rougeLsum"].tolist() == pytest.approx([0.5, 1 / 2000])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=4))
 def test_any_texts_score_as_in_the_reference_libraries(pairs):
     """Texts of any characters, and of those that the tokenizers care about."""
@@ -115,7 +115,7 @@ def test_any_texts_score_as_in_the_reference_libraries(pairs):
     assert_equal_to_references(list(predictions), list(references))
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=4 * settings.default.max_examples, deadline=None)  # short ones
 @given(*[st.lists(st.sampled_from("abc\n"), max_size=12).map(" ".join)] * 2)
 def test_lsum_takes_the_union_that_rouge_score_takes(prediction, reference):
     """Among several longest subsequences the same one is read off, for lines of few words."""
