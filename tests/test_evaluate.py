@@ -30,7 +30,7 @@ def evaluate(command, tiny, drawn: Path, tmp_path: Path) -> Callable[..., Any]:
         return command(
             "eval",
             "--model",
-            model or tiny("llava-next"),
+            model or tiny("llava"),
             "--task",
             "scienceqa",
             "--data",
@@ -44,6 +44,13 @@ def evaluate(command, tiny, drawn: Path, tmp_path: Path) -> Callable[..., Any]:
         )
 
     return run
+
+
+def shortened(number: int, questions: Path) -> Path:
+    """The folder, with its first questions alone."""
+    path = questions / "test.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:number]))
+    return questions
 
 
 def predictions(run: dict[str, Any]) -> list[dict[str, Any]]:
@@ -79,7 +86,7 @@ def test_a_run_says_everything(evaluate) -> None:
     assert run["command"][:2] == ["harness", "eval"]
     rows = predictions(run)
     assert [row["sample_id"] for row in rows][:2] == ["geography-00", "geography-01"]
-    assert all(row["prompt"].startswith("[INST] <image>") for row in rows)
+    assert all(row["prompt"].startswith("USER: <image>") for row in rows)
     assert all(row["scores"]["accuracy"] == (row["answer"] == row["target"]) for row in rows)
     right = sum(row["scores"]["accuracy"] for row in rows)
     assert accuracy["value"] == right / 64
@@ -111,16 +118,17 @@ def test_the_same_command_again_does_nothing(evaluate) -> None:
     assert second["model"] == first["model"]
 
 
-def test_a_limit_is_no_other_run(evaluate) -> None:
+def test_a_limit_is_no_other_run(evaluate, questions: Path) -> None:
     """--limit 10 followed by the full run goes on, and the record states the true n."""
-    part = only(evaluate("--limit", 10))
+    data = shortened(20, questions)
+    part = only(evaluate("--limit", 10, data=data))
     assert part["status"] == "partial"
     assert part["metrics"]["accuracy"]["n"] == 10
-    whole = only(evaluate("--batch-size", 7))
+    whole = only(evaluate("--batch-size", 7, data=data))
     assert whole["status"] == "complete"
-    assert whole["metrics"]["accuracy"]["n"] == 64
+    assert whole["metrics"]["accuracy"]["n"] == 20
     assert len(whole["sessions"]) == 2
-    assert predictions(whole) == predictions(only(evaluate("--name", "at-once")))
+    assert predictions(whole) == predictions(only(evaluate("--name", "at-once", data=data)))
 
 
 def test_a_smaller_limit_reports_the_number_that_it_asks_for(evaluate) -> None:
@@ -177,9 +185,9 @@ def test_another_batch_size_goes_on(evaluate) -> None:
 
 def test_swapped_weights_are_refused(evaluate, tiny, tmp_path: Path) -> None:
     """Other weights under the same path do not continue the run, nor pass for its result."""
-    folder = Path(shutil.copytree(tiny("llava-next"), tmp_path / "model"))
+    folder = Path(shutil.copytree(tiny("llava"), tmp_path / "model"))
     only(evaluate("--limit", 4, model=folder))
-    shutil.copytree(tiny("llava-next", seed=1), folder, dirs_exist_ok=True)
+    shutil.copytree(tiny("llava", seed=1), folder, dirs_exist_ok=True)
     for limit in (4, 8):
         result = evaluate("--limit", limit, model=folder)
         assert result.code == 2
@@ -208,27 +216,28 @@ def test_a_changed_picture_is_refused(evaluate, questions: Path) -> None:
 def test_bad_pictures_are_error_rows(evaluate, questions: Path) -> None:
     """A corrupt and a missing image: two rows with their ids and reasons, exit 4, the rest done;
     repaired by hand they are other data."""
+    data = shortened(20, questions)
     (questions / "images" / "geography-02.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
-    (questions / "images" / "biology-00.png").unlink()
-    result = evaluate("--batch-size", 5, data=questions)
+    (questions / "images" / "physics-00.png").unlink()
+    result = evaluate("--batch-size", 5, data=data)
     assert result.code == 4
     (run,) = result.json["runs"]
     failed = {row["sample_id"]: row["error"] for row in predictions(run) if row["error"]}
-    assert set(failed) == {"geography-02", "biology-00"}
+    assert set(failed) == {"geography-02", "physics-00"}
     assert all("images/" in reason for reason in failed.values())
     assert run["counts"]["failed"] == 2
-    assert run["metrics"]["accuracy"]["n"] == 62
+    assert run["metrics"]["accuracy"]["n"] == 18
     assert run["status"] == "partial"
-    again = evaluate("--batch-size", 5, data=questions)
+    again = evaluate("--batch-size", 5, data=data)
     assert again.code == 4
     assert predictions(again.json["runs"][0]) == predictions(run)
 
 
 def test_several_models_in_one_command(evaluate, tiny) -> None:
     """One that is missing does not keep the others from running; the exit code tells of it."""
-    result = evaluate("--limit", 3, "--model", "llava-cot", "--model", tiny("llava"))
+    result = evaluate("--limit", 3, "--model", "llava-cot", "--model", tiny("moondream"))
     assert result.code == 3
-    assert [run["model"]["name"] for run in result.json["runs"]] == ["llava-next-0", "llava-0"]
+    assert [run["model"]["name"] for run in result.json["runs"]] == ["llava-0", "moondream-0"]
     assert "hf download Xkev/Llama-3.2V-11B-cot" in result.stderr
 
 
@@ -296,7 +305,7 @@ def test_show_list_and_report_read_what_eval_wrote(evaluate, command, tmp_path: 
     size = page.stat().st_size
     assert report.json == {"report": str(page), "runs": 1, "bytes": size, "notes": []}
     html = page.read_text()
-    assert "llava-next-0" in html
+    assert "llava-0" in html
     assert "78.82" in html
 
 

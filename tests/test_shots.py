@@ -126,7 +126,7 @@ def asked_with_shots(command, tiny, tmp_path: Path) -> Callable[..., Any]:
 
     def run(*more: object) -> Any:
         return command(
-            *("eval", "--model", tiny("llava-next"), "--task", "scienceqa", "--json"),
+            *("eval", "--model", tiny("llava"), "--task", "scienceqa", "--json"),
             *("--data", root / "questions.jsonl", "--runs", tmp_path / "runs"),
             *("--max-new-tokens", 2, *more),
         )

@@ -88,7 +88,7 @@ def example(number: int, size: tuple[int, int] | None) -> Example:
 
 
 EXAMPLES = [example(0, (64, 48)), example(1, (33, 90)), example(2, (64, 48)), example(3, None)]
-LONG = replace(example(4, (64, 48)), rationale=Rationale("It asks. " * 60, "A map.", "So.", "B"))
+LONG = replace(example(4, (64, 48)), rationale=Rationale("It asks. " * 30, "A map.", "So.", "B"))
 UNPACKED = ("llava-cot", "kosmos-2")
 """Whose rows cannot be kept apart in one sequence."""
 
