@@ -54,7 +54,7 @@ def main() -> None:
     arguments = parsed()
     data = Data(load_task(distillation.TASK), DataOptions(split=arguments.split))
     found: dict[str, list[list[Prediction]]] = {}
-    seconds: dict[str, list[float]] = {}
+    spent: dict[str, dict[str, list[float]]] = {"seconds": {}, "tokens": {}}
     base = student_before(arguments)
     how = RunOptions(runs=arguments.folder / "runs", limit=arguments.limit, batch_size=64)
     before = evaluate(Weights(base), data, how)
@@ -71,8 +71,9 @@ def main() -> None:
         for run, (name, folder) in zip(outcome.runs, outcome.students.items(), strict=True):
             label = name.removeprefix(plan.workspace.name).removeprefix("-") or "structured"
             found.setdefault(label, []).append(RunFolder(run.folder).read_predictions())
-            lines = (folder.parent / LOG).read_text().splitlines()
-            seconds.setdefault(label, []).append(sum(json.loads(line)["seconds"] for line in lines))
+            steps = [json.loads(step) for step in (folder.parent / LOG).read_text().splitlines()]
+            for what, by_label in spent.items():
+                by_label.setdefault(label, []).append(round(sum(s[what] for s in steps), 1))
     report = {
         "what": "scienceqa-mini, mini (synthetic)",
         "student": arguments.student,
@@ -82,7 +83,7 @@ def main() -> None:
         "config": plan.training.config.to_json(),
         "controls": {name[1:]: config.to_json() for name, config in plan.training.controls.items()},
         "rationales": json.loads((first / "rationales.json").read_text())["counts"],
-        "training_seconds": {k: [round(s, 1) for s in v] for k, v in seconds.items()},
+        **{f"training_{what}": by_label for what, by_label in spent.items()},
         "accuracy": {part: accuracies(found, steps) for part, steps in PARTS.items()},
         "differences": {part: differences(found, steps) for part, steps in PARTS.items()},
         "machine": describe("cpu"),
