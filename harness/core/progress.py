@@ -70,7 +70,7 @@ class Lines:
     ) -> None:
         self._label = harmless(label)
         self._total = total
-        self._done = done
+        self._done = self._told = done
         self._unit = unit
         self._here = 0
         self._tokens = 0
@@ -83,7 +83,7 @@ class Lines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._here:
+        if self._told < self._done:
             self._print()
 
     def advance(self, count: int = 1, *, tokens: int = 0, loss: float | None = None) -> None:
@@ -95,7 +95,7 @@ class Lines:
             self._print()
 
     def _print(self) -> None:
-        self._printed = self._clock()
+        self._printed, self._told = self._clock(), self._done
         seconds = max(self._printed - self._started, 1e-9)
         rate = self._here / seconds
         pieces = [f"{rate:.2f} {self._unit}/s"] if self._unit else []
