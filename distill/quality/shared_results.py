@@ -9,8 +9,10 @@ _SLOTS = 2**16
 
 
 class SharedResults:
-    """Results from 0 to 254 of texts, in memory that forked processes share: what one has found, the others need not find. A slot is eight bytes, written at once: seven of
-    the digest, and the result and one. A later text takes the slot of an earlier one.
+    """Results from 0 to 254 of texts, in memory that forked processes share.
+
+    A slot is eight bytes, written at once: seven of the digest, and the result and one. A later
+    text takes the slot of an earlier one.
     """
 
     def __init__(self) -> None:

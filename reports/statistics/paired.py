@@ -125,13 +125,32 @@ def shared(first: RunScores, second: RunScores) -> list[str]:
 def difference(first: RunScores, second: RunScores, keys: Sequence[str]) -> Difference | None:
     """The second minus the first on these questions, by the test that fits their scores; None:
     undefined for one of them."""
+    return _difference(first, first.rows(keys), second.rows(keys), first.clusters_of(keys))
+
+
+def compared(
+    first: RunScores, second: RunScores, keys: Sequence[str]
+) -> tuple[Difference | None, float, float]:
+    """`difference`, and the score of each over these questions."""
     a, b = first.rows(keys), second.rows(keys)
+    found = _difference(first, a, b, first.clusters_of(keys))
+    return found, _figure(first, a), _figure(second, b)
+
+
+def _difference(
+    first: RunScores, a: Floats, b: Floats, clusters: Sequence[Hashable] | None
+) -> Difference | None:
+    """`difference` of the rows of two runs, of which this is the first."""
     if first.scoring.is_mean and np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all():
-        return accuracies(a[:, 0] > 0, b[:, 0] > 0, first.clusters_of(keys))[0]
-    found = paired_bootstrap(a, b, first.scoring.aggregate, first.clusters_of(keys))
+        return accuracies(a[:, 0] > 0, b[:, 0] > 0, clusters)[0]
+    found = paired_bootstrap(a, b, first.scoring.aggregate, clusters)
     return found if math.isfinite(found.difference) else None
 
 
 def figure(run: RunScores, keys: Sequence[str]) -> float:
     """The score of a run over these questions."""
-    return float(run.scoring.aggregate(run.rows(keys).mean(axis=0)))
+    return _figure(run, run.rows(keys))
+
+
+def _figure(run: RunScores, rows: Floats) -> float:
+    return float(run.scoring.aggregate(rows.mean(axis=0)))

@@ -19,7 +19,7 @@ from reports.inputs.metrics import MetricFormat, decisive
 from reports.inputs.paper import PaperTable
 from reports.numbers import fixed
 from reports.statistics.answers import Answers
-from reports.statistics.paired import difference, figure, shared
+from reports.statistics.paired import compared, shared
 from reports.statistics.ranks import Pair
 from reports.tables import columns
 from reports.tables.rows import run_row
@@ -309,18 +309,8 @@ def changes(first: Answers, second: Answers, tested: Tested = untested) -> dict[
     topics = sorted(parts, key=lambda topic: (-len(parts[topic]), topic))
     found = {}
     for topic, keys in [("", common), *((topic, parts[topic]) for topic in topics)]:
-        d = difference(first.scored, second.scored, keys) if keys else None
-        if d is not None:
-            found[topic] = Change(
-                difference=d.difference,
-                low=d.low,
-                high=d.high,
-                n=d.n,
-                first=figure(first.scored, keys),
-                second=figure(second.scored, keys),
-                p=1.0 if d.p is None else d.p,
-                sign=first.metric.sign,
-            )
+        if change := _change(first, second, keys):
+            found[topic] = change
     measured = [topic for topic in topics if topic in found]
     corrected = holm([found[topic].p for topic in measured])
     for topic, p in zip(measured, corrected, strict=True):
@@ -329,6 +319,24 @@ def changes(first: Answers, second: Answers, tested: Tested = untested) -> dict[
     if pair and pair.p is not None and "" in found:
         found[""] = replace(found[""], p=pair.p)
     return found
+
+
+def _change(first: Answers, second: Answers, keys: Sequence[str]) -> Change | None:
+    """What the second run makes of some questions that both answered, its p uncorrected; None: of
+    none, or undefined."""
+    d, one, two = compared(first.scored, second.scored, keys) if keys else (None, 0.0, 0.0)
+    if d is None:
+        return None
+    return Change(
+        difference=d.difference,
+        low=d.low,
+        high=d.high,
+        n=d.n,
+        first=one,
+        second=two,
+        p=1.0 if d.p is None else d.p,
+        sign=first.metric.sign,
+    )
 
 
 def cell(found: Change, metric: MetricFormat, *, tints: Changes) -> Cell:
@@ -362,6 +370,7 @@ def _changes(base: Answers, found: Answers | None, keys: Sequence[str]) -> list[
 def _others(base: Answers, found: Answers, keys: Sequence[str]) -> Change | Cell:
     """All topics without a column of their own, taken for one."""
     known = {key.partition("/")[2] for key in keys}
-    rest = {key: "other" if topic not in known else "" for key, topic in base.topics.items()}
-    each = changes(replace(base, topics=rest), found).get("other")
+    rest = {key for key, topic in base.topics.items() if topic not in known}
+    common = shared(base.scored, found.scored) if base.metric.is_same(found.metric) else []
+    each = _change(base, found, [key for key in common if key in rest])
     return each or missing("no question of another topic in both runs")
