@@ -744,8 +744,8 @@ def test_whatever_drips_has_an_end(watch: Watch, monkeypatch, kind: str) -> None
     connection is cut."""
     monkeypatch.setattr(client_module, "TRIES", 2)
     with Dripping(*DRIPS[kind]) as server:
-        client = make_client(server, watch, timeout=0.4)
-        assert failure(chat(client)) == "no whole answer within 0.4 s, 2 times"
+        client = make_client(server, watch, timeout=0.2)
+        assert failure(chat(client)) == "no whole answer within 0.2 s, 2 times"
         for _ in range(2):
             assert server.cut.acquire(timeout=30)
 
@@ -753,7 +753,7 @@ def test_whatever_drips_has_an_end(watch: Watch, monkeypatch, kind: str) -> None
 @pytest.mark.parametrize("kind", DRIPS)
 def test_a_list_that_drips_is_left_aside(watch: Watch, monkeypatch, kind: str) -> None:
     """A server is asked without its list of models where that does not come in time."""
-    monkeypatch.setattr(client_module, "SLOWEST_LIST", 0.4)
+    monkeypatch.setattr(client_module, "SLOWEST_LIST", 0.2)
     with Dripping(*DRIPS[kind], path="/models") as server:
         client = make_client(server, watch)
         client.reach()
@@ -789,7 +789,7 @@ def test_a_server_that_is_too_slow_is_asked_again(server: Server, watch: Watch) 
         return completion("late")
 
     server.answer = in_turn(late, completion("B"))
-    assert only(chat(make_client(server, watch, timeout=1))).text == "B"
+    assert only(chat(make_client(server, watch, timeout=0.5))).text == "B"
     release.set()
     assert watch.waits == [0.5]
 
@@ -1166,7 +1166,7 @@ def test_the_documented_commands_work(command, drawn, tmp_path, server, monkeypa
 def test_answers_do_not_depend_on_concurrency(evaluate, server) -> None:
     """One after the other, or 16 at once, with other batches: the same record of answers."""
     made = [
-        answers(record(evaluate(server.url, *how, folder=name)))
+        answers(record(evaluate(server.url, "--limit", 20, *how, folder=name)))
         for name, how in (
             ("one", ("--concurrency", 1)),
             ("many", ("--concurrency", 16)),
@@ -1290,17 +1290,17 @@ def test_llama_cpp_has_one_model_whatever_it_is_called(evaluate, server) -> None
 
 
 def test_a_run_goes_on_where_it_was(evaluate, command, server) -> None:
-    """A limit, then all: what was answered is not asked again, and the answers are those of one
-    run; the same command once more asks nobody, server or not."""
-    evaluate(server.url, "--limit", 24)
+    """A limit, then a larger one: what was answered is not asked again, and the answers are those
+    of one run; the same command once more asks nobody, server or not."""
+    evaluate(server.url, "--limit", 8)
     first = len(server.questions)
-    run = record(evaluate(server.url))
-    assert len(server.questions) == first + 1 + 40
-    whole = record(evaluate(server.url, folder="whole"))
+    run = record(evaluate(server.url, "--limit", 24))
+    assert len(server.questions) == first + 1 + 16
+    whole = record(evaluate(server.url, "--limit", 24, folder="whole"))
     assert answers(run) == answers(whole)
     before = len(server.requests)
     server.close()
-    again = record(evaluate(server.url))
+    again = record(evaluate(server.url, "--limit", 24))
     assert len(server.requests) == before
     assert again["fingerprint"] == run["fingerprint"]
     assert again["metrics"] == run["metrics"]
@@ -1328,24 +1328,24 @@ def test_a_server_that_goes_away_leaves_a_run_that_goes_on(evaluate, command, tm
     server = Server()
 
     def answer(request: Request) -> Said:
-        if len(server.questions) <= 21:
+        if len(server.questions) <= 9:
             return letter(request)
         server.refuse()
         return Said(hang_up=True)
 
     server.answer = answer
-    how = ("--concurrency", 4, "--patience", 0)
+    how = ("--limit", 20, "--concurrency", 4, "--patience", 0)
     result = evaluate(server.url, *how)
     assert result.code == 3
     assert f"{server.url} does not answer." in result.stderr
     assert "when it is back, re-run the same command to resume" in result.stderr
     folder = RunFolder(next(tmp_path.glob("runs/*/*/*")))
     kept = folder.read_predictions()
-    assert len(kept) == 20
+    assert len(kept) == 8
     assert folder.existing_record().status == "interrupted"
     with Server(port=server.port) as back:
         run = record(evaluate(back.url, *how))
-        assert len(back.questions) == 1 + 44
+        assert len(back.questions) == 1 + 12
         whole = record(evaluate(back.url, *how, folder="whole"))
     assert answers(run) == answers(whole)
 
@@ -1356,7 +1356,7 @@ def test_a_server_that_comes_back_in_time_is_gone_on_with(evaluate, monkeypatch,
     servers = [server]
 
     def answer(request: Request) -> Said:
-        if len(server.questions) <= 21:
+        if len(server.questions) <= 9:
             return letter(request)
         server.refuse()
         return Said(hang_up=True)
@@ -1372,13 +1372,13 @@ def test_a_server_that_comes_back_in_time_is_gone_on_with(evaluate, monkeypatch,
 
     pace = replace(watch.pace, sleep=sleep)
     monkeypatch.setattr(client_module, "Pace", lambda: pace)
-    result = evaluate(server.url, "--concurrency", 2)
+    result = evaluate(server.url, "--limit", 16, "--concurrency", 2)
     run = record(result)
-    assert run["status"] == "complete"
+    assert run["counts"]["done"] == 16
     assert caplog.text.count("waiting up to 300 s") == 1
     # It is asked what it is before it is asked anything else.
     assert servers[1].requests[0].method == "GET"
-    whole = record(evaluate(server.url, folder="whole"))
+    whole = record(evaluate(server.url, "--limit", 16, folder="whole"))
     assert answers(run) == answers(whole)
     servers[1].close()
 
@@ -1598,18 +1598,18 @@ def test_a_teacher_that_goes_away_is_gone_on_with(command, drawn, tmp_path) -> N
     server = Server()
 
     def answer(request: Request) -> Said:
-        if len(server.questions) <= 10:
+        if len(server.questions) <= 5:
             return stages(request)
         server.refuse()
         return Said(hang_up=True)
 
     server.answer = answer
-    how = ("--limit", 20, "--concurrency", 4, "--patience", 0)
+    how = ("--limit", 10, "--concurrency", 4, "--patience", 0)
     result = teach(command, drawn, tmp_path, server.url, *how)
     assert result.code == 3
     record_path = tmp_path / "runs" / "distill" / "kd" / "rationales.json"
     assert json.loads(record_path.read_text())["status"] == "interrupted"
-    assert len(lines(tmp_path, "attempts.jsonl")) == 8
+    assert len(lines(tmp_path, "attempts.jsonl")) == 4
     with Server(stages, port=server.port) as back:
         assert teach(command, drawn, tmp_path, back.url, *how).code == 0
         assert teach(command, drawn, tmp_path / "whole", back.url, *how).code == 0

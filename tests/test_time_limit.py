@@ -77,9 +77,9 @@ def test_an_input_without_end_is_waited_for_once() -> None:
         calls.append(text)
         return text if text.isupper() else loop()
 
-    limited = Limited(call, 0.4, what="the call", where="here")
+    limited = Limited(call, 0.2, what="the call", where="here")
     for _ in range(4):
-        with pytest.raises(SampleError, match=r"the call did not end within 0\.4 s"):
+        with pytest.raises(SampleError, match=r"the call did not end within 0\.2 s"):
             limited("a")
     assert limited("A") == "A"
     for number in range(MAX_ENDLESS - 2):
@@ -93,7 +93,7 @@ def test_an_input_without_end_is_waited_for_once() -> None:
 
 @pytest.fixture
 def folder(tiny: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(tokenizer_guard, "MAX_SECONDS", 1)
+    monkeypatch.setattr(tokenizer_guard, "MAX_SECONDS", 0.5)
     monkeypatch.setattr(prompt_format, "MAX_SECONDS", 0.5)
     return Path(shutil.copytree(tiny("llava-next"), tmp_path / "model"))
 
