@@ -18,8 +18,8 @@ from harness.core.types import Decoding, Prompt
 from harness.models.loading import LoadOptions, load
 
 FAMILIES = ("llava", "llava-next", "llava-cot", "idefics3", "moondream", "phi-3.5", "kosmos-2")
-GREEDY = Decoding(max_new_tokens=6)
-SAMPLED = Decoding(max_new_tokens=6, temperature=0.7, seed=1)
+GREEDY = Decoding(max_new_tokens=3)
+SAMPLED = Decoding(max_new_tokens=3, temperature=0.7, seed=1)
 BAD = "\u00e6"
 """Its byte's embedding is NaN."""
 
@@ -110,12 +110,12 @@ def test_a_model_that_gives_nan_has_error_rows_only(
 ) -> None:
     """No score, exit 4; nothing is guessed."""
     result = command(
-        *("eval", "--model", spoilt, "--task", "scienceqa", "--data", drawn, "--limit", 12),
+        *("eval", "--model", spoilt, "--task", "scienceqa", "--data", drawn, "--limit", 3),
         *("--device", "cpu", "--runs", tmp_path / "runs", "--json", *how),
     )
     assert result.code == 4, result.stderr
     (run,) = result.json["runs"]
-    assert run["counts"]["failed"] == 12
+    assert run["counts"]["failed"] == 3
     assert run["metrics"]["accuracy"]["value"] is None
     lines = (Path(run["folder"]) / "predictions.jsonl").read_text().splitlines()
     assert {json.loads(line)["error"] for line in lines} == {NOT_FINITE}

@@ -275,7 +275,10 @@ def test_everything_is_loaded_through_one_function() -> None:
     read; nobody else may import what asks for code."""
     found = {}
     for module, path in MODULES.items():
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if "from_pretrained" not in text and "dynamic_module_utils" not in text:
+            continue
+        tree = ast.parse(text)
         calls = [
             node
             for node in ast.walk(tree)

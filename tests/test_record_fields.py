@@ -63,7 +63,7 @@ def test_no_value_of_any_field_is_a_traceback(tmp_path: Path, capsys, path: Path
     folder = RunFolder(tmp_path)
     refused = 0
     for number, place in enumerate(places(document)):
-        for value in (VALUES * 2)[number % len(VALUES) :][:4]:
+        for value in (VALUES * 2)[number % len(VALUES) :][:2]:
             folder.record_path.write_text(json.dumps(changed(document, place, value)))
             try:
                 use(folder)
@@ -71,7 +71,7 @@ def test_no_value_of_any_field_is_a_traceback(tmp_path: Path, capsys, path: Path
                 refused += 1
                 assert "is not a run record: " in error.what or place == ("format",)  # noqa: PT017  # it may also be read
             capsys.readouterr()
-    assert refused > 100
+    assert refused > 50
 
 
 @pytest.mark.parametrize(
