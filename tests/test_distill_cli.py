@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from distill.quality import sight
 from harness.core.files.jsonl import read_objects
 from harness.core.structured import Rationale, render
 from tests import commands
@@ -33,8 +34,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def arguments(tiny: Callable[..., Path], data: Path, tmp_path: Path) -> dict[str, Any]:
+def arguments(
+    tiny: Callable[..., Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
     """The options of a distillation that takes seconds."""
+    monkeypatch.setattr(sight, "MOST", 8)
     return {
         "--data": data,
         "--limit": 12,

@@ -118,7 +118,7 @@ def test_one_batch_is_learned_by_heart(overfitted: Path) -> None:
 def overfitted(run, examples: list[Example], tmp_path_factory) -> Path:
     """A student that knows one batch by heart."""
     out = tmp_path_factory.mktemp("runs") / "overfitted"
-    config = replace(FP32, epochs=120, learning_rate=1e-2, checkpoint_every=200)
+    config = replace(FP32, epochs=40, learning_rate=1e-2, checkpoint_every=200)
     run(out, config, examples[:2], sources=Sources(base="Moon | base", teacher="T<script>"))
     return out
 
