@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import cache
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
@@ -490,12 +491,14 @@ def test_no_string_of_a_record_changes_the_page(text: str, harmless: list[Any]) 
 def test_titles_of_metrics_are_texts(text: str) -> None:
     """Whatever a record calls its metric, the page has the elements that it has with a plain
     title."""
+    assert titled(text) == titled("Credit")
 
-    def shape(title: str) -> list[tuple[str, tuple[str, ...]]]:
-        about = MetricInfo(title=title, unit="%", scope="sample", meaning=title)
-        return Page(render([choice_run(metric_info={"accuracy": about})])).shape
 
-    assert shape(text) == shape("Credit")
+@cache
+def titled(title: str) -> list[tuple[str, tuple[str, ...]]]:
+    """The shape of a page whose metric has that title."""
+    about = MetricInfo(title=title, unit="%", scope="sample", meaning=title)
+    return Page(render([choice_run(metric_info={"accuracy": about})])).shape
 
 
 def test_control_and_bidirectional_characters_are_shown() -> None:
@@ -629,6 +632,7 @@ def test_tables_are_marked_up_as_tables(full: str) -> None:
     assert [a["lang"] for tag, a in page.elements if tag == "html"] == ["en"]
 
 
+@cache
 def colours() -> dict[str, tuple[str, str]]:
     """Name -> (light, dark) of the style sheet's colours."""
     style = Page(render([])).raw["style"]
