@@ -59,10 +59,10 @@ def test_scipy_waits_for_a_loss_that_needs_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delitem(sys.modules, "scipy.optimize", raising=False)
     monkeypatch.delitem(sys.modules, "harness.checkpoints.detection_losses")
     import_module("harness.checkpoints.detection_losses")
-    assert "scipy.optimize" not in sys.modules
     losses = import_module("transformers.loss.loss_utils")
-    assert losses.LOSS_MAPPING["ForObjectDetection"]
     detection = import_module("transformers.loss.loss_for_object_detection")
+    assert "scipy.optimize" not in sys.modules
+    assert losses.LOSS_MAPPING["ForObjectDetection"]
     rows, columns = detection.linear_sum_assignment([[3, 1], [1, 3]])
     assert (list(rows), list(columns)) == ([0, 1], [1, 0])
     assert import_module("scipy.optimize").minimize
