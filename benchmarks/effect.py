@@ -2,12 +2,13 @@
 
     python benchmarks/effect.py --seeds 0 1 2 --out benchmarks/effect.json
     python benchmarks/effect.py --split validation --seeds 0 --set learning_rate=2e-3 ...
-    python benchmarks/effect.py --student phi-3.5 --until questions --folder runs/effect-phi ...
+    python benchmarks/effect.py --student phi-3.5 --until captions --folder runs/effect-phi-3.5 \
+        --out benchmarks/effect-phi-3.5.json
 
-The student before training, taught answers alone for as many steps and for as much time, and taught
-the teacher's rationales; the same questions in the same order. Settings are chosen with --split
-validation; the test split is for one run with all seeds. The last line of stdout is one JSON
-document.
+The student before training, taught answers alone for as many steps and for as many tokens, and
+taught the teacher's rationales; the same questions in the same order. Settings are chosen with
+--split validation; the test split is for one run with all seeds. The last line of stdout is one
+JSON document.
 """
 
 from __future__ import annotations

@@ -38,37 +38,47 @@ def rows(first: str) -> list[list[str]]:
     return [[c.strip() for c in cells] for cells in lines if cells[0].strip() == first]
 
 
+STUDENTS = {"effect": "", "effect-phi-3.5": "Phi-3.5: "}
+"""File of figures -> what the first cells of its table begin with."""
+
+
+@pytest.mark.parametrize(("name", "student"), STUDENTS.items())
 @pytest.mark.parametrize(("label", "words"), EFFECT.items())
-def test_the_effect_is_what_was_measured(label: str, words: str) -> None:
-    """Mean and every seed, in all questions and by steps, and the seconds of training."""
-    found = figures("effect")
+def test_the_effect_is_what_was_measured(name: str, student: str, label: str, words: str) -> None:
+    """Mean and every seed, in all questions and by steps, and the tokens of training."""
+    found = figures(name)
     expected = []
     for part in PARTS:
         seeds = [each["value"] for each in found["accuracy"][part][label]]
         each = f" ({', '.join(map(percent, seeds))})" if label != "before" else ""
         expected.append(percent(fmean(seeds)) + each)
-    seconds = found["training_seconds"].get(label)
-    assert rows(words) == [[words, *expected, f"{fmean(seconds):.0f}" if seconds else ""]]
+    tokens = found["training_tokens"].get(label)
+    millions = f"{fmean(tokens) / 1e6:.1f}" if tokens else ""
+    assert rows(student + words) == [[student + words, *expected, millions]]
 
 
+@pytest.mark.parametrize(("name", "student"), STUDENTS.items())
 @pytest.mark.parametrize(("label", "words"), list(EFFECT.items())[:3])
-def test_the_differences_are_what_was_measured(label: str, words: str) -> None:
+def test_the_differences_are_what_was_measured(
+    name: str, student: str, label: str, words: str
+) -> None:
     """With their intervals, and the largest p of a seed."""
     expected, tests = [], []
     for part in PARTS:
-        found = figures("effect")["differences"][part]
+        found = figures(name)["differences"][part]
         (row,) = (each for each in found if each["first"] == label)
         low, value, high = (f"{100 * row[key]:+.1f}" for key in ("low", "difference", "high"))
         expected.append(f"{value} ({low} to {high})")
         tests += [test["p"] for test in row["seeds"]]
-    name = f"structured against {words}"
-    assert rows(name) == [[name, *expected, f"{max(tests):.1g}"]]
+    first = f"{student}structured against {words}"
+    assert rows(first) == [[first, *expected, f"{max(tests):.1g}"]]
 
 
-def test_the_control_learns_as_long() -> None:
-    """Equal compute: no seed of the rationales took longer to train on."""
-    seconds = figures("effect")["training_seconds"]
-    pairs = zip(seconds["answers-equal-compute"], seconds["structured"], strict=True)
+@pytest.mark.parametrize("name", STUDENTS)
+def test_the_control_learns_as_long(name: str) -> None:
+    """Equal compute: no seed of the rationales was trained on more tokens."""
+    tokens = figures(name)["training_tokens"]
+    pairs = zip(tokens["answers-equal-compute"], tokens["structured"], strict=True)
     assert all(answers >= rationales for answers, rationales in pairs)
 
 
