@@ -67,5 +67,5 @@ def test_the_package_that_is_missing_is_named(
         raise script.PackageNotFoundError(name)
 
     monkeypatch.setattr(script, "distribution", missing)
-    with pytest.raises(SystemExit, match=r"pip install easy-vqa==1\.0"):
+    with pytest.raises(SystemExit, match=r"pip install -e '\.\[easy-vqa\]'"):
         script.package_data()
