@@ -113,6 +113,7 @@ class Server:
     def refuse(self) -> None:
         """No connection is taken any more; to be called from a request."""
         self._http.socket.close()
+        self._http.shutdown()  # else its thread polls the closed socket, at full speed and for good
 
     def __enter__(self) -> Self:
         return self
