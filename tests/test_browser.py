@@ -166,7 +166,7 @@ def look(
         page.set_viewport_size(WINDOW)
         page.evaluate(
             "(hash) => { history.pushState(null, '', location.href.split('#')[0] + hash);"
-            " document.activeElement.blur(); restore(); }",
+            " document.activeElement.blur(); if (list) scrollList(0); restore(); }",
             address,
         )
         return ready(page)
