@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from distill.quality.answers import reasoning_to_error, structure
-from distill.quality.shared_results import SharedResults
 from harness.core.structured import Rationale, render
 from harness.core.types import Prediction
 from harness.extract import extract_choice
@@ -88,27 +85,3 @@ def test_nothing_to_measure_is_no_zero() -> None:
     right = [prediction(rationale("Only Illinois is on the left.", "B"))]
     assert structure(right)["reasoning_to_error"].value is None
     assert structure(right)["reasoning_to_error_of_all"].value == 0
-
-
-def test_results_are_kept_by_their_whole_text() -> None:
-    """Texts of one slot take it from each other, and none has another one's result."""
-    known, texts = SharedResults(), [str(n) for n in range(100_000)]
-    for text in texts:
-        known.put(text, int(text) % 255)
-    found = [(known.get(text), int(text) % 255) for text in texts]
-    assert {got == put for got, put in found if got is not None} == {True}
-    assert 30_000 < sum(got is not None for got, _ in found) < 65_536
-    known.put("much", 255)
-    assert known.get("much") is None
-
-
-@pytest.mark.process
-def test_forked_processes_share_results() -> None:
-    """What one of them has found, the others have."""
-    known = SharedResults()
-    child = os.fork()
-    if not child:
-        known.put("a text", 3)
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert known.get("a text") == 3
