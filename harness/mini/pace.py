@@ -12,9 +12,9 @@ from harness.mini.schedule import Stage
 
 SECONDS, PRODUCTS = 1.05, 64e9
 """What a unit of cost takes in a lane: seconds that no faster matrix product shortens (the minis
-are small), and operations of one. A unit is some second of one thread on a machine of 351 GFLOPS.
-The whole demo took 1.6 times as long where the same machine did its matrix products without AVX, 79
-GFLOPS instead of 331, and an earlier one 1.3 times as long on another machine of 90."""
+are small), and operations of one. A unit is about a second of one thread on a machine of 351
+GFLOPS. The whole demo took 1.6 times as long where the same machine did its matrix products without
+AVX, 79 GFLOPS instead of 331, and an earlier one 1.3 times as long on another machine of 90."""
 BUSY = 2.0
 """A stage that takes so many times as long as it should says that the machine does other work."""
 _GRACE = 10.0

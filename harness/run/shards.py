@@ -57,7 +57,8 @@ class Claims:
         self._done = set(done)
         self._own = own.path
         self._claimed: set[str] = set()
-        self._read: dict[tuple[Path, int], int] = {}
+        self._read: dict[Path, tuple[int, int]] = {}
+        """Shard -> which file it was, and up to where it was read."""
         self._news = 0
         self._locks = ByteLocks(self._shards / CLAIMS)
 
@@ -105,13 +106,14 @@ class Claims:
             while True:
                 file = _file_at(path)
                 # A process that ends puts its answers in order, in a new file: read from its start.
-                start = self._read.get((path, file), 0)
+                known, end = self._read.get(path, (file, 0))
+                start = end if known == file else 0
                 # Opened each time: that is when a network file system looks for what is new.
                 lines = list(whole_lines(path, start=start))
                 if _file_at(path) == file:
                     break
             for line in lines:
-                self._read[path, file] = line.end
+                self._read[path] = file, line.end
                 self._add(path, line.data)
 
     def _add(self, path: Path, line: bytes) -> None:
